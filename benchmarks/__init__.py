@@ -1,0 +1,36 @@
+"""Measurements of the project beside a reference: what a bare library call or a plain loop does in the same minute.
+
+Each module here has `run()`, which yields Rows. Both sides take turns, so that a busy machine slows both; a figure is
+the median of its rounds.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """`value` of ours and `reference` of what it is held against, both in `unit`."""
+
+    metric: str
+    value: float
+    unit: str
+    reference: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.value / self.reference if self.reference else None
+
+
+def seconds(candidates: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """The median seconds of each candidate over `rounds` rounds in which all take their turn, after one unmeasured."""
+    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, candidate in candidates.items():
+            start = time.perf_counter()
+            candidate()
+            if turn:
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in taken.items()}

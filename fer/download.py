@@ -1,0 +1,98 @@
+"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`."""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+from fer import archives, errors, kaggle, refs, sources, stage
+from fer.progress import Progress, silent
+from fer.workspace import Workspace
+
+ARCHIVE = "dataset.zip"
+_CHUNK_BYTES = 1 << 20
+
+
+class ResolvedSource(BaseModel):
+    """A source of which it is known which bytes it stands for. Only `identity` enters keys, Refs and JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str = Field(description="Equal for equal content, and the same on any machine")
+    source: sources.Source = Field(exclude=True)
+    demo: SerializeAsAny[BaseModel] | None = Field(default=None, exclude=True)
+    credentials: kaggle.Credentials | None = Field(default=None, exclude=True)
+
+
+def resolve(
+    source: sources.Source, *, demo: BaseModel | None = None, credentials: kaggle.Credentials | None = None
+) -> ResolvedSource:
+    """Find out which content `source` stands for now: Kaggle's current version, an archive's SHA-256.
+
+    `demo` is the `demo_faces.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
+    Raises SourceError, KaggleRefused, KaggleUnavailable.
+    """
+    match source:
+        case sources.KaggleSource(owner, slug):
+            version = kaggle.resolve_version(source, credentials)
+            pinned = sources.KaggleSource(owner, slug, version)
+            return ResolvedSource(identity=str(pinned), source=pinned, credentials=credentials)
+        case sources.ArchiveSource(path):
+            archives.members(path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return ResolvedSource(identity=f"archive:sha256:{digest}", source=source)
+        case sources.DemoSource():
+            if demo is None:
+                from fer import demo_faces
+
+                demo = demo_faces.DemoConfig()
+            return ResolvedSource(identity=f"demo:{demo.model_dump_json()}", source=source, demo=demo)
+
+
+@stage.stage("download", resumable=True)
+def download(
+    out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent
+) -> refs.DatasetRef:
+    """Put the source's archive at `dataset.zip`: Kaggle's repacked, a local one as it is, the demo drawn.
+
+    One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
+    KaggleUnavailable.
+    """
+    target = out / ARCHIVE
+    label = resolved.identity
+    match resolved.source:
+        case sources.KaggleSource():
+            kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
+        case sources.ArchiveSource(path):
+            _copy(path, target, resolved.identity, progress)
+        case sources.DemoSource():
+            from fer import demo_faces
+
+            label = "demo"
+            aside = out / "drawn.tmp"
+            demo_faces.write_archive(aside, demo_faces.DemoConfig.model_validate(resolved.demo), progress)
+            aside.replace(target)
+    return refs.DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)
+
+
+def _copy(path: Path, target: Path, identity: str, progress: Progress) -> None:
+    archives.require_zip(path)
+    aside = target.with_name(target.name + ".tmp")
+    total = path.stat().st_size
+    digest = hashlib.sha256()
+    done = 0
+    with path.open("rb") as source, aside.open("wb") as copy:
+        while chunk := source.read(_CHUNK_BYTES):
+            copy.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            progress(min(done, total), total, "bytes copied")
+    if identity != f"archive:sha256:{digest.hexdigest()}":
+        aside.unlink()
+        raise errors.SourceError(
+            "The archive must not change while it is read.",
+            received=f"other bytes at {path} than a moment before",
+            todo="run the same command again once the file is complete",
+        )
+    aside.replace(target)

@@ -1,0 +1,92 @@
+"""Every error that this project raises on purpose.
+
+FerError
+├── ConfigError          a recipe, setting or option is not valid
+├── SourceError          the data source can't be read: wrong form, empty, unsafe, damaged
+├── LabelError           a label that the recipe does not know
+├── KaggleError
+│   ├── KaggleRefused    401, 403, 404: asking again will not help
+│   └── KaggleUnavailable    429, 5xx, resets, truncated bodies: may pass
+├── StoreError
+│   ├── StoreRefused     the store answers, but not to these credentials or this bucket
+│   ├── StoreUnavailable     no answer: may pass
+│   └── StoreConflict    another writer was first (compare-and-swap lost)
+├── WorkspaceError       the workspace can't be written, or is out of space
+├── IntegrityError       bytes are not those that the manifest promised
+├── ContractViolation    data breaks a contract of severity `stop`
+└── TrainingError        training diverged, was killed or ran out of its time
+
+A message says what must hold, then what was received, then what to do:
+    SourceError("The archive must hold images.", received="0 images in 3 files", todo="check the path")
+"""
+
+
+class FerError(Exception):
+    """Base of all errors here. `exit_code` is what the `fer` command exits with."""
+
+    exit_code = 1
+    may_pass = False  # whether the same call can succeed later
+
+    def __init__(self, must: str, *, received: object = None, todo: str | None = None):
+        parts = [must]
+        if received is not None:
+            parts.append(f"Received: {received}.")
+        if todo is not None:
+            parts.append(f"Next: {todo}.")
+        super().__init__(" ".join(parts))
+
+
+class ConfigError(FerError):
+    exit_code = 2
+
+
+class SourceError(FerError):
+    exit_code = 3
+
+
+class LabelError(FerError):
+    exit_code = 3
+
+
+class KaggleError(FerError):
+    exit_code = 4
+
+
+class KaggleRefused(KaggleError):
+    pass
+
+
+class KaggleUnavailable(KaggleError):
+    may_pass = True
+
+
+class StoreError(FerError):
+    exit_code = 5
+
+
+class StoreRefused(StoreError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    may_pass = True
+
+
+class StoreConflict(StoreError):
+    pass
+
+
+class WorkspaceError(FerError):
+    exit_code = 6
+
+
+class IntegrityError(FerError):
+    exit_code = 7
+
+
+class ContractViolation(FerError):
+    exit_code = 8
+
+
+class TrainingError(FerError):
+    exit_code = 9

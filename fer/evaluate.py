@@ -1,0 +1,113 @@
+"""Evaluation: a model on a split, as predictions, numbers, a picture and a report."""
+
+from pathlib import Path
+from typing import Any
+
+from fer import child, errors, metrics, plots, predictions, refs, shards, stage, trained
+from fer import workspace as workspaces
+from fer.progress import Progress
+
+_BATCH = 256
+_TIMEOUT_S = 3_600.0
+
+
+@stage.stage("evaluate")
+def evaluate(
+    out: Path,
+    model: refs.ModelRef,
+    shards: refs.ShardsRef,
+    split: str,
+    *,
+    workspace: workspaces.Workspace,
+    progress: Progress,
+) -> refs.EvaluationRef:
+    """Score `model` on a split: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and `report.md`.
+
+    A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
+    size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode.
+    """
+    if set(model.classes) != set(shards.classes):
+        raise errors.ConfigError(
+            "A model must be scored on images of its own classes.",
+            received=f"a model of {model.classes}, images of {shards.classes}",
+            todo="evaluate it on data of its classes",
+        )
+    child.run(
+        score,
+        {
+            "model_folder": str(workspace.folder(model)),
+            "model_classes": list(model.classes),
+            "shards_folder": str(workspace.folder(shards)),
+            "split": split,
+            "out": str(out),
+        },
+        what="Scoring",
+        timeout_s=_TIMEOUT_S,
+        progress=progress,
+    )
+    found = metrics.from_predictions(out / predictions.FILE)
+    title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
+    figure = plots.confusion(found.confusion, found.classes, title=title)
+    workspaces.write_atomically(out / "metrics.json", found.model_dump_json(indent=1).encode())
+    workspaces.write_atomically(out / "confusion.png", plots.png(figure))
+    workspaces.write_atomically(out / "report.md", report(found, model.model, split).encode())
+    return refs.EvaluationRef(
+        split=split,
+        n_images=found.n_images,
+        accuracy=found.accuracy,
+        accuracy_interval=found.accuracy_interval,
+        macro_f1=found.macro.f1,
+        macro_f1_interval=found.macro_f1_interval,
+    )
+
+
+def score(
+    model_folder: str, model_classes: list[str], shards_folder: str, split: str, out: str, *, progress: Progress
+) -> dict[str, Any]:
+    """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
+    model = trained.load(Path(model_folder))
+    images = shards.load_split(Path(shards_folder), split)
+    if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
+        raise errors.ConfigError(
+            "A model must be scored on images of its own size.",
+            received=f"a model of {model.input_shape[1:]}, images of {images.pixels.shape[1:]}",
+            todo="preprocess the images as the model's preprocessing.json says",
+        )
+    found = trained.probabilities(model, images.pixels, _BATCH, progress)
+    order = [model_classes.index(name) for name in images.classes]
+    predictions.write(
+        Path(out) / predictions.FILE, images.image_ids, images.class_indexes, found[:, order], images.classes
+    )
+    return {"n_images": len(images.image_ids)}
+
+
+def report(found: metrics.Metrics, name: str, split: str) -> str:
+    """The metrics as Markdown: scores by class, averages, and the confusion matrix in counts."""
+    low, high = found.accuracy_interval
+    f1_low, f1_high = found.macro_f1_interval
+    lines = [
+        f"# {name} on the {split} split",
+        "",
+        f"Accuracy **{found.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{found.macro.f1:.3f}** "
+        f"({f1_low:.3f} to {f1_high:.3f}; both at 95 %), calibration error {found.calibration_error:.3f}, "
+        f"{found.n_images:,} images.",
+        "",
+        "| class | precision | recall | F1 | support |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *(_row(each) for each in (*found.per_class, found.macro, found.weighted)),
+        f"| accuracy | | | {found.accuracy:.3f} | {found.n_images:,} |",
+        "",
+        "Confusion matrix: rows are the truth, columns what the model said.",
+        "",
+        f"| | {' | '.join(found.classes)} |",
+        f"| --- |{' ---: |' * len(found.classes)}",
+        *(
+            f"| **{label}** | {' | '.join(f'{n:,}' for n in row)} |"
+            for label, row in zip(found.classes, found.confusion, strict=True)
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(each: metrics.ClassScore) -> str:
+    return f"| {each.name} | {each.precision:.3f} | {each.recall:.3f} | {each.f1:.3f} | {each.support:,} |"

@@ -1,0 +1,180 @@
+"""How good predictions are, computed from the predictions Parquet alone.
+
+A confusion matrix is (..., classes, classes) integer: rows are the truth, columns what was predicted. A precision,
+recall or F1 whose denominator is 0 counts as 0, as scikit-learn has it.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from fer import predictions
+
+CONFIDENCE = 0.95
+_SAMPLES = 2_000
+_SEED = 0
+_BINS = 15
+
+
+class ClassScore(BaseModel):
+    """Precision, recall and F1 of a class, or an average of them, and the images behind them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Metrics(BaseModel):
+    """All about one model on one split. Intervals are at 95 %."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[str, ...]
+    n_images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro: ClassScore
+    macro_f1_interval: tuple[float, float]
+    weighted: ClassScore
+    per_class: tuple[ClassScore, ...]
+    calibration_error: float
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def from_predictions(path: Path) -> Metrics:
+    """Compute the metrics of a predictions Parquet. Raises IntegrityError, ContractViolation."""
+    found = predictions.read(path)
+    n_classes, n_images = len(found.classes), len(found.class_indexes)
+    matrix = confusion(found.class_indexes, found.predicted, n_classes)
+    precision, recall, f1, support = _scores(matrix)
+    shares = support / n_images
+
+    def average(name: str, weights: np.ndarray) -> ClassScore:
+        values = (float(each @ weights) for each in (precision, recall, f1))
+        return ClassScore(**dict(zip(("precision", "recall", "f1"), values, strict=True)), name=name, support=n_images)
+
+    n_right = int(np.trace(matrix))
+    return Metrics(
+        classes=found.classes,
+        n_images=n_images,
+        accuracy=n_right / n_images,
+        accuracy_interval=wilson(n_right, n_images),
+        macro=average("macro average", np.full(n_classes, 1 / n_classes)),
+        macro_f1_interval=bootstrap_macro_f1(matrix),
+        weighted=average("weighted average", shares),
+        per_class=tuple(
+            ClassScore(name=name, precision=precision[i], recall=recall[i], f1=f1[i], support=support[i])
+            for i, name in enumerate(found.classes)
+        ),
+        calibration_error=calibration_error(found.class_indexes, found.predicted, found.probabilities),
+        confusion=tuple(tuple(int(n) for n in row) for row in matrix),
+    )
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """(classes, classes) int64 from two (N,) arrays of class indexes."""
+    flat = np.asarray(truth, np.int64) * n_classes + predicted
+    return np.bincount(flat, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def macro_f1(matrix: np.ndarray) -> np.ndarray:
+    """The mean of the classes' F1, of one confusion matrix or of many: (..., classes, classes) -> (...)."""
+    return _scores(matrix)[2].mean(axis=-1)
+
+
+def _scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    right = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
+    support, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    return _ratio(right, said), _ratio(right, support), _ratio(2 * right, support + said), support
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def wilson(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval of a share (1927, doi:10.1080/01621459.1927.10502953)."""
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    share = n_right / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
+
+
+def bootstrap_macro_f1(
+    matrix: np.ndarray, confidence: float = CONFIDENCE, samples: int = _SAMPLES, seed: int = _SEED
+) -> tuple[float, float]:
+    """The percentile interval of macro-F1 (Efron 1979, doi:10.1214/aos/1176344552).
+
+    Drawing N rows with replacement is drawing the matrix's cells from a multinomial, which needs no rows.
+    """
+    n = int(matrix.sum())
+    draws = np.random.default_rng(seed).multinomial(n, matrix.reshape(-1) / n, size=samples)
+    values = macro_f1(draws.reshape(samples, *matrix.shape))
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def calibration_error(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, arXiv:1706.04599), 0-1."""
+    confidence = probabilities.max(axis=1).astype(float)
+    bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    gaps = np.bincount(bins, weights=(truth == predicted) - confidence, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Candidate minus champion on the same images, and the one-sided lower bound of it."""
+
+    accuracy: float
+    accuracy_bound: float
+    macro_f1: float
+    macro_f1_bound: float
+
+
+def paired_difference(
+    truth: np.ndarray,
+    champion: np.ndarray,
+    candidate: np.ndarray,
+    n_classes: int,
+    *,
+    confidence: float = CONFIDENCE,
+    samples: int = _SAMPLES,
+    seed: int = _SEED,
+) -> Difference:
+    """Compare two models' predictions (N,) of the same images by the paired bootstrap (Efron 1979).
+
+    Rows are drawn as (truth, champion's, candidate's) triples, from a multinomial over their cells: what both models
+    get wrong on the same images cancels out.
+    """
+    cells = (np.asarray(truth, np.int64) * n_classes + champion) * n_classes + candidate
+    present, counts = np.unique(cells, return_counts=True)
+    n = len(cells)
+    draws = np.random.default_rng(seed).multinomial(n, counts / n, size=samples)
+    weights = np.concatenate([counts[np.newaxis], draws])  # the first row is what was seen
+    of_truth, of_champion, of_candidate = np.unravel_index(present, (n_classes,) * 3)
+
+    def matrices(predicted: np.ndarray) -> np.ndarray:
+        one_hot = np.zeros((len(present), n_classes**2))
+        one_hot[np.arange(len(present)), of_truth * n_classes + predicted] = 1
+        return (weights @ one_hot).reshape(-1, n_classes, n_classes)
+
+    old, new = matrices(of_champion), matrices(of_candidate)
+    accuracy = (np.trace(new, axis1=1, axis2=2) - np.trace(old, axis1=1, axis2=2)) / n
+    f1 = macro_f1(new) - macro_f1(old)
+    return Difference(
+        accuracy=float(accuracy[0]),
+        accuracy_bound=float(np.quantile(accuracy[1:], 1 - confidence)),
+        macro_f1=float(f1[0]),
+        macro_f1_bound=float(np.quantile(f1[1:], 1 - confidence)),
+    )

@@ -1,0 +1,405 @@
+"""One bucket of an S3-compatible store. The only module that knows boto3.
+
+Keys are given and returned relative to the store's prefix. Bodies are signed with their SHA-256, so that a store which
+checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (no answer: may pass) and
+StoreRefused (credentials, permissions or bucket: will not pass); neither shows a secret.
+"""
+
+import base64
+import binascii
+import contextlib
+import datetime
+import functools
+import hashlib
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from fer import errors, workspace
+
+_CONNECT_TIMEOUT_S = 3
+_READ_TIMEOUT_S = 30
+_ATTEMPTS = 2  # more, and with backoff, is the business of the task that calls
+_SINGLE_PUT_MAX_BYTES = 64 * 2**20
+_BLOCK_BYTES = 2**20
+_SEGMENT_MAX_CHARS = 255  # SeaweedFS keeps a segment as a file name
+
+_ABSENT = ("NoSuchKey", "NotFound", "404")
+_CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_MAY_PASS = ("SlowDown", "Throttling", "RequestTimeout", "RequestTimeoutException", "TooManyRequests")
+_REMEDIES: dict[str | int, str] = {  # by error code or, where that says less, HTTP status
+    "InvalidAccessKeyId": "check FER_STORE_ACCESS_KEY_ID: the store does not know it",
+    "SignatureDoesNotMatch": "check FER_STORE_SECRET_ACCESS_KEY: it does not belong to FER_STORE_ACCESS_KEY_ID",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "AuthorizationHeaderMalformed": "check FER_STORE_REGION: the bucket is in another region",
+    "PermanentRedirect": "check FER_STORE_REGION: the bucket is in another region",
+    401: "check FER_STORE_ACCESS_KEY_ID and its secret",
+    403: "check FER_STORE_ACCESS_KEY_ID and its permissions: reading, writing and listing in the bucket",
+    501: "use a store with conditional puts (If-None-Match, If-Match); this one does not have them",
+}
+
+
+class Credentials(NamedTuple):
+    """An access key and its secret. The repr shows neither."""
+
+    access_key_id: str
+    secret_access_key: SecretStr
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+class Object(NamedTuple):
+    """An object's bytes, and the ETag to name this very state in `put_if_match`."""
+
+    data: bytes
+    etag: str
+
+
+class Listed(NamedTuple):
+    """An object in a listing."""
+
+    key: str
+    size_bytes: int
+    modified: datetime.datetime
+
+
+class Uploaded(NamedTuple):
+    """What was uploaded."""
+
+    sha256: str
+    size_bytes: int
+
+
+class ObjectStore:
+    """One bucket at `endpoint` (a URL). Without `credentials`, boto3 looks for them where it always does."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        bucket: str,
+        credentials: Credentials | None = None,
+        *,
+        region: str = "us-east-1",
+        prefix: str = "",
+    ):
+        self.endpoint = endpoint
+        self.bucket = bucket
+        self.prefix = prefix.strip("/")
+        self._credentials = credentials
+        self._region = region
+        self._clients: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"ObjectStore(endpoint={self.endpoint!r}, bucket={self.bucket!r}, prefix={self.prefix!r})"
+
+    def uri(self, key: str) -> str:
+        """The object's `s3://` URI."""
+        return f"s3://{self.bucket}/{self._full(key)}"
+
+    def get(self, key: str) -> Object | None:
+        """The object, or None if there is none."""
+        with self._errors(key):
+            try:
+                answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
+            except Exception as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+            with contextlib.closing(answer["Body"]) as body:
+                return Object(body.read(), answer["ETag"])
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        with self._errors(key):
+            try:
+                self._client().head_object(Bucket=self.bucket, Key=self._full(key))
+            except Exception as error:
+                if _code(error) not in _ABSENT:
+                    raise
+            else:
+                return True
+        self.ping()  # a HEAD without a body can't say whether the key or the whole bucket is missing
+        return False
+
+    def put(self, key: str, data: bytes) -> str:
+        """Write the object, whatever was there; its ETag."""
+        with self._errors(key):
+            return self._put(self._client(), key, data, hashlib.sha256(data).digest())
+
+    def put_if_absent(self, key: str, data: bytes) -> str:
+        """Create the object; its ETag. Raises StoreConflict if there is one.
+
+        After StoreUnavailable it is not known whether the object was written.
+        """
+        return self._put_if(key, data, IfNoneMatch="*")
+
+    def put_if_match(self, key: str, data: bytes, etag: str) -> str:
+        """Replace the object that has this `etag`; its new ETag. Raises StoreConflict if it changed or is gone."""
+        return self._put_if(key, data, IfMatch=etag)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens if there is none."""
+        with self._errors(key):
+            self._client().delete_object(Bucket=self.bucket, Key=self._full(key))
+
+    def presigned_url(self, key: str, expires_s: int = 3600) -> str:
+        """A link that lets anyone who has it read the object for `expires_s` seconds."""
+        with self._errors(key):
+            parameters = {"Bucket": self.bucket, "Key": self._full(key)}
+            return str(self._client().generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s))
+
+    def upload_file(self, key: str, path: Path) -> Uploaded:
+        """Upload a file, its SHA-256 in the object's metadata `sha256`. Never use it for a key that others write."""
+        uploaded = Uploaded(workspace.file_sha256(path), path.stat().st_size)
+        with self._errors(key):
+            if uploaded.size_bytes <= _SINGLE_PUT_MAX_BYTES:
+                with path.open("rb") as body:
+                    self._put(self._client(), key, body, binascii.unhexlify(uploaded.sha256))
+            else:
+                extra = {"Metadata": {"sha256": uploaded.sha256}}
+                self._client().upload_file(str(path), self.bucket, self._full(key), ExtraArgs=extra)
+        return uploaded
+
+    def download_file(self, key: str, path: Path, sha256: str) -> None:
+        """Download to `path`, which appears only when whole. Raises IntegrityError if the bytes are not `sha256`'s."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+        digest = hashlib.sha256()
+        try:
+            with self._errors(key):
+                try:
+                    answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
+                except Exception as error:
+                    if _code(error) not in _ABSENT:
+                        raise
+                    raise errors.IntegrityError(
+                        "A file that a manifest names must be in the store.",
+                        received=f"nothing at {self.uri(key)}",
+                        todo="restore it from a backup, or use another version",
+                    ) from None
+                # Closed even if the disk is full: SeaweedFS waits for open downloads when it is stopped.
+                with contextlib.closing(answer["Body"]) as body, aside.open("wb") as file:
+                    for block in body.iter_chunks(_BLOCK_BYTES):
+                        digest.update(block)
+                        file.write(block)
+            if digest.hexdigest() != sha256:
+                raise errors.IntegrityError(
+                    f"The file must have the SHA-256 {sha256}.",
+                    received=f"{digest.hexdigest()} from {self.uri(key)}",
+                    todo="do not use it: it was damaged or changed; restore it, or use another version",
+                )
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """The objects whose keys begin with `prefix`, in the order of their keys."""
+        for page in self._pages(prefix):
+            for each in page.get("Contents", ()):
+                yield Listed(self._relative(each["Key"]), each["Size"], each["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names between `prefix` (ending in `/`) and the next `/` in the keys that begin with it."""
+        for page in self._pages(prefix, Delimiter="/"):
+            for each in page.get("CommonPrefixes", ()):
+                yield self._relative(each["Prefix"])[len(prefix) :].rstrip("/")
+
+    def ping(self) -> None:
+        """Raise unless the store answers, knows the credentials, and has the bucket."""
+        with self._errors():
+            self._client().list_objects_v2(Bucket=self.bucket, MaxKeys=1, Prefix=self._full_prefix(""))
+
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that these credentials own."""
+        with self._errors():
+            return tuple(each["Name"] for each in self._client().list_buckets()["Buckets"])
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket if it is not there."""
+        with self._errors():
+            try:
+                self._client().head_bucket(Bucket=self.bucket)
+            except Exception as error:
+                if _code(error) not in (*_ABSENT, "NoSuchBucket"):
+                    raise
+                with contextlib.suppress(self._client().exceptions.BucketAlreadyOwnedByYou):
+                    self._client().create_bucket(Bucket=self.bucket)
+
+    def keeps_conditions(self) -> bool:
+        """Whether the store honours conditional puts, which versions and aliases rest on. Writes and removes a probe.
+
+        rclone's and JuiceFS's gateways accept the headers and ignore them: updates are lost in silence.
+        """
+        probe = f".probe/{uuid.uuid4().hex}"
+        etag = self.put_if_absent(probe, b"1")
+        try:
+            for again in (lambda: self.put_if_absent(probe, b"2"), lambda: self.put_if_match(probe, b"2", '"0"')):
+                try:
+                    again()
+                except errors.StoreConflict:
+                    continue
+                return False
+            self.put_if_match(probe, b"2", etag)
+        except errors.StoreConflict:
+            return False
+        finally:
+            self.delete(probe)
+        return True
+
+    def _full(self, key: str) -> str:
+        segments = key.split("/")
+        if any(each in ("", ".", "..") or len(each) > _SEGMENT_MAX_CHARS for each in segments):
+            raise ValueError(f"A key must be non-empty segments of at most 255 characters. Received: {key!r}.")
+        return self._full_prefix(key)
+
+    def _full_prefix(self, prefix: str) -> str:
+        return f"{self.prefix}/{prefix}" if self.prefix else prefix
+
+    def _relative(self, full: str) -> str:
+        return full[len(self.prefix) + 1 :] if self.prefix else full
+
+    def _pages(self, prefix: str, **options: str) -> Iterator[Any]:
+        with self._errors():
+            pages = self._client().get_paginator("list_objects_v2")
+            yield from pages.paginate(Bucket=self.bucket, Prefix=self._full_prefix(prefix), **options)
+
+    def _put(self, client: Any, key: str, body: Any, digest: bytes, **condition: str) -> str:
+        answer = client.put_object(
+            Bucket=self.bucket,
+            Key=self._full(key),
+            Body=body,
+            ChecksumSHA256=base64.b64encode(digest).decode(),
+            Metadata={"sha256": digest.hex()},
+            **condition,
+        )
+        return str(answer["ETag"])
+
+    def _put_if(self, key: str, data: bytes, **condition: str) -> str:
+        # A second attempt after a lost answer would find its own first one and call it a conflict: one attempt only.
+        with self._errors(key):
+            try:
+                return self._put(self._client(attempts=1), key, data, hashlib.sha256(data).digest(), **condition)
+            except Exception as error:
+                gone = "IfMatch" in condition and _code(error) in _ABSENT  # stores differ between 404 and 412
+                if not gone and _code(error) not in _CONFLICT:
+                    raise
+        raise errors.StoreConflict(
+            "The object must be as it was when it was read.",
+            received=f"another writer's change to {self.uri(key)}",
+            todo="look at what is there now and decide anew",
+        )
+
+    def _client(self, attempts: int = _ATTEMPTS) -> Any:
+        with self._lock:
+            if attempts not in self._clients:
+                self._clients[attempts] = self._make_client(attempts)
+            return self._clients[attempts]
+
+    def _make_client(self, attempts: int) -> Any:
+        import boto3
+        import botocore.session
+        from botocore.config import Config
+
+        loopback = urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
+        config = Config(
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=_READ_TIMEOUT_S,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            max_pool_connections=16,
+            signature_version="s3v4",
+            # Path style and checksums only where given: what every S3-compatible store understands.
+            s3={"addressing_style": "path", "payload_signing_enabled": True},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            proxies={} if loopback else None,  # HTTP_PROXY would otherwise be asked for 127.0.0.1
+        )
+        given = self._credentials
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _loader())
+        return boto3.session.Session(botocore_session=session).client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name=self._region,
+            aws_access_key_id=given.access_key_id if given else None,
+            aws_secret_access_key=given.secret_access_key.get_secret_value() if given else None,
+            config=config,
+        )
+
+    @contextlib.contextmanager
+    def _errors(self, key: str | None = None) -> Iterator[None]:
+        """Turn what boto3 raises into this project's errors."""
+        import boto3.exceptions
+        import botocore.exceptions
+
+        try:
+            yield
+        except boto3.exceptions.S3UploadFailedError as error:
+            raise self._translated(error.__context__ or error, key) from error
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise self._translated(error, key) from error
+
+    def _translated(self, error: BaseException, key: str | None) -> errors.StoreError:
+        import botocore.exceptions as boto
+
+        if isinstance(error, boto.ClientError):
+            return self._answered(error, key)
+        if isinstance(error, boto.SSLError):
+            return errors.StoreUnavailable(
+                f"The store at {self.endpoint} must show a certificate that is trusted here.",
+                received=type(error).__name__,
+                todo="check FER_STORE_ENDPOINT; for a private authority set AWS_CA_BUNDLE",
+            )
+        transport = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
+        if isinstance(error, transport):
+            return errors.StoreUnavailable(
+                f"The store at {self.endpoint} must answer.",
+                received=type(error).__name__,
+                todo="check that it runs and that FER_STORE_ENDPOINT is right (see `fer doctor`), then try again",
+            )
+        return errors.StoreRefused(
+            f"The store at {self.endpoint} must be given usable credentials and settings.",
+            received=type(error).__name__,
+            todo="set FER_STORE_ACCESS_KEY_ID and FER_STORE_SECRET_ACCESS_KEY, or AWS_* variables or a profile",
+        )
+
+    def _answered(self, error: Any, key: str | None) -> errors.StoreError:
+        code = _code(error)
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        received = f"{code} (HTTP {status})" + (f" for {self.uri(key)}" if key else f" for bucket {self.bucket}")
+        if code == "NoSuchBucket" or (key is None and code in _ABSENT):
+            return errors.StoreRefused(
+                f"The bucket {self.bucket!r} must exist at {self.endpoint}.",
+                received=received,
+                todo=f"create it (`aws s3 mb s3://{self.bucket} --endpoint-url {self.endpoint}`) "
+                "or set FER_STORE_BUCKET to one that exists",
+            )
+        if (status >= 500 and status != 501) or status == 429 or code in _MAY_PASS:
+            return errors.StoreUnavailable(
+                f"The store at {self.endpoint} must be able to serve the request.",
+                received=received,
+                todo="try again; if it stays, look at the store's log and free space",
+            )
+        todo = _REMEDIES.get(code) or _REMEDIES.get(status, "check the FER_STORE_… settings (see `fer doctor`)")
+        return errors.StoreRefused(
+            f"The store at {self.endpoint} must accept the request.", received=received, todo=todo
+        )
+
+
+@functools.cache
+def _loader() -> Any:
+    """One for all clients: it keeps the parsed description of S3, so that a further client takes 12 ms, not 65."""
+    import botocore.loaders
+
+    return botocore.loaders.create_loader()
+
+
+def _code(error: BaseException) -> str:
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))

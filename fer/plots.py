@@ -1,0 +1,101 @@
+"""Pictures of a run. Figures are made without pyplot, whose state is global; the same numbers give the same bytes."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#b8bec6"
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as PNG; without the metadata that would change it from version to version."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120, metadata={"Software": None})
+    return content.getvalue()
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title: str) -> "Figure":
+    """A confusion matrix: shares of each row (the truth) in percent, and counts below them."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(5.5, 1.6 + 0.85 * len(classes))
+    figure, axes = _figure(side, side, title)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(classes)):
+        for column in range(len(classes)):
+            axes.text(
+                column,
+                row,
+                f"{shares[row, column]:.0%}\n{counts[row, column]:,}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if shares[row, column] > 0.6 else "black",
+            )
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("truth")
+    axes.set_xticks(np.arange(1, len(classes)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(classes)) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def curves(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: str) -> "Figure":
+    """Accuracy and loss by epoch, train and validation; the best epoch is marked."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    epochs = range(1, len(history["loss"]) + 1)
+    for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        axes.plot(epochs, history[name], color=_ORANGE, marker=".", label="train (augmented)")
+        axes.plot(epochs, history[f"validation_{name}"], color=_BLUE, marker=".", label="validation")
+        axes.axvline(best_epoch, color=_GREY, linestyle="--", zorder=0, label=f"best epoch ({best_epoch})")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _plain(axes)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def class_balance(before: Mapping[str, int], after: Mapping[str, int], *, title: str) -> "Figure":
+    """Images a class before and after balancing, as bars with their counts. Classes are those of `after`."""
+    classes = list(after)
+    figure, axes = _figure(7.5, 1.4 + 0.62 * len(classes), title)
+    places = np.arange(len(classes))
+    for offset, counts, colour, label in ((-0.2, before, _GREY, "before"), (0.2, after, _BLUE, "after")):
+        values = [counts.get(name, 0) for name in classes]
+        bars = axes.barh(places + offset, values, height=0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=9)
+    axes.set_yticks(places, classes)
+    axes.invert_yaxis()
+    axes.set_xlabel("train images")
+    axes.margins(x=0.12)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    _plain(axes)
+    return figure
+
+
+def _figure(width: float, height: float, title: str) -> tuple["Figure", Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    return figure, figure.add_subplot()
+
+
+def _plain(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)

@@ -1,0 +1,114 @@
+"""A recipe: every choice of a retraining run, typed and frozen, one section a stage."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from fer import errors
+from fer.balance import BalanceConfig
+from fer.demo_faces import DemoConfig
+from fer.gate import GateConfig
+from fer.index import IndexConfig
+from fer.preprocess import PreprocessConfig
+from fer.split import SplitConfig
+from fer.train import TrainConfig
+from fer.validation import ValidateConfig
+
+
+class Recipe(BaseModel):
+    """What to do with a source, from its files to a release. Hand a stage its own section, never the whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str
+    model_name: str = Field(description="the name in the model registry that versions are filed under")
+    demo: DemoConfig = Field(default=DemoConfig(), description="the synthetic source `demo`")
+    index: IndexConfig
+    contracts: ValidateConfig = ValidateConfig()
+    split: SplitConfig = SplitConfig()
+    preprocess: PreprocessConfig
+    balance: BalanceConfig
+    train: TrainConfig
+    gate: GateConfig
+
+    def with_settings(self, settings: "RecipeSettings | None") -> Self:
+        """This recipe with the settings that are not None in place of its own. Raises ConfigError."""
+        changes = {} if settings is None else settings.model_dump(exclude_none=True)
+        try:
+            return self.model_validate(_merged(self.model_dump(), changes))
+        except ValidationError as error:
+            raise _config_error(error) from error
+
+
+def _optional(config: Any) -> Any:
+    """`config`, a model class, with every field optional, at every depth."""
+    fields: dict[str, Any] = {}
+    for name, field in config.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        kind = _optional(field.annotation) if nested else field.annotation
+        fields[name] = (kind | None, Field(default=None, description=field.description))
+    return create_model(f"{config.__name__}Settings", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
+
+
+_sections: dict[str, Any] = {
+    name: (_optional(field.annotation) | None, Field(default=None, description=field.description))
+    for name, field in Recipe.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+}
+_AnySettings: Any = create_model("_AnySettings", __config__=ConfigDict(frozen=True, extra="forbid"), **_sections)
+
+
+class RecipeSettings(_AnySettings):
+    """Settings in place of the recipe's own; empty fields keep the recipe's.
+
+    It is made from the recipe's sections, so that the command line, the Prefect form and the recipe can't come apart.
+    """
+
+
+def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
+    """Make RecipeSettings of `section.field=value` texts; a value is read as JSON, or else as it stands.
+
+    Raises ConfigError for an unknown section or field, or a value of the wrong type.
+    """
+    nested: dict[str, Any] = {}
+    for assignment in assignments:
+        path, equals, value = assignment.partition("=")
+        *sections, field = path.strip().split(".")
+        if not equals or not sections or not field:
+            raise errors.ConfigError(
+                "A setting must have the form section.field=value.",
+                received=repr(assignment),
+                todo="for example --set train.epochs=5",
+            )
+        level = nested
+        for section in sections:
+            level = level.setdefault(section, {})
+        level[field] = _value(value)
+    try:
+        return RecipeSettings.model_validate(nested)
+    except ValidationError as error:
+        raise _config_error(error) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both_are_dicts = {key for key in changes if isinstance(changes[key], dict) and isinstance(base.get(key), dict)}
+    return base | {key: _merged(base[key], value) if key in both_are_dicts else value for key, value in changes.items()}
+
+
+def _config_error(error: ValidationError) -> errors.ConfigError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return errors.ConfigError(
+        f"The setting {place} must be valid: {first['msg']}.",
+        received=repr(first["input"]),
+        todo="see `fer recipes show NAME` for the fields and their values",
+    )

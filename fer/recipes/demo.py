@@ -1,0 +1,26 @@
+"""The synthetic faces that the project draws itself: seven classes at 48×48, a small CNN.
+
+Command: make run, or: fer retrain --source demo --recipe demo
+Expected: under 3 minutes on 2 cores; test accuracy about 0.9 (a linear model on the pixels gets 0.58).
+"""
+
+from fer import augment, balance, gate, index, models, preprocess, split, train
+from fer.recipe import Recipe
+
+RECIPE = Recipe(
+    name="demo",
+    model_name="demo",
+    index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
+    split=split.SplitConfig(test_share=0.15, validation_share=0.10),
+    preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
+    balance=balance.BalanceConfig(strategy="augment-to-target", target="max"),
+    train=train.TrainConfig(
+        model=models.ModelConfig(width=24, blocks=3, stem_filters=16),
+        epochs=16,
+        patience=6,
+        batch_size=32,
+        augmentation=augment.AugmentConfig(rotation_deg=8, shift=0.05, shear_deg=0, zoom=0.08),
+        timeout_s=900,
+    ),
+    gate=gate.GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.03),
+)

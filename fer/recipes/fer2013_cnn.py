@@ -1,0 +1,24 @@
+"""FER2013 with its official split: train on Training, choose on PublicTest, report on PrivateTest once.
+
+Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-cnn
+Expected: TODO
+"""
+
+from fer import augment, balance, gate, index, models, preprocess, train
+from fer.recipe import Recipe
+
+RECIPE = Recipe(
+    name="fer2013-cnn",
+    model_name="fer2013-cnn",
+    index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
+    preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
+    balance=balance.BalanceConfig(strategy="augment-to-target", target=2_000),
+    train=train.TrainConfig(
+        model=models.ModelConfig(),
+        epochs=24,
+        batch_size=64,
+        augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
+        timeout_s=7_200,
+    ),
+    gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50),
+)

@@ -1,0 +1,25 @@
+"""The 2024 student report's workflow: five classes at 224×224 grey, blur, its balancing rule, a sequential CNN.
+
+Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024   (a folder a class, no split; `Suprise` is known)
+Expected: TODO
+"""
+
+from fer import augment, balance, gate, index, models, preprocess, split, train
+from fer.recipe import Recipe
+
+RECIPE = Recipe(
+    name="report-2024",
+    model_name="report-2024",
+    index=index.IndexConfig(classes=("angry", "fear", "happy", "sad", "surprise"), synonyms={"Suprise": "surprise"}),
+    split=split.SplitConfig(test_share=0.08, validation_share=0.08),
+    preprocess=preprocess.PreprocessConfig(height=224, width=224, blur_kernel=3),
+    balance=balance.BalanceConfig(strategy="augment-to-target", target="max"),
+    train=train.TrainConfig(
+        model=models.ModelConfig(stem_stride=4),
+        epochs=14,
+        batch_size=64,
+        augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
+        timeout_s=7_200,
+    ),
+    gate=gate.GateConfig(min_accuracy=0.58, min_macro_f1=0.56),
+)

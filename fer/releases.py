@@ -1,0 +1,186 @@
+"""From a trained model to a release in the registry, and from a release back to a model that can be used."""
+
+import contextlib
+import hashlib
+import json
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from fer import embedded_store, errors, fingerprint, preprocess, refs, registry, settings, stage
+from fer.progress import Progress, silent
+from fer.recipe import Recipe
+from fer.workspace import Workspace, write_atomically
+
+_MODEL = "model.json"  # the ModelRef, beside the model's files
+_LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "opencv-python-headless", "pyarrow", "fer-retraining")
+
+
+@contextlib.contextmanager
+def open_registry() -> Iterator[registry.Registry]:
+    """The registry in the store that the settings name. Raises StoreError if it can't be reached."""
+    with embedded_store.connect(settings.Settings.load()) as store:
+        yield registry.Registry(store)
+
+
+@stage.stage("champion")
+def fetch(
+    out: Path, name: str, version: int, model_digest: str, *, workspace: Workspace, progress: Progress = silent
+) -> refs.ModelRef:
+    """Bring a released model's files into the workspace, each verified. Raises StoreError, IntegrityError."""
+    with open_registry() as models:
+        models.fetch(models.get(name, str(version)), out, progress)
+    model = refs.ModelRef.model_validate_json((out / _MODEL).read_bytes())
+    if model.digest != model_digest:
+        raise errors.IntegrityError(
+            "A release's model must be the one that its manifest names.",
+            received=f"{model.digest} instead of {model_digest} in {name}@{version}",
+            todo="restore the store from a backup",
+        )
+    return model
+
+
+def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.Contest:
+    """Find what `candidate` must be compared with: the champion of `name`, if there is one.
+
+    A candidate that already is the champion meets whom it met when it was promoted, so that a run that is repeated
+    comes to the same verdict.
+    """
+    with open_registry() as models:
+        alias = models.alias(name)
+        if alias is None:
+            return refs.Contest()
+        opponent = models.get(name, str(alias.version))
+        if opponent.model_digest == candidate.digest:
+            if opponent.champion_at_registration is None:
+                return refs.Contest(alias_version=alias.version, alias_etag=alias.etag)
+            opponent = models.get(name, str(opponent.champion_at_registration))
+        model = fetch(name, opponent.version, opponent.model_digest, workspace=workspace)
+        return refs.Contest(
+            alias_version=alias.version,
+            alias_etag=alias.etag,
+            opponent_version=opponent.version,
+            opponent=model,
+        )
+
+
+def preprocessing_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
+    """How a model's training images were preprocessed."""
+    record = json.loads((workspace.folder(model) / preprocess.RECORD).read_bytes())
+    return preprocess.PreprocessConfig.model_validate(record["config"])
+
+
+def registration_key(
+    recipe: Recipe, model: refs.ModelRef, evaluation: refs.EvaluationRef, verdict: refs.VerdictRef
+) -> str:
+    """SHA-256 (hex) of what makes a release: the same one is registered once."""
+    parts = [recipe.model_dump_json(), model.digest, evaluation.digest, verdict.digest]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def registered(name: str, key: str) -> registry.Manifest | None:
+    """The version of `name` with this registration key, if there is one."""
+    with open_registry() as models:
+        return next((each for each in models.versions(name) if each.registration_key == key), None)
+
+
+def register(
+    recipe: Recipe,
+    lineage: dict[str, str],
+    model: refs.ModelRef,
+    evaluation: refs.EvaluationRef,
+    verdict: refs.VerdictRef,
+    against: refs.Contest,
+    *,
+    workspace: Workspace,
+    progress: Progress = silent,
+) -> refs.ReleaseRef:
+    """Register a version, released or rejected as the verdict says, and make a released one champion.
+
+    Raises StoreConflict if another run moved the champion alias since `against` was found.
+    """
+    model_folder, evaluation_folder = workspace.folder(model), workspace.folder(evaluation)
+    registration = registry.Registration(
+        status="released" if verdict.passed else "rejected",
+        reasons=tuple(check.detail for check in verdict.checks),
+        registration_key=registration_key(recipe, model, evaluation, verdict),
+        model_digest=model.digest,
+        recipe=recipe.model_dump(mode="json"),
+        inputs=lineage,
+        code_fingerprint=fingerprint.of_module("fer.recipe"),
+        metrics=json.loads((evaluation_folder / "metrics.json").read_bytes()),
+        environment=_environment(),
+        champion_at_registration=verdict.champion_version,
+    )
+    record = workspace.root / ".partial" / f"{registration.registration_key}-{_MODEL}"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(record, model.model_dump_json(indent=1).encode())
+    files = {_MODEL: record, "verdict.json": workspace.folder(verdict) / "verdict.json"}
+    for folder in (model_folder, evaluation_folder):
+        files |= {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("_")}
+    try:
+        with open_registry() as models:
+            manifest = models.register(recipe.model_name, files, registration, progress)
+            alias = models.alias(recipe.model_name)
+            if manifest.status == "released":
+                expected = None
+                if against.alias_version is not None and against.alias_etag is not None:
+                    expected = registry.Alias(against.alias_version, against.alias_etag)
+                alias = _promote(models, manifest, expected)
+            return refs.ReleaseRef(
+                path=f"{manifest.name}@{manifest.version}",
+                digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
+                name=manifest.name,
+                version=manifest.version,
+                status=manifest.status,
+                uri=models.uri(manifest),
+                champion_version=alias.version if alias else None,
+            )
+    finally:
+        record.unlink(missing_ok=True)
+
+
+def _promote(models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None) -> registry.Alias:
+    try:
+        return models.promote(manifest.name, manifest.version, expected)
+    except errors.StoreConflict as error:
+        raise errors.StoreConflict(
+            f"The champion of {manifest.name!r} must be the one that this run's candidate was compared with.",
+            received=f"another run moved it meanwhile; this candidate is version {manifest.version}",
+            todo="run the same command again: the candidate is then compared with the new champion",
+        ) from error
+
+
+@contextlib.contextmanager
+def local_copy(spec: str | None) -> Iterator[tuple[registry.Manifest, Path]]:
+    """A released model's files on this machine, every one verified against the manifest before it is used.
+
+    `spec` is NAME, NAME@ALIAS or NAME@VERSION; None means the champion of the only name there is.
+    Raises ConfigError, StoreError, IntegrityError.
+    """
+    with open_registry() as models:
+        chosen = registry.parse_spec(spec) if spec else registry.Spec(_only_name(models), registry.CHAMPION)
+        manifest = models.get(*chosen)
+        folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield manifest, models.fetch(manifest, folder)
+
+
+def _only_name(models: registry.Registry) -> str:
+    names = models.names()
+    if len(names) != 1:
+        raise errors.ConfigError(
+            "Without --model the registry must hold one model.",
+            received=", ".join(names) or "an empty registry",
+            todo="name one: --model NAME@champion" if names else "make one: fer retrain",
+        )
+    return names[0]
+
+
+def _environment() -> dict[str, str]:
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for library in _LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    return found

@@ -1,0 +1,140 @@
+"""What can be set from outside: environment variables that begin with `FER_`. Nothing needs to be set.
+
+FER_HOME=/data/fer FER_STORE_ENDPOINT=https://s3.eu-west-1.amazonaws.com fer retrain …
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
+
+import pydantic
+import pydantic_settings
+from pydantic import Field, SecretStr
+
+from fer import errors
+
+_PREFIX = "FER_"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # Amazon S3, "Bucket naming rules"
+_KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Described(NamedTuple):
+    """One setting as `fer doctor` shows it; a secret's value is masked."""
+
+    variable: str
+    value: str
+    is_default: bool
+    description: str
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """The settings in force. `Settings.load()` reads them; an empty variable counts as not set."""
+
+    model_config = pydantic_settings.SettingsConfigDict(
+        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(
+        default=Path(".fer"),
+        validate_default=True,
+        description="folder of the workspace, the embedded store and Prefect's database",
+    )
+    workspace: Path = Field(
+        default_factory=lambda data: data.get("home", Path(".fer")) / "workspace",
+        validate_default=True,
+        description="folder of the stages' outputs",
+    )
+    store_endpoint: str | None = Field(
+        default=None,
+        description="URL of the S3-compatible store of the models; without it an embedded one is started on loopback",
+    )
+    store_bucket: str = Field(default="fer-models", description="bucket of the models")
+    store_prefix: str = Field(default="", description="folder within the bucket; empty for the bucket's top")
+    store_region: str = Field(default="us-east-1", min_length=1, description="region that requests are signed for")
+    store_access_key_id: str | None = Field(
+        default=None, description="access key; without it boto3's own chain: AWS_* variables, ~/.aws, instance role"
+    )
+    store_secret_access_key: SecretStr | None = Field(
+        default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
+    )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises ConfigError naming each variable that is not valid; never shows a secret."""
+        try:
+            return cls()
+        except pydantic.ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            faults = [
+                _fault(each["loc"], each["msg"]) for each in found if each["type"] != "default_factory_not_called"
+            ]
+            raise errors.ConfigError(
+                "Settings must be valid.", received="; ".join(faults), todo="correct or unset them (see `fer doctor`)"
+            ) from None  # the chained error would print the values, secrets among them
+
+    def described(self) -> tuple[Described, ...]:
+        """Every setting with its variable, value (secrets masked) and description."""
+        return tuple(
+            Described(
+                variable=_PREFIX + name.upper(),
+                value=_shown(getattr(self, name)),
+                is_default=name not in self.model_fields_set,
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        )
+
+    @pydantic.field_validator("home", "workspace")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        if ":/" in str(value):
+            raise ValueError("must be a folder on this machine, not a URL")
+        return value.expanduser().resolve()
+
+    @pydantic.field_validator("store_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            host, user = parts.hostname, parts.username
+            _ = parts.port  # raises ValueError where it is no number
+        except ValueError:
+            host = user = None
+        if user is not None:
+            raise ValueError("must not hold credentials; they go into FER_STORE_ACCESS_KEY_ID and its secret")
+        if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+        return value.rstrip("/")
+
+    @pydantic.field_validator("store_bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value) or ".." in value:
+            raise ValueError("must be 3 to 63 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit")
+        return value
+
+    @pydantic.field_validator("store_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        value = value.strip("/")
+        if value and not all(_KEY_PART.fullmatch(part) for part in value.split("/")):
+            raise ValueError("must be parts of A-Z, a-z, 0-9, '.', '_' and '-', separated by '/'")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _key_and_secret(self) -> Self:
+        if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
+            raise ValueError("FER_STORE_ACCESS_KEY_ID and FER_STORE_SECRET_ACCESS_KEY must be set both or neither")
+        return self
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{_PREFIX}{str(location[0]).upper()} {message}" if location else message
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)  # a SecretStr's str() is asterisks

@@ -1,0 +1,78 @@
+"""A stage: a function from Refs and a narrow config to a Ref, whose output is committed once under its key.
+
+@stage.stage("split")
+def split(out: Path, validation: refs.ValidationRef, config: SplitConfig, *, workspace, progress) -> refs.SplitRef:
+    ...write files under `out`...
+    return refs.SplitRef(...)
+
+split(validation, config, workspace=workspace)     # runs, or returns what an earlier run committed
+split.key(validation, config)                      # the key of both the workspace and Prefect's cache
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from pydantic import BaseModel
+
+from fer import fingerprint, refs
+from fer.progress import Progress, silent
+from fer.workspace import Workspace
+
+RefT = TypeVar("RefT", bound=refs.Ref)
+
+
+class Stage(Generic[RefT]):
+    """A function `produce(out, *inputs, workspace, progress) -> Ref` with its name and key."""
+
+    def __init__(self, name: str, produce: Callable[..., RefT], resumable: bool):
+        self.name = name
+        self.produce = produce
+        self.resumable = resumable
+        self.ref_type: type[RefT] = get_type_hints(produce)["return"]
+        self.__doc__ = produce.__doc__
+        self.__name__ = name
+        names = inspect.signature(produce).parameters
+        self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress"))
+
+    def key(self, *inputs: Any) -> str:
+        """SHA-256 (hex) of the stage's name, its inputs' digests, its config and the code that it reaches."""
+        if len(inputs) != len(self.inputs):
+            raise TypeError(f"{self.name} takes {', '.join(self.inputs)}. Received: {len(inputs)} inputs.")
+        parts = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}
+        text = json.dumps(
+            {"stage": self.name, "inputs": parts, "code": fingerprint.of_module(self.produce.__module__)},
+            sort_keys=True,
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __call__(self, *inputs: Any, workspace: Workspace, progress: Progress = silent) -> RefT:
+        """Return the committed output for these inputs; make it first if there is none."""
+        return workspace.run(
+            self.name,
+            self.key(*inputs),
+            self.ref_type,
+            lambda out: self.produce(out, *inputs, workspace=workspace, progress=progress),
+            resumable=self.resumable,
+        )
+
+    def committed(self, *inputs: Any, workspace: Workspace) -> RefT | None:
+        """The committed output for these inputs, or None."""
+        return workspace.committed(self.name, self.key(*inputs), self.ref_type)
+
+
+def stage(name: str, *, resumable: bool = False) -> Callable[[Callable[..., RefT]], Stage[RefT]]:
+    """Make a stage of a function. `resumable`: it keeps the finished files that it finds in `out`."""
+    return lambda produce: Stage(name, produce, resumable)
+
+
+def _identity(value: Any) -> Any:
+    if isinstance(value, refs.Ref):
+        return value.digest
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(f"A stage takes Refs, configs and plain values. Received: {type(value).__name__}.")

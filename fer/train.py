@@ -1,0 +1,255 @@
+"""Training: shards to a model, in a child process.
+
+The loop is written out rather than left to `fit`: the data order, the learning rate and the augmentation are functions
+of (seed, epoch, step), a loss that is not finite stops at its step, and two runs end in the same bits.
+"""
+
+import collections
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer import augment, child, errors, feed, models, plots, refs, shards, stage, trained
+from fer import workspace as workspaces
+from fer.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+_TELL_EVERY_S = 2.0
+_SCORING_BATCH = 256
+_HISTORY = "history.json"
+
+
+class TrainConfig(BaseModel):
+    """How a model is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: models.ModelConfig = Field(default=models.ModelConfig(), description="which model, and how large")
+    epochs: int = Field(default=30, ge=1, le=1_000, description="at most; each sees every train image once")
+    patience: int = Field(default=8, ge=1, description="epochs without a better validation accuracy before it stops")
+    batch_size: int = Field(default=64, ge=1, le=4_096, description="images a step")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="the highest; AdamW")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="how the learning rate goes on after the warm-up: down to 0, or not at all"
+    )
+    warmup_epochs: float = Field(default=1.0, ge=0, description="over which the learning rate rises from 0")
+    weight_decay: float = Field(default=1e-2, ge=0, le=1, description="of kernels, decoupled from the gradient")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the label spread over all classes")
+    class_weights: bool = Field(default=False, description="weigh rare classes up; needless after balancing")
+    augmentation: augment.AugmentConfig = Field(
+        default=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
+        description="drawn anew for each image in each epoch; all 0 and no flip: none",
+    )
+    seed: int = Field(default=0, ge=0, description="of weights, order, dropout and augmentation")
+    timeout_s: float = Field(default=3_600, gt=0, description="training that takes longer is stopped, and fails")
+
+
+@stage.stage("train")
+def train(
+    out: Path,
+    balanced: refs.ShardsRef,
+    shards: refs.ShardsRef,
+    config: TrainConfig,
+    *,
+    workspace: workspaces.Workspace,
+    progress: Progress,
+) -> refs.ModelRef:
+    """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
+
+    Best is the highest accuracy, then the lowest loss. Writes `model.keras`, `preprocessing.json`, `history.json` and
+    `curves.png`. Raises TrainingError if it diverges, is killed or runs out of time; ConfigError without images.
+    """
+    _check(balanced, shards, config)
+    shutil.copyfile(workspace.folder(shards) / trained.PREPROCESSING, out / trained.PREPROCESSING)
+    started = time.monotonic()
+    result = child.run(
+        fit,
+        {
+            "balanced": str(workspace.folder(balanced)),
+            "shards_folder": str(workspace.folder(shards)),
+            "out": str(out),
+            "mean": shards.mean,
+            "std": shards.std,
+            "config": config.model_dump(mode="json"),
+        },
+        what="Training",
+        timeout_s=config.timeout_s,
+        progress=progress,
+    )
+    accuracy, best_epoch = result["validation_accuracy"], result["best_epoch"]
+    title = f"{config.model.name}: validation accuracy {accuracy:.3f} at epoch {best_epoch}"
+    history = json.loads((out / _HISTORY).read_bytes())
+    figure = plots.curves(history, best_epoch=best_epoch, title=title)
+    workspaces.write_atomically(out / "curves.png", plots.png(figure))
+    return refs.ModelRef(
+        **result, model=config.model.name, classes=shards.classes, train_seconds=time.monotonic() - started
+    )
+
+
+def _check(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: TrainConfig) -> None:
+    n_train = sum(balanced.counts.get("train", {}).values())
+    n_validation = sum(shards.counts.get("validation", {}).values())
+    if balanced.classes != shards.classes or n_train < 1 or n_validation < 1:
+        raise errors.ConfigError(
+            "Training must have train and validation images of the same classes.",
+            received=f"{n_train} train images of {balanced.classes}, {n_validation} validation of {shards.classes}",
+            todo="check the split settings",
+        )
+
+
+def fit(
+    balanced: str,
+    shards_folder: str,
+    out: str,
+    mean: float,
+    std: float,
+    config: dict[str, Any],
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """The child's work: write `model.keras` and `history.json` to `out`; return most fields of a ModelRef."""
+    settings = TrainConfig.model_validate(config)
+    progress(0, settings.epochs, "reading the images")
+    train_images = shards.load_split(Path(balanced), "train")
+    validation_images = shards.load_split(Path(shards_folder), "validation")
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    height, width = train_images.pixels.shape[1:3]
+    model = models.build(
+        settings.model, height=height, width=width, n_classes=len(train_images.classes), mean=mean, std=std
+    )
+    run = _Run(model, train_images, validation_images, settings, progress)
+    run.epochs()
+    folder = Path(out)
+    model.save(folder / trained.MODEL)
+    workspaces.write_atomically(folder / _HISTORY, json.dumps(run.history, indent=1).encode())
+    return {
+        "n_parameters": int(model.count_params()),
+        "epochs_run": len(run.history["loss"]),
+        "best_epoch": run.best_epoch,
+        "validation_accuracy": run.history["validation_accuracy"][run.best_epoch - 1],
+        "digest": trained.digest(model, (folder / trained.PREPROCESSING).read_bytes()),
+    }
+
+
+def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of step 0, 1, ...: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017) or flat."""
+    warmup = config.warmup_epochs * steps_per_epoch
+    if step + 1 < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "constant":
+        return config.learning_rate
+    share = (step - warmup) / max(1.0, config.epochs * steps_per_epoch - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
+
+
+@dataclass
+class _Run:
+    """One training of one model, which ends with the best epoch's weights. Epochs count from 1."""
+
+    model: "keras.Model"
+    train: shards.Images
+    validation: shards.Images
+    config: TrainConfig
+    progress: Progress
+    history: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
+    best_epoch: int = 0
+
+    def epochs(self) -> None:
+        """Train until the last epoch or until patience ends."""
+        # A second model over the same layers is the one compiled, so that the optimizer is not saved with the first.
+        trainer = _compiled(self.model, self.config)
+        best_weights: list[np.ndarray] = []
+        best = (-1.0, -math.inf)
+        started = time.monotonic()
+        for epoch in range(1, self.config.epochs + 1):
+            self._epoch(trainer, epoch)
+            score = (self.history["validation_accuracy"][-1], -self.history["validation_loss"][-1])
+            if score > best:
+                best, self.best_epoch, best_weights = score, epoch, self.model.get_weights()
+            left_s = (time.monotonic() - started) / epoch * (self.config.epochs - epoch)
+            self.progress(epoch, self.config.epochs, self._note(left_s))
+            if epoch - self.best_epoch >= self.config.patience:
+                note = f"stopped at epoch {epoch}, the best was {self.best_epoch}"
+                self.progress(self.config.epochs, self.config.epochs, note)
+                break
+        self.model.set_weights(best_weights)
+
+    def _epoch(self, trainer: "keras.Model", epoch: int) -> None:
+        batch_size = min(self.config.batch_size, len(self.train.class_indexes))
+        steps = len(self.train.class_indexes) // batch_size
+        eye = np.eye(len(self.train.classes), dtype=np.float32)
+        weights = self._class_weights()
+        losses, accuracies = np.zeros(steps), np.zeros(steps)
+        started = told = time.monotonic()
+        batches = feed.batches(self.train, batch_size, self.config.seed, epoch, self.config.augmentation)
+        for step, (pixels, class_indexes) in enumerate(batches):
+            rate = learning_rate(self.config, (epoch - 1) * steps + step, steps)
+            trainer.optimizer.learning_rate = rate
+            logs = trainer.train_on_batch(pixels, eye[class_indexes], weights[class_indexes], return_dict=True)
+            losses[step], accuracies[step] = logs["loss"], logs["accuracy"]
+            if not math.isfinite(losses[step]):
+                raise errors.TrainingError(
+                    "The loss must stay finite.",
+                    received=f"{losses[step]} at step {step + 1} of epoch {epoch}, learning rate {rate:.2g}",
+                    todo="lower train.learning_rate",
+                )
+            now = time.monotonic()
+            if now - told >= _TELL_EVERY_S:
+                told = now
+                speed = (step + 1) * batch_size / (now - started)
+                note = f"epoch {epoch}: {(step + 1) / steps:.0%}, {speed:,.0f} images/s"
+                self.progress(epoch - 1, self.config.epochs, note)
+        seconds = time.monotonic() - started
+        found = trained.probabilities(self.model, self.validation.pixels, _SCORING_BATCH)
+        of_label = found[np.arange(len(found)), self.validation.class_indexes]
+        epoch_values = {
+            "loss": float(losses.mean()),
+            "accuracy": float(accuracies.mean()),
+            "validation_loss": float(-np.log(np.maximum(of_label, 1e-7)).mean()),
+            "validation_accuracy": float((found.argmax(axis=1) == self.validation.class_indexes).mean()),
+            "learning_rate": rate,
+            "images_per_s": steps * batch_size / seconds,
+        }
+        for name, value in epoch_values.items():
+            self.history[name].append(value)
+
+    def _class_weights(self) -> np.ndarray:
+        """(classes,) float32: 1, or the inverse of the class's share, its mean over the images 1."""
+        counts = np.bincount(self.train.class_indexes, minlength=len(self.train.classes))
+        if not self.config.class_weights:
+            return np.ones(len(counts), np.float32)
+        return (counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+    def _note(self, left_s: float) -> str:
+        last = {name: values[-1] for name, values in self.history.items()}
+        best = self.history["validation_accuracy"][self.best_epoch - 1]
+        left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
+        return (
+            f"train {last['accuracy']:.3f}, validation {last['validation_accuracy']:.3f} "
+            f"(best {best:.3f} at {self.best_epoch}), {last['images_per_s']:,.0f} images/s, {left} left"
+        )
+
+
+def _compiled(model: "keras.Model", config: TrainConfig) -> "keras.Model":
+    import keras
+
+    trainer = keras.Model(model.inputs, model.outputs)
+    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    trainer.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy"],
+    )
+    return trainer

@@ -1,0 +1,51 @@
+"""A trained model's folder: `model.keras`, and `preprocessing.json`, which says what its input went through."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fer import errors
+from fer.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL = "model.keras"
+PREPROCESSING = "preprocessing.json"
+
+
+def load(folder: Path) -> "keras.Model":
+    """Load the model in Keras's safe mode, which runs no code from the file. Raises IntegrityError."""
+    import keras
+
+    path = folder / MODEL
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise errors.IntegrityError(
+            f"{MODEL} must be a whole Keras model of Keras's own layers.",
+            received=f"{type(error).__name__} on loading {path}",
+            todo="remove the folder, then fetch or train the model again",
+        ) from error
+
+
+def probabilities(model: "keras.Model", pixels: np.ndarray, batch_size: int, progress: Progress = silent) -> np.ndarray:
+    """The model's (N, classes) float32 probabilities of (N, H, W, 1) uint8 pixels."""
+    found = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+    for start in range(0, len(pixels), batch_size):
+        batch = pixels[start : start + batch_size]
+        # Short batches are filled up: another shape would be compiled anew.
+        filled = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
+        found[start : start + len(batch)] = model.predict_on_batch(filled)[: len(batch)]
+        progress(start + len(batch), len(pixels), "images scored")
+    return found
+
+
+def digest(model: "keras.Model", preprocessing: bytes) -> str:
+    """SHA-256 (hex) of the weights and of how the input is made, classes included; not of the file, which is dated."""
+    content = hashlib.sha256(preprocessing)
+    for weights in model.get_weights():
+        content.update(f"{weights.dtype.str}{weights.shape}".encode() + np.ascontiguousarray(weights).tobytes())
+    return content.hexdigest()

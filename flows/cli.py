@@ -1,0 +1,251 @@
+"""The `fer` command. Heavy libraries are imported by the commands that use them, so that `--help` is quick."""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fer import errors
+
+app = typer.Typer(
+    help="Retrain facial-emotion models, and look after what comes out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(help="The model registry: versions and aliases.", no_args_is_help=True)
+recipes_app = typer.Typer(help="The recipes: what a retraining run does.", no_args_is_help=True)
+store_app = typer.Typer(help="The embedded S3 store (SeaweedFS on loopback).", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(store_app, name="store")
+
+out = Console()
+err = Console(stderr=True)
+REJECTED = 10  # the exit code of `fer retrain` when the gates refuse the model
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback when something fails.")] = False,
+) -> None:
+    if debug:
+        os.environ["FER_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command; an error ends in one message on standard error and an exit code that is not 0."""
+    try:
+        app()
+    except errors.FerError as error:
+        if os.environ.get("FER_DEBUG"):
+            traceback.print_exc()
+        err.print(f"[red bold]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("stopped. Run the same command again to go on; finished stages are kept.")
+        sys.exit(130)
+
+
+def _complete_recipes() -> list[str]:
+    from fer import recipes
+
+    return list(recipes.NAMES)
+
+
+@app.command()
+def retrain(
+    source: Annotated[
+        str, typer.Option(help="kaggle:owner/slug[/versions/N], archive:PATH.zip, or demo.", metavar="SOURCE")
+    ] = "demo",
+    recipe: Annotated[
+        str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)
+    ] = "demo",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),
+    ] = None,
+    kaggle_secret: Annotated[
+        str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")] = False,
+) -> None:
+    """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
+
+    Finished stages are cached: the same command again goes on where it stopped, or does nothing.
+    Exit code 0: released; 10: trained, but refused by the gates; anything else: an error, named in one message.
+    """
+    from fer import recipe as recipe_module
+    from fer import recipes, sources
+
+    sources.parse(source)
+    settings = recipe_module.parse_settings(set_ or [])
+    recipes.load(recipe).with_settings(settings)
+    parameters: dict[str, Any] = {
+        "source": source,
+        "recipe": recipe,
+        "settings": settings,
+        "kaggle_secret": kaggle_secret,
+    }
+    # Prefect reads this on import: its log goes to its server in full, and to the terminal only on demand.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    out.print(f"retraining: source [bold]{source}[/], recipe [bold]{recipe}[/]", highlight=False)
+
+    from flows import retrain as retrain_module
+    from flows import terminal
+    from tasks import events
+
+    with terminal.Terminal(out) as listener:
+        events.listen(listener)
+        outcome = retrain_module.retrain(**parameters)
+    terminal.show_outcome(out, outcome)
+    if outcome.release.status == "rejected":
+        raise typer.Exit(REJECTED)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE…")],
+    model: Annotated[
+        str | None, typer.Option(help="NAME@champion or NAME@VERSION; needless while there is one name.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the emotion in images by a released model."""
+    from fer import predict as predict_module
+    from fer import releases
+
+    with releases.local_copy(model) as (spec, folder):
+        predictions = predict_module.predict(folder, images)
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in predictions], indent=1))
+    else:
+        table = Table("image", "emotion", "probability", "next", title=f"by {spec}")
+        for each in predictions:
+            ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
+            if each.error is not None:
+                table.add_row(str(each.path), f"[red]{each.error}[/]", "", "")
+            else:
+                others = ", ".join(f"{name} {value:.2f}" for name, value in ranked[1:3])
+                table.add_row(str(each.path), ranked[0][0], f"{ranked[0][1]:.3f}", others)
+        out.print(table)
+    if any(each.error is not None for each in predictions):
+        raise typer.Exit(errors.SourceError.exit_code)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is configured, what is reachable, what is missing, and the fix."""
+    from flows import doctor as doctor_module
+
+    marks = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
+    findings = doctor_module.examine()
+    for each in findings:
+        out.print(f"{marks[each.level]} {each.what:<14} {each.found}", highlight=False, soft_wrap=True)
+        if each.fix:
+            out.print(f"  {'':<14} → {each.fix}", highlight=False, soft_wrap=True)
+    if any(each.level == "fail" for each in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200) -> None:
+    """Serve the Prefect UI, with all runs so far, on loopback until Ctrl-C."""
+    out.print(f"http://127.0.0.1:{port} - stop with Ctrl-C", highlight=False)
+    prefect = Path(sys.executable).with_name("prefect")
+    os.execv(prefect, [str(prefect), "server", "start", "--host", "127.0.0.1", "--port", str(port)])  # noqa: S606 - no shell is wanted
+
+
+@recipes_app.command("list")
+def list_recipes() -> None:
+    """List the recipes."""
+    from fer import recipes
+
+    table = Table("recipe", "what it does")
+    for name in recipes.NAMES:
+        table.add_row(name, recipes.about(name).splitlines()[0])
+    out.print(table)
+
+
+@recipes_app.command("show")
+def show_recipe(name: Annotated[str, typer.Argument(autocompletion=_complete_recipes)]) -> None:
+    """Show a recipe: its command, duration and expected result, and every setting."""
+    from fer import recipes
+
+    out.print(recipes.about(name), highlight=False)
+    out.print_json(recipes.load(name).model_dump_json())
+
+
+@models_app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List every version of every model, newest first."""
+    from fer import releases
+
+    with releases.open_registry() as models:
+        found = [(manifest, models.alias(name)) for name in models.names() for manifest in models.versions(name)[::-1]]
+    if as_json:
+        typer.echo(json.dumps([manifest.model_dump(mode="json") for manifest, _ in found], indent=1))
+        return
+    if not found:
+        out.print("The registry is empty. Make a first version: fer retrain")
+        return
+    table = Table("model", "version", "status", "accuracy", "macro-F1", "made (UTC)", "alias")
+    for manifest, alias in found:
+        table.add_row(
+            manifest.name,
+            str(manifest.version),
+            manifest.status,
+            f"{manifest.metrics['accuracy']:.3f}",
+            f"{manifest.metrics['macro_f1']:.3f}",
+            f"{manifest.created_utc:%Y-%m-%d %H:%M}",
+            "champion" if alias is not None and alias.version == manifest.version else "",
+        )
+    out.print(table)
+
+
+@models_app.command("show")
+def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
+    """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files."""
+    from fer import registry, releases
+
+    with releases.open_registry() as models:
+        manifest = models.get(*registry.parse_spec(spec))
+    out.print_json(manifest.model_dump_json())
+
+
+@store_app.command("up")
+def store_up() -> None:
+    """Start the embedded store and leave it running."""
+    from fer import embedded_store, settings
+
+    server = embedded_store.up(settings.Settings.load().home)
+    out.print(f"running at {server.endpoint} (process {server.pid}); stop it with: fer store down", highlight=False)
+
+
+@store_app.command("down")
+def store_down() -> None:
+    """Stop the embedded store, or let the run that still uses it stop it."""
+    from fer import embedded_store, settings
+
+    stopped = embedded_store.down(settings.Settings.load().home)
+    out.print("stopped" if stopped else "in use by a run; it stops when that run ends")
+
+
+@store_app.command("status")
+def store_status() -> None:
+    """Say whether the embedded store runs. Exit code 1 if not."""
+    from fer import embedded_store, settings
+
+    server = embedded_store.status(settings.Settings.load().home)
+    if server is None:
+        out.print("not running; runs start it when they need it, or: fer store up")
+        raise typer.Exit(1)
+    out.print(f"running at {server.endpoint} (process {server.pid}, since {server.started:%Y-%m-%d %H:%M} UTC)")

@@ -1,0 +1,110 @@
+"""What is configured, what is reachable, what is missing, and the fix."""
+
+import os
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+from fer import embedded_store, errors, settings
+
+_NEEDED_DISK_GB = 5
+
+
+class Finding(NamedTuple):
+    """One line of the examination."""
+
+    level: Literal["ok", "warn", "fail"]
+    what: str
+    found: str
+    fix: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything that a run needs; changes nothing but starts and stops the embedded store."""
+    configured = settings.Settings.load()
+    findings = [_python(), _memory(), _disk(configured), _store(configured), _kaggle(), _prefect(), _telemetry()]
+    changed = [each for each in configured.described() if not each.is_default]
+    findings += [Finding("ok", "setting", f"{each.variable}={each.value}") for each in changed]
+    return findings
+
+
+def _python() -> Finding:
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("prefect", "keras", "numpy"))
+    return Finding("ok", "python", f"{sys.version.split()[0]}, {versions}")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    text = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free, {os.cpu_count()} cores"
+    if memory.available < 3e9:
+        return Finding("warn", "memory", text, "close something: training wants 3 GB at 48×48, 6 GB at 224×224")
+    return Finding("ok", "memory", text)
+
+
+def _disk(configured: settings.Settings) -> Finding:
+    existing = next(path for path in [configured.workspace, *configured.workspace.parents] if path.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    text = f"{configured.workspace}, {free_gb:,.0f} GB free"
+    if not os.access(existing, os.W_OK):
+        return Finding("fail", "workspace", f"{text}, not writable", "set FER_HOME to a folder of yours")
+    if free_gb < _NEEDED_DISK_GB:
+        return Finding("warn", "workspace", text, "free some space, or set FER_HOME to a larger disk")
+    return Finding("ok", "workspace", text)
+
+
+def _store(configured: settings.Settings) -> Finding:
+    kind = configured.store_endpoint or "embedded SeaweedFS on loopback"
+    try:
+        with embedded_store.connect(configured) as store:
+            store.ping()
+    except errors.FerError as error:
+        return Finding("fail", "store", kind, str(error))
+    return Finding("ok", "store", f"{kind}, bucket {configured.store_bucket}")
+
+
+def _kaggle() -> Finding:
+    """In kagglehub's order; only where a key is, never the key."""
+    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR", Path.home() / ".kaggle"))
+    if os.environ.get("KAGGLE_API_TOKEN"):
+        return Finding("ok", "kaggle", "token from KAGGLE_API_TOKEN")
+    if (folder / "access_token").is_file():
+        return Finding("ok", "kaggle", f"token from {folder / 'access_token'}")
+    if os.environ.get("KAGGLE_USERNAME") and os.environ.get("KAGGLE_KEY"):
+        return Finding("ok", "kaggle", "key from KAGGLE_USERNAME and KAGGLE_KEY")
+    if (folder / "kaggle.json").is_file():
+        return Finding("ok", "kaggle", f"key from {folder / 'kaggle.json'}")
+    return Finding("ok", "kaggle", "no key: public datasets only", "for others, make one: kaggle.com/settings")
+
+
+def _prefect() -> Finding:
+    import httpx
+    from prefect.settings import get_current_settings
+
+    url = get_current_settings().api.url
+    if url is None:
+        return Finding("ok", "prefect", "no server configured: each run starts a temporary one", "to see runs: make ui")
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        fix = "start it (make ui), or unset PREFECT_API_URL to use a temporary server"
+        return Finding("fail", "prefect", f"{url} does not answer ({type(error).__name__})", fix)
+    return Finding("ok", "prefect", url)
+
+
+def _telemetry() -> Finding:
+    loud = [
+        name
+        for name, quiet in (
+            ("DO_NOT_TRACK", "1"),
+            ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
+            ("ORT_DISABLE_TELEMETRY", "1"),
+        )
+        if os.environ.get(name) != quiet
+    ]
+    if loud:
+        return Finding("warn", "telemetry", "switched on by the environment", f"unset {', '.join(loud)}")
+    return Finding("ok", "telemetry", "off")

@@ -1,0 +1,78 @@
+"""What a run looks like in a terminal: a line a stage, a bar for the one at work."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fer import refs
+from tasks import events
+
+
+class Terminal:
+    """Draws the events of a run; use it as a context manager around the run."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<13}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> "Terminal":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Draw one event; a listener for `tasks.events`."""
+        match event:
+            case events.Started(name):
+                self._remove_bar()
+                self._bar = self._bars.add_task(name, total=None, note="")
+            case events.Progressed(name, done, total, note):
+                if self._bar is not None:
+                    self._bars.update(self._bar, completed=done, total=total, note=note)
+            case events.Ended(name, cached, failed, seconds, summary):
+                self._remove_bar()
+                mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
+                time = "cached" if cached else f"{seconds:,.1f} s"
+                self._console.print(f"{mark} {name:<13} {time:>9}  {escape(summary)}", highlight=False, soft_wrap=True)
+
+    def _remove_bar(self) -> None:
+        if self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
+
+
+def show_outcome(console: Console, outcome: refs.Outcome) -> None:
+    """What was trained, how good it is, what the gates said, where things are, what to type next."""
+    release, passed = outcome.release, outcome.verdict.passed
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{outcome.model.summary()} ({outcome.model.train_seconds:,.0f} s)")
+    table.add_row("quality", outcome.evaluation.summary())
+    for check in outcome.verdict.checks:
+        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {escape(check.detail)}")
+    table.add_row("release", release.uri)
+    for name, path in outcome.reports.items():
+        table.add_row(name, path)
+    champion = f"{release.name}@champion is version {release.champion_version}"
+    verdict = "released" if passed else "rejected by the gates"
+    title = f"{release.name} version {release.version}: {verdict}" + (
+        f"; {champion}" if release.champion_version else ""
+    )
+    console.print(Panel(table, title=title, border_style="green" if passed else "red", title_align="left"))
+    console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")

@@ -1,0 +1,73 @@
+"""One key for the workspace and for Prefect's cache, and one rule for what is worth another try."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import Task, exponential_backoff
+
+from fer import errors, settings
+from fer.stage import Stage
+from fer.workspace import Workspace
+from tasks import events
+
+
+def workspace() -> Workspace:
+    """The workspace that the settings name."""
+    return Workspace(settings.Settings.load().workspace)
+
+
+def cached(stage: Stage[Any]) -> dict[str, Any]:
+    """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs."""
+
+    def state(parameters: dict[str, Any]) -> tuple[str, bool]:
+        inputs = [parameters[name] for name in stage.inputs]
+        return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
+
+    return keyed(stage.name, state)
+
+
+def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]]) -> dict[str, Any]:
+    """The options of a task whose output has a key of its own; `state` gives it, and whether the output is there.
+
+    Prefect's key holds the workspace's name of the attempt too, which changes when the output is gone, so that
+    Prefect can't answer with a Ref to nothing.
+    """
+
+    def key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+        found, committed = state(parameters)
+        return f"{name}-{found}-{workspace().attempt(name, found, committed=committed)}"
+
+    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name)}
+
+
+# Prefect pickles results by default; nothing is unpickled here.
+JSON_RESULTS: dict[str, Any] = {"result_serializer": "json"}
+# For what must be asked anew in each run, or must not be written down: a resolved source holds credentials.
+UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, **JSON_RESULTS}
+
+
+def announced(name: str) -> dict[str, Any]:
+    """The options that tell the listeners in `tasks.events` how a task ended."""
+
+    def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
+        events.publish(events.Ended.of(name, run, state))
+
+    return {"on_completion": [ended], "on_failure": [ended]}
+
+
+def retried(times: int) -> dict[str, Any]:
+    """The options of a task that waits and tries again after an error that may pass, and only then."""
+    return {
+        "retries": times,
+        "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+        "retry_jitter_factor": 0.5,
+        "retry_condition_fn": _may_pass,
+    }
+
+
+def _may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, errors.FerError) and error.may_pass

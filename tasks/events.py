@@ -1,0 +1,61 @@
+"""What happens in a run, told to whoever listens in this process (the `fer` command draws it in the terminal)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from prefect.client.schemas.objects import State, TaskRun
+
+from fer import refs
+
+
+@dataclass(frozen=True)
+class Started:
+    """A stage's body has begun; a cached stage never starts."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Progressed:
+    name: str
+    done: int
+    total: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    name: str
+    cached: bool
+    failed: bool
+    seconds: float
+    summary: str
+
+    @classmethod
+    def of(cls, name: str, run: TaskRun, state: State[Any]) -> Self:
+        """From what Prefect gives to a task's hooks."""
+        result = state.result(raise_on_failure=False)
+        start, end = run.start_time, state.timestamp
+        return cls(
+            name=name,
+            cached=state.name == "Cached",
+            failed=not state.is_completed(),
+            seconds=(end - start).total_seconds() if start and end else 0.0,
+            summary=result.summary() if isinstance(result, refs.Ref) else "",
+        )
+
+
+Event = Started | Progressed | Ended
+_listeners: list[Callable[[Event], None]] = []
+
+
+def listen(listener: Callable[[Event], None]) -> None:
+    """Have `listener` called with each event from now on."""
+    _listeners.append(listener)
+
+
+def publish(event: Event) -> None:
+    """Tell every listener."""
+    for listener in _listeners:
+        listener(event)

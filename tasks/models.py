@@ -1,0 +1,50 @@
+"""The models' tasks: train, evaluate, gate."""
+
+from prefect import task
+
+from fer import evaluate as evaluate_stage
+from fer import gate as gate_stage
+from fer import refs
+from fer import train as train_stage
+from tasks import artifacts, caching
+
+
+@task(**caching.cached(train_stage.train))
+def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.TrainConfig) -> refs.ModelRef:
+    """Train the recipe's model in a process of its own."""
+    workspace = caching.workspace()
+    progress = artifacts.progress_bar("train")
+    model = train_stage.train(balanced, shards, config, workspace=workspace, progress=progress)
+    curves = artifacts.picture(workspace.folder(model) / "curves.png", "Learning curves")
+    artifacts.markdown("learning-curves", f"{model.summary()}\n\n{curves}", "Loss and accuracy by epoch")
+    return model
+
+
+@task(**caching.cached(evaluate_stage.evaluate))
+def evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") -> refs.EvaluationRef:
+    """Predict a split and measure the predictions."""
+    workspace = caching.workspace()
+    progress = artifacts.progress_bar("evaluate")
+    evaluation = evaluate_stage.evaluate(model, shards, split, workspace=workspace, progress=progress)
+    folder = workspace.folder(evaluation)
+    matrix = artifacts.picture(folder / "confusion.png", "Confusion matrix")
+    artifacts.markdown("evaluation", f"{(folder / 'report.md').read_text()}\n\n{matrix}", "Metrics on the test split")
+    return evaluation
+
+
+@task(**caching.cached(gate_stage.gate))
+def gate(
+    evaluation: refs.EvaluationRef,
+    champion: refs.EvaluationRef | None,
+    champion_version: int | None,
+    config: gate_stage.GateConfig,
+) -> refs.VerdictRef:
+    """Hold the candidate against the recipe's floors and the champion."""
+    progress = artifacts.progress_bar("gate")
+    verdict = gate_stage.gate(
+        evaluation, champion, champion_version, config, workspace=caching.workspace(), progress=progress
+    )
+    lines = [f"| {'✓' if each.passed else '✗'} | {each.name} | {each.detail} |" for each in verdict.checks]
+    head = f"# The gates {'passed' if verdict.passed else 'failed'}"
+    artifacts.markdown("verdict", "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines]))
+    return verdict

@@ -1,0 +1,31 @@
+"""The pixels' tasks: shards of a model's input, and their balance."""
+
+from prefect import task
+
+from fer import balance as balance_stage
+from fer import preprocess as preprocess_stage
+from fer import refs
+from tasks import artifacts, caching
+
+
+@task(**caching.cached(preprocess_stage.preprocess), **caching.retried(1))
+def preprocess(
+    manifest: refs.ManifestRef, split: refs.SplitRef, config: preprocess_stage.PreprocessConfig
+) -> refs.ShardsRef:
+    """Decode, grey, resize and blur every image into Parquet shards of uint8 pixels."""
+    progress = artifacts.progress_bar("preprocess")
+    return preprocess_stage.preprocess(manifest, split, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(balance_stage.balance), **caching.retried(1))
+def balance(shards: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
+    """Bring the classes of the train split towards the target by augmented images."""
+    progress = artifacts.progress_bar("balance")
+    balanced = balance_stage.balance(shards, config, workspace=caching.workspace(), progress=progress)
+    artifacts.class_table(
+        "class-balance",
+        "Images a class in the train split, before and after balancing",
+        shards.counts["train"],
+        balanced.counts["train"],
+    )
+    return balanced

@@ -1,0 +1,221 @@
+import io
+import stat
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+
+import kaggle_server
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fer import archives, errors
+
+FILES = {"b/2.png": b"two" * 500, "a/1.png": b"one", "a/none.png": b""}
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return written(tmp_path, kaggle_server.zip_of(FILES))
+
+
+def written(folder: Path, data: bytes) -> Path:
+    path = folder / "dataset.zip"
+    path.write_bytes(data)
+    return path
+
+
+def entry_of(name: str, *, mode: int = stat.S_IFREG | 0o644) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    entry.create_system = 3
+    entry.external_attr = mode << 16
+    return entry
+
+
+def zip_with(*entries: zipfile.ZipInfo, data: bytes = b"x") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "Duplicate name"
+        for entry in entries:
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def test_members_are_files_sorted_by_name_with_their_sizes(good: Path) -> None:
+    assert archives.members(good) == [
+        archives.Member("a/1.png", 3),
+        archives.Member("a/none.png", 0),
+        archives.Member("b/2.png", 1500),
+    ]
+
+
+def test_read_gives_the_bytes(good: Path) -> None:
+    with archives.open_safe(good) as archive:
+        assert {each.name: archives.read(archive, each) for each in archives.list_members(archive)} == FILES
+
+
+def test_folders_and_what_systems_leave_about_are_skipped(tmp_path: Path) -> None:
+    junk = ["a/", "__MACOSX/a/._1.png", "a/.DS_Store", "Thumbs.db", "a/._1.png", "a/desktop.ini"]
+    path = written(tmp_path, zip_with(*map(entry_of, junk), entry_of("a/1.png")))
+    assert [each.name for each in archives.members(path)] == ["a/1.png"]
+
+
+@pytest.mark.parametrize("names", [[], ["a/"], ["__MACOSX/x", ".DS_Store"]])
+def test_an_archive_without_files_is_refused(tmp_path: Path, names: list[str]) -> None:
+    path = written(tmp_path, zip_with(*map(entry_of, names)))
+    with pytest.raises(errors.SourceError, match="must hold files"):
+        archives.members(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../up.png", "a/../../up.png", "a//b.png", "./a.png", "C:/a.png", "a\\b.png", "a/.."]
+)
+def test_a_name_that_is_no_plain_relative_path_is_refused(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, zip_with(entry_of("a/1.png"), entry_of(name)))
+    with pytest.raises(errors.SourceError, match="plain relative paths"):
+        archives.members(path)
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
+    data = zip_with(entry_of("a/1.png"), entry_of("a/2.png.exe")).replace(b"2.png.exe", b"2.png\0exe")
+    with pytest.raises(errors.SourceError, match="plain relative paths"):
+        archives.members(written(tmp_path, data))
+
+
+def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceError, match=r"'a/1\.png' twice"):
+        archives.members(written(tmp_path, zip_with(entry_of("a/1.png"), entry_of("a/1.png"))))
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
+    path = written(tmp_path, zip_with(entry_of("a/1.png", mode=kind | 0o777), data=b"/etc/passwd"))
+    with pytest.raises(errors.SourceError, match="no links"):
+        archives.members(path)
+
+
+def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png")))
+    data[data.index(b"PK\x01\x02") + 8] |= 1  # bit 0 of the flags in the directory
+    with pytest.raises(errors.SourceError, match="without a password"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_an_unknown_method_of_compression_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png")))
+    at = data.index(b"PK\x01\x02") + 10
+    data[at : at + 2] = struct.pack("<H", 97)  # WavPack
+    with pytest.raises(errors.SourceError, match="by method 97"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_a_bomb_is_refused_before_it_is_decompressed(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.png", bytes(80 * 2**20))  # 1,000 times its compressed size
+    with pytest.raises(errors.SourceError, match="times its own size"):
+        archives.members(written(tmp_path, buffer.getvalue()))
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "match"),
+    [
+        ("MAX_MEMBERS", 2, "at most 2 files"),
+        ("MAX_TOTAL_BYTES", 1502, "at most 1,502 bytes"),
+        ("MAX_MEMBER_BYTES", 1499, "'b/2.png' of 1,500"),
+    ],
+)
+def test_limits_hold(good: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, match: str) -> None:
+    monkeypatch.setattr(archives, limit, value)
+    with pytest.raises(errors.SourceError, match=match):
+        archives.members(good)
+    monkeypatch.setattr(archives, limit, value + 1)
+    assert len(archives.members(good)) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"just some text", b"PK\x03\x04 and no more", b"\x1f\x8b\x08 gzip"])
+def test_what_is_no_zip_is_a_damaged_archive(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(archives.DamagedArchive, match=r"must be a .*zip.*Received.*Next"):
+        archives.members(written(tmp_path, content))
+
+
+def test_a_folder_and_a_missing_file_are_source_errors(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceError, match="the folder"):
+        archives.members(tmp_path)
+    with pytest.raises(errors.SourceError, match="No such file"):
+        archives.members(tmp_path / "missing.zip")
+
+
+def test_an_archive_cut_short_is_damaged(good: Path) -> None:
+    good.write_bytes(good.read_bytes()[:-30])
+    with pytest.raises(archives.DamagedArchive, match="cut short"):
+        archives.members(good)
+
+
+def test_an_entry_that_swallows_the_next_ones_is_noticed(good: Path) -> None:
+    data = bytearray(good.read_bytes())
+    data[data.index(b"PK\x01\x02") + 32] = 200  # the length of its comment, which zipfile believes
+    good.write_bytes(bytes(data))
+    with zipfile.ZipFile(good) as archive:
+        assert len(archive.namelist()) < 3
+    with pytest.raises(archives.DamagedArchive, match="cut short"):
+        archives.members(good)
+
+
+def test_an_end_record_that_points_outside_is_damage(good: Path) -> None:
+    data = bytearray(good.read_bytes())
+    data[-3] = 0x7F  # the highest byte of the directory's offset
+    good.write_bytes(bytes(data))
+    with pytest.raises(archives.DamagedArchive):
+        archives.members(good)
+
+
+def test_a_size_that_is_not_the_declared_one_is_damage(good: Path) -> None:
+    with archives.open_safe(good) as archive, pytest.raises(archives.DamagedArchive):
+        archives.read(archive, archives.Member("a/1.png", 2))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
+def test_one_changed_byte_is_an_error_or_does_no_harm(tmp_path: Path, position: int, flip: int) -> None:
+    data = bytearray(kaggle_server.zip_of(FILES))
+    data[position % len(data)] ^= flip
+    path = written(tmp_path, bytes(data))
+    try:
+        archives.repack(path, tmp_path / "out.zip")
+    except errors.SourceError:
+        return
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == FILES
+
+
+def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.zip", tmp_path / "two.zip"
+    one.write_bytes(kaggle_server.zip_of(FILES))
+    with zipfile.ZipFile(two, "w", zipfile.ZIP_BZIP2) as archive:
+        for name in sorted(FILES):
+            archive.writestr(zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6)), FILES[name])
+        archive.writestr("__MACOSX/junk", b"junk")
+    assert [archives.repack(each, each.with_suffix(".out")) for each in (one, two)] == [3, 3]
+    assert one.with_suffix(".out").read_bytes() == two.with_suffix(".out").read_bytes()
+
+
+def test_repack_stores_sorted_files_and_reports_how_far_it_is(good: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    archives.repack(good, tmp_path / "out.zip", lambda *each: seen.append(each))
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.namelist() == sorted(FILES)
+        assert {each.compress_type for each in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {name: archive.read(name) for name in FILES} == FILES
+    assert seen[-1] == (3, 3, "files checked")
+
+
+def test_repack_leaves_nothing_when_a_file_is_damaged(good: Path, tmp_path: Path) -> None:
+    data = bytearray(good.read_bytes())
+    data[data.index(b"a/1.png") + 8] ^= 0xFF
+    good.write_bytes(bytes(data))
+    with pytest.raises(archives.DamagedArchive, match=r"'a/1\.png'"):
+        archives.repack(good, tmp_path / "out.zip")
+    assert list(tmp_path.iterdir()) == [good]

@@ -1,0 +1,143 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import psutil
+import pytest
+
+from fer import child, errors
+
+WORK = """
+import errno, os, signal, sys, time
+from fer import errors
+
+def add(a, b, *, progress):
+    progress(1, 2, "half")
+    print("a library that prints")
+    return {"sum": a + b}
+
+def refuse(*, progress):
+    raise errors.IntegrityError("Bytes must be whole.", received="half")
+
+def fill_the_disk(*, progress):
+    raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+
+def stumble(*, progress):
+    raise KeyError("a bug")
+
+def sleep(*, progress):
+    progress(os.getpid(), 1)
+    time.sleep(60)
+
+def die(*, progress):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def leave(*, progress):
+    print("last words", file=sys.stderr, flush=True)
+    os._exit(7)
+"""
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A module that the child can import, as it gets this process's path."""
+    (tmp_path / "child_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import child_work
+
+    yield child_work
+    del sys.modules["child_work"]
+
+
+def run(function, *, timeout_s=20.0, progress=lambda *_: None, **arguments):
+    return child.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while not is_gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return is_gone(pid)
+
+
+def test_a_function_runs_in_another_process_and_its_result_and_progress_come_back(work):
+    told = []
+    assert run(work.add, a=1, b=2.5, progress=lambda *what: told.append(what)) == {"sum": 3.5}
+    assert told == [(1, 2, "half")]
+
+
+def test_an_error_of_ours_comes_out_as_it_is_with_the_childs_traceback(work):
+    with pytest.raises(errors.IntegrityError, match=r"Bytes must be whole\. Received: half\.") as raised:
+        run(work.refuse)
+    assert "in refuse" in "".join(raised.value.__notes__)
+
+
+def test_a_full_disk_in_the_child_is_an_oserror_here_too(work):
+    with pytest.raises(OSError, match="No space left") as raised:
+        run(work.fill_the_disk)
+    assert raised.value.filename == "/some/file"
+
+
+def test_any_other_error_is_a_training_error_that_names_it(work):
+    with pytest.raises(errors.TrainingError, match="KeyError: 'a bug'"):
+        run(work.stumble)
+
+
+def test_a_child_that_takes_too_long_is_killed(work):
+    pids = []
+    with pytest.raises(errors.TrainingError, match="time limit"):
+        run(work.sleep, timeout_s=2.0, progress=lambda pid, *_: pids.append(pid))
+    assert is_gone(pids[0])
+
+
+def test_a_killed_child_is_said_to_lack_memory(work):
+    with pytest.raises(errors.TrainingError, match="memory ran out"):
+        run(work.die)
+
+
+def test_a_child_that_exits_leaves_its_last_words(work):
+    with pytest.raises(errors.TrainingError, match="code 7") as raised:
+        run(work.leave)
+    assert "last words" in "".join(raised.value.__notes__)
+
+
+def test_an_interrupt_here_ends_the_child(work):
+    pids = []
+
+    def interrupt(pid, *_):
+        pids.append(pid)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work.sleep, progress=interrupt)
+    assert is_gone(pids[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
+    script = """
+    import child_work
+    from fer import child
+    child.run(child_work.sleep, {}, what="Work", timeout_s=60, progress=lambda pid, *_: print(pid, flush=True))
+    """
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+    )
+    with parent:
+        pid = int(parent.stdout.readline())
+        assert not is_gone(pid)
+        parent.kill()
+    assert wait_until_gone(pid)

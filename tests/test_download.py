@@ -1,0 +1,136 @@
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import kaggle_server
+import pytest
+from kaggle_server import Fault, KaggleServer
+from pydantic import SecretStr
+
+from fer import archives, demo_faces, download, errors, kaggle, refs, sources
+from fer.workspace import Workspace
+
+FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"junk"}
+KAGGLE = sources.KaggleSource("owner", "faces")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaggleServer]:
+    with kaggle_server.serving() as server:
+        kaggle_server.point_here(monkeypatch, server.url, str(tmp_path_factory.mktemp("home")))
+        server.datasets["owner/faces"] = [kaggle_server.zip_of(FILES)]
+        yield server
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "faces.zip"
+    path.write_bytes(kaggle_server.zip_of(FILES))
+    return path
+
+
+def delivered(workspace: Workspace, ref: refs.DatasetRef) -> Path:
+    folder = workspace.folder(ref)
+    assert sorted(each.name for each in folder.iterdir()) == ["_ref.json", "dataset.zip"]
+    return folder / "dataset.zip"
+
+
+def test_an_archive_is_copied_as_it_is(archive: Path, workspace: Workspace) -> None:
+    ref = download.download(download.resolve(sources.ArchiveSource(archive)), workspace=workspace)
+    assert delivered(workspace, ref).read_bytes() == archive.read_bytes()
+    assert ref.source == f"archive:sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    assert (ref.n_files, ref.size_bytes) == (2, archive.stat().st_size)
+
+
+def test_the_same_bytes_at_another_path_have_the_same_key(archive: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere.zip"
+    moved.write_bytes(archive.read_bytes())
+    other = tmp_path / "other.zip"
+    other.write_bytes(kaggle_server.zip_of({"x/1.png": b"x"}))
+    keys = [download.download.key(download.resolve(sources.ArchiveSource(each))) for each in (archive, moved, other)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_an_archive_that_changes_after_it_was_resolved_is_refused(archive: Path, workspace: Workspace) -> None:
+    resolved = download.resolve(sources.ArchiveSource(archive))
+    archive.write_bytes(kaggle_server.zip_of({"x/1.png": b"x"}))
+    with pytest.raises(errors.SourceError, match="must not change"):
+        download.download(resolved, workspace=workspace)
+    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+
+
+def test_an_empty_archive_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "empty.zip"
+    path.write_bytes(kaggle_server.zip_of({}))
+    with pytest.raises(errors.SourceError, match="must hold files"):
+        download.resolve(sources.ArchiveSource(path))
+
+
+def test_a_kaggle_dataset_is_known_by_its_current_version(server: KaggleServer, workspace: Workspace) -> None:
+    first = download.resolve(KAGGLE)
+    ref = download.download(first, workspace=workspace)
+    assert ref.source == "kaggle:owner/faces/versions/1"
+    assert [each.name for each in archives.members(delivered(workspace, ref))] == sorted(FILES)[1:]
+    server.datasets["owner/faces"].append(kaggle_server.zip_of({"new/1.png": b"new"}))
+    second = download.resolve(KAGGLE)
+    assert second.identity == "kaggle:owner/faces/versions/2"
+    assert download.download.key(second) != download.download.key(first)
+
+
+def test_a_version_that_is_there_is_not_downloaded_again(server: KaggleServer, workspace: Workspace) -> None:
+    first = download.download(download.resolve(KAGGLE), workspace=workspace)
+    again = download.download(download.resolve(KAGGLE), workspace=workspace)
+    assert first == again
+    assert server.kinds() == ["get", "download", "blob", "get"]
+
+
+def test_the_next_attempt_resumes_an_interrupted_download(server: KaggleServer, workspace: Workspace) -> None:
+    files = {f"a/{n}.png": hashlib.shake_256(bytes([n])).digest(400_000) for n in range(5)}
+    server.datasets["owner/faces"] = [kaggle_server.zip_of(files)]
+    server.faults = [Fault("download", status=503), Fault("blob", cut_bytes=1_500_000)]
+    resolved = download.resolve(KAGGLE)
+    for _ in range(2):
+        with pytest.raises(errors.KaggleUnavailable):
+            download.download(resolved, workspace=workspace)
+    ref = download.download(resolved, workspace=workspace)
+    assert server.requests[-1].range == "bytes=1048576-"
+    with zipfile.ZipFile(delivered(workspace, ref)) as found:
+        assert {name: found.read(name) for name in found.namelist()} == files
+
+
+def test_a_refused_download_leaves_no_file_in_the_workspace(server: KaggleServer, workspace: Workspace) -> None:
+    server.private.add("owner/faces")
+    with pytest.raises(errors.KaggleRefused):
+        download.download(download.resolve(sources.KaggleSource("owner", "faces", 1)), workspace=workspace)
+    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+
+
+def test_credentials_reach_kaggle_and_neither_key_nor_ref_nor_json(server: KaggleServer, workspace: Workspace) -> None:
+    server.private.add("owner/faces")
+    resolved = download.resolve(KAGGLE, credentials=kaggle.Credentials(token=SecretStr("t0ken")))
+    ref = download.download(resolved, workspace=workspace)
+    assert {each.authorization for each in server.requests if each.kind != "blob"} == {"Bearer t0ken"}
+    assert "t0ken" not in f"{resolved!r}{resolved.model_dump_json()}{ref.model_dump_json()}"
+    anonymous = download.ResolvedSource(identity=resolved.identity, source=resolved.source)
+    assert download.download.key(resolved) == download.download.key(anonymous)
+
+
+def test_the_path_of_an_archive_is_not_in_json(archive: Path) -> None:
+    assert str(archive) not in download.resolve(sources.ArchiveSource(archive)).model_dump_json()
+
+
+def test_the_demo_is_drawn_and_known_by_its_settings(workspace: Workspace) -> None:
+    few = demo_faces.DemoConfig(images_per_class=dict.fromkeys(demo_faces.CLASSES, 2))
+    resolved = download.resolve(sources.DemoSource(), demo=few)
+    ref = download.download(resolved, workspace=workspace)
+    assert ref.source == "demo"
+    assert ref.n_files == len(archives.members(delivered(workspace, ref))) >= 14
+    default = download.resolve(sources.DemoSource())
+    assert download.download.key(default) != download.download.key(resolved)
+    assert default == download.resolve(sources.DemoSource(), demo=demo_faces.DemoConfig())

@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+
+from fer import child, errors, evaluate, metrics, models, predictions, refs, shards, trained
+from fer.workspace import Workspace
+
+# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+CLASSES = ("happy", "sad", "angry")
+SIZE = 16
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_the_child():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in child.environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
+
+    def run(function, arguments, *, what, timeout_s, progress):
+        return function(**json.loads(json.dumps(arguments)), progress=progress)
+
+    monkeypatch.setattr(child, "run", run)
+
+
+def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> refs.ShardsRef:
+    def produce(out):
+        rng = np.random.default_rng(0)
+        class_indexes = (np.arange(30) % len(classes)).astype(np.int32)
+        pixels = rng.integers(0, 256, (30, size, size), dtype=np.uint8)
+        shards.write(out / shards.name("test", 0), [f"id{row}" for row in range(30)], class_indexes, pixels, classes)
+        counts = {"test": dict.fromkeys(classes, 10)}
+        return refs.ShardsRef(classes=classes, height=size, width=size, counts=counts, mean=128.0, std=70.0)
+
+    return workspace.run("preprocess", name, refs.ShardsRef, produce, resumable=False)
+
+
+def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
+    """An untrained model, as another run could have left it."""
+
+    def produce(out):
+        import keras
+
+        keras.utils.set_random_seed(0)
+        config = models.ModelConfig(width=4, blocks=1, stem_filters=4, dense_units=8)
+        model = models.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
+        model.save(out / trained.MODEL)
+        return refs.ModelRef(
+            model=config.name,
+            classes=classes,
+            n_parameters=model.count_params(),
+            epochs_run=1,
+            best_epoch=1,
+            validation_accuracy=0.0,
+            train_seconds=0.0,
+        )
+
+    return workspace.run("train", "-".join(classes), refs.ModelRef, produce, resumable=False)
+
+
+def test_an_evaluation_holds_predictions_metrics_picture_and_report(workspace, here):
+    told = []
+    model, images = model_of(workspace), shards_of(workspace)
+    ref = evaluate.evaluate(model, images, "test", workspace=workspace, progress=lambda *what: told.append(what))
+    folder = workspace.folder(ref)
+    assert ref.n_images == 30
+    assert told[-1][:2] == (30, 30)
+    rows = predictions.read(folder / predictions.FILE)
+    assert rows.image_ids == [f"id{row}" for row in range(30)]
+    found = metrics.Metrics.model_validate_json((folder / "metrics.json").read_bytes())
+    assert found == metrics.from_predictions(folder / predictions.FILE)
+    assert (found.accuracy, found.macro.f1) == (ref.accuracy, ref.macro_f1)
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    report = (folder / "report.md").read_text()
+    for name in (*CLASSES, "macro average", "weighted average"):
+        assert f"| {name} |" in report
+
+
+def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here, tmp_path):
+    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
+    other = Workspace(tmp_path / "other")
+    again = evaluate.evaluate(model_of(other), shards_of(other), "test", workspace=other)
+    assert again.digest == first.digest
+
+
+def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, here):
+    images = shards_of(workspace)
+    straight = evaluate.evaluate(model_of(workspace), images, "test", workspace=workspace)
+    turned = model_of(workspace, CLASSES[::-1])
+    mirrored = evaluate.evaluate(turned, images, "test", workspace=workspace)
+    said = predictions.read(workspace.folder(straight) / predictions.FILE).probabilities
+    np.testing.assert_array_equal(
+        predictions.read(workspace.folder(mirrored) / predictions.FILE).probabilities, said[:, ::-1]
+    )
+
+
+def test_other_classes_are_refused(workspace, here):
+    images = shards_of(workspace, classes=("happy", "sad", "fear"))
+    with pytest.raises(errors.ConfigError, match=r"own classes.*fear"):
+        evaluate.evaluate(model_of(workspace), images, "test", workspace=workspace)
+
+
+def test_images_of_another_size_are_refused(workspace, here):
+    with pytest.raises(errors.ConfigError, match="own size"):
+        evaluate.evaluate(model_of(workspace), shards_of(workspace, size=20), "test", workspace=workspace)
+
+
+def test_the_report_names_every_number_of_table_1(tmp_path):
+    truth, predicted = np.array([0, 0, 0, 1, 1, 2], np.int32), [0, 0, 1, 1, 1, 0]
+    path = tmp_path / predictions.FILE
+    predictions.write(path, list("abcdef"), truth, np.eye(3, dtype=np.float32)[predicted], CLASSES)
+    report = evaluate.report(metrics.from_predictions(path), "sequential-cnn", "test")
+    assert "| happy | 0.667 | 0.667 | 0.667 | 3 |" in report
+    assert "| macro average | 0.444 | 0.556 | 0.489 | 6 |" in report
+    assert "| accuracy | | | 0.667 | 6 |" in report
+    assert "| **angry** | 1 | 0 | 0 |" in report

@@ -1,0 +1,51 @@
+import importlib
+import sys
+
+import pytest
+
+from fer import fingerprint
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A package that stands in for `fer`: stage -> shared -> deep, and a module that nothing reaches."""
+    package = tmp_path / "miniature"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "stage.py").write_text("import numpy\nfrom miniature import shared\n")
+    (package / "shared.py").write_text("def f():\n    from miniature.deep import g\n    return g\n")
+    (package / "deep.py").write_text("def g():\n    return 1\n")
+    (package / "aside.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(fingerprint, "_PROJECT", ("miniature",))
+    importlib.invalidate_caches()
+    fingerprint._is_module.cache_clear()
+    yield package
+    for name in [each for each in sys.modules if each.startswith("miniature")]:
+        del sys.modules[name]
+
+
+def test_it_changes_with_every_module_that_is_reached_and_with_no_other(project):
+    before = fingerprint.of_module("miniature.stage")
+    (project / "aside.py").write_text("x = 2\n")
+    assert fingerprint.of_module("miniature.stage") == before
+    seen = {before}
+    for name in ("stage", "shared", "deep"):
+        path = project / f"{name}.py"
+        path.write_text(path.read_text() + "# changed\n")
+        seen.add(fingerprint.of_module("miniature.stage"))
+    assert len(seen) == 4
+
+
+def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, monkeypatch):
+    before = fingerprint.of_module("miniature.stage")
+    monkeypatch.setattr(fingerprint, "_version", lambda distributions: "0.0")
+    assert fingerprint.of_module("miniature.stage") != before
+
+
+def test_an_earlier_stage_does_not_reach_a_later_one():
+    assert "fer.images" in fingerprint.reached("fer.preprocess")
+    assert "fer.preprocess" not in fingerprint.reached("fer.index")
+    assert "fer.balance" not in fingerprint.reached("fer.preprocess")
+    assert "fer.train" not in fingerprint.reached("fer.balance")
+    assert "fer.gate" not in fingerprint.reached("fer.evaluate")

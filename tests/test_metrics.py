@@ -1,0 +1,130 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_contracts import predictions as contract
+from fer import errors, metrics, predictions
+
+CLASSES = ("happy", "sad", "angry")
+
+
+def certain(predicted, n_classes: int = 3) -> np.ndarray:
+    """Probabilities of 0.9 for what is predicted."""
+    rest = 0.1 / (n_classes - 1)
+    return np.where(np.eye(n_classes)[predicted] == 1, 0.9, rest).astype(np.float32)
+
+
+def write(path, truth, predicted, classes=CLASSES):
+    ids = [f"{row:032x}" for row in range(len(truth))]
+    predictions.write(path, ids, np.array(truth, np.int32), certain(np.array(predicted), len(classes)), classes)
+    return path
+
+
+labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
+
+
+@settings(max_examples=40, deadline=None)
+@given(labels)
+def test_the_scores_are_those_of_scikit_learn(pairs):
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
+
+    truth, predicted = np.array(pairs).T
+    matrix = metrics.confusion(truth, predicted, 3)
+    expected = precision_recall_fscore_support(truth, predicted, labels=range(3), zero_division=0)
+    for found, reference in zip(metrics._scores(matrix), expected, strict=True):
+        np.testing.assert_allclose(found, reference)
+    reference = f1_score(truth, predicted, labels=range(3), average="macro", zero_division=0)
+    assert metrics.macro_f1(matrix) == pytest.approx(reference)
+
+
+def test_metrics_come_from_the_parquet_alone(tmp_path):
+    found = metrics.from_predictions(write(tmp_path / "p.parquet", [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0]))
+    assert found.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
+    assert found.accuracy == pytest.approx(4 / 6)
+    assert [each.support for each in found.per_class] == [3, 2, 1]
+    assert found.per_class[0].precision == pytest.approx(2 / 3)
+    assert found.macro.recall == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found.weighted.recall == pytest.approx(found.accuracy)
+    assert found.accuracy_interval[0] < found.accuracy < found.accuracy_interval[1]
+    # All are said with 0.9, and 4 of 6 are right.
+    assert found.calibration_error == pytest.approx(0.9 - 4 / 6, abs=1e-6)
+
+
+def test_wilsons_interval_is_that_of_the_textbook():
+    # Newcombe 1998 (doi:10.1002/(SICI)1097-0258(19980430)17:8<857), table I, method 3: 81 of 263, and 0 of 20.
+    assert metrics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert metrics.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+@given(st.integers(1, 500), st.data())
+def test_wilsons_interval_holds_the_share_and_stays_between_0_and_1(n, data):
+    n_right = data.draw(st.integers(0, n))
+    low, high = metrics.wilson(n_right, n)
+    assert 0 <= low <= n_right / n <= high <= 1
+
+
+def test_the_bootstrap_interval_is_repeatable_and_narrows_with_more_images():
+    matrix = np.array([[8, 2], [3, 7]])
+    low, high = metrics.bootstrap_macro_f1(matrix)
+    assert (low, high) == metrics.bootstrap_macro_f1(matrix)
+    assert low < metrics.macro_f1(matrix) < high
+    narrow = metrics.bootstrap_macro_f1(matrix * 100)
+    assert (narrow[1] - narrow[0]) * 5 < high - low
+
+
+def test_equal_predictions_differ_by_nothing_at_any_confidence():
+    truth, predicted = np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2])
+    found = metrics.paired_difference(truth, predicted, predicted, 3)
+    assert found == metrics.Difference(0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_difference_is_signed_towards_the_candidate_and_pairing_tightens_it():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 600)
+    champion = np.where(rng.random(600) < 0.6, truth, (truth + 1) % 3)
+    candidate = np.where(rng.random(600) < 0.05, truth, champion)  # the champion, and a few more right
+    found = metrics.paired_difference(truth, champion, candidate, 3)
+    assert found.accuracy == pytest.approx((candidate == truth).mean() - (champion == truth).mean())
+    assert 0 < found.accuracy_bound < found.accuracy
+    assert 0 < found.macro_f1_bound < found.macro_f1
+    # The same two accuracies on unrelated rows can't be told apart so well.
+    shuffled = np.where(rng.permutation(candidate == truth), truth, (truth + 1) % 3)
+    assert metrics.paired_difference(truth, champion, shuffled, 3).accuracy_bound < found.accuracy_bound
+
+
+def test_probabilities_that_do_not_add_up_are_refused(tmp_path):
+    with pytest.raises(errors.ContractViolation, match="add up to 1"):
+        predictions.write(tmp_path / "p", ["a"], np.array([0], np.int32), np.full((1, 3), 0.9, np.float32), CLASSES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_comes_twice_is_refused(tmp_path):
+    with pytest.raises(errors.ContractViolation, match="unique"):
+        predictions.write(tmp_path / "p", ["a", "a"], np.zeros(2, np.int32), certain(np.array([0, 1])), CLASSES)
+
+
+def test_predictions_come_back_as_they_were_written(tmp_path):
+    found = predictions.read(write(tmp_path / "p.parquet", [0, 1, 2], [2, 1, 0]))
+    assert found.classes == CLASSES
+    assert found.class_indexes.tolist() == [0, 1, 2]
+    assert found.predicted.tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(found.probabilities, certain(np.array([2, 1, 0])))
+
+
+def test_a_damaged_file_is_an_integrity_error(tmp_path):
+    (tmp_path / "p.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(errors.IntegrityError, match="whole Parquet"):
+        metrics.from_predictions(tmp_path / "p.parquet")
+
+
+def test_other_columns_are_refused(tmp_path):
+    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"classes": '["a"]'}), tmp_path / "p.parquet")
+    with pytest.raises(errors.ContractViolation, match="columns must be"):
+        predictions.read(tmp_path / "p.parquet")
+
+
+def test_a_table_without_classes_breaks_the_contract():
+    assert contract.check(pa.table({"x": [1]})) == ("the metadata of predictions must have the classes",)

@@ -1,0 +1,124 @@
+import importlib
+import math
+import operator
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fer import errors, parallel
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_items(workers):
+    assert parallel.map_ordered(math.sqrt, [9, 1, 4, 0], workers=workers) == [3, 1, 2, 0]
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch):
+    """A module that spawned processes can import too."""
+    (tmp_path / "work_for_processes.py").write_text(
+        textwrap.dedent("""
+            import os
+            from fer import errors
+
+            def process_id(item):
+                return os.getpid()
+
+            def fail(item):
+                raise errors.SourceError("It must be so.", received=item, todo="look")
+        """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("work_for_processes")
+    del sys.modules["work_for_processes"]
+
+
+@pytest.mark.parametrize("items", [[], [16]])
+def test_one_item_or_none_stays_in_this_process(work, items):
+    assert parallel.map_ordered(work.process_id, items, workers=8) == [os.getpid()] * len(items)
+
+
+def test_one_worker_stays_in_this_process(work):
+    assert parallel.map_ordered(work.process_id, [1, 2], workers=1) == [os.getpid()] * 2
+
+
+def test_several_workers_are_other_processes(work):
+    assert os.getpid() not in parallel.map_ordered(work.process_id, [1, 2, 3], workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_failing_item_is_raised_after_the_others_are_done(tmp_path: Path, workers):
+    kept = [tmp_path / name for name in "abc"]
+    missing = tmp_path / "missing" / "folder"
+    with pytest.raises(FileNotFoundError):
+        parallel.map_ordered(os.mkdir, [missing, *kept, kept[0]], workers=workers)
+    assert all(folder.is_dir() for folder in kept)
+
+
+def test_a_project_error_crosses_the_process_border_with_its_message(work):
+    with pytest.raises(errors.SourceError, match=r"It must be so\. Received: 1\. Next: look\."):
+        parallel.map_ordered(work.fail, [1, 2], workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_counts_every_item(workers):
+    seen: list[tuple[int, int, str]] = []
+    parallel.map_ordered(
+        operator.neg, [1, 2, 3], workers=workers, progress=lambda *said: seen.append(said), note="shards"
+    )
+    assert seen == [(1, 3, "shards"), (2, 3, "shards"), (3, 3, "shards")]
+
+
+def test_a_killed_worker_ends_in_one_clear_error():
+    with pytest.raises(errors.WorkspaceError, match=r"killed during 'index'.*memory"):
+        parallel.map_ordered(signal.raise_signal, [signal.SIGKILL] * 2, workers=2, note="index")
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
+    """The parent has one busy and one idle worker when SIGKILL takes it."""
+    script = tmp_path / "sleeps.py"
+    script.write_text(
+        textwrap.dedent("""
+            import time
+            from fer import parallel
+
+            if __name__ == "__main__":
+                parallel.map_ordered(time.sleep, [0, 60], workers=2, progress=lambda *said: print("began", flush=True))
+        """)
+    )
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    children: list[psutil.Process] = []
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"began\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert len(children) >= 2
+        parent.kill()
+        _, alive = psutil.wait_procs(children, timeout=10)
+        assert not alive
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        for child in children:
+            if child.is_running():
+                child.kill()
+
+
+def test_an_interrupt_leaves_no_worker_behind():
+    def interrupt(done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        parallel.map_ordered(time.sleep, [0] + [0.5] * 40, workers=2, progress=interrupt)
+    assert time.monotonic() - began < 6  # all of them would take as long
+    names = [" ".join(each.cmdline()) for each in psutil.Process().children()]
+    assert not [name for name in names if "spawn_main" in name]

@@ -1,0 +1,70 @@
+import pytest
+
+from fer import plots
+
+CLASSES = ["angry", "disgust", "happy"]
+HISTORY = {
+    "loss": [1.9, 1.5],
+    "accuracy": [0.3, 0.5],
+    "validation_loss": [1.8, 1.6],
+    "validation_accuracy": [0.35, 0.45],
+}
+
+
+def confusion():
+    return plots.confusion([[900, 50, 50], [1, 0, 2], [0, 0, 0]], CLASSES, title="model\naccuracy 0.9")
+
+
+def curves():
+    return plots.curves(HISTORY, best_epoch=2, title="curves")
+
+
+def balance():
+    return plots.class_balance({"angry": 5, "happy": 9}, {"angry": 9, "disgust": 9, "happy": 9}, title="balance")
+
+
+def texts_of(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("draw", [confusion, curves, balance])
+def test_the_same_numbers_give_the_same_bytes(draw):
+    first = plots.png(draw())
+    assert first.startswith(b"\x89PNG")
+    assert first == plots.png(draw())
+    assert b"Software" not in first
+
+
+@pytest.mark.parametrize("draw", [confusion, curves, balance])
+def test_no_text_is_clipped(draw):
+    import matplotlib.text
+
+    figure = draw()
+    plots.png(figure)
+    frame = figure.bbox
+    for text in figure.findobj(matplotlib.text.Text):
+        if text.get_visible() and text.get_text() and text.axes is not None and not text.get_gid():
+            box = text.get_window_extent()
+            if 0 < box.x0 < frame.x1 and 0 < box.y0 < frame.y1:
+                assert box.x1 <= frame.x1 + 1, text
+                assert box.y1 <= frame.y1 + 1, text
+
+
+def test_a_cell_has_its_share_of_the_row_and_its_count_on_a_contrasting_ground():
+    axes = confusion().axes[0]
+    assert texts_of(axes)[:2] == ["90%\n900", "5%\n50"]
+    assert axes.texts[0].get_color() == "white"
+    assert axes.texts[1].get_color() == "black"
+
+
+def test_a_class_without_images_is_drawn_as_zeros():
+    assert texts_of(confusion().axes[0])[6:] == ["0%\n0"] * 3
+
+
+def test_the_curves_name_the_best_epoch():
+    labels = [text.get_text() for text in curves().axes[1].get_legend().get_texts()]
+    assert "best epoch (2)" in labels
+
+
+def test_the_bars_say_how_many_images_each_class_had_and_has():
+    assert texts_of(balance().axes[0]) == ["5", "0", "9", "9", "9", "9"]

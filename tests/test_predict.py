@@ -1,0 +1,96 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from fer import child, errors, images, models, predict, preprocess, trained
+
+# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+
+CLASSES = ("happy", "sad", "angry")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_the_child():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in child.environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
+
+    def run(function, arguments, *, what, timeout_s, progress):
+        return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
+
+    monkeypatch.setattr(child, "run", run)
+
+
+@pytest.fixture(scope="module")
+def model_folder(as_in_the_child, tmp_path_factory):
+    import keras
+
+    folder = tmp_path_factory.mktemp("model")
+    keras.utils.set_random_seed(0)
+    config = models.ModelConfig(width=4, blocks=1, stem_filters=4, dense_units=8)
+    model = models.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
+    model.save(folder / trained.MODEL)
+    record = preprocess.Preprocessing(
+        config=preprocess.PreprocessConfig(height=16, width=16),
+        classes=CLASSES,
+        height=16,
+        width=16,
+        mean=128.0,
+        std=70.0,
+    )
+    (folder / trained.PREPROCESSING).write_text(record.model_dump_json())
+    return folder
+
+
+def picture(path, seed):
+    rng = np.random.default_rng(seed)
+    path.write_bytes(images.encode_png(rng.integers(0, 256, (30, 20), dtype=np.uint8)))
+    return path
+
+
+def test_each_file_gets_a_label_and_probabilities_as_in_training(model_folder, tmp_path):
+    paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    found = predict.predict(model_folder, paths)
+    assert [each.path for each in found] == paths
+    config = preprocess.load_record(model_folder).config
+    pixels = np.stack([preprocess.prepare_encoded(path.read_bytes(), config) for path in paths])[..., np.newaxis]
+    expected = trained.probabilities(trained.load(model_folder), pixels, 64)
+    for each, row in zip(found, expected, strict=True):
+        assert list(each.probabilities) == list(CLASSES)
+        np.testing.assert_allclose(list(each.probabilities.values()), row, rtol=1e-6)
+        assert each.label == CLASSES[row.argmax()]
+        assert math.isclose(sum(each.probabilities.values()), 1, abs_tol=1e-5)
+
+
+def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_folder, tmp_path):
+    (tmp_path / "text.png").write_text("not an image")
+    paths = [tmp_path / "text.png", picture(tmp_path / "good.png", 0), tmp_path / "missing.png", tmp_path]
+    found = predict.predict(model_folder, paths)
+    assert [each.label is not None for each in found] == [False, True, False, False]
+    assert found[0].error == "not an image that can be decoded"
+    assert found[2].error == "No such file or directory"
+    assert found[1].error is None
+
+
+def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict, "_BATCH", 2)
+    paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(5)]
+    together = predict.predict(model_folder, paths)
+    alone = [predict.predict(model_folder, [path])[0] for path in paths]
+    assert [each.path for each in together] == paths
+    assert [each.label for each in together] == [each.label for each in alone]
+
+
+def test_a_folder_without_a_model_is_refused(model_folder, tmp_path):
+    (tmp_path / trained.PREPROCESSING).write_bytes((model_folder / trained.PREPROCESSING).read_bytes())
+    with pytest.raises(errors.IntegrityError, match="whole Keras model"):
+        predict.predict(tmp_path, [])

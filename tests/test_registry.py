@@ -1,0 +1,270 @@
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import hypothesis.strategies
+import pydantic
+import pytest
+
+from fer import errors, registry
+from fer.registry import Registration, Registry
+
+
+@pytest.fixture
+def models(store):
+    return Registry(store)
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"weights" * 1000)
+    (tmp_path / "metrics.json").write_bytes(b"{}")
+    return {name: tmp_path / name for name in ("model.keras", "metrics.json")}
+
+
+def _registration(key: str | None = None, **more: object) -> Registration:
+    made = {
+        "status": "released",
+        "reasons": ("accuracy 0.70 >= 0.60",),
+        "registration_key": key or uuid.uuid4().hex,
+        "model_digest": "ab" * 32,
+        "recipe": {"name": "demo", "train": {"epochs": 3, "input": (48, 48)}},
+        "inputs": {"train": "cd" * 32},
+        "code_fingerprint": "ef" * 32,
+        "metrics": {"accuracy": 0.7, "per_class": {"happy": {"recall": 0.9}}},
+        "environment": {"keras": "3.15.1"},
+        "champion_at_registration": None,
+    }
+    return Registration.model_validate(made | more)
+
+
+def _outcome(call):
+    try:
+        return call()
+    except errors.StoreConflict as conflict:
+        return conflict
+
+
+def test_an_empty_registry_has_no_models(models):
+    assert models.names() == ()
+    assert models.versions("demo") == []
+    assert models.alias("demo") is None
+
+
+def test_a_version_says_what_it_was_registered_with_and_its_files_come_back(models, files, tmp_path):
+    made = models.register("demo", files, _registration())
+    assert (made.name, made.version, made.metrics["accuracy"]) == ("demo", 1, 0.7)
+    assert models.get("demo", "1") == made
+    assert models.versions("demo") == [made]
+    assert models.names() == ("demo",)
+    assert models.uri(made).endswith("/models/demo/versions/00001.json")
+    folder = models.fetch(made, tmp_path / "fetched")
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == {n: p.read_bytes() for n, p in files.items()}
+
+
+def test_racing_writers_get_distinct_versions_and_none_is_lost(models, files):
+    with ThreadPoolExecutor(10) as racers:
+        made = list(racers.map(lambda _: models.register("demo", files, _registration()), range(10)))
+    assert sorted(each.version for each in made) == list(range(1, 11))
+    assert models.versions("demo") == sorted(made, key=lambda each: each.version)
+
+
+def test_racing_writers_of_the_same_registration_make_one_version_and_leave_no_other_files(models, files):
+    models.register("demo", files, _registration())
+    same = _registration("the same")
+    with ThreadPoolExecutor(8) as racers:
+        made = list(racers.map(lambda _: models.register("demo", files, same), range(8)))
+    assert {each.version for each in made} == {2}
+    kept = {file.key for each in models.versions("demo") for file in each.files.values()}
+    assert {each.key for each in models.store.list("models/demo/files/")} == kept
+
+
+def test_a_registration_that_is_there_is_returned_and_uploads_nothing(models, files, monkeypatch):
+    first = models.register("demo", files, _registration("again"))
+    monkeypatch.setattr(models.store, "upload_file", lambda *_: pytest.fail("uploaded"))
+    assert models.register("demo", files, _registration("again", metrics={})) == first
+
+
+def test_a_lost_answer_to_the_commit_is_found_by_the_next_try(models, files, monkeypatch):
+    real = models.store.put_if_absent
+
+    def lose_answer(key, data):
+        real(key, data)
+        raise errors.StoreUnavailable("The store must answer.")
+
+    monkeypatch.setattr(models.store, "put_if_absent", lose_answer)
+    with pytest.raises(errors.StoreUnavailable):
+        models.register("demo", files, _registration("once"))
+    monkeypatch.undo()
+    made = models.register("demo", files, _registration("once"))
+    assert made.version == 1
+    assert models.versions("demo") == [made]
+
+
+def test_an_upload_that_fails_leaves_neither_a_version_nor_files(models, files, monkeypatch):
+    real = models.store.upload_file
+    monkeypatch.setattr(
+        models.store,
+        "upload_file",
+        lambda key, path: real(key, path) if path.suffix == ".keras" else real(key, path / "missing"),
+    )
+    with pytest.raises(OSError, match="missing"):
+        models.register("demo", files, _registration())
+    assert list(models.store.list("")) == []
+    assert models.names() == ()
+
+
+def test_an_upload_that_was_killed_leaves_no_version_and_is_cleared_away_later(models, files):
+    kept = models.register("demo", files, _registration())
+    models.store.put("models/demo/files/0123456789abcdef/model.keras", b"half of it")  # what a killed upload leaves
+    assert models.versions("demo") == [kept]
+    assert models.remove_orphans("demo") == ()
+    assert models.remove_orphans("demo", older_than_s=-60) == ("models/demo/files/0123456789abcdef/",)
+    left = {each.key for each in models.store.list("models/demo/files/")}
+    assert left == {file.key for file in kept.files.values()}
+
+
+def test_one_of_eight_first_promotions_wins(models, files):
+    for _ in range(8):
+        models.register("demo", files, _registration())
+    ready = threading.Barrier(8)
+
+    def promote(version):
+        ready.wait(10)
+        return _outcome(lambda: models.promote("demo", version, None))
+
+    with ThreadPoolExecutor(8) as racers:
+        outcomes = list(racers.map(promote, range(1, 9)))
+    won = [each for each in outcomes if not isinstance(each, errors.StoreConflict)]
+    assert len(won) == 1
+    assert models.alias("demo") == won[0]
+    assert models.get("demo").version == won[0].version
+
+
+def test_a_promotion_that_was_decided_on_an_older_champion_is_a_conflict(models, files):
+    for _ in range(3):
+        models.register("demo", files, _registration())
+    first = models.promote("demo", 1, None)
+    models.promote("demo", 2, first)
+    with pytest.raises(errors.StoreConflict):
+        models.promote("demo", 3, first)
+    assert models.get("demo", "champion").version == 2
+
+
+def test_a_champion_that_went_and_came_back_is_not_the_one_that_was_seen(models, files):
+    for _ in range(3):
+        models.register("demo", files, _registration())
+    seen = models.promote("demo", 1, None)
+    models.promote("demo", 1, models.promote("demo", 2, seen))
+    with pytest.raises(errors.StoreConflict):
+        models.promote("demo", 3, seen)
+
+
+def test_promoting_the_champion_changes_nothing(models, files):
+    models.register("demo", files, _registration())
+    first = models.promote("demo", 1, None)
+    assert models.promote("demo", 1, first) == first
+    assert models.promote("demo", 1, None) == first
+
+
+def test_a_rejected_version_is_kept_with_its_reason_and_never_promoted(models, files):
+    models.register("demo", files, _registration(status="rejected", reasons=("accuracy 0.3 < 0.6",)))
+    assert models.get("demo", "1").reasons == ("accuracy 0.3 < 0.6",)
+    with pytest.raises(errors.ConfigError, match="rejected"):
+        models.promote("demo", 1, None)
+    assert models.alias("demo") is None
+
+
+@pytest.mark.parametrize("which", ["2", "champion", "no-such-alias"])
+def test_a_version_that_is_not_there_is_a_clear_error(models, files, which):
+    models.register("demo", files, _registration())
+    with pytest.raises(errors.ConfigError, match="fer models list"):
+        models.get("demo", which)
+
+
+def test_a_tampered_file_is_not_delivered(models, files, tmp_path):
+    made = models.register("demo", files, _registration())
+    models.store.put(made.files["model.keras"].key, b"evil")
+    with pytest.raises(errors.IntegrityError, match="SHA-256"):
+        models.fetch(made, tmp_path / "fetched")
+    assert not (tmp_path / "fetched" / "model.keras").exists()
+
+
+def test_fetched_files_are_kept_if_whole_and_replaced_if_not(models, files, tmp_path, monkeypatch):
+    made = models.register("demo", files, _registration())
+    folder = models.fetch(made, tmp_path / "fetched")
+    (folder / "model.keras").write_bytes(b"damaged")
+    fetched = []
+    real = models.store.download_file
+    monkeypatch.setattr(models.store, "download_file", lambda *given: (fetched.append(given[1].name), real(*given)))
+    models.fetch(made, folder)
+    assert fetched == ["model.keras"]
+    assert (folder / "model.keras").read_bytes() == files["model.keras"].read_bytes()
+
+
+@pytest.mark.parametrize("change", [b"{", b'{"version": 9}', b"null"])
+def test_a_damaged_manifest_or_alias_is_an_integrity_error(models, files, change):
+    models.register("demo", files, _registration())
+    models.promote("demo", 1, None)
+    models.store.put("models/demo/versions/00001.json", change)
+    models.store.put("models/demo/aliases/champion.json", b"[]")
+    with pytest.raises(errors.IntegrityError, match="versions/00001"):
+        models.get("demo", "1")
+    with pytest.raises(errors.IntegrityError, match="aliases/champion"):
+        models.alias("demo")
+
+
+def test_a_manifest_in_anothers_place_is_an_integrity_error(models, files):
+    models.register("demo", files, _registration())
+    models.store.put("models/demo/versions/00002.json", models.store.get("models/demo/versions/00001.json").data)
+    with pytest.raises(errors.IntegrityError):
+        models.get("demo", "2")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"../evil": {"key": "models/demo/files/1/x", "sha256": "0" * 64, "size_bytes": 1}}},
+        {"files": {"model": {"key": "models/other/files/1/x", "sha256": "0" * 64, "size_bytes": 1}}},
+        {"files": {"model": {"key": "models/demo/files/../../x", "sha256": "0" * 64, "size_bytes": 1}}},
+        {"status": "almost"},
+        {"format_version": 2},
+    ],
+)
+def test_a_manifest_can_only_name_its_own_files(models, files, change):
+    good = models.register("demo", files, _registration()).model_dump()
+    assert registry.Manifest.model_validate(good)
+    with pytest.raises(pydantic.ValidationError):
+        registry.Manifest.model_validate(good | change)
+
+
+@pytest.mark.parametrize("name", ["", "Demo", "-demo", "de/mo", "..", "a" * 64])
+def test_names_that_would_break_a_key_are_refused(models, files, name):
+    with pytest.raises(errors.ConfigError):
+        models.register(name, files, _registration())
+    with pytest.raises(errors.ConfigError):
+        models.alias("demo", name)
+
+
+def test_files_with_a_path_for_a_name_are_refused(models, files):
+    with pytest.raises(errors.ConfigError):
+        models.register("demo", {"../model.keras": files["model.keras"]}, _registration())
+    assert list(models.store.list("")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [("demo", ("demo", "champion")), ("fer2013-cnn@7", ("fer2013-cnn", "7")), ("demo@champion", ("demo", "champion"))],
+)
+def test_a_model_is_named_with_its_version_or_alias(text, spec):
+    assert registry.parse_spec(text) == spec
+
+
+@hypothesis.given(hypothesis.strategies.text(max_size=80))
+def test_any_other_text_is_a_config_error(text):
+    try:
+        spec = registry.parse_spec(text)
+    except errors.ConfigError:
+        return
+    assert text in (spec.name, f"{spec.name}@{spec.which}")

@@ -1,0 +1,158 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_contracts import shards as contract
+from fer import errors, shards
+
+CLASSES = ("angry", "happy", "sad")
+
+
+def images(n: int, height: int = 5, width: int = 7, seed: int = 0):
+    draw = np.random.default_rng(seed)
+    pixels = draw.integers(0, 256, (n, height, width), np.uint8)
+    return [f"{seed}-{i}" for i in range(n)], draw.integers(0, 3, n).astype(np.int32), pixels
+
+
+def write(path, n: int, **kwargs):
+    made = images(n, **kwargs)
+    shards.write(path, *made, CLASSES)
+    return made
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 9))
+def test_a_shard_reads_as_it_was_written(tmp_path_factory, n, height, width):
+    path = tmp_path_factory.mktemp("shards") / "train-00000.parquet"
+    image_ids, class_indexes, pixels = write(path, n, height=height, width=width)
+    shard = shards.read(path)
+    assert shard.image_ids == image_ids
+    assert shard.classes == CLASSES
+    assert np.array_equal(shard.class_indexes, class_indexes)
+    assert shard.class_indexes.dtype == np.int32
+    assert shard.pixels.shape == (n, height, width)
+    assert np.array_equal(shard.pixels, pixels)
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_the_same_images_make_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, 30)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_pixels_in_another_memory_order_are_written_alike(tmp_path):
+    image_ids, class_indexes, pixels = write(tmp_path / "a", 10)
+    shards.write(tmp_path / "b", image_ids, class_indexes, np.asfortranarray(pixels), CLASSES)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"class_indexes": [0, 3]}, "class_index must be in 0..2"),
+        ({"class_indexes": [-1, 0]}, "class_index must be in 0..2"),
+        ({"image_ids": ["same", "same"]}, "unique"),
+        ({"image_ids": ["one", None]}, "image_id must not be null"),
+        ({"image_ids": ["one"]}, "one id, one class"),
+        ({"pixels": np.zeros((2, 4, 4), np.float32)}, "float32"),
+    ],
+)
+def test_an_unsound_shard_is_refused_and_nothing_is_left(tmp_path, change, says):
+    sound = {"image_ids": ["a", "b"], "class_indexes": [0, 2], "pixels": np.zeros((2, 4, 4), np.uint8)}
+    values = sound | change
+    with pytest.raises(errors.ContractViolation, match=says):
+        shards.write(
+            tmp_path / "x", values["image_ids"], np.array(values["class_indexes"], np.int32), values["pixels"], CLASSES
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_contract_refuses_other_columns_and_missing_metadata():
+    assert contract.check(pa.table({"image_id": ["a"]})) == ("a shard's metadata must have b'height'",)
+    schema = contract.schema(2, 2, CLASSES)
+    assert "schema" in contract.check(pa.table({"image_id": ["a"]}).replace_schema_metadata(schema.metadata))[0]
+
+
+def test_large_images_are_cut_in_row_groups_by_bytes():
+    assert shards.images_that_fit(48, 48) == 4_096
+    assert shards.images_that_fit(48, 48, at_most=2_048) == 2_048
+    assert 1_000 <= shards.images_that_fit(224, 224) <= 1_400
+    assert shards.images_that_fit(20_000, 20_000) == 1
+
+
+def test_a_split_is_read_into_one_array_in_the_order_of_its_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_ROW_GROUP_IMAGES", 4)  # several row groups a shard
+    made = [write(tmp_path / shards.name("train", i), n, seed=i) for i, n in enumerate([9, 1, 4])]
+    write(tmp_path / shards.name("test", 0), 3, seed=9)
+    split = shards.load_split(tmp_path, "train")
+    assert split.image_ids == [image_id for image_ids, _, _ in made for image_id in image_ids]
+    assert np.array_equal(split.class_indexes, np.concatenate([each for _, each, _ in made]))
+    assert split.pixels.shape == (14, 5, 7, 1)
+    assert np.array_equal(split.pixels[..., 0], np.concatenate([each for _, _, each in made]))
+    assert split.classes == CLASSES
+    assert [len(each.image_ids) for each in shards.iterate(tmp_path, "train")] == [4, 4, 1, 1, 4]
+    assert shards.names(tmp_path, "test") == ["test-00000.parquet"]
+    assert np.array_equal(shards.read(tmp_path / "train-00000.parquet").pixels, made[0][2])
+
+
+def test_labels_are_read_without_pixels(tmp_path):
+    image_ids, class_indexes, _ = write(tmp_path / "x", 6)
+    found_ids, found_indexes = shards.read_labels(tmp_path / "x")
+    assert found_ids == image_ids
+    assert np.array_equal(found_indexes, class_indexes)
+
+
+def test_a_split_without_shards_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(errors.IntegrityError, match="no test-00000"):
+        shards.load_split(tmp_path, "test")
+
+
+def cut_short(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def one_bit_turned(data: bytes) -> bytes:
+    middle = len(data) // 2  # among the pixels
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def all_zeros(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+@pytest.mark.parametrize("damage", [cut_short, one_bit_turned, all_zeros])
+def test_a_damaged_shard_is_noticed(tmp_path, damage):
+    path = tmp_path / shards.name("train", 0)
+    image_ids, class_indexes, _ = write(path, 50)
+    assert shards.finished(path, image_ids, class_indexes) is not None
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(errors.IntegrityError, match="must be whole"):
+        shards.read(path)
+    with pytest.raises(errors.IntegrityError, match="must be whole"):
+        shards.load_split(tmp_path, "train")
+    assert shards.finished(path, image_ids, class_indexes) is None
+
+
+def test_a_finished_shard_counts_only_with_its_own_rows(tmp_path):
+    path = tmp_path / "x"
+    image_ids, class_indexes, pixels = write(path, 5)
+    kept = shards.finished(path, image_ids, class_indexes)
+    assert kept is not None
+    assert np.array_equal(kept.pixels, pixels)
+    assert shards.finished(path, image_ids[::-1], class_indexes) is None
+    assert shards.finished(path, image_ids, (class_indexes + 1) % 3) is None
+    assert shards.finished(tmp_path / "absent", image_ids, class_indexes) is None
+
+
+def test_a_parquet_file_of_something_else_is_refused(tmp_path):
+    other = pa.table({"image_id": ["a"]})
+    pq.write_table(other, tmp_path / "x")
+    with pytest.raises(errors.IntegrityError, match="metadata"):
+        shards.read(tmp_path / "x")
+    pq.write_table(other.replace_schema_metadata(contract.schema(2, 2, CLASSES).metadata), tmp_path / "x")
+    with pytest.raises(errors.IntegrityError, match="columns"):
+        shards.read_labels(tmp_path / "x")

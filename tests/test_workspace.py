@@ -1,0 +1,197 @@
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from fer import errors, refs
+from fer.workspace import Workspace, write_atomically
+
+
+def dataset(**changes) -> refs.DatasetRef:
+    return refs.DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
+
+
+def write_two_files(out: Path) -> refs.DatasetRef:
+    (out / "a.txt").write_text("a")
+    (out / "deeper").mkdir(exist_ok=True)
+    (out / "deeper" / "b.txt").write_text("b")
+    return dataset()
+
+
+def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> refs.DatasetRef:
+    return workspace.run("stage", key, refs.DatasetRef, produce, resumable=resumable)
+
+
+def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_path):
+    workspace = Workspace(tmp_path)
+    made = run(workspace)
+    assert made.path == "stage/k1"
+    assert len(made.digest) == 64
+    assert (workspace.folder(made) / "deeper" / "b.txt").read_text() == "b"
+
+    def explode(out: Path) -> refs.DatasetRef:
+        raise AssertionError("made twice")
+
+    assert run(workspace, explode) == made
+
+
+def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def write_other(out: Path) -> refs.DatasetRef:
+        (out / "a.txt").write_text("other")
+        return dataset()
+
+    assert run(workspace, key="k1").digest == run(workspace, key="k2").digest
+    assert run(workspace, write_other, key="k3").digest != run(workspace, key="k1").digest
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def fail(out: Path) -> refs.DatasetRef:
+        (out / "half").write_text("half")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        run(workspace, fail)
+    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    assert [path for path in tmp_path.rglob("*") if path.name == "half"] == []
+
+
+def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_ones(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def fail(out: Path) -> refs.DatasetRef:
+        (out / "shard-0").write_text("done")
+        (out / "shard-1.tmp").write_text("half")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        run(workspace, fail, resumable=True)
+    seen: list[str] = []
+
+    def resume(out: Path) -> refs.DatasetRef:
+        seen.extend(path.name for path in out.iterdir())
+        return dataset()
+
+    run(workspace, resume, resumable=True)
+    assert seen == ["shard-0"]
+
+
+def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def fill(out: Path) -> refs.DatasetRef:
+        (out / "shard-0").write_text("done")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(errors.WorkspaceError, match=r"room .*No space left on device.* Next: free some space"):
+        run(workspace, fill, resumable=True)
+    assert list(tmp_path.rglob("shard-0")) == []
+
+
+def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
+    def refuse(out: Path) -> refs.DatasetRef:
+        raise PermissionError(errno.EACCES, "Permission denied", str(out))
+
+    with pytest.raises(errors.WorkspaceError, match=r"must be writable.*Permission denied"):
+        run(Workspace(tmp_path), refuse)
+
+
+@pytest.mark.parametrize("harm", ["remove", "cut", "record"])
+def test_damaged_output_is_made_anew(tmp_path, harm):
+    workspace = Workspace(tmp_path)
+    made = run(workspace)
+    folder = workspace.folder(made)
+    if harm == "remove":
+        (folder / "a.txt").unlink()
+    elif harm == "cut":
+        (folder / "deeper" / "b.txt").write_text("")
+    else:
+        (folder / "_ref.json").write_text("{")
+    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    assert run(workspace) == made
+    assert (folder / "a.txt").read_text() == "a"
+    assert (folder / "deeper" / "b.txt").read_text() == "b"
+
+
+def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
+    workspace = Workspace(tmp_path)
+    folder = workspace.folder(run(workspace, resumable=True))
+    (folder / "a.txt").write_text("longer than it was")
+    (folder / "deeper" / "b.txt").write_text("B")  # as long as before: only the digest tells
+    seen: list[str] = []
+
+    def resume(out: Path) -> refs.DatasetRef:
+        seen.extend(path.name for path in out.rglob("*") if path.is_file())
+        return write_two_files(out)
+
+    run(workspace, resume, resumable=True)
+    assert seen == []
+    (folder / "a.txt").unlink()
+    run(workspace, resume, resumable=True)
+    assert seen == ["b.txt"]
+
+
+def hang_in_a_stage(root: str) -> None:
+    def hang(out: Path) -> refs.DatasetRef:
+        (out / "half").write_text("half")
+        (Path(root) / "hanging").touch()
+        time.sleep(60)
+        return dataset()
+
+    run(Workspace(root), hang)
+
+
+def start_hanging(root: Path) -> multiprocessing.process.BaseProcess:
+    process = multiprocessing.get_context("spawn").Process(target=hang_in_a_stage, args=(str(root),))
+    process.start()
+    deadline = time.monotonic() + 30
+    while not (root / "hanging").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def test_after_kill_9_the_same_stage_completes_and_what_was_half_written_is_gone(tmp_path):
+    process = start_hanging(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    workspace = Workspace(tmp_path)
+    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    folder = workspace.folder(run(workspace))
+    assert not (folder / "half").exists()
+
+
+def test_what_a_killed_run_left_under_another_key_is_removed_but_not_what_is_at_work(tmp_path):
+    process = start_hanging(tmp_path)
+    run(Workspace(tmp_path), key="k2")
+    assert list(tmp_path.rglob("half")) != []
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    run(Workspace(tmp_path), key="k3")
+    assert list(tmp_path.rglob("half")) == []
+
+
+def test_an_attempt_keeps_its_name_until_the_output_is_gone(tmp_path):
+    workspace = Workspace(tmp_path)
+    first = workspace.attempt("stage", "k1", committed=False)
+    assert workspace.attempt("stage", "k1", committed=True) == first
+    assert workspace.attempt("stage", "k1", committed=False) != first
+
+
+def test_an_unknown_ref_says_what_to_do(tmp_path):
+    with pytest.raises(errors.WorkspaceError, match="run the same command again"):
+        Workspace(tmp_path).folder(dataset(path="stage/none"))
+
+
+def test_write_atomically_leaves_no_second_file(tmp_path):
+    write_atomically(tmp_path / "file", b"one")
+    write_atomically(tmp_path / "file", b"two")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"two"
