@@ -4,6 +4,7 @@ A fresh interpreter is started, never a fork: a forked TensorFlow hangs. What cr
 that nothing is pickled, and the caller's `__main__` is not imported again as multiprocessing's spawn would do.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -98,13 +99,15 @@ def _send(stdin: IO[bytes] | None, request: dict[str, Any]) -> None:
     try:
         stdin.write(json.dumps(request).encode() + b"\n")
         stdin.flush()
-    except BrokenPipeError:
-        pass  # it died at once; its exit code says more
+    except BrokenPipeError:  # it died at once; its exit code says more
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()  # what is still in the buffer would raise again later
 
 
 def _forward(stdout: IO[bytes], messages: "queue.SimpleQueue[bytes]") -> None:
     for line in stdout:
-        messages.put(line)
+        if line.endswith(b"\n"):  # a child that is killed can leave half a message
+            messages.put(line)
     messages.put(b"")
 
 

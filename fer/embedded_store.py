@@ -39,6 +39,7 @@ from fer.settings import Settings
 
 _READY_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 6  # a clean stop takes 2.2 s; one with a client in the middle of a download waits for it
+_KILL_TIMEOUT_S = 10
 _PORTS_FREE_TIMEOUT_S = 1  # a killed process's ports stay taken for a moment
 _POLL_S = 0.05
 _PROBE_BUCKET = "fer-ready"
@@ -63,7 +64,10 @@ class Server(BaseModel):
 
 
 def up(home: Path) -> Server:
-    """Start the store, or find it running; it stays until `down`. Raises StoreUnavailable if it does not start."""
+    """Start the store, or find it running; it stays until `down`.
+
+    Raises StoreUnavailable if it does not start, WorkspaceError if its folder can't be written.
+    """
     folder = _folder(home)
     with _starting(folder):
         server = _running_server(folder) or _start(folder)
@@ -91,7 +95,7 @@ def status(home: Path) -> Server | None:
 def running(home: Path) -> Iterator[Server]:
     """The store for as long as the `with` block lasts: a running one is shared, else one is started.
 
-    The last user out stops it, unless `up` asked it to stay. Raises StoreUnavailable if it does not start.
+    The last user out stops it, unless `up` asked it to stay. Raises as `up` does.
     """
     folder = _folder(home)
     with _users(folder) as users:
@@ -147,7 +151,11 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _not_started(folder / "log", f"'{error.strerror}' at {error.filename or folder}") from error
+        raise errors.WorkspaceError(
+            "The embedded store needs a folder that it can write, with room.",
+            received=f"'{error.strerror}' at {error.filename or folder}",
+            todo="free some space, change its permissions, or set FER_HOME to another folder",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -242,9 +250,8 @@ def _pids(folder: Path) -> list[int]:
             _children.pop(child.pid, None)
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            ours = process.name().startswith("weed") and f"-dir={folder / 'data'}" in process.cmdline()
-            if ours and process.status() != psutil.STATUS_ZOMBIE:
+            process = psutil.Process(pid)  # a zombie has no command line
+            if process.name().startswith("weed") and f"-dir={folder / 'data'}" in process.cmdline():
                 found.append(pid)
     return found
 
@@ -353,19 +360,21 @@ def _stop(folder: Path) -> None:
 def _end(pid: int) -> None:
     """End a server with its process group; reap it if it is a child of ours."""
     child = _children.pop(pid, None)
-    for stop in (signal.SIGTERM, signal.SIGKILL):
+    for stop, timeout_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, _KILL_TIMEOUT_S)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, stop)
-        try:
-            if child is not None:
-                child.wait(_STOP_TIMEOUT_S)
-            else:
-                psutil.Process(pid).wait(_STOP_TIMEOUT_S)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            continue
-        except psutil.NoSuchProcess:
-            pass
-        return
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if child.poll() is not None if child else not _is_alive(pid):
+                return
+            time.sleep(_POLL_S)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)  # in a container nobody may reap it
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _not_started(log: Path, received: str) -> errors.StoreUnavailable:
@@ -374,7 +383,7 @@ def _not_started(log: Path, received: str) -> errors.StoreUnavailable:
     return errors.StoreUnavailable(
         "The embedded store must start.",
         received=received + (f"; it said:{said}\n" if said else ""),
-        todo=f"read {log}, see that the disk is writable and has room, or set FER_STORE_ENDPOINT to another store",
+        todo=f"read {log}, free some space, or set FER_STORE_ENDPOINT to another store",
     )
 
 

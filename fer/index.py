@@ -8,6 +8,8 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import multiprocessing
+import os
 import shutil
 import zipfile
 from collections import Counter
@@ -184,6 +186,10 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _write_part_of_files(part: _Part) -> None:
+    if multiprocessing.parent_process() is not None:
+        # libpng and libjpeg complain to the terminal, over the progress display; the manifest has the reasons.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
     if _is_finished(part.out, part.number, len(part.files)):
         return
     archive = _open(part.archive)

@@ -188,13 +188,12 @@ def _csv_image(path: str, row: list[str], columns: _Columns, read_bytes: int) ->
 
 def _as_pgm(text: str) -> tuple[bytes, str | None]:
     """Pixels as a binary PGM (netpbm's P5), or the text as it is and what is wrong with it."""
-    try:
-        pixels = np.fromstring(text, dtype=np.int64, sep=" ")  # 36 thousand rows/s at 48x48; `split` does 6 thousand
-    except ValueError:
-        return text.encode(), "the CSV row's pixels are not all numbers"
+    if not (text.isascii() and text.replace(" ", "").isdigit()):  # `fromstring` would read a lone "-" as 0
+        return text.encode(), "the CSV row's pixels are not all numbers within 0-255"
+    pixels = np.fromstring(text, dtype=np.int64, sep=" ")  # 36 thousand rows/s at 48x48; `split` does 6 thousand
+    if pixels.max() > 255:
+        return text.encode(), "the CSV row's pixels are not all numbers within 0-255"
     side = math.isqrt(len(pixels))
-    if not side or side * side != len(pixels):
+    if side * side != len(pixels):
         return text.encode(), "the CSV row's pixels are no square"
-    if pixels.min() < 0 or pixels.max() > 255:
-        return text.encode(), "the CSV row's pixels are not all within 0-255"
     return b"P5\n%d %d\n255\n" % (side, side) + pixels.astype(np.uint8).tobytes(), None

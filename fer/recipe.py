@@ -35,9 +35,8 @@ class Recipe(BaseModel):
 
     def with_settings(self, settings: "RecipeSettings | None") -> Self:
         """This recipe with the settings that are not None in place of its own. Raises ConfigError."""
-        changes = {} if settings is None else settings.model_dump(exclude_none=True)
         try:
-            return self.model_validate(_merged(self.model_dump(), changes))
+            return self.model_validate(_with(self, settings))
         except ValidationError as error:
             raise _config_error(error) from error
 
@@ -99,9 +98,13 @@ def _value(text: str) -> Any:
         return text
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    both_are_dicts = {key for key in changes if isinstance(changes[key], dict) and isinstance(base.get(key), dict)}
-    return base | {key: _merged(base[key], value) if key in both_are_dicts else value for key, value in changes.items()}
+def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:
+    """The config's values, with those settings that are not None in their place, at every depth."""
+    values: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        old, new = getattr(config, name), getattr(settings, name, None)
+        values[name] = _with(old, new) if isinstance(old, BaseModel) else old if new is None else new
+    return values
 
 
 def _config_error(error: ValidationError) -> errors.ConfigError:

@@ -38,7 +38,7 @@ class Stage(Generic[RefT]):
         self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress"))
 
     def key(self, *inputs: Any) -> str:
-        """SHA-256 (hex) of the stage's name, its inputs' digests, its config and the code that it reaches."""
+        """128 bits (hex) of the SHA-256 of the stage's name, its inputs' digests, its config and the code it reaches."""
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{self.name} takes {', '.join(self.inputs)}. Received: {len(inputs)} inputs.")
         parts = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}
@@ -46,7 +46,7 @@ class Stage(Generic[RefT]):
             {"stage": self.name, "inputs": parts, "code": fingerprint.of_module(self.produce.__module__)},
             sort_keys=True,
         )
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __call__(self, *inputs: Any, workspace: Workspace, progress: Progress = silent) -> RefT:
         """Return the committed output for these inputs; make it first if there is none."""

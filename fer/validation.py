@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import shutil
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,16 +172,19 @@ def _write_divided(out: Path, table: pa.Table, findings: dict[int, str]) -> Coun
     quarantine = table.filter(taken)
     pq.write_table(table.filter(pa.array([each == contract.ACCEPTED for each in status], pa.bool_())), out / ACCEPTED)
     pq.write_table(quarantine, out / QUARANTINE)
-    return Counter(str(each) for each in quarantine["reason"].to_pylist())
+    return Counter(each or "no reason given" for each in quarantine["reason"].to_pylist())
 
 
 class _Checks:
     """The rules as Great Expectations suites, one a frame, and what came of them."""
 
     def __init__(self, rules: tuple[contract.Rule, ...], docs: Path, progress: Progress):
-        logging.getLogger("great_expectations").setLevel(logging.WARNING)
-        import great_expectations as gx  # 4-10 s
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # `sre_parse`, on import
+            import great_expectations as gx  # 4-10 s
+            from great_expectations.data_context.types import base
+
+        logging.getLogger(base.__name__).setLevel(logging.WARNING)  # it sets itself to INFO, whatever the root says
 
         shutil.rmtree(docs, ignore_errors=True)
         self.outcomes: list[_Outcome] = []
@@ -189,7 +193,7 @@ class _Checks:
         self._progress = progress
         self._gx = gx
         self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
+        self._context.variables.progress_bars = base.ProgressBarsConfig(globally=False, metric_calculations=False)
         self._context.delete_data_docs_site("local_site")
         site: Any = {  # its type leaves out the buttons
             "class_name": "SiteBuilder",

@@ -103,7 +103,7 @@ class Workspace:
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
-                if not resumable or (isinstance(error, OSError) and error.errno in _FULL):
+                if not (resumable and _worth_resuming(error)):
                     shutil.rmtree(partial, ignore_errors=True)
                 with contextlib.suppress(OSError):  # not empty: what is finished is kept
                     partial.rmdir()
@@ -171,6 +171,13 @@ def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _worth_resuming(error: BaseException) -> bool:
+    """Whether the same inputs can do better next time, and what is finished does not stand in the way."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return False
+    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, errors.WorkspaceError)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

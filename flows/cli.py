@@ -160,8 +160,11 @@ def doctor() -> None:
 def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200) -> None:
     """Serve the Prefect UI, with all runs so far, on loopback until Ctrl-C."""
     out.print(f"http://127.0.0.1:{port} - stop with Ctrl-C", highlight=False)
+    os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # else the page asks port 4200
+    os.environ["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] = "false"
     prefect = Path(sys.executable).with_name("prefect")
-    os.execv(prefect, [str(prefect), "server", "start", "--host", "127.0.0.1", "--port", str(port)])  # noqa: S606 - no shell is wanted
+    arguments = [str(prefect), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(prefect, arguments)  # noqa: S606 - the server takes this process's place, without a shell
 
 
 @recipes_app.command("list")

@@ -54,10 +54,10 @@ def validate(manifest: refs.ManifestRef, config: validation.ValidateConfig) -> r
 
 
 @task(**caching.cached(split_stage.split))
-def split(validation: refs.ValidationRef, config: split_stage.SplitConfig) -> refs.SplitRef:
+def split(accepted: refs.ValidationRef, config: split_stage.SplitConfig) -> refs.SplitRef:
     """Assign each image to train, validation or test; identical images never to two of them."""
     progress = artifacts.progress_bar("split")
-    return split_stage.split(validation, config, workspace=caching.workspace(), progress=progress)
+    return split_stage.split(accepted, config, workspace=caching.workspace(), progress=progress)
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

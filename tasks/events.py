@@ -55,6 +55,11 @@ def listen(listener: Callable[[Event], None]) -> None:
     _listeners.append(listener)
 
 
+def forget_listeners() -> None:
+    """Call nobody any more."""
+    _listeners.clear()
+
+
 def publish(event: Event) -> None:
     """Tell every listener."""
     for listener in _listeners:

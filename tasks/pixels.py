@@ -18,14 +18,14 @@ def preprocess(
 
 
 @task(**caching.cached(balance_stage.balance), **caching.retried(1))
-def balance(shards: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
+def balance(source: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
     """Bring the classes of the train split towards the target by augmented images."""
     progress = artifacts.progress_bar("balance")
-    balanced = balance_stage.balance(shards, config, workspace=caching.workspace(), progress=progress)
+    balanced = balance_stage.balance(source, config, workspace=caching.workspace(), progress=progress)
     artifacts.class_table(
         "class-balance",
         "Images a class in the train split, before and after balancing",
-        shards.counts["train"],
+        source.counts["train"],
         balanced.counts["train"],
     )
     return balanced

@@ -1,10 +1,10 @@
 """The last word of a run: what came of it and where to look."""
 
-from pathlib import Path
+import shutil
 
 from prefect import task
 
-from fer import refs
+from fer import refs, settings
 from tasks import artifacts, caching
 
 
@@ -20,8 +20,7 @@ def publish(
     release: refs.ReleaseRef,
 ) -> refs.Outcome:
     """Put the run's outcome into one record and one page of the UI."""
-    workspace = caching.workspace()
-    folders = {ref: workspace.folder(ref) for ref in (validation, model, evaluation, verdict)}
+    reports = _collect(release, validation, model, evaluation)
     outcome = refs.Outcome(
         source=source,
         recipe=recipe,
@@ -30,13 +29,7 @@ def publish(
         evaluation=evaluation,
         verdict=verdict,
         release=release,
-        reports={
-            "data quality": _existing(folders[validation] / "data_docs" / "index.html"),
-            "learning curves": _existing(folders[model] / "curves.png"),
-            "metrics by class": _existing(folders[evaluation] / "report.md"),
-            "confusion matrix": _existing(folders[evaluation] / "confusion.png"),
-            "predictions": _existing(folders[evaluation] / "predictions.parquet"),
-        },
+        reports=reports,
     )
     lines = [
         f"# {release.name} version {release.version}: {release.status}",
@@ -53,7 +46,21 @@ def publish(
     return outcome
 
 
-def _existing(path: Path) -> str:
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    return str(path)
+def _collect(
+    release: refs.ReleaseRef, validation: refs.ValidationRef, model: refs.ModelRef, evaluation: refs.EvaluationRef
+) -> dict[str, str]:
+    """Copy what people read to `reports/<model>/<version>/`, a path that they can find again."""
+    workspace = caching.workspace()
+    folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
+    folder.mkdir(parents=True, exist_ok=True)
+    quality = workspace.folder(validation) / "data_docs"
+    shutil.copytree(quality, folder / quality.name, dirs_exist_ok=True)
+    found = {"data quality": str(folder / quality.name / "index.html")}
+    for title, source in (
+        ("metrics", workspace.folder(evaluation) / "report.md"),
+        ("confusion matrix", workspace.folder(evaluation) / "confusion.png"),
+        ("learning curves", workspace.folder(model) / "curves.png"),
+    ):
+        shutil.copyfile(source, folder / source.name)
+        found[title] = str(folder / source.name)
+    return found

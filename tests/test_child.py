@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,12 @@ def test_a_child_that_exits_leaves_its_last_words(work):
     with pytest.raises(errors.TrainingError, match="code 7") as raised:
         run(work.leave)
     assert "last words" in "".join(raised.value.__notes__)
+
+
+def test_a_child_that_cannot_even_start_is_said_to_have_exited(work, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(errors.TrainingError, match="code 1 "):
+        run(work.add, a="more than a pipe holds" * 20_000, b=0)
 
 
 def test_an_interrupt_here_ends_the_child(work):

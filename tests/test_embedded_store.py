@@ -68,6 +68,7 @@ def test_every_port_is_on_loopback_and_strangers_cannot_read_its_files(store_hom
         connections = psutil.Process(server.pid).net_connections("inet")
         listening = [each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN]
     assert set(listening) == {"127.0.0.1"}
+    assert {each.raddr.ip for each in connections if each.raddr} <= {"127.0.0.1"}
     assert "-master.telemetry=false" in psutil.Process(server.pid).cmdline()
     assert os.getpgid(server.pid) == server.pid
     assert stat.S_IMODE((store_home / "store").stat().st_mode) == 0o700
@@ -100,7 +101,7 @@ def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
             sockets = [Path(each.laddr) for each in psutil.Process(mine.pid).net_connections("unix") if each.laddr]
             assert any(each.exists() for each in sockets if each.is_absolute())
     assert embedded_store.status(home) is None
-    assert not psutil.pid_exists(mine.pid)
+    assert not embedded_store._is_alive(mine.pid)
     assert not any(each.exists() for each in sockets if each.is_absolute())
 
 
@@ -145,7 +146,7 @@ def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_ki
         assert embedded_store.status(home) == server
         with embedded_store.running(home) as same:
             assert same == server
-        assert not psutil.pid_exists(server.pid)
+        assert not embedded_store._is_alive(server.pid)
 
 
 def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):
@@ -189,7 +190,7 @@ def test_a_server_that_never_answers_is_given_up_and_ended(home, monkeypatch, tm
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "home").write_text("a file")
     with (
-        pytest.raises(errors.StoreUnavailable, match="must start"),
+        pytest.raises(errors.WorkspaceError, match="FER_HOME"),
         embedded_store.connect(_settings(tmp_path / "home")),
     ):
         pass

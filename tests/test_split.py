@@ -1,5 +1,4 @@
 import hashlib
-import random
 from collections import Counter, defaultdict
 
 import pyarrow as pa
@@ -116,7 +115,7 @@ def test_more_data_moves_few_of_the_old_images():
 
 def test_official_splits_are_kept():
     raw = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-    images = [image(n, raw_split=random.Random(n).choice(list(raw))) for n in range(100)]
+    images = [image(n, raw_split=list(raw)[n % 3]) for n in range(100)]
     assert [its.split for its in split.assign(images, split.SplitConfig())] == [raw[each.raw_split] for each in images]
 
 

@@ -1,0 +1,1 @@
+pytest_plugins = ["embedded_store_fixture", "prefect_fixture"]

@@ -1,0 +1,147 @@
+"""The whole flow, with a real Prefect server, the real store and real training on few and small faces."""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fer import errors, recipe, refs, releases
+
+pytestmark = pytest.mark.end_to_end
+
+STAGES = ("download", "index", "validate", "split", "preprocess", "balance", "train", "evaluate", "gate", "register")
+QUICK = (
+    'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
+    'index.classes=["happy", "sad", "surprise"]',
+    "demo.duplicates=3",
+    "contracts.max_quarantined_share=0.2",
+    "preprocess.height=24",
+    "preprocess.width=24",
+    "train.epochs=2",
+    "train.model.width=4",
+    "train.model.stem_filters=4",
+    "train.model.blocks=2",
+    "train.model.dense_units=8",
+    "gate.min_accuracy=0",
+    "gate.min_macro_f1=0",
+)
+
+
+class Run(NamedTuple):
+    outcome: refs.Outcome
+    executed: list[str]
+    cached: list[str]
+
+
+def retrain(*settings: str) -> Run:
+    from flows.retrain import retrain as flow
+    from tasks import events
+
+    ended: list[events.Ended] = []
+    listener = ended.append
+    events.listen(lambda event: listener(event) if isinstance(event, events.Ended) else None)
+    try:
+        outcome = flow(source="demo", recipe="demo", settings=recipe.parse_settings([*QUICK, *settings]))
+    finally:
+        events.forget_listeners()
+    return Run(
+        outcome,
+        [event.name for event in ended if not event.cached],
+        [event.name for event in ended if event.cached],
+    )
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> Run:
+    return retrain()
+
+
+def test_the_first_run_executes_every_stage_and_makes_a_champion(first):
+    assert first.executed == list(STAGES)
+    release = first.outcome.release
+    assert (release.version, release.status, release.champion_version) == (1, "released", 1)
+    assert "no champion" in " ".join(check.detail for check in first.outcome.verdict.checks)
+
+
+def test_the_first_run_found_the_planted_defects(first):
+    validation = first.outcome.validation
+    assert validation.n_accepted + sum(validation.quarantined.values()) == validation.n_found
+    assert sum(validation.quarantined.values()) == 5  # two broken, one empty, two blank
+    assert validation.n_redundant_copies == 3
+
+
+def test_the_first_run_leaves_its_reports_where_it_says(first, home):
+    for path in first.outcome.reports.values():
+        assert Path(path).is_file()
+        assert Path(path).is_relative_to(home / "reports" / "demo" / "1")
+
+
+def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
+    with releases.local_copy("demo@champion") as (manifest, folder):
+        assert (folder / "model.keras").is_file()
+        assert set(manifest.inputs) >= {"source", *STAGES[:-1]}
+        assert manifest.metrics["accuracy"] == pytest.approx(first.outcome.evaluation.accuracy)
+        assert manifest.recipe["train"]["epochs"] == 2
+
+
+def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
+    again = retrain()
+    assert again.executed == []
+    assert again.cached == list(STAGES)
+    assert again.outcome == first.outcome
+
+
+def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
+    run = retrain("train.seed=1", "gate.margin=1")
+    assert set(run.executed) >= {"train", "evaluate", "gate", "register"}
+    assert not set(run.executed) & {"download", "index", "validate", "split", "balance"}
+    assert run.outcome.verdict.champion_version == 1
+    assert run.outcome.release.version == 2
+
+
+def test_a_changed_blur_runs_from_preprocess(first):
+    run = retrain("preprocess.blur_kernel=5", "gate.margin=1")
+    assert set(run.executed) == {"preprocess", "balance", "train", "evaluate", "gate", "register"}
+    assert set(run.cached) >= {"download", "index", "validate", "split"}
+
+
+def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_stays(first):
+    before = retrain("gate.margin=1").outcome.release.champion_version
+    run = retrain("gate.min_accuracy=1", "gate.margin=1")
+    assert run.outcome.release.status == "rejected"
+    assert run.outcome.release.champion_version == before
+    with releases.open_registry() as models:
+        rejected = models.get("demo", str(run.outcome.release.version))
+    assert any("floor 1" in reason for reason in rejected.reasons)
+
+
+def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
+    shutil.rmtree(home / "workspace" / first.outcome.validation.path)
+    again = retrain()
+    assert again.executed == ["validate"]
+    assert Path(again.outcome.reports["data quality"]).is_file()
+
+
+def test_a_champion_of_other_classes_is_no_match_and_is_not_replaced(first):
+    run = retrain(
+        'index.classes=["happy", "surprise"]',
+        'index.ignore_labels=["sad"]',
+    )
+    assert run.outcome.release.status == "rejected"
+    assert any("classes" in check.detail for check in run.outcome.verdict.checks if not check.passed)
+
+
+def test_broken_contracts_stop_the_run_and_name_what_failed(home):
+    with pytest.raises(errors.ContractViolation, match="quarantined"):
+        retrain("contracts.max_quarantined_share=0")
+
+
+def test_a_store_that_is_down_stops_the_run_before_anything_is_made(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    with pytest.raises(errors.StoreUnavailable, match="127.0.0.1:9"):
+        retrain()
+    assert not (tmp_path / "workspace").exists()
