@@ -43,11 +43,21 @@ def gate(
 ) -> refs.VerdictRef:
     """Write `verdict.json`: each check, and whether all passed.
 
-    `champion` is the champion's evaluation on the same images, None if there is no champion yet: that passes, and is
-    said. Raises ContractViolation if the two evaluations are not of the same images.
+    `champion` is the champion's evaluation on the same images. None means that there is no champion yet, which passes
+    and is said; or, with a `champion_version`, that its classes are others, which fails. Raises ContractViolation if
+    the two evaluations are not of the same images.
     """
     checks = list(_floors(evaluation, config))
-    if champion is None:
+    if champion is None and champion_version is not None:
+        checks.append(
+            refs.Check(
+                name="no worse than the champion",
+                passed=False,
+                detail=f"the champion (version {champion_version}) can't be compared: it knows other classes; "
+                "give the new model another model_name",
+            )
+        )
+    elif champion is None:
         checks.append(
             refs.Check(name="no worse than the champion", passed=True, detail="there is no champion to compare with")
         )

@@ -1,10 +1,14 @@
 """Pictures of a run. Figures are made without pyplot, whose state is global; the same numbers give the same bytes."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fer import refs, trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +51,13 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title:
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def learning_curves(folder: Path, model: refs.ModelRef) -> bytes:
+    """The learning curves of the model in `folder` as PNG, from its `history.json`."""
+    history = json.loads((folder / trained.HISTORY).read_bytes())
+    title = f"{model.model}: validation accuracy {model.validation_accuracy:.3f} at epoch {model.best_epoch}"
+    return png(curves(history, best_epoch=model.best_epoch, title=title))
 
 
 def curves(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: str) -> "Figure":

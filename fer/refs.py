@@ -70,7 +70,7 @@ class SplitRef(Ref):
 
     classes: tuple[str, ...]
     counts: dict[str, Counts]  # split -> class -> images
-    n_excluded: int  # kept out of train because a twin is in validation or test
+    n_excluded: int  # kept out because an identical image is in a split held out further
 
     def summary(self) -> str:
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
@@ -94,7 +94,7 @@ class ShardsRef(Ref):
 
 
 class ModelRef(Ref):
-    """`model.keras`, `preprocessing.json`, `history.json` and `curves.png`. The digest is that of the weights."""
+    """`model.keras`, `preprocessing.json` and `history.json`. The digest is that of the weights."""
 
     model: str
     classes: tuple[str, ...]

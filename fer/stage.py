@@ -38,7 +38,7 @@ class Stage(Generic[RefT]):
         self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress"))
 
     def key(self, *inputs: Any) -> str:
-        """128 bits (hex) of the SHA-256 of the stage's name, its inputs' digests, its config and the code it reaches."""
+        """128 bits (hex) of the SHA-256 of the stage's name, config, code and inputs' digests."""
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{self.name} takes {', '.join(self.inputs)}. Received: {len(inputs)} inputs.")
         parts = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}

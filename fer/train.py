@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fer import augment, child, errors, feed, models, plots, refs, shards, stage, trained
+from fer import augment, child, errors, feed, models, refs, shards, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _TELL_EVERY_S = 2.0
 _SCORING_BATCH = 256
-_HISTORY = "history.json"
 
 
 class TrainConfig(BaseModel):
@@ -65,8 +64,8 @@ def train(
 ) -> refs.ModelRef:
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
-    Best is the highest accuracy, then the lowest loss. Writes `model.keras`, `preprocessing.json`, `history.json` and
-    `curves.png`. Raises TrainingError if it diverges, is killed or runs out of time; ConfigError without images.
+    Best is the highest accuracy, then the lowest loss. Writes `model.keras`, `preprocessing.json` and
+    `history.json`. Raises TrainingError if it diverges, is killed or runs out of time; ConfigError without images.
     """
     _check(balanced, shards, config)
     shutil.copyfile(workspace.folder(shards) / trained.PREPROCESSING, out / trained.PREPROCESSING)
@@ -85,11 +84,6 @@ def train(
         timeout_s=config.timeout_s,
         progress=progress,
     )
-    accuracy, best_epoch = result["validation_accuracy"], result["best_epoch"]
-    title = f"{config.model.name}: validation accuracy {accuracy:.3f} at epoch {best_epoch}"
-    history = json.loads((out / _HISTORY).read_bytes())
-    figure = plots.curves(history, best_epoch=best_epoch, title=title)
-    workspaces.write_atomically(out / "curves.png", plots.png(figure))
     return refs.ModelRef(
         **result, model=config.model.name, classes=shards.classes, train_seconds=time.monotonic() - started
     )
@@ -132,7 +126,7 @@ def fit(
     run.epochs()
     folder = Path(out)
     model.save(folder / trained.MODEL)
-    workspaces.write_atomically(folder / _HISTORY, json.dumps(run.history, indent=1).encode())
+    workspaces.write_atomically(folder / trained.HISTORY, json.dumps(run.history, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
         "epochs_run": len(run.history["loss"]),

@@ -1,4 +1,5 @@
-"""A trained model's folder: `model.keras`, and `preprocessing.json`, which says what its input went through."""
+"""A trained model's folder: `model.keras`, `preprocessing.json`, which says what its input went through, and
+`history.json`, one list an epoch-wise measurement."""
 
 import hashlib
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 PREPROCESSING = "preprocessing.json"
+HISTORY = "history.json"
 
 
 def load(folder: Path) -> "keras.Model":

@@ -43,8 +43,8 @@ def retrain(
 def _evaluate_champion(
     contest: refs.Contest, manifest: refs.ManifestRef, division: refs.SplitRef, shards: refs.ShardsRef
 ) -> refs.EvaluationRef | None:
-    """The champion on the candidate's test images, preprocessed as the champion was trained."""
-    if contest.opponent is None:
+    """The champion on the candidate's test images, preprocessed as the champion was trained, if it can be compared."""
+    if contest.opponent is None or set(contest.opponent.classes) != set(shards.classes):
         return None
     config = releases.preprocessing_of(contest.opponent)
     return models.evaluate(contest.opponent, pixels.preprocess(manifest, division, config))

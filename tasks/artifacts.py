@@ -2,7 +2,6 @@
 
 import base64
 import time
-from pathlib import Path
 from typing import cast
 from uuid import UUID
 
@@ -54,6 +53,6 @@ def markdown(key: str, text: str, description: str = "") -> None:
     artifacts.create_markdown_artifact(text, key=key, description=description)
 
 
-def picture(path: Path, title: str) -> str:
+def picture(png: bytes, title: str) -> str:
     """A PNG as Markdown that needs no server to show it."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()})"
+    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"

@@ -4,7 +4,7 @@ from prefect import task
 
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
-from fer import refs
+from fer import plots, refs
 from fer import train as train_stage
 from tasks import artifacts, caching
 
@@ -15,7 +15,7 @@ def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
     model = train_stage.train(balanced, shards, config, workspace=workspace, progress=progress)
-    curves = artifacts.picture(workspace.folder(model) / "curves.png", "Learning curves")
+    curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
     artifacts.markdown("learning-curves", f"{model.summary()}\n\n{curves}", "Loss and accuracy by epoch")
     return model
 
@@ -27,7 +27,7 @@ def evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") 
     progress = artifacts.progress_bar("evaluate")
     evaluation = evaluate_stage.evaluate(model, shards, split, workspace=workspace, progress=progress)
     folder = workspace.folder(evaluation)
-    matrix = artifacts.picture(folder / "confusion.png", "Confusion matrix")
+    matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
     artifacts.markdown("evaluation", f"{(folder / 'report.md').read_text()}\n\n{matrix}", "Metrics on the test split")
     return evaluation
 

@@ -3,8 +3,8 @@
 from prefect import task
 
 from fer import balance as balance_stage
+from fer import plots, refs
 from fer import preprocess as preprocess_stage
-from fer import refs
 from tasks import artifacts, caching
 
 
@@ -28,4 +28,6 @@ def balance(source: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs
         source.counts["train"],
         balanced.counts["train"],
     )
+    figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title="Train images by class")
+    artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), "Train images by class"))
     return balanced

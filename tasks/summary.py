@@ -4,7 +4,7 @@ import shutil
 
 from prefect import task
 
-from fer import refs, settings
+from fer import plots, refs, settings
 from tasks import artifacts, caching
 
 
@@ -56,11 +56,10 @@ def _collect(
     quality = workspace.folder(validation) / "data_docs"
     shutil.copytree(quality, folder / quality.name, dirs_exist_ok=True)
     found = {"data quality": str(folder / quality.name / "index.html")}
-    for title, source in (
-        ("metrics", workspace.folder(evaluation) / "report.md"),
-        ("confusion matrix", workspace.folder(evaluation) / "confusion.png"),
-        ("learning curves", workspace.folder(model) / "curves.png"),
-    ):
-        shutil.copyfile(source, folder / source.name)
-        found[title] = str(folder / source.name)
-    return found
+    scores = workspace.folder(evaluation)
+    for title, name in (("metrics", "report.md"), ("confusion matrix", "confusion.png")):
+        shutil.copyfile(scores / name, folder / name)
+        found[title] = str(folder / name)
+    curves = folder / "curves.png"
+    curves.write_bytes(plots.learning_curves(workspace.folder(model), model))
+    return found | {"learning curves": str(curves)}

@@ -74,6 +74,13 @@ def test_the_champion_itself_is_no_worse_than_the_champion(workspace):
     assert verdict.checks[-1].name == "macro-F1 no worse than the champion (version 4)"
 
 
+def test_a_champion_of_other_classes_fails_and_says_so(workspace):
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, 4)
+    assert not verdict.passed
+    assert "version 4" in verdict.checks[-1].detail
+    assert "other classes" in verdict.checks[-1].detail
+
+
 def test_a_much_worse_candidate_fails(workspace):
     candidate = evaluation(workspace, "candidate", right(0.5))
     verdict = judge(workspace, candidate, evaluation(workspace, "champion", right(0.9)), 1)

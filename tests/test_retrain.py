@@ -119,7 +119,8 @@ def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
     shutil.rmtree(home / "workspace" / first.outcome.validation.path)
     again = retrain()
-    assert again.executed == ["validate"]
+    assert again.executed[0] == "validate"
+    assert not set(again.executed) & {"index", "split", "preprocess", "train"}
     assert Path(again.outcome.reports["data quality"]).is_file()
 
 
@@ -142,6 +143,6 @@ def test_a_store_that_is_down_stops_the_run_before_anything_is_made(home, monkey
     monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    with pytest.raises(errors.StoreUnavailable, match="127.0.0.1:9"):
+    with pytest.raises(errors.StoreUnavailable, match=r"127\.0\.0\.1:9"):
         retrain()
     assert not (tmp_path / "workspace").exists()
