@@ -5,8 +5,6 @@ import numpy as np
 
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)
-# Its warnings about broken files would land in the terminal; the reasons are in the manifest.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 class UndecodableImage(ValueError):

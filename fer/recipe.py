@@ -83,7 +83,14 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
             )
         level = nested
         for section in sections:
-            level = level.setdefault(section, {})
+            deeper = level.setdefault(section, {})
+            if not isinstance(deeper, dict):
+                raise errors.ConfigError(
+                    "A setting must be given as a whole or field by field, not both.",
+                    received=repr(assignment),
+                    todo=f"leave out the one or the other of {section}",
+                )
+            level = deeper
         level[field] = _value(value)
     try:
         return RecipeSettings.model_validate(nested)

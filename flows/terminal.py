@@ -1,5 +1,7 @@
 """What a run looks like in a terminal: a line a stage, a bar for the one at work."""
 
+import time
+
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -8,6 +10,8 @@ from rich.table import Table
 
 from fer import refs
 from tasks import events
+
+_SAY_EVERY_S = 15.0
 
 
 class Terminal:
@@ -27,6 +31,7 @@ class Terminal:
             disable=not console.is_terminal,
         )
         self._bar: TaskID | None = None
+        self._said_at = 0.0
 
     def __enter__(self) -> "Terminal":
         self._bars.start()
@@ -41,14 +46,25 @@ class Terminal:
             case events.Started(name):
                 self._remove_bar()
                 self._bar = self._bars.add_task(name, total=None, note="")
+                self._said_at = time.monotonic()
             case events.Progressed(name, done, total, note):
                 if self._bar is not None:
                     self._bars.update(self._bar, completed=done, total=total, note=note)
+                self._say(f"  {name:<13} {done:,} of {total:,} {note}")
             case events.Ended(name, cached, failed, seconds, summary):
                 self._remove_bar()
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
-                time = "cached" if cached else f"{seconds:,.1f} s"
-                self._console.print(f"{mark} {name:<13} {time:>9}  {escape(summary)}", highlight=False, soft_wrap=True)
+                duration = "cached" if cached else f"{seconds:,.1f} s"
+                self._console.print(
+                    f"{mark} {name:<13} {duration:>9}  {escape(summary)}", highlight=False, soft_wrap=True
+                )
+
+    def _say(self, line: str) -> None:
+        """Where there is no terminal to draw a bar in, a line now and then."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said_at >= _SAY_EVERY_S:
+            self._said_at = now
+            self._console.print(escape(line), highlight=False, soft_wrap=True)
 
     def _remove_bar(self) -> None:
         if self._bar is not None:

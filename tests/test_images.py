@@ -1,4 +1,6 @@
 import contextlib
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -90,3 +92,13 @@ def test_blur_spreads_a_point_evenly_and_keeps_its_sum():
     assert blurred[4, 4] == blurred.max() < 240
     assert abs(int(blurred.sum()) - 240) <= 12
     assert not blurred[:2].any()
+
+
+def test_dimensions_beyond_the_limit_are_refused_before_decoding():
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 64)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    with pytest.raises(images.UndecodableImage, match="refused"):
+        images.decode(b"\x89PNG\r\n\x1a\n" + body)

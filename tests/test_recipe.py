@@ -1,0 +1,77 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer import errors, recipe, recipes
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_every_recipe_is_named_as_its_module_and_says_how_to_run_it_and_what_to_expect(name):
+    assert recipes.load(name).name == name
+    about = recipes.about(name)
+    assert f"--recipe {name}" in about
+    assert "Expected:" in about
+
+
+def test_an_unknown_recipe_is_refused_with_those_that_are_known():
+    with pytest.raises(errors.ConfigError, match=r"'nope'.*demo, fer2013-cnn, report-2024"):
+        recipes.load("nope")
+
+
+def changed(*assignments: str) -> recipe.Recipe:
+    return recipes.load("demo").with_settings(recipe.parse_settings(assignments))
+
+
+def test_settings_take_the_place_of_the_recipes_own_at_every_depth():
+    demo = recipes.load("demo")
+    made = changed("train.epochs=3", "train.model.width=8", "balance.target=median", 'demo.images_per_class={"sad": 5}')
+    assert made.train.epochs == 3
+    assert made.train.model.width == 8
+    assert made.train.model.blocks == demo.train.model.blocks
+    assert made.balance.target == "median"
+    assert made.demo.images_per_class == {"sad": 5}
+    assert made.preprocess == demo.preprocess
+
+
+def test_no_settings_leave_the_recipe_as_it_is():
+    demo = recipes.load("demo")
+    assert demo.with_settings(None) == demo
+    assert changed() == demo
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.epochs", r"form section\.field=value"),
+        ("epochs=5", r"form section\.field=value"),
+        ("train.epoch=5", r"train\.epoch must be valid"),
+        ("training.epochs=5", "training must be valid"),
+        ("train.epochs=many", r"train\.epochs.* must be valid.*'many'"),
+        ("train.epochs=0", r"train\.epochs must be valid.*greater than or equal to 1"),
+        ("preprocess.blur_kernel=4", r"preprocess\.blur_kernel must be valid.*odd"),
+        ("train=5", r"form section\.field=value"),
+        ("train.epochs.more=1", r"train\.epochs"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_was_received(assignment, message):
+    with pytest.raises(errors.ConfigError, match=message):
+        changed(assignment)
+
+
+def test_a_setting_of_a_section_and_of_its_field_is_one_error():
+    with pytest.raises(errors.ConfigError):
+        changed("train.model=5", "train.model.width=5")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_setting_or_a_config_error(text):
+    with contextlib.suppress(errors.ConfigError):
+        recipe.parse_settings([text])
+
+
+@given(st.integers(1, 1_000), st.floats(1e-6, 1.0), st.integers(0, 2**31))
+def test_numbers_pass_through_unchanged(epochs, rate, seed):
+    made = changed(f"train.epochs={epochs}", f"train.learning_rate={rate!r}", f"train.seed={seed}")
+    assert (made.train.epochs, made.train.learning_rate, made.train.seed) == (epochs, rate, seed)
