@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fer import errors
@@ -48,7 +49,7 @@ def main() -> None:
     except errors.FerError as error:
         if os.environ.get("FER_DEBUG"):
             traceback.print_exc()
-        err.print(f"[red bold]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red bold]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("stopped. Run the same command again to go on; finished stages are kept.")
@@ -64,7 +65,7 @@ def _complete_recipes() -> list[str]:
 @app.command()
 def retrain(
     source: Annotated[
-        str, typer.Option(help="kaggle:owner/slug[/versions/N], archive:PATH.zip, or demo.", metavar="SOURCE")
+        str, typer.Option(help="kaggle:OWNER/SLUG, kaggle:OWNER/SLUG/versions/N, archive:PATH.zip, or demo.", metavar="SOURCE")
     ] = "demo",
     recipe: Annotated[
         str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)
@@ -97,7 +98,7 @@ def retrain(
     }
     # Prefect reads this on import: its log goes to its server in full, and to the terminal only on demand.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
-    out.print(f"retraining: source [bold]{source}[/], recipe [bold]{recipe}[/]", highlight=False)
+    out.print(f"retraining: source [bold]{escape(source)}[/], recipe [bold]{recipe}[/]", highlight=False)
 
     from flows import retrain as retrain_module
     from flows import terminal
@@ -132,10 +133,10 @@ def predict(
         for each in predictions:
             ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
             if each.error is not None:
-                table.add_row(str(each.path), f"[red]{each.error}[/]", "", "")
+                table.add_row(escape(str(each.path)), f"[red]{escape(each.error)}[/]", "", "")
             else:
                 others = ", ".join(f"{name} {value:.2f}" for name, value in ranked[1:3])
-                table.add_row(str(each.path), ranked[0][0], f"{ranked[0][1]:.3f}", others)
+                table.add_row(escape(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
         out.print(table)
     if any(each.error is not None for each in predictions):
         raise typer.Exit(errors.SourceError.exit_code)
@@ -149,9 +150,9 @@ def doctor() -> None:
     marks = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
     findings = doctor_module.examine()
     for each in findings:
-        out.print(f"{marks[each.level]} {each.what:<14} {each.found}", highlight=False, soft_wrap=True)
+        out.print(f"{marks[each.level]} {each.what:<14} {escape(each.found)}", highlight=False, soft_wrap=True)
         if each.fix:
-            out.print(f"  {'':<14} → {each.fix}", highlight=False, soft_wrap=True)
+            out.print(f"  {'':<14} → {escape(each.fix)}", highlight=False, soft_wrap=True)
     if any(each.level == "fail" for each in findings):
         raise typer.Exit(1)
 
@@ -174,7 +175,7 @@ def list_recipes() -> None:
 
     table = Table("recipe", "what it does")
     for name in recipes.NAMES:
-        table.add_row(name, recipes.about(name).splitlines()[0])
+        table.add_row(name, escape(recipes.about(name).splitlines()[0]))
     out.print(table)
 
 
@@ -183,7 +184,7 @@ def show_recipe(name: Annotated[str, typer.Argument(autocompletion=_complete_rec
     """Show a recipe: its command, duration and expected result, and every setting."""
     from fer import recipes
 
-    out.print(recipes.about(name), highlight=False)
+    out.print(escape(recipes.about(name)), highlight=False)
     out.print_json(recipes.load(name).model_dump_json())
 
 

@@ -49,7 +49,7 @@ class Terminal:
                 self._said_at = time.monotonic()
             case events.Progressed(name, done, total, note):
                 if self._bar is not None:
-                    self._bars.update(self._bar, completed=done, total=total, note=note)
+                    self._bars.update(self._bar, completed=done, total=total, note=escape(note))
                 self._say(f"  {name:<13} {done:,} of {total:,} {note}")
             case events.Ended(name, cached, failed, seconds, summary):
                 self._remove_bar()
@@ -82,9 +82,9 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     table.add_row("quality", outcome.evaluation.summary())
     for check in outcome.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {escape(check.detail)}")
-    table.add_row("release", release.uri)
+    table.add_row("release", escape(release.uri))
     for name, path in outcome.reports.items():
-        table.add_row(name, path)
+        table.add_row(name, escape(path))
     champion = f"{release.name}@champion is version {release.champion_version}"
     verdict = "released" if passed else "rejected by the gates"
     title = f"{release.name} version {release.version}: {verdict}" + (

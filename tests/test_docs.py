@@ -1,0 +1,99 @@
+"""What the README and the set-up files say is true of the tree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from fer import recipes, settings
+from flows import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def code_blocks() -> list[str]:
+    return re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_every_make_target_of_the_readme_is_in_the_makefile():
+    mentioned = set(re.findall(r"make ([a-z]+)", " ".join([*code_blocks(), *re.findall(r"`([^`\n]+)`", README)])))
+    assert mentioned >= {"run", "test", "lint", "bench", "ui"}
+    assert mentioned <= set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+
+
+def test_every_fer_command_of_the_readme_is_known_with_its_options():
+    commands = re.findall(r"^fer (.+?)(?:  +#.*)?$", "\n".join(code_blocks()), flags=re.MULTILINE)
+    commands += re.findall(r"`fer ([a-z][^`\n]*)`", README)
+    assert len(commands) >= 6
+    for line in commands:
+        words = line.replace("[", " ").split()
+        command, path = get_command(cli.app), []
+        while words and words[0] in getattr(command, "commands", {}):
+            path.append(words.pop(0))
+            command = command.commands[path[-1]]
+        assert path, f"fer {line}"
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, f"fer {line}"
+        assert CliRunner().invoke(cli.app, [*path, "--help"]).exit_code == 0
+
+
+def test_every_file_of_the_annotated_tree_exists():
+    tree = next(block for block in code_blocks() if block.startswith("flows/"))
+    folder, found = "", []
+    for line in tree.splitlines():
+        for name in re.findall(r"[\w./]+?(?:\.py|/|\.yaml|\.lock|\.md)(?=[\s,;]|$)", re.split(r"   (?=\S)", line)[0]):
+            if not line.startswith(" ") and name.endswith("/"):
+                folder = name
+            place = ROOT / name if not line.startswith(" ") else ROOT / folder / name
+            found.append(place)
+            assert place.exists(), name
+    assert len(found) > 30
+
+
+def test_every_module_of_the_library_is_in_the_annotated_tree():
+    tree = next(block for block in code_blocks() if block.startswith("flows/"))
+    plumbing = {"__init__.py", "errors.py", "refs.py", "progress.py", "parallel.py", "settings.py"}
+    missing = {path.name for path in (ROOT / "fer").glob("*.py")} - plumbing - set(re.findall(r"[\w]+\.py", tree))
+    assert missing == set()
+
+
+def test_every_setting_is_in_the_readme():
+    for setting in settings.Settings.load().described():
+        assert f"`{setting.variable}`" in README
+
+
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_every_recipe_is_in_the_readme(name):
+    assert f"`{name}`" in README
+
+
+def test_deployments_name_flows_and_parameters_that_exist():
+    from prefect.utilities.importtools import import_object
+
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    assert {each["name"] for each in deployments} == {"demo", "fer2013-weekly"}
+    for each in deployments:
+        flow = import_object(each["entrypoint"])
+        flow.validate_parameters(each["parameters"])
+
+
+def test_the_lock_pins_every_package_with_hashes_and_names_no_address():
+    lock = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(r"^([\w.\-\[\]]+)==\S+(.*?)(?=^\S)", lock + "\nend", flags=re.MULTILINE | re.DOTALL)
+    assert len(entries) > 100
+    assert all("--hash=sha256:" in rest for _, rest in entries)
+    assert "://" not in lock
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {name.split("[")[0].lower() for name, _ in entries}
+    assert {re.split(r"[<>=;]", each)[0].strip().lower() for each in project["dependencies"]} <= names
+
+
+def test_nothing_that_is_tracked_names_a_package_index():
+    for path in [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]:
+        assert "index-url" not in path.read_text().replace("--no-emit-index-url", "")
