@@ -124,12 +124,12 @@ def predict(
     from fer import predict as predict_module
     from fer import releases
 
-    with releases.local_copy(model) as (spec, folder):
+    with releases.local_copy(model) as (manifest, folder):
         predictions = predict_module.predict(folder, images)
     if as_json:
         typer.echo(json.dumps([each.model_dump(mode="json") for each in predictions], indent=1))
     else:
-        table = Table("image", "emotion", "probability", "next", title=f"by {spec}")
+        table = Table("image", "emotion", "probability", "next", title=f"by {manifest.name}@{manifest.version}")
         for each in predictions:
             ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
             if each.error is not None:
