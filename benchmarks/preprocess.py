@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import Row, seconds
+from data_contracts import files
 from fer import preprocess, refs
 from fer.workspace import Workspace
 
@@ -92,10 +93,10 @@ def _inputs(workspace: Workspace, encoded: list[bytes]) -> tuple[refs.ManifestRe
     places = np.arange(len(encoded))
 
     def index(out: Path) -> refs.ManifestRef:
-        (out / "images").mkdir()
+        (out / files.IMAGES).mkdir()
         for part, start in enumerate(range(0, len(encoded), _PER_PART)):
             table = pa.table({"data": pa.array(encoded[start : start + _PER_PART], pa.binary())})
-            pq.write_table(table, out / "images" / f"part-{part:05d}.parquet", row_group_size=1_000)
+            pq.write_table(table, out / files.IMAGES / files.part(part), row_group_size=1_000)
         return refs.ManifestRef(layout="folders", classes=_CLASSES, n_found=len(encoded), n_quarantined=0)
 
     def split(out: Path) -> refs.SplitRef:
@@ -108,8 +109,8 @@ def _inputs(workspace: Workspace, encoded: list[bytes]) -> tuple[refs.ManifestRe
                 "row": pa.array(places % _PER_PART, pa.int32()),
             }
         )
-        pq.write_table(table, out / "split.parquet")
-        return refs.SplitRef(classes=_CLASSES, counts={}, n_excluded=0)
+        pq.write_table(table, out / files.SPLIT)
+        return refs.SplitRef(classes=_CLASSES, counts={}, n_excluded=0, origin="drawn")
 
     return (
         workspace.run("index", "bench", refs.ManifestRef, index, resumable=False),

@@ -20,6 +20,8 @@ from pathlib import Path
 from fer import errors
 from fer.progress import Progress, silent
 
+DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
+
 # The largest public sets of faces with emotions are below: AffectNet has 0.45 M cropped images, in some 60 GB.
 MAX_MEMBERS = 2_000_000
 MAX_TOTAL_BYTES = 100 * 2**30

@@ -17,18 +17,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data_contracts import files
 from fer import augment as augmentation
 from fer import parallel, refs, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
-_RECORD = "preprocessing.json"
 _SPLIT = "train"
-_PLAN = pa.schema([("class", pa.string()), ("has", pa.int64()), ("needs", pa.int64()), ("gets", pa.int64())])
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 
 
@@ -94,7 +91,7 @@ def balance(
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> refs.ShardsRef:
-    """Write balanced `train-*.parquet`, `plan.parquet`, `plan.json` and the source's `preprocessing.json`.
+    """Write balanced `train-*.parquet`, `plan.json` and the source's `preprocessing.json`.
 
     A copy's image_id is its source's with `+0`, `+1`, ... Shards already there are kept.
     """
@@ -116,7 +113,7 @@ def balance(
             note="images balanced",
         )
     _write_plan(out, rows)
-    workspaces.write_atomically(out / _RECORD, (folder / _RECORD).read_bytes())
+    workspaces.write_atomically(out / files.PREPROCESSING, (folder / files.PREPROCESSING).read_bytes())
     return refs.ShardsRef(
         classes=source.classes,
         height=source.height,
@@ -227,6 +224,4 @@ def _pass_on(source: Path, target: Path) -> None:
 
 def _write_plan(out: Path, rows: Sequence[PlanRow]) -> None:
     records = [{"class": row.class_name, "has": row.has, "needs": row.needs, "gets": row.gets} for row in rows]
-    pq.write_table(pa.Table.from_pylist(records, schema=_PLAN), out / "plan.parquet.tmp")
-    (out / "plan.parquet.tmp").replace(out / "plan.parquet")
     workspaces.write_atomically(out / "plan.json", json.dumps(records, indent=1).encode())

@@ -24,6 +24,9 @@ from fer.progress import Progress, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer import child; child.main()"
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
+_LAST_LINES = 20  # of what the child wrote: in the error's note
+_SHOWN_LINES = 3  # of these, in its message, unless they are longer than this
+_SHOWN_CHARACTERS = 400
 
 
 def run(
@@ -33,11 +36,14 @@ def run(
     what: str,
     timeout_s: float,
     progress: Progress = silent,
+    if_too_slow: str = "run it again when this machine has less to do",
+    if_out_of_memory: str = "free some memory, then run the same command again",
 ) -> Any:
     """Call `function(**arguments, progress=...)` in a new process and return its result.
 
     `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
-    errors ("Training"). The child never outlives this call, nor this process, however either ends.
+    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. The child never outlives this
+    call, nor this process, however either ends.
     Raises TrainingError if the child runs out of its time, is killed or fails; a FerError or an OSError that
     `function` raises comes out as it is.
     """
@@ -54,7 +60,10 @@ def run(
         try:
             reader.start()
             _send(process.stdin, request)
-            return _result(messages, process, stderr, what, timeout_s, progress)
+            answer = _result(messages, what, timeout_s, progress, if_too_slow)
+            if answer is None:
+                raise _death(process.wait(), stderr, what, if_out_of_memory)
+            return answer["result"]
         finally:
             process.kill()
             process.wait()
@@ -62,13 +71,9 @@ def run(
 
 
 def _result(
-    messages: "queue.SimpleQueue[bytes]",
-    process: "subprocess.Popen[bytes]",
-    stderr: IO[bytes],
-    what: str,
-    timeout_s: float,
-    progress: Progress,
-) -> Any:
+    messages: "queue.SimpleQueue[bytes]", what: str, timeout_s: float, progress: Progress, if_too_slow: str
+) -> dict[str, Any] | None:
+    """The message with the result; None if the child ended without one."""
     deadline = time.monotonic() + timeout_s
     while True:
         left_s = deadline - time.monotonic()
@@ -76,17 +81,17 @@ def _result(
             raise errors.TrainingError(
                 f"{what} must end within its time limit.",
                 received=f"still at work after {timeout_s:g} s, and stopped",
-                todo="raise timeout_s, or give it less to do",
+                todo=if_too_slow,
             )
         try:
             line = messages.get(timeout=min(_POLL_S, left_s))
         except queue.Empty:
             continue
         if not line:
-            raise _death(process.wait(), stderr, what)
+            return None
         message = json.loads(line)
         if "result" in message:
-            return message["result"]
+            return dict(message)
         if "error" in message:
             raise _error(message["error"], what)
         progress(*message["progress"])
@@ -119,7 +124,6 @@ def environment() -> dict[str, str]:
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         **os.environ,
         "PYTHONHASHSEED": "0",
         "TF_DETERMINISTIC_OPS": "1",  # what tf.config.experimental.enable_op_determinism() sets
@@ -136,23 +140,30 @@ def _error(record: dict[str, Any], what: str) -> Exception:
         error = OSError(record["errno"], record["strerror"], record["filename"])
     else:
         error = errors.TrainingError(
-            f"{what} must end without an error.", received=f"{record['type']}: {record['message']}"
+            f"{what} must end without an error.",
+            received=f"{record['type']}: {record['message']}",
+            todo="run the same command with fer --debug for the traceback",
         )
     error.add_note(f"In the child process:\n{record['traceback']}")
     return error
 
 
-def _death(code: int, stderr: IO[bytes], what: str) -> errors.TrainingError:
+def _death(code: int, stderr: IO[bytes], what: str, if_out_of_memory: str) -> errors.TrainingError:
+    todo = f"run the same command with fer --debug for the last {_LAST_LINES} lines that it wrote"
     if code == -signal.SIGKILL:
-        received, todo = "it was killed, most often because memory ran out", "free some memory or lower batch_size"
+        received, todo = "it was killed, most often because memory ran out", if_out_of_memory
     elif code < 0:
-        received, todo = f"it was ended by {signal.Signals(-code).name}", "see the last lines that it wrote"
+        received = f"it was ended by {signal.Signals(-code).name}"
     else:
-        received, todo = f"it exited with code {code} and no result", "see the last lines that it wrote"
-    error = errors.TrainingError(f"{what} must live until its work is done.", received=received, todo=todo)
+        received = f"it exited with code {code} and no result"
     stderr.seek(0)
-    last_lines = b"\n".join(stderr.read().splitlines()[-20:]).decode(errors="replace")
-    error.add_note(f"The child process's last lines:\n{last_lines}")
+    lines = stderr.read().decode(errors="replace").split("\n")
+    last_lines = [line.strip() for line in lines if line.strip()][-_LAST_LINES:]
+    shown = " | ".join(last_lines[-_SHOWN_LINES:])
+    if shown and len(shown) <= _SHOWN_CHARACTERS:
+        received += f"; it last said: {shown}"
+    error = errors.TrainingError(f"{what} must live until its work is done.", received=received, todo=todo)
+    error.add_note("\n".join(["The child process's last lines:", *last_lines]))
     return error
 
 

@@ -9,7 +9,6 @@ from fer import archives, errors, kaggle, refs, sources, stage
 from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
-ARCHIVE = "dataset.zip"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -59,7 +58,7 @@ def download(
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
     KaggleUnavailable.
     """
-    target = out / ARCHIVE
+    target = out / archives.DATASET
     label = resolved.identity
     match resolved.source:
         case sources.KaggleSource():

@@ -38,6 +38,7 @@ from fer import errors, objectstore, workspace
 from fer.settings import Settings
 
 _READY_TIMEOUT_S = 30
+_ANSWER_TIMEOUT_S = 10  # for a server that is alive: under load it may be late
 _STOP_TIMEOUT_S = 6  # a clean stop takes 2.2 s; one with a client in the middle of a download waits for it
 _KILL_TIMEOUT_S = 10
 _PORTS_FREE_TIMEOUT_S = 1  # a killed process's ports stay taken for a moment
@@ -66,11 +67,12 @@ class Server(BaseModel):
 def up(home: Path) -> Server:
     """Start the store, or find it running; it stays until `down`.
 
-    Raises StoreUnavailable if it does not start, WorkspaceError if its folder can't be written.
+    Raises StoreUnavailable if it does not start, or if it does not answer and others use it; WorkspaceError if its
+    folder can't be written.
     """
     folder = _folder(home)
-    with _starting(folder):
-        server = _running_server(folder) or _start(folder)
+    with _starting(folder), _users(folder) as users:
+        server = _shared_server(folder, users)
         (folder / "stay").touch()
         return server
 
@@ -88,7 +90,9 @@ def down(home: Path) -> bool:
 
 def status(home: Path) -> Server | None:
     """The store if it runs and knows our credentials, else None. Changes nothing."""
-    return _running_server(home.resolve() / "store")
+    folder = home.resolve() / "store"
+    server = _live_server(folder)
+    return server if server is not None and _answers(folder, server) else None
 
 
 @contextlib.contextmanager
@@ -100,8 +104,8 @@ def running(home: Path) -> Iterator[Server]:
     folder = _folder(home)
     with _users(folder) as users:
         with _starting(folder):
+            server = _shared_server(folder, users)
             fcntl.flock(users, fcntl.LOCK_SH)
-            server = _running_server(folder) or _start(folder)
         try:
             yield server
         finally:
@@ -175,6 +179,7 @@ def _users(folder: Path) -> Iterator[int]:
 
 
 def _is_last(users: int) -> bool:
+    """Whether nobody else uses the store. Only under start.lock: what `users` held may be given up by asking."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -256,20 +261,43 @@ def _pids(folder: Path) -> list[int]:
     return found
 
 
-def _running_server(folder: Path) -> Server | None:
-    """The recorded server if its process is alive and answers to our credentials."""
-    credentials = _credentials(folder)
+def _shared_server(folder: Path, users: int) -> Server:
+    """The live server once it answers, or else a new one; but a live one that others use is not stopped."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    while (server := _live_server(folder)) is not None:
+        if _answers(folder, server):
+            return server
+        if time.monotonic() > deadline:
+            if _is_last(users):
+                break
+            raise errors.StoreUnavailable(
+                "The embedded store must answer.",
+                received=f"no answer from its process {server.pid}, which other runs use",
+                todo=f"try again later; if it stays so, read {folder / 'log'}, end these runs and try again",
+            )
+        time.sleep(_POLL_S)
+    return _start(folder)
+
+
+def _live_server(folder: Path) -> Server | None:
+    """The recorded server if its process is alive."""
     try:
         server = Server.model_validate(_read(folder / "server.json"))
     except pydantic.ValidationError:  # none, or not whole after a power cut
         return None
-    if credentials is None or server.pid not in _pids(folder):
-        return None
+    return server if server.pid in _pids(folder) else None
+
+
+def _answers(folder: Path, server: Server) -> bool:
+    """Whether the server answers to our credentials."""
+    credentials = _credentials(folder)
+    if credentials is None:
+        return False
     try:
         objectstore.ObjectStore(server.endpoint, _PROBE_BUCKET, credentials).buckets()
     except errors.StoreError:
-        return None
-    return server
+        return False
+    return True
 
 
 def _start(folder: Path) -> Server:

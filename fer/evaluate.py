@@ -1,5 +1,6 @@
 """Evaluation: a model on a split, as predictions, numbers, a picture and a report."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from fer import child, errors, metrics, plots, predictions, refs, shards, stage,
 from fer import workspace as workspaces
 from fer.progress import Progress
 
+METRICS = "metrics.json"
 _BATCH = 256
 _TIMEOUT_S = 3_600.0
 
@@ -23,6 +25,7 @@ def evaluate(
 ) -> refs.EvaluationRef:
     """Score `model` on a split: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and `report.md`.
 
+    The digest is that of predictions and metrics: how they are drawn or told makes no other evaluation.
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode.
     """
@@ -48,10 +51,11 @@ def evaluate(
     found = metrics.from_predictions(out / predictions.FILE)
     title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
     figure = plots.confusion(found.confusion, found.classes, title=title)
-    workspaces.write_atomically(out / "metrics.json", found.model_dump_json(indent=1).encode())
+    workspaces.write_atomically(out / METRICS, found.model_dump_json(indent=1).encode())
     workspaces.write_atomically(out / "confusion.png", plots.png(figure))
     workspaces.write_atomically(out / "report.md", report(found, model.model, split).encode())
     return refs.EvaluationRef(
+        digest=_digest(out),
         split=split,
         n_images=found.n_images,
         accuracy=found.accuracy,
@@ -59,6 +63,11 @@ def evaluate(
         macro_f1=found.macro.f1,
         macro_f1_interval=found.macro_f1_interval,
     )
+
+
+def _digest(folder: Path) -> str:
+    content = "".join(f"{name}\0{workspaces.file_sha256(folder / name)}\n" for name in (predictions.FILE, METRICS))
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def score(

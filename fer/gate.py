@@ -1,15 +1,19 @@
 """The gate: whether a candidate may become champion. Absolute floors, and no worse than the champion.
 
 "No worse" is non-inferiority: on the same test images, the one-sided lower bound of candidate minus champion must lie
-above minus a margin. A plain comparison of two numbers would let chance decide between equal models.
+above minus a margin. A plain comparison of two numbers would let chance decide between equal models. Test images that
+the champion was trained on, or chosen by, are left out: it knows them by heart.
 """
 
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts import files
 from fer import errors, metrics, predictions, refs, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
@@ -25,6 +29,9 @@ class GateConfig(BaseModel):
     margin: float = Field(
         default=0.02, ge=0, le=1, description="how much worse than the champion is still as good, in accuracy and F1"
     )
+    min_images: int = Field(
+        default=100, ge=1, description="test images that the champion wasn't trained on, needed for a comparison"
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="that the candidate is no worse than the margin")
     samples: int = Field(default=2_000, ge=100, le=100_000, description="of the bootstrap")
     seed: int = Field(default=0, ge=0, description="of the bootstrap")
@@ -34,8 +41,10 @@ class GateConfig(BaseModel):
 def gate(
     out: Path,
     evaluation: refs.EvaluationRef,
-    champion: refs.EvaluationRef | None,
-    champion_version: int | None,
+    division: refs.SplitRef,
+    source: str,
+    opponent: refs.Opponent | None,
+    opponent_evaluation: refs.EvaluationRef | None,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
@@ -43,29 +52,27 @@ def gate(
 ) -> refs.VerdictRef:
     """Write `verdict.json`: each check, and whether all passed.
 
-    `champion` is the champion's evaluation on the same images. None means that there is no champion yet, which passes
-    and is said; or, with a `champion_version`, that its classes are others, which fails. Raises ContractViolation if
-    the two evaluations are not of the same images.
+    `division` is where the evaluated images come from, of the dataset `source`. Without an `opponent` there is no
+    champion yet, which passes and is said. `opponent_evaluation` is the champion's on the same images; it is not needed
+    where there is an `obstacle`. Raises ContractViolation if the two evaluations are not of the same images.
     """
-    checks = list(_floors(evaluation, config))
-    if champion is None and champion_version is not None:
-        checks.append(
-            refs.Check(
-                name="no worse than the champion",
-                passed=False,
-                detail=f"the champion (version {champion_version}) can't be compared: it knows other classes; "
-                "give the new model another model_name",
-            )
-        )
-    elif champion is None:
+    checks = [*_floors(evaluation, config)]
+    stands_in_the_way = obstacle(opponent, source, division)
+    if opponent is None:
         checks.append(
             refs.Check(name="no worse than the champion", passed=True, detail="there is no champion to compare with")
         )
+    elif stands_in_the_way is not None:
+        checks.append(stands_in_the_way)
+    elif opponent_evaluation is None:
+        raise ValueError("An opponent that can be compared must be evaluated. Received: opponent_evaluation=None.")
     else:
         candidate_rows = predictions.read(workspace.folder(evaluation) / predictions.FILE)
-        champion_rows = predictions.read(workspace.folder(champion) / predictions.FILE)
-        checks += _comparison(candidate_rows, champion_rows, champion_version, config)
+        champion_rows = predictions.read(workspace.folder(opponent_evaluation) / predictions.FILE)
+        unseen = _unseen(candidate_rows, workspace.folder(division), workspace.folder(opponent.model))
+        checks += _comparison(candidate_rows, champion_rows, unseen, opponent.version, config)
     passed = all(check.passed for check in checks)
+    champion_version = None if opponent is None else opponent.version
     verdict = {
         "passed": passed,
         "checks": [check.model_dump() for check in checks],
@@ -75,6 +82,33 @@ def gate(
     workspaces.write_atomically(out / "verdict.json", json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
     return refs.VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version)
+
+
+def obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRef) -> refs.Check | None:
+    """The failed check that says why the champion can't be compared with a candidate from `source`, if so."""
+    if opponent is None:
+        return None
+    who = _who(opponent.version)
+    families = [refs.source_family(each) for each in (opponent.source, source)]
+    if families[0] != families[1]:
+        return refs.Check(
+            name=f"same dataset as the {who}",
+            passed=False,
+            detail=f"the {who} was made from {families[0]}, this model from {families[1]}; "
+            "give it a name of its own: --name NAME",
+        )
+    if set(opponent.model.classes) != set(division.classes):
+        return refs.Check(
+            name=f"same classes as the {who}",
+            passed=False,
+            detail=f"the {who} knows other classes: {', '.join(opponent.model.classes)}; this model "
+            f"{', '.join(division.classes)}; give it a name of its own: --name NAME",
+        )
+    return None
+
+
+def _who(version: int) -> str:
+    return f"champion (version {version})"
 
 
 def _floors(evaluation: refs.EvaluationRef, config: GateConfig) -> tuple[refs.Check, refs.Check]:
@@ -92,35 +126,63 @@ def _floor(name: str, value: float, interval: tuple[float, float], floor: float)
     )
 
 
+def _unseen(candidate: predictions.Predictions, division: Path, champion: Path) -> np.ndarray | None:
+    """Which of the candidate's images (N,) the champion did not train on; None if its release does not say."""
+    if not (champion / files.TRAINED_ON).is_file():
+        return None
+    known = pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"].combine_chunks()
+    rows = pq.read_table(division / files.SPLIT, columns=["image_id", "pixel_sha256"])
+    seen = dict(zip(rows["image_id"].to_pylist(), pc.is_in(rows["pixel_sha256"], known).to_pylist(), strict=True))
+    return np.array([not seen[image_id] for image_id in candidate.image_ids])
+
+
 def _comparison(
     candidate: predictions.Predictions,
     champion: predictions.Predictions,
-    champion_version: int | None,
+    unseen: np.ndarray | None,
+    champion_version: int,
     config: GateConfig,
 ) -> list[refs.Check]:
-    who = f"champion (version {champion_version})" if champion_version is not None else "champion"
-    if candidate.classes != champion.classes:
-        return [
-            refs.Check(
-                name=f"same classes as the {who}",
-                passed=False,
-                detail=f"the candidate has {', '.join(candidate.classes)}; the champion {', '.join(champion.classes)}",
-            )
-        ]
+    who = _who(champion_version)
     champion_predicted = _paired(candidate, champion)
+    compared = np.ones(len(champion_predicted), bool) if unseen is None else unseen
+    images = _images(compared, who, config, told=unseen is not None)
+    if not images.passed:
+        return [images]
     found = metrics.paired_difference(
-        candidate.class_indexes,
-        champion_predicted,
-        candidate.predicted,
+        candidate.class_indexes[compared],
+        champion_predicted[compared],
+        candidate.predicted[compared],
         len(candidate.classes),
         confidence=config.confidence,
         samples=config.samples,
         seed=config.seed,
     )
     return [
+        images,
         _no_worse("accuracy", who, found.accuracy, found.accuracy_bound, config),
         _no_worse("macro-F1", who, found.macro_f1, found.macro_f1_bound, config),
     ]
+
+
+def _images(compared: np.ndarray, who: str, config: GateConfig, *, told: bool) -> refs.Check:
+    """Whether there are enough images to compare on.
+
+    A champion that does not say what it was trained on is compared all the same: what it knows by heart makes it look
+    better, which can cost a challenger the title but can't give it to a worse one.
+    """
+    n, n_all = int(compared.sum()), len(compared)
+    enough = n >= config.min_images
+    detail = f"compared on {n:,} of {n_all:,} test images"
+    if not enough:
+        detail = f"only {n:,} of {n_all:,} test images to compare on, fewer than gate.min_images={config.min_images:,}"
+    if not told:
+        detail += f"; the {who} does not say what it was trained on, and may know some of them"
+    elif n < n_all:
+        detail += f"; the {who} was trained on the other {n_all - n:,}"
+        if not enough:
+            detail += ": keep its split.seed and shares, or give this model a name of its own: --name NAME"
+    return refs.Check(name=f"images that the {who} was not trained on", passed=enough, detail=detail)
 
 
 def _no_worse(name: str, who: str, difference: float, bound: float, config: GateConfig) -> refs.Check:

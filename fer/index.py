@@ -23,14 +23,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import archives, errors, images, labels, layouts, parallel, refs, stage
-from fer.download import ARCHIVE
 from fer.progress import Progress
 from fer.workspace import Workspace
 
 MANIFEST = "manifest.parquet"
-IMAGES = "images"
 _ROWS = "rows"  # each part's manifest rows, until all parts are done
 _FILES_A_PART = 2_000
 _ROW_GROUP_FILES = 1_000
@@ -126,11 +125,11 @@ def index(
 
     Raises SourceError where nothing in it is an image, LabelError for a label that is none of the classes.
     """
-    path = workspace.folder(dataset) / ARCHIVE
+    path = workspace.folder(dataset) / archives.DATASET
     by_folder = _Labels(config, fer2013_numbers=False)
     with archives.open_safe(path) as archive:
         layout = layouts.find(archive, by_folder.known)
-    (out / IMAGES).mkdir(exist_ok=True)
+    (out / names.IMAGES).mkdir(exist_ok=True)
     (out / _ROWS).mkdir(exist_ok=True)
     if layout.name == layouts.CLASS_FOLDERS:
         n_left_out = _index_files(out, path, layout.files, by_folder, progress)
@@ -230,15 +229,10 @@ def _index_tables(
     return n_left_out
 
 
-def part_name(number: int) -> str:
-    """The file name of a part in `images/`."""
-    return f"part-{number:05d}.parquet"
-
-
 def _write_part(out: Path, number: int, found: Iterable[_Found]) -> None:
     """Write the images of one part and their manifest rows, which come last: they say that the part is whole."""
-    name = part_name(number)
-    aside = out / IMAGES / f"{name}.tmp"
+    name = names.part(number)
+    aside = out / names.IMAGES / f"{name}.tmp"
     rows: list[dict[str, Any]] = []
     with pq.ParquetWriter(aside, contract.PART_SCHEMA, compression="none", use_dictionary=False) as writer:
         group: list[_Found] = []
@@ -251,7 +245,7 @@ def _write_part(out: Path, number: int, found: Iterable[_Found]) -> None:
             group.append(each)
             group_bytes += len(each.data)
         _write_group(writer, group)
-    aside.replace(out / IMAGES / name)
+    aside.replace(out / names.IMAGES / name)
     aside = out / _ROWS / f"{name}.tmp"
     pq.write_table(pa.Table.from_pylist(rows, schema=contract.SCHEMA), aside)
     aside.replace(out / _ROWS / name)
@@ -265,7 +259,7 @@ def _write_group(writer: pq.ParquetWriter, group: list[_Found]) -> None:
 def _is_finished(out: Path, number: int, n_files: int) -> bool:
     """Whether an earlier attempt wrote this part and its rows, whole."""
     try:
-        found = [pq.read_metadata(out / folder / part_name(number)).num_rows for folder in (IMAGES, _ROWS)]
+        found = [pq.read_metadata(out / folder / names.part(number)).num_rows for folder in (names.IMAGES, _ROWS)]
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
     return found == [n_files, n_files]

@@ -21,17 +21,6 @@ _SYNONYMS = {
 }
 
 
-def canonical(
-    raw: str,
-    classes: Iterable[str],
-    extra_synonyms: Mapping[str, str] | None = None,
-    *,
-    fer2013_numbers: bool = False,
-) -> str | None:
-    """The one of `classes` that `raw` means, or None. See `spellings`."""
-    return spellings(classes, extra_synonyms, fer2013_numbers=fer2013_numbers).get(normalised(raw))
-
-
 def normalised(raw: str) -> str:
     """`raw` in lower case with letters and digits only: what labels are compared by."""
     return "".join(each for each in unicodedata.normalize("NFKC", raw).casefold() if each.isalnum())

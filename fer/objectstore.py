@@ -39,7 +39,7 @@ _REMEDIES: dict[str | int, str] = {  # by error code or, where that says less, H
     "AuthorizationHeaderMalformed": "check FER_STORE_REGION: the bucket is in another region",
     "PermanentRedirect": "check FER_STORE_REGION: the bucket is in another region",
     401: "check FER_STORE_ACCESS_KEY_ID and its secret",
-    403: "check FER_STORE_ACCESS_KEY_ID and its permissions: reading, writing and listing in the bucket",
+    403: "check FER_STORE_ACCESS_KEY_ID and its permissions: reading, writing, deleting and listing in the bucket",
     501: "use a store with conditional puts (If-None-Match, If-Match); this one does not have them",
 }
 
@@ -115,19 +115,6 @@ class ObjectStore:
             with contextlib.closing(answer["Body"]) as body:
                 return Object(body.read(), answer["ETag"])
 
-    def exists(self, key: str) -> bool:
-        """Whether the object is there."""
-        with self._errors(key):
-            try:
-                self._client().head_object(Bucket=self.bucket, Key=self._full(key))
-            except Exception as error:
-                if _code(error) not in _ABSENT:
-                    raise
-            else:
-                return True
-        self.ping()  # a HEAD without a body can't say whether the key or the whole bucket is missing
-        return False
-
     def put(self, key: str, data: bytes) -> str:
         """Write the object, whatever was there; its ETag."""
         with self._errors(key):
@@ -148,12 +135,6 @@ class ObjectStore:
         """Remove the object; nothing happens if there is none."""
         with self._errors(key):
             self._client().delete_object(Bucket=self.bucket, Key=self._full(key))
-
-    def presigned_url(self, key: str, expires_s: int = 3600) -> str:
-        """A link that lets anyone who has it read the object for `expires_s` seconds."""
-        with self._errors(key):
-            parameters = {"Bucket": self.bucket, "Key": self._full(key)}
-            return str(self._client().generate_presigned_url("get_object", Params=parameters, ExpiresIn=expires_s))
 
     def upload_file(self, key: str, path: Path) -> Uploaded:
         """Upload a file, its SHA-256 in the object's metadata `sha256`. Never use it for a key that others write."""

@@ -31,7 +31,14 @@ def predict(model_folder: Path, paths: Sequence[Path], *, progress: Progress = s
     Raises IntegrityError if the model can't be loaded in safe mode. A file that can't be read gets an `error`.
     """
     arguments = {"model_folder": str(model_folder.resolve()), "paths": [str(path) for path in paths]}
-    found = child.run(predict_files, arguments, what="Prediction", timeout_s=_TIMEOUT_S, progress=progress)
+    found = child.run(
+        predict_files,
+        arguments,
+        what="Prediction",
+        timeout_s=_TIMEOUT_S,
+        progress=progress,
+        if_too_slow="give it fewer files at a time",
+    )
     return [Prediction.model_validate(each) for each in found]
 
 

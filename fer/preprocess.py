@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from data_contracts import files
 from fer import errors, images, parallel, refs, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
-SPLITS = ("train", "validation", "test")
-RECORD = "preprocessing.json"
 _ROWS = "rows.arrow.tmp"  # `.tmp`: the workspace removes what a killed attempt left of them
 _ENCODED = "encoded.arrow.tmp"
 _BATCH_IMAGES = 256
@@ -69,7 +68,7 @@ class Preprocessing(BaseModel):
 
 def load_record(folder: Path) -> Preprocessing:
     """Read `preprocessing.json` from a folder of shards or of a model."""
-    return Preprocessing.model_validate_json((folder / RECORD).read_bytes())
+    return Preprocessing.model_validate_json((folder / files.PREPROCESSING).read_bytes())
 
 
 def prepare_encoded(data: bytes, config: PreprocessConfig) -> np.ndarray:
@@ -94,8 +93,8 @@ def preprocess(
 
     Raises SourceError without train images, IntegrityError for bytes that can't be decoded any more.
     """
-    rows = _rows_in_order(workspace.folder(split) / "split.parquet")
-    per_split = {each: int(pc.sum(pc.equal(rows["split"], each)).as_py() or 0) for each in SPLITS}
+    rows = _rows_in_order(workspace.folder(split) / files.SPLIT)
+    per_split = {each: int(pc.sum(pc.equal(rows["split"], each)).as_py() or 0) for each in files.SPLITS}
     if not per_split["train"]:
         raise errors.SourceError(
             "The train split must hold images.",
@@ -104,7 +103,7 @@ def preprocess(
         )
     work = list(_cut(out, per_split, split.classes, config))
     try:
-        _spool(out, workspace.folder(manifest) / "images", rows)
+        _spool(out, workspace.folder(manifest) / files.IMAGES, rows)
         ends = np.cumsum([0] + [each.stop - each.start for each in work])
         done = parallel.map_ordered(
             _make_shard,
@@ -115,7 +114,7 @@ def preprocess(
     finally:
         for spooled in out.glob("*.arrow.tmp"):
             spooled.unlink()
-    counts = {each: np.zeros(len(split.classes), np.int64) for each in SPLITS}
+    counts = {each: np.zeros(len(split.classes), np.int64) for each in files.SPLITS}
     sums = Sums()
     for item, (per_class, item_sums) in zip(work, done, strict=True):
         counts[item.split] += per_class
@@ -129,12 +128,12 @@ def preprocess(
         mean=sums.mean,
         std=sums.std,
     )
-    workspaces.write_atomically(out / RECORD, record.model_dump_json(indent=1).encode())
+    workspaces.write_atomically(out / files.PREPROCESSING, record.model_dump_json(indent=1).encode())
     return refs.ShardsRef(
         classes=split.classes,
         height=config.height,
         width=config.width,
-        counts={each: dict(zip(split.classes, (int(n) for n in counts[each]), strict=True)) for each in SPLITS},
+        counts={each: dict(zip(split.classes, (int(n) for n in counts[each]), strict=True)) for each in files.SPLITS},
         mean=sums.mean,
         std=sums.std,
     )
@@ -143,9 +142,9 @@ def preprocess(
 def _rows_in_order(path: Path) -> pa.Table:
     """The rows of all splits, each split's in the order of sha256(image_id)."""
     rows = pq.read_table(path, columns=["image_id", "class_index", "split", "part", "row"])
-    rows = rows.filter(pc.is_in(rows["split"], pa.array(SPLITS)))
+    rows = rows.filter(pc.is_in(rows["split"], pa.array(files.SPLITS)))
     keys = [
-        (SPLITS.index(split), hashlib.sha256(image_id.encode()).digest())
+        (files.SPLITS.index(split), hashlib.sha256(image_id.encode()).digest())
         for split, image_id in zip(rows["split"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
     ]
     return rows.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
@@ -217,7 +216,7 @@ def _spool(out: Path, parts: Path, rows: pa.Table) -> None:
     with pa.ipc.new_file(out / _ENCODED, schema) as file:
         for number in np.unique(numbers):
             places[numbers == number] += n_spooled
-            with pq.ParquetFile(parts / f"part-{number:05d}.parquet") as part:
+            with pq.ParquetFile(parts / files.part(number)) as part:
                 for batch in part.iter_batches(_BATCH_IMAGES, columns=["data"], use_threads=False):
                     file.write_batch(batch.cast(schema))
                     n_spooled += batch.num_rows

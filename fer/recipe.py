@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from fer import errors
+from fer import errors, registry
 from fer.balance import BalanceConfig
 from fer.demo_faces import DemoConfig
 from fer.gate import GateConfig
@@ -23,7 +23,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str
-    model_name: str = Field(description="the name in the model registry that versions are filed under")
+    model_name: registry.Name = Field(description="the name in the model registry that versions are filed under")
     demo: DemoConfig = Field(default=DemoConfig(), description="the synthetic source `demo`")
     index: IndexConfig
     contracts: ValidateConfig = ValidateConfig()
@@ -33,10 +33,11 @@ class Recipe(BaseModel):
     train: TrainConfig
     gate: GateConfig
 
-    def with_settings(self, settings: "RecipeSettings | None") -> Self:
-        """This recipe with the settings that are not None in place of its own. Raises ConfigError."""
+    def with_settings(self, settings: "RecipeSettings | None", model_name: str | None = None) -> Self:
+        """This recipe with what is not None in place of its own. Raises ConfigError."""
+        named = {} if model_name is None else {"model_name": model_name}
         try:
-            return self.model_validate(_with(self, settings))
+            return self.model_validate(_with(self, settings) | named)
         except ValidationError as error:
             raise _config_error(error) from error
 

@@ -42,7 +42,8 @@ class ManifestRef(Ref):
     n_ignored: int = 0  # files that are no images, and images whose label the config leaves out
 
     def summary(self) -> str:
-        return f"{self.n_found:,} images found ({self.layout}), {self.n_quarantined:,} can't be read"
+        ignored = f", {self.n_ignored:,} other file{'s' * (self.n_ignored != 1)} ignored" if self.n_ignored else ""
+        return f"{self.n_found:,} images found ({self.layout}), {self.n_quarantined:,} can't be read{ignored}"
 
 
 class ValidationRef(Ref):
@@ -71,11 +72,12 @@ class SplitRef(Ref):
     classes: tuple[str, ...]
     counts: dict[str, Counts]  # split -> class -> images
     n_excluded: int  # kept out because an identical image is in a split held out further
+    origin: str  # "official", "drawn", or "official, validation drawn"
 
     def summary(self) -> str:
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
         twins = f"; {self.n_excluded:,} twins of held-out images excluded" if self.n_excluded else ""
-        return ", ".join(parts) + twins
+        return f"{', '.join(parts)} ({self.origin}){twins}"
 
 
 class ShardsRef(Ref):
@@ -160,6 +162,16 @@ class ReleaseRef(Ref):
         return f"{self.name} version {self.version} {self.status}; champion: {self.champion_version or 'none'}"
 
 
+class Opponent(BaseModel):
+    """The released model that a candidate is compared with. `model` names the folder of all its release's files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    source: str  # of the dataset that it was made from, as in `DatasetRef.source`
+    model: ModelRef
+
+
 class Contest(BaseModel):
     """What a candidate is up against: the champion alias as it stands, and the model to be compared with."""
 
@@ -167,8 +179,7 @@ class Contest(BaseModel):
 
     alias_version: int | None = None  # None: the alias does not exist yet
     alias_etag: str | None = None
-    opponent_version: int | None = None
-    opponent: ModelRef | None = None
+    opponent: Opponent | None = None
 
 
 class Outcome(BaseModel):
@@ -186,7 +197,13 @@ class Outcome(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
-def lineage(dataset: DatasetRef, *made_of_it: Ref) -> dict[str, str]:
-    """The source and each stage's digest: what a release was made of."""
-    stages = {ref.path.split("/")[0]: ref.digest for ref in (dataset, *made_of_it)}
-    return {"source": dataset.source} | stages
+def lineage(dataset: DatasetRef, split: SplitRef, *others: Ref) -> dict[str, str]:
+    """The source, where the splits come from, and each stage's digest: what a release was made of."""
+    stages = {ref.path.split("/")[0]: ref.digest for ref in (dataset, split, *others)}
+    return {"source": dataset.source, "split_origin": split.origin} | stages
+
+
+def source_family(source: str) -> str:
+    """`source` (as in `DatasetRef.source`) without version or digest: `kaggle:owner/slug`, `archive` or `demo`."""
+    kind, _, rest = source.partition(":")
+    return f"{kind}:{rest.split('/versions/')[0]}" if kind == "kaggle" else kind

@@ -111,12 +111,15 @@ class Registry:
     ) -> Manifest:
         """Upload the files and add the next version; or return the version that has this registration's key.
 
+        What killed uploads left is removed first, a day later: nobody would do it by hand.
         Raises ConfigError for names that are not valid, StoreError where the store fails: then no version came about,
         or, if only the store's answer was lost, the same call finds it.
         """
         _check(name, _NAME, "A model's name")
         for file in files:
             _check(file, _FILE, "A file's name")
+        with contextlib.suppress(errors.StoreError):  # no reason not to register
+            self.remove_orphans(name)
         known = self.versions(name)
         for manifest in known:
             if manifest.registration_key == registration.registration_key:

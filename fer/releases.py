@@ -4,16 +4,24 @@ import contextlib
 import hashlib
 import json
 import platform
+import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from fer import embedded_store, errors, fingerprint, preprocess, refs, registry, settings, stage
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from data_contracts import files
+from fer import embedded_store, errors, evaluate, fingerprint, preprocess, refs, registry, settings, stage
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
-from fer.workspace import Workspace, write_atomically
+from fer.workspace import Workspace
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
+_VERDICT = "verdict.json"
 _LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "opencv-python-headless", "pyarrow", "fer-retraining")
 
 
@@ -28,10 +36,14 @@ def open_registry() -> Iterator[registry.Registry]:
 def fetch(
     out: Path, name: str, version: int, model_digest: str, *, workspace: Workspace, progress: Progress = silent
 ) -> refs.ModelRef:
-    """Bring a released model's files into the workspace, each verified. Raises StoreError, IntegrityError."""
+    """Bring a released model's files into the workspace, each verified. Raises StoreError, IntegrityError.
+
+    `model.json` may say more than this code knows, as a newer one wrote it.
+    """
     with open_registry() as models:
         models.fetch(models.get(name, str(version)), out, progress)
-    model = refs.ModelRef.model_validate_json((out / _MODEL).read_bytes())
+    with _readable(_MODEL, f"{name}@{version}"):
+        model = refs.ModelRef.model_validate_json((out / _MODEL).read_bytes(), extra="ignore")
     if model.digest != model_digest:
         raise errors.IntegrityError(
             "A release's model must be the one that its manifest names.",
@@ -57,18 +69,31 @@ def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.C
                 return refs.Contest(alias_version=alias.version, alias_etag=alias.etag)
             opponent = models.get(name, str(opponent.champion_at_registration))
         model = fetch(name, opponent.version, opponent.model_digest, workspace=workspace)
+        source = opponent.inputs.get("source", "unknown")
         return refs.Contest(
             alias_version=alias.version,
             alias_etag=alias.etag,
-            opponent_version=opponent.version,
-            opponent=model,
+            opponent=refs.Opponent(version=opponent.version, source=source, model=model),
         )
 
 
 def preprocessing_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
-    """How a model's training images were preprocessed."""
-    record = json.loads((workspace.folder(model) / preprocess.RECORD).read_bytes())
-    return preprocess.PreprocessConfig.model_validate(record["config"])
+    """How a model's training images were preprocessed. Raises IntegrityError."""
+    with _readable(files.PREPROCESSING, model.path):
+        return preprocess.load_record(workspace.folder(model)).config
+
+
+@contextlib.contextmanager
+def _readable(file: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise errors.IntegrityError(
+            f"A release's {file} must be such as this version of the project can read.",
+            received=f"{' '.join(str(each) for each in (where, *first['loc']))}: {first['msg']}",
+            todo="begin anew under another name: --name NAME",
+        ) from error
 
 
 def registration_key(
@@ -79,15 +104,20 @@ def registration_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def registered(name: str, key: str) -> registry.Manifest | None:
-    """The version of `name` with this registration key, if there is one."""
+def registered(name: str, key: str) -> bool:
+    """Whether all is done that `register` does: the version is there and, if released, the champion."""
     with open_registry() as models:
-        return next((each for each in models.versions(name) if each.registration_key == key), None)
+        found = next((each for each in models.versions(name) if each.registration_key == key), None)
+        if found is None or found.status == "rejected":
+            return found is not None
+        alias = models.alias(name)
+        return alias is not None and alias.version == found.version
 
 
 def register(
     recipe: Recipe,
     lineage: dict[str, str],
+    division: refs.SplitRef,
     model: refs.ModelRef,
     evaluation: refs.EvaluationRef,
     verdict: refs.VerdictRef,
@@ -98,7 +128,8 @@ def register(
 ) -> refs.ReleaseRef:
     """Register a version, released or rejected as the verdict says, and make a released one champion.
 
-    Raises StoreConflict if another run moved the champion alias since `against` was found.
+    `division` is the split that the model was trained and tested on. Raises StoreConflict if another run moved the
+    champion alias since `against` was found.
     """
     model_folder, evaluation_folder = workspace.folder(model), workspace.folder(evaluation)
     registration = registry.Registration(
@@ -109,36 +140,40 @@ def register(
         recipe=recipe.model_dump(mode="json"),
         inputs=lineage,
         code_fingerprint=fingerprint.of_module("fer.recipe"),
-        metrics=json.loads((evaluation_folder / "metrics.json").read_bytes()),
+        metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
         environment=_environment(),
         champion_at_registration=verdict.champion_version,
     )
-    record = workspace.root / ".partial" / f"{registration.registration_key}-{_MODEL}"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(record, model.model_dump_json(indent=1).encode())
-    files = {_MODEL: record, "verdict.json": workspace.folder(verdict) / "verdict.json"}
-    for folder in (model_folder, evaluation_folder):
-        files |= {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("_")}
-    try:
-        with open_registry() as models:
-            manifest = models.register(recipe.model_name, files, registration, progress)
-            alias = models.alias(recipe.model_name)
-            if manifest.status == "released":
-                expected = None
-                if against.alias_version is not None and against.alias_etag is not None:
-                    expected = registry.Alias(against.alias_version, against.alias_etag)
-                alias = _promote(models, manifest, expected)
-            return refs.ReleaseRef(
-                path=f"{manifest.name}@{manifest.version}",
-                digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
-                name=manifest.name,
-                version=manifest.version,
-                status=manifest.status,
-                uri=models.uri(manifest),
-                champion_version=alias.version if alias else None,
-            )
-    finally:
-        record.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, open_registry() as models:
+        record, trained_on = Path(temporary) / _MODEL, Path(temporary) / files.TRAINED_ON
+        record.write_text(model.model_dump_json(indent=1))
+        pq.write_table(_trained_on(workspace.folder(division)), trained_on, compression="zstd")
+        content = {_MODEL: record, files.TRAINED_ON: trained_on, _VERDICT: workspace.folder(verdict) / _VERDICT}
+        for folder in (model_folder, evaluation_folder):
+            content |= {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("_")}
+        manifest = models.register(recipe.model_name, content, registration, progress)
+        alias = models.alias(recipe.model_name)
+        if manifest.status == "released":
+            expected = None
+            if against.alias_version is not None and against.alias_etag is not None:
+                expected = registry.Alias(against.alias_version, against.alias_etag)
+            alias = _promote(models, manifest, expected)
+        return refs.ReleaseRef(
+            path=f"{manifest.name}@{manifest.version}",
+            digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
+            name=manifest.name,
+            version=manifest.version,
+            status=manifest.status,
+            uri=models.uri(manifest),
+            champion_version=alias.version if alias else None,
+        )
+
+
+def _trained_on(division: Path) -> pa.Table:
+    """`pixel_sha256` of the train and validation images of a split's folder: what the model knows, or was chosen by."""
+    rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
+    known = rows.filter(pc.is_in(rows["split"], pa.array(["train", "validation"])))["pixel_sha256"]
+    return pa.table({"pixel_sha256": pc.unique(known)}).sort_by("pixel_sha256")
 
 
 def _promote(models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None) -> registry.Alias:

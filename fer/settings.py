@@ -38,7 +38,7 @@ class Settings(pydantic_settings.BaseSettings):
     home: Path = Field(
         default=Path(".fer"),
         validate_default=True,
-        description="folder of the workspace, the embedded store and Prefect's database",
+        description="folder of the workspace, the embedded store, fetched models and reports",
     )
     workspace: Path = Field(
         default_factory=lambda data: data.get("home", Path(".fer")) / "workspace",
@@ -84,6 +84,16 @@ class Settings(pydantic_settings.BaseSettings):
             )
             for name, field in type(self).model_fields.items()
         )
+
+    def require_home(self) -> None:
+        """For commands that only read: raise ConfigError where nothing was made yet, rather than make an empty home."""
+        if self.store_endpoint is None and not self.home.is_dir():
+            raise errors.ConfigError(
+                "The registry must be there.",
+                received=f"no folder {self.home}",
+                todo="cd to the folder where you ran `fer retrain`, or set FER_HOME to its .fer; or make a first "
+                "version: fer retrain",
+            )
 
     @pydantic.field_validator("home", "workspace")
     @classmethod

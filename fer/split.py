@@ -14,12 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts import files
 from fer import errors, refs, stage, validation
 from fer.progress import Progress
 from fer.workspace import Workspace
 
-SPLIT = "split.parquet"
-SPLITS = ("train", "validation", "test")
 EXCLUDED = "excluded"
 
 SCHEMA = pa.schema(
@@ -28,7 +27,7 @@ SCHEMA = pa.schema(
         pa.field("pixel_sha256", pa.string(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
         pa.field("class_index", pa.int32(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),  # of SPLITS, or EXCLUDED
+        pa.field("split", pa.string(), nullable=False),  # of files.SPLITS, or EXCLUDED
         pa.field("reason", pa.string()),  # why it is excluded
         pa.field("part", pa.int32(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),
@@ -55,7 +54,7 @@ class SplitConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    use_official: bool = Field(default=True, description="keep the source's splits where every image has one")
+    use_official: bool = Field(default=True, description="keep the source's splits, if it has some")
     official: dict[str, Literal["train", "validation", "test"]] = Field(
         default=_OFFICIAL, description="the source's name of a split, in lower case -> ours"
     )
@@ -82,7 +81,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Assignment:
-    """`split` is one of SPLITS, or EXCLUDED for the `reason`."""
+    """`split` is one of files.SPLITS, or EXCLUDED for the `reason`."""
 
     split: str
     reason: str | None = None
@@ -94,13 +93,13 @@ def split(
 ) -> refs.SplitRef:
     """Keep the official splits if there are some; draw what is missing, by class, seeded.
 
-    Raises SourceError for an official split of unknown name, and where a class would be without an image in train or
-    in test.
+    Raises SourceError for an official split of unknown name or of some images only, and where a class would be without
+    an image in train or in test.
     """
     table = pq.read_table(workspace.folder(accepted) / validation.ACCEPTED, columns=list(Image.__dataclass_fields__))
     images = [Image(**row) for row in table.sort_by("image_id").to_pylist()]
     assignments = assign(images, config)
-    counts = {name: dict.fromkeys(accepted.classes, 0) for name in SPLITS}
+    counts = {name: dict.fromkeys(accepted.classes, 0) for name in files.SPLITS}
     for image, its in zip(images, assignments, strict=True):
         if its.split != EXCLUDED:
             counts[its.split][image.label] += 1
@@ -118,20 +117,23 @@ def split(
         }
         for image, its in zip(images, assignments, strict=True)
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / SPLIT)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / files.SPLIT)
     progress(len(images), len(images), "images assigned")
     return refs.SplitRef(
-        classes=accepted.classes, counts=counts, n_excluded=sum(its.split == EXCLUDED for its in assignments)
+        classes=accepted.classes,
+        counts=counts,
+        n_excluded=sum(its.split == EXCLUDED for its in assignments),
+        origin=_origin(images, assignments, config),
     )
 
 
 def assign(images: Sequence[Image], config: SplitConfig) -> list[Assignment]:
     """The split of each image; it hangs on the images and the config, not on their order.
 
-    Raises SourceError for an official split of unknown name.
+    Raises SourceError for an official split of unknown name or of some images only.
     """
     assignments = [Assignment("train")] * len(images)
-    if config.use_official and all(image.raw_split is not None for image in images):
+    if _has_official(images, config):
         assignments = _without_twins(images, _official(images, config.official))
     divided = [image.label for image, its in zip(images, assignments, strict=True) if its.split == "train"]
     for drawn, share in (("test", config.test_share), ("validation", config.validation_share)):
@@ -141,6 +143,29 @@ def assign(images: Sequence[Image], config: SplitConfig) -> list[Assignment]:
             for at in _draw(images, pool, targets, config.seed):
                 assignments[at] = Assignment(drawn)
     return assignments
+
+
+def _has_official(images: Sequence[Image], config: SplitConfig) -> bool:
+    """Whether there are official splits to keep. Raises SourceError if only some of the images have one."""
+    n_without = sum(image.raw_split is None for image in images)
+    if not config.use_official or n_without == len(images):
+        return False
+    if n_without:
+        raise errors.SourceError(
+            "Every image of a source with splits must have one.",
+            received=f"{len(images) - n_without:,} images with a split and {n_without:,} without",
+            todo="put every image into a split folder, or draw the splits anew: --set split.use_official=false",
+        )
+    return True
+
+
+def _origin(images: Sequence[Image], assignments: Sequence[Assignment], config: SplitConfig) -> str:
+    """`drawn`, `official`, or `official` and which of the splits are drawn all the same."""
+    if not _has_official(images, config):
+        return "drawn"
+    official = _official(images, config.official)
+    kept = {name for name, its in zip(official, assignments, strict=True) if name == its.split}
+    return ", ".join(["official", *(f"{name} drawn" for name in ("test", "validation") if name not in kept)])
 
 
 def _official(images: Iterable[Image], names: Mapping[str, str]) -> list[str]:
@@ -161,7 +186,7 @@ def _without_twins(images: Sequence[Image], splits: Sequence[str]) -> list[Assig
     by heart. (In FER2013 280 PublicTest and 288 PrivateTest images have a twin in Training.)
     """
     side: dict[str, str] = {}
-    for kept in SPLITS:  # later ones win
+    for kept in files.SPLITS:  # later ones win
         side |= {image.pixel_sha256: kept for image, name in zip(images, splits, strict=True) if name == kept}
     sides = [side[image.pixel_sha256] for image in images]
     return [

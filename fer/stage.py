@@ -12,12 +12,14 @@ split.key(validation, config)                      # the key of both the workspa
 import hashlib
 import inspect
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
-from fer import fingerprint, refs
+from fer import errors, fingerprint, refs
 from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
@@ -25,12 +27,17 @@ RefT = TypeVar("RefT", bound=refs.Ref)
 
 
 class Stage(Generic[RefT]):
-    """A function `produce(out, *inputs, workspace, progress) -> Ref` with its name and key."""
+    """A function `produce(out, *inputs, workspace, progress) -> Ref` with its name and key.
+
+    The key's fingerprint of the code is taken when the stage is made, as its module is imported: it is that code which
+    runs, whatever the files say later.
+    """
 
     def __init__(self, name: str, produce: Callable[..., RefT], resumable: bool):
         self.name = name
         self.produce = produce
         self.resumable = resumable
+        self.code = fingerprint.of_module(produce.__module__)
         self.ref_type: type[RefT] = get_type_hints(produce)["return"]
         self.__doc__ = produce.__doc__
         self.__name__ = name
@@ -42,25 +49,37 @@ class Stage(Generic[RefT]):
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{self.name} takes {', '.join(self.inputs)}. Received: {len(inputs)} inputs.")
         parts = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}
-        text = json.dumps(
-            {"stage": self.name, "inputs": parts, "code": fingerprint.of_module(self.produce.__module__)},
-            sort_keys=True,
-        )
+        text = json.dumps({"stage": self.name, "inputs": parts, "code": self.code}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __call__(self, *inputs: Any, workspace: Workspace, progress: Progress = silent) -> RefT:
-        """Return the committed output for these inputs; make it first if there is none."""
-        return workspace.run(
-            self.name,
-            self.key(*inputs),
-            self.ref_type,
-            lambda out: self.produce(out, *inputs, workspace=workspace, progress=progress),
-            resumable=self.resumable,
-        )
+        """Return the committed output for these inputs; make it first if there is none.
+
+        Raises WorkspaceError if the stage's source changed meanwhile, and commits nothing then.
+        """
+
+        def produce(out: Path) -> RefT:
+            made = self.produce(out, *inputs, workspace=workspace, progress=progress)
+            if self._source_changed():
+                shutil.rmtree(out)  # a resumed attempt must not find what processes of the new code made
+                raise errors.WorkspaceError(
+                    "A stage's source must stay as it is while it runs.",
+                    received=f"the source of stage {self.name} changed while it ran; nothing was committed",
+                    todo="run the same command again",
+                )
+            return made
+
+        return workspace.run(self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable)
 
     def committed(self, *inputs: Any, workspace: Workspace) -> RefT | None:
         """The committed output for these inputs, or None."""
         return workspace.committed(self.name, self.key(*inputs), self.ref_type)
+
+    def _source_changed(self) -> bool:
+        try:
+            return fingerprint.of_module(self.produce.__module__) != self.code
+        except (OSError, SyntaxError):  # removed, or saved in the middle of an edit
+            return True
 
 
 def stage(name: str, *, resumable: bool = False) -> Callable[[Callable[..., RefT]], Stage[RefT]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts import files
 from fer import augment, child, errors, feed, models, refs, shards, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
@@ -49,7 +50,12 @@ class TrainConfig(BaseModel):
         description="drawn anew for each image in each epoch; all 0 and no flip: none",
     )
     seed: int = Field(default=0, ge=0, description="of weights, order, dropout and augmentation")
-    timeout_s: float = Field(default=3_600, gt=0, description="training that takes longer is stopped, and fails")
+    timeout_s: float = Field(
+        default=3_600,
+        gt=0,
+        exclude=True,  # from what is written, and so from the key: it decides whether there is a model, not which
+        description="training that takes longer is stopped, and fails",
+    )
 
 
 @stage.stage("train")
@@ -68,7 +74,7 @@ def train(
     `history.json`. Raises TrainingError if it diverges, is killed or runs out of time; ConfigError without images.
     """
     _check(balanced, shards, config)
-    shutil.copyfile(workspace.folder(shards) / trained.PREPROCESSING, out / trained.PREPROCESSING)
+    shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
     started = time.monotonic()
     result = child.run(
         fit,
@@ -83,6 +89,8 @@ def train(
         what="Training",
         timeout_s=config.timeout_s,
         progress=progress,
+        if_too_slow="raise train.timeout_s, or lower train.epochs",
+        if_out_of_memory="free some memory or lower train.batch_size, then run the same command again",
     )
     return refs.ModelRef(
         **result, model=config.model.name, classes=shards.classes, train_seconds=time.monotonic() - started
@@ -132,7 +140,7 @@ def fit(
         "epochs_run": len(run.history["loss"]),
         "best_epoch": run.best_epoch,
         "validation_accuracy": run.history["validation_accuracy"][run.best_epoch - 1],
-        "digest": trained.digest(model, (folder / trained.PREPROCESSING).read_bytes()),
+        "digest": trained.digest(model, (folder / files.PREPROCESSING).read_bytes()),
     }
 
 

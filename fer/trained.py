@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import keras
 
 MODEL = "model.keras"
-PREPROCESSING = "preprocessing.json"
 HISTORY = "history.json"
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from fer import errors, refs
 
 RefT = TypeVar("RefT", bound=refs.Ref)
 _RECORD = "_ref.json"
+_ABANDONED_AFTER_S = 86_400
 
 
 class Workspace:
@@ -139,13 +141,23 @@ class Workspace:
             yield
 
     def _remove_abandoned(self, stage: str, key: str) -> None:
-        """Remove what killed runs of this stage left under other keys; a lock that is held means still at work."""
+        """Remove what killed runs of this stage left under other keys, once nothing was added to it for a day.
+
+        Until then it may be resumed, such as a large download after a run of another source. A lock that is held means
+        still at work.
+        """
         for folder in (self.root / ".partial" / stage).glob("*"):
             if folder.name == key:
                 continue
             lock = filelock.FileLock(self.root / ".locks" / f"{stage}-{folder.name}.lock", timeout=0)
             with contextlib.suppress(filelock.Timeout), lock:
-                shutil.rmtree(folder, ignore_errors=True)
+                if time.time() - _last_change(folder) > _ABANDONED_AFTER_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_change(folder: Path) -> float:
+    """The modification time of the newest file in it, or of itself where it is empty (seconds since 1970)."""
+    return max((path.stat().st_mtime for path in folder.rglob("*") if path.is_file()), default=folder.stat().st_mtime)
 
 
 def _remove_damaged_files(folder: Path) -> None:
@@ -161,10 +173,16 @@ def _remove_damaged_files(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename: a reader sees the old file or the new one, whole."""
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_bytes(data)
-    aside.replace(path)
+    """Write `data` beside `path`, then rename: a reader sees the old file or the new one, whole.
+
+    Of several writers the last one wins.
+    """
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        aside.write_bytes(data)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:

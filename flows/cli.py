@@ -2,10 +2,11 @@
 
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -30,6 +31,8 @@ app.add_typer(store_app, name="store")
 out = Console()
 err = Console(stderr=True)
 REJECTED = 10  # the exit code of `fer retrain` when the gates refuse the model
+UNFORESEEN = 70  # that of an error which no code here raises on purpose; EX_SOFTWARE of sysexits.h
+STOPPED = 130  # that of Ctrl-C, as shells have it
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -47,13 +50,37 @@ def main() -> None:
     try:
         app()
     except errors.FerError as error:
-        if os.environ.get("FER_DEBUG"):
-            traceback.print_exc()
-        err.print(f"[red bold]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("stopped. Run the same command again to go on; finished stages are kept.")
-        sys.exit(130)
+        _fail(str(error), error.exit_code)
+    except SystemExit as ended:  # typer's answer to KeyboardInterrupt, among others
+        if ended.code == STOPPED:
+            err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+        raise
+    except Exception as error:  # noqa: BLE001 - nobody is left above to show it
+        _fail(_unforeseen(error), UNFORESEEN)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if os.environ.get("FER_DEBUG"):
+        traceback.print_exc()
+    err.print(f"[red bold]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _unforeseen(error: Exception) -> str:
+    """What to say of an error that is not this project's."""
+    import httpx
+
+    more = "run it again with `fer --debug` for the traceback, or see `fer doctor`"
+    if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
+        must, received = "Prefect's API must answer.", f"{type(error).__name__}: {error}"
+        todo = f"start it (make ui), or unset PREFECT_API_URL to use a temporary server; {more}"
+    elif isinstance(error, OSError) and error.strerror:
+        must, received = "The system must let the work be done.", error.strerror
+        received += f" at {error.filename}" if error.filename else ""
+        todo = f"free space or correct the permissions there, and {more}"
+    else:
+        return f"{type(error).__name__}: {error} Next: {more}."
+    return str(errors.FerError(must, received=received.rstrip("."), todo=todo))
 
 
 def _complete_recipes() -> list[str]:
@@ -65,7 +92,10 @@ def _complete_recipes() -> list[str]:
 @app.command()
 def retrain(
     source: Annotated[
-        str, typer.Option(help="kaggle:OWNER/SLUG, kaggle:OWNER/SLUG/versions/N, archive:PATH.zip, or demo.", metavar="SOURCE")
+        str,
+        typer.Option(
+            help="kaggle:OWNER/SLUG, kaggle:OWNER/SLUG/versions/N, archive:PATH.zip, or demo.", metavar="SOURCE"
+        ),
     ] = "demo",
     recipe: Annotated[
         str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)
@@ -76,6 +106,9 @@ def retrain(
     ] = None,
     kaggle_secret: Annotated[
         str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in the registry, in place of the recipe's.", metavar="NAME")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")] = False,
 ) -> None:
@@ -89,12 +122,13 @@ def retrain(
 
     sources.parse(source)
     settings = recipe_module.parse_settings(set_ or [])
-    recipes.load(recipe).with_settings(settings)
+    recipes.load(recipe).with_settings(settings, name)
     parameters: dict[str, Any] = {
         "source": source,
         "recipe": recipe,
         "settings": settings,
         "kaggle_secret": kaggle_secret,
+        "model_name": name,
     }
     # Prefect reads this on import: its log goes to its server in full, and to the terminal only on demand.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
@@ -104,12 +138,28 @@ def retrain(
     from flows import terminal
     from tasks import events
 
+    _start_prefect()
     with terminal.Terminal(out) as listener:
         events.listen(listener)
         outcome = retrain_module.retrain(**parameters)
     terminal.show_outcome(out, outcome)
     if outcome.release.status == "rejected":
         raise typer.Exit(REJECTED)
+
+
+def _start_prefect() -> None:
+    """Start Prefect's temporary server, unless one is configured, deaf to Ctrl-C.
+
+    A terminal sends Ctrl-C to every process of the run. Were the server gone before the run, Prefect would try for
+    minutes to tell it that the run has ended. At exit Prefect stops it by SIGTERM.
+    """
+    from prefect.client.orchestration import get_client
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits this
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @app.command()
@@ -122,8 +172,9 @@ def predict(
 ) -> None:
     """Predict the emotion in images by a released model."""
     from fer import predict as predict_module
-    from fer import releases
+    from fer import releases, settings
 
+    settings.Settings.load().require_home()
     with releases.local_copy(model) as (manifest, folder):
         predictions = predict_module.predict(folder, images)
     if as_json:
@@ -191,18 +242,23 @@ def show_recipe(name: Annotated[str, typer.Argument(autocompletion=_complete_rec
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List every version of every model, newest first."""
-    from fer import releases
+    from fer import releases, settings
 
+    settings.Settings.load().require_home()
     with releases.open_registry() as models:
-        found = [(manifest, models.alias(name)) for name in models.names() for manifest in models.versions(name)[::-1]]
+        found, aliases = [], {}
+        for name in models.names():
+            found += models.versions(name)[::-1]
+            aliases[name] = models.alias(name)
     if as_json:
-        typer.echo(json.dumps([manifest.model_dump(mode="json") for manifest, _ in found], indent=1))
+        typer.echo(json.dumps([manifest.model_dump(mode="json") for manifest in found], indent=1))
         return
     if not found:
         out.print("The registry is empty. Make a first version: fer retrain")
         return
     table = Table("model", "version", "status", "accuracy", "macro-F1", "made (UTC)", "alias")
-    for manifest, alias in found:
+    for manifest in found:
+        alias = aliases[manifest.name]
         table.add_row(
             manifest.name,
             str(manifest.version),
@@ -218,10 +274,12 @@ def list_models(as_json: AsJson = False) -> None:
 @models_app.command("show")
 def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
     """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files."""
-    from fer import registry, releases
+    from fer import registry, releases, settings
 
+    wanted = registry.parse_spec(spec)
+    settings.Settings.load().require_home()
     with releases.open_registry() as models:
-        manifest = models.get(*registry.parse_spec(spec))
+        manifest = models.get(*wanted)
     out.print_json(manifest.model_dump_json())
 
 
@@ -248,7 +306,9 @@ def store_status() -> None:
     """Say whether the embedded store runs. Exit code 1 if not."""
     from fer import embedded_store, settings
 
-    server = embedded_store.status(settings.Settings.load().home)
+    configured = settings.Settings.load()
+    configured.require_home()
+    server = embedded_store.status(configured.home)
     if server is None:
         out.print("not running; runs start it when they need it, or: fer store up")
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,8 +11,11 @@ from typing import Literal, NamedTuple
 import psutil
 
 from fer import embedded_store, errors, settings
+from tasks import releases
 
 _NEEDED_DISK_GB = 5
+_KAGGLE = "https://www.kaggle.com"
+_TIMEOUT_S = 5
 
 
 class Finding(NamedTuple):
@@ -26,7 +30,8 @@ class Finding(NamedTuple):
 def examine() -> list[Finding]:
     """Look at everything that a run needs; changes nothing but starts and stops the embedded store."""
     configured = settings.Settings.load()
-    findings = [_python(), _memory(), _disk(configured), _store(configured), _kaggle(), _prefect(), _telemetry()]
+    findings = [_python(), _memory(), _disk(configured), _store(configured)]
+    findings += [_kaggle_key(), _kaggle_answer(), _prefect(), _telemetry()]
     changed = [each for each in configured.described() if not each.is_default]
     findings += [Finding("ok", "setting", f"{each.variable}={each.value}") for each in changed]
     return findings
@@ -59,14 +64,17 @@ def _disk(configured: settings.Settings) -> Finding:
 def _store(configured: settings.Settings) -> Finding:
     kind = configured.store_endpoint or "embedded SeaweedFS on loopback"
     try:
-        with embedded_store.connect(configured) as store:
-            store.ping()
+        with tempfile.TemporaryDirectory() as folder:
+            # An empty home would look like one in which something was made.
+            trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
+            with embedded_store.connect(trial) as store:
+                releases.require_usable(store, configured)
     except errors.FerError as error:
         return Finding("fail", "store", kind, str(error))
     return Finding("ok", "store", f"{kind}, bucket {configured.store_bucket}")
 
 
-def _kaggle() -> Finding:
+def _kaggle_key() -> Finding:
     """In kagglehub's order; only where a key is, never the key."""
     folder = Path(os.environ.get("KAGGLE_CONFIG_DIR", Path.home() / ".kaggle"))
     if os.environ.get("KAGGLE_API_TOKEN"):
@@ -80,6 +88,19 @@ def _kaggle() -> Finding:
     return Finding("ok", "kaggle", "no key: public datasets only", "for others, make one: kaggle.com/settings")
 
 
+def _kaggle_answer() -> Finding:
+    """Asked without a key, through the proxies that the environment names."""
+    import httpx
+
+    try:
+        httpx.head(_KAGGLE, timeout=_TIMEOUT_S)
+    # The last two are httpx's for a proxy's URL that is not valid, and for SOCKS without its package.
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
+        fix = "check the network and HTTPS_PROXY; the sources `demo` and `archive:` need no Kaggle"
+        return Finding("warn", "kaggle.com", f"does not answer ({type(error).__name__})", fix)
+    return Finding("ok", "kaggle.com", "answers")
+
+
 def _prefect() -> Finding:
     import httpx
     from prefect.settings import get_current_settings
@@ -88,7 +109,7 @@ def _prefect() -> Finding:
     if url is None:
         return Finding("ok", "prefect", "no server configured: each run starts a temporary one", "to see runs: make ui")
     try:
-        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+        httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
     except httpx.HTTPError as error:
         fix = "start it (make ui), or unset PREFECT_API_URL to use a temporary server"
         return Finding("fail", "prefect", f"{url} does not answer ({type(error).__name__})", fix)

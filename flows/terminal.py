@@ -12,6 +12,7 @@ from fer import refs
 from tasks import events
 
 _SAY_EVERY_S = 15.0
+_WIDTH = len("preprocess champion")  # the longest name of a stage
 
 
 class Terminal:
@@ -21,7 +22,7 @@ class Terminal:
         self._console = console
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description:<13}"),
+            TextColumn(f"{{task.description:<{_WIDTH}}}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
@@ -50,13 +51,19 @@ class Terminal:
             case events.Progressed(name, done, total, note):
                 if self._bar is not None:
                     self._bars.update(self._bar, completed=done, total=total, note=escape(note))
-                self._say(f"  {name:<13} {done:,} of {total:,} {note}")
+                self._say(f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
+            case events.Retrying(name, reason, wait_s):
+                self._console.print(
+                    f"[yellow]![/] {name}: {escape(reason)} Trying again in about {wait_s:,.0f} s.",
+                    highlight=False,
+                    soft_wrap=True,
+                )
             case events.Ended(name, cached, failed, seconds, summary):
                 self._remove_bar()
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
                 duration = "cached" if cached else f"{seconds:,.1f} s"
                 self._console.print(
-                    f"{mark} {name:<13} {duration:>9}  {escape(summary)}", highlight=False, soft_wrap=True
+                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {escape(summary)}", highlight=False, soft_wrap=True
                 )
 
     def _say(self, line: str) -> None:

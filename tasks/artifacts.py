@@ -1,7 +1,12 @@
-"""What a run shows in the Prefect UI: progress bars, tables, reports and pictures."""
+"""What a run shows in the Prefect UI: progress bars, tables, reports and pictures.
+
+A page that can't be shown, since Prefect's server does not answer, is worth a warning and never a stage's work.
+"""
 
 import base64
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import cast
 from uuid import UUID
 
@@ -12,27 +17,34 @@ from tasks import events
 
 _UPDATE_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 10.0
+_PAUSE_S = 60.0  # without updates, after one that failed
 
 
 def progress_bar(name: str) -> progress.Progress:
     """Begin a stage: a progress bar in the UI, lines in the log, and events for the terminal."""
     events.publish(events.Started(name))
     logger = get_run_logger()
-    created = artifacts.create_progress_artifact(0.0, key=f"{name}-progress", description=f"{name}: started")
-    bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
-    shown_at = logged_at = time.monotonic()
+    bar: UUID | None = None
+    key = f"{name.replace(' ', '-')}-progress"
+    with _harmless(key):
+        created = artifacts.create_progress_artifact(0.0, key=key, description=f"{name}: started")
+        bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
+    show_at = time.monotonic() + _UPDATE_INTERVAL_S
+    log_at = time.monotonic() + _LOG_INTERVAL_S
 
     def update(done: int, total: int, note: str = "") -> None:
-        nonlocal shown_at, logged_at
+        nonlocal show_at, log_at
         events.publish(events.Progressed(name, done, total, note))
         now, finished = time.monotonic(), done >= total
-        if finished or now - shown_at >= _UPDATE_INTERVAL_S:
-            shown_at = now
-            text = f"{name}: {done:,} of {total:,} {note}".strip()
-            artifacts.update_progress_artifact(bar, progress=100.0 * done / max(total, 1), description=text)
-            if finished or now - logged_at >= _LOG_INTERVAL_S:
-                logged_at = now
-                logger.info(text)
+        text = f"{name}: {done:,} of {total:,} {note}".strip()
+        if bar is not None and (finished or now >= show_at):
+            show_at = now + _PAUSE_S
+            with _harmless(key):
+                artifacts.update_progress_artifact(bar, progress=100.0 * done / max(total, 1), description=text)
+                show_at = now + _UPDATE_INTERVAL_S
+        if finished or now >= log_at:
+            log_at = now + _LOG_INTERVAL_S
+            logger.info(text)
 
     return update
 
@@ -45,14 +57,24 @@ def class_table(key: str, description: str, before: refs.Counts, after: refs.Cou
     ]
     total = {"class": "all", "before": sum(before.values()), "after": sum(after.values())}
     total["change"] = sum(after.values()) - sum(before.values())
-    artifacts.create_table_artifact([*rows, total], key=key, description=description)
+    with _harmless(key):
+        artifacts.create_table_artifact([*rows, total], key=key, description=description)
 
 
 def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
-    artifacts.create_markdown_artifact(text, key=key, description=description)
+    with _harmless(key):
+        artifacts.create_markdown_artifact(text, key=key, description=description)
 
 
 def picture(png: bytes, title: str) -> str:
     """A PNG as Markdown that needs no server to show it."""
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+@contextlib.contextmanager
+def _harmless(key: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, it is not the stage's work
+        get_run_logger().warning("The artifact %r can't be shown (%s); the run goes on.", key, type(error).__name__)

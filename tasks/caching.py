@@ -19,14 +19,17 @@ def workspace() -> Workspace:
     return Workspace(settings.Settings.load().workspace)
 
 
-def cached(stage: Stage[Any]) -> dict[str, Any]:
-    """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs."""
+def cached(stage: Stage[Any], name: str | None = None) -> dict[str, Any]:
+    """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs.
+
+    `name` is the task's, where it is not the stage's.
+    """
 
     def state(parameters: dict[str, Any]) -> tuple[str, bool]:
         inputs = [parameters[name] for name in stage.inputs]
         return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
 
-    return keyed(stage.name, state)
+    return keyed(name or stage.name, state)
 
 
 def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]]) -> dict[str, Any]:
@@ -69,5 +72,18 @@ def retried(times: int) -> dict[str, Any]:
 
 
 def _may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether to try again; Prefect asks while tries are left. Says so, since the wait is silent otherwise."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, errors.FerError) and error.may_pass
+    if not isinstance(error, errors.FerError) or not error.may_pass:
+        return False
+    reason, _, _ = " ".join(str(error).split()).partition(" Next: ")
+    events.publish(events.Retrying(task.name, reason, _wait_s(task, run)))
+    return True
+
+
+def _wait_s(task: Task[..., Any], run: TaskRun) -> float:
+    """How long Prefect waits after this attempt, but for its jitter."""
+    waits = task.retry_delay_seconds
+    if not isinstance(waits, list):
+        return float(waits or 0)
+    return waits[min(max(run.run_count, 1), len(waits)) - 1]

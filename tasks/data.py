@@ -11,7 +11,7 @@ from fer import demo_faces, errors, kaggle, refs, sources, validation
 from fer import download as download_stage
 from fer import index as index_stage
 from fer import split as split_stage
-from tasks import artifacts, caching
+from tasks import artifacts, caching, events
 
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
@@ -19,6 +19,7 @@ def resolve(
     source: str, demo: demo_faces.DemoConfig, kaggle_secret: str | None = None
 ) -> download_stage.ResolvedSource:
     """Find out what the source stands for now, so that the cache knows what it has."""
+    events.publish(events.Started("resolve"))
     credentials = _credentials(kaggle_secret)
     return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials)
 
@@ -64,7 +65,15 @@ def _credentials(secret: str | None) -> kaggle.Credentials | None:
     """Kaggle's key from a Prefect Secret block: a token, or JSON with `username` and `key` as in kaggle.json."""
     if secret is None:
         return None
-    value = cast(Secret, Secret.load(secret)).get()  # a coroutine only where an event loop runs
+    try:
+        value = cast(Secret, Secret.load(secret)).get()  # a coroutine only where an event loop runs
+    except ValueError:
+        raise errors.ConfigError(
+            "--kaggle-secret must name a Secret block that Prefect has.",
+            received=repr(secret),
+            todo="look for it by `prefect block ls`, or make it in the UI (make ui) under Blocks; without the option "
+            "the environment or ~/.kaggle/kaggle.json gives the key",
+        ) from None
     try:
         found = json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
         return (

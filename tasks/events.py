@@ -46,7 +46,16 @@ class Ended:
         )
 
 
-Event = Started | Progressed | Ended
+@dataclass(frozen=True)
+class Retrying:
+    """An attempt failed for a reason that may pass; the next one follows after about `wait_s` seconds."""
+
+    name: str
+    reason: str
+    wait_s: float
+
+
+Event = Started | Progressed | Ended | Retrying
 _listeners: list[Callable[[Event], None]] = []
 
 

@@ -23,26 +23,39 @@ def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.
 @task(**caching.cached(evaluate_stage.evaluate))
 def evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") -> refs.EvaluationRef:
     """Predict a split and measure the predictions."""
+    return _evaluate(model, shards, split, "evaluate", "evaluation")
+
+
+@task(**caching.cached(evaluate_stage.evaluate, "evaluate champion"))
+def evaluate_champion(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") -> refs.EvaluationRef:
+    """Do the same with the champion, on the candidate's images."""
+    return _evaluate(model, shards, split, "evaluate champion", "champion-evaluation")
+
+
+def _evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str, name: str, page: str) -> refs.EvaluationRef:
     workspace = caching.workspace()
-    progress = artifacts.progress_bar("evaluate")
+    progress = artifacts.progress_bar(name)
     evaluation = evaluate_stage.evaluate(model, shards, split, workspace=workspace, progress=progress)
     folder = workspace.folder(evaluation)
     matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
-    artifacts.markdown("evaluation", f"{(folder / 'report.md').read_text()}\n\n{matrix}", "Metrics on the test split")
+    artifacts.markdown(page, f"{(folder / 'report.md').read_text()}\n\n{matrix}", f"Metrics on the {split} split")
     return evaluation
 
 
 @task(**caching.cached(gate_stage.gate))
 def gate(
     evaluation: refs.EvaluationRef,
-    champion: refs.EvaluationRef | None,
-    champion_version: int | None,
+    division: refs.SplitRef,
+    source: str,
+    opponent: refs.Opponent | None,
+    opponent_evaluation: refs.EvaluationRef | None,
     config: gate_stage.GateConfig,
 ) -> refs.VerdictRef:
     """Hold the candidate against the recipe's floors and the champion."""
+    workspace = caching.workspace()
     progress = artifacts.progress_bar("gate")
     verdict = gate_stage.gate(
-        evaluation, champion, champion_version, config, workspace=caching.workspace(), progress=progress
+        evaluation, division, source, opponent, opponent_evaluation, config, workspace=workspace, progress=progress
     )
     lines = [f"| {'✓' if each.passed else '✗'} | {each.name} | {each.detail} |" for each in verdict.checks]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"

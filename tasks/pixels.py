@@ -8,7 +8,7 @@ from fer import preprocess as preprocess_stage
 from tasks import artifacts, caching
 
 
-@task(**caching.cached(preprocess_stage.preprocess), **caching.retried(1))
+@task(**caching.cached(preprocess_stage.preprocess))
 def preprocess(
     manifest: refs.ManifestRef, split: refs.SplitRef, config: preprocess_stage.PreprocessConfig
 ) -> refs.ShardsRef:
@@ -17,7 +17,16 @@ def preprocess(
     return preprocess_stage.preprocess(manifest, split, config, workspace=caching.workspace(), progress=progress)
 
 
-@task(**caching.cached(balance_stage.balance), **caching.retried(1))
+@task(**caching.cached(preprocess_stage.preprocess, "preprocess champion"))
+def preprocess_as_champion(
+    manifest: refs.ManifestRef, split: refs.SplitRef, config: preprocess_stage.PreprocessConfig
+) -> refs.ShardsRef:
+    """Do the same as the champion's images were made; all splits of them, though one is wanted."""
+    progress = artifacts.progress_bar("preprocess champion")
+    return preprocess_stage.preprocess(manifest, split, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(balance_stage.balance))
 def balance(source: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
     """Bring the classes of the train split towards the target by augmented images."""
     progress = artifacts.progress_bar("balance")

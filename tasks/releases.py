@@ -6,17 +6,30 @@ from typing import Any
 
 from prefect import task
 
-from fer import embedded_store, preprocess, recipe, refs, settings
+from fer import embedded_store, errors, objectstore, preprocess, recipe, refs, settings
 from fer import releases as release_stage
 from tasks import artifacts, caching
 
 
 @contextlib.contextmanager
 def store_in_reach() -> Iterator[None]:
-    """Hold the store for the length of a run, and find out at its begin, not after the training, if it is down."""
-    with embedded_store.connect(settings.Settings.load()) as store:
-        store.ping()
+    """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
+    configured = settings.Settings.load()
+    with embedded_store.connect(configured) as store:
+        require_usable(store, configured)
         yield
+
+
+def require_usable(store: objectstore.ObjectStore, configured: settings.Settings) -> None:
+    """Raise StoreError unless the store answers and, if it is not the embedded one, can be written with conditions."""
+    store.ping()
+    if configured.store_endpoint is not None and not store.keeps_conditions():
+        raise errors.StoreError(
+            "The store must honour conditional puts (If-None-Match, If-Match): versions and the champion rest on them.",
+            received=f"a put that its condition forbids, accepted by {store.endpoint}",
+            todo="set FER_STORE_ENDPOINT to one that does, such as Amazon S3, MinIO, Cloudflare R2 or SeaweedFS, "
+            "or unset it to use the embedded one",
+        )
 
 
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
@@ -33,13 +46,14 @@ def preprocessing_of(model: refs.ModelRef) -> preprocess.PreprocessConfig:
 def _registration(parameters: dict[str, Any]) -> tuple[str, bool]:
     plan = parameters["plan"]
     key = release_stage.registration_key(plan, parameters["model"], parameters["evaluation"], parameters["verdict"])
-    return key, release_stage.registered(plan.model_name, key) is not None
+    return key, release_stage.registered(plan.model_name, key)
 
 
 @task(**caching.keyed("register", _registration), **caching.retried(3))
 def register(
     plan: recipe.Recipe,
     lineage: dict[str, str],
+    division: refs.SplitRef,
     model: refs.ModelRef,
     evaluation: refs.EvaluationRef,
     verdict: refs.VerdictRef,
@@ -49,5 +63,5 @@ def register(
     progress = artifacts.progress_bar("register")
     workspace = caching.workspace()
     return release_stage.register(
-        plan, lineage, model, evaluation, verdict, against, workspace=workspace, progress=progress
+        plan, lineage, division, model, evaluation, verdict, against, workspace=workspace, progress=progress
     )

@@ -4,8 +4,12 @@ import shutil
 
 from prefect import task
 
-from fer import plots, refs, settings
+from fer import pages, plots, refs, settings
+from fer import validation as quality
+from fer.workspace import write_atomically
 from tasks import artifacts, caching
+
+_PAGE = "report.html"
 
 
 @task(name="summarise", **caching.UNCACHED)
@@ -19,9 +23,39 @@ def publish(
     verdict: refs.VerdictRef,
     release: refs.ReleaseRef,
 ) -> refs.Outcome:
-    """Put the run's outcome into one record and one page of the UI."""
-    reports = _collect(release, validation, model, evaluation)
-    outcome = refs.Outcome(
+    """Put the run's outcome into one record, one page of the UI and one self-contained HTML page."""
+    workspace = caching.workspace()
+    folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
+    text = "\n".join(
+        [
+            f"# {release.name} version {release.version}: {release.status}",
+            f"- **source** {source}, **recipe** {recipe}",
+            f"- **data** {validation.summary()}",
+            f"- **balanced** {balanced.summary()}",
+            f"- **model** {model.summary()}",
+            f"- **test** {evaluation.summary()}",
+            *(f"- **gate** {'✓' if check.passed else '✗'} {check.detail}" for check in verdict.checks),
+            f"- **release** `{release.uri}`",
+        ]
+    )
+    artifacts.markdown("retraining", f"{text}\n- **report** `{folder / _PAGE}`", "What came of this run")
+    scores = workspace.folder(evaluation)
+    page = [
+        text,
+        "## Metrics",
+        (scores / "report.md").read_text().partition("\n")[2],
+        artifacts.picture((scores / "confusion.png").read_bytes(), "Confusion matrix"),
+        "## Training",
+        artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
+        "## Data quality",
+        quality.report(workspace.folder(validation)).partition("\n")[2],
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
+    write_atomically(folder / _PAGE, html.encode())
+    docs = workspace.folder(validation) / quality.DATA_DOCS
+    shutil.copytree(docs, folder / docs.name, dirs_exist_ok=True)
+    return refs.Outcome(
         source=source,
         recipe=recipe,
         validation=validation,
@@ -29,37 +63,5 @@ def publish(
         evaluation=evaluation,
         verdict=verdict,
         release=release,
-        reports=reports,
+        reports={"report": str(folder / _PAGE), "data docs": str(folder / docs.name / "index.html")},
     )
-    lines = [
-        f"# {release.name} version {release.version}: {release.status}",
-        f"- **source** {source}, **recipe** {recipe}",
-        f"- **data** {validation.summary()}",
-        f"- **balanced** {balanced.summary()}",
-        f"- **model** {model.summary()}",
-        f"- **test** {evaluation.summary()}",
-        *(f"- **gate** {'✓' if check.passed else '✗'} {check.detail}" for check in verdict.checks),
-        f"- **release** `{release.uri}`",
-        *(f"- **{name}** `{path}`" for name, path in outcome.reports.items()),
-    ]
-    artifacts.markdown("retraining", "\n".join(lines), "What came of this run")
-    return outcome
-
-
-def _collect(
-    release: refs.ReleaseRef, validation: refs.ValidationRef, model: refs.ModelRef, evaluation: refs.EvaluationRef
-) -> dict[str, str]:
-    """Copy what people read to `reports/<model>/<version>/`, a path that they can find again."""
-    workspace = caching.workspace()
-    folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    quality = workspace.folder(validation) / "data_docs"
-    shutil.copytree(quality, folder / quality.name, dirs_exist_ok=True)
-    found = {"data quality": str(folder / quality.name / "index.html")}
-    scores = workspace.folder(evaluation)
-    for title, name in (("metrics", "report.md"), ("confusion matrix", "confusion.png")):
-        shutil.copyfile(scores / name, folder / name)
-        found[title] = str(folder / name)
-    curves = folder / "curves.png"
-    curves.write_bytes(plots.learning_curves(workspace.folder(model), model))
-    return found | {"learning curves": str(curves)}

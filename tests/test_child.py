@@ -37,7 +37,11 @@ def die(*, progress):
     os.kill(os.getpid(), signal.SIGKILL)
 
 def leave(*, progress):
-    print("last words", file=sys.stderr, flush=True)
+    print("first words\\nsecond words\\n\\nlast but one\\nlast words", file=sys.stderr, flush=True)
+    os._exit(7)
+
+def leave_with_a_speech(*, progress):
+    print("words " * 200, file=sys.stderr, flush=True)
     os._exit(7)
 """
 
@@ -53,8 +57,8 @@ def work(tmp_path, monkeypatch):
     del sys.modules["child_work"]
 
 
-def run(function, *, timeout_s=20.0, progress=lambda *_: None, **arguments):
-    return child.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress)
+def run(function, *, timeout_s=20.0, progress=lambda *_: None, advice=None, **arguments):
+    return child.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress, **(advice or {}))
 
 
 def is_gone(pid: int) -> bool:
@@ -89,27 +93,42 @@ def test_a_full_disk_in_the_child_is_an_oserror_here_too(work):
     assert raised.value.filename == "/some/file"
 
 
-def test_any_other_error_is_a_training_error_that_names_it(work):
-    with pytest.raises(errors.TrainingError, match="KeyError: 'a bug'"):
+def test_any_other_error_is_a_training_error_that_names_it_and_how_to_see_more(work):
+    with pytest.raises(errors.TrainingError, match=r"KeyError: 'a bug'.* Next: .*fer --debug"):
         run(work.stumble)
 
 
 def test_a_child_that_takes_too_long_is_killed(work):
     pids = []
-    with pytest.raises(errors.TrainingError, match="time limit"):
-        run(work.sleep, timeout_s=2.0, progress=lambda pid, *_: pids.append(pid))
+    with pytest.raises(errors.TrainingError, match=r"time limit.* Next: give it less\."):
+        run(
+            work.sleep, timeout_s=2.0, progress=lambda pid, *_: pids.append(pid), advice={"if_too_slow": "give it less"}
+        )
     assert is_gone(pids[0])
 
 
-def test_a_killed_child_is_said_to_lack_memory(work):
-    with pytest.raises(errors.TrainingError, match="memory ran out"):
+def test_a_killed_child_is_said_to_lack_memory_with_the_callers_advice(work):
+    with pytest.raises(errors.TrainingError, match=r"memory ran out\. Next: buy some\."):
+        run(work.die, advice={"if_out_of_memory": "buy some"})
+
+
+def test_advice_that_a_caller_does_not_give_names_no_setting(work):
+    with pytest.raises(errors.TrainingError, match="Next: free some memory, then run the same command again"):
         run(work.die)
 
 
 def test_a_child_that_exits_leaves_its_last_words(work):
-    with pytest.raises(errors.TrainingError, match="code 7") as raised:
+    with pytest.raises(
+        errors.TrainingError, match=r"code 7 .*: second words \| last but one \| last words\."
+    ) as raised:
         run(work.leave)
-    assert "last words" in "".join(raised.value.__notes__)
+    assert "first words" in "".join(raised.value.__notes__)
+
+
+def test_last_words_that_are_long_are_for_the_debugger_alone(work):
+    with pytest.raises(errors.TrainingError, match=r"code 7 and no result\. Next: .*fer --debug") as raised:
+        run(work.leave_with_a_speech)
+    assert "words words" in "".join(raised.value.__notes__)
 
 
 def test_a_child_that_cannot_even_start_is_said_to_have_exited(work, monkeypatch):
@@ -148,3 +167,9 @@ def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
         assert not is_gone(pid)
         parent.kill()
     assert wait_until_gone(pid)
+
+
+def test_the_child_keeps_tensorflow_silent_unless_told_otherwise(monkeypatch):
+    assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "0"

@@ -1,27 +1,44 @@
 """The `fer` command as a user meets it: its help, its messages and its exit codes."""
 
+import contextlib
+import datetime
+import errno
+import http.server
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import httpx
 import kaggle_server
+import psutil
 import pytest
+from typer.testing import CliRunner
 
-from fer import embedded_store
+from fer import embedded_store, errors, objectstore, releases, settings
+from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
+def bare(home: Path) -> dict[str, str]:
+    """An environment with nothing of this machine's configuration."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
+    return kept | {"HOME": str(home), "FER_HOME": str(home / "fer"), "COLUMNS": "160"}
+
+
 def fer(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own, as a shell does, with nothing of this machine's configuration."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
     return subprocess.run(
         [*FER, *arguments],
-        env=kept | {"HOME": str(home), "FER_HOME": str(home / "fer"), "COLUMNS": "160"} | environment,
+        env=bare(home) | environment,
         cwd=home,
         capture_output=True,
         text=True,
@@ -57,6 +74,7 @@ def test_help_names_every_command_within_a_second(tmp_path):
         (("retrain", "--source", "archive:/no/such.zip"), 3, "/no/such.zip"),
         (("retrain", "--recipe", "cake"), 2, "'cake'"),
         (("retrain", "--set", "train.epochs=none"), 2, "train.epochs"),
+        (("retrain", "--name", "A model"), 2, "model_name"),
         (("recipes", "show", "cake"), 2, "'cake'"),
         (("models", "show", "a b"), 2, "A model must be"),
     ],
@@ -81,12 +99,141 @@ def test_recipes_are_listed_and_shown(tmp_path):
     assert "Expected:" in shown.stdout
 
 
+NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doctor`."
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (RuntimeError("the [bold] left"), f"error: RuntimeError: the [bold] left {NEXT}"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/reports"),
+            "Received: No space left on device at /data/reports.",
+        ),
+        (RuntimeError("Failed to reach API at http://127.0.0.1:9/api"), "start it (make ui), or unset PREFECT_API_URL"),
+        (httpx.ConnectError("All connection attempts failed"), "start it (make ui), or unset PREFECT_API_URL"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, raised, said):
+    def broken():
+        raise raised
+
+    monkeypatch.delenv("FER_DEBUG", raising=False)
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    shown = capsys.readouterr().err
+    assert ended.value.code == cli.UNFORESEEN
+    assert said in shown
+    assert "fer --debug" in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.end_to_end
+def test_a_prefect_server_that_is_down_is_one_message(tmp_path):
+    run = fer("retrain", home=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert run.returncode == cli.UNFORESEEN
+    assert "Failed to reach API at http://127.0.0.1:9/api" in run.stderr
+    assert "make ui" in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        given = {"FER_STORE_ENDPOINT": endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        run = subprocess.Popen([*FER, "models", "list"], env=bare(tmp_path) | given, stderr=subprocess.PIPE, text=True)
+        try:
+            with silent.accept()[0]:
+                run.send_signal(signal.SIGINT)
+                _, said = run.communicate(timeout=60)
+        finally:
+            run.kill()
+    assert run.returncode == cli.STOPPED
+    assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
+
+
+@pytest.mark.end_to_end
+def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_and_leaves_no_process(tmp_path):
+    run = subprocess.Popen(
+        [*FER, "retrain"],
+        env=bare(tmp_path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert any("download" in line for line in run.stdout)
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+        left = [each.name() for each in psutil.process_iter() if os.getpgid(each.pid) == run.pid]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == cli.STOPPED
+    assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
+    assert left == []
+    assert embedded_store.status(tmp_path / "fer") is None
+
+
+@pytest.mark.parametrize(
+    "arguments", [("models", "list"), ("models", "show", "demo"), ("predict", "face.jpg"), ("store", "status")]
+)
+def test_a_command_that_only_reads_makes_no_home_in_the_wrong_folder(tmp_path, arguments):
+    run = fer(*arguments, home=tmp_path, FER_HOME="")
+    assert run.returncode == 2
+    assert f"no folder {tmp_path.resolve() / '.fer'}" in run.stderr
+    assert "FER_HOME" in run.stderr
+    assert not (tmp_path / ".fer").exists()
+
+
+def test_listing_models_asks_for_the_alias_once_a_model(monkeypatch, tmp_path):
+    asked = []
+
+    class Registry:
+        def names(self):
+            return ("demo", "fer2013")
+
+        def versions(self, name):
+            made = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+            figures = {"accuracy": 0.5, "macro_f1": 0.5}
+            return [
+                SimpleNamespace(name=name, version=each, status="released", metrics=figures, created_utc=made)
+                for each in (1, 2, 3)
+            ]
+
+        def alias(self, name):
+            asked.append(name)
+            return SimpleNamespace(version=2) if name == "demo" else None
+
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    monkeypatch.setattr(releases, "open_registry", lambda: contextlib.nullcontext(Registry()))
+    shown = CliRunner().invoke(cli.app, ["models", "list"])
+    assert asked == ["demo", "fer2013"]
+    rows = [line.split() for line in shown.stdout.splitlines() if "released" in line]
+    assert [(row[1], row[3], "champion" in row) for row in rows] == [
+        ("demo", "3", False),
+        ("demo", "2", True),
+        ("demo", "1", False),
+        ("fer2013", "3", False),
+        ("fer2013", "2", False),
+        ("fer2013", "1", False),
+    ]
+
+
 @pytest.mark.end_to_end
 def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothing(tmp_path):
     with kaggle_server.serving() as server:
+        server.faults.append(kaggle_server.Fault("get", status=503))
         wrong = fer("retrain", "--source", "kaggle:no/such", home=tmp_path, **server.environment())
         assert wrong.returncode == 4
         assert "kaggle.com/datasets/no/such" in wrong.stderr
+        assert "! resolve: " in wrong.stdout
+        assert "503" in wrong.stdout
+        assert "Trying again in about" in wrong.stdout
         server.faults.append(kaggle_server.Fault("get", status=401))
         key = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "c0ffee-c0ffee"}
         refused = fer("retrain", "--source", "kaggle:a/b", home=tmp_path, **server.environment(), **key)
@@ -125,6 +272,7 @@ def test_a_store_that_refuses_the_key_says_which_setting_to_check(tmp_path, stor
 
 
 def test_the_store_is_started_shown_and_stopped(tmp_path):
+    (tmp_path / "fer").mkdir()
     assert fer("store", "status", home=tmp_path).returncode == 1
     try:
         assert "running at http://127.0.0.1:" in fer("store", "up", home=tmp_path).stdout
@@ -139,8 +287,9 @@ def test_the_store_is_started_shown_and_stopped(tmp_path):
 def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
     run = fer("doctor", home=tmp_path)
     assert run.returncode == 0, run.stdout
-    for what in ("python", "workspace", "store", "kaggle", "prefect", "telemetry"):
-        assert what in run.stdout
+    for what in ("python", "workspace", "store", "kaggle", "kaggle.com", "prefect", "telemetry"):
+        assert f" {what} " in run.stdout
+    assert not (tmp_path / "fer").exists()
 
 
 def test_the_doctor_finds_what_does_not_answer_and_names_the_fix(tmp_path):
@@ -149,3 +298,50 @@ def test_the_doctor_finds_what_does_not_answer_and_names_the_fix(tmp_path):
     assert run.returncode == 1
     assert "make ui" in run.stdout
     assert "s3cret" not in run.stdout
+
+
+def test_the_doctor_asks_whether_kaggle_answers_without_a_key(monkeypatch):
+    asked = []
+
+    class Kaggle(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(dict(self.headers))
+            self.send_response(302)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "c0ffee")
+    with http.server.HTTPServer(("127.0.0.1", 0), Kaggle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(doctor, "_KAGGLE", f"http://127.0.0.1:{server.server_port}")
+        assert doctor._kaggle_answer().level == "ok"
+        server.shutdown()
+    assert len(asked) == 1
+    assert "Authorization" not in asked[0]
+    assert "c0ffee" not in str(asked)
+    assert doctor._kaggle_answer().level == "warn"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://127.0.0.1:9"])
+def test_the_doctor_survives_any_proxy(monkeypatch, proxy):
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert doctor._kaggle_answer().level == "warn"
+
+
+def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doctor(monkeypatch, tmp_path):
+    from tasks import releases as tasks_of_releases
+
+    monkeypatch.setattr(objectstore.ObjectStore, "ping", lambda self: None)
+    monkeypatch.setattr(objectstore.ObjectStore, "keeps_conditions", lambda self: False)
+    monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    with pytest.raises(errors.StoreError, match="conditional puts"), tasks_of_releases.store_in_reach():
+        pass
+    finding = doctor._store(settings.Settings.load())
+    assert finding.level == "fail"
+    assert "conditional puts" in finding.fix

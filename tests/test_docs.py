@@ -83,6 +83,20 @@ def test_deployments_name_flows_and_parameters_that_exist():
         flow.validate_parameters(each["parameters"])
 
 
+def test_deployments_run_in_the_folder_that_they_were_made_from(monkeypatch):
+    from prefect.utilities.templating import apply_values
+
+    monkeypatch.setenv("PWD", "/srv/fer")
+    (step,) = yaml.safe_load((ROOT / "prefect.yaml").read_text())["pull"]
+    assert apply_values(step, {}, remove_notset=False) == {
+        "prefect.deployments.steps.set_working_directory": {"directory": "/srv/fer"}
+    }
+
+
+def test_set_up_trusts_what_the_system_trusts_unless_told_otherwise():
+    assert re.search(r"^export UV_SYSTEM_CERTS \?= true$", MAKEFILE, flags=re.MULTILINE)
+
+
 def test_the_lock_pins_every_package_with_hashes_and_names_no_address():
     lock = (ROOT / "requirements.lock").read_text()
     entries = re.findall(r"^([\w.\-\[\]]+)==\S+(.*?)(?=^\S)", lock + "\nend", flags=re.MULTILINE | re.DOTALL)

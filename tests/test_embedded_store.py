@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer import embedded_store, errors
+from fer import embedded_store, errors, objectstore
 from fer.settings import Settings
 
 _USER = """
@@ -147,6 +147,48 @@ def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_ki
         with embedded_store.running(home) as same:
             assert same == server
         assert not embedded_store._is_alive(server.pid)
+
+
+@contextlib.contextmanager
+def _stopped(server: embedded_store.Server, monkeypatch):
+    """The server's process is alive, and does not answer."""
+    monkeypatch.setattr(objectstore, "_READ_TIMEOUT_S", 0.2)
+    os.killpg(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGCONT)
+
+
+def test_a_server_that_others_use_is_not_stopped_for_not_answering(home, short_stops, monkeypatch):
+    monkeypatch.setattr(embedded_store, "_ANSWER_TIMEOUT_S", 0.5)
+    with _other_user(home) as other:
+        server = embedded_store.status(home)
+        with _stopped(server, monkeypatch):
+            for use in (embedded_store.running, lambda home: contextlib.nullcontext(embedded_store.up(home))):
+                with pytest.raises(errors.StoreUnavailable, match=f"{server.pid}, which other runs use"), use(home):
+                    pass
+        assert other.poll() is None
+        assert embedded_store.status(home) == server
+
+
+def test_a_server_that_answers_late_is_waited_for(home, short_stops, monkeypatch):
+    with _other_user(home):
+        server = embedded_store.status(home)
+        with _stopped(server, monkeypatch), ThreadPoolExecutor(1) as waiting:
+            found = waiting.submit(embedded_store.up, home)
+            time.sleep(0.5)
+            os.killpg(server.pid, signal.SIGCONT)
+            assert found.result(20) == server
+
+
+def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short_stops, monkeypatch):
+    server = embedded_store.up(home)
+    monkeypatch.setattr(embedded_store, "_ANSWER_TIMEOUT_S", 0.5)
+    with _stopped(server, monkeypatch), embedded_store.running(home) as other:
+        assert other.pid != server.pid
+    assert not embedded_store._is_alive(server.pid)
 
 
 def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fer import child, errors, evaluate, metrics, models, predictions, refs, shards, trained
+from fer import child, errors, evaluate, metrics, models, plots, predictions, refs, shards, trained
 from fer.workspace import Workspace
 
 # Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
@@ -59,6 +59,7 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
         model = models.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
         model.save(out / trained.MODEL)
         return refs.ModelRef(
+            digest="-".join(classes),  # as in training the classes are part of it, and the file's date is not
             model=config.name,
             classes=classes,
             n_parameters=model.count_params(),
@@ -94,6 +95,22 @@ def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here
     other = Workspace(tmp_path / "other")
     again = evaluate.evaluate(model_of(other), shards_of(other), "test", workspace=other)
     assert again.digest == first.digest
+
+
+def test_another_picture_of_the_same_numbers_is_no_other_evaluation(workspace, here, tmp_path, monkeypatch):
+    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
+    monkeypatch.setattr(plots, "png", lambda figure: b"\x89PNG drawn otherwise")
+    monkeypatch.setattr(evaluate, "report", lambda *_: "told otherwise")
+    other = Workspace(tmp_path / "other")
+    again = evaluate.evaluate(model_of(other), shards_of(other), "test", workspace=other)
+    assert (other.folder(again) / "report.md").read_text() == "told otherwise"
+    assert again.digest == first.digest
+
+
+def test_other_predictions_are_another_evaluation(workspace, here):
+    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
+    turned = evaluate.evaluate(model_of(workspace, CLASSES[::-1]), shards_of(workspace), "test", workspace=workspace)
+    assert turned.digest != first.digest
 
 
 def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, here):

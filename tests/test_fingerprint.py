@@ -19,8 +19,9 @@ def project(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "_PROJECT", ("miniature",))
     importlib.invalidate_caches()
-    fingerprint._is_module.cache_clear()
+    fingerprint._source.cache_clear()
     yield package
+    fingerprint._source.cache_clear()
     for name in [each for each in sys.modules if each.startswith("miniature")]:
         del sys.modules[name]
 
@@ -49,3 +50,12 @@ def test_an_earlier_stage_does_not_reach_a_later_one():
     assert "fer.balance" not in fingerprint.reached("fer.preprocess")
     assert "fer.train" not in fingerprint.reached("fer.balance")
     assert "fer.gate" not in fingerprint.reached("fer.evaluate")
+
+
+def test_only_what_downloads_depends_on_where_data_come_from():
+    assert "fer.kaggle" in fingerprint.reached("fer.download")
+    assert {"fer.kaggle", "fer.demo_faces"}.isdisjoint(fingerprint.reached("fer.split"))
+
+
+def test_what_is_said_of_a_failure_or_of_progress_makes_nothing_anew():
+    assert {"fer.errors", "fer.progress"}.isdisjoint(fingerprint.reached("fer.train"))

@@ -1,10 +1,13 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_contracts import files
 from fer import errors, gate, metrics, predictions, refs
 from fer.workspace import Workspace
 
@@ -43,8 +46,43 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
     return workspace.run("evaluate", name, refs.EvaluationRef, produce, resumable=False)
 
 
-def judge(workspace, candidate, champion=None, version=None, **config):
-    return gate.gate(candidate, champion, version, gate.GateConfig(**config), workspace=workspace)
+def division(workspace, n=300, classes=CLASSES) -> refs.SplitRef:
+    """A split of which only the test images matter."""
+
+    def produce(out):
+        rows = [{"image_id": str(row), "pixel_sha256": f"pixels of {row}", "split": "test"} for row in range(n)]
+        pq.write_table(pa.Table.from_pylist(rows), out / files.SPLIT)
+        return refs.SplitRef(classes=classes, counts={}, n_excluded=0, origin="drawn")
+
+    return workspace.run("split", f"{n}{classes}", refs.SplitRef, produce, resumable=False)
+
+
+def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo") -> refs.Opponent:
+    """A champion that knows the pixels of these rows; None: it does not say."""
+
+    def produce(out):
+        (out / "model.keras").write_bytes(b"")
+        if trained_on is not None:
+            known = pa.table({"pixel_sha256": pa.array([f"pixels of {row}" for row in trained_on], pa.string())})
+            pq.write_table(known, out / files.TRAINED_ON)
+        return refs.ModelRef(
+            model="cnn",
+            classes=classes,
+            n_parameters=1,
+            epochs_run=1,
+            best_epoch=1,
+            validation_accuracy=0.5,
+            train_seconds=1.0,
+        )
+
+    model = workspace.run("champion", f"{trained_on}{classes}", refs.ModelRef, produce, resumable=False)
+    return refs.Opponent(version=version, source=source, model=model)
+
+
+def judge(workspace, candidate, champion=None, against=None, source="demo", **config):
+    against = opponent(workspace) if champion is not None and against is None else against
+    images = division(workspace, candidate.n_images)
+    return gate.gate(candidate, images, source, against, champion, gate.GateConfig(**config), workspace=workspace)
 
 
 def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace):
@@ -68,28 +106,96 @@ def test_a_candidate_below_a_floor_fails_with_the_numbers(workspace):
 
 def test_the_champion_itself_is_no_worse_than_the_champion(workspace):
     candidate = evaluation(workspace, "candidate", right(0.7))
-    verdict = judge(workspace, candidate, evaluation(workspace, "champion", right(0.7)), 4, margin=0.0)
+    verdict = judge(
+        workspace, candidate, evaluation(workspace, "champion", right(0.7)), opponent(workspace, 4), margin=0.0
+    )
     assert verdict.passed
     assert verdict.champion_version == 4
     assert verdict.checks[-1].name == "macro-F1 no worse than the champion (version 4)"
 
 
 def test_a_champion_of_other_classes_fails_and_says_so(workspace):
-    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, 4)
+    against = opponent(workspace, 4, classes=("happy", "sad", "fear"))
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, against)
     assert not verdict.passed
-    assert "version 4" in verdict.checks[-1].detail
-    assert "other classes" in verdict.checks[-1].detail
+    assert "champion (version 4) knows other classes: happy, sad, fear" in verdict.checks[-1].detail
+    assert "--name" in verdict.checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("demo", "kaggle:msambare/fer2013/versions/1"),
+        ("kaggle:msambare/fer2013/versions/1", "kaggle:other/fer2013/versions/1"),
+        ("kaggle:msambare/fer2013/versions/1", "archive:sha256:00"),
+    ],
+)
+def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, theirs, ours):
+    against = opponent(workspace, 4, source=theirs)
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, against, ours)
+    assert not verdict.passed
+    last = verdict.checks[-1].detail
+    assert f"from {refs.source_family(theirs)}, this model from {refs.source_family(ours)}" in last
+    assert "--name NAME" in last
+    assert verdict.champion_version == 4
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("kaggle:a/b/versions/1", "kaggle:a/b/versions/12"), ("archive:sha256:00", "archive:sha256:11"), ("demo", "demo")],
+)
+def test_another_version_of_the_dataset_is_the_same_dataset(workspace, theirs, ours):
+    assert gate.obstacle(opponent(workspace, source=theirs), ours, division(workspace)) is None
+
+
+def test_the_key_hangs_on_what_the_champion_was_trained_on_and_made_from(workspace):
+    candidate = evaluation(workspace, "candidate", right(0.7))
+    against = [opponent(workspace), opponent(workspace, trained_on=(1,)), opponent(workspace, source="archive")]
+    images = division(workspace)
+    keys = {gate.gate.key(candidate, images, "demo", each, candidate, gate.GateConfig()) for each in against}
+    assert len(keys) == 3
+
+
+def test_images_that_the_champion_was_trained_on_are_left_out(workspace):
+    # The champion knows the first 150 by heart and guesses the rest; the candidate is fair on all.
+    predicted = np.where(np.arange(300) < 150, TRUTH, (TRUTH + 1) % 3)
+    champion = evaluation(workspace, "champion", predicted)
+    candidate = evaluation(workspace, "candidate", right(0.4))
+    assert not judge(workspace, candidate, champion, opponent(workspace)).passed
+    verdict = judge(workspace, candidate, champion, opponent(workspace, 3, trained_on=range(150)))
+    assert verdict.passed
+    details = [check.detail for check in verdict.checks]
+    assert "compared on 150 of 300 test images; the champion (version 3) was trained on the other 150" in details
+
+
+def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspace):
+    candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
+    against = opponent(workspace, 3, trained_on=range(280))
+    verdict = judge(workspace, candidate, champion, against)
+    assert [check.passed for check in verdict.checks] == [True, True, False]
+    last = verdict.checks[-1].detail
+    assert "only 20 of 300 test images to compare on, fewer than gate.min_images=100" in last
+    assert "trained on the other 280" in last
+    assert "split.seed" in last
+    assert judge(workspace, candidate, champion, against, min_images=20).passed
+
+
+def test_a_champion_that_does_not_say_what_it_was_trained_on_is_compared_with_a_warning(workspace):
+    candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
+    verdict = judge(workspace, candidate, champion, opponent(workspace, trained_on=None))
+    assert verdict.passed
+    assert any("does not say what it was trained on" in check.detail for check in verdict.checks)
 
 
 def test_a_much_worse_candidate_fails(workspace):
     candidate = evaluation(workspace, "candidate", right(0.5))
-    verdict = judge(workspace, candidate, evaluation(workspace, "champion", right(0.9)), 1)
-    assert [check.passed for check in verdict.checks] == [True, True, False, False]
+    verdict = judge(workspace, candidate, evaluation(workspace, "champion", right(0.9)))
+    assert [check.passed for check in verdict.checks] == [True, True, True, False, False]
 
 
 def test_a_better_candidate_passes(workspace):
     candidate = evaluation(workspace, "candidate", right(0.9))
-    assert judge(workspace, candidate, evaluation(workspace, "champion", right(0.5)), 1).passed
+    assert judge(workspace, candidate, evaluation(workspace, "champion", right(0.5))).passed
 
 
 def test_as_good_but_by_too_few_images_does_not_pass(workspace):
@@ -97,28 +203,20 @@ def test_as_good_but_by_too_few_images_does_not_pass(workspace):
     truth = TRUTH[:30]
     candidate = evaluation(workspace, "candidate", right(0.7, seed=1)[:30], truth=truth)
     champion = evaluation(workspace, "champion", right(0.7, seed=2)[:30], truth=truth)
-    assert not judge(workspace, candidate, champion, 1).passed
-
-
-def test_another_class_set_fails_a_check_instead_of_the_run(workspace):
-    candidate = evaluation(workspace, "candidate", right(0.9))
-    champion = evaluation(workspace, "champion", TRUTH, classes=("happy", "sad", "fear"))
-    verdict = judge(workspace, candidate, champion, 2)
-    assert not verdict.passed
-    assert "fear" in verdict.checks[-1].detail
+    assert not judge(workspace, candidate, champion, min_images=1).passed
 
 
 def test_other_images_are_refused(workspace):
     candidate = evaluation(workspace, "candidate", right(0.9))
     with pytest.raises(errors.ContractViolation, match=r"same images.*0 of them shared"):
-        judge(workspace, candidate, evaluation(workspace, "champion", right(0.9), prefix="x"), 2)
+        judge(workspace, candidate, evaluation(workspace, "champion", right(0.9), prefix="x"))
 
 
 def test_other_labels_are_refused(workspace):
     candidate = evaluation(workspace, "candidate", right(0.9))
     champion = evaluation(workspace, "champion", right(0.9), truth=(TRUTH + 1) % 3)
     with pytest.raises(errors.ContractViolation, match="same labels"):
-        judge(workspace, candidate, champion, 2)
+        judge(workspace, candidate, champion)
 
 
 def test_rows_are_paired_by_image_whatever_their_order():

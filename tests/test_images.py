@@ -1,5 +1,8 @@
 import contextlib
+import os
 import struct
+import subprocess
+import sys
 import zlib
 
 import cv2
@@ -102,3 +105,15 @@ def test_dimensions_beyond_the_limit_are_refused_before_decoding():
     )
     with pytest.raises(images.UndecodableImage, match="refused"):
         images.decode(b"\x89PNG\r\n\x1a\n" + body)
+
+
+def test_the_limit_is_the_same_whatever_the_environment_says():
+    script = "import os, fer; print(os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'])"
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(told.stdout) == 8192 * 8192

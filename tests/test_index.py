@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import archives, errors, images, index, layouts, progress, refs
 from fer.workspace import Workspace
@@ -52,7 +53,7 @@ def rows_of(workspace, manifest):
 
 
 def bytes_of(workspace, manifest, row):
-    part = workspace.folder(manifest) / index.IMAGES / index.part_name(row["part"])
+    part = workspace.folder(manifest) / names.IMAGES / names.part(row["part"])
     found = pq.read_table(part).slice(row["row"], 1).to_pylist()[0]
     assert found["path"] == row["path"]
     return found["data"]
@@ -209,7 +210,7 @@ def test_large_images_go_to_small_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(index, "_ROW_GROUP_BYTES", 1_000)
     workspace = Workspace(tmp_path)
     made = run(workspace, {f"happy/{n}.png": png(n, 20, 20) for n in range(7)})
-    part = pq.ParquetFile(workspace.folder(made) / index.IMAGES / index.part_name(0))
+    part = pq.ParquetFile(workspace.folder(made) / names.IMAGES / names.part(0))
     assert (part.num_row_groups, part.metadata.num_rows) == (4, 7)
 
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from data_contracts import files
 from fer import child, errors, images, models, predict, preprocess, trained
 
 # Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
@@ -24,7 +25,7 @@ def as_in_the_child():
 def here(monkeypatch):
     """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
 
-    def run(function, arguments, *, what, timeout_s, progress):
+    def run(function, arguments, *, progress, **_):
         return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
 
     monkeypatch.setattr(child, "run", run)
@@ -47,7 +48,7 @@ def model_folder(as_in_the_child, tmp_path_factory):
         mean=128.0,
         std=70.0,
     )
-    (folder / trained.PREPROCESSING).write_text(record.model_dump_json())
+    (folder / files.PREPROCESSING).write_text(record.model_dump_json())
     return folder
 
 
@@ -91,6 +92,6 @@ def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkey
 
 
 def test_a_folder_without_a_model_is_refused(model_folder, tmp_path):
-    (tmp_path / trained.PREPROCESSING).write_bytes((model_folder / trained.PREPROCESSING).read_bytes())
+    (tmp_path / files.PREPROCESSING).write_bytes((model_folder / files.PREPROCESSING).read_bytes())
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         predict.predict(tmp_path, [])

@@ -1,10 +1,11 @@
 import contextlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, recipe, recipes
+from fer import errors, metrics, recipe, recipes
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
@@ -39,6 +40,46 @@ def test_no_settings_leave_the_recipe_as_it_is():
     demo = recipes.load("demo")
     assert demo.with_settings(None) == demo
     assert changed() == demo
+
+
+def test_a_name_for_the_registry_takes_the_place_of_the_recipes():
+    demo = recipes.load("demo")
+    assert demo.with_settings(None, "faces-2024") == demo.model_copy(update={"model_name": "faces-2024"})
+
+
+@pytest.mark.parametrize("name", ["", "Faces", "a/b", "../up", "a b", "-a", "a" * 64, "demo\n"])
+def test_a_name_that_the_registry_does_not_take_is_refused(name):
+    with pytest.raises(errors.ConfigError, match="model_name must be valid"):
+        recipes.load("demo").with_settings(None, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "images_per_class", "accuracy", "disagreement"),
+    [
+        ("demo", (36, 20, 34, 54, 45, 39, 30), 0.9, 0.10),
+        ("report-2024", (228, 228, 228, 228, 229), 0.65, 0.25),
+        ("fer2013-cnn", (491, 55, 528, 879, 626, 594, 416), 0.65, 0.20),
+    ],
+)
+def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name, images_per_class, accuracy, disagreement):
+    margin, n_classes = recipes.load(name).gate.margin, len(images_per_class)
+    truth = np.repeat(np.arange(n_classes), images_per_class)
+    rng = np.random.default_rng(0)
+
+    def passes(accuracy_lost: float) -> bool:
+        """Whether a candidate passes that differs on `disagreement` of the images, right on half of them or fewer."""
+        wrong = (truth + rng.integers(1, n_classes, len(truth))) % n_classes
+        draw = rng.random(len(truth))
+        alike = draw >= disagreement
+        both_right = draw >= 1 - (accuracy - disagreement / 2)
+        candidate_right = draw < (disagreement - accuracy_lost) / 2
+        champion = np.where(both_right | ~(alike | candidate_right), truth, wrong)
+        candidate = np.where(both_right | candidate_right, truth, wrong)
+        found = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
+        return min(found.accuracy_bound, found.macro_f1_bound) >= -margin
+
+    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.84  # 0.9 but for the noise of 80 trials
+    assert np.mean([passes(1.5 * margin) for _ in range(20)]) <= 0.05
 
 
 @pytest.mark.parametrize(

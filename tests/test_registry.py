@@ -1,3 +1,4 @@
+import datetime
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -123,6 +124,30 @@ def test_an_upload_that_was_killed_leaves_no_version_and_is_cleared_away_later(m
     assert models.remove_orphans("demo", older_than_s=-60) == ("models/demo/files/0123456789abcdef/",)
     left = {each.key for each in models.store.list("models/demo/files/")}
     assert left == {file.key for file in kept.files.values()}
+
+
+def test_a_registration_clears_away_what_was_left_more_than_a_day_ago(models, files, monkeypatch):
+    models.store.put("models/demo/files/0123456789abcdef/model.keras", b"half of it")
+    models.store.put("models/demo/files/fedcba9876543210/model.keras", b"being uploaded")
+    listed = models.store.list
+    two_days = datetime.timedelta(days=2)
+
+    def with_an_old_one(prefix):
+        for each in listed(prefix):
+            yield each._replace(modified=each.modified - two_days) if "0123456789abcdef" in each.key else each
+
+    monkeypatch.setattr(models.store, "list", with_an_old_one)
+    made = models.register("demo", files, _registration())
+    left = {each.key for each in listed("models/demo/files/")}
+    assert left == {file.key for file in made.files.values()} | {"models/demo/files/fedcba9876543210/model.keras"}
+
+
+def test_orphans_that_may_not_be_removed_do_not_stop_a_registration(models, files, monkeypatch):
+    def refuse(name):
+        raise errors.StoreRefused("The store must accept the request.")
+
+    monkeypatch.setattr(models, "remove_orphans", refuse)
+    assert models.register("demo", files, _registration()).version == 1
 
 
 def test_one_of_eight_first_promotions_wins(models, files):

@@ -25,6 +25,7 @@ QUICK = (
     "train.model.dense_units=8",
     "gate.min_accuracy=0",
     "gate.min_macro_f1=0",
+    "gate.min_images=1",
 )
 
 
@@ -34,7 +35,7 @@ class Run(NamedTuple):
     cached: list[str]
 
 
-def retrain(*settings: str) -> Run:
+def retrain(*settings: str, model_name: str | None = None) -> Run:
     from flows.retrain import retrain as flow
     from tasks import events
 
@@ -42,7 +43,12 @@ def retrain(*settings: str) -> Run:
     listener = ended.append
     events.listen(lambda event: listener(event) if isinstance(event, events.Ended) else None)
     try:
-        outcome = flow(source="demo", recipe="demo", settings=recipe.parse_settings([*QUICK, *settings]))
+        outcome = flow(
+            source="demo",
+            recipe="demo",
+            settings=recipe.parse_settings([*QUICK, *settings]),
+            model_name=model_name,
+        )
     finally:
         events.forget_listeners()
     return Run(
@@ -83,6 +89,7 @@ def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
         assert set(manifest.inputs) >= {"source", *STAGES[:-1]}
         assert manifest.metrics["accuracy"] == pytest.approx(first.outcome.evaluation.accuracy)
         assert manifest.recipe["train"]["epochs"] == 2
+        assert manifest.inputs["split_origin"] == "drawn"
 
 
 def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
@@ -92,18 +99,50 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
     assert again.outcome == first.outcome
 
 
-def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
+def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home):
+    from prefect.artifacts import Artifact
+
     run = retrain("train.seed=1", "gate.margin=1")
-    assert set(run.executed) >= {"train", "evaluate", "gate", "register"}
-    assert not set(run.executed) & {"download", "index", "validate", "split", "balance"}
+    assert run.executed == ["train", "evaluate", "evaluate champion", "gate", "register"]
+    report = (home / "workspace" / run.outcome.evaluation.path / "report.md").read_text()
+    assert Artifact.get("evaluation").data.startswith(report)
+    champions = (home / "workspace" / first.outcome.evaluation.path / "report.md").read_text()
+    assert Artifact.get("champion-evaluation").data.startswith(champions)
     assert run.outcome.verdict.champion_version == 1
     assert run.outcome.release.version == 2
 
 
 def test_a_changed_blur_runs_from_preprocess(first):
     run = retrain("preprocess.blur_kernel=5", "gate.margin=1")
-    assert set(run.executed) == {"preprocess", "balance", "train", "evaluate", "gate", "register"}
-    assert set(run.cached) >= {"download", "index", "validate", "split"}
+    assert run.executed == [
+        *("preprocess", "balance", "train", "evaluate"),
+        *("preprocess champion", "evaluate champion", "gate", "register"),
+    ]
+    assert run.cached == ["download", "index", "validate", "split"]
+
+
+def test_a_champion_that_was_trained_on_nearly_all_of_the_test_images_is_not_compared(first):
+    retrain("preprocess.blur_kernel=5", "gate.margin=1")
+    run = retrain(
+        "split.seed=1",
+        "preprocess.blur_kernel=5",
+        "preprocess.images_per_shard=64",
+        "gate.margin=1",
+        "gate.min_images=10",
+    )
+    assert run.outcome.release.status == "rejected"
+    failed = " ".join(check.detail for check in run.outcome.verdict.checks if not check.passed)
+    assert "was trained on the other" in failed
+    # It is scored on the candidate's own shards, since only their size differs from what it was trained on.
+    assert run.executed[-3:] == ["evaluate champion", "gate", "register"]
+    assert "preprocess champion" not in run.executed
+
+
+def test_another_name_begins_a_registry_of_its_own(first):
+    run = retrain(model_name="faces")
+    assert run.executed == ["register"]  # without a champion the verdict is the first one's
+    assert (run.outcome.release.name, run.outcome.release.version) == ("faces", 1)
+    assert retrain(model_name="faces").executed == []
 
 
 def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_stays(first):
@@ -121,7 +160,7 @@ def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
     again = retrain()
     assert again.executed[0] == "validate"
     assert not set(again.executed) & {"index", "split", "preprocess", "train"}
-    assert Path(again.outcome.reports["data quality"]).is_file()
+    assert Path(again.outcome.reports["report"]).is_file()
 
 
 def test_a_champion_of_other_classes_is_no_match_and_is_not_replaced(first):
@@ -134,7 +173,7 @@ def test_a_champion_of_other_classes_is_no_match_and_is_not_replaced(first):
 
 
 def test_broken_contracts_stop_the_run_and_name_what_failed(home):
-    with pytest.raises(errors.ContractViolation, match="quarantined"):
+    with pytest.raises(errors.ContractViolation, match="quarantine"):
         retrain("contracts.max_quarantined_share=0")
 
 

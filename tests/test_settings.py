@@ -89,3 +89,15 @@ def test_a_secret_without_its_key_is_refused_unshown(monkeypatch):
     with pytest.raises(errors.ConfigError, match="both or neither") as caught:
         Settings.load()
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_only_reads_needs_a_home_or_a_store_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.ConfigError, match="cd to the folder") as caught:
+        Settings.load().require_home()
+    assert str(tmp_path.resolve() / ".fer") in str(caught.value)
+    monkeypatch.setenv("FER_STORE_ENDPOINT", "https://s3.example.org")
+    Settings.load().require_home()
+    monkeypatch.delenv("FER_STORE_ENDPOINT")
+    (tmp_path / ".fer").mkdir()
+    Settings.load().require_home()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_contracts import files
 from data_contracts import manifest as contract
 from fer import errors, progress, refs, split, validation
 from fer.workspace import Workspace
@@ -64,7 +65,7 @@ def run(workspace, images, config=None, key="0"):
     return split.split(accepted, config or split.SplitConfig(), workspace=workspace, progress=progress.silent)
 
 
-@given(sources(raw_splits=[None, "train", "test"]) | sources(raw_splits=["train", "val", "test"]), st.booleans())
+@given(sources() | sources(raw_splits=["train", "test"]) | sources(raw_splits=["train", "val", "test"]), st.booleans())
 def test_no_pixels_are_on_two_sides(images, use_official):
     assignments = split.assign(images, split.SplitConfig(use_official=use_official, test_share=0.3))
     sides = defaultdict(set)
@@ -126,9 +127,40 @@ def test_without_official_validation_it_is_drawn_from_train():
     assert set(found[100:]) == {"test"}
 
 
-def test_official_splits_of_some_images_only_are_not_used():
-    images = [image(n, raw_split=None if n == 0 else "test") for n in range(100)]
-    assert Counter(its.split for its in split.assign(images, split.SplitConfig()))["train"] == 80
+def test_official_splits_of_some_images_only_are_refused_with_counts_and_the_setting_to_draw_anew():
+    images = [image(n, raw_split=None if n < 3 else "train") for n in range(1_100)]
+    with pytest.raises(
+        errors.SourceError, match=r"1,097 images with a split and 3 without.*--set split\.use_official=false"
+    ):
+        split.assign(images, split.SplitConfig())
+    found = Counter(its.split for its in split.assign(images, split.SplitConfig(use_official=False)))
+    assert found["train"] == 880
+
+
+@pytest.mark.parametrize(
+    ("raw_splits", "use_official", "origin"),
+    [
+        ((None,), True, "drawn"),
+        (("train", "val", "test"), True, "official"),
+        (("train", "val", "test"), False, "drawn"),
+        (("train", "test"), True, "official, validation drawn"),
+        (("train",), True, "official, test drawn, validation drawn"),
+    ],
+)
+def test_where_the_splits_come_from_is_said(tmp_path, raw_splits, use_official, origin):
+    images = [
+        image(n, label, raw_split=raw_split)
+        for n, (label, raw_split) in enumerate([(label, raw) for raw in raw_splits for label in CLASSES] * 20)
+    ]
+    made = run(Workspace(tmp_path), images, split.SplitConfig(use_official=use_official))
+    assert made.origin == origin
+    assert f"({origin})" in made.summary()
+
+
+def test_an_official_split_of_which_nothing_is_left_without_twins_counts_as_drawn(tmp_path):
+    raw = [("train", n) for n in range(60)] + [("test", n) for n in range(60, 90)] + [("val", n) for n in range(60, 90)]
+    images = [image(at, CLASSES[n % 3], n, raw_split) for at, (raw_split, n) in enumerate(raw)]
+    assert run(Workspace(tmp_path), images).origin == "official, validation drawn"
 
 
 def test_a_recipe_may_draw_anew_what_has_official_splits():
@@ -166,13 +198,13 @@ def test_the_stage_writes_a_row_for_each_accepted_image(tmp_path):
     images = [image(n, CLASSES[n % 3]) for n in range(90)]
     workspace = Workspace(tmp_path)
     made = run(workspace, images)
-    table = pq.read_table(workspace.folder(made) / split.SPLIT)
+    table = pq.read_table(workspace.folder(made) / files.SPLIT)
     assert table.schema.equals(split.SCHEMA)
     rows = table.to_pylist()
     assert [row["image_id"] for row in rows] == sorted(each.image_id for each in images)
     assert all(CLASSES[row["class_index"]] == row["label"] for row in rows)
     assert Counter((row["split"], row["label"]) for row in rows) == {
-        (name, label): made.counts[name][label] for name in split.SPLITS for label in CLASSES
+        (name, label): made.counts[name][label] for name in files.SPLITS for label in CLASSES
     }
     assert {row["row"] for row in rows} == set(range(90))
 

@@ -1,7 +1,10 @@
+import importlib
+import sys
+
 import pytest
 from pydantic import BaseModel
 
-from fer import refs, stage
+from fer import errors, fingerprint, refs, stage
 from fer.workspace import Workspace
 
 
@@ -52,3 +55,62 @@ def test_an_input_that_is_no_ref_config_or_plain_value_is_refused():
 def test_a_wrong_number_of_inputs_names_those_expected():
     with pytest.raises(TypeError, match="dataset, config"):
         double.key(dataset())
+
+
+EDITED_STAGE = """
+from pathlib import Path
+from fer import refs, stage
+from miniature import shared
+
+@stage.stage("edited", resumable=True)
+def edited(out, name: str, *, workspace, progress) -> refs.DatasetRef:
+    (out / "shard").touch()
+    if name == "edit":
+        Path(shared.__file__).write_text("x = 2")
+    elif name == "half an edit":
+        Path(shared.__file__).write_text("x = (")
+    elif name == "remove":
+        Path(shared.__file__).unlink()
+    return refs.DatasetRef(source="demo", n_files=1, size_bytes=1)
+"""
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """A stage in a package of its own, which changes its package's sources while it runs."""
+    package = tmp_path / "miniature"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "shared.py").write_text("x = 1")
+    (package / "made.py").write_text(EDITED_STAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(fingerprint, "_PROJECT", ("miniature",))
+    importlib.invalidate_caches()
+    fingerprint._source.cache_clear()
+    yield importlib.import_module("miniature.made").edited
+    fingerprint._source.cache_clear()
+    for name in [each for each in sys.modules if each.split(".")[0] == "miniature"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["edit", "half an edit", "remove"])
+def test_a_stage_whose_source_changes_while_it_runs_commits_nothing(edited, tmp_path, name):
+    workspace = Workspace(tmp_path / "workspace")
+    key = edited.key(name)
+    with pytest.raises(errors.WorkspaceError, match=r"source of stage edited changed .* Next: run the same command"):
+        edited(name, workspace=workspace)
+    assert edited.key(name) == key  # it is the imported code that ran
+    assert edited.committed(name, workspace=workspace) is None
+    assert list(workspace.root.rglob("shard")) == []
+
+
+def test_a_stage_whose_source_stays_is_committed(edited, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    assert edited("leave", workspace=workspace) == edited.committed("leave", workspace=workspace)
+
+
+def test_another_source_is_another_key(edited, tmp_path):
+    before = edited.key("leave")
+    (tmp_path / "miniature" / "shared.py").write_text("x = 2")
+    again = stage.stage("edited", resumable=True)(edited.produce)
+    assert again.key("leave") != before

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from data_contracts import files
 from fer import augment, child, errors, feed, models, refs, shards, stage, train, trained
 from fer.workspace import Workspace
 
@@ -62,7 +63,7 @@ def made(workspace) -> refs.ShardsRef:
             ids = [f"{split}{row}" for row in range(n_images)]
             shards.write(out / shards.name(split, 0), ids, class_indexes, pixels, CLASSES)
             counts[split] = dict(zip(CLASSES, np.bincount(class_indexes).tolist(), strict=True))
-        (out / trained.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
+        (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
         return refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=85.0, std=50.0)
 
     return workspace.run("preprocess", "made", refs.ShardsRef, produce, resumable=False)
@@ -72,7 +73,7 @@ def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
     """Train in this process."""
     out.mkdir()
     folder = workspace.folder(made)
-    (out / trained.PREPROCESSING).write_bytes((folder / trained.PREPROCESSING).read_bytes())
+    (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
     return train.fit(
         str(folder), str(folder), str(out), made.mean, made.std, settings.model_dump(mode="json"), progress=progress
@@ -106,7 +107,7 @@ def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, made, 
     again = fit_here(workspace, made, tmp_path / "again")
     assert again["digest"] == ref.digest
     loaded = trained.load(tmp_path / "again")
-    assert trained.digest(loaded, (tmp_path / "again" / trained.PREPROCESSING).read_bytes()) == ref.digest
+    assert trained.digest(loaded, (tmp_path / "again" / files.PREPROCESSING).read_bytes()) == ref.digest
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_path, monkeypatch):
@@ -159,6 +160,10 @@ def test_no_validation_images_are_refused_before_a_child_is_started(workspace, m
 def test_the_key_follows_the_settings(made):
     assert isinstance(train.train, stage.Stage)
     assert train.train.key(made, made, config()) != train.train.key(made, made, config(epochs=4))
+
+
+def test_a_longer_time_limit_does_not_train_anew(made):
+    assert train.train.key(made, made, config()) == train.train.key(made, made, config(timeout_s=9))
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():

@@ -2,7 +2,9 @@ import errno
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -178,14 +180,44 @@ def test_after_kill_9_the_same_stage_completes_and_what_was_half_written_is_gone
     assert not (folder / "half").exists()
 
 
-def test_what_a_killed_run_left_under_another_key_is_removed_but_not_what_is_at_work(tmp_path):
+def make_old(path: Path) -> None:
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(path, (two_days_ago, two_days_ago))
+
+
+def test_what_a_killed_run_left_under_another_key_is_removed_after_a_day_but_not_what_is_at_work(tmp_path):
     process = start_hanging(tmp_path)
+    [half] = tmp_path.rglob("half")
+    make_old(half)
     run(Workspace(tmp_path), key="k2")
-    assert list(tmp_path.rglob("half")) != []
+    assert half.exists()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     run(Workspace(tmp_path), key="k3")
-    assert list(tmp_path.rglob("half")) == []
+    assert not half.parent.exists()
+
+
+def test_a_killed_download_can_be_resumed_after_a_run_of_another_source(tmp_path):
+    part, old_part = (tmp_path / ".partial" / "stage" / "killed" / name for name in ("part", "old part"))
+    part.parent.mkdir(parents=True)
+    part.touch()
+    old_part.touch()
+    make_old(old_part)
+    make_old(part.parent)
+    run(Workspace(tmp_path), key="k2")
+    assert part.exists()
+    make_old(part)
+    run(Workspace(tmp_path), key="k3")
+    assert not part.parent.exists()
+
+
+def test_an_empty_folder_that_a_killed_run_left_is_removed_after_a_day(tmp_path):
+    young, old = (tmp_path / ".partial" / "stage" / name for name in ("young", "old"))
+    for folder in (young, old):
+        folder.mkdir(parents=True)
+    make_old(old)
+    run(Workspace(tmp_path))
+    assert [path.name for path in young.parent.iterdir()] == ["young"]
 
 
 def test_an_attempt_keeps_its_name_until_the_output_is_gone(tmp_path):
@@ -205,3 +237,25 @@ def test_write_atomically_leaves_no_second_file(tmp_path):
     write_atomically(tmp_path / "file", b"two")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"two"
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(OSError, match="file"):
+        write_atomically(tmp_path / "file", b"one")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_writers_of_one_file_do_not_trip_over_each_other(tmp_path, monkeypatch):
+    both_have_written = threading.Barrier(2)
+    write_bytes = Path.write_bytes
+
+    def write_and_wait(path, data):
+        write_bytes(path, data)
+        both_have_written.wait(10)
+
+    monkeypatch.setattr(Path, "write_bytes", write_and_wait)
+    with ThreadPoolExecutor(2) as writers:
+        list(writers.map(lambda data: write_atomically(tmp_path / "file", data), [b"one", b"two"]))
+    assert (tmp_path / "file").read_bytes() in (b"one", b"two")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -22,5 +22,7 @@ RECIPE = Recipe(
         augmentation=augment.AugmentConfig(rotation_deg=8, shift=0.05, shear_deg=0, zoom=0.08),
         timeout_s=900,
     ),
-    gate=gate.GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.03),
+    # As good a model that answers otherwise on 10 % of the 258 test images, right on half of them, passes in 91 % of
+    # 1,500 simulations (44 % with 0.03).
+    gate=gate.GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.065),
 )

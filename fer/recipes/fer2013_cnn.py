@@ -1,7 +1,8 @@
 """FER2013 with its official split: train on Training, choose on PublicTest, report on PrivateTest once.
 
 Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-cnn
-Expected: TODO
+Expected: 18 minutes on 2 cores, 17 of them training. PrivateTest accuracy 0.642 (95 % interval 0.626 to
+0.657), macro-F1 0.543 (0.523 to 0.564), of one seed; PublicTest 0.624.
 """
 
 from fer import augment, balance, gate, index, models, preprocess, train
@@ -20,5 +21,7 @@ RECIPE = Recipe(
         augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
         timeout_s=7_200,
     ),
-    gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50),
+    # As good a model that answers otherwise on 20 % of the 3,589 test images, right on half of them, passes in 94 % of
+    # 1,000 simulations (80 % with 0.02).
+    gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
 )

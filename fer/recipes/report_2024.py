@@ -1,7 +1,8 @@
 """The 2024 student report's workflow: five classes at 224×224 grey, blur, its balancing rule, a sequential CNN.
 
 Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024   (a folder a class, no split; `Suprise` is known)
-Expected: TODO
+Expected: 25 minutes on 2 cores that other work shared (24 of them training), 2.9 GB at most in all processes. Test
+accuracy 0.672 (95 % interval 0.644 to 0.699), macro-F1 0.642 (0.612 to 0.671), of one seed; the report: 0.58 and 0.56.
 """
 
 from fer import augment, balance, gate, index, models, preprocess, split, train
@@ -21,5 +22,7 @@ RECIPE = Recipe(
         augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
         timeout_s=7_200,
     ),
-    gate=gate.GateConfig(min_accuracy=0.58, min_macro_f1=0.56),
+    # As good a model that answers otherwise on 25 % of 1,141 test images, right on half of them, passes in 92 % of
+    # 1,500 simulations (41 % with 0.02).
+    gate=gate.GateConfig(min_accuracy=0.58, min_macro_f1=0.56, margin=0.045),
 )

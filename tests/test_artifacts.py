@@ -1,0 +1,155 @@
+"""What a run shows in the Prefect UI, and that showing it never costs a stage."""
+
+import uuid
+from types import SimpleNamespace
+
+import pytest
+from prefect.states import Failed
+
+from fer import demo_faces, errors
+from tasks import artifacts, caching, data, events
+
+
+class Server:
+    """Stands in for Prefect's artifacts: notes what is asked of it, and fails while it is `down`."""
+
+    def __init__(self):
+        self.down = False
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.now = 1000.0
+
+    def _answer(self, text: str) -> uuid.UUID:
+        self.asked.append(text)
+        if self.down:
+            raise ConnectionError("nobody there")
+        return uuid.UUID(int=1)
+
+    def create_progress_artifact(self, progress: float, key: str, description: str) -> uuid.UUID:
+        return self._answer(key)
+
+    def update_progress_artifact(self, artifact_id: uuid.UUID, progress: float, description: str) -> uuid.UUID:
+        return self._answer(f"{progress:.0f} %")
+
+    def create_markdown_artifact(self, text: str, key: str, description: str) -> uuid.UUID:
+        return self._answer(key)
+
+    def create_table_artifact(self, rows: list, key: str, description: str) -> uuid.UUID:
+        return self._answer(key)
+
+    def info(self, text: str) -> None:
+        self.said.append(text)
+
+    def warning(self, text: str, *values: object) -> None:
+        self.said.append(f"warning: {text % values}")
+
+    @property
+    def warnings(self) -> list[str]:
+        return [text for text in self.said if text.startswith("warning")]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    fake = Server()
+    monkeypatch.setattr(artifacts, "artifacts", fake)
+    monkeypatch.setattr(artifacts, "get_run_logger", lambda: fake)
+    monkeypatch.setattr(artifacts.time, "monotonic", lambda: fake.now)
+    return fake
+
+
+@pytest.fixture
+def heard():
+    happened: list[events.Event] = []
+    events.listen(happened.append)
+    yield happened
+    events.forget_listeners()
+
+
+def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
+    progress = artifacts.progress_bar("train")
+    for done in range(1, 9):
+        server.now += 0.5
+        progress(done, 9)
+    progress(9, 9)
+    assert server.asked == ["train-progress", "22 %", "44 %", "67 %", "89 %", "100 %"]
+    assert heard[0] == events.Started("train")
+    assert heard[-1] == events.Progressed("train", 9, 9, "")
+    assert len(heard) == 10
+    assert server.said == ["train: 9 of 9"]
+
+
+def test_a_server_that_fails_during_a_stage_costs_one_warning_a_minute_and_not_the_stage(server):
+    progress = artifacts.progress_bar("train")
+    server.down = True
+    for done in range(59):
+        server.now += 1
+        progress(done, 1000)
+    assert len(server.asked) == 2
+    assert len(server.warnings) == 1
+    assert "ConnectionError" in server.warnings[0]
+    server.down = False
+    for done in range(59, 65):
+        server.now += 1
+        progress(done, 1000)
+    assert len(server.asked) > 4
+    assert len(server.warnings) == 1
+
+
+def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server, heard):
+    server.down = True
+    progress = artifacts.progress_bar("train")
+    server.now += 100
+    progress(1, 2)
+    progress(2, 2)
+    assert server.asked == ["train-progress"]
+    assert len(server.warnings) == 1
+    assert heard[-1] == events.Progressed("train", 2, 2, "")
+    assert "train: 2 of 2" in server.said
+
+
+def test_reports_and_tables_that_cannot_be_shown_are_a_warning(server):
+    server.down = True
+    artifacts.markdown("verdict", "# passed")
+    artifacts.class_table("class-balance", "Images", {"happy": 1}, {"happy": 2})
+    assert server.asked == ["verdict", "class-balance"]
+    assert len(server.warnings) == 2
+
+
+def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard):
+    error = errors.KaggleUnavailable("Kaggle must\ndeliver.", received="status 503", todo="try again")
+    condition = caching.retried(4)["retry_condition_fn"]
+    assert condition(data.resolve, SimpleNamespace(run_count=1), Failed(data=error))
+    assert condition(data.resolve, SimpleNamespace(run_count=3), Failed(data=error))
+    waits = data.resolve.retry_delay_seconds
+    assert waits[2] > waits[0]
+    assert heard == [
+        events.Retrying("resolve", "Kaggle must deliver. Received: status 503.", waits[0]),
+        events.Retrying("resolve", "Kaggle must deliver. Received: status 503.", waits[2]),
+    ]
+
+
+@pytest.mark.parametrize("error", [errors.KaggleRefused("No."), ValueError("No.")])
+def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
+    assert not caching.retried(4)["retry_condition_fn"](data.resolve, SimpleNamespace(run_count=1), Failed(data=error))
+    assert heard == []
+
+
+def test_resolving_a_source_is_a_stage_that_one_sees(heard):
+    assert data.resolve.fn("demo", demo_faces.DemoConfig()).identity.startswith("demo:")
+    assert heard == [events.Started("resolve")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(ValueError("no such block"), "'kagle'"), ("{not json", "'kagle'"), ('{"username": "me"}', "kaggle.json")],
+)
+def test_a_secret_block_that_is_not_there_or_holds_no_key_is_named(monkeypatch, content, message):
+    def load(name):
+        if isinstance(content, Exception):
+            raise content
+        return SimpleNamespace(get=lambda: content)
+
+    monkeypatch.setattr(data.Secret, "load", load)
+    with pytest.raises(errors.ConfigError, match=message) as caught:
+        data.resolve.fn("demo", demo_faces.DemoConfig(), "kagle")
+    assert "Next:" in str(caught.value)

@@ -1,0 +1,152 @@
+"""Releases: what a version holds, when its registration is done, and what is made of one that was written otherwise."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts import files
+from fer import errors, recipes, refs, registry, releases
+from fer.workspace import Workspace
+
+CLASSES = ("happy", "sad")
+RECIPE = recipes.load("demo")
+LINEAGE = {"source": "demo", "split_origin": "drawn"}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def models(store, store_settings, monkeypatch):
+    """The registry, which `releases` opens too."""
+    monkeypatch.setenv("FER_HOME", str(store_settings.home))
+    monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
+    monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
+    return registry.Registry(store)
+
+
+def committed(workspace, stage, key, ref, content):
+    """`ref` as a stage's output that holds these files."""
+
+    def produce(out):
+        for name, data in content.items():
+            (out / name).write_bytes(data)
+        return ref
+
+    return workspace.run(stage, key, type(ref), produce, resumable=False)
+
+
+def parts(workspace, *, passed=True, weights="a"):
+    """The Refs that a registration takes: division, model, evaluation, verdict."""
+    splits = ["train", "train", "train", "validation", "test", "excluded"]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"pixel_sha256": list("caabde"), "split": splits}), buffer)
+    division = refs.SplitRef(classes=CLASSES, counts={}, n_excluded=1, origin="drawn")
+    model = refs.ModelRef(
+        digest=weights,
+        model="cnn",
+        classes=CLASSES,
+        n_parameters=1,
+        epochs_run=1,
+        best_epoch=1,
+        validation_accuracy=0.5,
+        train_seconds=1.0,
+    )
+    evaluation = refs.EvaluationRef(
+        split="test", n_images=1, accuracy=1.0, accuracy_interval=(0, 1), macro_f1=1.0, macro_f1_interval=(0, 1)
+    )
+    verdict = refs.VerdictRef(passed=passed, checks=(), champion_version=None)
+    return (
+        committed(workspace, "split", "0", division, {files.SPLIT: buffer.getvalue().to_pybytes()}),
+        committed(workspace, "train", weights, model, {"model.keras": weights.encode()}),
+        committed(workspace, "evaluate", weights, evaluation, {"metrics.json": b'{"accuracy": 1.0}'}),
+        committed(workspace, "gate", f"{weights}{passed}", verdict, {"verdict.json": str(passed).encode()}),
+    )
+
+
+def register(workspace, made, against=None):
+    return releases.register(RECIPE, LINEAGE, *made, against or refs.Contest(), workspace=workspace)
+
+
+def is_registered(made):
+    return releases.registered(RECIPE.model_name, releases.registration_key(RECIPE, *made[1:]))
+
+
+def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models, workspace, tmp_path):
+    release = register(workspace, parts(workspace))
+    assert (release.version, release.champion_version) == (1, 1)
+    folder = models.fetch(models.get("demo"), tmp_path)
+    assert pq.read_table(folder / files.TRAINED_ON).to_pydict() == {"pixel_sha256": ["a", "b", "c"]}
+
+
+def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):
+    register(workspace, parts(workspace))
+    assert not [path for path in workspace.root.rglob("*") if path.is_file() and "model.json" in path.name]
+
+
+def test_a_version_that_is_released_but_not_yet_champion_is_registered_again(models, workspace, monkeypatch):
+    made = parts(workspace)
+    assert not is_registered(made)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.Registry, "promote", dies)
+        with pytest.raises(KeyboardInterrupt):
+            register(workspace, made)
+    assert len(models.versions("demo")) == 1
+    assert not is_registered(made)
+    assert register(workspace, made).champion_version == 1
+    assert len(models.versions("demo")) == 1
+    assert is_registered(made)
+
+
+def test_a_rejected_version_is_registered_without_being_champion(models, workspace):
+    made = parts(workspace, passed=False)
+    release = register(workspace, made)
+    assert (release.status, release.champion_version) == ("rejected", None)
+    assert is_registered(made)
+
+
+def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
+    register(workspace, parts(workspace))
+    candidate = parts(workspace, weights="b")[1]
+    found = releases.contest("demo", candidate, workspace)
+    assert (found.alias_version, found.opponent.version, found.opponent.source) == (1, 1, "demo")
+    assert (workspace.folder(found.opponent.model) / files.TRAINED_ON).is_file()
+
+
+def tampered(models, workspace, monkeypatch, changes):
+    """Version 1 of `demo`, whose model.json has these changes; None: without the key."""
+    dump = refs.ModelRef.model_dump_json
+
+    def other(self, **_):
+        record = json.loads(dump(self)) | changes
+        return json.dumps({name: value for name, value in record.items() if value is not None})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refs.ModelRef, "model_dump_json", other)
+        return register(workspace, parts(workspace))
+
+
+def test_a_model_record_of_a_newer_project_is_read_without_what_is_unknown(models, workspace, monkeypatch):
+    tampered(models, workspace, monkeypatch, {"n_flops": 3})
+    assert releases.contest("demo", parts(workspace, weights="b")[1], workspace).opponent.model.classes == CLASSES
+
+
+def test_a_model_record_that_can_not_be_read_is_a_clear_error(models, workspace, monkeypatch):
+    tampered(models, workspace, monkeypatch, {"classes": None})
+    with pytest.raises(errors.IntegrityError, match=r"model\.json must be.*demo@1 classes: Field required.*--name"):
+        releases.contest("demo", parts(workspace, weights="b")[1], workspace)
+
+
+def test_a_preprocessing_record_that_can_not_be_read_is_a_clear_error(workspace):
+    model = parts(workspace)[1]
+    (workspace.folder(model) / files.PREPROCESSING).write_text("{}")
+    with pytest.raises(errors.IntegrityError, match=r"preprocessing\.json must be"):
+        releases.preprocessing_of(model, workspace)

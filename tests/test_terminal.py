@@ -1,0 +1,167 @@
+"""What a person sees of a run."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fer import refs
+from flows import terminal
+from tasks import events
+
+
+def console(*, is_terminal: bool = False) -> Console:
+    return Console(file=io.StringIO(), width=120, force_terminal=is_terminal, color_system=None, record=True)
+
+
+def drawn(*happened: events.Event) -> str:
+    screen = console()
+    with terminal.Terminal(screen) as draw:
+        for event in happened:
+            draw(event)
+    return screen.export_text()
+
+
+def ended(name: str, **other: object) -> events.Ended:
+    given = {"cached": False, "failed": False, "seconds": 1.25, "summary": ""} | other
+    return events.Ended(name=name, **given)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only when the test says so."""
+
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+def test_a_stage_that_ran_is_a_line_with_its_duration_and_summary():
+    text = drawn(events.Started("index"), ended("index", summary="1,700 images found"))
+    assert text == "✓ index                   1.2 s  1,700 images found\n"
+
+
+def test_a_cached_stage_says_so_instead_of_a_duration():
+    text = drawn(ended("index", cached=True, summary="1,700 images found"))
+    assert text == "= index                  cached  1,700 images found\n"
+
+
+def test_a_failed_stage_has_its_mark():
+    assert drawn(events.Started("train"), ended("train", failed=True)).startswith("✗ train ")
+
+
+def test_an_attempt_that_will_be_repeated_says_why_and_when():
+    text = drawn(events.Started("download"), events.Retrying("download", "Kaggle must deliver. Received: 503.", 4.0))
+    assert text == "! download: Kaggle must deliver. Received: 503. Trying again in about 4 s.\n"
+
+
+def test_texts_in_brackets_survive():
+    happened = [
+        events.Retrying("download", "a [red]reason[/red] [/]", 1.0),
+        ended("download", summary="of [demo] [/]"),
+    ]
+    text = drawn(*happened)
+    assert "download: a [red]reason[/red] [/] Trying" in text
+    assert text.endswith("of [demo] [/]\n")
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
+    screen = console()
+    with terminal.Terminal(screen) as draw:
+        draw(events.Started("train"))
+        for second in range(1, 41):
+            clock.now += 1
+            draw(events.Progressed("train", second, 40, "[epochs]"))
+    assert screen.export_text() == "  train               15 of 40 [epochs]\n  train               30 of 40 [epochs]\n"
+
+
+def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_it_ends():
+    screen = console(is_terminal=True)
+    with terminal.Terminal(screen) as draw:
+        draw(events.Started("resolve"))
+        draw(events.Started("train"))
+        draw(events.Progressed("train", 10, 40, "[epochs]"))
+        draw._bars.refresh()
+        shown = screen.export_text(clear=False)
+        assert [bar.description for bar in draw._bars.tasks] == ["train"]
+        draw(ended("train"))
+        assert draw._bars.tasks == []
+    assert "25 %" in shown
+    assert "[epochs]" in shown
+
+
+def outcome(*, passed: bool) -> refs.Outcome:
+    return refs.Outcome(
+        source="demo",
+        recipe="demo",
+        validation=refs.ValidationRef(
+            classes=("happy", "sad"),
+            n_found=10,
+            n_accepted=10,
+            quarantined={},
+            n_redundant_copies=0,
+            failures=(),
+            warnings=(),
+        ),
+        model=refs.ModelRef(
+            model="sequential-cnn",
+            classes=("happy", "sad"),
+            n_parameters=1234,
+            epochs_run=3,
+            best_epoch=2,
+            validation_accuracy=0.75,
+            train_seconds=61.0,
+        ),
+        evaluation=refs.EvaluationRef(
+            split="test",
+            n_images=10,
+            accuracy=0.7,
+            accuracy_interval=(0.4, 0.9),
+            macro_f1=0.6,
+            macro_f1_interval=(0.3, 0.8),
+        ),
+        verdict=refs.VerdictRef(
+            passed=passed,
+            checks=(refs.Check(name="floor", passed=passed, detail="accuracy [0.7] against a floor"),),
+            champion_version=1,
+        ),
+        release=refs.ReleaseRef(
+            name="demo",
+            version=2,
+            status="released" if passed else "rejected",
+            uri="s3://models/[demo]/2",
+            champion_version=2 if passed else 1,
+        ),
+        reports={"metrics": "/data/[fer]/report.md"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("passed", "title", "mark"),
+    [
+        (True, "demo version 2: released; demo@champion is version 2", "✓"),
+        (False, "demo version 2: rejected by the gates; demo@champion is version 1", "✗"),
+    ],
+)
+def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title, mark):
+    screen = console()
+    terminal.show_outcome(screen, outcome(passed=passed))
+    text = screen.export_text()
+    assert title in text
+    assert f"{mark} accuracy [0.7] against a floor" in text
+    assert "sequential-cnn, 1,234 parameters, best epoch 2 of 3, validation 0.750 (61 s)" in text
+    assert "accuracy 0.700 [0.400, 0.900]" in text
+    assert "s3://models/[demo]/2" in text
+    assert "/data/[fer]/report.md" in text
+    assert "fer models list" in text
+
+
+@pytest.mark.parametrize(
+    ("n_ignored", "end"),
+    [(0, "1 can't be read"), (1, ", 1 other file ignored"), (2000, ", 2,000 other files ignored")],
+)
+def test_the_index_says_how_many_files_it_left_out(n_ignored, end):
+    manifest = refs.ManifestRef(layout="folders", classes=("happy",), n_found=9, n_quarantined=1, n_ignored=n_ignored)
+    assert manifest.summary().endswith(end)
