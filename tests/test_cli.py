@@ -47,6 +47,16 @@ def fer(*arguments: str, home: Path, **environment: str) -> subprocess.Completed
     )
 
 
+def in_group(number: int) -> list[str]:
+    """The processes of a process group."""
+    found = []
+    for each in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):  # it ended meanwhile
+            if os.getpgid(each.pid) == number:
+                found.append(each.name())
+    return found
+
+
 def written(home: Path) -> list[str]:
     """What a run left in the workspace, but for its bookkeeping."""
     workspace = home / "fer" / "workspace"
@@ -169,7 +179,7 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
         assert any("download" in line for line in run.stdout)
         os.killpg(run.pid, signal.SIGINT)
         _, said = run.communicate(timeout=60)
-        left = [each.name() for each in psutil.process_iter() if os.getpgid(each.pid) == run.pid]
+        left = in_group(run.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
