@@ -104,6 +104,13 @@ def obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRe
             detail=f"the {who} knows other classes: {', '.join(opponent.model.classes)}; this model "
             f"{', '.join(division.classes)}; give it a name of its own: --name NAME",
         )
+    if not opponent.same_preprocessing:
+        return refs.Check(
+            name=f"same preprocessing code as the {who}",
+            passed=False,
+            detail=f"the code that prepares images has changed since the {who} was trained, which would judge it on "
+            "images that it does not know; give the new model a name of its own: --name NAME",
+        )
     return None
 
 

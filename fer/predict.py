@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import child, images, preprocess, trained
+from fer import child, errors, images, preprocess, trained
 from fer.progress import Progress, silent
 
 _BATCH = 64
@@ -46,6 +46,12 @@ def predict_files(model_folder: str, paths: list[str], *, progress: Progress) ->
     """The child's work: the predictions as JSON can say them."""
     folder = Path(model_folder)
     record = preprocess.load_record(folder)
+    if not record.is_kept():
+        raise errors.IntegrityError(
+            "Images must be prepared for a model as they were when it was trained.",
+            received="other pixels from this version of the code than from that of the training",
+            todo="predict with the version of this project that trained the model, or retrain",
+        )
     model = trained.load(folder)
     found: list[Prediction] = []
     for start in range(0, len(paths), _BATCH):

@@ -26,6 +26,8 @@ from fer.progress import Progress
 _ROWS = "rows.arrow.tmp"  # `.tmp`: the workspace removes what a killed attempt left of them
 _ENCODED = "encoded.arrow.tmp"
 _BATCH_IMAGES = 256
+_PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
+_PROBE_TOLERANCE = 2  # grey levels: builds of OpenCV round differently
 
 
 class PreprocessConfig(BaseModel):
@@ -64,6 +66,23 @@ class Preprocessing(BaseModel):
     width: int
     mean: float
     std: float
+    probe: tuple[int, ...] = Field(description="what `probe` gave when this was written")
+
+    def is_kept(self) -> bool:
+        """Whether this code still prepares images as it did then, but for rounding."""
+        now = probe(self.config)
+        return len(now) == len(self.probe) and max(map(abs, np.subtract(now, self.probe))) <= _PROBE_TOLERANCE
+
+
+def probe(config: PreprocessConfig) -> tuple[int, ...]:
+    """Some pixels of generated images after preprocessing: what tells one preprocessing code from another."""
+    found: list[int] = []
+    for height, width in _PROBES:
+        rows, columns = np.mgrid[:height, :width]
+        pattern = ((rows * 5) ^ (columns * 3)).astype(np.uint8)
+        prepared = prepare_encoded(images.encode_png(pattern), config)
+        found += prepared[:: max(1, config.height // 8), :: max(1, config.width // 8)].ravel().tolist()
+    return tuple(found)
 
 
 def load_record(folder: Path) -> Preprocessing:
@@ -127,6 +146,7 @@ def preprocess(
         width=config.width,
         mean=sums.mean,
         std=sums.std,
+        probe=probe(config),
     )
     workspaces.write_atomically(out / files.PREPROCESSING, record.model_dump_json(indent=1).encode())
     return refs.ShardsRef(

@@ -170,6 +170,7 @@ class Opponent(BaseModel):
     version: int
     source: str  # of the dataset that it was made from, as in `DatasetRef.source`
     model: ModelRef
+    same_preprocessing: bool  # whether today's code prepares images as it did for this model
 
 
 class Contest(BaseModel):

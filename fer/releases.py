@@ -73,14 +73,23 @@ def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.C
         return refs.Contest(
             alias_version=alias.version,
             alias_etag=alias.etag,
-            opponent=refs.Opponent(version=opponent.version, source=source, model=model),
+            opponent=refs.Opponent(
+                version=opponent.version,
+                source=source,
+                model=model,
+                same_preprocessing=_record_of(model, workspace).is_kept(),
+            ),
         )
 
 
 def preprocessing_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
     """How a model's training images were preprocessed. Raises IntegrityError."""
+    return _record_of(model, workspace).config
+
+
+def _record_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.Preprocessing:
     with _readable(files.PREPROCESSING, model.path):
-        return preprocess.load_record(workspace.folder(model)).config
+        return preprocess.load_record(workspace.folder(model))
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def division(workspace, n=300, classes=CLASSES) -> refs.SplitRef:
     return workspace.run("split", f"{n}{classes}", refs.SplitRef, produce, resumable=False)
 
 
-def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo") -> refs.Opponent:
+def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> refs.Opponent:
     """A champion that knows the pixels of these rows; None: it does not say."""
 
     def produce(out):
@@ -76,7 +76,7 @@ def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="de
         )
 
     model = workspace.run("champion", f"{trained_on}{classes}", refs.ModelRef, produce, resumable=False)
-    return refs.Opponent(version=version, source=source, model=model)
+    return refs.Opponent(version=version, source=source, model=model, same_preprocessing=same_code)
 
 
 def judge(workspace, candidate, champion=None, against=None, source="demo", **config):
@@ -242,3 +242,11 @@ def test_making_answers_right_never_turns_a_pass_into_a_fail(few, more, margin, 
 
     # The draws of the two are not the same, hence the slack.
     assert bound(more) >= -margin or bound(few) < -margin + 0.02
+
+
+def test_a_champion_whose_images_can_no_longer_be_prepared_as_it_knows_them_fails(workspace):
+    found = gate.obstacle(opponent(workspace, 4, same_code=False), "demo", division(workspace))
+    assert found is not None
+    assert not found.passed
+    assert "version 4" in found.detail
+    assert "--name" in found.detail

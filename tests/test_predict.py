@@ -1,11 +1,13 @@
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from data_contracts import files
 from fer import child, errors, images, models, predict, preprocess, trained
+from fer.progress import silent
 
 # Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -47,6 +49,7 @@ def model_folder(as_in_the_child, tmp_path_factory):
         width=16,
         mean=128.0,
         std=70.0,
+        probe=preprocess.probe(preprocess.PreprocessConfig(height=16, width=16)),
     )
     (folder / files.PREPROCESSING).write_text(record.model_dump_json())
     return folder
@@ -95,3 +98,12 @@ def test_a_folder_without_a_model_is_refused(model_folder, tmp_path):
     (tmp_path / files.PREPROCESSING).write_bytes((model_folder / files.PREPROCESSING).read_bytes())
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         predict.predict(tmp_path, [])
+
+
+def test_a_model_whose_preprocessing_the_code_no_longer_does_is_refused(model_folder, tmp_path):
+    record = json.loads((model_folder / files.PREPROCESSING).read_bytes())
+    record["probe"] = [255 - value for value in record["probe"]]
+    shutil.copytree(model_folder, tmp_path / "model")
+    (tmp_path / "model" / files.PREPROCESSING).write_text(json.dumps(record))
+    with pytest.raises(errors.IntegrityError, match="prepared"):
+        predict.predict_files(str(tmp_path / "model"), [], progress=silent)

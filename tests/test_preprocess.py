@@ -216,3 +216,18 @@ def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
     made = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
     folder = workspace.folder(made)
     assert [pq.read_metadata(folder / name).num_rows for name in shards.names(folder, "train")] == [5, 5, 5, 5, 4]
+
+
+def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monkeypatch):
+    config = preprocess.PreprocessConfig(height=16, width=16, blur_kernel=3)
+    record = preprocess.Preprocessing(
+        config=config, classes=("happy", "sad"), height=16, width=16, mean=1.0, std=1.0, probe=preprocess.probe(config)
+    )
+    assert record.is_kept()
+    prepare = preprocess.images.prepare
+    monkeypatch.setattr(preprocess.images, "prepare", lambda *a: np.clip(prepare(*a).astype(int) + 1, 0, 255))
+    assert record.is_kept()
+    monkeypatch.setattr(preprocess.images, "prepare", lambda *a: 255 - prepare(*a))
+    assert not record.is_kept()
+    monkeypatch.setattr(preprocess.images, "prepare", lambda image, h, w, k, s: prepare(image, h, w, 0, s))
+    assert not record.is_kept()

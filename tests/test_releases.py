@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, recipes, refs, registry, releases
+from fer import errors, preprocess, recipes, refs, registry, releases
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad")
@@ -27,6 +27,16 @@ def models(store, store_settings, monkeypatch):
     monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
     monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
     return registry.Registry(store)
+
+
+CONFIG = preprocess.PreprocessConfig(height=16, width=16)
+PREPROCESSING = (
+    preprocess.Preprocessing(
+        config=CONFIG, classes=CLASSES, height=16, width=16, mean=1.0, std=1.0, probe=preprocess.probe(CONFIG)
+    )
+    .model_dump_json()
+    .encode()
+)
 
 
 def committed(workspace, stage, key, ref, content):
@@ -62,7 +72,9 @@ def parts(workspace, *, passed=True, weights="a"):
     verdict = refs.VerdictRef(passed=passed, checks=(), champion_version=None)
     return (
         committed(workspace, "split", "0", division, {files.SPLIT: buffer.getvalue().to_pybytes()}),
-        committed(workspace, "train", weights, model, {"model.keras": weights.encode()}),
+        committed(
+            workspace, "train", weights, model, {"model.keras": weights.encode(), files.PREPROCESSING: PREPROCESSING}
+        ),
         committed(workspace, "evaluate", weights, evaluation, {"metrics.json": b'{"accuracy": 1.0}'}),
         committed(workspace, "gate", f"{weights}{passed}", verdict, {"verdict.json": str(passed).encode()}),
     )
@@ -118,6 +130,7 @@ def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
     candidate = parts(workspace, weights="b")[1]
     found = releases.contest("demo", candidate, workspace)
     assert (found.alias_version, found.opponent.version, found.opponent.source) == (1, 1, "demo")
+    assert found.opponent.same_preprocessing
     assert (workspace.folder(found.opponent.model) / files.TRAINED_ON).is_file()
 
 
