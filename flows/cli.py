@@ -264,7 +264,7 @@ def list_models(as_json: AsJson = False) -> None:
             str(manifest.version),
             manifest.status,
             f"{manifest.metrics['accuracy']:.3f}",
-            f"{manifest.metrics['macro_f1']:.3f}",
+            f"{manifest.metrics['macro']['f1']:.3f}",
             f"{manifest.created_utc:%Y-%m-%d %H:%M}",
             "champion" if alias is not None and alias.version == manifest.version else "",
         )

@@ -1,12 +1,16 @@
 """The whole flow, with a real Prefect server, the real store and real training on few and small faces."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from fer import errors, recipe, refs, releases
+from fer import demo_faces, errors, images, recipe, refs, releases
+from flows import cli
 
 pytestmark = pytest.mark.end_to_end
 
@@ -90,6 +94,25 @@ def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
         assert manifest.metrics["accuracy"] == pytest.approx(first.outcome.evaluation.accuracy)
         assert manifest.recipe["train"]["epochs"] == 2
         assert manifest.inputs["split_origin"] == "drawn"
+
+
+def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_path):
+    shell = CliRunner()
+    listed = shell.invoke(cli.app, ["models", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert f"{first.outcome.evaluation.macro_f1:.3f}" in listed.output
+    assert "champion" in listed.output
+    shown = shell.invoke(cli.app, ["models", "show", "demo@champion"])
+    assert json.loads(shown.output)["version"] == 1
+    face = tmp_path / "face[1].png"
+    face.write_bytes(images.encode_png(demo_faces.draw("happy", np.random.default_rng(0))))
+    predicted = shell.invoke(cli.app, ["predict", str(face), "--model", "demo", "--json"])
+    assert predicted.exit_code == 0, predicted.output
+    (only,) = json.loads(predicted.output)
+    assert sum(only["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    table = shell.invoke(cli.app, ["predict", str(face), str(tmp_path / "none.png")])
+    assert table.exit_code == errors.SourceError.exit_code
+    assert "face[1]" in table.output
 
 
 def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
