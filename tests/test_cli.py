@@ -148,12 +148,23 @@ def test_a_prefect_server_that_is_down_is_one_message(tmp_path):
     assert "Traceback" not in run.stderr + run.stdout
 
 
+def heed_ctrl_c() -> None:
+    """In a process to be started: heed SIGINT even where the tests themselves run in a shell's background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         given = {"FER_STORE_ENDPOINT": endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-        run = subprocess.Popen([*FER, "models", "list"], env=bare(tmp_path) | given, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            [*FER, "models", "list"],
+            env=bare(tmp_path) | given,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_ctrl_c,
+        )
         try:
             with silent.accept()[0]:
                 run.send_signal(signal.SIGINT)
@@ -174,6 +185,7 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         assert any("download" in line for line in run.stdout)
@@ -209,7 +221,7 @@ def test_listing_models_asks_for_the_alias_once_a_model(monkeypatch, tmp_path):
 
         def versions(self, name):
             made = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
-            figures = {"accuracy": 0.5, "macro_f1": 0.5}
+            figures = {"accuracy": 0.5, "macro": {"f1": 0.5}}
             return [
                 SimpleNamespace(name=name, version=each, status="released", metrics=figures, created_utc=made)
                 for each in (1, 2, 3)

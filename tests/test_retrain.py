@@ -97,7 +97,7 @@ def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
 
 
 def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_path):
-    shell = CliRunner()
+    shell = CliRunner(env={"COLUMNS": "400"})
     listed = shell.invoke(cli.app, ["models", "list"])
     assert listed.exit_code == 0, listed.output
     assert f"{first.outcome.evaluation.macro_f1:.3f}" in listed.output
