@@ -17,9 +17,9 @@ help:  ## this list
 setup: $(READY)  ## make the environment in .venv (nothing to do if it is current)
 
 $(READY): requirements.lock pyproject.toml
-	@echo "setting up .venv (a minute or two the first time)"
+	@echo "setting up .venv (a minute or two the first time)" >&2
 	@"$(BOOTSTRAP)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
-	  { echo "Python 3.11 or 3.12 is needed. Received: PYTHON=$(PYTHON). Next: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	  { echo "Python 3.11 or 3.12 is needed. Received: PYTHON=$(PYTHON). Next: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(BOOTSTRAP)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
