@@ -110,7 +110,7 @@ def _inputs(workspace: Workspace, encoded: list[bytes]) -> tuple[refs.ManifestRe
             }
         )
         pq.write_table(table, out / files.SPLIT)
-        return refs.SplitRef(classes=_CLASSES, counts={}, n_excluded=0, origin="drawn")
+        return refs.SplitRef(classes=_CLASSES, counts={}, origin="drawn")
 
     return (
         workspace.run("index", "bench", refs.ManifestRef, index, resumable=False),

@@ -1,9 +1,18 @@
 """Names of files that several stages know: here, so that a later stage need not reach an earlier one's code."""
 
+MANIFEST = "manifest.parquet"
 IMAGES = "images"  # the folder of the parts, beside the manifest
+THUMBNAILS = "thumbnails"  # likewise
+ACCEPTED = "accepted.parquet"  # of the manifest's rows, those that keep the contract
+QUARANTINE = "quarantine.parquet"  # the others
+FINDINGS = "findings.parquet"  # what inspection found of each accepted image
+PAIRS = "pairs.parquet"  # near-duplicates
+CURATION = "curation.parquet"  # what is to become of each accepted image
 SPLIT = "split.parquet"
 SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models
+CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract
+DOCS = "data_docs"  # the same as pages, which hold the time of their making
 TRAINED_ON = "trained_on.parquet"  # of a release: the pixel_sha256 of its train and validation images
 
 

@@ -1,38 +1,47 @@
 """What the manifest of a data set must look like, and why.
 
-The rules are data: `fer.validation` has Great Expectations check them. Each looks at one of these frames:
+Each rule looks at one of these frames:
 
+columns     the manifest without its rows
 files       the manifest: one row a file found that should be an image
 images      the rows of `files` that could be decoded
-accepted    the rows of `images` that broke no rule of severity `quarantine`, with `n_labels`: how many different
-            labels the images with the same pixels have
-classes     one row a class: `label`, `n_images` accepted
+classes     one row a class: `label`, `n_images` accepted: in `images`, and no rule of severity `quarantine` broken
 totals      one row: `n_found`, `n_quarantined`, `quarantined_share`
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
 
 import pyarrow as pa
+
+from data_contracts.rules import Rule
 
 ACCEPTED = "accepted"
 QUARANTINED = "quarantined"
 
+THUMBNAIL_SIDE = 48  # pixels
+
 SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),  # 32 hex: SHA-256 of path, "\0", file_sha256
-        pa.field("path", pa.string(), nullable=False),  # in the archive
+        pa.field("source", pa.string(), nullable=False),  # as in `DatasetRef.source`
+        pa.field("path", pa.string(), nullable=False),  # in the source
         pa.field("raw_label", pa.string(), nullable=False),  # as found
         pa.field("label", pa.string()),  # the class; null if undecided
+        pa.field("soft_label", pa.list_(pa.float32())),  # annotators' votes as shares, in the order of the classes
         pa.field("raw_split", pa.string()),  # as found; null if there is none
+        pa.field("subject", pa.string()),  # who is shown, as found; null if unknown
         pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("width", pa.int32()),  # null, as what follows of the pixels, if it could not be decoded
+        pa.field("format", pa.string()),  # JPEG, PNG, ...; null, as what follows of the pixels, if it was not decoded
+        pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("file_sha256", pa.string(), nullable=False),
         pa.field("pixel_sha256", pa.string()),  # of "HxW:" and the decoded grey pixels
         pa.field("mean", pa.float32()),  # of the grey pixels, 0-255
         pa.field("std", pa.float32()),
+        pa.field("p05", pa.float32()),  # 5th percentile of the grey pixels: a bright image's is high
+        pa.field("p99", pa.float32()),  # 99th percentile: a dark image's is low
+        pa.field("entropy", pa.float32()),  # of the grey levels, bits, 0-8
+        pa.field("sharpness", pa.float32()),  # see fer.images.Properties
         pa.field("status", pa.string(), nullable=False),  # ACCEPTED or QUARANTINED
         pa.field("reason", pa.string()),  # why it is in quarantine
         pa.field("part", pa.int32(), nullable=False),  # images/part-{part:05d}.parquet, row `row`, has the bytes
@@ -47,27 +56,10 @@ PART_SCHEMA = pa.schema(
     ]
 )
 
-Severity = Literal["stop", "quarantine", "warn"]
-Frame = Literal["files", "images", "accepted", "classes", "totals"]
+# thumbnails/part-*.parquet, row by row as images/part-*.parquet: grey, area-averaged to a square, uint8.
+THUMBNAIL_SCHEMA = pa.schema([pa.field("pixels", pa.binary(THUMBNAIL_SIDE * THUMBNAIL_SIDE))])  # null: not decoded
 
 _SHA256 = "^[0-9a-f]{64}$"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One expectation of the manifest.
-
-    `finding` says what is wrong with the rows that break it. `stop` ends the run, `quarantine` takes the rows out,
-    `warn` only says.
-    """
-
-    id: str
-    frame: Frame
-    expectation: str  # Great Expectations' name of it
-    arguments: Mapping[str, Any]
-    severity: Severity
-    finding: str
-    why: str
 
 
 def rules(
@@ -81,7 +73,7 @@ def rules(
     """The contract, in the order in which it is checked."""
     return (
         Rule(
-            "columns", "files", "expect_table_columns_to_match_ordered_list", {"column_list": SCHEMA.names}, "stop",
+            "columns", "columns", "expect_table_columns_to_match_ordered_list", {"column_list": SCHEMA.names}, "stop",
             "the manifest has other columns", "every later stage reads them by name",
         ),
         Rule(
@@ -93,8 +85,8 @@ def rules(
             "path is missing", "without it nobody finds the image again",
         ),
         Rule(
-            "path_unique", "files", "expect_column_values_to_be_unique", {"column": "path"}, "stop",
-            "path occurs more than once", "two rows for one file count it twice",
+            "path_unique", "files", "expect_compound_columns_to_be_unique", {"column_list": ["source", "path"]}, "stop",
+            "path occurs more than once in a source", "two rows for one file count it twice",
         ),
         Rule(
             "file_digest", "files", "expect_column_values_to_match_regex",
@@ -133,21 +125,6 @@ def rules(
             "height", "images", "expect_column_values_to_be_between",
             {"column": "height", "min_value": min_side_px, "max_value": max_side_px}, "quarantine",
             "too low or too high", "an icon shows no expression; a huge picture is no cropped face",
-        ),
-        Rule(
-            "blank", "images", "expect_column_values_to_be_between",
-            {"column": "std", "min_value": 1, "strict_min": True}, "quarantine",
-            "blank", "grey levels that vary by one or less show no face; FER2013 has 12 black images",
-        ),
-        Rule(
-            "copies", "accepted", "expect_column_values_to_be_unique", {"column": "pixel_sha256"}, "warn",
-            "same pixels as another image", "copies weigh double; FER2013 has 1,853 redundant ones",
-        ),
-        Rule(
-            "conflicting_labels", "accepted", "expect_column_values_to_be_in_set",
-            {"column": "n_labels", "value_set": [1]}, "warn",
-            "same pixels as an image of another class",
-            "at most one of them is right; FER2013 has 57 such groups",
         ),
         Rule(
             "images_per_class", "classes", "expect_column_values_to_be_between",

@@ -1,13 +1,14 @@
 """Zip archives from elsewhere, read without trust, and never unpacked to the file system.
 
 Whatever is not an archive of plain files is refused before the first of its bytes is decompressed; what is read is
-checked against the archive's own CRC-32 and size.
+checked against the archive's own CRC-32 and size. Names that differ in case or in their Unicode form are two names:
+nothing is unpacked to a file system that would take them for one. Names not marked as UTF-8 are read as code page 437,
+as the format has it. An archive within the archive is a file like any other.
 """
 
 import contextlib
 import dataclasses
 import errno
-import lzma
 import os
 import re
 import stat
@@ -30,13 +31,19 @@ MAX_MEMBER_BYTES = 2 * 2**30
 # Encoded images hardly shrink and fer2013.csv shrinks to a third; deflate's bombs reach 1,000, overlapping ones more.
 MAX_RATIO = 100
 _RATIO_MATTERS_BYTES = 64 * 2**20  # below this even a bomb does no harm
+MAX_DIRECTORY_BYTES = 512 * 2**20  # 2 million entries with names of 200 bytes; it is held in memory
+MAX_NAME_CHARS = 1_024
 
 _JUNK_FOLDERS = {"__MACOSX"}
-_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}
-_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r"}
+# They would break a report's lines, or turn what a terminal shows: controls, separators of lines, marks of direction.
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Not bzip2 and lzma, which `zipfile` decompresses without a limit: 277 bytes of bzip2 become 200 MB at one go.
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_AES = 99  # in place of the method, where WinZip encrypts
 _CHUNK_BYTES = 1 << 20
-# What `zipfile` raises for damaged bytes; also an OSError, from bzip2 without errno, from a wrong offset with EINVAL.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, NotImplementedError, ValueError)
+# What `zipfile` raises for damaged bytes; also an OSError with EINVAL, from a wrong offset.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError)
 _FIX = "get the archive again, or zip the folder of images anew"
 
 
@@ -58,6 +65,10 @@ def require_zip(path: Path) -> None:
         if path.is_dir():
             raise errors.SourceError(
                 "The archive must be a zip file.", received=f"the folder {path}", todo="zip it and give the zip's path"
+            )
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise errors.SourceError(
+                "The archive must be a zip file.", received=f"a pipe or device, {path}", todo="give a file's path"
             )
         with path.open("rb") as file:
             start = file.read(4)
@@ -84,14 +95,19 @@ def members(path: Path) -> list[Member]:
 def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open the zip `path` for `list_members` and `read`, once every entry of its directory is found fit.
 
-    Raises SourceError for no zip (DamagedArchive), no file in it, encryption, links, names that are absolute, lead
-    upwards or occur twice, and for more than the limits above.
+    Raises SourceError for no zip (DamagedArchive), one of several parts, no file in it, encryption, links, folders with
+    content, names that are absolute, lead upwards, occur twice or can't be printed, entries that overlap, and for more
+    than the limits above.
     """
     require_zip(path)
     with _damage(str(path)):
-        archive = zipfile.ZipFile(path)
+        n_entries = _declared_count(path)
+        try:
+            archive = zipfile.ZipFile(path)
+        except UnicodeDecodeError:
+            raise _refused("names in UTF-8 where it says so", f"a name of other bytes in {path}") from None
     with archive:
-        _check(archive, path)
+        _check(archive, path, n_entries)
         yield archive
 
 
@@ -160,15 +176,11 @@ def _is_skipped(entry: zipfile.ZipInfo) -> bool:
     return entry.is_dir() or name in _JUNK_FILES or name.startswith("._") or not _JUNK_FOLDERS.isdisjoint(folders)
 
 
-def _check(archive: zipfile.ZipFile, path: Path) -> None:
+def _check(archive: zipfile.ZipFile, path: Path, n_entries: int) -> None:
     entries = archive.infolist()
     with _damage(str(path)):
-        if _declared_count(path) not in (len(entries) & 0xFFFF, 0xFFFF):
+        if n_entries != len(entries) or any(entry.header_offset < 0 for entry in entries):
             raise zipfile.BadZipFile
-        if any(entry.header_offset < 0 for entry in entries):
-            raise zipfile.BadZipFile
-    if len(entries) > MAX_MEMBERS:
-        raise _refused(f"at most {MAX_MEMBERS:,} files", f"{len(entries):,}")
     seen: set[str] = set()
     total = 0
     for entry in entries:
@@ -177,6 +189,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
             raise _refused("each name once", f"{entry.filename!r} twice")
         seen.add(entry.filename)
         total += entry.file_size
+    _check_no_overlap(entries, archive.start_dir)
     if total > MAX_TOTAL_BYTES:
         raise _refused(f"at most {MAX_TOTAL_BYTES:,} bytes of files", f"{total:,}")
     if total > max(_RATIO_MATTERS_BYTES, MAX_RATIO * path.stat().st_size):
@@ -186,32 +199,82 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _declared_count(path: Path) -> int:
-    """How many entries the end record announces, modulo 65,536; `zipfile` does not compare. 65,535 may mean more."""
+    """How many entries the end record announces, which `zipfile` does not compare (APPNOTE.TXT, 4.3.14 to 4.3.16).
+
+    Raises SourceError for a part of a divided archive and for a directory beyond the limits, which `zipfile` would
+    hold in memory, ten times its size.
+    """
+    size_bytes = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 22 - 0xFFFF))  # its size, and that of the longest comment after it
+        # Its size, that of the longest comment after it, and what a large archive has before it.
+        file.seek(max(0, size_bytes - 22 - 0xFFFF - 76))
         tail = file.read()
-    return int(struct.unpack_from("<H", tail, tail.rfind(b"PK\x05\x06") + 10)[0])
+        at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
+        if at < 0:
+            raise zipfile.BadZipFile
+        disk, first_disk, _, count, directory_bytes = struct.unpack_from("<HHHHI", tail, at + 4)
+        large = at >= 76 and tail[at - 20 : at - 16] == b"PK\x06\x07"
+        end = at
+        if large:
+            end = at - 76
+            disk, first_disk, _, count, directory_bytes = struct.unpack_from("<IIQQQ", tail, end + 16)
+        if disk or first_disk:
+            raise errors.SourceError(
+                "The archive must be one file.",
+                received=f"a part of an archive of {disk + 1:,} parts, {path}",
+                todo="join the parts, e.g. by `zip -s 0 PARTS.zip --out WHOLE.zip`",
+            )
+        if directory_bytes > MAX_DIRECTORY_BYTES:
+            raise _refused(f"a directory of at most {MAX_DIRECTORY_BYTES:,} bytes", f"{directory_bytes:,}")
+        file.seek(max(0, size_bytes - len(tail) + end - directory_bytes))
+        found = file.read(directory_bytes).count(b"PK\x01\x02")  # as many as `zipfile` may find, whatever is declared
+    if max(count, found) > MAX_MEMBERS:
+        raise _refused(f"at most {MAX_MEMBERS:,} files", f"{max(count, found):,}")
+    return int(count)
+
+
+def _check_no_overlap(entries: list[zipfile.ZipInfo], directory_at: int) -> None:
+    """Refuse files that share bytes: so a few MB hold petabytes (Fifield, "A better zip bomb", WOOT 2019)."""
+    in_order = sorted(entries, key=lambda entry: entry.header_offset)
+    starts = [entry.header_offset for entry in in_order[1:]] + [directory_at]
+    for entry, next_start in zip(in_order, starts, strict=False):  # without entries there is one start
+        if entry.header_offset + 30 + len(entry.orig_filename) + entry.compress_size > next_start:
+            raise DamagedArchive(
+                "The files of an archive must not overlap.",
+                received=f"{entry.filename!r}, which reaches into what follows it",
+                todo=_FIX,
+            )
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.filename
     parts = name.removesuffix("/").split("/")
     if (
-        "\0" in entry.orig_filename
-        or "\\" in name
+        "\\" in name
         or re.match("[A-Za-z]:", name)
         or not {"", ".", ".."}.isdisjoint(parts)
+        or (_UNPRINTABLE.search(entry.orig_filename) and not _is_skipped(entry))
+        or "\0" in entry.orig_filename
     ):
-        raise _refused("names that are plain relative paths with '/'", repr(entry.orig_filename))
+        raise _refused("names that are plain relative paths with '/'", ascii(entry.orig_filename[:MAX_NAME_CHARS]))
+    if len(name) > MAX_NAME_CHARS:
+        raise _refused(f"names of at most {MAX_NAME_CHARS:,} characters", f"{name[:40]!r}... of {len(name):,}")
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if entry.create_system == 3 and kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise _refused("plain files, no links", f"{name!r} of mode {kind:o}")
-    if entry.flag_bits & 0x1:
+    if entry.flag_bits & _ENCRYPTED or entry.compress_type == _AES:
         raise _refused("files without a password", f"{name!r}, which is encrypted")
+    if entry.is_dir() and entry.file_size:
+        raise _refused("folders without a content of their own", f"{name!r} of {entry.file_size:,} bytes")
     if entry.compress_type not in _METHODS:
-        raise _refused("files packed by deflate, bzip2, lzma or stored", f"{name!r} by method {entry.compress_type}")
+        raise _refused("files packed by deflate or stored", f"{name!r} by method {entry.compress_type}")
     if entry.file_size > MAX_MEMBER_BYTES:
         raise _refused(f"files of at most {MAX_MEMBER_BYTES:,} bytes", f"{name!r} of {entry.file_size:,}")
+    if entry.file_size > max(_RATIO_MATTERS_BYTES, MAX_RATIO * entry.compress_size):
+        raise _refused(f"files of at most {MAX_RATIO} times their compressed size", f"{name!r}, a bomb")
+
+
+_ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and the directory too
 
 
 def _refused(must_hold: str, received: str) -> errors.SourceError:
@@ -225,7 +288,7 @@ def _damage(what: str) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise DamagedArchive(
             "The archive must be a whole zip file.",

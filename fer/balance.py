@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
 from fer import augment as augmentation
-from fer import parallel, refs, shards, stage
+from fer import parallel, refs, shard_checks, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -93,32 +93,39 @@ def balance(
 ) -> refs.ShardsRef:
     """Write balanced `train-*.parquet`, `plan.json` and the source's `preprocessing.json`.
 
-    A copy's image_id is its source's with `+0`, `+1`, ... Shards already there are kept.
+    A copy's image_id is its source's with `+0`, `+1`, ... Shards already there are kept. Beside them `contract.json`
+    and `data_docs/` say how the shards keep their contract. Raises ContractViolation.
     """
     folder = workspace.folder(source)
     rows = plan({each: source.counts[_SPLIT].get(each, 0) for each in source.classes}, config.target)
     if config.strategy == "none":
         rows = tuple(replace(row, gets=0) for row in rows)
         names = shards.names(folder, _SPLIT)
+        summaries = []
         for done, name in enumerate(names, start=1):
             _pass_on(folder / name, out / name)
+            summaries.append(shard_checks.summary(out / name, _SPLIT))
             progress(done, len(names), "shards passed on")
     else:
         work = list(_cut(folder, out, rows, source, config))
         ends = np.cumsum([0] + [each.n_images for each in work])
-        parallel.map_ordered(
+        done_work = parallel.map_ordered(
             _make_shards,
             work,
             progress=lambda n_done, _, note="": progress(int(ends[n_done]), int(ends[-1]), note),
             note="images balanced",
         )
+        summaries = [summary for made in done_work for summary in made]
+    counts = {_SPLIT: {row.class_name: row.has + row.gets for row in rows}}
+    size = (source.height, source.width)
+    shard_checks.check(out, "balanced shards", summaries, counts, source.classes, size)
     _write_plan(out, rows)
     workspaces.write_atomically(out / files.PREPROCESSING, (folder / files.PREPROCESSING).read_bytes())
     return refs.ShardsRef(
         classes=source.classes,
         height=source.height,
         width=source.width,
-        counts={_SPLIT: {row.class_name: row.has + row.gets for row in rows}},
+        counts=counts,
         mean=source.mean,
         std=source.std,
     )
@@ -183,8 +190,8 @@ def _digest(seed: int, image_id: str) -> str:
     return hashlib.sha256(f"{seed}\0{image_id}".encode()).hexdigest()
 
 
-def _make_shards(work: _ShardWork) -> None:
-    """Write what becomes of one source shard; what is there and whole is kept."""
+def _make_shards(work: _ShardWork) -> list[shard_checks.Summary]:
+    """Write what becomes of one source shard; what is there and whole is kept. What they amount to."""
     source = shards.read(work.source)
     seed = work.config.seed
     rows: list[tuple[str, int, int | None]] = []  # image id, source row, replica (None: the source itself)
@@ -197,16 +204,16 @@ def _make_shards(work: _ShardWork) -> None:
         piece = rows[len(rows) * number // len(work.names) : len(rows) * (number + 1) // len(work.names)]
         image_ids = [image_id for image_id, _, _ in piece]
         class_indexes = source.class_indexes[[row for _, row, _ in piece]]
-        if shards.finished(work.out / name, image_ids, class_indexes) is not None:
-            continue
-        pixels = np.empty((len(piece), *source.pixels.shape[1:]), np.uint8)
-        for at, (_, row, replica) in enumerate(piece):
-            image = source.pixels[row]
-            if replica is not None:
-                chosen = augmentation.parameters(seed, source.image_ids[row], replica, work.config.augment)
-                image = augmentation.augment(image, chosen)
-            pixels[at] = image
-        shards.write(work.out / name, image_ids, class_indexes, pixels, source.classes)
+        if shards.finished(work.out / name, image_ids, class_indexes) is None:
+            pixels = np.empty((len(piece), *source.pixels.shape[1:]), np.uint8)
+            for at, (_, row, replica) in enumerate(piece):
+                image = source.pixels[row]
+                if replica is not None:
+                    chosen = augmentation.parameters(seed, source.image_ids[row], replica, work.config.augment)
+                    image = augmentation.augment(image, chosen)
+                pixels[at] = image
+            shards.write(work.out / name, image_ids, class_indexes, pixels, source.classes)
+    return [shard_checks.summary(work.out / name, _SPLIT, source) for name in work.names]
 
 
 def _pass_on(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo source: grey faces drawn by the project, packed as Kaggle packs a set of class folders.
+"""Grey faces that the project draws itself.
 
 Identity, light, pose, blur and noise vary; the expression is the sum of the facial action units (AU) of the emotion,
 each of its own strength, with a few units of speech or of another emotion leaking in. Points are (x, y) in units of
@@ -10,25 +10,14 @@ D. Matsumoto, P. Ekman, Facial expression analysis, Scholarpedia 3(5):4237, 2008
 """
 
 import math
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fer import images
-from fer.progress import Progress, silent
-
-FOLDER = "demo-faces"
 SIZE_PX = 48
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-
-_README = """Faces drawn by fer-retraining; no person is shown. One folder a class, 48x48 grey PNG.
-A few files are broken, blank or there twice on purpose: finding them is part of the demo.
-"""
 
 # AU -> how far it moves what at full strength. Lengths in face units; `fold`, `furrow`, `lines`, `wrinkle`, `cheek`,
 # `boss` and `teeth` are depths of skin creases and visibilities, 0-1; `thick` is a share of the lips' thickness.
@@ -76,41 +65,14 @@ _CANVAS = SIZE_PX * _SCALE
 _BITS = 4  # OpenCV's fixed-point fraction
 
 
-class DemoConfig(BaseModel):
-    """Which faces are drawn. The planted defects come on top of `images_per_class`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(default=20241, ge=0, description="Another seed draws other faces.")
-    images_per_class: dict[str, int] = Field(
-        default={"angry": 240, "disgust": 130, "fear": 230, "happy": 360, "neutral": 300, "sad": 260, "surprise": 200},
-        description="Distinct faces to draw of each class.",
-    )
-    duplicates: int = Field(default=12, ge=0, description="Faces that are delivered once more under another name.")
-
-    @field_validator("images_per_class")
-    @classmethod
-    def _known_classes(cls, value: dict[str, int]) -> dict[str, int]:
-        if not value or not set(value) <= set(CLASSES) or min(value.values()) < 1:
-            raise ValueError(f"images_per_class must give at least 1 to each of its classes, of {CLASSES}")
-        return value
-
-
-class Planted(BaseModel):
-    """The defects in the archive, by path, so that a run can be held to finding them."""
-
-    model_config = ConfigDict(frozen=True)
-
-    duplicates: dict[str, str]  # copy -> original
-    undecodable: tuple[str, ...]
-    empty: tuple[str, ...]
-    blank: tuple[str, ...]
-    no_images: tuple[str, ...]
-
-
 def draw(label: str, rng: np.random.Generator) -> np.ndarray:
     """Draw one face of the emotion `label`, one of CLASSES, as (48, 48) uint8."""
     return _Light(rng).expose(_Face(_Pose(rng), _expression(label, rng), rng), rng)
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Encode a grey (H, W) uint8 image as JPEG of `quality` 0-100."""
+    return cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
 
 
 def _expression(label: str, rng: np.random.Generator) -> dict[str, float]:
@@ -441,60 +403,3 @@ def _spline(points: np.ndarray) -> np.ndarray:
     a, b, c, d = (np.roll(points, shift, axis=0) for shift in (1, 0, -1, -2))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
     return curve.transpose(1, 0, 2).reshape(-1, 2)
-
-
-def planted(config: DemoConfig) -> Planted:
-    """What `write_archive` plants for the same config."""
-    rng = np.random.default_rng([config.seed, 1_000_000])
-    originals = [_member(label, n) for label, count in config.images_per_class.items() for n in range(1, count + 1)]
-    chosen = rng.choice(len(originals), size=min(config.duplicates, len(originals)), replace=False)
-    taken = dict(config.images_per_class)
-
-    def next_of(label: str) -> str:
-        taken[label] += 1
-        return _member(label, taken[label])
-
-    others = [str(each) for each in rng.choice(sorted(taken), size=5)]
-    return Planted(
-        duplicates={next_of(originals[i].split("/")[1]): originals[i] for i in sorted(chosen.tolist())},
-        undecodable=(next_of(others[0]), next_of(others[1])),
-        empty=(next_of(others[2]),),
-        blank=(next_of(others[3]), next_of(others[4])),
-        no_images=(f"{FOLDER}/README.txt",),
-    )
-
-
-def write_archive(path: Path, config: DemoConfig, progress: Progress = silent) -> dict[str, int]:
-    """Draw the faces and write them to the zip `path`; returns class -> files, planted ones included.
-
-    The same config gives the same bytes with the same OpenCV: members are sorted, stored, and bear one fixed date.
-    """
-    files: dict[str, bytes] = {}
-    total = sum(config.images_per_class.values())
-    for label, count in config.images_per_class.items():
-        for number in range(1, count + 1):
-            # A face depends on its own name alone: more faces of a class leave the others as they are.
-            rng = np.random.default_rng([config.seed, CLASSES.index(label), number])
-            files[_member(label, number)] = images.encode_png(draw(label, rng))
-        progress(len(files), total, f"drew {label}")
-    defects = planted(config)
-    files |= {copy: files[original] for copy, original in defects.duplicates.items()}
-    truncated, error_page = defects.undecodable
-    files[truncated] = files[min(files)][:40]
-    files[error_page] = b"<html><body><h1>503 Service Unavailable</h1></body></html>\n"
-    files |= dict.fromkeys(defects.empty, b"")
-    for name, grey in zip(defects.blank, (0, 119), strict=True):
-        files[name] = images.encode_png(np.full((SIZE_PX, SIZE_PX), grey, np.uint8))
-    files |= dict.fromkeys(defects.no_images, _README.encode())
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(files):
-            member = zipfile.ZipInfo(name, date_time=(2024, 1, 1, 0, 0, 0))
-            member.external_attr = 0o644 << 16
-            member.create_system = 3  # Unix, wherever it is written
-            archive.writestr(member, files[name])
-    counted = [name.split("/")[1] for name in files if name not in defects.no_images]
-    return {label: counted.count(label) for label in config.images_per_class}
-
-
-def _member(label: str, number: int) -> str:
-    return f"{FOLDER}/{label}/{number:05d}.png"

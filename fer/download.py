@@ -1,14 +1,19 @@
-"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`."""
+"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`; `source.txt` beside it says what it is.
+
+The latter is there for the Ref's digest: the manifest names the source, so that the same bytes under another name are
+another input.
+"""
 
 import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from fer import archives, errors, kaggle, refs, sources, stage
+from fer import archives, errors, folders, kaggle, refs, sources, stage
 from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
+_SOURCE = "source.txt"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -26,9 +31,9 @@ class ResolvedSource(BaseModel):
 def resolve(
     source: sources.Source, *, demo: BaseModel | None = None, credentials: kaggle.Credentials | None = None
 ) -> ResolvedSource:
-    """Find out which content `source` stands for now: Kaggle's current version, an archive's SHA-256.
+    """Find out which content `source` stands for now: Kaggle's current version, the SHA-256 of an archive or folder.
 
-    `demo` is the `demo_faces.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
+    `demo` is the `demo_source.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
     Raises SourceError, KaggleRefused, KaggleUnavailable.
     """
     match source:
@@ -41,11 +46,13 @@ def resolve(
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             return ResolvedSource(identity=f"archive:sha256:{digest}", source=source)
+        case sources.FolderSource(path):
+            return ResolvedSource(identity=f"folder:sha256:{folders.digest(path)}", source=source)
         case sources.DemoSource():
             if demo is None:
-                from fer import demo_faces
+                from fer import demo_source
 
-                demo = demo_faces.DemoConfig()
+                demo = demo_source.DemoConfig()
             return ResolvedSource(identity=f"demo:{demo.model_dump_json()}", source=source, demo=demo)
 
 
@@ -53,7 +60,7 @@ def resolve(
 def download(
     out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent
 ) -> refs.DatasetRef:
-    """Put the source's archive at `dataset.zip`: Kaggle's repacked, a local one as it is, the demo drawn.
+    """Put the source's archive at `dataset.zip`: Kaggle's repacked, a local one as it is, others made.
 
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
     KaggleUnavailable.
@@ -65,13 +72,16 @@ def download(
             kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
         case sources.ArchiveSource(path):
             _copy(path, target, resolved.identity, progress)
+        case sources.FolderSource(path):
+            folders.pack(path, target, resolved.identity.removeprefix("folder:sha256:"), progress)
         case sources.DemoSource():
-            from fer import demo_faces
+            from fer import demo_source
 
             label = "demo"
             aside = out / "drawn.tmp"
-            demo_faces.write_archive(aside, demo_faces.DemoConfig.model_validate(resolved.demo), progress)
+            demo_source.write_archive(aside, demo_source.DemoConfig.model_validate(resolved.demo), progress)
             aside.replace(target)
+    (out / _SOURCE).write_bytes(f"{label}\n".encode())
     return refs.DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)
 
 

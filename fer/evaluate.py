@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from fer import child, errors, metrics, plots, predictions, refs, shards, stage, trained
+from fer import child, errors, metrics, plots, prediction_checks, predictions, refs, shards, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -27,7 +27,8 @@ def evaluate(
 
     The digest is that of predictions and metrics: how they are drawn or told makes no other evaluation.
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
-    size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode.
+    size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
+    for predictions that nothing can be measured by; `contract.json` and `data_docs/` say how they keep their contract.
     """
     if set(model.classes) != set(shards.classes):
         raise errors.ConfigError(
@@ -48,6 +49,7 @@ def evaluate(
         timeout_s=_TIMEOUT_S,
         progress=progress,
     )
+    prediction_checks.check(out, workspace.folder(shards), split)
     found = metrics.from_predictions(out / predictions.FILE)
     title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
     figure = plots.confusion(found.confusion, found.classes, title=title)

@@ -1,44 +1,35 @@
-"""Stage 2: what is in the archive. One row a file that should be an image, and the encoded bytes in Parquet parts.
+"""Stage 2: what is in the sources. One row a file that should be an image, its encoded bytes, and its thumbnail.
 
-Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by path) and `images/part-00000.parquet` ...
-(PART_SCHEMA), 2,000 files each. What can't be decoded stays in both, in quarantine.
+Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by source and path), and `images/part-00000.parquet` ...
+(PART_SCHEMA) and `thumbnails/part-00000.parquet` ... (THUMBNAIL_SCHEMA), 2,000 files each, numbered on from source to
+source. What can't be decoded stays in all of them, in quarantine.
 """
 
 import dataclasses
-import functools
-import hashlib
 import itertools
-import multiprocessing
-import os
+import re
 import shutil
-import zipfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import archives, errors, images, labels, layouts, parallel, refs, stage
+from fer import archives, class_folders, errors, labels, layouts, parallel, parts, pixel_tables, refs, stage, votes
 from fer.progress import Progress
 from fer.workspace import Workspace
 
-MANIFEST = "manifest.parquet"
-_ROWS = "rows"  # each part's manifest rows, until all parts are done
-_FILES_A_PART = 2_000
-_ROW_GROUP_FILES = 1_000
-_ROW_GROUP_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
-_SHOWN = 8  # labels that an error lists
+_VotesUse = votes.Use  # by its module it could not be named below a field of the same name
+_LEFT_OUT = "label left out by the recipe"
 
 
 class IndexConfig(BaseModel):
-    """Which labels there are, and what the source may call them."""
+    """Which labels there are, what the sources may call them, and what else is read from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,257 +40,262 @@ class IndexConfig(BaseModel):
     ignore_labels: tuple[str, ...] = Field(
         default=(), description="labels of the source whose images are left out, as spelled there"
     )
+    votes: _VotesUse = Field(
+        default="ignore",
+        description="FERPlus's votes for fer2013.csv: soft keeps FER2013's label and adds their shares; majority takes "
+        "the label from them as well",
+    )
+    subject_pattern: str | None = Field(
+        default=None, description="regular expression for paths whose first group is the subject, e.g. '/(S[0-9]+)_'"
+    )
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                n_groups = re.compile(pattern).groups
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ValueError(f"the regular expression must be valid: {error}") from None
+            if not n_groups:
+                raise ValueError("the regular expression must have a group around the subject, such as (S[0-9]+)")
+        return pattern
 
 
 @dataclasses.dataclass(frozen=True)
-class _Found:
-    """A file or CSV row: where, what is said of it, and its bytes; `defect` if it is known to be no image."""
+class _Source:
+    """A dataset and how it lies in its archive."""
 
-    path: str
-    raw_label: str
-    label: str | None
-    raw_split: str | None
-    data: bytes
-    defect: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """One shard-sized piece of an archive of files, as it is sent to a worker."""
-
+    name: str
     archive: Path
-    out: Path
-    number: int
-    files: tuple[tuple[layouts.ImageFile, str], ...]  # with its class
-
-
-class _Labels:
-    """Decides labels and counts those that it can't."""
-
-    def __init__(self, config: IndexConfig, *, fer2013_numbers: bool):
-        self._spellings = labels.spellings(config.classes, config.synonyms, fer2013_numbers=fer2013_numbers)
-        self._ignored = {labels.normalised(each) for each in config.ignore_labels}
-        self._classes = config.classes
-        self._unknown: Counter[str] = Counter()
-        self._without_folder: list[str] = []
-
-    @property
-    def known(self) -> set[str]:
-        """What is accepted or left out on purpose, normalised."""
-        return self._spellings.keys() | self._ignored
-
-    def is_ignored(self, raw: str | None) -> bool:
-        return labels.normalised(raw or "") in self._ignored
-
-    def decide(self, path: str, raw: str | None) -> str | None:
-        """The class that `raw` means; None is remembered for `require_all_known`."""
-        label = self._spellings.get(labels.normalised(raw or ""))
-        if label is None:
-            if raw is None:
-                self._without_folder.append(path)
-            else:
-                self._unknown[raw] += 1
-        return label
-
-    def require_all_known(self) -> None:
-        """Raise LabelError if `decide` met a label that means none of the classes."""
-        if not self._unknown and not self._without_folder:
-            return
-        seen = [f"{raw!r} ({count:,} images)" for raw, count in self._unknown.most_common(_SHOWN)]
-        if len(self._unknown) > _SHOWN:
-            seen.append(f"{len(self._unknown) - _SHOWN:,} more")
-        if self._without_folder:
-            seen.append(f"{len(self._without_folder):,} images in no class folder, e.g. {self._without_folder[0]!r}")
-        raise errors.LabelError(
-            f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
-            received=", ".join(seen),
-            todo="choose a recipe with these classes, or set index.synonyms or index.ignore_labels",
-        )
+    layout: layouts.Layout
+    decisions: labels.Decisions
 
 
 @stage.stage("index", resumable=True)
 def index(
-    out: Path, dataset: refs.DatasetRef, config: IndexConfig, *, workspace: Workspace, progress: Progress
+    out: Path,
+    datasets: tuple[refs.DatasetRef, ...],
+    config: IndexConfig,
+    *,
+    workspace: Workspace,
+    progress: Progress,
 ) -> refs.ManifestRef:
-    """List what the archive holds, decode it once, and keep its bytes where the next stages read them fast.
+    """List what the sources hold, decode it once, and keep its bytes where the next stages read them fast.
 
-    Raises SourceError where nothing in it is an image, LabelError for a label that is none of the classes.
+    The order in which they are given changes nothing.
+    Raises SourceError where nothing in them is an image, LabelError for a label that is none of the classes.
     """
-    path = workspace.folder(dataset) / archives.DATASET
-    by_folder = _Labels(config, fer2013_numbers=False)
-    with archives.open_safe(path) as archive:
-        layout = layouts.find(archive, by_folder.known)
-    (out / names.IMAGES).mkdir(exist_ok=True)
-    (out / _ROWS).mkdir(exist_ok=True)
-    if layout.name == layouts.CLASS_FOLDERS:
-        n_left_out = _index_files(out, path, layout.files, by_folder, progress)
-    else:
-        n_left_out = _index_tables(out, path, layout.tables, _Labels(config, fer2013_numbers=True), progress)
-    rows = _rows(out)
-    n_quarantined = pc.sum(pc.equal(rows["status"], contract.QUARANTINED)).as_py() or 0
-    if n_quarantined == len(rows):
-        reasons = Counter(rows["reason"].to_pylist()).most_common(3)
+    found = _sources(datasets, config, workspace)
+    judges = _judges(found, config)
+    ignored = Counter[str]()
+    for folder in (names.IMAGES, names.THUMBNAILS, parts.ROWS, parts.TEXTS):
+        (out / folder).mkdir(exist_ok=True)
+    pieces: list[parts.Part] = []
+    for source in found:
+        ignored += source.layout.ignored
+        if source.layout.tables:
+            made = _stream(source, out, len(pieces), judges, config, ignored, progress)
+        else:
+            made = _pieces_of_files(source, out, len(pieces), config, ignored)
+        pieces += made
+    try:
+        parallel.map_ordered(parts.write, pieces, progress=progress, note="parts of 2,000 images")
+    finally:
+        parts.close()
+    rows = _manifest(out, pieces)
+    reasons = Counter(each for each in rows["reason"].to_pylist() if each is not None)
+    if sum(reasons.values()) == len(rows):
+        shown = [f"{len(rows):,} files"] + [f"{reason}: {count:,}" for reason, count in reasons.most_common(3)]
         raise errors.SourceError(
             "The source must hold images that can be decoded.",
-            received="; ".join([f"{len(rows):,} files"] + [f"{reason}: {count:,}" for reason, count in reasons]),
+            received="; ".join(shown),
             todo="check that the source is whole",
         )
-    pq.write_table(rows.sort_by("path"), out / MANIFEST)
-    shutil.rmtree(out / _ROWS)
+    pq.write_table(rows, out / names.MANIFEST)
+    shutil.rmtree(out / parts.ROWS)
+    shutil.rmtree(out / parts.TEXTS)
     return refs.ManifestRef(
-        layout=layout.name,
+        source=refs.SOURCES_JOINED_BY.join(each.name for each in found),
+        layouts=tuple(sorted({each.layout.name for each in found})),
         classes=config.classes,
         n_found=len(rows),
-        n_quarantined=n_quarantined,
-        n_ignored=layout.n_ignored + n_left_out,
+        n_quarantined=sum(reasons.values()),
+        ignored=dict(sorted(ignored.items())),
     )
 
 
-def _index_files(
-    out: Path, archive: Path, files: Iterable[layouts.ImageFile], decisions: _Labels, progress: Progress
-) -> int:
-    """Write parts and rows of image files, by a process pool; returns how many are left out for their label."""
-    labelled: list[tuple[layouts.ImageFile, str]] = []
-    n_left_out = 0
-    for file in files:
-        if decisions.is_ignored(file.raw_label):
-            n_left_out += 1
+def _sources(datasets: Sequence[refs.DatasetRef], config: IndexConfig, workspace: Workspace) -> list[_Source]:
+    """The datasets in the order of their names, with their layouts."""
+    found: list[_Source] = []
+    for dataset in sorted(datasets, key=lambda each: (each.source, each.digest)):
+        if found and found[-1].name == dataset.source:
+            raise errors.ConfigError(
+                "Each source must be given once.", received=f"{dataset.source} twice", todo="leave one of them out"
+            )
+        path = workspace.folder(dataset) / archives.DATASET
+        by_name, by_number = (
+            labels.Decisions(config.classes, config.synonyms, config.ignore_labels, fer2013_numbers=numbers)
+            for numbers in (False, True)
+        )
+        with archives.open_safe(path) as archive:
+            layout = layouts.find(archive, by_name, wants_votes=config.votes != "ignore")
+        found.append(_Source(dataset.source, path, layout, by_number if layout.tables else by_name))
+    return found
+
+
+def _judges(found: Sequence[_Source], config: IndexConfig) -> dict[tuple[str, str], votes.Judge]:
+    """Who judges the images of a table, by the names of source and table; empty if votes are not asked for.
+
+    Votes belong to the table of pixels in their source; those that are a source by themselves to the one table left.
+    """
+    if config.votes == "ignore":
+        return {}
+    cast = [each.layout.cast for each in found if each.layout.cast is not None]
+    if not cast:
+        raise errors.SourceError(
+            "A recipe with index.votes must be given FERPlus's votes.",
+            received=f"none in {refs.SOURCES_JOINED_BY.join(each.name for each in found)}",
+            todo=f"{votes.WHERE}, or give a folder with it as another source",
+        )
+    pairs: list[tuple[_Source, votes.Votes]] = []
+    without = [each for each in found if each.layout.tables and each.layout.cast is None]
+    for source in found:
+        if source.layout.cast is not None:
+            fitting = [source] if source.layout.tables else without
+            pairs += [(each, source.layout.cast) for each in fitting]
+    n_tables = [len(source.layout.tables) for source, _ in pairs]
+    if n_tables != [1] * len(cast) or len({source.name for source, _ in pairs}) < len(pairs):
+        raise errors.SourceError(
+            "FERPlus's votes must belong to one table of FER2013's pixels.",
+            received=f"{len(cast):,} files of votes and {sum(len(each.layout.tables) for each in found):,} tables",
+            todo="give fer2013.csv once and fer2013new.csv once",
+        )
+    return {
+        (source.name, source.layout.tables[0].name): votes.Judge(
+            each, config.classes, source.decisions.meaning, config.votes
+        )
+        for source, each in pairs
+    }
+
+
+def _subject(path: str, config: IndexConfig) -> str | None:
+    found = re.search(config.subject_pattern, path) if config.subject_pattern is not None else None
+    return found[1] if found else None
+
+
+def _pieces_of_files(
+    source: _Source, out: Path, first: int, config: IndexConfig, ignored: Counter[str]
+) -> list[parts.Part]:
+    """The parts of a source of files, from number `first` on. Counts those that are left out for their label."""
+    said: list[parts.Said] = []
+    for file in source.layout.files:
+        if source.decisions.is_ignored(file.raw_label):
+            ignored[_LEFT_OUT] += 1
+            continue
+        if file.defect is None:
+            label = source.decisions.decide(file.path, file.raw_label)
         else:
-            labelled.append((file, decisions.decide(file.member.name, file.raw_label) or ""))
-    decisions.require_all_known()
-    parts = [
-        _Part(archive, out, number, tuple(labelled[start : start + _FILES_A_PART]))
-        for number, start in enumerate(range(0, len(labelled), _FILES_A_PART))
+            label = source.decisions.meaning(file.raw_label or "")
+        said.append(_of_file(source.name, file, label, config))
+    source.decisions.require_all_known(source.layout.hint)
+    starts = range(0, len(said), parts.FILES_A_PART)
+    return [
+        parts.Part(out, number, source.archive, tuple(said[start : start + parts.FILES_A_PART]))
+        for number, start in enumerate(starts, start=first)
     ]
-    try:
-        parallel.map_ordered(_write_part_of_files, parts, progress=progress, note="parts of 2,000 images")
-    finally:
-        _open.cache_clear()
-    return n_left_out
 
 
-@functools.lru_cache(maxsize=1)
-def _open(path: Path) -> zipfile.ZipFile:
-    """The archive, once a process: to read the directory of 36 thousand entries takes 0.25 s, as long as a part."""
-    return zipfile.ZipFile(path)
-
-
-def _write_part_of_files(part: _Part) -> None:
-    if multiprocessing.parent_process() is not None:
-        # libpng and libjpeg complain to the terminal, over the progress display; the manifest has the reasons.
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-    if _is_finished(part.out, part.number, len(part.files)):
-        return
-    archive = _open(part.archive)
-    found = (
-        _Found(file.member.name, file.raw_label or "", label, file.raw_split, data=archives.read(archive, file.member))
-        for file, label in part.files
+def _of_file(source: str, file: class_folders.ImageFile, label: str | None, config: IndexConfig) -> parts.Said:
+    subject = file.subject or _subject(file.path, config)
+    return parts.Said(
+        source, file.path, file.raw_label or "", label, None, file.raw_split, subject, file.defect, file.member
     )
-    _write_part(part.out, part.number, found)
 
 
-def _index_tables(
-    out: Path, archive: Path, tables: Iterable[archives.Member], decisions: _Labels, progress: Progress
-) -> int:
-    """Write parts and rows of CSVs, streamed; returns how many images are left out for their label."""
-    n_left_out = 0
+def _stream(
+    source: _Source,
+    out: Path,
+    first: int,
+    judges: dict[tuple[str, str], votes.Judge],
+    config: IndexConfig,
+    ignored: Counter[str],
+    progress: Progress,
+) -> list[parts.Part]:
+    """Write the texts of a source's tables, which come in one stream; returns their parts, from `first` on.
 
-    def found() -> Iterator[_Found]:
-        nonlocal n_left_out
-        for table in tables:
-            for number, row in enumerate(layouts.read_csv(archive, table)):
-                if number % _FILES_A_PART == 0:
+    What they show is for a pool's workers to find out: it takes twice as long as to stream them.
+    """
+
+    def found() -> Iterator[tuple[parts.Said, bytes]]:
+        for table in source.layout.tables:
+            judge = judges.get((source.name, table.name))
+            for row in pixel_tables.read(source.archive, table):
+                if row.number % parts.FILES_A_PART == 0:
                     progress(row.read_bytes, table.size_bytes, f"bytes of {table.name}")
-                if decisions.is_ignored(row.raw_label):
-                    n_left_out += 1
-                    continue
-                label = decisions.decide(row.path, row.raw_label) if row.raw_label or not row.defect else None
-                yield _Found(row.path, row.raw_label, label, row.raw_split, row.data, row.defect)
+                said = _of_row(source, row, judge, config)
+                if said is None:
+                    ignored[_LEFT_OUT] += 1
+                else:
+                    yield said, row.text
             progress(table.size_bytes, table.size_bytes, f"bytes of {table.name}")
+            if judge is not None:
+                judge.require_all_seen()
 
+    pieces: list[parts.Part] = []
     rest = found()
-    for number in itertools.count():
-        part = itertools.islice(rest, _FILES_A_PART)
-        first = next(part, None)
-        if first is None:
+    while True:
+        said: list[parts.Said] = []
+        here = _remembered(itertools.islice(rest, parts.FILES_A_PART), said)
+        some = next(here, None)
+        if some is None:
             break
-        _write_part(out, number, itertools.chain([first], part))
-    decisions.require_all_known()
-    return n_left_out
+        number = first + len(pieces)
+        parts.write_bytes(out / parts.TEXTS, number, itertools.chain([some], here))
+        pieces.append(parts.Part(out, number, None, tuple(said)))
+    source.decisions.require_all_known()
+    return pieces
 
 
-def _write_part(out: Path, number: int, found: Iterable[_Found]) -> None:
-    """Write the images of one part and their manifest rows, which come last: they say that the part is whole."""
-    name = names.part(number)
-    aside = out / names.IMAGES / f"{name}.tmp"
-    rows: list[dict[str, Any]] = []
-    with pq.ParquetWriter(aside, contract.PART_SCHEMA, compression="none", use_dictionary=False) as writer:
-        group: list[_Found] = []
-        group_bytes = 0
-        for each in found:
-            if group and (len(group) == _ROW_GROUP_FILES or group_bytes + len(each.data) > _ROW_GROUP_BYTES):
-                _write_group(writer, group)
-                group, group_bytes = [], 0
-            rows.append(_row(each, number, len(rows)))
-            group.append(each)
-            group_bytes += len(each.data)
-        _write_group(writer, group)
-    aside.replace(out / names.IMAGES / name)
-    aside = out / _ROWS / f"{name}.tmp"
-    pq.write_table(pa.Table.from_pylist(rows, schema=contract.SCHEMA), aside)
-    aside.replace(out / _ROWS / name)
+def _remembered(rows: Iterable[tuple[parts.Said, bytes]], said: list[parts.Said]) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes, while what is said of them is added to `said`."""
+    for each, data in rows:
+        said.append(each)
+        yield each.path, data
 
 
-def _write_group(writer: pq.ParquetWriter, group: list[_Found]) -> None:
-    columns = [pa.array([each.path for each in group]), pa.array([each.data for each in group], pa.binary())]
-    writer.write_table(pa.Table.from_arrays(columns, schema=contract.PART_SCHEMA))
+def _of_row(
+    source: _Source, row: pixel_tables.Row, judge: votes.Judge | None, config: IndexConfig
+) -> parts.Said | None:
+    """What is said of a row; None if it is left out for its label."""
+    left_out = source.decisions.is_ignored(row.raw_label)
+    label = source.decisions.decide(row.path, row.raw_label) if row.raw_label and not left_out else None
+    soft_label, defect = None, row.defect
+    if judge is not None:
+        verdict = judge.verdict(row.number, row.raw_split, label)
+        soft_label, label = verdict.soft_label, verdict.label
+        defect = defect or verdict.defect
+    if left_out:
+        return None
+    subject = _subject(row.path, config)
+    return parts.Said(source.name, row.path, row.raw_label, label, soft_label, row.raw_split, subject, defect)
 
 
-def _is_finished(out: Path, number: int, n_files: int) -> bool:
-    """Whether an earlier attempt wrote this part and its rows, whole."""
-    try:
-        found = [pq.read_metadata(out / folder / names.part(number)).num_rows for folder in (names.IMAGES, _ROWS)]
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return False
-    return found == [n_files, n_files]
-
-
-def _rows(out: Path) -> pa.Table:
-    parts = sorted((out / _ROWS).glob("*.parquet"))
-    if not parts:
+def _manifest(out: Path, pieces: Sequence[parts.Part]) -> pa.Table:
+    """The rows of all pieces, sorted by source and path. The same file in several sources gets an id in each."""
+    if not pieces:
         raise errors.SourceError(
             "The source must hold images.", received="none, or only such with ignored labels", todo="check the source"
         )
-    return pa.concat_tables([pq.read_table(each, schema=contract.SCHEMA) for each in parts])
-
-
-def _row(found: _Found, part: int, row: int) -> dict[str, Any]:
-    """The manifest row of a file. Grey pixels (H, W) uint8 are made for it and dropped."""
-    file_sha256 = hashlib.sha256(found.data).hexdigest()
-    columns: dict[str, Any] = {
-        "image_id": hashlib.sha256(f"{found.path}\0{file_sha256}".encode()).hexdigest()[:32],
-        "path": found.path,
-        "raw_label": found.raw_label,
-        "label": found.label,
-        "raw_split": found.raw_split,
-        "size_bytes": len(found.data),
-        "file_sha256": file_sha256,
-        "status": contract.ACCEPTED,
-        "part": part,
-        "row": row,
-    }
-    try:
-        if found.defect is not None:
-            raise images.UndecodableImage(found.defect)
-        pixels = images.decode(found.data)
-    except images.UndecodableImage as error:
-        return columns | {"status": contract.QUARANTINED, "reason": str(error)}
-    height, width = pixels.shape
-    return columns | {
-        "width": width,
-        "height": height,
-        "pixel_sha256": hashlib.sha256(b"%dx%d:" % (height, width) + np.ascontiguousarray(pixels).data).hexdigest(),
-        "mean": float(pixels.mean()),
-        "std": float(pixels.std()),
-    }
+    found = [pq.read_table(out / parts.ROWS / names.part(each.number), schema=contract.SCHEMA) for each in pieces]
+    rows = pa.concat_tables(found).combine_chunks().sort_by([("source", "ascending"), ("path", "ascending")])
+    if pc.count_distinct(rows["image_id"]).as_py() == len(rows):
+        return rows
+    n_seen: dict[str, int] = defaultdict(int)
+    image_ids = []
+    columns = (rows[each].to_pylist() for each in ("image_id", "path", "file_sha256"))
+    for image_id, path, sha256 in zip(*columns, strict=True):
+        n_seen[image_id] += 1
+        image_ids.append(image_id if n_seen[image_id] == 1 else parts.image_id(path, sha256, n_seen[image_id]))
+    place = rows.schema.get_field_index("image_id")
+    return rows.set_column(place, rows.schema.field(place), pa.array(image_ids))

@@ -3,7 +3,9 @@
 Matching ignores case, spaces and punctuation, so that `Suprise`, `SURPRISED` and `sur-prise` all mean `surprise`.
 """
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from fer import errors
@@ -21,9 +23,19 @@ _SYNONYMS = {
 }
 
 
+MISSING = "the label is missing"  # why an image is in quarantine
+_WHOLE_NUMBER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?", re.ASCII)
+_SHOWN = 8  # labels that an error lists
+
+
 def normalised(raw: str) -> str:
-    """`raw` in lower case with letters and digits only: what labels are compared by."""
-    return "".join(each for each in unicodedata.normalize("NFKC", raw).casefold() if each.isalnum())
+    """`raw` in lower case with letters and digits only: what labels are compared by.
+
+    A whole number stays one: `3.0` is 3, as tables with gaps write it, and -1, often for "unknown", is not 1.
+    """
+    text = unicodedata.normalize("NFKC", raw).casefold()
+    number = _WHOLE_NUMBER.fullmatch(text.strip())
+    return number[1].removeprefix("+") if number else "".join(each for each in text if each.isalnum())
 
 
 def spellings(
@@ -60,3 +72,79 @@ def spellings(
             )
         found[normalised(spelling)] = own[normalised(name)]
     return {**found, **own}
+
+
+class Decisions:
+    """What the labels of a source mean, and which of them mean nothing.
+
+    Arguments as of `spellings`; `ignored` are labels whose images are left out.
+    """
+
+    def __init__(
+        self,
+        classes: Iterable[str],
+        synonyms: Mapping[str, str] | None = None,
+        ignored: Iterable[str] = (),
+        *,
+        fer2013_numbers: bool = False,
+    ):
+        self._classes = tuple(classes)
+        self._spellings = spellings(self._classes, synonyms, fer2013_numbers=fer2013_numbers)
+        self._ignored = {normalised(each) for each in ignored}
+        if fer2013_numbers:
+            for number, name in enumerate(FER2013_NUMBERS):
+                if str(number) not in self._spellings and not self._ignored.isdisjoint(
+                    normalised(each) for each in (name, *_SYNONYMS[name])
+                ):
+                    self._ignored.add(str(number))
+        self._unknown: Counter[str] = Counter()
+        self._unlabelled: list[str] = []
+
+    @property
+    def known(self) -> set[str]:
+        """What is accepted or left out on purpose, normalised."""
+        return self._spellings.keys() | self._ignored
+
+    def is_ignored(self, raw: str | None) -> bool:
+        """Whether images of this label are left out."""
+        return normalised(raw or "") in self._ignored
+
+    def meaning(self, raw: str) -> str | None:
+        """The class that `raw` means, or None."""
+        return self._spellings.get(normalised(raw))
+
+    def decide(self, path: str, raw: str | None) -> str | None:
+        """The class that `raw` means; if it means none, `require_all_known` will raise. `raw` is None in no folder."""
+        label = None if raw is None else self.meaning(raw)
+        if raw is None:
+            self._unlabelled.append(path)
+        elif label is None:
+            self._unknown[raw] += 1
+        return label
+
+    def require_all_known(self, hint: str = "") -> None:
+        """Raise LabelError if `decide` met a label that means none of the classes. `hint` ends its last sentence."""
+        if not self._unknown and not self._unlabelled:
+            return
+        most = sorted(self._unknown.items(), key=lambda each: (-each[1], each[0]))
+        seen = [f"{raw!r} ({_images(count)})" for raw, count in most[:_SHOWN]]
+        if len(most) > _SHOWN:
+            seen.append(f"{len(most) - _SHOWN:,} more")
+        if self._unlabelled:
+            seen.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {self._unlabelled[0]!r}")
+        example = next((raw for raw, _ in most), "SEEN")
+        todo = (
+            f"choose a recipe with these classes, or say what is meant: index.synonyms, e.g. "
+            f'{{"{example}": "{self._classes[0]}"}}, or index.ignore_labels to leave such images out'
+        )
+        if any(_WHOLE_NUMBER.fullmatch(raw.strip()) for raw in self._unknown):
+            todo += "; numbers mean other things in other data sets, so that none is guessed"
+        raise errors.LabelError(
+            f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
+            received=", ".join(seen),
+            todo=todo + hint,
+        )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"

@@ -1,199 +1,170 @@
-"""How a data set lies in its archive: class folders, or the CSV of FER2013.
+"""How a data set lies in its archive: class folders, the CSV of FER2013, or a table of labels beside images.
 
-class folders   [any/folders/][split/]CLASS/name.jpg, also CLASS/split/name.jpg; the class is the deepest folder that
-                is not named like a split. In FER2013's Kaggle set, `test` holds two of the official splits, and the
-                file names say which (`PublicTest_123.jpg`): such a prefix wins over the folder.
-fer2013 csv     columns emotion (0-6), pixels (numbers 0-255 with blanks between) and, mostly, Usage (the split);
-                the row after the header is `fer2013.csv#1`.
+See fer.class_folders, fer.pixel_tables, fer.label_tables and, for FERPlus, fer.votes.
 """
 
-import contextlib
-import csv
 import dataclasses
-import io
-import lzma
-import math
 import re
 import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
-import numpy as np
-
-from fer import archives, errors, labels
+from fer import archives, class_folders, errors, label_tables, labels, pixel_tables, tables, votes
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
-
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".tif", ".tiff", ".gif"))
-SPLIT_FOLDERS = frozenset(
-    {"train", "training"}
-    | {"val", "valid", "validation", "public", "publictest"}
-    | {"test", "testing", "private", "privatetest"}
-)
-_SPLIT_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
-_MAX_FIELD_CHARS = 4 << 20  # 1,024 x 1,024 pixels of up to three digits and a blank
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageFile:
-    """A file in the archive that should be an image, and what its path says of it."""
-
-    member: archives.Member
-    raw_label: str | None
-    raw_split: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class CsvImage:
-    """A row of a FER2013 CSV: its pixels as PGM, or as found with the `defect` that makes them no image."""
-
-    path: str
-    raw_label: str
-    raw_split: str | None
-    data: bytes
-    defect: str | None
-    read_bytes: int  # of the CSV, up to about here
+LABEL_TABLE = "label table"
+VOTES = "FERPlus votes"
+_NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What `find` made of an archive. Either `files` or `tables` is empty; `n_ignored` counts what is neither."""
+    """What `find` made of an archive: `files` or `tables`, or neither where it holds FERPlus's votes alone.
+
+    `ignored` counts, by kind, what else there is; `hint` is what to say where no label is known.
+    """
 
     name: str
-    files: tuple[ImageFile, ...]
-    tables: tuple[archives.Member, ...]
-    n_ignored: int
+    files: tuple[class_folders.ImageFile, ...] = ()
+    tables: tuple[archives.Member, ...] = ()
+    cast: votes.Votes | None = None
+    ignored: Counter[str] = dataclasses.field(default_factory=Counter)
+    hint: str = ""
 
 
-def find(archive: zipfile.ZipFile, known_labels: Collection[str]) -> Layout:
-    """Tell the layout of an archive from `archives.open_safe`.
+def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: bool = False) -> Layout:
+    """Tell the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
 
-    Class folders, if there are images and one of their folders is in `known_labels` (normalised); else the CSVs, if
-    some hold pixels; else whatever images there are. Raises SourceError where there are neither.
+    Class folders, if there are images and one of their folders is a known label; else the CSVs, if some hold pixels;
+    else images with the labels that tables give them; else whatever images there are.
+    Raises SourceError where there is nothing of these, and where a table can't be read.
     """
     members = archives.list_members(archive)
-    files = tuple(_image_file(each) for each in members if _suffix(each) in IMAGE_SUFFIXES)
-    if not any(labels.normalised(each.raw_label or "") in known_labels for each in files):
-        tables = _tables_of_pixels(archive, members)
-        if tables:
-            return Layout(FER2013_CSV, (), tables, len(members) - len(tables))
+    files = tuple(class_folders.image_file(each) for each in members if _is_image(each))
+    images = [each.path for each in files]
+    if any(labels.normalised(each.raw_label or "") in decisions.known for each in files):
+        return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, _csv_columns(archive, members)))
+    columns = _csv_columns(archive, members, must_be_whole=True)
+    cast = [each for each, names in columns.items() if votes.is_votes(names)]
+    if found := _pixel_tables(columns):
+        beside = _beside(cast, found[0]) if wants_votes and cast else None
+        read = None if beside is None else votes.read(archive, beside, columns[beside])
+        used = [each.name for each in (*found, beside) if each is not None]
+        return Layout(FER2013_CSV, (), found, read, _ignored(members, used, columns))
+    if files:
+        columns |= _parquet_columns(archive, members)
+        labelled = _labelled(archive, members, columns, decisions)
+        if labelled.tables:
+            used = [each.name for each in labelled.tables] + [each.path for each in labelled.files if each.member]
+            ignored = _ignored(members, used, columns)
+            ignored["second row of a label table for the same file"] = labelled.n_repeated
+            return Layout(LABEL_TABLE, labelled.files, ignored=+ignored)
+    if cast and wants_votes:
+        read = votes.read(archive, cast[0], columns[cast[0]])
+        return Layout(VOTES, cast=read, ignored=_ignored(members, [cast[0].name], columns))
     if not files:
-        kinds = Counter(_suffix(each) or "no suffix" for each in members)
-        raise errors.SourceError(
-            "The source must hold images in class folders, or a CSV with the columns emotion and pixels.",
-            received=f"{len(members):,} files, none an image ("
-            + ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
-            + ")",
-            todo=f"give a source of {', '.join(sorted(each[1:] for each in IMAGE_SUFFIXES))} files",
-        )
-    return Layout(CLASS_FOLDERS, files, (), len(members) - len(files))
+        raise _nothing(members, bool(cast))
+    return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
 
 
-def _suffix(member: archives.Member) -> str:
-    return PurePosixPath(member.name).suffix.lower()
+def _is_image(member: archives.Member) -> bool:
+    return class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES
 
 
-def _image_file(member: archives.Member) -> ImageFile:
-    *folders, name = member.name.split("/")
-    splits = [each for each in folders if each.lower() in SPLIT_FOLDERS]
-    classes = [each for each in folders if each.lower() not in SPLIT_FOLDERS]
-    prefix = _SPLIT_PREFIX.match(name)
-    return ImageFile(
-        member,
-        raw_label=classes[-1] if classes else None,
-        raw_split=prefix[1] if prefix else splits[-1] if splits else None,
-    )
+def _csv_columns(
+    archive: zipfile.ZipFile, members: Iterable[archives.Member], *, must_be_whole: bool = False
+) -> dict[archives.Member, tuple[str, ...]]:
+    """The columns of each CSV; what can't be read as one counts as a file like any.
 
-
-@dataclasses.dataclass(frozen=True)
-class _Columns:
-    n: int
-    emotion: int
-    pixels: int
-    usage: int | None
-
-
-def _columns(header: Sequence[str]) -> _Columns | None:
-    """Where the columns are, or None if it is no table of pixels. `icml_face_data.csv` has blanks before the names."""
-    names = [labels.normalised(each) for each in header]
-    if "emotion" not in names or "pixels" not in names:
-        return None
-    usage = names.index("usage") if "usage" in names else None
-    return _Columns(len(names), names.index("emotion"), names.index("pixels"), usage)
-
-
-def _tables_of_pixels(archive: zipfile.ZipFile, members: list[archives.Member]) -> tuple[archives.Member, ...]:
-    """The CSVs with pixels: those with the split, if there are any, since the others then are parts of them."""
-    found: dict[archives.Member, _Columns] = {}
-    for member in members:
-        if _suffix(member) == ".csv":
-            with contextlib.suppress(csv.Error), _open_rows(archive, member) as (_, rows):
-                columns = _columns(next(rows, []))
-                if columns is not None:
-                    found[member] = columns
-    with_split = tuple(member for member, columns in found.items() if columns.usage is not None)
-    return with_split or tuple(found)
-
-
-def read_csv(path: Path, table: archives.Member) -> Iterator[CsvImage]:
-    """Stream the rows of `table`, a CSV that `find` found in the archive `path`.
-
-    Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes.
+    With `must_be_whole`, DamagedArchive is raised for damaged bytes.
     """
-    number = 0
-    with zipfile.ZipFile(path) as archive, _open_rows(archive, table) as (raw, rows):
-        try:
-            columns = _columns(next(rows, []))
-            for number, row in enumerate(rows, start=1):
-                if row and columns is not None:
-                    yield _csv_image(f"{table.name}#{number}", row, columns, raw.tell())
-        except csv.Error as error:
-            raise errors.SourceError(
-                "The CSV must have one image a row.",
-                received=f"'{error}' after row {number:,} of {table.name}",
-                todo="get the archive again",
-            ) from None
+    found = {}
+    for member in members:
+        if tables.is_table(member) and not _is_parquet(member):
+            try:
+                found[member] = tables.column_names(archive, member)
+            except errors.SourceError as error:
+                if must_be_whole and isinstance(error, archives.DamagedArchive):
+                    raise
+    return found
 
 
-@contextlib.contextmanager
-def _open_rows(archive: zipfile.ZipFile, table: archives.Member) -> Iterator[tuple[IO[bytes], Iterator[list[str]]]]:
-    limit_before = csv.field_size_limit(_MAX_FIELD_CHARS)
-    try:
-        with archive.open(table.name) as raw:
-            text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
-            yield raw, csv.reader(text)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise archives.DamagedArchive(
-            "Every file of the archive must be whole.",
-            received=f"{table.name!r}, damaged or cut short ({type(error).__name__})",
-            todo="get the archive again",
-        ) from None
-    finally:
-        csv.field_size_limit(limit_before)
+def _parquet_columns(
+    archive: zipfile.ZipFile, members: Iterable[archives.Member]
+) -> dict[archives.Member, tuple[str, ...]]:
+    return {each: tables.column_names(archive, each) for each in members if _is_parquet(each)}
 
 
-def _csv_image(path: str, row: list[str], columns: _Columns, read_bytes: int) -> CsvImage:
-    if len(row) != columns.n:
-        found = ",".join(row).encode()
-        return CsvImage(path, "", None, found, "the CSV row has other than the header's number of columns", read_bytes)
-    text = row[columns.pixels]
-    usage = None if columns.usage is None else row[columns.usage].strip() or None
-    data, defect = _as_pgm(text)
-    return CsvImage(path, row[columns.emotion].strip(), usage, data, defect, read_bytes)
+def _is_parquet(member: archives.Member) -> bool:
+    return class_folders.suffix(member.name) == ".parquet"
 
 
-def _as_pgm(text: str) -> tuple[bytes, str | None]:
-    """Pixels as a binary PGM (netpbm's P5), or the text as it is and what is wrong with it."""
-    if not (text.isascii() and text.replace(" ", "").isdigit()):  # `fromstring` would read a lone "-" as 0
-        return text.encode(), "the CSV row's pixels are not all numbers within 0-255"
-    pixels = np.fromstring(text, dtype=np.int64, sep=" ")  # 36 thousand rows/s at 48x48; `split` does 6 thousand
-    if pixels.max() > 255:
-        return text.encode(), "the CSV row's pixels are not all numbers within 0-255"
-    side = math.isqrt(len(pixels))
-    if side * side != len(pixels):
-        return text.encode(), "the CSV row's pixels are no square"
-    return b"P5\n%d %d\n255\n" % (side, side) + pixels.astype(np.uint8).tobytes(), None
+def _pixel_tables(columns: Mapping[archives.Member, Sequence[str]]) -> tuple[archives.Member, ...]:
+    """The CSVs with pixels: those with the split, if there are any, since the others then are parts of them."""
+    found = [each for each, names in columns.items() if pixel_tables.is_pixel_table(names)]
+    return tuple(each for each in found if pixel_tables.has_split(columns[each])) or tuple(found)
+
+
+def _beside(cast: Sequence[archives.Member], table: archives.Member) -> archives.Member:
+    """The votes in the folder of the table of pixels, or else the first."""
+    folder = PurePosixPath(table.name).parent
+    return next((each for each in cast if PurePosixPath(each.name).parent == folder), cast[0])
+
+
+def _labelled(
+    archive: zipfile.ZipFile,
+    members: Iterable[archives.Member],
+    columns: Mapping[archives.Member, Sequence[str]],
+    decisions: labels.Decisions,
+) -> label_tables.Labelled:
+    candidates = {each: names for each, names in columns.items() if label_tables.is_label_table(names)}
+    return label_tables.read(archive, members, candidates, decisions.known, decisions.meaning)
+
+
+def _ignored(
+    members: Iterable[archives.Member], used: Iterable[str], columns: Mapping[archives.Member, Sequence[str]]
+) -> Counter[str]:
+    names = set(used)
+    return Counter(_kind(each, columns.get(each, ())) for each in members if each.name not in names)
+
+
+def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
+    if votes.is_votes(columns):
+        return VOTES
+    if label_tables.is_label_table(columns):
+        return LABEL_TABLE
+    nested = _NESTED.search(PurePosixPath(member.name).name.lower())
+    if nested and nested.end() == len(PurePosixPath(member.name).name):
+        return f"nested archive ({nested[0]})"
+    return class_folders.suffix(member.name) or "no suffix"
+
+
+def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
+    """What to say of the tables beside images without a known label."""
+    for table, names in columns.items():
+        if label_tables.is_label_table(names):
+            return f"; the table {table.name!r} names no file of the source"
+    for table, names in columns.items():
+        return (
+            f"; the table {table.name!r} has the columns {', '.join(names[:12])}: for its labels to be used, it must "
+            "have one of files (named file, path, image or the like) and one of labels (label, emotion or the like)"
+        )
+    return ""
+
+
+def _nothing(members: Sequence[archives.Member], has_votes: bool) -> errors.SourceError:
+    kinds = Counter(map(_kind, members))
+    shown = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
+    todo = f"give a source of {', '.join(sorted(each[1:] for each in class_folders.IMAGE_SUFFIXES))} files"
+    if has_votes:
+        todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
+    elif any(each.startswith("nested archive") for each in kinds):
+        todo = "unpack the archive inside the source, and give what was in it"
+    return errors.SourceError(
+        "The source must hold images in class folders or with a table of labels, or a CSV with the columns emotion and "
+        "pixels.",
+        received=f"{len(members):,} files, none an image ({shown})",
+        todo=todo,
+    )

@@ -136,15 +136,15 @@ class ObjectStore:
         with self._errors(key):
             self._client().delete_object(Bucket=self.bucket, Key=self._full(key))
 
-    def upload_file(self, key: str, path: Path) -> Uploaded:
+    def upload_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> Uploaded:
         """Upload a file, its SHA-256 in the object's metadata `sha256`. Never use it for a key that others write."""
         uploaded = Uploaded(workspace.file_sha256(path), path.stat().st_size)
         with self._errors(key):
             if uploaded.size_bytes <= _SINGLE_PUT_MAX_BYTES:
                 with path.open("rb") as body:
-                    self._put(self._client(), key, body, binascii.unhexlify(uploaded.sha256))
+                    self._put(self._client(), key, body, binascii.unhexlify(uploaded.sha256), ContentType=content_type)
             else:
-                extra = {"Metadata": {"sha256": uploaded.sha256}}
+                extra = {"Metadata": {"sha256": uploaded.sha256}, "ContentType": content_type}
                 self._client().upload_file(str(path), self.bucket, self._full(key), ExtraArgs=extra)
         return uploaded
 
@@ -179,6 +179,15 @@ class ObjectStore:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+    def link(self, key: str, valid_s: int) -> str:
+        """A signed address by which anyone can read the object for so many seconds."""
+        with self._errors(key):
+            return str(
+                self._client().generate_presigned_url(
+                    "get_object", Params={"Bucket": self.bucket, "Key": self._full(key)}, ExpiresIn=valid_s
+                )
+            )
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """The objects whose keys begin with `prefix`, in the order of their keys."""
@@ -251,14 +260,14 @@ class ObjectStore:
             pages = self._client().get_paginator("list_objects_v2")
             yield from pages.paginate(Bucket=self.bucket, Prefix=self._full_prefix(prefix), **options)
 
-    def _put(self, client: Any, key: str, body: Any, digest: bytes, **condition: str) -> str:
+    def _put(self, client: Any, key: str, body: Any, digest: bytes, **options: str) -> str:
         answer = client.put_object(
             Bucket=self.bucket,
             Key=self._full(key),
             Body=body,
             ChecksumSHA256=base64.b64encode(digest).decode(),
             Metadata={"sha256": digest.hex()},
-            **condition,
+            **options,
         )
         return str(answer["ETag"])
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from Markdown: no script, no font, nothing fetched, readable on paper and on a phone."""
+"""Self-contained HTML pages: no script, no font, nothing fetched, readable on paper and on a phone."""
 
 import html
 
@@ -21,9 +21,16 @@ def page(title: str, markdown: str) -> str:
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return document(title, renderer.render(markdown), _STYLE)
+
+
+def document(title: str, body: str, style: str) -> str:
+    """A page of a body (HTML, trusted) and a style (CSS). The browser is told to run and fetch nothing."""
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n"
-        f"<body>\n{renderer.render(markdown)}</body>\n</html>\n"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        f"<title>{html.escape(title)}</title>\n<style>{style}</style></head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
     )

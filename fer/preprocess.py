@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer import errors, images, parallel, refs, shards, stage
+from fer import errors, images, parallel, refs, shard_checks, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -110,7 +110,8 @@ def preprocess(
 ) -> refs.ShardsRef:
     """Write `{split}-*.parquet` of each split's images and `preprocessing.json`. Shards already there are kept.
 
-    Raises SourceError without train images, IntegrityError for bytes that can't be decoded any more.
+    Beside them `contract.json` and `data_docs/` say how the shards keep their contract.
+    Raises SourceError without train images, IntegrityError for bytes that can't be decoded any more, ContractViolation.
     """
     rows = _rows_in_order(workspace.folder(split) / files.SPLIT)
     per_split = {each: int(pc.sum(pc.equal(rows["split"], each)).as_py() or 0) for each in files.SPLITS}
@@ -133,12 +134,10 @@ def preprocess(
     finally:
         for spooled in out.glob("*.arrow.tmp"):
             spooled.unlink()
-    counts = {each: np.zeros(len(split.classes), np.int64) for each in files.SPLITS}
-    sums = Sums()
-    for item, (per_class, item_sums) in zip(work, done, strict=True):
-        counts[item.split] += per_class
-        if item.split == "train":
-            sums = sums + item_sums
+    summaries = [summary for summary, _ in done]
+    size = (config.height, config.width)
+    shard_checks.check(out, "shards", summaries, split.counts, split.classes, size)
+    sums = sum((each for item, (_, each) in zip(work, done, strict=True) if item.split == "train"), Sums())
     record = Preprocessing(
         config=config,
         classes=split.classes,
@@ -153,7 +152,7 @@ def preprocess(
         classes=split.classes,
         height=config.height,
         width=config.width,
-        counts={each: dict(zip(split.classes, (int(n) for n in counts[each]), strict=True)) for each in files.SPLITS},
+        counts=shard_checks.counts(summaries, split.classes, files.SPLITS),
         mean=sums.mean,
         std=sums.std,
     )
@@ -249,8 +248,8 @@ def _spooled(path: Path) -> pa.Table:
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
-def _make_shard(work: _ShardWork) -> tuple[np.ndarray, Sums]:
-    """Write one shard, or keep it if it is there and whole; its images per class and sums."""
+def _make_shard(work: _ShardWork) -> tuple[shard_checks.Summary, Sums]:
+    """Write one shard, or keep it if it is there and whole; what it amounts to."""
     rows = _spooled(work.out / _ROWS).slice(work.start, work.stop - work.start)
     image_ids = rows["image_id"].to_pylist()
     class_indexes = rows["class_index"].to_numpy()
@@ -261,7 +260,7 @@ def _make_shard(work: _ShardWork) -> tuple[np.ndarray, Sums]:
         shards.write(path, image_ids, class_indexes, pixels, work.classes)
     else:
         pixels = kept.pixels
-    return np.bincount(class_indexes, minlength=len(work.classes)), Sums.of(pixels)
+    return shard_checks.summary(path, work.split), Sums.of(pixels)
 
 
 def _prepared(work: _ShardWork, rows: pa.Table) -> np.ndarray:

@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from fer import errors, registry
 from fer.balance import BalanceConfig
-from fer.demo_faces import DemoConfig
+from fer.curate import CurateConfig
+from fer.demo_source import DemoConfig
+from fer.drift import DriftConfig
 from fer.gate import GateConfig
 from fer.index import IndexConfig
+from fer.inspection import InspectConfig
 from fer.preprocess import PreprocessConfig
 from fer.split import SplitConfig
 from fer.train import TrainConfig
@@ -27,7 +30,10 @@ class Recipe(BaseModel):
     demo: DemoConfig = Field(default=DemoConfig(), description="the synthetic source `demo`")
     index: IndexConfig
     contracts: ValidateConfig = ValidateConfig()
+    inspect: InspectConfig = InspectConfig()
+    curate: CurateConfig = CurateConfig()
     split: SplitConfig = SplitConfig()
+    drift: DriftConfig = DriftConfig()
     preprocess: PreprocessConfig
     balance: BalanceConfig
     train: TrainConfig

@@ -5,7 +5,8 @@ A Ref names a folder in the workspace and the digest of what is in it; never an 
 
 from pydantic import BaseModel, ConfigDict
 
-Counts = dict[str, int]  # class or split -> images
+Counts = dict[str, int]  # class, split or reason -> images
+SOURCES_JOINED_BY = " + "
 
 
 class Ref(BaseModel):
@@ -33,17 +34,20 @@ class DatasetRef(Ref):
 
 
 class ManifestRef(Ref):
-    """`manifest.parquet`, one row a file found, and `images/part-*.parquet`, the encoded bytes."""
+    """`manifest.parquet`, one row a file found, and its bytes and thumbnails in `images/` and `thumbnails/`."""
 
-    layout: str
+    source: str  # of the datasets, as in `DatasetRef.source`, sorted and joined by SOURCES_JOINED_BY
+    layouts: tuple[str, ...]
     classes: tuple[str, ...]
     n_found: int
     n_quarantined: int
-    n_ignored: int = 0  # files that are no images, and images whose label the config leaves out
+    ignored: Counts = {}  # what else lies in the sources, in words -> files
 
     def summary(self) -> str:
-        ignored = f", {self.n_ignored:,} other file{'s' * (self.n_ignored != 1)} ignored" if self.n_ignored else ""
-        return f"{self.n_found:,} images found ({self.layout}), {self.n_quarantined:,} can't be read{ignored}"
+        n_ignored = sum(self.ignored.values())
+        ignored = f", {n_ignored:,} other file{'s' * (n_ignored != 1)} ignored" if n_ignored else ""
+        layout = ", ".join(self.layouts)
+        return f"{self.n_found:,} images found ({layout}), {self.n_quarantined:,} can't be read{ignored}"
 
 
 class ValidationRef(Ref):
@@ -56,28 +60,128 @@ class ValidationRef(Ref):
     n_found: int
     n_accepted: int
     quarantined: Counts  # reason -> images
-    n_redundant_copies: int
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def summary(self) -> str:
         refused = ", ".join(f"{count:,} {reason}" for reason, count in self.quarantined.items()) or "none"
-        copies = f"{self.n_redundant_copies:,} redundant copies"
-        return f"{self.n_accepted:,} of {self.n_found:,} images accepted; refused: {refused}; {copies}"
+        return f"{self.n_accepted:,} of {self.n_found:,} images accepted; refused: {refused}"
+
+
+class InspectionRef(Ref):
+    """`findings.parquet` and `pairs.parquet`: what is known of each accepted image beside its own properties."""
+
+    n_images: int
+    n_pairs: int  # of near-twins, identical ones among them
+    n_groups: int  # of two or more connected near-twins
+    n_label_errors: int | None  # None: not looked for
+
+    def summary(self) -> str:
+        labels = "" if self.n_label_errors is None else f", {self.n_label_errors:,} labels in doubt"
+        return f"{self.n_groups:,} groups of near-twins among {self.n_images:,} images{labels}"
+
+
+class CurationRef(Ref):
+    """`curation.parquet` and `curation.json`: the issues of each accepted image and what is to become of it.
+
+    `failures` holds a line for each issue found whose policy is `stop`.
+    """
+
+    classes: tuple[str, ...]
+    issues: Counts  # issue -> images
+    dropped: Counts  # the issue that decided -> images
+    quarantined: Counts  # likewise
+    failures: tuple[str, ...]
+
+    def summary(self) -> str:
+        found = ", ".join(f"{count:,} {issue.replace('_', ' ')}" for issue, count in self.issues.items() if count)
+        apart = f"{sum(self.dropped.values()):,} dropped, {sum(self.quarantined.values()):,} quarantined"
+        return f"{apart}; issues: {found or 'none'}"
+
+
+class Leak(BaseModel):
+    """Images of the official `split` with a twin on a side closer to training, before it is repaired."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: str
+    exact: int
+    near: int  # the exact ones among them
 
 
 class SplitRef(Ref):
-    """`split.parquet`: one row an accepted image, with its split."""
+    """`split.parquet`: one row an image that is not in quarantine, with its split.
+
+    `failures` holds a line where images leak and the policy is `stop`.
+    """
 
     classes: tuple[str, ...]
     counts: dict[str, Counts]  # split -> class -> images
-    n_excluded: int  # kept out because an identical image is in a split held out further
     origin: str  # "official", "drawn", or "official, validation drawn"
+    n_clean: Counts = {}  # split -> images of its de-duplicated version
+    excluded: Counts = {}  # reason -> images
+    leaks: tuple[Leak, ...] = ()
+    n_leaked: int = 0  # images of validation and test with a near-twin closer to training, after the repair
+    n_kept_sides: int = 0  # images whose side is that of the last accepted split
+    failures: tuple[str, ...] = ()
 
     def summary(self) -> str:
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
-        twins = f"; {self.n_excluded:,} twins of held-out images excluded" if self.n_excluded else ""
-        return f"{', '.join(parts)} ({self.origin}){twins}"
+        n_excluded = sum(self.excluded.values())
+        excluded = f"; {n_excluded:,} excluded" if n_excluded else ""
+        return f"{', '.join(parts)} ({self.origin}){excluded}; {self.n_leaked:,} leaked"
+
+
+class DriftRef(Ref):
+    """`drift.json`: how the accepted images differ from those last accepted."""
+
+    n_baseline: int | None  # images last accepted; None: this is the first time
+    n_new: int
+    n_gone: int
+    n_relabelled: int
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        if self.n_baseline is None:
+            return "nothing accepted before to compare with"
+        changed = f"{self.n_new:,} new, {self.n_gone:,} gone, {self.n_relabelled:,} relabelled"
+        return f"{changed}; drift: {'; '.join([*self.failures, *self.warnings]) or 'none'}"
+
+
+class QualityRef(Ref):
+    """`quality.html` and `quality.json`: the data quality report."""
+
+    verdict: str  # "pass", "warn" or "stop"
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def summary(self) -> str:
+        return "; ".join([self.verdict, *self.failures, *self.warnings][:4])
+
+
+class Before(BaseModel):
+    """What some data is compared with, and whose sides it keeps; both None the first time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation: ValidationRef | None = None
+    split: SplitRef | None = None
+
+
+class Intake(BaseModel):
+    """Data that is fit for training, and where its report is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    manifest: ManifestRef
+    validation: ValidationRef
+    curation: CurationRef
+    split: SplitRef
+    drift: DriftRef
+    quality: QualityRef
+    before: Before
+    reports: dict[str, str]  # what it shows -> its path
 
 
 class ShardsRef(Ref):
@@ -188,9 +292,9 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    source: str
+    sources: tuple[str, ...]
     recipe: str
-    validation: ValidationRef
+    quality: QualityRef
     model: ModelRef
     evaluation: EvaluationRef
     verdict: VerdictRef
@@ -198,13 +302,17 @@ class Outcome(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
-def lineage(dataset: DatasetRef, split: SplitRef, *others: Ref) -> dict[str, str]:
-    """The source, where the splits come from, and each stage's digest: what a release was made of."""
-    stages = {ref.path.split("/")[0]: ref.digest for ref in (dataset, split, *others)}
-    return {"source": dataset.source, "split_origin": split.origin} | stages
+def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
+    """The sources, where the splits come from, and each stage's digest: what a release was made of."""
+    stages = {ref.path.split("/")[0]: ref.digest for ref in (manifest, split, *others)}
+    return {"source": manifest.source, "split_origin": split.origin} | stages
 
 
 def source_family(source: str) -> str:
-    """`source` (as in `DatasetRef.source`) without version or digest: `kaggle:owner/slug`, `archive` or `demo`."""
+    """`source` (as in `ManifestRef.source`) without versions and digests: `kaggle:owner/slug`, `archive` or `demo`."""
+    return SOURCES_JOINED_BY.join(_family(each) for each in source.split(SOURCES_JOINED_BY))
+
+
+def _family(source: str) -> str:
     kind, _, rest = source.partition(":")
     return f"{kind}:{rest.split('/versions/')[0]}" if kind == "kaggle" else kind

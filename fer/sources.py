@@ -1,19 +1,22 @@
 """Where a dataset comes from, as one line of text.
 
 demo                                the faces that this project draws itself
+folder:PATH                         a folder on this machine
 archive:PATH.zip                    a zip on this machine
 kaggle:OWNER/SLUG[/versions/N]      a dataset on Kaggle, its current version unless one is pinned
 """
 
+import contextlib
 import dataclasses
 import re
 from pathlib import Path
 from typing import TypeAlias
 
-from fer import archives, errors
+from fer import archives, errors, refs
 
-FORMS = "demo, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
+FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
+_TABLES = (".csv", ".tsv", ".parquet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,16 @@ class DemoSource:
 
     def __str__(self) -> str:
         return "demo"
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSource:
+    """A folder on this machine, by absolute path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"folder:{self.path}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,37 +65,84 @@ class KaggleSource:
         return f"kaggle:{self.owner}/{self.slug}{pinned}"
 
 
-Source: TypeAlias = DemoSource | ArchiveSource | KaggleSource
+Source: TypeAlias = DemoSource | FolderSource | ArchiveSource | KaggleSource
 
 
 def parse(text: str) -> Source:
     """Read a source from its line of text.
 
-    Raises ConfigError where it has none of the forms above, SourceError where an archive's path is not that of a zip.
+    Raises ConfigError where it has none of the forms above, SourceError where a path is not that of a folder or zip.
     """
+    if refs.SOURCES_JOINED_BY in text or len(text.strip().splitlines()) > 1:
+        raise errors.ConfigError(
+            f"A source must be one line of text without {refs.SOURCES_JOINED_BY!r}, which joins several.",
+            received=repr(text),
+            todo="give each source by itself, or rename the folder or archive",
+        )
     kind, separator, rest = text.strip().partition(":")
     if kind == "demo" and not separator:
         return DemoSource()
+    if kind == "folder" and rest:
+        return _folder(rest)
     if kind == "archive" and rest:
-        path = _absolute(rest)
-        archives.require_zip(path)
-        return ArchiveSource(path)
+        return _archive(rest)
     if kind == "kaggle" and (found := _HANDLE.fullmatch(rest)):
         owner, slug, version = found.groups()
         return KaggleSource(owner, slug, int(version) if version else None)
-    raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(text), todo=_hint(kind, text))
+    raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(text), todo=_hint(kind, text.strip()))
 
 
-def _absolute(path: str) -> Path:
+def _folder(given: str) -> FolderSource:
+    path = _absolute(given, "folder")
+    if not _is(path, "dir"):
+        todo = "check the path"
+        if _is(path, "file"):
+            todo = _form_of_file(given)
+        received = f"a file at {path}" if _is(path, "file") else f"no folder at {path}"
+        raise errors.SourceError("The folder must exist.", received=received, todo=todo)
+    return FolderSource(path)
+
+
+def _archive(given: str) -> ArchiveSource:
+    path = _absolute(given, "archive")
+    if _is(path, "dir"):
+        raise errors.SourceError(
+            "The archive must be a zip file.", received=f"the folder {path}", todo=f"write folder:{given}"
+        )
+    if path.suffix.lower() in _TABLES and _is(path, "file"):
+        raise errors.SourceError(
+            "The archive must be a zip file.", received=f"a table at {path}", todo=_form_of_file(given)
+        )
+    archives.require_zip(path)
+    return ArchiveSource(path)
+
+
+def _absolute(path: str, what: str) -> Path:
     try:
         return Path(path).expanduser().absolute()
     except RuntimeError:  # ~someone, of whom this machine does not know
-        raise errors.SourceError("The archive must exist.", received=path, todo="check the path") from None
+        raise errors.SourceError(f"The {what} must exist.", received=path, todo="check the path") from None
+
+
+def _is(path: Path, kind: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, not ours to see, a NUL, ~nobody
+        return path.expanduser().is_dir() if kind == "dir" else path.expanduser().is_file()
+    return False
+
+
+def _form_of_file(given: str) -> str:
+    if Path(given).suffix.lower() in _TABLES:
+        return (
+            f"put it and the images that belong to it in a folder of their own, and write folder:{Path(given).parent}"
+        )
+    return f"write archive:{given}"
 
 
 def _hint(kind: str, text: str) -> str:
     if "kaggle.com/" in text or kind == "kaggle":
         return "take OWNER/SLUG from the address of the dataset's page, https://www.kaggle.com/datasets/OWNER/SLUG"
-    if text.strip().endswith(".zip"):
-        return f"write archive:{text.strip()}"
+    if text and _is(Path(text), "dir"):
+        return f"write folder:{text}"
+    if text.endswith(".zip") or (text and _is(Path(text), "file")):
+        return _form_of_file(text)
     return "give one of these forms, e.g. kaggle:msambare/fer2013"

@@ -1,38 +1,28 @@
-"""Stage 4: which accepted image serves training, validation or test. Identical images never stand on two sides.
+"""Stage 6: which image serves training, validation or test. Near-twins and subjects never stand on two sides.
 
-Out: `split.parquet`, sorted by image_id: image_id, pixel_sha256, label, class_index, split, reason, part, row.
+Out: `split.parquet` (data_contracts.split) and `split.json`, which says how it came to be.
 """
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, refs, stage, validation
+from data_contracts import split as contract
+from fer import errors, refs, relatives, sides, stage
 from fer.progress import Progress
 from fer.workspace import Workspace
 
-EXCLUDED = "excluded"
-
-SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("pixel_sha256", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("class_index", pa.int32(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),  # of files.SPLITS, or EXCLUDED
-        pa.field("reason", pa.string()),  # why it is excluded
-        pa.field("part", pa.int32(), nullable=False),
-        pa.field("row", pa.int32(), nullable=False),
-    ]
-)
+REPORT = "split.json"
 
 _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
     "train": "train",
@@ -47,6 +37,12 @@ _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
     "private": "test",
     "privatetest": "test",
 }
+_DRAWING = (
+    "use_official",
+    "test_share",
+    "validation_share",
+    "seed",
+)  # with others, the last split's sides mean nothing
 
 
 class SplitConfig(BaseModel):
@@ -58,6 +54,11 @@ class SplitConfig(BaseModel):
     official: dict[str, Literal["train", "validation", "test"]] = Field(
         default=_OFFICIAL, description="the source's name of a split, in lower case -> ours"
     )
+    leakage: Literal["keep", "drop", "stop"] = Field(
+        default="drop",
+        description="what to do with an image of an official split that has a twin, or its subject, in one held out "
+        "further: use it all the same, leave it out, or end the run after the report",
+    )
     test_share: float = Field(
         default=0.1, gt=0, lt=0.5, description="of the images, where the source has no test split"
     )
@@ -68,156 +69,291 @@ class SplitConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Image:
-    """What the manifest says of an accepted image, as far as it matters here."""
+class Division:
+    """What came of N images. `sides` and `reasons` are (N,); an image with neither was put aside by curation."""
 
-    image_id: str
-    pixel_sha256: str
-    label: str
-    raw_split: str | None
-    part: int
-    row: int
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """`split` is one of files.SPLITS, or EXCLUDED for the `reason`."""
-
-    split: str
-    reason: str | None = None
+    sides: np.ndarray
+    reasons: np.ndarray  # str or None: why an image without a side is excluded
+    is_clean: np.ndarray
+    origin: str
+    matrix: dict[str, dict[str, dict[str, int]]]  # before the repair: images of a split -> with relatives in another
+    leaks: tuple[refs.Leak, ...]
+    n_leaked: int
+    n_leaked_subjects: int  # images of validation and test whose subject is closer to training, after the repair
+    n_units: int
+    largest_unit: int
 
 
 @stage.stage("split")
 def split(
-    out: Path, accepted: refs.ValidationRef, config: SplitConfig, *, workspace: Workspace, progress: Progress
+    out: Path,
+    curation: refs.CurationRef,
+    inspection: refs.InspectionRef,
+    previous: refs.SplitRef | None,
+    config: SplitConfig,
+    *,
+    workspace: Workspace,
+    progress: Progress,
 ) -> refs.SplitRef:
-    """Keep the official splits if there are some; draw what is missing, by class, seeded.
+    """Keep the official splits if there are some, and repair them; draw what is missing, seeded; keep the sides of
+    `previous`, unless it was drawn otherwise.
 
     Raises SourceError for an official split of unknown name or of some images only, and where a class would be without
     an image in train or in test.
     """
-    table = pq.read_table(workspace.folder(accepted) / validation.ACCEPTED, columns=list(Image.__dataclass_fields__))
-    images = [Image(**row) for row in table.sort_by("image_id").to_pylist()]
-    assignments = assign(images, config)
-    counts = {name: dict.fromkeys(accepted.classes, 0) for name in files.SPLITS}
-    for image, its in zip(images, assignments, strict=True):
-        if its.split != EXCLUDED:
-            counts[its.split][image.label] += 1
+    folder = workspace.folder(curation)
+    images = read_images(folder / files.CURATION)
+    near = relatives.read(
+        images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second"])
+    )
+    progress(1, 3, "near-twins and subjects joined")
+    told, history = _told(None if previous is None else workspace.folder(previous), images, config)
+    sources = json.loads((folder / "curation.json").read_bytes()).get("sources", {})
+    made = divide(images, near, history, config, sources)
+    progress(2, 3, "sides assigned")
+    counts = _counts(made.sides, _label_codes(images), curation.classes)
     _require_images(counts)
-    rows = [
-        {
-            "image_id": image.image_id,
-            "pixel_sha256": image.pixel_sha256,
-            "label": image.label,
-            "class_index": accepted.classes.index(image.label),
-            "split": its.split,
-            "reason": its.reason,
-            "part": image.part,
-            "row": image.row,
-        }
-        for image, its in zip(images, assignments, strict=True)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out / files.SPLIT)
-    progress(len(images), len(images), "images assigned")
-    return refs.SplitRef(
-        classes=accepted.classes,
+    pq.write_table(_table(images, made), out / files.SPLIT)
+    excluded = Counter(each for each in made.reasons.tolist() if each is not None)
+    ref = refs.SplitRef(
+        classes=curation.classes,
         counts=counts,
-        n_excluded=sum(its.split == EXCLUDED for its in assignments),
-        origin=_origin(images, assignments, config),
+        origin=made.origin,
+        n_clean={name: int((made.is_clean & (made.sides == side)).sum()) for side, name in enumerate(files.SPLITS)},
+        excluded={reason: excluded[reason] for reason in sorted(excluded, key=lambda each: (-excluded[each], each))},
+        leaks=made.leaks,
+        n_leaked=made.n_leaked,
+        n_kept_sides=_n_kept(made.sides, history),
+        failures=_failures(made, config),
+    )
+    report = {
+        "config": config.model_dump(mode="json"),
+        "history": told,
+        "matrix": made.matrix,
+        "n_leaked_subjects": made.n_leaked_subjects,
+        "n_units": made.n_units,
+        "largest_unit": made.largest_unit,
+    } | ref.model_dump(mode="json", exclude={"path", "digest"})
+    (out / REPORT).write_text(json.dumps(report, indent=1))
+    progress(3, 3, "images assigned")
+    return ref
+
+
+def read_images(path: Path) -> pa.Table:
+    """The rows of a curation.parquet, sorted by image_id, without what is not needed here."""
+    left_out = ("issues", "group")
+    table = pq.read_table(path, columns=[each for each in pq.read_schema(path).names if each not in left_out])
+    return table.sort_by("image_id")
+
+
+def divide(
+    images: pa.Table,
+    near: relatives.Relatives,
+    history: sides.History | None,
+    config: SplitConfig,
+    sources: Mapping[str, Mapping[str, int]],
+) -> Division:
+    """The side of each of `images` (data_contracts.curation.CURATION, by image_id); their order does not matter.
+
+    `sources` says how many images of each source have a split, for the error if only some do. Raises SourceError.
+    """
+    action = pc.index_in(images["action"], value_set=pa.array(["keep", "drop", "quarantine"])).to_numpy()
+    used, dropped = action < 2, action == 1
+    label = _label_codes(images)
+    reasons = np.full(len(images), None, object)
+    official = np.full(len(images), sides.NONE)
+    if _has_official(images, used, config, sources):
+        official = _official(images, used, config.official)
+    repaired = (official != sides.NONE).any()
+    found = np.where(used, official, sides.NONE)
+    gone = dropped & ((found == sides.TRAIN) if repaired else used)
+    found[gone] = sides.NONE
+    reasons[gone] = pc.replace_substring(images["reason"].filter(pa.array(gone)), "_", " ").to_numpy()
+    taken: sides.Excluded = sides.give_way(near, found) if repaired and config.leakage == "drop" else []
+    lot = sides.Lot(
+        drawn=tuple(side for side in (sides.VALIDATION, sides.TEST) if not (found == side).any()),
+        test_share=config.test_share,
+        validation_share=config.validation_share,
+        seed=config.seed,
+    )
+    if lot.drawn:
+        pool = (found == sides.TRAIN) if repaired else used & ~dropped
+        drawn, left_out = sides.draw(near, pool, label, history, lot)
+        found[pool] = drawn[pool]
+        taken += left_out
+    for at, reason in taken:
+        reasons[at] = reason
+    around = near.around(sides.bits(found))
+    unit_sizes = np.unique(near.unit, return_counts=True)[1]
+    return Division(
+        sides=found,
+        reasons=reasons,
+        is_clean=_clean(near, found, np.where(used, official, sides.NONE), dropped),
+        origin=_origin(bool(repaired), lot.drawn),
+        matrix=_matrix(near, official),
+        leaks=_leaks(near, official),
+        n_leaked=int(_closer(found, around.twins).sum()),
+        n_leaked_subjects=int(_closer(found, around.subject).sum()),
+        n_units=len(unit_sizes),
+        largest_unit=int(unit_sizes.max(initial=0)),
     )
 
 
-def assign(images: Sequence[Image], config: SplitConfig) -> list[Assignment]:
-    """The split of each image; it hangs on the images and the config, not on their order.
-
-    Raises SourceError for an official split of unknown name or of some images only.
-    """
-    assignments = [Assignment("train")] * len(images)
-    if _has_official(images, config):
-        assignments = _without_twins(images, _official(images, config.official))
-    divided = [image.label for image, its in zip(images, assignments, strict=True) if its.split == "train"]
-    for drawn, share in (("test", config.test_share), ("validation", config.validation_share)):
-        if all(its.split != drawn for its in assignments):
-            pool = [at for at, its in enumerate(assignments) if its.split == "train"]
-            targets = {label: max(1, round(share * n)) for label, n in Counter(divided).items()}
-            for at in _draw(images, pool, targets, config.seed):
-                assignments[at] = Assignment(drawn)
-    return assignments
+def _label_codes(images: pa.Table) -> np.ndarray:
+    return images["class_index"].to_numpy().astype(np.int64)
 
 
-def _has_official(images: Sequence[Image], config: SplitConfig) -> bool:
+def _has_official(
+    images: pa.Table, used: np.ndarray, config: SplitConfig, sources: Mapping[str, Mapping[str, int]]
+) -> bool:
     """Whether there are official splits to keep. Raises SourceError if only some of the images have one."""
-    n_without = sum(image.raw_split is None for image in images)
-    if not config.use_official or n_without == len(images):
+    n_with = int((images["raw_split"].is_valid().to_numpy() & used).sum())
+    n_without = int(used.sum()) - n_with
+    if not config.use_official or not n_with:
         return False
     if n_without:
+        by_source = "; ".join(
+            f"{name}: {each['with_split']:,} with, {each['without_split']:,} without" for name, each in sources.items()
+        )
         raise errors.SourceError(
             "Every image of a source with splits must have one.",
-            received=f"{len(images) - n_without:,} images with a split and {n_without:,} without",
+            received=f"{n_with:,} images with a split and {n_without:,} without"
+            + (f" ({by_source})" if len(sources) > 1 else ""),
             todo="put every image into a split folder, or draw the splits anew: --set split.use_official=false",
         )
     return True
 
 
-def _origin(images: Sequence[Image], assignments: Sequence[Assignment], config: SplitConfig) -> str:
-    """`drawn`, `official`, or `official` and which of the splits are drawn all the same."""
-    if not _has_official(images, config):
-        return "drawn"
-    official = _official(images, config.official)
-    kept = {name for name, its in zip(official, assignments, strict=True) if name == its.split}
-    return ", ".join(["official", *(f"{name} drawn" for name in ("test", "validation") if name not in kept)])
-
-
-def _official(images: Iterable[Image], names: Mapping[str, str]) -> list[str]:
-    """Our name of each image's official split. Raises SourceError for one that is not in `names`."""
-    raw = [image.raw_split or "" for image in images]
-    unknown = Counter(each for each in raw if each.lower() not in names)
-    if unknown:
+def _official(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
+    """The official side of each image. Raises SourceError for a split of an image in use that is not in `names`."""
+    code, raw = relatives.numbered(images["raw_split"])
+    ours = [names.get(each.lower()) for each in raw.to_pylist()]
+    unknown = {name: int(((code == at) & used).sum()) for at, name in enumerate(raw.to_pylist()) if ours[at] is None}
+    refused = sorted(((-count, name) for name, count in unknown.items() if count))[:5]
+    if refused:
         raise errors.SourceError(
             f"The source's splits must be known: {', '.join(sorted(names))}.",
-            received=", ".join(f"{name!r} ({count:,} images)" for name, count in unknown.most_common(5)),
+            received=", ".join(f"{name!r} ({-count:,} images)" for count, name in refused),
             todo="set split.official for it, or split.use_official=false to draw the splits anew",
         )
-    return [names[each.lower()] for each in raw]
+    return np.array([*(sides.NONE if each is None else files.SPLITS.index(each) for each in ours), sides.NONE])[code]
 
 
-def _without_twins(images: Sequence[Image], splits: Sequence[str]) -> list[Assignment]:
-    """Of identical images on several sides keep those furthest from training: a score must not count what was learned
-    by heart. (In FER2013 280 PublicTest and 288 PrivateTest images have a twin in Training.)
+def _origin(official: bool, drawn: tuple[int, ...]) -> str:
+    """`drawn`, `official`, or `official` and which of the splits are drawn all the same."""
+    if not official:
+        return "drawn"
+    return ", ".join(["official", *(f"{files.SPLITS[side]} drawn" for side in sorted(drawn, reverse=True))])
+
+
+def _matrix(near: relatives.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
+    """Of each official split, how many images have identical ones, near-twins (those among them) or subjects in each
+    other one.
     """
-    side: dict[str, str] = {}
-    for kept in files.SPLITS:  # later ones win
-        side |= {image.pixel_sha256: kept for image, name in zip(images, splits, strict=True) if name == kept}
-    sides = [side[image.pixel_sha256] for image in images]
-    return [
-        Assignment(name) if name == kept else Assignment(EXCLUDED, f"identical to an image in {kept}")
-        for name, kept in zip(splits, sides, strict=True)
-    ]
+    if (official == sides.NONE).all():
+        return {}
+    around = near.around(sides.bits(official))
+    kinds = {"exact": around.identical, "near": around.twins, "subject": around.subject}
+    return {
+        name: {
+            other: {kind: int(((official == side) & (found & (1 << at) > 0)).sum()) for kind, found in kinds.items()}
+            for at, other in enumerate(files.SPLITS)
+            if at != side
+        }
+        for side, name in enumerate(files.SPLITS)
+    }
 
 
-def _draw(images: Sequence[Image], pool: Iterable[int], targets: Mapping[str, int], seed: int) -> list[int]:
-    """Of the images at `pool`, those for a new split: about `targets` of each class, never all of one.
-
-    Identical images stay together, with the class that most of them have. The order in which they are drawn hangs on
-    the seed and their pixels alone, so that more data moves as few of the old images as can be.
+def _leaks(near: relatives.Relatives, official: np.ndarray) -> tuple[refs.Leak, ...]:
+    """Of validation and test, as the source has them, the images with a twin in train. (In FER2013 280 PublicTest and
+    288 PrivateTest images are identical to one in Training.)
     """
-    groups: defaultdict[str, list[int]] = defaultdict(list)
-    for at in pool:
-        groups[images[at].pixel_sha256].append(at)
-    by_class: defaultdict[str, list[tuple[bytes, list[int]]]] = defaultdict(list)
-    for pixel_sha256, group in groups.items():
-        votes = Counter(images[at].label for at in group)
-        label = min(votes, key=lambda each: (-votes[each], each))
-        by_class[label].append((hashlib.sha256(f"{seed}\0{pixel_sha256}".encode()).digest(), group))
-    drawn: list[int] = []
-    for label, ranked in by_class.items():
-        taken: list[int] = []
-        for _, group in sorted(ranked)[:-1]:
-            if len(taken) >= targets[label]:
-                break
-            taken += group
-        drawn += taken
-    return drawn
+    found = _matrix(near, official)
+    return tuple(
+        refs.Leak(split=name, exact=found[name]["train"]["exact"], near=found[name]["train"]["near"])
+        for side, name in enumerate(files.SPLITS)
+        if side != sides.TRAIN and (official == side).any()
+    )
+
+
+def _closer(found: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """(N,) whether the bits `around` an image have a side closer to training than its own."""
+    return (found != sides.NONE) & (around & ((1 << np.maximum(found, 0)) - 1) > 0)
+
+
+def _clean(near: relatives.Relatives, found: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """(N,) see data_contracts.split: no twin closer to training, excluded or not; the first of its twins; not dropped.
+
+    The first is that with the smallest image_id among those connected, on this side, that may be clean at all.
+    """
+    twins = near.around(sides.bits(official)).twins
+    leaked = _closer(found, twins) & (found == official)
+    able = np.flatnonzero((found != sides.NONE) & ~dropped & ~leaked)
+    group = near.group[able] * len(files.SPLITS) + found[able]
+    clean = np.zeros(len(found), bool)
+    clean[able[np.unique(group, return_index=True)[1]]] = True
+    return clean
+
+
+def _told(folder: Path | None, images: pa.Table, config: SplitConfig) -> tuple[str, sides.History | None]:
+    """What is to be kept of the split in `folder`, and a word about it."""
+    if folder is None:
+        return "none", None
+    before = json.loads((folder / REPORT).read_bytes())["config"]
+    others = [name for name in _DRAWING if before.get(name) != getattr(config, name)]
+    if others:
+        changes = ", ".join(f"{name} was {before.get(name)}" for name in others)
+        return f"the last split was drawn otherwise: {changes}", None
+    table = pq.read_table(folder / files.SPLIT, columns=["image_id", "pixel_sha256", "split"])
+    return "kept", history_of(images, table.filter(pc.field("split") != contract.EXCLUDED))
+
+
+def history_of(images: pa.Table, before: pa.Table) -> sides.History:
+    """Where the `images` stood in the split `before` (image_id, pixel_sha256, split; none of them excluded).
+
+    By their image_id, since identical images stood on two sides if leakage was kept; files that are new or were renamed
+    by their pixels.
+    """
+    side = np.append(pc.index_in(before["split"], value_set=pa.array(files.SPLITS)).to_numpy(), sides.NONE)
+    by_id, by_pixels = (
+        side[pc.index_in(images[name], value_set=before[name].combine_chunks()).fill_null(-1).to_numpy()]
+        for name in ("image_id", "pixel_sha256")
+    )
+    return sides.History(np.where(by_id == sides.NONE, by_pixels, by_id), known=by_id != sides.NONE)
+
+
+def _n_kept(found: np.ndarray, history: sides.History | None) -> int:
+    return 0 if history is None else int(((found != sides.NONE) & (found == history.side)).sum())
+
+
+def _failures(made: Division, config: SplitConfig) -> tuple[str, ...]:
+    if config.leakage != "stop":
+        return ()
+    found = {"a near-twin": made.n_leaked, "their subject": made.n_leaked_subjects}
+    return tuple(
+        f"{count:,} images of validation and test have {what} closer to training: policy stop"
+        for what, count in found.items()
+        if count
+    )
+
+
+def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict[str, refs.Counts]:
+    return {
+        name: dict(zip(classes, np.bincount(label[found == side], minlength=len(classes)).tolist(), strict=True))
+        for side, name in enumerate(files.SPLITS)
+    }
+
+
+def _table(images: pa.Table, made: Division) -> pa.Table:
+    named = pa.array([*files.SPLITS, contract.EXCLUDED]).take(pa.array(made.sides % (len(files.SPLITS) + 1)))
+    columns = {
+        "split": named,
+        "reason": pa.array(made.reasons, pa.string()),
+        "is_clean": pa.array(made.is_clean),
+    }
+    arrays = [columns[name] if name in columns else images[name] for name in contract.SCHEMA.names]
+    in_use = pa.array((made.sides != sides.NONE) | (made.reasons != None))  # noqa: E711 - element by element
+    return pa.table(arrays, schema=contract.SCHEMA).filter(in_use)
 
 
 def _require_images(counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -228,5 +364,6 @@ def _require_images(counts: Mapping[str, Mapping[str, int]]) -> None:
         raise errors.SourceError(
             "Every class must have an image in train and one in test, and validation must not be empty.",
             received=", ".join(missing),
-            todo="add images, leave the class out of the recipe, or set split.use_official=false",
+            todo="add images, leave the class out of the recipe, or draw anew: split.use_official=false, another "
+            "split.seed",
         )

@@ -92,6 +92,8 @@ def _identity(value: Any) -> Any:
         return value.digest
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, (tuple, list)):
+        return [_identity(each) for each in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"A stage takes Refs, configs and plain values. Received: {type(value).__name__}.")

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import filelock
 
+from data_contracts import files as contract_files
 from fer import errors, refs
 
 RefT = TypeVar("RefT", bound=refs.Ref)
@@ -117,7 +118,7 @@ class Workspace:
             for path in sorted(partial.rglob("*"))
             if path.is_file()
         }
-        content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items())
+        content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items() if not _is_about(name))
         ref = made.model_copy(
             update={
                 "path": f"{stage}/{key}",
@@ -153,6 +154,11 @@ class Workspace:
             with contextlib.suppress(filelock.Timeout), lock:
                 if time.time() - _last_change(folder) > _ABANDONED_AFTER_S:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_about(name: str) -> bool:
+    """Whether a file says how the output keeps its contract: another wording of a rule makes no other output."""
+    return name == contract_files.CONTRACT or name.startswith(f"{contract_files.DOCS}/")
 
 
 def _last_change(folder: Path) -> float:

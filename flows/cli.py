@@ -23,7 +23,9 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The model registry: versions and aliases.", no_args_is_help=True)
 recipes_app = typer.Typer(help="The recipes: what a retraining run does.", no_args_is_help=True)
+data_app = typer.Typer(help="The data: checked without training.", no_args_is_help=True)
 store_app = typer.Typer(help="The embedded S3 store (SeaweedFS on loopback).", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(store_app, name="store")
@@ -35,6 +37,13 @@ UNFORESEEN = 70  # that of an error which no code here raises on purpose; EX_SOF
 STOPPED = 130  # that of Ctrl-C, as shells have it
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),
+]
+KaggleSecret = Annotated[str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")]
+_SOURCE = "kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo"
 
 
 @app.callback()
@@ -89,50 +98,32 @@ def _complete_recipes() -> list[str]:
     return list(recipes.NAMES)
 
 
+RecipeName = Annotated[str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)]
+
+
 @app.command()
 def retrain(
     source: Annotated[
-        str,
-        typer.Option(
-            help="kaggle:OWNER/SLUG, kaggle:OWNER/SLUG/versions/N, archive:PATH.zip, or demo.", metavar="SOURCE"
-        ),
-    ] = "demo",
-    recipe: Annotated[
-        str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)
-    ] = "demo",
-    set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),
+        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
     ] = None,
-    kaggle_secret: Annotated[
-        str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")
-    ] = None,
+    recipe: RecipeName = "demo",
+    set_: Settings = None,
+    kaggle_secret: KaggleSecret = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name in the registry, in place of the recipe's.", metavar="NAME")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
     Finished stages are cached: the same command again goes on where it stopped, or does nothing.
     Exit code 0: released; 10: trained, but refused by the gates; anything else: an error, named in one message.
     """
-    from fer import recipe as recipe_module
-    from fer import recipes, sources
-
-    sources.parse(source)
-    settings = recipe_module.parse_settings(set_ or [])
-    recipes.load(recipe).with_settings(settings, name)
-    parameters: dict[str, Any] = {
-        "source": source,
-        "recipe": recipe,
-        "settings": settings,
-        "kaggle_secret": kaggle_secret,
-        "model_name": name,
-    }
-    # Prefect reads this on import: its log goes to its server in full, and to the terminal only on demand.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
-    out.print(f"retraining: source [bold]{escape(source)}[/], recipe [bold]{recipe}[/]", highlight=False)
+    sources = source or ["demo"]
+    parameters = _parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
+    _quiet_prefect(verbose)
+    _say_begin(out, "retraining", sources, recipe)
 
     from flows import retrain as retrain_module
     from flows import terminal
@@ -145,6 +136,69 @@ def retrain(
     terminal.show_outcome(out, outcome)
     if outcome.release.status == "rejected":
         raise typer.Exit(REJECTED)
+
+
+@data_app.command()
+def check(
+    source: Annotated[list[str], typer.Argument(help=f"{_SOURCE}. Several are merged.", metavar="SOURCE…")],
+    recipe: RecipeName = "fer2013-cnn",
+    set_: Settings = None,
+    kaggle_secret: KaggleSecret = None,
+    show_faces: Annotated[
+        bool, typer.Option("--show-faces", help="Write a second report, which shows faces, on this machine.")
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Remember the data as accepted: the next check compares with it.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check data by a recipe's contracts and policies, without training, and write the quality report.
+
+    Nothing is changed; the data is compared with what was accepted last by `fer retrain`, `--accept` or the flow
+    `ingest`. Exit code 0: fit for training; 8: not; anything else: an error, named in one message.
+    """
+    parameters = _parameters(source, recipe, set_, kaggle_secret) | {"accept": accept, "show_faces": show_faces}
+    _quiet_prefect(verbose)
+    console = err if as_json else out
+    _say_begin(console, "checking", source, recipe)
+
+    from flows import ingest, terminal
+    from tasks import events
+
+    _start_prefect()
+    with terminal.Terminal(console) as listener:
+        events.listen(listener)
+        intake = ingest.ingest(**parameters)
+    if as_json:
+        typer.echo(Path(intake.reports["as JSON"]).read_text())
+    else:
+        terminal.show_intake(out, intake)
+
+
+def _parameters(
+    sources: list[str], recipe: str, set_: list[str] | None, kaggle_secret: str | None, name: str | None = None
+) -> dict[str, Any]:
+    """A flow's parameters, found valid before anything is started."""
+    from fer import recipe as recipe_module
+    from fer import recipes
+    from fer import sources as sources_module
+
+    for each in sources:
+        sources_module.parse(each)
+    settings = recipe_module.parse_settings(set_ or [])
+    recipes.load(recipe).with_settings(settings, name)
+    return {"sources": sources, "recipe": recipe, "settings": settings, "kaggle_secret": kaggle_secret}
+
+
+def _quiet_prefect(verbose: bool) -> None:
+    """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+
+
+def _say_begin(console: Console, what: str, sources: list[str], recipe: str) -> None:
+    names = ", ".join(escape(each) for each in sources)
+    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{recipe}[/]", highlight=False)
 
 
 def _start_prefect() -> None:

@@ -1,24 +1,25 @@
-"""Retrain a model from a source, and release it if it is good enough."""
+"""Retrain a model from some sources, and release it if it is good enough."""
 
 from prefect import flow
 
 from fer import gate, preprocess, recipes, refs
 from fer.recipe import RecipeSettings
-from tasks import caching, data, models, pixels, releases, summary
+from flows import ingest
+from tasks import caching, models, pixels, releases, summary
 
 
-@flow(name="retrain", flow_run_name="{recipe} from {source}", **caching.JSON_RESULTS)
+@flow(name="retrain", flow_run_name=ingest.run_name, **caching.JSON_RESULTS)
 def retrain(
-    source: str = "demo",
+    sources: list[str],
     recipe: recipes.Name = "demo",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
     model_name: str | None = None,
 ) -> refs.Outcome:
-    """Retrain end to end: from a source to a gated release in the model registry.
+    """Retrain end to end: from sources to a gated release in the model registry.
 
     Args:
-        source: `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip` or `demo`.
+        sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
         recipe: The named recipe.
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
@@ -26,26 +27,25 @@ def retrain(
     """
     plan = recipes.load(recipe).with_settings(settings, model_name)
     with releases.store_in_reach():
-        dataset = data.download(data.resolve(source, plan.demo, kaggle_secret))
-        manifest = data.index(dataset, plan.index)
-        validation = data.validate(manifest, plan.contracts)
-        division = data.split(validation, plan.split)
+        intake = ingest.accepted(plan, sources, kaggle_secret)
+        manifest, division = intake.manifest, intake.split
         shards = pixels.preprocess(manifest, division, plan.preprocess)
         balanced = pixels.balance(shards, plan.balance)
         model = models.train(balanced, shards, plan.train)
         evaluation = models.evaluate(model, shards)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
-        scored = _evaluate_champion(opponent, dataset.source, manifest, division, shards, plan.preprocess)
-        verdict = models.gate(evaluation, division, dataset.source, opponent, scored, plan.gate)
-        lineage = refs.lineage(dataset, division, manifest, validation, shards, balanced, model, evaluation, verdict)
+        scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess)
+        verdict = models.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
+        lineage = refs.lineage(
+            manifest, division, intake.validation, intake.curation, shards, balanced, model, evaluation, verdict
+        )
         release = releases.register(plan, lineage, division, model, evaluation, verdict, contest)
-        return summary.publish(source, recipe, validation, balanced, model, evaluation, verdict, release)
+        return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
 def _evaluate_champion(
     opponent: refs.Opponent | None,
-    source: str,
     manifest: refs.ManifestRef,
     division: refs.SplitRef,
     shards: refs.ShardsRef,
@@ -55,7 +55,7 @@ def _evaluate_champion(
 
     `shards` are the candidate's, made by `config`.
     """
-    if opponent is None or gate.obstacle(opponent, source, division) is not None:
+    if opponent is None or gate.obstacle(opponent, manifest.source, division) is not None:
         return None
     wanted = releases.preprocessing_of(opponent.model)
     same_pixels = wanted.model_copy(update={"images_per_shard": config.images_per_shard}) == config

@@ -79,6 +79,25 @@ class Terminal:
             self._bar = None
 
 
+def show_intake(console: Console, intake: refs.Intake) -> None:
+    """What the data is fit for, what was done about its faults, and where the report is."""
+    verdict = intake.quality.verdict
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for warning in intake.quality.warnings:
+        table.add_row("warning", escape(warning))
+    for name, ref in {"found": intake.validation, "curated": intake.curation, "split": intake.split}.items():
+        table.add_row(name, escape(ref.summary()))
+    table.add_row("changed", escape(intake.drift.summary()))
+    for name, path in intake.reports.items():
+        table.add_row(name, escape(path))
+    title = f"{escape(intake.manifest.source)}: {'fit for training' if verdict == 'pass' else 'fit, with warnings'}"
+    console.print(
+        Panel(table, title=title, border_style="green" if verdict == "pass" else "yellow", title_align="left")
+    )
+
+
 def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     """What was trained, how good it is, what the gates said, where things are, what to type next."""
     release, passed = outcome.release, outcome.verdict.passed

@@ -1,4 +1,4 @@
-"""The data's tasks: from a source to a split."""
+"""The data's tasks: from sources to a split that can be trusted, and the report about it."""
 
 import json
 from typing import cast
@@ -7,16 +7,20 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import demo_faces, errors, kaggle, refs, sources, validation
+from fer import baseline, demo_source, errors, inspection, kaggle, refs, sources
+from fer import curate as curate_stage
 from fer import download as download_stage
+from fer import drift as drift_stage
 from fer import index as index_stage
+from fer import quality as quality_stage
 from fer import split as split_stage
+from fer import validation as validation_stage
 from tasks import artifacts, caching, events
 
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
 def resolve(
-    source: str, demo: demo_faces.DemoConfig, kaggle_secret: str | None = None
+    source: str, demo: demo_source.DemoConfig, kaggle_secret: str | None = None
 ) -> download_stage.ResolvedSource:
     """Find out what the source stands for now, so that the cache knows what it has."""
     events.publish(events.Started("resolve"))
@@ -32,33 +36,93 @@ def download(resolved: download_stage.ResolvedSource) -> refs.DatasetRef:
 
 
 @task(**caching.cached(index_stage.index))
-def index(dataset: refs.DatasetRef, config: index_stage.IndexConfig) -> refs.ManifestRef:
-    """List every image with its label, digests and properties."""
+def index(datasets: tuple[refs.DatasetRef, ...], config: index_stage.IndexConfig) -> refs.ManifestRef:
+    """List every image of all sources with its label, digests and properties."""
     progress = artifacts.progress_bar("index")
-    return index_stage.index(dataset, config, workspace=caching.workspace(), progress=progress)
+    return index_stage.index(datasets, config, workspace=caching.workspace(), progress=progress)
 
 
-@task(**caching.cached(validation.validate))
-def validate(manifest: refs.ManifestRef, config: validation.ValidateConfig) -> refs.ValidationRef:
-    """Hold the manifest against its contract; stop the run if a rule of severity `stop` is broken."""
-    workspace = caching.workspace()
-    result = validation.validate(manifest, config, workspace=workspace, progress=artifacts.progress_bar("validate"))
-    folder = workspace.folder(result)
-    artifacts.markdown("quality-report", validation.report(folder), "What came in, what was refused and why")
-    if result.failures:
-        raise errors.ContractViolation(
-            "The manifest must keep its contract.",
-            received="; ".join(result.failures),
-            todo=f"read {folder / 'data_docs' / 'index.html'}, then correct the source or the recipe's contracts",
-        )
-    return result
+@task(**caching.cached(validation_stage.validate))
+def validate(manifest: refs.ManifestRef, config: validation_stage.ValidateConfig) -> refs.ValidationRef:
+    """Hold the manifest against its contract."""
+    progress = artifacts.progress_bar("validate")
+    return validation_stage.validate(manifest, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(inspection.inspect))
+def inspect(
+    manifest: refs.ManifestRef, validation: refs.ValidationRef, config: inspection.InspectConfig
+) -> refs.InspectionRef:
+    """Find near-twins, outliers and labels in doubt."""
+    progress = artifacts.progress_bar("inspect")
+    return inspection.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(curate_stage.curate))
+def curate(
+    validation: refs.ValidationRef, inspection: refs.InspectionRef, config: curate_stage.CurateConfig
+) -> refs.CurationRef:
+    """Name each image's issues, and decide by the recipe's policies what becomes of it."""
+    progress = artifacts.progress_bar("curate")
+    return curate_stage.curate(validation, inspection, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(name="find baseline", **caching.UNCACHED)
+def find_baseline(plan_name: str, manifest: refs.ManifestRef, validation: refs.ValidationRef) -> refs.Before:
+    """Find what was accepted last time, to keep its sides and to compare with it."""
+    return baseline.before(caching.workspace(), baseline.name(plan_name, manifest.source), validation)
 
 
 @task(**caching.cached(split_stage.split))
-def split(accepted: refs.ValidationRef, config: split_stage.SplitConfig) -> refs.SplitRef:
-    """Assign each image to train, validation or test; identical images never to two of them."""
+def split(
+    curation: refs.CurationRef,
+    inspection: refs.InspectionRef,
+    previous: refs.SplitRef | None,
+    config: split_stage.SplitConfig,
+) -> refs.SplitRef:
+    """Assign each image to train, validation or test; near-twins never to two of them."""
     progress = artifacts.progress_bar("split")
-    return split_stage.split(accepted, config, workspace=caching.workspace(), progress=progress)
+    return split_stage.split(curation, inspection, previous, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(drift_stage.drift))
+def drift(
+    validation: refs.ValidationRef, baseline: refs.ValidationRef | None, config: drift_stage.DriftConfig
+) -> refs.DriftRef:
+    """Compare the images with those accepted last time."""
+    progress = artifacts.progress_bar("drift")
+    return drift_stage.drift(validation, baseline, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(quality_stage.quality))
+def quality(
+    manifest: refs.ManifestRef,
+    validation: refs.ValidationRef,
+    inspection: refs.InspectionRef | None,
+    curation: refs.CurationRef | None,
+    split: refs.SplitRef | None,
+    drift: refs.DriftRef | None,
+    show_faces: bool,
+) -> refs.QualityRef:
+    """Write the data quality report."""
+    return quality_stage.quality(
+        manifest,
+        validation,
+        inspection,
+        curation,
+        split,
+        drift,
+        show_faces,
+        workspace=caching.workspace(),
+        progress=artifacts.progress_bar("quality"),
+    )
+
+
+@task(name="accept", **caching.UNCACHED)
+def accept(plan_name: str, intake: refs.Intake) -> None:
+    """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
+    name = baseline.name(plan_name, intake.manifest.source)
+    baseline.accept(caching.workspace(), name, intake.before, intake.validation, intake.split)
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

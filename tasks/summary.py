@@ -4,19 +4,21 @@ import shutil
 
 from prefect import task
 
-from fer import pages, plots, refs, settings
-from fer import validation as quality
+from data_contracts import files
+from fer import contracts, pages, plots, refs, settings
+from fer import quality as quality_stage
 from fer.workspace import write_atomically
-from tasks import artifacts, caching
+from tasks import artifacts, caching, reports
 
 _PAGE = "report.html"
 
 
-@task(name="summarise", **caching.UNCACHED)
+@task(name="summarise", **caching.UNCACHED, **caching.retried(3))
 def publish(
-    source: str,
+    sources: list[str],
     recipe: str,
-    validation: refs.ValidationRef,
+    intake: refs.Intake,
+    shards: refs.ShardsRef,
     balanced: refs.ShardsRef,
     model: refs.ModelRef,
     evaluation: refs.EvaluationRef,
@@ -29,8 +31,9 @@ def publish(
     text = "\n".join(
         [
             f"# {release.name} version {release.version}: {release.status}",
-            f"- **source** {source}, **recipe** {recipe}",
-            f"- **data** {validation.summary()}",
+            f"- **sources** {', '.join(sources)}, **recipe** {recipe}",
+            f"- **data** {intake.quality.summary()}",
+            f"- **split** {intake.split.summary()}",
             f"- **balanced** {balanced.summary()}",
             f"- **model** {model.summary()}",
             f"- **test** {evaluation.summary()}",
@@ -40,6 +43,7 @@ def publish(
     )
     artifacts.markdown("retraining", f"{text}\n- **report** `{folder / _PAGE}`", "What came of this run")
     scores = workspace.folder(evaluation)
+    checked: dict[str, refs.Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
     page = [
         text,
         "## Metrics",
@@ -47,21 +51,32 @@ def publish(
         artifacts.picture((scores / "confusion.png").read_bytes(), "Confusion matrix"),
         "## Training",
         artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
+        "## Contracts",
+        *(_contract(name, contracts.read(workspace.folder(ref))) for name, ref in checked.items()),
         "## Data quality",
-        quality.report(workspace.folder(validation)).partition("\n")[2],
+        quality_stage.markdown(workspace.folder(intake.quality)).partition("\n")[2],
     ]
     folder.mkdir(parents=True, exist_ok=True)
     html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
     write_atomically(folder / _PAGE, html.encode())
-    docs = workspace.folder(validation) / quality.DATA_DOCS
-    shutil.copytree(docs, folder / docs.name, dirs_exist_ok=True)
+    for name, ref in {"manifest": intake.validation, **checked}.items():
+        docs = folder / files.DOCS / name
+        shutil.copytree(workspace.folder(ref) / files.DOCS, docs, dirs_exist_ok=True)
+    reports.share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
     return refs.Outcome(
-        source=source,
+        sources=tuple(sources),
         recipe=recipe,
-        validation=validation,
+        quality=intake.quality,
         model=model,
         evaluation=evaluation,
         verdict=verdict,
         release=release,
-        reports={"report": str(folder / _PAGE), "data docs": str(folder / docs.name / "index.html")},
+        reports={"report": str(folder / _PAGE), **intake.reports, "data docs": str(folder / files.DOCS)},
     )
+
+
+def _contract(name: str, outcomes: tuple[contracts.Outcome, ...]) -> str:
+    """A line of Markdown: how many rules hold, and which do not."""
+    broken = [each.line() for each in outcomes if not each.passed]
+    kept = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
+    return f"**{name}** {'; '.join([kept, *broken])}"

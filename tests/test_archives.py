@@ -1,4 +1,5 @@
 import io
+import os
 import stat
 import struct
 import warnings
@@ -38,7 +39,7 @@ def zip_with(*entries: zipfile.ZipInfo, data: bytes = b"x") -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Duplicate name"
         for entry in entries:
-            archive.writestr(entry, data)
+            archive.writestr(entry, b"" if entry.is_dir() else data)
     return buffer.getvalue()
 
 
@@ -95,9 +96,107 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: int) -> None:
         archives.members(path)
 
 
+def test_a_link_is_refused_whichever_system_is_said_to_have_made_it(tmp_path: Path) -> None:
+    entry = entry_of("a/1.png", mode=stat.S_IFLNK | 0o777)
+    entry.create_system = 19  # macOS
+    with pytest.raises(errors.SourceError, match="no links"):
+        archives.members(written(tmp_path, zip_with(entry)))
+
+
+@pytest.mark.parametrize("name", ["a/1\n2.png", "a/\x1b[31m.png", "a/\u202egnp.exe", "a/\u2028.png", "a/\x7f.png"])
+def test_names_that_would_break_a_report_are_refused_and_shown_escaped(tmp_path: Path, name: str) -> None:
+    with pytest.raises(errors.SourceError, match="plain relative paths") as refusal:
+        archives.members(written(tmp_path, zip_with(entry_of(name))))
+    assert str(refusal.value).isprintable()
+
+
+def test_the_icon_that_macos_leaves_in_a_folder_is_skipped(tmp_path: Path) -> None:
+    path = written(tmp_path, zip_with(entry_of("a/Icon\r"), entry_of("a/1.png")))
+    assert [each.name for each in archives.members(path)] == ["a/1.png"]
+
+
+def test_overlong_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceError, match="at most 1,024 characters"):
+        archives.members(written(tmp_path, zip_with(entry_of("a/" + "n" * 1200))))
+
+
+def test_a_folder_with_content_is_refused_since_it_would_be_left_out(tmp_path: Path) -> None:
+    data = zip_with(entry_of("a/1.png"), entry_of("a/2.png")).replace(b"a/2.png", b"a/2png/")
+    with pytest.raises(errors.SourceError, match="folders without a content"):
+        archives.members(written(tmp_path, data))
+
+
+def test_names_that_differ_in_case_or_unicode_form_are_two_names(tmp_path: Path) -> None:
+    names = ["a/X.png", "a/x.png", "a/\u00e9.png", "a/e\u0301.png"]
+    path = written(tmp_path, zip_with(*map(entry_of, names)))
+    assert {each.name for each in archives.members(path)} == set(names)
+
+
+def test_a_name_that_is_not_the_utf8_it_says_is_refused(tmp_path: Path) -> None:
+    data = zip_with(entry_of("a/\u00e9.png")).replace("\u00e9".encode(), b"\xff\xfe")
+    with pytest.raises(errors.SourceError, match="names in UTF-8"):
+        archives.members(written(tmp_path, data))
+
+
+def test_a_name_without_the_mark_of_utf8_is_code_page_437(tmp_path: Path) -> None:
+    data = zip_with(entry_of("a/xx.png")).replace(b"xx.png", b"\x82x.png")
+    path = written(tmp_path, data)
+    with archives.open_safe(path) as archive:
+        (member,) = archives.list_members(archive)
+        assert member.name == "a/\u00e9x.png"
+        assert archives.read(archive, member) == b"x"
+
+
+def test_files_that_share_bytes_are_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png"), entry_of("a/1.png")))
+    second = data.rindex(b"PK\x01\x02")
+    struct.pack_into("<I", data, second + 42, 0)  # it begins where the first does
+    data[second + 46 : second + 53] = b"a/2.png"
+    with pytest.raises(archives.DamagedArchive, match="must not overlap"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_a_file_that_reaches_into_the_next_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png"), entry_of("a/2.png"), data=b"x" * 50))
+    struct.pack_into("<II", data, data.index(b"PK\x01\x02") + 20, 90, 90)
+    with pytest.raises(archives.DamagedArchive, match="must not overlap"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_a_part_of_a_divided_archive_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png")))
+    struct.pack_into("<HH", data, data.rindex(b"PK\x05\x06") + 4, 2, 2)
+    with pytest.raises(errors.SourceError, match=r"must be one file.*3 parts"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytearray(zip_with(*(entry_of(f"a/{number}") for number in range(50))))
+    struct.pack_into("<HH", data, data.rindex(b"PK\x05\x06") + 8, 1, 1)  # it says there is one
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 49)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(errors.SourceError, match="at most 49 files"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(errors.SourceError, match="a pipe or device"):
+        archives.require_zip(tmp_path / "pipe.zip")
+
+
 def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
     data = bytearray(zip_with(entry_of("a/1.png")))
     data[data.index(b"PK\x01\x02") + 8] |= 1  # bit 0 of the flags in the directory
+    with pytest.raises(errors.SourceError, match="without a password"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
+def test_an_aes_encrypted_file_is_refused_as_such(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png")))
+    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + 10, 99)
     with pytest.raises(errors.SourceError, match="without a password"):
         archives.members(written(tmp_path, bytes(data)))
 
@@ -114,7 +213,25 @@ def test_a_bomb_is_refused_before_it_is_decompressed(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/1.png", bytes(80 * 2**20))  # 1,000 times its compressed size
+    with pytest.raises(errors.SourceError, match="times their compressed size"):
+        archives.members(written(tmp_path, buffer.getvalue()))
+
+
+def test_a_bomb_of_many_files_is_refused_before_it_is_decompressed(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(12):
+            archive.writestr(f"a/{number}.png", bytes(8 * 2**20))
     with pytest.raises(errors.SourceError, match="times its own size"):
+        archives.members(written(tmp_path, buffer.getvalue()))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_whose_reader_knows_no_limit_are_refused(tmp_path: Path, method: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a/1.png", b"x")
+    with pytest.raises(errors.SourceError, match=f"deflate or stored.*by method {method}"):
         archives.members(written(tmp_path, buffer.getvalue()))
 
 
@@ -194,7 +311,7 @@ def test_one_changed_byte_is_an_error_or_does_no_harm(tmp_path: Path, position: 
 def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path: Path) -> None:
     one, two = tmp_path / "one.zip", tmp_path / "two.zip"
     one.write_bytes(kaggle_server.zip_of(FILES))
-    with zipfile.ZipFile(two, "w", zipfile.ZIP_BZIP2) as archive:
+    with zipfile.ZipFile(two, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(FILES):
             archive.writestr(zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6)), FILES[name])
         archive.writestr("__MACOSX/junk", b"junk")

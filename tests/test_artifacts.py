@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.states import Failed
 
-from fer import demo_faces, errors
+from fer import demo_source, errors
 from tasks import artifacts, caching, data, events
 
 
@@ -135,7 +135,7 @@ def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
 
 
 def test_resolving_a_source_is_a_stage_that_one_sees(heard):
-    assert data.resolve.fn("demo", demo_faces.DemoConfig()).identity.startswith("demo:")
+    assert data.resolve.fn("demo", demo_source.DemoConfig()).identity.startswith("demo:")
     assert heard == [events.Started("resolve")]
 
 
@@ -151,5 +151,5 @@ def test_a_secret_block_that_is_not_there_or_holds_no_key_is_named(monkeypatch, 
 
     monkeypatch.setattr(data.Secret, "load", load)
     with pytest.raises(errors.ConfigError, match=message) as caught:
-        data.resolve.fn("demo", demo_faces.DemoConfig(), "kagle")
+        data.resolve.fn("demo", demo_source.DemoConfig(), "kagle")
     assert "Next:" in str(caught.value)

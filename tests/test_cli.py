@@ -71,7 +71,7 @@ def test_help_names_every_command_within_a_second(tmp_path):
         shown = fer("--help", home=tmp_path)
         seconds.append(time.monotonic() - started)
     assert shown.returncode == 0
-    for command in ("retrain", "predict", "doctor", "ui", "models", "recipes", "store"):
+    for command in ("retrain", "data", "predict", "doctor", "ui", "models", "recipes", "store"):
         assert command in shown.stdout
     assert min(seconds) < 1.0  # the best of three: the machine may be busy
 
@@ -85,6 +85,8 @@ def test_help_names_every_command_within_a_second(tmp_path):
         (("retrain", "--recipe", "cake"), 2, "'cake'"),
         (("retrain", "--set", "train.epochs=none"), 2, "train.epochs"),
         (("retrain", "--name", "A model"), 2, "model_name"),
+        (("data", "check", "nowhere"), 2, "A source must be"),
+        (("data", "check", "demo", "--set", "curate.policies.blank=burn"), 2, "curate.policies.blank"),
         (("recipes", "show", "cake"), 2, "'cake'"),
         (("models", "show", "a b"), 2, "A model must be"),
     ],

@@ -1,4 +1,5 @@
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr
 
-from fer import archives, demo_faces, download, errors, kaggle, refs, sources
+from fer import archives, demo_faces, demo_source, download, errors, kaggle, refs, sources
 from fer.workspace import Workspace
 
 FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"junk"}
@@ -37,7 +38,7 @@ def archive(tmp_path: Path) -> Path:
 
 def delivered(workspace: Workspace, ref: refs.DatasetRef) -> Path:
     folder = workspace.folder(ref)
-    assert sorted(each.name for each in folder.iterdir()) == ["_ref.json", "dataset.zip"]
+    assert sorted(each.name for each in folder.iterdir()) == ["_ref.json", "dataset.zip", "source.txt"]
     return folder / "dataset.zip"
 
 
@@ -63,6 +64,42 @@ def test_an_archive_that_changes_after_it_was_resolved_is_refused(archive: Path,
     with pytest.raises(errors.SourceError, match="must not change"):
         download.download(resolved, workspace=workspace)
     assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+
+
+def test_a_folder_is_packed_and_known_by_its_content(tmp_path: Path, workspace: Workspace) -> None:
+    for place in ("here", "there"):
+        for name, data in FILES.items():
+            path = tmp_path / place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    here, there = (download.resolve(sources.FolderSource(tmp_path / place)) for place in ("here", "there"))
+    assert download.download.key(here) == download.download.key(there)
+    ref = download.download(here, workspace=workspace)
+    assert ref.source == here.identity
+    assert re.fullmatch("folder:sha256:[0-9a-f]{64}", ref.source)
+    assert str(tmp_path) not in here.model_dump_json() + ref.model_dump_json()
+    with zipfile.ZipFile(delivered(workspace, ref)) as found:
+        assert {name: found.read(name) for name in found.namelist()} == dict(sorted(FILES.items())[1:])
+
+
+def test_a_folder_that_changes_after_it_was_resolved_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "1.png").write_bytes(b"one")
+    resolved = download.resolve(sources.FolderSource(tmp_path / "faces"))
+    (tmp_path / "faces" / "1.png").write_bytes(b"eno")
+    with pytest.raises(errors.SourceError, match="must not change"):
+        download.download(resolved, workspace=workspace)
+    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+
+
+def test_the_same_bytes_under_another_name_have_another_digest(server: KaggleServer, workspace: Workspace) -> None:
+    server.datasets["owner/faces"].append(kaggle_server.zip_of(FILES))
+    one, two = (
+        download.download(download.resolve(sources.KaggleSource("owner", "faces", n)), workspace=workspace)
+        for n in (1, 2)
+    )
+    assert delivered(workspace, one).read_bytes() == delivered(workspace, two).read_bytes()
+    assert one.digest != two.digest
 
 
 def test_an_empty_archive_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -126,11 +163,11 @@ def test_the_path_of_an_archive_is_not_in_json(archive: Path) -> None:
 
 
 def test_the_demo_is_drawn_and_known_by_its_settings(workspace: Workspace) -> None:
-    few = demo_faces.DemoConfig(images_per_class=dict.fromkeys(demo_faces.CLASSES, 2))
+    few = demo_source.DemoConfig(images_per_class=dict.fromkeys(demo_faces.CLASSES, 2))
     resolved = download.resolve(sources.DemoSource(), demo=few)
     ref = download.download(resolved, workspace=workspace)
     assert ref.source == "demo"
     assert ref.n_files == len(archives.members(delivered(workspace, ref))) >= 14
     default = download.resolve(sources.DemoSource())
     assert download.download.key(default) != download.download.key(resolved)
-    assert default == download.resolve(sources.DemoSource(), demo=demo_faces.DemoConfig())
+    assert default == download.resolve(sources.DemoSource(), demo=demo_source.DemoConfig())

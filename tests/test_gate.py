@@ -52,7 +52,7 @@ def division(workspace, n=300, classes=CLASSES) -> refs.SplitRef:
     def produce(out):
         rows = [{"image_id": str(row), "pixel_sha256": f"pixels of {row}", "split": "test"} for row in range(n)]
         pq.write_table(pa.Table.from_pylist(rows), out / files.SPLIT)
-        return refs.SplitRef(classes=classes, counts={}, n_excluded=0, origin="drawn")
+        return refs.SplitRef(classes=classes, counts={}, origin="drawn")
 
     return workspace.run("split", f"{n}{classes}", refs.SplitRef, produce, resumable=False)
 

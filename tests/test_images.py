@@ -1,8 +1,12 @@
 import contextlib
+import dataclasses
+import io
+import math
 import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import cv2
@@ -11,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from fer import images
 
@@ -54,7 +59,7 @@ def test_an_image_is_turned_as_its_exif_says():
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"), [(b"", "empty"), (b"<html>not found</html>", "not an image"), (b"\xff\xd8\xff", "not an image")]
+    ("data", "reason"), [(b"", "empty"), (b"<html>not found</html>", "a web page"), (b"\xff\xd8\xff", "cut short")]
 )
 def test_bytes_that_are_no_image_are_refused_with_the_reason(data, reason):
     with pytest.raises(images.UndecodableImage, match=reason):
@@ -103,7 +108,7 @@ def test_dimensions_beyond_the_limit_are_refused_before_decoding():
     body = b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
-    with pytest.raises(images.UndecodableImage, match="refused"):
+    with pytest.raises(images.UndecodableImage, match="too large"):
         images.decode(b"\x89PNG\r\n\x1a\n" + body)
 
 
@@ -117,3 +122,143 @@ def test_the_limit_is_the_same_whatever_the_environment_says():
         check=True,
     )
     assert int(told.stdout) == 8192 * 8192
+
+
+def _face(seed: int = 0, height: int = 24, width: int = 20, channels: int = 1) -> np.ndarray:
+    shape = (6, 5) if channels == 1 else (6, 5, channels)
+    coarse = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def _by_pillow(pixels: np.ndarray, form: str, mode: str | None = None, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        ("JPEG", None, {}),
+        ("JPEG", None, {"progressive": True}),
+        ("JPEG", "CMYK", {}),
+        ("PNG", None, {}),
+        ("PNG", "P", {}),
+        ("PNG", "RGBA", {}),
+        ("GIF", None, {}),
+        ("BMP", None, {}),
+        ("BMP", "RGBA", {}),
+        ("WEBP", None, {}),
+        ("WEBP", None, {"lossless": True}),
+        ("WEBP", "RGBA", {}),
+        ("PPM", None, {}),
+        ("PPM", "1", {}),
+        ("TIFF", None, {}),
+        ("TIFF", None, {"compression": "tiff_lzw"}),
+        ("TIFF", None, {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", None, {"compression": "packbits"}),
+        ("TIFF", "1", {"compression": "group4"}),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_cut_anywhere_is_refused(form, mode, options, channels):
+    data = _by_pillow(_face(channels=channels), form, mode, **options)
+    assert images.decode(data).shape == (24, 20)
+    for length in range(len(data)):
+        with pytest.raises(images.UndecodableImage):
+            images.decode(data[:length])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_image_is_decoded_or_refused(data):
+    form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
+    mode = data.draw(st.sampled_from(["L", "RGB", "1"])) if form != "WEBP" else "RGB"
+    damaged = bytearray(_by_pillow(_face(channels=3), form, mode))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(images.UndecodableImage):
+        found = images.read(bytes(damaged))
+        assert found.pixels.dtype == np.uint8
+        assert found.pixels.ndim == 2
+        assert found.pixels.size
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".pgm"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ordinary_images_are_what_opencv_makes_of_them(suffix, channels):
+    suffix = ".ppm" if suffix == ".pgm" and channels == 3 else suffix
+    for seed in range(20):
+        data = cv2.imencode(suffix, _face(seed, 30 + seed, 49, channels))[1].tobytes()
+        assert np.array_equal(images.decode(data), cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE))
+
+
+def test_a_jpeg_that_ends_in_medium_grey_is_not_taken_for_one_cut_short():
+    grey = _face(1, 48, 48)
+    grey[-16:, -16:] = 128
+    assert np.all(images.decode(cv2.imencode(".jpg", grey)[1].tobytes())[-8:, -8:] == 128)
+    assert np.all(images.decode(cv2.imencode(".jpg", np.full((9, 13), 128, np.uint8))[1].tobytes()) == 128)
+
+
+def test_a_whole_image_is_read_without_a_word(capfd):
+    for suffix in (".jpg", ".png"):
+        images.read(cv2.imencode(suffix, _face(2))[1].tobytes())
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=60)))
+def test_properties_are_those_of_the_pixels(pixels):
+    found = images.properties(pixels)
+    assert found.mean == pytest.approx(pixels.mean())
+    assert found.std == pytest.approx(pixels.std(), abs=1e-4)
+    assert found.p05 == np.percentile(pixels, 5, method="inverted_cdf")
+    assert found.p99 == np.percentile(pixels, 99, method="inverted_cdf")
+    shares = np.unique(pixels, return_counts=True)[1] / pixels.size
+    assert found.entropy == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-9)
+    assert all(math.isfinite(each) for each in dataclasses.astuple(found))
+    assert found == images.properties(pixels, images.thumbnail(pixels))
+
+
+def test_blur_takes_sharpness_away_and_contrast_does_not():
+    sharp = np.random.default_rng(5).integers(60, 190, (48, 48)).astype(np.uint8)
+    blurred = cv2.GaussianBlur(sharp, (9, 9), 3.0)
+    pale = (sharp // 3 + 80).astype(np.uint8)
+    assert images.properties(blurred).sharpness < images.properties(sharp).sharpness / 20
+    assert images.properties(pale).sharpness == pytest.approx(images.properties(sharp).sharpness, rel=0.02)
+    larger = cv2.resize(sharp, (192, 192), interpolation=cv2.INTER_NEAREST)
+    assert images.properties(larger).sharpness == pytest.approx(images.properties(sharp).sharpness)
+
+
+def test_a_blank_image_has_no_sharpness_and_no_entropy():
+    found = images.properties(np.full((48, 48), 200, np.uint8))
+    assert found == images.Properties(mean=200, std=0, p05=200, p99=200, entropy=0, sharpness=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 48), (1, 1), (96, 96), (20, 200), (200, 20), (3, 8192)])
+def test_a_thumbnail_is_square(height, width):
+    pixels = np.full((height, width), 9, np.uint8)
+    small = images.thumbnail(pixels)
+    assert small.shape == (48, 48)
+    assert small.dtype == np.uint8
+    assert np.all(small == 9)
+
+
+def test_a_thumbnail_averages_what_it_squeezes_along_each_axis():
+    stripes = np.tile(np.array([0, 100], np.uint8), (48, 48))  # (48, 96)
+    assert np.all(images.thumbnail(stripes) == 50)
+    assert np.all(images.thumbnail(stripes[:24]) == 50)
+    assert np.array_equal(images.thumbnail(_face(6, 48, 48)), _face(6, 48, 48))
+
+
+def test_reading_costs_no_memory_beyond_the_picture_for_what_is_too_large():
+    header = struct.pack(">IIBBBBB", 8_193, 8_193, 16, 6, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    tracemalloc.start()
+    try:
+        with pytest.raises(images.UndecodableImage, match="too large"):
+            images.read(b"\x89PNG\r\n\x1a\n" + chunk)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -58,6 +58,44 @@ def test_numbers_are_fer2013s_and_count_only_where_asked_for():
     assert meaning("3", SEVEN) is None
 
 
+@pytest.mark.parametrize(
+    ("raw", "meant"), [("3.0", "happy"), (" +3. ", "happy"), ("-3", None), ("3.5", None), ("30", None)]
+)
+def test_a_whole_number_is_itself_however_it_is_written(raw, meant):
+    assert meaning(raw, SEVEN, fer2013_numbers=True) == meant
+
+
+def test_minus_one_is_not_one_even_as_a_synonym():
+    assert meaning("-1", SEVEN, {"1": "happy"}) is None
+    assert meaning("-1", SEVEN, {"-1": "neutral"}) == "neutral"
+
+
+@given(st.text())
+def test_what_is_normalised_stays_as_it_is(raw):
+    once = labels.normalised(raw)
+    assert labels.normalised(once) == once
+
+
+@given(st.lists(st.none() | st.text(max_size=4) | st.sampled_from(["happy", "Sad"]), max_size=8))
+def test_labels_are_all_decided_or_else_an_error_counts_them(raws):
+    decisions = labels.Decisions(("happy", "sad"))
+    decided = [decisions.decide("a.png", raw) for raw in raws]
+    if None in decided:
+        with pytest.raises(errors.LabelError, match="happy, sad"):
+            decisions.require_all_known()
+    else:
+        decisions.require_all_known()
+
+
+def test_the_error_lists_the_commonest_labels_and_counts_the_others():
+    decisions = labels.Decisions(("happy", "sad"))
+    for n in range(12):
+        for _ in range(n + 1):
+            decisions.decide("a.png", f"label {n}")
+    with pytest.raises(errors.LabelError, match=r"'label 11' \(12 images\), .*'label 4' \(5 images\), 4 more\. Next"):
+        decisions.require_all_known()
+
+
 def test_extra_synonyms_are_accepted_and_win_over_the_built_in_ones():
     extra = {"Contempt": "disgust", "mad": "Happy"}
     assert meaning("contempt", SEVEN, extra) == "disgust"

@@ -13,4 +13,11 @@ def test_nothing_is_fetched_and_nothing_runs():
     assert 'href="javascript' not in made
     assert 'src="file' not in made
     assert "<title>&lt;b&gt;Run" in made
-    assert "http" not in pages.page("Run", "text")
+    assert "://" not in pages.page("Run", "text")
+
+
+def test_the_browser_is_told_to_run_and_fetch_nothing():
+    made = pages.document("Run", "<p>text</p>", "p { color: red; }")
+    policy = made[made.index("Content-Security-Policy") :].split('content="')[1].split('"')[0]
+    assert policy.split("; ") == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
+    assert made.index("Content-Security-Policy") < made.index("<style>")

@@ -55,7 +55,7 @@ def parts(workspace, *, passed=True, weights="a"):
     splits = ["train", "train", "train", "validation", "test", "excluded"]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table({"pixel_sha256": list("caabde"), "split": splits}), buffer)
-    division = refs.SplitRef(classes=CLASSES, counts={}, n_excluded=1, origin="drawn")
+    division = refs.SplitRef(classes=CLASSES, counts={}, origin="drawn")
     model = refs.ModelRef(
         digest=weights,
         model="cnn",

@@ -53,15 +53,11 @@ def test_pixels_in_another_memory_order_are_written_alike(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"class_indexes": [0, 3]}, "class_index must be in 0..2"),
-        ({"class_indexes": [-1, 0]}, "class_index must be in 0..2"),
-        ({"image_ids": ["same", "same"]}, "unique"),
-        ({"image_ids": ["one", None]}, "image_id must not be null"),
         ({"image_ids": ["one"]}, "one id, one class"),
         ({"pixels": np.zeros((2, 4, 4), np.float32)}, "float32"),
     ],
 )
-def test_an_unsound_shard_is_refused_and_nothing_is_left(tmp_path, change, says):
+def test_what_fits_no_shard_is_refused_and_nothing_is_left(tmp_path, change, says):
     sound = {"image_ids": ["a", "b"], "class_indexes": [0, 2], "pixels": np.zeros((2, 4, 4), np.uint8)}
     values = sound | change
     with pytest.raises(errors.ContractViolation, match=says):
@@ -69,12 +65,6 @@ def test_an_unsound_shard_is_refused_and_nothing_is_left(tmp_path, change, says)
             tmp_path / "x", values["image_ids"], np.array(values["class_indexes"], np.int32), values["pixels"], CLASSES
         )
     assert not list(tmp_path.iterdir())
-
-
-def test_the_contract_refuses_other_columns_and_missing_metadata():
-    assert contract.check(pa.table({"image_id": ["a"]})) == ("a shard's metadata must have b'height'",)
-    schema = contract.schema(2, 2, CLASSES)
-    assert "schema" in contract.check(pa.table({"image_id": ["a"]}).replace_schema_metadata(schema.metadata))[0]
 
 
 def test_large_images_are_cut_in_row_groups_by_bytes():

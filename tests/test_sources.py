@@ -26,10 +26,20 @@ def test_an_archive_is_found_relative_to_here_and_to_home(tmp_path: Path, monkey
     assert sources.parse("archive:~/faces.zip") == expected
 
 
+def test_a_folder_is_found_relative_to_here_and_to_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "faces").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    expected = sources.FolderSource(tmp_path / "faces")
+    assert sources.parse("folder:faces") == sources.parse("folder:~/faces/") == expected
+    assert sources.parse(str(expected)) == expected
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "folder:",
         "demo:",
         "demo:1",
         "archive:",
@@ -54,9 +64,53 @@ def test_the_address_of_a_kaggle_page_is_answered_with_the_form_to_write() -> No
         sources.parse("https://www.kaggle.com/datasets/msambare/fer2013")
 
 
-def test_a_bare_path_of_a_zip_is_answered_with_the_form_to_write() -> None:
-    with pytest.raises(errors.ConfigError, match=r"write archive:data/faces\.zip"):
-        sources.parse("data/faces.zip")
+@pytest.mark.parametrize(
+    ("text", "todo"),
+    [
+        ("data/faces.zip", r"write archive:data/faces\.zip"),
+        ("here.bin", r"write archive:here\.bin"),
+        ("faces", "write folder:faces"),
+        ("faces/labels.csv", "put it and the images .* write folder:faces"),
+    ],
+)
+def test_a_bare_path_is_answered_with_the_form_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, todo: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    for name in ("here.bin", "faces/labels.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(errors.ConfigError, match=todo):
+        sources.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "todo"),
+    [
+        ("archive:faces", "write folder:faces"),
+        ("archive:faces/labels.csv", "put it and the images .* write folder:faces"),
+        ("archive:faces/labels.parquet", "put it and the images .* write folder:faces"),
+        ("folder:faces.zip", r"write archive:faces\.zip"),
+        ("folder:faces/labels.csv", "write folder:faces"),
+        ("folder:nowhere", "check the path"),
+        ("folder:~nobody-of-this-name/x", "check the path"),
+    ],
+)
+def test_a_path_of_another_kind_is_answered_with_the_form_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, todo: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    for name in ("faces.zip", "faces/labels.csv", "faces/labels.parquet"):
+        (tmp_path / name).write_text("words")
+    with pytest.raises(errors.SourceError, match=f"Received: .*Next: .*{todo}"):
+        sources.parse(text)
+
+
+@pytest.mark.parametrize("text", ["kaggle:a/b + demo", "folder:x + y", "folder:x\ny", "demo\ndemo"])
+def test_a_source_is_one_line_without_what_joins_several(text: str) -> None:
+    with pytest.raises(errors.ConfigError, match=r"one line of text without ' \+ '"):
+        sources.parse(text)
 
 
 @pytest.mark.parametrize("path", ["missing.zip", "folder", "text.zip", "empty.zip", "~nobody-of-this-name/x.zip"])
@@ -72,7 +126,9 @@ def test_a_path_that_is_no_zip_is_one_source_error_with_a_next_step(
 
 
 @given(
-    st.text(max_size=30) | st.text(max_size=20).map("kaggle:{}".format) | st.text(max_size=20).map("archive:{}".format)
+    st.text(max_size=30)
+    | st.builds("{}:{}".format, st.sampled_from(["kaggle", "archive", "folder"]), st.text(max_size=20))
+    | st.builds("folder:/{}/..{}".format, st.text(max_size=9), st.text(" /.\t\n+", max_size=3))
 )
 def test_any_text_is_a_source_or_one_of_two_errors(text: str) -> None:
     try:

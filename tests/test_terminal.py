@@ -94,17 +94,9 @@ def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_
 
 def outcome(*, passed: bool) -> refs.Outcome:
     return refs.Outcome(
-        source="demo",
+        sources=("demo",),
         recipe="demo",
-        validation=refs.ValidationRef(
-            classes=("happy", "sad"),
-            n_found=10,
-            n_accepted=10,
-            quarantined={},
-            n_redundant_copies=0,
-            failures=(),
-            warnings=(),
-        ),
+        quality=refs.QualityRef(verdict="pass", failures=(), warnings=()),
         model=refs.ModelRef(
             model="sequential-cnn",
             classes=("happy", "sad"),
@@ -159,9 +151,15 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
 
 
 @pytest.mark.parametrize(
-    ("n_ignored", "end"),
-    [(0, "1 can't be read"), (1, ", 1 other file ignored"), (2000, ", 2,000 other files ignored")],
+    ("ignored", "end"),
+    [
+        ({}, "1 can't be read"),
+        ({".txt": 1}, ", 1 other file ignored"),
+        ({".txt": 1, ".md": 1999}, ", 2,000 other files ignored"),
+    ],
 )
-def test_the_index_says_how_many_files_it_left_out(n_ignored, end):
-    manifest = refs.ManifestRef(layout="folders", classes=("happy",), n_found=9, n_quarantined=1, n_ignored=n_ignored)
+def test_the_index_says_how_many_files_it_left_out(ignored, end):
+    manifest = refs.ManifestRef(
+        source="demo", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=1, ignored=ignored
+    )
     assert manifest.summary().endswith(end)

@@ -1,0 +1,181 @@
+"""Data quality: images/s of each step, beside cleanvision on the same images, and how near-twins are found.
+
+On faces drawn by the project; FER_BENCH_ARCHIVE=PATH takes the images of a zip of class folders instead, such as
+FER2013's (15 minutes). cleanvision does all its default checks on the files, as many processes as there are cores.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import scipy.fft
+
+from benchmarks import Row, seconds
+from data_contracts import files
+from data_contracts import manifest as contract
+from fer import archives, demo_faces, duplicates, images, index, label_errors, outliers, progress, refs, twins
+from fer.workspace import Workspace
+
+_PER_CLASS = 500
+_CORRELATION = 0.9
+_MANY = 10_000  # images, from which on one round has to do
+_PHASH_BITS_APART = 8
+
+
+def run() -> Iterator[Row]:
+    given = os.environ.get("FER_BENCH_ARCHIVE")
+    with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
+        folder = Path(temporary)
+        if given:
+            shutil.copyfile(given, folder / "images.zip")
+        else:
+            _draw(folder / "images.zip")
+        with zipfile.ZipFile(folder / "images.zip") as archive:
+            archive.extractall(folder / "files")
+        yield from _steps(folder)
+
+
+def _draw(path: Path) -> None:
+    """Faces of every class as class folders, with a few copies and slightly changed ones among them."""
+    draw = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for label in demo_faces.CLASSES:
+            for number in range(_PER_CLASS):
+                face = demo_faces.draw(label, draw)
+                archive.writestr(f"{label}/{number}.png", images.encode_png(face))
+                if number % 50 == 0:
+                    other = np.clip(face + draw.normal(0, 8, face.shape), 0, 255).astype(np.uint8)
+                    archive.writestr(f"{label}/{number}-copy.png", images.encode_png(face))
+                    archive.writestr(f"{label}/{number}-near.png", images.encode_png(other))
+
+
+def _steps(folder: Path) -> Iterator[Row]:
+    workspace = Workspace(folder / "workspace")
+    dataset = _dataset(folder, workspace)
+    config = index.IndexConfig(classes=demo_faces.CLASSES)
+    manifest = index.index((dataset,), config, workspace=workspace)
+    thumbnails, labels, contents = _decoded(workspace.folder(manifest))
+    n, names = len(labels), [str(at) for at in range(len(labels))]
+
+    def index_again() -> None:
+        with tempfile.TemporaryDirectory(dir=folder) as out:
+            index.index.produce(Path(out), (dataset,), config, workspace=workspace, progress=progress.silent)
+
+    def near_twins() -> duplicates.Pairs:
+        return duplicates.find(thumbnails, contents, _CORRELATION)
+
+    pairs = near_twins()
+    known = twins.Twins(names, contents, [(names[i], names[j]) for i, j in zip(pairs.first, pairs.second, strict=True)])
+    groups = [known.group(name) for name in names]
+
+    def doubts() -> None:
+        label_errors.find(thumbnails, labels, groups, folds=5, max_share=0.1, seed=0)
+
+    steps = {
+        "index: read, properties, thumbnails": index_again,
+        "near-twins": near_twins,
+        "outliers": lambda: outliers.scores(thumbnails),
+        "label errors": doubts,
+    }
+    rounds = 1 if n > _MANY else 3
+    taken = seconds({**steps, "cleanvision": lambda: _cleanvision(folder / "files")}, rounds)
+    for name in steps:
+        reference = n / taken["cleanvision"]
+        yield Row(f"{name}, {n:,} images; reference: cleanvision, all", n / taken[name], "images/s", reference)
+    ours = sum(taken[name] for name in steps)
+    yield Row("all of them; reference: cleanvision, all", n / ours, "images/s", n / taken["cleanvision"])
+    yield from _near_twins(thumbnails, contents, rounds)
+
+
+def _near_twins(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Iterator[Row]:
+    """Of distinct images, since identical ones need no search."""
+    _, distinct = np.unique(contents, return_index=True)
+    faces = thumbnails[np.sort(distinct)]
+    faces = faces[faces.max(axis=1) > faces.min(axis=1)]
+    names = [str(at) for at in range(len(faces))]
+    found: dict[str, set[tuple[int, int]]] = {}
+
+    def ours() -> None:
+        pairs = duplicates.find(faces, names, _CORRELATION)
+        found["ours"] = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+
+    def brute_force() -> None:
+        found["brute force"] = _brute_force(faces)
+
+    def by_phash() -> None:
+        found["pHash"] = _by_phash(faces)
+
+    taken = seconds({"ours": ours, "brute force": brute_force, "pHash": by_phash}, rounds)
+    wanted = len(found["brute force"])
+    for name in ("ours", "pHash"):
+        yield Row(f"near-twins by {name}: seconds; reference: brute force", taken[name], "s", taken["brute force"])
+        recalled = len(found[name] & found["brute force"])
+        yield Row(f"near-twins by {name}: pairs; reference: those of brute force", recalled, "pairs", wanted)
+
+
+def _brute_force(faces: np.ndarray) -> set[tuple[int, int]]:
+    """Each pair's product of unit vectors in full, float32, once."""
+    units = faces - faces.mean(axis=1, keepdims=True, dtype=np.float32)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    found: set[tuple[int, int]] = set()
+    for start in range(0, len(units), 1_024):
+        row, column = np.nonzero(units[start : start + 1_024] @ units[start:].T >= _CORRELATION)
+        later = column > row
+        found |= set(zip((row[later] + start).tolist(), (column[later] + start).tolist(), strict=True))
+    return found
+
+
+def _by_phash(faces: np.ndarray) -> set[tuple[int, int]]:
+    """Perceptual hashes of 64 bits (the signs about their median of the lowest frequencies) first, then correlation."""
+    hashes = []
+    for start in range(0, len(faces), 4_096):
+        some = faces[start : start + 4_096].reshape(-1, contract.THUMBNAIL_SIDE, contract.THUMBNAIL_SIDE)
+        low = scipy.fft.dctn(some.astype(np.float32), axes=(1, 2))[:, :8, :8].reshape(len(some), 64)
+        bits = low > np.median(low, axis=1, keepdims=True)
+        hashes.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
+    hashed = np.concatenate(hashes)
+    found: set[tuple[int, int]] = set()
+    for start in range(0, len(hashed), 256):
+        apart = np.bitwise_count(hashed[start : start + 256, None] ^ hashed[None, start:])
+        row, column = np.nonzero(apart <= _PHASH_BITS_APART)
+        one, other = row[column > row] + start, column[column > row] + start
+        near = duplicates.correlations(faces, one, other) >= _CORRELATION
+        found |= set(zip(one[near].tolist(), other[near].tolist(), strict=True))
+    return found
+
+
+def _cleanvision(folder: Path) -> None:
+    import cleanvision
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        cleanvision.Imagelab(data_path=str(folder), verbose=False).find_issues(verbose=False)
+
+
+def _dataset(folder: Path, workspace: Workspace) -> refs.DatasetRef:
+    """Commit the archive as the download stage would."""
+
+    def download(out: Path) -> refs.DatasetRef:
+        shutil.copyfile(folder / "images.zip", out / archives.DATASET)
+        with zipfile.ZipFile(folder / "images.zip") as archive:
+            n_files = len(archive.namelist())
+        return refs.DatasetRef(source="bench", n_files=n_files, size_bytes=(out / archives.DATASET).stat().st_size)
+
+    return workspace.run("download", "bench", refs.DatasetRef, download, resumable=False)
+
+
+def _decoded(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Thumbnails, (n, pixels) uint8, class indices and pixel digests of the images that the index could decode."""
+    rows = pq.read_table(folder / files.MANIFEST).to_pylist()
+    parts = [pq.read_table(path)["pixels"].to_pylist() for path in sorted((folder / files.THUMBNAILS).iterdir())]
+    decoded = [row for row in rows if row["status"] == contract.ACCEPTED]
+    data = b"".join(parts[row["part"]][row["row"]] or b"" for row in decoded)
+    labels = np.array([demo_faces.CLASSES.index(row["label"]) for row in decoded])
+    thumbnails = np.frombuffer(data, np.uint8).reshape(len(decoded), -1)
+    return thumbnails, labels, [row["pixel_sha256"] for row in decoded]

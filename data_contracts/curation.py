@@ -1,0 +1,61 @@
+"""What inspection finds of the accepted images, and what curation makes of it."""
+
+from typing import Literal, get_args
+
+import pyarrow as pa
+
+Issue = Literal[
+    "exact_duplicate",  # same pixels and label as another image that the source puts on the same side
+    "near_duplicate",  # near-twin of another image
+    "conflicting_labels",  # same pixels as an image of another class
+    "blank",  # every pixel the same
+    "dark",
+    "bright",
+    "blurry",
+    "low_information",
+    "odd_size",
+    "outlier",  # unlike all the others
+    "label_error",  # confident learning says that the label is wrong
+]
+ISSUES: tuple[Issue, ...] = get_args(Issue)
+Action = Literal["keep", "drop", "quarantine"]
+
+# findings.parquet: one row an accepted image, sorted by image_id.
+FINDINGS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),  # image_id of the first of its connected near-twins, or its own
+        pa.field("outlier_score", pa.float32()),  # the larger, the less like the others; null if it can't be told
+        pa.field("suggested_label", pa.string()),  # the class that the model of inspection finds likeliest; else null
+        pa.field("label_quality", pa.float32()),  # out-of-fold probability of its own label, 0-1
+        pa.field("is_label_error", pa.bool_(), nullable=False),
+    ]
+)
+
+# pairs.parquet: near-twins, each pair once, sorted.
+PAIRS = pa.schema(
+    [
+        pa.field("first", pa.string(), nullable=False),  # image_id, the smaller of the two
+        pa.field("second", pa.string(), nullable=False),
+        pa.field("correlation", pa.float32(), nullable=False),  # of the thumbnails; 1 for identical images
+    ]
+)
+
+# curation.parquet: one row an accepted image, sorted by image_id.
+CURATION = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("pixel_sha256", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("class_index", pa.int32(), nullable=False),
+        pa.field("soft_label", pa.list_(pa.float32())),
+        pa.field("raw_split", pa.string()),
+        pa.field("subject", pa.string()),
+        pa.field("group", pa.string(), nullable=False),
+        pa.field("issues", pa.list_(pa.string()), nullable=False),  # of ISSUES
+        pa.field("action", pa.string(), nullable=False),  # of Action: the strictest of its issues' policies
+        pa.field("reason", pa.string()),  # the issue that decided the action; null if it is kept
+        pa.field("part", pa.int32(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+    ]
+)

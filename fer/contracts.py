@@ -1,0 +1,243 @@
+"""The rules of `data_contracts`, checked by Great Expectations over named frames.
+
+Out: `contract.json`, the same for the same data, and `data_docs/index.html`, which holds the time of its making.
+"""
+
+import dataclasses
+import html
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from data_contracts import files
+from data_contracts.rules import Rule, Severity
+from fer import data_docs, errors
+from fer import workspace as workspaces
+from fer.progress import Progress, silent
+
+_EXAMPLES = 5
+_SAMPLED = 20  # values that break a rule, in the Data Docs
+_LEVELS = {"stop": "critical", "quarantine": "warning", "warn": "info"}  # ours -> Great Expectations'
+
+Name = Callable[[dict[str, Any]], str]  # what to call a row of a frame in an example
+
+
+class Frame(NamedTuple):
+    """Rows to check, and how one of them is named in an example."""
+
+    rows: pa.Table
+    name: Name
+
+
+class Outcome(BaseModel):
+    """What came of a rule. `examples` are names of rows that break it, or what was observed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    id: str
+    frame: str
+    expectation: str
+    arguments: dict[str, Any]
+    severity: Severity
+    finding: str
+    why: str
+    passed: bool
+    n_checked: int  # rows
+    n_broken: int
+    examples: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """For people: what is wrong, in how many rows, for example which."""
+        rows = f"{self.n_broken:,} of {self.n_checked:,}, e.g. " if self.n_broken and self.n_checked > 1 else ""
+        return f"{self.finding}: {rows}{', '.join(self.examples)}"
+
+
+def check(out: Path, dataset: str, frames: Mapping[str, Frame], rules: Sequence[Rule]) -> None:
+    """Check `rules` on `frames` and write `contract.json` and `data_docs/` to `out`.
+
+    Raises ContractViolation, after that, if a rule of severity `stop` is broken.
+    """
+    checks = Checks(dataset, rules)
+    for name, frame in frames.items():
+        checks.run(name, *frame)
+    checks.build_docs(out / files.DOCS)
+    record = {"dataset": dataset, "rules": checks.records()}
+    workspaces.write_atomically(out / files.CONTRACT, json.dumps(record, indent=1).encode())
+    checks.stop_if_broken("look into the sources and this stage's settings, then run the same command again")
+
+
+def read(folder: Path) -> tuple[Outcome, ...]:
+    """What `check` wrote to `folder`."""
+    record = json.loads((folder / files.CONTRACT).read_bytes())
+    return tuple(Outcome.model_validate(each) for each in record["rules"])
+
+
+class Checks:
+    """The rules as Great Expectations suites, one a frame, and what came of them.
+
+    In the process of the stage only: the import takes 4 to 10 s and 200 MB.
+    """
+
+    def __init__(self, dataset: str, rules: Sequence[Rule], progress: Progress = silent):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # `sre_parse`, on import
+            import great_expectations as gx
+            from great_expectations.data_context.types import base
+
+        logging.getLogger(base.__name__).setLevel(logging.WARNING)  # it sets itself to INFO, whatever the root says
+
+        self.outcomes: list[Outcome] = []
+        self._dataset = dataset
+        self._rules = rules
+        self._frames = tuple(dict.fromkeys(each.frame for each in rules))
+        self._taken_out: dict[str, pa.Array] = {}
+        self._progress = progress
+        self._gx = gx
+        self._context = gx.get_context(mode="ephemeral")
+        self._context.variables.progress_bars = base.ProgressBarsConfig(globally=False, metric_calculations=False)
+        self._context.delete_data_docs_site("local_site")
+        self._run_id = gx.RunIdentifier(run_name=dataset)
+
+    def run(self, frame: str, rows: pa.Table, name: Name) -> None:
+        """Check the frame's rules on its rows; Great Expectations is given the columns that they name."""
+        self._progress(self._frames.index(frame), len(self._frames), f"parts of the contract checked, now {frame}")
+        from great_expectations.expectations.metadata_types import FailureSeverity
+        from great_expectations.expectations.registry import get_expectation_impl
+
+        rules = [each for each in self._rules if each.frame == frame]
+        expectations = [
+            get_expectation_impl(each.expectation)(
+                **each.arguments,
+                severity=FailureSeverity(_LEVELS[each.severity]),
+                notes=html.escape(f"{each.severity}: {each.finding}. Why: {each.why}."),
+                meta={"id": each.id},
+            )
+            for each in rules
+        ]
+        suite = self._context.suites.add(self._gx.ExpectationSuite(name=frame, expectations=expectations))
+        source = self._context.data_sources.add_pandas(frame)
+        batch = source.add_dataframe_asset(frame).add_batch_definition_whole_dataframe(frame)
+        definition = self._context.validation_definitions.add(
+            self._gx.ValidationDefinition(name=frame, data=batch, suite=suite)
+        )
+        complete = any(each.severity == "quarantine" for each in rules)  # all rows that break it, not twenty
+        result = definition.run(
+            batch_parameters={"dataframe": _named_by(rules, rows).to_pandas()},
+            result_format={
+                "result_format": "COMPLETE" if complete else "SUMMARY",
+                "partial_unexpected_count": _SAMPLED,
+                "return_unexpected_index_query": False,  # it lists every row: 15 MB of Data Docs for a million
+            },
+            run_id=self._run_id,
+        )
+        self._context.data_sources.delete(frame)  # it would keep the rows
+        found = {(each.expectation_config.meta or {})["id"]: each for each in result.results if each.expectation_config}
+        self.outcomes += [self._outcome(rule, rows, name, found[rule.id]) for rule in rules]
+        self._taken_out[frame] = _first_findings(rules, found, rows.num_rows)
+
+    def quarantined(self, frame: str) -> pa.Array:
+        """For each row of the frame the first finding that takes it out; null if it stays."""
+        return self._taken_out[frame]
+
+    def lines(self, severity: Severity) -> tuple[str, ...]:
+        """A line for each broken rule of this severity."""
+        return tuple(each.line() for each in self.outcomes if not each.passed and each.severity == severity)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The outcomes as JSON."""
+        return [each.model_dump(mode="json") for each in self.outcomes]
+
+    def stop_if_broken(self, todo: str) -> None:
+        """Raise ContractViolation if a rule of severity `stop` is broken."""
+        failures = self.lines("stop")
+        if failures:
+            raise errors.ContractViolation(
+                f"The contract of the {self._dataset} must be kept.", received="; ".join(failures), todo=todo
+            )
+
+    def build_docs(self, folder: Path) -> None:
+        """Write the Data Docs of all that was run, in place of what is in `folder`."""
+        shutil.rmtree(folder, ignore_errors=True)
+        self._escape()
+        site: Any = {  # its type leaves out the buttons
+            "class_name": "SiteBuilder",
+            "show_how_to_buttons": False,
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        }
+        self._context.add_data_docs_site(self._dataset, site)
+        self._context.build_data_docs()
+        data_docs.tidy(folder, self._dataset, {frame: self._verdict(frame) for frame in self._frames})
+        self._progress(len(self._frames), len(self._frames), "parts of the contract checked")
+
+    def _escape(self) -> None:
+        """Make plain text of what the data says: Great Expectations sets values into its pages as they are."""
+        store = self._context.validation_results_store
+        for key in store.list_keys():
+            stored: Any = store.get(key)
+            for each in stored.results:
+                each.result = _escaped(each.result)
+            store.set(key, stored)
+
+    def _verdict(self, frame: str) -> data_docs.Verdict:
+        outcomes = [each for each in self.outcomes if each.frame == frame]
+        return data_docs.Verdict(n_rules=len(outcomes), n_broken=sum(not each.passed for each in outcomes))
+
+    def _outcome(self, rule: Rule, rows: pa.Table, name: Name, found: Any) -> Outcome:
+        """What Great Expectations `found`. A rule that can't be checked must not let anything through."""
+        broken, examples = 0, []
+        if not found.success and not found.result:
+            rule = dataclasses.replace(rule, severity="stop", finding=f"the rule {rule.id} could not be checked")
+            messages = [each["exception_message"] for each in found.exception_info.values() if isinstance(each, dict)]
+            examples = sorted(set(messages))
+        elif not found.success and "unexpected_count" in found.result:
+            broken = found.result["unexpected_count"]
+            shown = found.result["partial_unexpected_index_list"][:_EXAMPLES]
+            examples = [name(each) for each in rows.take(pa.array(shown, pa.int64())).to_pylist()]
+        elif not found.success:
+            examples = [str(found.result.get("observed_value"))]
+        return Outcome(
+            dataset=self._dataset,
+            **dataclasses.asdict(rule),
+            passed=bool(found.success),
+            n_checked=rows.num_rows,
+            n_broken=broken,
+            examples=tuple(examples),
+        )
+
+
+def _named_by(rules: Sequence[Rule], rows: pa.Table) -> pa.Table:
+    """Of `rows` the columns that the rules name; all of them if a rule looks at the table."""
+    if any(each.expectation.startswith("expect_table_") for each in rules):
+        return rows
+    named = {column for each in rules for column in each.columns}
+    return rows.select([column for column in rows.column_names if column in named])
+
+
+def _first_findings(rules: Sequence[Rule], found: Mapping[str, Any], n_rows: int) -> pa.Array:
+    """For each row the finding of the first rule of severity `quarantine` that it breaks; else null."""
+    first = np.full(n_rows, -1, np.int32)
+    for number, rule in enumerate(rules):
+        if rule.severity == "quarantine":
+            broken = np.array(found[rule.id].result.get("unexpected_index_list") or [], np.int64)
+            first[broken[first[broken] < 0]] = number
+    return pa.array([each.finding for each in rules], pa.string()).take(pa.array(first, mask=first < 0))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return html.escape(value)
+    if isinstance(value, dict):
+        return {name: _escaped(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(each) for each in value]
+    return value

@@ -1,0 +1,301 @@
+"""Stage 5: the issues of each accepted image, and what the recipe's policies make of them.
+
+Out: `curation.parquet` (data_contracts.curation.CURATION) and `curation.json`.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts import curation as contract
+from data_contracts import files
+from fer import errors, refs, relatives, stage
+from fer.progress import Progress
+from fer.workspace import Workspace
+
+REPORT = "curation.json"
+
+# keep        used as it is, and counted in the report
+# drop        not trained on. An official validation or test split keeps it, so that its figures stay comparable with
+#             other people's; the de-duplicated version of the split leaves it out
+# quarantine  in no split at all: put aside for somebody to look at
+# stop        ends the run, after the report
+Policy = Literal["keep", "drop", "quarantine", "stop"]
+
+_STRICTNESS = {"keep": 0, "stop": 0, "drop": 1, "quarantine": 2}
+_ACTIONS: tuple[contract.Action, ...] = ("keep", "drop", "quarantine")
+_EXAMPLES = 10
+
+
+class Policies(BaseModel):
+    """What to do with images of each issue (data_contracts.curation.Issue)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exact_duplicate: Policy = Field(default="drop", description="same pixels and label as an image of the same split")
+    near_duplicate: Policy = Field(default="keep", description="near-twin of another image")
+    conflicting_labels: Policy = Field(default="drop", description="same pixels as an image of another class")
+    blank: Policy = Field(default="quarantine", description="every pixel the same")
+    dark: Policy = "keep"
+    bright: Policy = "keep"
+    blurry: Policy = "keep"
+    low_information: Policy = "keep"
+    odd_size: Policy = Field(default="keep", description="far larger or smaller than the others, or of another shape")
+    outlier: Policy = Field(default="keep", description="unlike all the others")
+    label_error: Policy = Field(default="keep", description="confident learning says that the label is wrong")
+
+
+class CurateConfig(BaseModel):
+    """Where an issue begins, and what is done about it. The figures are of FER2013's 35,887 images, looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policies: Policies = Policies()
+    dark_p99: float = Field(
+        default=82, ge=0, le=255,
+        description="dark: the 99th percentile of the grey levels is below it. As cleanvision (0.32 of white): 27 "
+        "faces that are hard to see",
+    )  # fmt: skip
+    bright_p05: float = Field(
+        default=180, ge=0, le=255,
+        description="bright: the 5th percentile is above it. About 20, half of them pages saying that the picture was "
+        "removed; cleanvision's 242 finds none",
+    )  # fmt: skip
+    low_information_bits: float = Field(
+        default=4.4, ge=0, le=8,
+        description="low information: the entropy of the grey levels is below it. About 40, nearly all of them warning "
+        "signs and pages; cleanvision's 3 bits find the signs alone, at 5 it is faces in hard light",
+    )  # fmt: skip
+    blurry_sharpness: float = Field(
+        default=0.1, ge=0,
+        description="blurry: the sharpness (fer.images.Properties) is below it. 14, most of them smeared; from 0.15 on "
+        "it is sharp faces before an even ground",
+    )  # fmt: skip
+    odd_size_iqrs: float = Field(
+        default=3, gt=0,
+        description="odd size: area or aspect ratio is that many interquartile ranges outside the quartiles (Tukey's "
+        "far-out, on a scale of powers of two), and at least twice, or half, the nearer quartile",
+    )  # fmt: skip
+    outlier_score: float = Field(
+        default=3.5, gt=0,
+        description="outlier: the score (fer.outliers, robust standard deviations) is above it. 60, three quarters of "
+        "them no photograph of a face",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is known of N accepted images, by image_id: the manifest's rows and inspection's findings, row by row."""
+
+    accepted: pa.Table
+    findings: pa.Table
+    near: relatives.Relatives
+
+    def numbers(self, name: str) -> np.ndarray:
+        """A property, (N,) float64; NaN where it is unknown."""
+        table = self.accepted if name in self.accepted.column_names else self.findings
+        return np.asarray(table[name].cast(pa.float64()).to_numpy(), np.float64)
+
+
+@stage.stage("curate")
+def curate(
+    out: Path,
+    validation: refs.ValidationRef,
+    inspection: refs.InspectionRef,
+    config: CurateConfig,
+    *,
+    workspace: Workspace,
+    progress: Progress,
+) -> refs.CurationRef:
+    """Write `curation.parquet` and `curation.json`. Bad data raises nothing: see `failures` of the Ref.
+
+    Raises IntegrityError if inspection saw other images than validation accepted.
+    """
+    images = _read(workspace.folder(validation) / files.ACCEPTED, workspace.folder(inspection))
+    progress(1, 3, "images and findings read")
+    found = issues(images, config)  # (N, issues)
+    policies = config.policies.model_dump()
+    strictness = np.array([_STRICTNESS[policies[name]] for name in contract.ISSUES])
+    action = (found * strictness).max(axis=1, initial=0)  # (N,) number in _ACTIONS
+    decided = np.argmax(found & (strictness == action[:, None]), axis=1)  # (N,) the first issue of the strictest policy
+    progress(2, 3, "issues found")
+    pq.write_table(_table(images, found, action, decided, validation.classes), out / files.CURATION)
+    counts = dict(zip(contract.ISSUES, found.sum(axis=0).tolist(), strict=True))
+    ref = refs.CurationRef(
+        classes=validation.classes,
+        issues=counts,
+        dropped=_by_issue(decided[action == _ACTIONS.index("drop")]),
+        quarantined=_by_issue(decided[action == _ACTIONS.index("quarantine")]),
+        failures=tuple(
+            f"{_found(name, counts[name], images)}: policy stop"
+            for name in contract.ISSUES
+            if policies[name] == "stop" and counts[name]
+        ),
+    )
+    (out / REPORT).write_text(json.dumps(_report(images, found, config, ref), indent=1))
+    progress(3, 3, "images curated")
+    return ref
+
+
+def issues(images: Images, config: CurateConfig) -> np.ndarray:
+    """Which issues each image has: (N, issues) bool, in the order of data_contracts.curation.ISSUES.
+
+    A blank image is blank, and not dark, bright, blurry and without information as well.
+    """
+    near, label = images.near, relatives.numbered(images.accepted["label"])[0]
+    split, names = relatives.numbered(images.accepted["raw_split"])
+    copies = (near.content * (label.max(initial=0) + 1) + label) * (len(names) + 1) + split + 1
+    redundant = np.ones(len(copies), bool)
+    redundant[np.unique(copies, return_index=True)[1]] = False  # the first by image_id stays
+    labels_of = np.bincount(np.unique(np.column_stack([near.content, label]), axis=0)[:, 0], minlength=1)
+    paired = np.zeros(len(near.sha256s), bool)
+    paired[near.pairs.ravel()] = True
+    blank = images.numbers("std") == 0
+    found = {
+        "exact_duplicate": redundant,
+        "near_duplicate": paired[near.content],
+        "conflicting_labels": labels_of[near.content] > 1,
+        "blank": blank,
+        "dark": ~blank & (images.numbers("p99") < config.dark_p99),
+        "bright": ~blank & (images.numbers("p05") > config.bright_p05),
+        "blurry": ~blank & (images.numbers("sharpness") < config.blurry_sharpness),
+        "low_information": ~blank & (images.numbers("entropy") < config.low_information_bits),
+        "odd_size": _odd_size(images.numbers("width"), images.numbers("height"), config.odd_size_iqrs),
+        "outlier": ~blank & (images.numbers("outlier_score") > config.outlier_score),
+        "label_error": images.findings["is_label_error"].to_numpy(),
+    }
+    return np.column_stack([found[name] for name in contract.ISSUES])
+
+
+def _odd_size(width: np.ndarray, height: np.ndarray, iqrs: float) -> np.ndarray:
+    odd = np.zeros(len(width), bool)
+    for each in (np.log2(width * height), np.log2(width / height)):
+        if len(each):
+            low, high = np.percentile(each, [25, 75])
+            fence = max(1.0, iqrs * (high - low))  # where all but a few are of one size, a pixel more is not odd
+            odd |= (each < low - fence) | (each > high + fence)
+    return odd
+
+
+def _read(accepted_path: Path, inspection_folder: Path) -> Images:
+    accepted = pq.read_table(accepted_path).sort_by("image_id")
+    findings = pq.read_table(inspection_folder / files.FINDINGS).sort_by("image_id")
+    if not accepted["image_id"].equals(findings["image_id"]):
+        raise errors.IntegrityError(
+            "Inspection must have seen the images that validation accepted.",
+            received=f"{len(accepted):,} accepted, {len(findings):,} inspected, not the same",
+            todo="run the same command again",
+        )
+    pairs = pq.read_table(inspection_folder / files.PAIRS, columns=["first", "second"])
+    return Images(accepted, findings, relatives.read(accepted, pairs))
+
+
+def _table(
+    images: Images, found: np.ndarray, action: np.ndarray, decided: np.ndarray, classes: tuple[str, ...]
+) -> pa.Table:
+    ends = np.concatenate([[0], found.sum(axis=1).cumsum()]).astype(np.int32)
+    names = pa.array(contract.ISSUES)
+    class_index = pc.index_in(images.accepted["label"], value_set=pa.array(classes))
+    columns = {
+        "class_index": class_index,
+        "group": images.findings["group"],
+        "issues": pa.ListArray.from_arrays(pa.array(ends), names.take(pa.array(np.nonzero(found)[1]))),
+        "action": pa.array(_ACTIONS).take(pa.array(action)),
+        "reason": names.take(pa.array(decided, mask=action == 0)),
+    }
+    arrays = [columns[name] if name in columns else images.accepted[name] for name in contract.CURATION.names]
+    return pa.table(arrays, schema=contract.CURATION)
+
+
+def _by_issue(decided: np.ndarray) -> refs.Counts:
+    counts = np.bincount(decided, minlength=len(contract.ISSUES)).tolist()
+    return {name: count for name, count in zip(contract.ISSUES, counts, strict=True) if count}
+
+
+def _n_conflicting(images: Images) -> int:
+    """Groups of identical images with two labels or more."""
+    label = relatives.numbered(images.accepted["label"])[0]
+    pairs = np.unique(np.column_stack([images.near.content, label]), axis=0)
+    return int((np.unique(pairs[:, 0], return_counts=True)[1] > 1).sum())
+
+
+def _found(issue: contract.Issue, count: int, images: Images) -> str:
+    """How many images have an issue, in words."""
+    if issue == "conflicting_labels":
+        return f"{_n_conflicting(images):,} groups of identical images with conflicting labels ({count:,} images)"
+    return f"{count:,} images: {issue.replace('_', ' ')}"
+
+
+def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: refs.CurationRef) -> dict[str, object]:
+    policies = config.policies.model_dump()
+    content = images.near.content
+    group_sizes = np.bincount(np.unique(np.column_stack([images.near.group, content]), axis=0)[:, 0], minlength=1)
+    changed = images.findings.filter(images.findings["is_label_error"])
+    given = images.accepted["label"].filter(images.findings["is_label_error"])
+    changes = Counter(zip(given.to_pylist(), changed["suggested_label"].to_pylist(), strict=True))
+    suggested: dict[str, dict[str, int]] = {}
+    for (label, other), count in sorted(changes.items(), key=lambda each: (-each[1], str(each[0]))):
+        suggested.setdefault(label, {})[str(other)] = count
+    return {
+        "n_images": len(content),
+        "n_redundant_copies": len(content) - len(images.near.sha256s),  # over all sides and labels
+        "n_conflicting_groups": _n_conflicting(images),
+        "n_near_groups": int((group_sizes > 1).sum()),  # of connected near-twins that are not all identical
+        "policies": policies,
+        "thresholds": config.model_dump(exclude={"policies"}),
+        "issues": {
+            name: {"n_images": ref.issues[name], "policy": policies[name], "examples": examples}
+            for name, examples in _examples(images, found).items()
+        },
+        "dropped": ref.dropped,
+        "quarantined": ref.quarantined,
+        "failures": ref.failures,
+        "suggested_labels": suggested,  # given -> suggested -> images
+        "sources": _sources(images),
+    }
+
+
+def _examples(images: Images, found: np.ndarray) -> dict[str, list[str]]:
+    """A few image IDs of each issue: the worst first, and what belongs together side by side."""
+    area = np.log2(images.numbers("width") * images.numbers("height"))
+    rank = {
+        "exact_duplicate": images.near.content,
+        "near_duplicate": images.near.group,
+        "conflicting_labels": images.near.content,
+        "dark": images.numbers("p99"),
+        "bright": -images.numbers("p05"),
+        "blurry": images.numbers("sharpness"),
+        "low_information": images.numbers("entropy"),
+        "odd_size": -abs(area - np.median(area)) if len(area) else area,
+        "outlier": -images.numbers("outlier_score"),
+        "label_error": images.numbers("label_quality"),
+    }
+    ids = images.accepted["image_id"]
+    shown: dict[str, list[str]] = {}
+    for at, name in enumerate(contract.ISSUES):
+        rows = np.flatnonzero(found[:, at])
+        if name in rank:
+            rows = rows[np.argsort(rank[name][rows], kind="stable")]
+        shown[name] = ids.take(pa.array(rows[:_EXAMPLES])).to_pylist()
+    return shown
+
+
+def _sources(images: Images) -> dict[str, dict[str, int]]:
+    """How many images of each source have a split of the source's and how many have none."""
+    code, names = relatives.numbered(images.accepted["source"])
+    has_split = images.accepted["raw_split"].is_valid().to_numpy()
+    return {
+        name: {
+            "with_split": int((has_split & (code == at)).sum()),
+            "without_split": int((~has_split & (code == at)).sum()),
+        }
+        for at, name in enumerate(names.to_pylist())
+    }

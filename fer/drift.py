@@ -1,0 +1,271 @@
+"""Stage 7: how the accepted images differ from those that were accepted last.
+
+Out: `drift.json`.
+
+Two comparisons are made with the images last accepted: of all images now, and of the new ones alone, where a bad batch
+shows undiluted. A difference is drift if it is large (the effect reaches its threshold) and no chance (its p-value,
+after Holm's correction for the number of tests, is at most `alpha`). Either alone would cry wolf: at 36 thousand images
+a Kolmogorov-Smirnov distance of 0.02 is no chance, and means nothing; 60 images of the same kind are 0.15 off.
+
+The tests take both sides as independent. All images now and those last accepted share most of theirs, which lets them
+differ less by chance than the tests suppose: p is then too large, never too small.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_contracts import files
+from fer import refs, stage
+from fer.progress import Progress
+from fer.workspace import Workspace
+
+REPORT = "drift.json"
+
+_GREY = np.linspace(0, 256, 33)
+_SIDES_PX = 2 ** np.linspace(3, 13, 41)  # quarter octaves
+BINS = {  # of the histograms in the report, both ends open
+    "mean": _GREY,
+    "std": np.linspace(0, 128, 33),
+    "p05": _GREY,
+    "p99": _GREY,
+    "entropy": np.linspace(0, 8, 33),
+    "sharpness": np.linspace(0, 4, 33),
+    "width": _SIDES_PX,
+    "height": _SIDES_PX,
+}
+_COLUMNS = ("pixel_sha256", "label", *BINS)
+
+
+class DriftConfig(BaseModel):
+    """From which effect on a difference is drift, and what is done about it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["warn", "stop"] = Field(default="warn", description="what drift does to the run, after the report")
+    min_property_distance: float = Field(
+        default=0.1, gt=0, le=1,
+        description="Kolmogorov-Smirnov distance of a property's two distributions; a shift by a quarter of a standard "
+        "deviation comes to 0.1",
+    )  # fmt: skip
+    min_class_distance: float = Field(
+        default=0.1, gt=0, le=1,
+        description="total variation distance: the share of images that would have to change class",
+    )  # fmt: skip
+    alpha: float = Field(
+        default=0.001, gt=0, lt=1,
+        description="how often chance alone may look like drift, over all tests of a run: once in three years of days",
+    )  # fmt: skip
+    min_new: int = Field(default=50, ge=2, description="new images from which on they are compared by themselves")
+    max_gone_share: float = Field(
+        default=0.1, ge=0, le=1, description="of the images last accepted; if more are gone, that is drift as well"
+    )
+    max_relabelled_share: float = Field(
+        default=0.05, ge=0, le=1, description="of the images last accepted; if more have another label, that is drift"
+    )
+
+
+@dataclass(frozen=True)
+class Change:
+    """Rows of `now` that are new, by their pixels; rows of `then` that are gone; rows of `now` with another label."""
+
+    new: np.ndarray
+    gone: np.ndarray
+    relabelled: np.ndarray
+
+
+@stage.stage("drift")
+def drift(
+    out: Path,
+    validation: refs.ValidationRef,
+    baseline: refs.ValidationRef | None,
+    config: DriftConfig,
+    *,
+    workspace: Workspace,
+    progress: Progress,
+) -> refs.DriftRef:
+    """Write `drift.json`: the comparison of `validation`'s accepted images with those of `baseline`."""
+    now = pq.read_table(workspace.folder(validation) / files.ACCEPTED, columns=list(_COLUMNS))
+    if baseline is None:
+        shown = {"now": now}
+        found = {"n_baseline": None, "n_now": len(now), "classes": _classes(shown), "histograms": _histograms(shown)}
+        _write(out, found)
+        return refs.DriftRef(n_baseline=None, n_new=len(now), n_gone=0, n_relabelled=0, failures=(), warnings=())
+    then = pq.read_table(workspace.folder(baseline) / files.ACCEPTED, columns=list(_COLUMNS))
+    change = changes(now, then)
+    n_new, n_gone, n_relabelled = (int(each.sum()) for each in (change.new, change.gone, change.relabelled))
+    progress(1, 2, "new and gone images counted")
+    new = now.filter(pa.array(change.new))
+    sides = {"all": now} | ({"new": new} if n_new >= config.min_new else {})
+    tests = compared(sides, then, config)
+    lines = [_line(each) for each in tests if each["drifted"]]
+    for count, share, what in (
+        (n_gone, config.max_gone_share, "gone"),
+        (n_relabelled, config.max_relabelled_share, "relabelled"),
+    ):
+        if count > share * len(then):
+            lines.append(f"{count:,} of {len(then):,} images are {what} (drift above {100 * share:.3g} %)")
+    stops = config.action == "stop"
+    ref = refs.DriftRef(
+        n_baseline=len(then),
+        n_new=n_new,
+        n_gone=n_gone,
+        n_relabelled=n_relabelled,
+        failures=tuple(lines) if stops else (),
+        warnings=() if stops else tuple(lines),
+    )
+    shown = {"then": then, "now": now, "new": new, "gone": then.filter(pa.array(change.gone))}
+    _write(
+        out,
+        ref.model_dump(mode="json", exclude={"path", "digest"})
+        | {
+            "n_now": len(now),
+            "config": config.model_dump(),
+            "tests": tests,
+            "classes": _classes(shown),
+            "relabelled": _relabelled(now.filter(pa.array(change.relabelled)), then),
+            "histograms": _histograms(shown),
+        },
+    )
+    progress(2, 2, "distributions compared")
+    return ref
+
+
+def changes(now: pa.Table, then: pa.Table) -> Change:
+    """What is new, gone and labelled otherwise, by pixel_sha256 and label."""
+
+    def known(one: pa.Table, other: pa.Table) -> np.ndarray:
+        return pc.is_in(one["pixel_sha256"], value_set=other["pixel_sha256"].combine_chunks()).to_numpy()
+
+    def labelled(table: pa.Table) -> pa.Array:
+        return pc.binary_join_element_wise(table["pixel_sha256"], table["label"], "\0").combine_chunks()
+
+    seen = known(now, then)
+    same = pc.is_in(labelled(now), value_set=labelled(then)).to_numpy(zero_copy_only=False)
+    return Change(new=~seen, gone=~known(then, now), relabelled=seen & ~same)
+
+
+def compared(sides: Mapping[str, pa.Table], then: pa.Table, config: DriftConfig) -> list[dict[str, Any]]:
+    """A row for each test of each of the `sides` against `then`: effect, threshold, p, p after Holm, verdict."""
+    tests = [
+        {"of": name} | test
+        for name, table in sides.items()
+        if len(table) and len(then)
+        for test in (_class_test(table, then, config), *(_property_test(each, table, then, config) for each in BINS))
+    ]
+    for test, p in zip(tests, _holm([test["p"] for test in tests]), strict=True):
+        test["p_corrected"] = p
+        test["drifted"] = test["effect"] >= test["threshold"] and p <= config.alpha
+    return tests
+
+
+def _property_test(name: str, now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+    from scipy import stats
+
+    a, b = (table[name].drop_null().to_numpy().astype(np.float64) for table in (now, then))
+    test: dict[str, Any] = {"what": name, "measure": "Kolmogorov-Smirnov", "n": len(a), "n_baseline": len(b)}
+    test |= {"effect": 0.0, "threshold": config.min_property_distance, "p": 1.0}
+    if not len(a) or not len(b):
+        return test
+    found = stats.ks_2samp(a, b, method="asymp")
+    spread = float(b.std())
+    return test | {
+        "effect": _rounded(found.statistic),
+        "p": _rounded(found.pvalue),
+        "median": _rounded(np.median(a)),
+        "median_baseline": _rounded(np.median(b)),
+        # by how much a grey level, bit, ... has to be moved on average, in standard deviations of the baseline
+        "shift_in_std": _rounded(stats.wasserstein_distance(a, b) / spread) if spread else None,
+    }
+
+
+def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+    from scipy import stats
+
+    counts = np.array(list(zip(*_counts({"now": now, "then": then}).values(), strict=True)))  # (2, classes)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    found = stats.chi2_contingency(counts, correction=False) if counts.shape[1] > 1 else None
+    statistic = 0.0 if found is None else float(found.statistic)
+    return {
+        "what": "class shares",
+        "measure": "total variation",
+        "n": len(now),
+        "n_baseline": len(then),
+        "effect": _rounded(abs(shares[0] - shares[1]).sum() / 2),
+        "threshold": config.min_class_distance,
+        "p": 1.0 if found is None else _rounded(found.pvalue),
+        "cramers_v": _rounded(math.sqrt(statistic / counts.sum())),
+    }
+
+
+def _holm(ps: list[float]) -> list[float]:
+    """The p-values as corrected by Holm (1979): that any is below alpha by chance has at most probability alpha."""
+    corrected = [1.0] * len(ps)
+    highest = 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[at]))
+        corrected[at] = _rounded(highest)
+    return corrected
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _line(test: Mapping[str, Any]) -> str:
+    whose = "all images" if test["of"] == "all" else f"the {test['n']:,} new images"
+    medians = f"median {test['median_baseline']:.4g} → {test['median']:.4g}, " if "median" in test else ""
+    return (
+        f"{test['what']} of {whose}: {medians}{test['measure']} distance {test['effect']:.2f} "
+        f"(drift from {test['threshold']:.2f} on)"
+    )
+
+
+def _counts(tables: Mapping[str, pa.Table]) -> dict[str, list[int]]:
+    """Class -> images in each of the tables, for every class that is in one."""
+    found = [
+        {each["values"]: each["counts"] for each in table["label"].value_counts().to_pylist()}
+        for table in tables.values()
+    ]
+    return {label: [each.get(label, 0) for each in found] for label in sorted(set().union(*found))}
+
+
+def _classes(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, int]]:
+    return {label: dict(zip(tables, counts, strict=True)) for label, counts in _counts(tables).items()}
+
+
+def _relabelled(relabelled: pa.Table, then: pa.Table) -> dict[str, dict[str, int]]:
+    """Label then -> label now -> images. Of several labels then, the first by name."""
+    first = then.group_by("pixel_sha256").aggregate([("label", "min")])
+    at = pc.index_in(relabelled["pixel_sha256"], value_set=first["pixel_sha256"].combine_chunks())
+    pairs = pa.table({"then": first["label_min"].take(at), "now": relabelled["label"]})
+    found: dict[str, dict[str, int]] = {}
+    counted = pairs.group_by(["then", "now"]).aggregate([([], "count_all")])
+    for row in counted.sort_by([("then", "ascending"), ("now", "ascending")]).to_pylist():
+        found.setdefault(row["then"], {})[row["now"]] = row["count_all"]
+    return found
+
+
+def _histograms(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, list[float]]]:
+    """Property -> `edges` of its bins, and the images of each table in them; the outer bins hold all beyond."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, edges in BINS.items():
+        found[name] = {"edges": edges.tolist()}
+        for which, table in tables.items():
+            values = table[name].drop_null().to_numpy()
+            bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+            found[name][which] = np.bincount(bins, minlength=len(edges) - 1).tolist()
+    return found
+
+
+def _write(out: Path, report: Mapping[str, Any]) -> None:
+    (out / REPORT).write_text(json.dumps(report, indent=1))

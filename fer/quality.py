@@ -1,0 +1,142 @@
+"""Stage 8: the data quality report. One self-contained HTML page, and the same as JSON.
+
+Out: `quality.html` and `quality.json`, whose keys are, in the order in which the page tells them:
+
+source, layouts, ignored, classes    of the manifest
+verdict, failures, warnings          as of the Ref
+sources      by source: images found, accepted, refused by the contract
+account      where every file found is now, and the sums that must hold (`adds_up`)
+refused      by reason: how many, and paths for example
+changes      since the last accepted data: new, gone, relabelled, by class; drift's tests. Empty: not reached
+balance      accepted, train, validation, test, excluded, and the de-duplicated splits (`_clean`): class -> images
+twins        copies, near-twins and their groups. Empty: not reached
+leaks        images with a twin on a side closer to training, before the repair and after it (`left`)
+labels       conflicts, and labels in doubt (matrix of given by suggested). Empty: not reached
+issues       by issue: policy, threshold, images, actions
+properties   by property of the images: histogram, quantiles, thresholds, the last accepted data's histogram
+contract     by rule: whether it holds
+made         settings and digests
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from fer import account, quality_page, refs, stage
+from fer.progress import Progress
+from fer.workspace import Workspace, write_atomically
+
+HTML = "quality.html"
+JSON = "quality.json"
+
+# What the stages say of themselves; named here, as reaching for their code would make their changes the report's.
+_SAYS = {"validate": "validation.json", "curate": "curation.json", "split": "split.json", "drift": "drift.json"}
+_SETTINGS = ("config", "policies", "thresholds", "history")
+_MOST_LINES = 3  # of failures and of warnings, in the short version
+
+
+@stage.stage("quality")
+def quality(
+    out: Path,
+    manifest: refs.ManifestRef,
+    validation: refs.ValidationRef,
+    inspection: refs.InspectionRef | None,
+    curation: refs.CurationRef | None,
+    split: refs.SplitRef | None,
+    drift: refs.DriftRef | None,
+    show_faces: bool,
+    *,
+    workspace: Workspace,
+    progress: Progress,
+) -> refs.QualityRef:
+    """Write the report. The later stages' Refs are None where `validation` has failures: no stage ran after it.
+
+    With `show_faces` the page holds thumbnails of examples; else it holds no image, and no path beyond examples.
+    """
+    made: dict[str, refs.Ref | None] = {
+        "index": manifest, "validate": validation, "inspect": inspection, "curate": curation, "split": split,
+        "drift": drift,
+    }  # fmt: skip
+    folders = {stage: workspace.folder(ref) for stage, ref in made.items() if ref is not None}
+    said = {stage: account.document(folders.get(stage), name) for stage, name in _SAYS.items()}
+    whereabouts = account.whereabouts(folders)
+    failures = [line for ref in (validation, curation, split, drift) if ref is not None for line in ref.failures]
+    failures += [f"the account does not add up: {each['says']}" for each in whereabouts["sums"] if not each["holds"]]
+    warnings = [line for ref in (validation, drift) if ref is not None for line in ref.warnings]
+    if split is not None and split.n_leaked and not split.failures:
+        warnings.append(f"{split.n_leaked:,} images of validation and test have a near-twin closer to training")
+    verdict = "stop" if failures else "warn" if warnings else "pass"
+    progress(1, 3, "every file accounted for")
+    report: dict[str, Any] = {
+        "source": manifest.source,
+        "layouts": manifest.layouts,
+        "ignored": manifest.ignored,
+        "classes": validation.classes,
+        "verdict": verdict,
+        "failures": failures,
+        "warnings": warnings,
+        "sources": account.sources(folders),
+        "account": whereabouts,
+        "refused": account.refused(folders),
+        "changes": account.changes(said["drift"]),
+        "balance": account.balance(folders, validation.classes),
+        "twins": account.twins(folders, said["curate"]) if inspection is not None else {},
+        "leaks": account.leaks(said["split"]),
+        "labels": account.labels(validation.classes, said["curate"]) if curation is not None else {},
+        "issues": account.issues(folders, said["curate"]) if curation is not None else [],
+        "properties": account.histograms(folders, said["curate"].get("thresholds", {}), said["drift"]),
+        "contract": said["validate"].get("rules", []),
+        "made": {
+            "settings": {stage: {key: its[key] for key in _SETTINGS if key in its} for stage, its in said.items()},
+            "digests": {stage: ref.digest for stage, ref in made.items() if ref is not None},
+        },
+    }
+    if inspection is not None and curation is not None:
+        report["labels"]["looked_for_errors"] = inspection.n_label_errors is not None
+    write_atomically(out / JSON, json.dumps(report, indent=1).encode())
+    progress(2, 3, "report written")
+    galleries = None
+    if show_faces and curation is not None:
+        from fer import quality_faces  # OpenCV
+
+        galleries = quality_faces.galleries(folders)
+    write_atomically(out / HTML, quality_page.render(report, galleries).encode())
+    progress(3, 3, "page written")
+    return refs.QualityRef(verdict=verdict, failures=tuple(failures), warnings=tuple(warnings))
+
+
+def markdown(folder: Path) -> str:
+    """The report in `folder` in short, as Markdown of 40 lines at most."""
+    found = json.loads((folder / JSON).read_bytes())
+    whereabouts = found["account"]
+    lines = [f"# Data quality: {found['verdict']}", ""]
+    for word in ("failures", "warnings"):
+        said = found[word]
+        lines += [f"- **{'stop' if word == 'failures' else 'warning'}** {_plain(line)}" for line in said[:_MOST_LINES]]
+        if said[_MOST_LINES:]:
+            lines.append(f"- and {len(said) - _MOST_LINES:,} more {word}")
+    lines.append(f"- {_plain(found['source'])}: {quality_page.adding(whereabouts['sums'][0])}")
+    lines += [f"- {quality_page.adding(each)}" for each in whereabouts["sums"][1:]]
+    lines += [f"- refused: {each['count']:,} {_plain(each['reason'])}" for each in found["refused"][:_MOST_LINES]]
+    if found["leaks"].get("left") is not None:
+        before = "; ".join(f"{each['near']:,} of {each['split']}" for each in found["leaks"]["before"])
+        lines.append(f"- leaked: {before or 'none'} before the repair, {found['leaks']['left']:,} after it")
+    changes = found["changes"]
+    if changes and changes["n_baseline"] is not None:
+        drifted = sum(each["drifted"] for each in changes["tests"])
+        lines.append(
+            f"- since last time: {changes['n_new']:,} new, {changes['n_gone']:,} gone, "
+            f"{changes['n_relabelled']:,} relabelled; {drifted} of {len(changes['tests'])} tests find drift"
+        )
+    if found["issues"]:
+        lines += ["", "| issue | images | policy |", "| --- | ---: | --- |"]
+        lines += [
+            f"| {each['issue'].replace('_', ' ')} | {each['images']:,} | {each['policy']} |" for each in found["issues"]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """A line of Markdown in which nothing is markup."""
+    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", quality_page.visible(text))

@@ -1,0 +1,157 @@
+"""Shards against their contract, by what stands on the disk once they are written.
+
+A shard is read back where it was made, in a pool's worker; what comes back is a Summary of a few kilobytes, so that
+memory grows by 8 bytes an image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from data_contracts import shards as contract
+from fer import contracts, refs, shards
+
+_SHARD = pa.schema(
+    [("shard", pa.string()), ("split", pa.string()), ("has_classes", pa.bool_())]
+    + [(name, pa.int64()) for name in ("height", "width", "n_images", "n_bytes", "n_repeated", "n_flat")]
+    + [(name, pa.int64()) for name in ("lowest_class", "highest_class")]
+)
+_COPIES = pa.schema(
+    [("shard", pa.string())] + [(name, pa.int64()) for name in ("n_copies", "n_without_source", "n_of_other_class")]
+)
+
+
+class Copies(NamedTuple):
+    """How many augmented images a shard holds, and how many of these are not what they should be."""
+
+    n_copies: int
+    n_without_source: int
+    n_of_other_class: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a shard on the disk amounts to. `ids` are 64-bit hashes of its image IDs, (N,) uint64: of a million images
+    two hash alike by chance once in 40 million times. `class_indexes` is (N,) int32.
+    """
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    n_bytes: int
+    n_flat: int
+    ids: np.ndarray
+    class_indexes: np.ndarray
+    copies: Copies | None
+
+
+def summary(path: Path, split: str, source: shards.Shard | None = None) -> Summary:
+    """Read the shard at `path` of `split`; `source` is the shard whose images and their copies it holds, if any.
+
+    Raises IntegrityError if it can't be read.
+    """
+    found = shards.read(path)
+    return Summary(
+        name=path.name,
+        split=split,
+        classes=found.classes,
+        height=found.pixels.shape[1],
+        width=found.pixels.shape[2],
+        n_bytes=path.stat().st_size,
+        n_flat=int((found.pixels.max(axis=(1, 2)) == found.pixels.min(axis=(1, 2))).sum()),
+        ids=pd.util.hash_array(np.array(found.image_ids, dtype=object)),
+        class_indexes=np.array(found.class_indexes),
+        copies=None if source is None else _copies(found, source),
+    )
+
+
+def _copies(found: shards.Shard, source: shards.Shard) -> Copies:
+    classes = dict(zip(source.image_ids, source.class_indexes.tolist(), strict=True))
+    copies = [
+        (classes.get(image_id.rpartition("+")[0]), class_index)
+        for image_id, class_index in zip(found.image_ids, found.class_indexes.tolist(), strict=True)
+        if "+" in image_id
+    ]
+    known = [(of_source, own) for of_source, own in copies if of_source is not None]
+    return Copies(len(copies), len(copies) - len(known), sum(of_source != own for of_source, own in known))
+
+
+def counts(summaries: Sequence[Summary], classes: Sequence[str], splits: Sequence[str]) -> dict[str, refs.Counts]:
+    """Split -> class -> images that the shards hold."""
+    found = {each: np.zeros(len(classes), np.int64) for each in splits}
+    for each in summaries:
+        within = (each.class_indexes >= 0) & (each.class_indexes < len(classes))
+        found[each.split] += np.bincount(each.class_indexes[within], minlength=len(classes))
+    return {split: dict(zip(classes, per_class.tolist(), strict=True)) for split, per_class in found.items()}
+
+
+def check(
+    out: Path,
+    dataset: str,
+    summaries: Sequence[Summary],
+    promised: Mapping[str, refs.Counts],
+    classes: tuple[str, ...],
+    size: tuple[int, int],
+) -> None:
+    """Hold the shards in `out` of images of `size` (height, width) against their contract; see `contracts.check`.
+
+    `promised` is split -> class -> images. Raises ContractViolation.
+    """
+    found = counts(summaries, classes, list(promised))
+    rows = {
+        "shards": pa.Table.from_pylist(_shards(summaries, classes), _SHARD),
+        "splits": pa.table({"split": list(found), "n_images": [sum(each.values()) for each in found.values()]}),
+        "counts": pa.Table.from_pylist(
+            [
+                {"split": split, "label": label, "n_images": n, "n_promised": promised[split].get(label, 0)}
+                for split, per_class in found.items()
+                for label, n in per_class.items()
+            ]
+        ),
+    }
+    copies = [{"shard": each.name} | each.copies._asdict() for each in summaries if each.copies is not None]
+    if copies:
+        rows["copies"] = pa.Table.from_pylist(copies, _COPIES)
+    names = {"counts": lambda row: f"{row['label']} in {row['split']}", "splits": lambda row: str(row["split"])}
+    height, width = size
+    rules = [each for each in contract.rules(classes, height=height, width=width) if each.frame in rows]
+    frames = {name: contracts.Frame(table, names.get(name, _shard_name)) for name, table in rows.items()}
+    contracts.check(out, dataset, frames, rules)
+
+
+def _shard_name(row: dict[str, Any]) -> str:
+    return str(row["shard"])
+
+
+def _shards(summaries: Sequence[Summary], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    repeated = _repeated(summaries)
+    return [
+        {
+            "shard": each.name,
+            "split": each.split,
+            "has_classes": each.classes == classes,
+            "height": each.height,
+            "width": each.width,
+            "n_images": len(each.class_indexes),
+            "n_bytes": each.n_bytes,
+            "n_repeated": n_repeated,
+            "n_flat": each.n_flat,
+            "lowest_class": int(each.class_indexes.min()) if len(each.class_indexes) else None,
+            "highest_class": int(each.class_indexes.max()) if len(each.class_indexes) else None,
+        }
+        for each, n_repeated in zip(summaries, repeated, strict=True)
+    ]
+
+
+def _repeated(summaries: Sequence[Summary]) -> list[int]:
+    """Of each shard, how many rows have an image_id that another row, of any shard, has too."""
+    ids = np.sort(np.concatenate([each.ids for each in summaries])) if summaries else np.empty(0, np.uint64)
+    several = np.unique(ids[1:][ids[1:] == ids[:-1]])
+    return [int(np.isin(each.ids, several).sum()) if len(several) else 0 for each in summaries]

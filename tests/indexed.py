@@ -1,0 +1,91 @@
+"""Small data sets of generated images, and what the index stage makes of them."""
+
+import io
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts import files as names
+from data_contracts import manifest as contract
+from fer import images, index, progress, refs
+
+CONFIG = index.IndexConfig(classes=("angry", "happy", "surprise"))
+
+
+def picture(seed=0, height=12, width=10):
+    return np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+
+
+def png(seed=0, height=12, width=10):
+    return images.encode_png(picture(seed, height, width))
+
+
+def zipped(files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # without the time of the day
+    return packed.getvalue()
+
+
+def committed(workspace, files, source="archive"):
+    """A dataset of these files (name -> bytes) in the workspace."""
+
+    def produce(out):
+        (out / "dataset.zip").write_bytes(zipped(files))
+        (out / "source.txt").write_text(source)
+        return refs.DatasetRef(source=source, n_files=len(files), size_bytes=1)
+
+    return workspace.run("download", source, refs.DatasetRef, produce, resumable=False)
+
+
+def run(workspace, files, config=CONFIG, say=progress.silent):
+    """The manifest of one source of these files."""
+    return index.index((committed(workspace, files),), config, workspace=workspace, progress=say)
+
+
+def merged(workspace, sources, config=CONFIG):
+    """The manifest of several sources: name -> files."""
+    datasets = tuple(committed(workspace, files, source) for source, files in sources.items())
+    return index.index(datasets, config, workspace=workspace, progress=progress.silent)
+
+
+def rows_of(workspace, manifest):
+    table = pq.read_table(workspace.folder(manifest) / names.MANIFEST)
+    assert table.schema.equals(contract.SCHEMA)
+    return table.to_pylist()
+
+
+def by_path(workspace, manifest):
+    return {row["path"]: row for row in rows_of(workspace, manifest)}
+
+
+def reasons(workspace, manifest):
+    """path -> why it is in quarantine, or None."""
+    return {path: row["reason"] for path, row in by_path(workspace, manifest).items()}
+
+
+def bytes_of(workspace, manifest, row):
+    part = workspace.folder(manifest) / names.IMAGES / names.part(row["part"])
+    found = pq.read_table(part).slice(row["row"], 1).to_pylist()[0]
+    assert found["path"] == row["path"]
+    return found["data"]
+
+
+def thumbnail_of(workspace, manifest, row):
+    part = workspace.folder(manifest) / names.THUMBNAILS / names.part(row["part"])
+    return pq.read_table(part, schema=contract.THUMBNAIL_SCHEMA).slice(row["row"], 1).to_pylist()[0]["pixels"]
+
+
+def csv_row(pixels, emotion=0, usage="Training"):
+    """A row of a FER2013 CSV."""
+    return f'{emotion},"{" ".join(map(str, pixels))}",{usage}\n'
+
+
+def parquet(columns):
+    """A Parquet file of these columns: name -> values, or a pyarrow array."""
+    packed = io.BytesIO()
+    pq.write_table(pa.table(columns), packed)
+    return packed.getvalue()

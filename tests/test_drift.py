@@ -1,0 +1,181 @@
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts import files
+from data_contracts import manifest as contract
+from fer import drift, progress, refs
+from fer.workspace import Workspace
+
+CLASSES = ("angry", "disgust", "happy")
+CONFIG = drift.DriftConfig()
+# FER2013's, roughly: property -> mean, standard deviation
+PROPERTIES = {"mean": (129, 34), "std": (54, 14), "p05": (40, 30), "p99": (224, 30), "entropy": (7.2, 0.5)}
+
+
+def frame(n, seed, shift=0.0, shares=(0.3, 0.02, 0.68), prefix=""):
+    """(n) images drawn from one distribution; `shift` moves each property by so many standard deviations."""
+    rng = np.random.default_rng(seed)
+    drawn = {name: rng.normal(mean + shift * std, std, n) for name, (mean, std) in PROPERTIES.items()}
+    drawn["p05"], drawn["p99"] = drawn["p05"].round(), drawn["p99"].round().clip(max=255)
+    return pa.table(
+        {
+            "pixel_sha256": [f"{prefix or seed}-{at}" for at in range(n)],
+            "label": np.array(CLASSES)[rng.choice(len(CLASSES), n, p=shares)],
+            "sharpness": rng.lognormal(-0.3 + shift * 0.45, 0.45, n),
+            "width": np.full(n, 48),
+            "height": np.full(n, 48),
+        }
+        | drawn
+    )
+
+
+def drifted(now, then, config=CONFIG, side="all"):
+    return [each["what"] for each in drift.compared({side: now}, then, config) if each["drifted"]]
+
+
+@pytest.fixture(scope="module")
+def large():
+    return frame(36_000, seed=1_000_000)
+
+
+def test_another_36_thousand_images_of_the_same_kind_are_no_drift(large):
+    assert [drifted(frame(36_000, seed), large) for seed in range(4)] == [[]] * 4
+
+
+def test_100_new_images_of_the_same_kind_are_no_drift_in_200_draws():
+    then = frame(3_000, seed=1_000_000)  # fewer than FER2013's: quicker, and more is left to chance
+    assert [drifted(frame(100, seed), then) for seed in range(200)] == [[]] * 200
+
+
+def test_a_difference_that_is_no_chance_but_small_is_no_drift(large):
+    tests = drift.compared({"all": frame(36_000, 1, shift=0.1)}, large, CONFIG)
+    assert sum(each["p_corrected"] < 1e-6 for each in tests) >= 5
+    assert not any(each["drifted"] for each in tests)
+
+
+def test_a_difference_that_is_large_but_may_be_chance_is_no_drift(large):
+    tests = [each for seed in range(10) for each in drift.compared({"new": frame(60, seed)}, large, CONFIG)]
+    assert sum(each["effect"] >= each["threshold"] for each in tests) >= 10
+    assert not any(each["drifted"] for each in tests)
+
+
+@pytest.mark.parametrize("n", [1_000, 36_000])
+def test_a_shift_by_a_third_of_a_standard_deviation_is_drift_of_every_property_that_shifts(large, n):
+    for seed in range(2):
+        assert drifted(frame(n, seed, shift=0.33), large) == [
+            name for name in drift.BINS if name not in ("width", "height")
+        ]
+
+
+def test_a_class_that_doubles_or_vanishes_is_drift_of_the_class_shares_alone(large):
+    assert drifted(frame(500, 1, shares=(0.6, 0.02, 0.38)), large) == ["class shares"]
+    assert drifted(frame(500, 1, shares=(0.0, 0.02, 0.98)), large) == ["class shares"]
+
+
+def test_other_sizes_are_drift(large):
+    now = frame(500, 1).set_column(3, "width", pa.array([64] * 500))
+    assert drifted(now, large) == ["width"]
+
+
+def test_one_class_and_equal_values_everywhere_are_no_drift():
+    only = frame(100, 1, shares=(0, 0, 1))
+    tests = drift.compared({"all": only}, only, CONFIG)
+    assert {(each["effect"], each["p"]) for each in tests} == {(0.0, 1.0)}
+
+
+def test_new_gone_and_relabelled_images_are_told_by_their_pixels():
+    then = frame(5, 1, prefix="p")
+    now = pa.table(
+        {"pixel_sha256": ["p-0", "p-1", "p-1", "p-2", "x", "x"], "label": [*then["label"][:2].to_pylist()] + [""] * 4}
+    )
+    change = drift.changes(now, then)
+    assert change.new.tolist() == [False] * 4 + [True] * 2
+    assert change.gone.tolist() == [False] * 3 + [True] * 2
+    assert change.relabelled.tolist() == [False, False, True, True, False, False]
+
+
+def committed(workspace, table):
+    rows = table.to_pylist()
+    blank = dict.fromkeys(("source", "path", "raw_label", "file_sha256"), "") | {"size_bytes": 1}
+    blank |= {"status": contract.ACCEPTED, "part": 0}
+
+    def produce(out):
+        found = [blank | each | {"image_id": f"{at:032x}", "row": at} for at, each in enumerate(rows)]
+        pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.ACCEPTED)
+        return refs.ValidationRef(
+            classes=CLASSES, n_found=len(rows), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
+        )
+
+    key = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return workspace.run("validate", key, refs.ValidationRef, produce, resumable=False)
+
+
+def run(folder, now, then, **config):
+    workspace = Workspace(folder)
+    baseline = None if then is None else committed(workspace, then)
+    made = drift.drift(
+        committed(workspace, now), baseline, drift.DriftConfig(**config), workspace=workspace, progress=progress.silent
+    )
+    return made, json.loads((workspace.folder(made) / drift.REPORT).read_bytes())
+
+
+def test_the_first_data_is_compared_with_nothing_and_its_distributions_are_shown(tmp_path):
+    made, report = run(tmp_path, frame(100, 1), None)
+    assert (made.n_baseline, made.n_new, made.failures, made.warnings) == (None, 100, (), ())
+    assert sum(report["histograms"]["mean"]["now"]) == 100
+    assert sum(report["classes"][label]["now"] for label in CLASSES if label in report["classes"]) == 100
+
+
+def test_the_same_data_again_is_no_change(tmp_path):
+    made, report = run(tmp_path, frame(100, 1), frame(100, 1))
+    assert (made.n_baseline, made.n_new, made.n_gone, made.n_relabelled, made.warnings) == (100, 0, 0, 0, ())
+    assert {each["of"] for each in report["tests"]} == {"all"}
+
+
+def test_a_bad_batch_is_seen_undiluted_among_the_new_images(tmp_path):
+    then = frame(5_000, 1)
+    made, report = run(tmp_path, pa.concat_tables([then, frame(200, 2, shift=2.0)]), then)
+    assert (made.n_new, made.n_gone, made.failures) == (200, 0, ())
+    assert {each["of"] for each in report["tests"] if each["drifted"]} == {"new"}
+    assert made.warnings[0].startswith("mean of the 200 new images: median 128.1 → 196.1, ")
+    assert len(made.warnings) == 6
+    shown = report["histograms"]["mean"]
+    assert [sum(shown[each]) for each in ("then", "now", "new", "gone")] == [5_000, 5_200, 200, 0]
+    assert len(shown["edges"]) == len(shown["now"]) + 1
+
+
+def test_too_few_new_images_are_not_compared_by_themselves(tmp_path):
+    then = frame(1_000, 1)
+    now = pa.concat_tables([then, frame(49, 2, shift=3.0)])
+    assert run(tmp_path, now, then)[0].warnings == ()
+    assert run(tmp_path, now, then, min_new=49)[0].warnings != ()
+
+
+def test_many_gone_or_relabelled_images_are_drift_and_the_action_says_what_follows(tmp_path):
+    then = frame(100, 1)
+    now = then.slice(0, 88).set_column(1, "label", pa.array(["happy"] * 88))
+    made, report = run(tmp_path, now, then, action="stop")
+    assert made.warnings == ()
+    assert made.failures[0].startswith("class shares of all images: total variation distance")
+    assert made.failures[1:] == (
+        "12 of 100 images are gone (drift above 10 %)",
+        f"{made.n_relabelled} of 100 images are relabelled (drift above 5 %)",
+    )
+    assert sum(report["relabelled"][label]["happy"] for label in report["relabelled"]) == made.n_relabelled > 5
+    assert run(tmp_path, then.slice(0, 90), then)[0].warnings == ()
+
+
+def test_no_images_now_are_all_gone_and_no_crash(tmp_path):
+    made, report = run(tmp_path, frame(0, 1), frame(100, 1))
+    assert (made.n_gone, report["tests"]) == (100, [])
+
+
+def test_the_digest_is_that_of_the_outcome(tmp_path):
+    first, _ = run(tmp_path / "a", frame(100, 1), frame(120, 2))
+    assert first.digest == run(tmp_path / "b", frame(100, 1), frame(120, 2))[0].digest
+    assert first.digest != run(tmp_path / "a", frame(101, 1), frame(120, 2))[0].digest

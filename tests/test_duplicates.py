@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer import duplicates, errors, twins
+
+
+def smooth(draw, n, side=48):
+    """Images of a few soft shapes, as faces have, of any brightness and contrast: (n, side * side) uint8."""
+    coarse = draw.normal(size=(n, 6, 6)).repeat(side // 6, axis=1).repeat(side // 6, axis=2)
+    fine = coarse + 0.3 * draw.normal(size=coarse.shape)
+    return np.clip(128 + draw.uniform(5, 60, (n, 1, 1)) * fine, 0, 255).astype(np.uint8).reshape(n, side * side)
+
+
+def near(draw, image, noise):
+    return np.clip(image + draw.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+
+
+def brute_force(thumbnails, correlation):
+    measured = np.corrcoef(thumbnails.astype(np.float64))
+    return {(i, j) for i, j in zip(*np.nonzero(measured >= correlation), strict=True) if i < j}
+
+
+def found(pairs):
+    return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+
+
+def names(n):
+    return [str(at) for at in range(n)]
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.8, 0.9, 0.97]))
+@settings(max_examples=8, deadline=None)
+def test_no_pair_of_brute_force_is_lost_and_none_is_added(seed, correlation):
+    draw = np.random.default_rng(seed)
+    images = smooth(draw, 60)
+    images = np.concatenate([images, *(near(draw, images[:20], noise) for noise in (2, 10, 25, 50))])
+    wanted = brute_force(images, correlation)
+    assert found(duplicates.find(images, names(len(images)), correlation)) == wanted
+    assert len(wanted) >= 20
+
+
+def test_pairs_are_found_across_tiles_and_sorted():
+    draw = np.random.default_rng(0)
+    images = smooth(draw, 2_600)
+    images[2_590:] = near(draw, images[:10], 1)
+    pairs = duplicates.find(images, names(len(images)), 0.9)
+    assert {(at, 2_590 + at) for at in range(10)} <= found(pairs)
+    assert sorted(found(pairs)) == list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+
+
+def test_brightness_and_contrast_play_no_part():
+    draw = np.random.default_rng(0)
+    image = draw.integers(100, 120, 2_304)
+    pairs = duplicates.find(np.stack([image, 2 * image - 100, 255 - image]).astype(np.uint8), names(3), 0.99)
+    assert found(pairs) == {(0, 1)}
+    assert pairs.correlation[0] == 1
+
+
+def test_hardly_any_contrast_is_compared_like_any_other():
+    flat = np.full((3, 2_304), 7, np.uint8)
+    flat[0, 5] = flat[1, 5] = 8
+    flat[2, 6] = 8
+    assert found(duplicates.find(flat, names(3), 0.9)) == {(0, 1)}
+
+
+def test_copies_are_paired_with_the_first_of_them_alone():
+    draw = np.random.default_rng(0)
+    images = smooth(draw, 3)
+    images[2] = near(draw, images[0], 2)
+    copied = images[[0, 0, 1, 0, 2, 2]]
+    pairs = duplicates.find(copied, ["a", "a", "b", "a", "c", "c"], 0.9)
+    assert found(pairs) == {(0, 1), (0, 3), (0, 4), (4, 5)}
+    assert pairs.correlation[pairs.second == 4] < 1
+    assert (pairs.correlation[pairs.second != 4] == 1).all()
+
+
+def test_images_of_one_grey_are_paired_with_their_copies_alone():
+    grey = np.full((4, 2_304), 9, np.uint8)
+    grey[3] = 200
+    assert found(duplicates.find(grey, ["nine", "nine", "another size", "light"], 0.9)) == {(0, 1)}
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_images_make_no_pair(n):
+    pairs = duplicates.find(smooth(np.random.default_rng(0), n), names(n), 0.9)
+    assert len(pairs.first) == len(pairs.second) == len(pairs.correlation) == 0
+
+
+def test_a_dataset_of_one_scene_is_refused_before_memory_runs_out(monkeypatch):
+    monkeypatch.setattr(duplicates, "_MAX_PAIRS", 50)
+    draw = np.random.default_rng(0)
+    images = near(draw, smooth(draw, 1).repeat(12, axis=0), 2)
+    with pytest.raises(errors.SourceError, match="near_duplicate_correlation"):
+        duplicates.find(images, names(12), 0.9)
+
+
+def test_near_twins_hold_for_all_copies():
+    known = twins.Twins(["a1", "a2", "b1", "b2", "c", "d"], ["a", "a", "b", "b", "c", "d"], [("a1", "b1"), ("b1", "c")])
+    assert known.near("a2") == ["a1", "b1", "b2"]
+    assert known.near("b2") == ["a1", "a2", "b1", "c"]
+    assert known.near("c") == ["b1", "b2"]
+    assert known.near("d") == []
+
+
+def test_a_group_is_named_by_its_smallest_image_however_it_is_reached():
+    known = twins.Twins(["z", "m", "a", "k"], ["1", "2", "3", "4"], [("m", "z"), ("a", "m")])
+    assert [known.group(each) for each in ("z", "m", "a", "k")] == ["a", "a", "a", "k"]
+
+
+def test_identical_images_are_twins_without_a_pair():
+    known = twins.Twins(["b", "a"], ["same", "same"], [])
+    assert known.near("a") == ["b"]
+    assert known.group("b") == "a"
+
+
+def test_a_pair_of_an_unknown_image_is_an_error():
+    with pytest.raises(KeyError):
+        twins.Twins(["a"], ["1"], [("a", "b")])
+
+
+@given(
+    st.lists(st.integers(0, 6), max_size=12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8)
+)
+def test_near_is_mutual_and_within_the_group(contents, edges):
+    ids = [f"{at:02d}" for at in range(len(contents))]
+    pairs = [(ids[a], ids[b]) for a, b in edges if max(a, b) < len(ids)]
+    known = twins.Twins(ids, [str(each) for each in contents], pairs)
+    for image_id in ids:
+        assert image_id not in known.near(image_id)
+        for other in known.near(image_id):
+            assert image_id in known.near(other)
+            assert known.group(other) == known.group(image_id) <= image_id

@@ -1,0 +1,145 @@
+"""The data's flow, with a real Prefect server and the real store, on few and small faces."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from data_contracts import files
+from fer import demo_faces, embedded_store, errors, images, recipe, settings
+from flows import cli
+
+pytestmark = pytest.mark.end_to_end
+
+CLASSES = ("happy", "sad", "surprise")
+QUICK = ('index.classes=["happy", "sad", "surprise"]', "contracts.min_images_per_class=5", "inspect.folds=2")
+
+
+def archive(path: Path, n: int, *, extra: dict[str, bytes] | None = None) -> Path:
+    """A zip of `n` faces a class; more faces leave the first ones as they are."""
+    with zipfile.ZipFile(path, "w") as target:
+        for label in CLASSES:
+            for number in range(n):
+                rng = np.random.default_rng([7, CLASSES.index(label), number])
+                target.writestr(f"faces/{label}/{number:03}.png", images.encode_png(demo_faces.draw(label, rng)))
+        for name, data in (extra or {}).items():
+            target.writestr(name, data)
+    return path
+
+
+def ingest(*sources: str, quick=QUICK, **options):
+    from flows.ingest import ingest as flow
+    from tasks import events
+
+    ended: list[events.Ended] = []
+    events.listen(lambda event: ended.append(event) if isinstance(event, events.Ended) else None)
+    try:
+        intake = flow(sources=list(sources), settings=recipe.parse_settings(quick), **options)
+    finally:
+        events.forget_listeners()
+    return intake, [event.name for event in ended if not event.cached]
+
+
+def sides(home: Path, intake) -> dict[str, str]:
+    rows = pq.read_table(home / "workspace" / intake.split.path / files.SPLIT, columns=["pixel_sha256", "split"])
+    return dict(zip(rows["pixel_sha256"].to_pylist(), rows["split"].to_pylist(), strict=True))
+
+
+def test_checking_accepts_nothing_and_shares_nothing(home, tmp_path):
+    source = f"archive:{archive(tmp_path / 'a.zip', 20)}"
+    intake, _ = ingest(source, accept=False)
+    assert intake.quality.verdict == "pass"
+    assert intake.drift.n_baseline is None
+    assert Path(intake.reports["data quality"]).read_text().startswith("<!doctype html>")
+    assert not (home / "workspace" / ".accepted").exists()
+    with embedded_store.connect(settings.Settings.load()) as store:
+        assert list(store.list("reports/data/")) == []
+
+
+def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home, tmp_path):
+    first, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
+    again, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
+    assert executed == []
+    assert again.split == first.split
+    grown, executed = ingest(f"archive:{archive(tmp_path / 'b.zip', 30)}")
+    assert executed == ["download", "index", "validate", "inspect", "curate", "split", "drift", "quality"]
+    assert (grown.drift.n_baseline, grown.drift.n_new, grown.drift.n_gone) == (60, 30, 0)
+    assert grown.split.n_kept_sides == 60
+    assert sides(home, first).items() <= sides(home, grown).items()
+    _, executed = ingest(f"archive:{archive(tmp_path / 'b.zip', 30)}")
+    assert executed == []
+
+
+def test_the_report_and_the_data_docs_are_in_the_store_and_linked_from_the_run(home, tmp_path):
+    import httpx
+    from prefect.artifacts import Artifact
+
+    intake, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
+    linked = Artifact.get("data-docs").data
+    links = [part.partition(")")[0] for part in linked.split("](")[1:]]
+    pages = {link: httpx.get(link, trust_env=False) for link in links}
+    assert all(page.status_code == 200 for page in pages.values())
+    assert any("Data quality" in page.text for page in pages.values())
+    assert any("expect_column" in page.text for page in pages.values())
+    assert Path(intake.reports["data quality"]).name in Artifact.get("quality-report").data
+
+
+def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path):
+    broken = {f"faces/sad/broken{number}.png": b"no image" for number in range(30)}
+    source = f"archive:{archive(tmp_path / 'a.zip', 12, extra=broken)}"
+    accepted = {path: path.read_bytes() for path in (home / "workspace").glob(".accepted/*")}
+    with pytest.raises(errors.ContractViolation, match=r"quarantine.*quality\.html") as raised:
+        ingest(source)
+    page = Path(str(raised.value).partition("read ")[2].partition(",")[0])
+    assert "30" in page.read_text()
+    assert {path: path.read_bytes() for path in (home / "workspace").glob(".accepted/*")} == accepted
+
+
+def test_a_policy_of_stop_ends_the_run_after_the_report(home, tmp_path):
+    black = {"faces/sad/black.png": images.encode_png(np.zeros((48, 48), np.uint8))}
+    with pytest.raises(errors.ContractViolation, match="blank"):
+        ingest(f"archive:{archive(tmp_path / 'a.zip', 12, extra=black)}", quick=(*QUICK, "curate.policies.blank=stop"))
+
+
+def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
+    from prefect.artifacts import Artifact
+
+    copies = {"faces/happy/copy.png": images.encode_png(demo_faces.draw("sad", np.random.default_rng([7, 1, 0])))}
+    intake, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
+    face = "data:image/png;base64"
+    assert face in Path(intake.reports["with faces"]).read_text()
+    assert face not in Path(intake.reports["data quality"]).read_text()
+    assert face not in Artifact.get("quality-report").data
+    with embedded_store.connect(settings.Settings.load()) as store:
+        shared = [store.get(each.key).data for each in store.list("reports/data/") if each.key.endswith(".html")]
+    assert shared
+    assert all(face.encode() not in page for page in shared)
+
+
+def test_several_sources_are_one_dataset(home, tmp_path):
+    with zipfile.ZipFile(archive(tmp_path / "a.zip", 20)) as packed:
+        packed.extractall(tmp_path / "folder")
+    one, two = f"archive:{archive(tmp_path / 'b.zip', 25)}", f"folder:{tmp_path / 'folder'}"
+    intake, _ = ingest(one, two, accept=False)
+    assert intake.manifest.n_found == 3 * (20 + 25)
+    assert intake.curation.issues["exact_duplicate"] == 3 * 20
+    swapped, executed = ingest(two, one, accept=False)
+    assert executed == []
+    assert swapped.manifest == intake.manifest
+
+
+def test_the_command_says_what_it_found_and_prints_json_on_demand(home, tmp_path):
+    shell = CliRunner(env={"COLUMNS": "300"})
+    arguments = ["data", "check", f"archive:{archive(tmp_path / 'a.zip', 20)}"]
+    for each in QUICK:
+        arguments += ["--set", each]
+    shown = shell.invoke(cli.app, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "fit for training" in shown.output
+    assert "quality.html" in shown.output
+    as_json = shell.invoke(cli.app, [*arguments, "--json"])
+    assert json.loads(as_json.stdout)["verdict"] == "pass"

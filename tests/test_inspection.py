@@ -1,0 +1,158 @@
+import functools
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts import curation, files
+from data_contracts import manifest as contract
+from fer import demo_faces, errors, inspection, refs
+from fer.workspace import Workspace
+
+CLASSES = ("happy", "surprise")
+PER_PART = 50
+
+
+@functools.cache
+def faces():
+    """240 drawn faces, of both classes in turn; the last three a copy of the first, a near-twin of it, and a blank."""
+    drawn = np.stack([demo_faces.draw(CLASSES[at % 2], np.random.default_rng(at)) for at in range(240)])
+    drawn[-3] = drawn[0]
+    drawn[-2] = np.clip(drawn[0].astype(int) + np.random.default_rng(0).integers(-6, 7, drawn[0].shape), 0, 255)
+    drawn[-1] = 0
+    return drawn
+
+
+def image_id(at):
+    return hashlib.sha256(str(at).encode()).hexdigest()[:32]
+
+
+def committed(workspace, images, key="0", without=()):
+    """What index and validation would have left of these images; those `without` have no thumbnail."""
+
+    def index(out):
+        (out / files.THUMBNAILS).mkdir()
+        pixels = [None if at in without else image.tobytes() for at, image in enumerate(images)]
+        for number in range(-(-len(images) // PER_PART)):
+            column = pa.array(pixels[number * PER_PART :][:PER_PART], contract.THUMBNAIL_SCHEMA.field("pixels").type)
+            table = pa.table({"pixels": column}, schema=contract.THUMBNAIL_SCHEMA)
+            pq.write_table(table, out / files.THUMBNAILS / files.part(number))
+        return refs.ManifestRef(source="t", layouts=("folders",), classes=CLASSES, n_found=len(images), n_quarantined=0)
+
+    def validate(out):
+        rows = [
+            {
+                "image_id": image_id(at),
+                "source": "t",
+                "path": f"{at}.png",
+                "raw_label": CLASSES[at % 2],
+                "label": CLASSES[at % 2],
+                "size_bytes": 1,
+                "file_sha256": "0" * 64,
+                "pixel_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+                "status": contract.ACCEPTED,
+                "part": at // PER_PART,
+                "row": at % PER_PART,
+            }
+            for at, image in enumerate(images)
+            if at % 7 != 3  # refused: their thumbnails lie between those of the others
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, schema=contract.SCHEMA), out / files.ACCEPTED)
+        return refs.ValidationRef(
+            classes=CLASSES, n_found=len(images), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
+        )
+
+    return (
+        workspace.run("index", key, refs.ManifestRef, index, resumable=False),
+        workspace.run("validate", key, refs.ValidationRef, validate, resumable=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory):
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    ref = inspection.inspect(*committed(workspace, faces()), inspection.InspectConfig(), workspace=workspace)
+    folder = workspace.folder(ref)
+    return ref, pq.read_table(folder / files.FINDINGS), pq.read_table(folder / files.PAIRS)
+
+
+def test_what_is_written_keeps_the_contract(inspected):
+    _, findings, pairs = inspected
+    assert findings.schema.equals(curation.FINDINGS)
+    assert pairs.schema.equals(curation.PAIRS)
+    for name in ("image_id", "group", "is_label_error"):
+        assert findings[name].null_count == 0
+
+
+def test_findings_are_of_the_accepted_images_sorted_by_id(inspected):
+    ref, findings, _ = inspected
+    accepted = [image_id(at) for at in range(240) if at % 7 != 3]
+    assert findings["image_id"].to_pylist() == sorted(accepted)
+    assert ref.n_images == len(accepted)
+
+
+def test_pairs_and_groups_say_which_images_are_near_twins(inspected):
+    ref, findings, pairs = inspected
+    copy, near = image_id(237), image_id(238)
+    found = {(row["first"], row["second"]): row["correlation"] for row in pairs.to_pylist()}
+    assert found[tuple(sorted((image_id(0), copy)))] == 1
+    first = min(image_id(0), copy)
+    assert 0.9 < found[tuple(sorted((first, near)))] < 1
+    group = dict(zip(findings["image_id"].to_pylist(), findings["group"].to_pylist(), strict=True))
+    assert group[image_id(0)] == group[copy] == group[near] == min(image_id(0), copy, near)
+    assert all(one < other for one, other in found)
+    assert list(found) == sorted(found)
+    assert ref.n_pairs == len(found)
+    sizes = [list(group.values()).count(name) for name in set(group.values())]
+    assert ref.n_groups == sum(size > 1 for size in sizes) >= 1
+
+
+def test_scores_are_null_where_they_cant_be_told(inspected):
+    _, findings, _ = inspected
+    score = dict(zip(findings["image_id"].to_pylist(), findings["outlier_score"].to_pylist(), strict=True))
+    assert [name for name, value in score.items() if value is None] == [image_id(239)]
+
+
+def test_label_errors_are_counted(inspected):
+    ref, findings, _ = inspected
+    assert ref.n_label_errors == sum(findings["is_label_error"].to_pylist())
+    assert set(findings["suggested_label"].to_pylist()) == set(CLASSES)
+    agreeing = [
+        row["suggested_label"] == CLASSES[at % 2]
+        for row in findings.to_pylist()
+        for at in [next(at for at in range(240) if image_id(at) == row["image_id"])]
+    ]
+    assert np.mean(agreeing) > 0.8
+
+
+def test_label_errors_are_left_out_when_asked(tmp_path):
+    workspace = Workspace(tmp_path)
+    config = inspection.InspectConfig(label_errors=False)
+    ref = inspection.inspect(*committed(workspace, faces()), config, workspace=workspace)
+    findings = pq.read_table(workspace.folder(ref) / files.FINDINGS)
+    assert ref.n_label_errors is None
+    assert findings["suggested_label"].null_count == findings["label_quality"].null_count == findings.num_rows
+    assert not any(findings["is_label_error"].to_pylist())
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_few_images_are_inspected_as_far_as_they_can_be(tmp_path, n):
+    workspace = Workspace(tmp_path)
+    ref = inspection.inspect(*committed(workspace, faces()[:n]), inspection.InspectConfig(), workspace=workspace)
+    assert ref.n_label_errors is None
+    assert pq.read_table(workspace.folder(ref) / files.FINDINGS).num_rows == ref.n_images
+
+
+def test_a_missing_thumbnail_is_an_error(tmp_path):
+    workspace = Workspace(tmp_path)
+    inputs = committed(workspace, faces()[:10], without=(4,))
+    with pytest.raises(errors.WorkspaceError, match="thumbnail"):
+        inspection.inspect(*inputs, inspection.InspectConfig(), workspace=workspace)
+
+
+def test_the_same_images_give_the_same_bytes(inspected, tmp_path):
+    workspace = Workspace(tmp_path)
+    again = inspection.inspect(*committed(workspace, faces()), inspection.InspectConfig(), workspace=workspace)
+    assert again.digest == inspected[0].digest

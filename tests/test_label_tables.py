@@ -1,0 +1,289 @@
+import csv
+import io
+import zipfile
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, run, zipped
+
+from data_contracts import manifest as contract
+from fer import archives, errors, index, label_tables, labels, layouts, tables
+from fer.workspace import Workspace
+
+IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
+
+
+def text(*rows, separator=","):
+    return "".join(separator.join(row) + "\n" for row in rows).encode()
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
+
+
+def labels_of(workspace, made):
+    return {path: row["label"] for path, row in by_path(workspace, made).items()}
+
+
+@pytest.mark.parametrize("file", ["path", "File", "file_name", "Image Path", "pth", "img", "image", "name"])
+@pytest.mark.parametrize("label", ["label", "Emotion", "class", "expression", "target"])
+def test_columns_are_known_by_many_names(workspace, file, label):
+    table = text(("", label, file), ("0", "happy", "0.png"), ("1", "Angry", "1.png"), ("2", "suprise", "2.png"))
+    made = run(workspace, IMAGES | {"images/labels.csv": table})
+    assert made.layouts == (layouts.LABEL_TABLE,)
+    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "surprise"]
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("images/t.csv", ["0.png", "./1.png", "2.png"]),
+        ("t.csv", ["images/0.png", "images\\1.png", "images/2.png"]),
+        ("labels/t.csv", ["../images/0.png", "../images/1.png", "../images/x/../2.png"]),
+        ("labels/t.csv", ["images/0.png", "images/1.png", "images/2.png"]),
+        ("t.tsv", ["0.png", "1.png", "2.png"]),
+        ("t.csv", ["/home/me/images/0.png", "/home/me/images/1.png", "/home/me/images/2.png"]),
+        ("t.csv", ["C:\\data\\0.png", "C:\\data\\1.png", "C:\\data\\2.png"]),
+    ],
+)
+def test_file_names_count_from_the_table_from_the_root_or_by_their_ends(workspace, table, names):
+    rows = [("file", "label"), *zip(names, ["happy", "angry", "happy"], strict=True)]
+    made = run(workspace, IMAGES | {table: text(*rows, separator="\t" if table == "t.tsv" else ",")})
+    assert made.n_quarantined == 0
+    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "happy"]
+
+
+def test_a_name_that_fits_several_files_is_an_error(workspace):
+    files = {"train/1.png": png(1), "test/1.png": png(2), "t.csv": text(("file", "label"), ("1.png", "happy"))}
+    with pytest.raises(errors.SourceError, match=r"'1.png' in 't.csv', which fits 'test/1.png' and 'train/1.png'"):
+        run(workspace, files)
+
+
+def test_a_column_that_fits_several_files_does_not_matter_beside_one_that_fits_one(workspace):
+    rows = [("file", "label", "image"), ("1.png", "happy", "train/1.png"), ("1.png", "angry", "test/1.png")]
+    made = run(workspace, {"train/1.png": png(1), "test/1.png": png(2), "t.csv": text(*rows)})
+    assert labels_of(workspace, made) == {"train/1.png": "happy", "test/1.png": "angry"}
+
+
+def test_the_end_of_a_path_tells_files_of_one_name_apart(workspace):
+    rows = [("file", "label"), ("train/1.png", "happy"), ("test/1.png", "angry")]
+    made = run(workspace, {"x/train/1.png": png(1), "x/test/1.png": png(2), "t.csv": text(*rows)})
+    assert labels_of(workspace, made) == {"x/train/1.png": "happy", "x/test/1.png": "angry"}
+
+
+def test_a_missing_file_is_not_taken_for_another_of_its_name_elsewhere(workspace):
+    files = {"a/1.png": png(1), "a/2.png": png(2), "b/9.png": png(3)}
+    rows = [("file", "label"), ("a/1.png", "happy"), ("a/2.png", "happy"), ("a/9.png", "angry")]
+    found = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
+    assert found == {
+        "a/1.png": None,
+        "a/2.png": None,
+        "a/9.png": "t.csv names a file that is not there",
+        "b/9.png": "no label in t.csv",
+    }
+
+
+def test_what_table_and_images_do_not_share_is_in_quarantine(workspace):
+    rows = [("file", "label"), ("images/0.png", "happy"), ("images/1.png", ""), ("gone.png", "angry"), ("", "angry")]
+    made = run(workspace, IMAGES | {"t.csv": text(*rows)})
+    assert reasons(workspace, made) == {
+        "images/0.png": None,
+        "images/1.png": "the label is missing",
+        "images/2.png": "no label in t.csv",
+        "gone.png": "t.csv names a file that is not there",
+        "t.csv#4": "a row of t.csv names no file",
+    }
+    gone = by_path(workspace, made)["gone.png"]
+    assert (gone["status"], gone["label"], gone["size_bytes"]) == (contract.QUARANTINED, "angry", 0)
+    assert gone["file_sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert bytes_of(workspace, made, gone) == b""
+    assert (made.n_found, made.n_quarantined, made.ignored) == (5, 4, {})
+
+
+def test_rows_for_one_file_agree_or_it_is_in_quarantine(workspace):
+    files = {f"{n}.png": png(n) for n in range(6)}
+    rows = [
+        ("file", "label", "split", "person"),
+        ("0.png", "happy", "train", "p1"),
+        ("0.png", "Happiness", "train", ""),
+        ("1.png", "happy", "train", "p1"),
+        ("1.png", "angry", "train", "p1"),
+        ("2.png", "happy", "train", ""),
+        ("2.png", "happy", "test", ""),
+        ("3.png", "happy", "train", "p1"),
+        ("3.png", "happy", "train", "p2"),
+        ("4.png", "", "", ""),
+        ("4.png", "happy", "test", "p3"),
+        ("5.png", "happy", "", ""),
+    ]
+    made = run(workspace, files | {"t.csv": text(*rows)})
+    assert reasons(workspace, made) == {
+        "0.png": None,
+        "1.png": "two labels in t.csv",
+        "2.png": "two splits in t.csv",
+        "3.png": "two subjects in t.csv",
+        "4.png": None,
+        "5.png": None,
+    }
+    found = by_path(workspace, made)
+    assert (found["0.png"]["raw_label"], found["0.png"]["subject"]) == ("Happiness", "p1")
+    assert (found["1.png"]["raw_label"], found["1.png"]["label"]) == ("angry | happy", None)
+    assert [found["4.png"][each] for each in ("label", "raw_split", "subject")] == ["happy", "test", "p3"]
+    assert found["5.png"]["raw_split"] is None
+    assert made.ignored == {"second row of a label table for the same file": 5}
+
+
+def test_numbers_mean_nothing_unless_synonyms_say_so(workspace):
+    table = text(("file", "label"), ("images/0.png", "0"), ("images/1.png", "1"), ("images/2.png", "1.0"))
+    with pytest.raises(errors.LabelError, match=r"'1' \(1 image\).*index\.synonyms.*numbers mean other things"):
+        run(workspace, IMAGES | {"t.csv": table})
+    config = index.IndexConfig(classes=CONFIG.classes, synonyms={"0": "happy", "1": "angry"})
+    made = run(workspace, IMAGES | {"t.csv": table}, config)
+    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "angry"]
+
+
+def test_of_several_columns_those_that_find_most_files_and_labels_are_used(workspace):
+    rows = [
+        ("name", "image", "class", "label"),
+        ("Ann", "0.png", "0", "happy"),
+        ("Bob", "1.png", "1", "angry"),
+        ("1.png", "2.png", "1", "happy"),
+    ]
+    made = run(workspace, IMAGES | {"images/t.csv": text(*rows)})
+    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "happy"]
+
+
+@pytest.mark.parametrize(
+    ("names", "emotions"),
+    [
+        (["0.png", "1.png", None], ["happy", "angry", None]),
+        (pa.array(["0.png", "1.png", None]).dictionary_encode(), pa.array(["happy", "angry", None], pa.large_string())),
+    ],
+)
+def test_a_parquet_of_labels_is_read_like_a_csv(workspace, names, emotions):
+    table = parquet({"file": names, "emotion": emotions, "subject": [7.0, None, None], "vector": [[1], [2], [3]]})
+    made = run(workspace, IMAGES | {"images/t.parquet": table})
+    assert list(labels_of(workspace, made).values()) == ["happy", "angry", None]
+    assert [row["subject"] for row in by_path(workspace, made).values()] == ["7", None, None]
+    assert reasons(workspace, made)["images/2.png"] == "no label in images/t.parquet"
+
+
+def test_numbers_in_a_parquet_are_written_without_fraction(workspace):
+    config = index.IndexConfig(classes=CONFIG.classes, synonyms={"0": "happy", "1": "angry"})
+    table = parquet({"file": ["0.png", "1.png", "2.png"], "label": [0.0, 1.0, float("nan")]})
+    made = run(workspace, IMAGES | {"images/t.parquet": table}, config)
+    assert [row["raw_label"] for row in by_path(workspace, made).values()] == ["0", "1", ""]
+    assert reasons(workspace, made)["images/2.png"] == "the label is missing"
+
+
+WHOLE = parquet({"file": [f"{n}.png" for n in range(50)], "label": ["happy"] * 50})
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"words", WHOLE[:-1], WHOLE[: len(WHOLE) // 2], WHOLE[:9] + WHOLE[60:]])
+def test_a_damaged_parquet_is_a_clear_error(workspace, data):
+    with pytest.raises(archives.DamagedArchive, match=r"t\.parquet"):
+        run(workspace, IMAGES | {"t.parquet": data})
+
+
+@given(st.data())
+def test_a_parquet_with_changed_bytes_is_read_or_refused(data):
+    changed = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, len(WHOLE) - 1))] = data.draw(st.integers(0, 255))
+    member = archives.Member("t.parquet", len(changed))
+    with zipfile.ZipFile(io.BytesIO(zipped({"t.parquet": bytes(changed)}))) as archive:
+        try:
+            names = tables.column_names(archive, member)
+            rows = list(tables.read(archive, member, names))
+        except errors.SourceError:
+            return
+    assert all(len(row) == len(names) and all(isinstance(cell, str) for cell in row) for row in rows)
+
+
+def test_a_cell_that_fills_the_memory_is_refused(workspace):
+    long = pa.array(["x" * 20_000] * 3).dictionary_encode()
+    for name, table in {
+        "t.parquet": parquet({"file": ["0.png", "1.png", "2.png"], "label": long}),
+        "t.csv": text(("file", "label"), ("0.png", "x" * 20_000)),
+    }.items():
+        with pytest.raises(errors.SourceError, match="at most 4,096 characters"):
+            run(workspace, IMAGES | {f"images/{name}": table})
+
+
+def test_a_table_of_too_many_rows_is_refused(workspace, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_ROWS", 2)
+    for name, table in {
+        "t.parquet": parquet({"file": ["0.png", "1.png", "2.png"], "label": ["happy"] * 3}),
+        "t.csv": text(("file", "label"), *[("0.png", "happy")] * 3),
+    }.items():
+        with pytest.raises(errors.SourceError, match="at most 2 rows"):
+            run(workspace, IMAGES | {f"images/{name}": table})
+
+
+def test_short_rows_lack_labels_and_long_ones_are_in_quarantine(workspace):
+    table = b"file,label\nimages/0.png\nimages/1.png,happy,,\nimages/2,3.png,happy\nimages/2.png,happy\n\n"
+    made = run(workspace, IMAGES | {"t.csv": table})
+    assert reasons(workspace, made) == {
+        "images/0.png": "the label is missing",
+        "images/1.png": None,
+        "images/2.png": None,
+        "t.csv#3": "a row of t.csv has more cells than columns",
+    }
+
+
+def test_several_tables_add_up_and_those_that_name_no_file_are_left_out(workspace):
+    files = {"train/0.png": png(0), "test/0.png": png(1)}
+    files["train.csv"] = text(("file", "label"), ("train/0.png", "happy"))
+    files["test.csv"] = text(("file", "label"), ("test/0.png", "angry"))
+    files["classes.csv"] = text(("name", "class"), ("happy", "3"))
+    made = run(workspace, files)
+    assert labels_of(workspace, made) == {"train/0.png": "happy", "test/0.png": "angry"}
+    assert made.ignored == {"label table": 1}
+
+
+def test_a_file_that_a_table_names_is_an_image_whatever_its_suffix(workspace):
+    files = {"0.dat": png(), "1.png": png(1), "t.csv": text(("file", "label"), ("0.dat", "happy"), ("1.png", "angry"))}
+    made = run(workspace, files)
+    assert labels_of(workspace, made) == {"0.dat": "happy", "1.png": "angry"}
+    assert (made.n_quarantined, made.ignored) == (0, {})
+
+
+def test_ignored_labels_in_a_table_leave_their_images_out(workspace):
+    config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("contempt",))
+    rows = [("file", "label"), ("0.png", "happy"), ("1.png", "Contempt"), ("2.png", "happy")]
+    made = run(workspace, IMAGES | {"images/t.csv": text(*rows)}, config)
+    assert (made.n_found, made.ignored) == (2, {"label left out by the recipe": 1})
+
+
+def test_sources_with_tables_and_with_folders_are_merged(workspace):
+    table = text(("file", "label"), *[(path, "happy") for path in IMAGES])
+    made = merged(workspace, {"b": IMAGES | {"t.csv": table}, "a": {"angry/1.png": png()}})
+    assert (made.n_found, made.layouts) == (4, (layouts.CLASS_FOLDERS, layouts.LABEL_TABLE))
+
+
+CELLS = st.sampled_from(["", "happy", "Angry", "sad", "-1", "0.png", "a/0.png", "../0.png", "/", ".", "..", "x\0", "#"])
+CELLS |= st.text(max_size=6)
+DECISIONS = labels.Decisions(CONFIG.classes)
+
+
+@given(rows=st.lists(st.lists(CELLS, min_size=1, max_size=4), max_size=8), raw=st.none() | st.binary(max_size=80))
+def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
+    data = io.StringIO()
+    csv.writer(data).writerows([["file", "label", "split"], *rows, ["0.png", "happy", ""]])
+    table = data.getvalue().encode(errors="replace") if raw is None else b"file,label\n0.png,happy\n" + raw
+    files = {"0.png": b"", "a/0.png": b"", "a/1.png": b"", "t.csv": table}
+    with zipfile.ZipFile(io.BytesIO(zipped(files))) as archive:
+        members = archives.list_members(archive)
+        columns = {members[-1]: tables.column_names(archive, members[-1])}
+        try:
+            found = label_tables.read(archive, members, columns, DECISIONS.known, DECISIONS.meaning)
+        except errors.SourceError:
+            return
+    paths = [each.path for each in found.files]
+    assert sorted(set(paths)) == paths
+    assert {each.path for each in found.files if each.member is not None} == {"0.png", "a/0.png", "a/1.png"}
+    assert all(each.defect or each.raw_label for each in found.files)
+    assert all(each.defect for each in found.files if each.member is None)

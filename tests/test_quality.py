@@ -1,0 +1,514 @@
+import base64
+import hashlib
+import html.parser
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts import curation as curation_contract
+from data_contracts import files
+from data_contracts import manifest as contract
+from fer import account, contracts, curate, drift, images, quality, refs, split
+from fer.workspace import Workspace
+
+CLASSES = ("happy", "sad")
+SIDE = contract.THUMBNAIL_SIDE
+VOID = {"meta", "img", "br"}
+
+
+def digest(text):
+    return hashlib.sha256(str(text).encode()).hexdigest()
+
+
+def pixels(seed):
+    return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+
+
+class Data:
+    """A small source as the stages before the report leave it: 4 images a class and split, and some flaws.
+
+    Images 0 and 24 are identical, with one label, in train and test; 1 and 25 with two labels, in train; 2 is blank.
+    The label of 3 is in doubt; 4 and 5 are near-twins; 2 files can't be read.
+    """
+
+    def __init__(self, root):
+        self.workspace = Workspace(root)
+        self.rows = [self.row(number) for number in range(24)]
+        self.rows += [
+            self.row(24, pixel_sha256=digest(0), label="happy", raw_split="test"),
+            self.row(25, pixel_sha256=digest(1), label="happy", raw_split="train"),
+        ]
+        self.rows[2] |= {"std": 0.0}
+        self.refused = [
+            self.row(26 + number, status=contract.QUARANTINED, reason="the file is empty", **UNREADABLE)
+            for number in range(2)
+        ]
+        self.source = "archive:faces.zip"
+        self.ignored = {".txt": 3}
+        self.label_errors = 1
+        self.failures, self.warnings = (), ()
+
+    @staticmethod
+    def row(number, **differing):
+        label = CLASSES[number % 2]
+        return {
+            "image_id": digest(f"id {number}")[:32],
+            "source": "archive:faces.zip",
+            "path": f"{label}/{number:03d}.png",
+            "raw_label": label,
+            "label": label,
+            "raw_split": ("train", "validation", "test")[number // 2 % 3],
+            "size_bytes": 100,
+            "format": "PNG",
+            "width": 48 + number,
+            "height": 48,
+            "file_sha256": digest(number),
+            "pixel_sha256": digest(number),
+            "mean": 100.0 + number,
+            "std": 50.0,
+            "p05": 20.0,
+            "p99": 230.0,
+            "entropy": 7.0,
+            "sharpness": 0.7,
+            "status": contract.ACCEPTED,
+            "part": number // 10,
+            "row": number % 10,
+        } | differing
+
+    def commit(self, stage, ref_type, produce):
+        key = digest(json.dumps([self.rows, self.refused, self.source, stage, str(self.label_errors), self.failures]))
+        return self.workspace.run(stage, key, ref_type, produce, resumable=False)
+
+    def manifest(self):
+        def produce(out):
+            found = [*self.rows, *self.refused]
+            write(out / files.MANIFEST, found, contract.SCHEMA)
+            (out / files.THUMBNAILS).mkdir()
+            for number in range(3):
+                those = [{"pixels": pixels(10 * number + at).tobytes()} for at in range(10)]
+                write(out / files.THUMBNAILS / files.part(number), those, contract.THUMBNAIL_SCHEMA)
+            return refs.ManifestRef(
+                source=self.source, layouts=("class folders",), classes=CLASSES, n_found=len(found), n_quarantined=2,
+                ignored=self.ignored,
+            )  # fmt: skip
+
+        return self.commit("index", refs.ManifestRef, produce)
+
+    def validation(self):
+        def produce(out):
+            write(out / files.ACCEPTED, self.rows, contract.SCHEMA)
+            write(out / files.QUARANTINE, self.refused, contract.SCHEMA)
+            rule = contracts.Outcome(
+                dataset="manifest", id="image_id_unique", frame="files", expectation="unique", arguments={},
+                severity="stop", finding="image_id occurs more than once", why="models are paired by it",
+                passed=not self.failures, n_checked=28, n_broken=len(self.failures), examples=self.failures,
+            )  # fmt: skip
+            record = {"rules": [rule.model_dump(mode="json")], "config": {"min_side_px": 8}}
+            (out / "validation.json").write_text(json.dumps(record))
+            return refs.ValidationRef(
+                classes=CLASSES, n_found=len(self.rows) + 2, n_accepted=len(self.rows), quarantined={},
+                failures=self.failures, warnings=self.warnings,
+            )  # fmt: skip
+
+        return self.commit("validate", refs.ValidationRef, produce)
+
+    def inspection(self):
+        twins = [(self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))]
+        pairs = sorted((*sorted(pair), 0.93 if at == 2 else 1.0) for at, pair in enumerate(twins))
+        group = {image_id: first for first, second, _ in pairs for image_id in (first, second)}
+
+        def produce(out):
+            found = [
+                {
+                    "image_id": row["image_id"],
+                    "group": group.get(row["image_id"], row["image_id"]),
+                    "outlier_score": 1.0,
+                    "suggested_label": "happy" if self.label_errors else None,
+                    "label_quality": 0.05,
+                    "is_label_error": number == 3 and bool(self.label_errors),
+                }
+                for number, row in enumerate(self.rows)
+            ]
+            found.sort(key=lambda row: row["image_id"])
+            write(out / files.FINDINGS, found, curation_contract.FINDINGS)
+            rows = [{"first": first, "second": second, "correlation": value} for first, second, value in pairs]
+            write(out / files.PAIRS, rows, curation_contract.PAIRS)
+            return refs.InspectionRef(
+                n_images=len(found), n_pairs=3, n_groups=3, n_label_errors=self.label_errors or None
+            )
+
+        return self.commit("inspect", refs.InspectionRef, produce)
+
+    def made(self, before=None):
+        """The Refs of all stages before the report; `before` is a `Data` that was accepted last."""
+        manifest, validation, inspection = self.manifest(), self.validation(), self.inspection()
+        if self.failures:
+            return [manifest, validation, None, None, None, None]
+        last = None if before is None else before.validation()
+        curation = curate.curate(validation, inspection, curate.CurateConfig(), workspace=self.workspace)
+        division = split.split(curation, inspection, None, split.SplitConfig(), workspace=self.workspace)
+        change = drift.drift(validation, last, drift.DriftConfig(), workspace=self.workspace)
+        return [manifest, validation, inspection, curation, division, change]
+
+    def report(self, show_faces=False, before=None, made=None):
+        made = made or self.made(before)
+        return Report(self.workspace, quality.quality(*made, show_faces, workspace=self.workspace))
+
+
+class Report:
+    def __init__(self, workspace, ref):
+        self.ref = ref
+        self.folder = workspace.folder(ref)
+        self.page = (self.folder / quality.HTML).read_text()
+        self.json = json.loads((self.folder / quality.JSON).read_text())
+        self.tree = Page(self.page)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page: its tags in their order, its text; unbalanced tags fail."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.pieces, self._open = [], [], []
+        self.feed(page)
+        self.close()
+        assert not self._open
+        self.text = " ".join(" ".join(self.pieces).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.pieces.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+UNREADABLE = dict.fromkeys(
+    ("format", "width", "height", "pixel_sha256", "mean", "std", "p05", "p99", "entropy", "sharpness")
+)
+
+
+def write(path, rows, schema):
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+@pytest.fixture
+def data(tmp_path):
+    return Data(tmp_path)
+
+
+def test_every_file_found_is_accounted_for(data):
+    report = data.report()
+    account_ = report.json["account"]
+    assert account_["found"] == 28
+    assert account_["accepted"] == 26
+    assert account_["refused"] == {"the file is empty": 2}
+    assert account_["quarantined"] == {"blank": 1}
+    assert sum(account_["splits"].values()) + sum(account_["excluded"].values()) == 25
+    assert account_["adds_up"]
+    assert "adds up: 28 = 26 accepted + 2 refused by contract" in report.tree.text
+    assert report.ref.verdict == report.json["verdict"] == "pass"
+
+
+def test_an_image_that_is_lost_on_the_way_stops_the_run(data):
+    made = data.made()
+    path = data.workspace.folder(made[4]) / files.SPLIT
+    pq.write_table(pq.read_table(path).slice(1), path)
+    report = data.report(made=made)
+    assert report.ref.verdict == "stop"
+    assert "does not add up" in report.ref.failures[0]
+    assert "✗ does not add up: 26 ≠" in report.tree.text
+
+
+def test_data_that_broke_its_contract_has_a_report_of_what_is_known(data):
+    data.failures = ("image_id occurs more than once: 2 of 28, e.g. a.png",)
+    report = data.report()
+    assert report.ref.verdict == "stop"
+    assert report.ref.failures == data.failures
+    assert "Not fit for training" in report.tree.text
+    assert "No later stage ran" in report.tree.text
+    assert "✗ broken image id unique" in report.tree.text
+    assert report.json["balance"] == {"accepted": {"happy": 14, "sad": 12}}
+    assert [each["images"] for each in report.json["properties"]] == [26] * len(account.PROPERTIES)
+
+
+def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
+    made = data.made()
+    made[1] = made[1].model_copy(update={"warnings": ("few images",)})
+    made[4] = made[4].model_copy(update={"n_leaked": 2, "digest": "other"})
+    made[5] = made[5].model_copy(update={"warnings": ("mean drifted",)})
+    report = data.report(made=made)
+    assert report.ref.verdict == "warn"
+    assert report.ref.warnings == (
+        "few images",
+        "mean drifted",
+        "2 images of validation and test have a near-twin closer to training",
+    )
+    assert "with warnings" in report.tree.text
+
+
+def test_failures_of_every_stage_stop(data):
+    made = data.made()
+    for at, line in ((3, "3 blank images: policy stop"), (4, "2 leak: policy stop"), (5, "drift")):
+        made[at] = made[at].model_copy(update={"failures": (line,), "digest": line})
+    report = data.report(made=made)
+    assert report.ref.failures == ("3 blank images: policy stop", "2 leak: policy stop", "drift")
+    assert report.ref.verdict == "stop"
+
+
+def test_what_was_refused_is_told_with_five_paths_in_order(data):
+    data.refused = [
+        data.row(26 + number, status=contract.QUARANTINED, reason=reason, path=f"{number:02d}.png", **UNREADABLE)
+        for number, reason in enumerate(["not an image"] * 2 + ["the file is empty"] * 7 + [None])
+    ][::-1]
+    found = data.report().json["refused"]
+    assert [(each["reason"], each["count"]) for each in found] == [
+        ("the file is empty", 7),
+        ("not an image", 2),
+        (account.NO_REASON, 1),
+    ]
+    assert found[0]["examples"] == [f"{number:02d}.png" for number in range(2, 7)]
+
+
+def test_classes_are_counted_by_split_and_in_the_de_duplicated_ones(data):
+    made = data.made()
+    balance = data.report(made=made).json["balance"]
+    table = pq.read_table(data.workspace.folder(made[4]) / files.SPLIT).to_pylist()
+    for name in files.SPLITS:
+        for label in CLASSES:
+            assert balance[name][label] == sum((row["split"], row["label"]) == (name, label) for row in table)
+    clean = [row for row in table if row["split"] == "test" and row["is_clean"]]
+    assert sum(balance["test_clean"].values()) == len(clean) < sum(balance["test"].values())
+
+
+def test_twins_and_leaks_are_those_that_the_stages_counted(data):
+    report = data.report()
+    assert report.json["twins"] | {"least_correlation": 0} == {
+        "redundant_copies": 2,
+        "pairs": 3,
+        "least_correlation": 0,
+        "groups": 3,
+        "groups_not_identical": 1,
+        "images_in_groups": 6,
+        "groups_by_size": {"2": 3},
+    }
+    assert {"split": "test", "exact": 1, "near": 1} in report.json["leaks"]["before"]
+    assert report.json["leaks"]["left"] == 0
+    assert "2 redundant exact copies" in report.tree.text
+
+
+def test_issues_have_their_policy_threshold_and_what_became_of_the_images(data):
+    data.rows[6]["p99"] = 60.0
+    issues = {each["issue"]: each for each in data.report().json["issues"]}
+    assert list(issues) == list(curation_contract.ISSUES)
+    assert issues["dark"]["images"] == 1
+    assert issues["dark"]["policy"] == "keep"
+    assert issues["dark"]["threshold"] == curate.CurateConfig().dark_p99
+    assert issues["dark"]["actions"] == {"keep": 1, "drop": 0, "quarantine": 0}
+    assert issues["blank"]["actions"] == {"keep": 0, "drop": 0, "quarantine": 1}
+    assert issues["conflicting_labels"]["images"] == 2
+
+
+def test_labels_in_doubt_are_a_matrix_of_given_by_suggested(data):
+    labels = data.report().json["labels"]
+    assert labels["matrix"] == [[0, 0], [1, 0]]
+    assert labels["commonest"] == [{"given": "sad", "suggested": "happy", "images": 1}]
+    assert labels["conflicting_groups"] == 1
+
+
+def test_labels_that_nobody_doubted_are_not_told_as_sound(data):
+    data.label_errors = 0
+    report = data.report()
+    assert "were not looked for" in report.tree.text
+    assert "labels in doubt – not reached" in report.tree.text
+
+
+def test_histograms_hold_every_image_and_the_threshold_of_their_issue(data):
+    report = data.report()
+    by_name = {each["property"]: each for each in report.json["properties"]}
+    for each in by_name.values():
+        assert sum(each["now"]) == each["images"] == 26
+        assert len(each["edges"]) == len(each["now"]) + 1
+    assert by_name["p99"]["thresholds"] == [{"issue": "dark", "value": curate.CurateConfig().dark_p99, "side": "below"}]
+    assert by_name["mean"]["quantiles"]["median"] == 112.5
+    assert (
+        len([each for each in report.tree.of("svg") if each["class"] == "histogram"]) == 3
+    )  # mean, std and width differ
+
+
+def test_the_bins_are_those_of_drift_where_no_stage_came_that_far():
+    for each in account.PROPERTIES:
+        assert np.array_equal(each.edges, drift.BINS[each.column])
+
+
+def test_the_first_time_there_is_nothing_to_compare_with(data):
+    report = data.report()
+    assert "Nothing was accepted before" in report.tree.text
+    assert "accepted last time" not in report.tree.text
+
+
+def test_what_changed_is_told_by_class_and_test_and_drawn_as_an_outline(data):
+    before = Data(data.workspace.root)
+    before.rows = [row | {"mean": row["mean"] + 60} for row in before.rows[:20]]
+    before.rows[3] = before.rows[3] | {"label": "happy"}
+    report = data.report(before=before)
+    changes = report.json["changes"]
+    assert (changes["n_new"], changes["n_gone"], changes["n_relabelled"]) == (4, 0, 2)
+    assert changes["classes"]["sad"] == {"then": 9, "now": 12, "new": 2, "gone": 0}
+    assert changes["tests"][0]["what"] == "mean"
+    assert changes["tests"][0]["drifted"]
+    assert report.ref.verdict == "warn"
+    assert "✗ drift brightness" in report.tree.text
+    outlines = [each for each in report.tree.of("polyline") if each["class"] == "outline then"]
+    assert len(outlines) == 3  # of mean, std and width
+
+
+def test_no_face_and_no_path_is_shown_unless_asked_for(data):
+    report = data.report()
+    assert not report.tree.of("img")
+    assert "data:image" not in report.page
+    assert "--show-faces" in report.tree.text
+    told = report.page + json.dumps(report.json)
+    assert not any(row["path"] in told for row in data.rows)
+    assert all(row["path"] in told for row in data.refused)  # the examples
+
+
+def test_faces_are_shown_by_issue_as_they_are(data):
+    report = data.report(show_faces=True)
+    pictures = [each["src"] for each in report.tree.of("img")]
+    assert all(each.startswith("data:image/png;base64,") for each in pictures)
+    shown = [images.decode(base64.b64decode(each.partition(",")[2])) for each in pictures]
+    for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-twins, blank
+        assert any(np.array_equal(pixels(number), each) for each in shown), number
+    assert not any(np.array_equal(pixels(7), each) for each in shown)
+    for line in ("happy or sad?", "sad (5%) → happy", "correlation 0.930", "1 of 1"):
+        assert line in report.tree.text
+    assert "data:image" not in json.dumps(report.json)
+
+
+def test_the_clearest_examples_of_an_issue_are_shown_and_no_more_than_fit(data):
+    for number in range(6, 24):
+        data.rows[number]["p99"] = 10.0 + number
+    report = data.report(show_faces=True)
+    dark = report.tree.text.partition("16 of 18: the darkest first")[2].partition("Blank")[0]
+    shown = [row["path"] for row in data.rows if row["path"] in dark]
+    assert shown == [row["path"] for row in data.rows[6:22]]
+    assert dark.index(data.rows[6]["path"]) < dark.index(data.rows[21]["path"])
+
+
+def test_the_page_is_whole_without_a_network_and_runs_nothing(data):
+    page = data.report(show_faces=True).tree
+    assert not page.of("script")
+    assert not page.of("link")
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/png;base64,")), (tag, attributes)
+    assert "@import" not in data.report().page
+    assert "url(" not in data.report().page
+
+
+def test_every_link_leads_to_a_section(data):
+    page = data.report().tree
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {each["href"].removeprefix("#") for each in page.of("a")} <= ids
+
+
+def test_every_chart_says_in_words_what_it_shows(data):
+    page = data.report().tree
+    assert page.of("svg")
+    assert all(each["role"] == "img" and each["aria-label"] for each in page.of("svg"))
+
+
+HOSTILE = [
+    "<script>alert(1)</script>.png",
+    "\"'><img src=x onerror=alert(1)>.png",
+    "</td></table><h1>all is well</h1>",
+    "{{ 7 * 7 }}{% raw %}",
+    "photo\u202egnp.exe",
+    "line\nbreak\x00\x1b[31m\u2028.png",
+    "&lt;b&gt;",
+    "z" * 500 + ".png",
+]
+
+
+def test_hostile_names_are_shown_and_not_obeyed(data):
+    data.refused = [
+        data.row(26 + number, status=contract.QUARANTINED, reason=name, path=name, source=name, **UNREADABLE)
+        for number, name in enumerate(HOSTILE)
+    ]
+    data.source = " + ".join(HOSTILE)
+    data.ignored = dict.fromkeys(HOSTILE, 1)
+    for row, name in zip(data.rows, HOSTILE, strict=False):
+        row |= {"path": name, "raw_label": name}
+    calm, hostile = Data(data.workspace.root).report(show_faces=True), data.report(show_faces=True)
+    assert {tag for tag, _ in hostile.tree.tags} == {tag for tag, _ in calm.tree.tags}
+    assert not any(name.startswith("on") for _, attributes in hostile.tree.tags for name in attributes)
+    assert len(hostile.tree.of("h1")) == 1
+    assert "{{ 7 * 7 }}" in hostile.tree.text
+    assert "&amp;lt;b&amp;gt;" in hostile.page
+    for each in "\u202e\x00\x1b\u2028":
+        assert each not in hostile.page
+        assert f"\\u{ord(each):04x}" in hostile.page
+    assert hostile.json["refused"]
+
+
+def test_the_middle_of_a_long_path_is_left_out_and_its_ends_are_told(data):
+    path = f"first/{'z' * 500}/last.png"
+    data.refused = [data.row(26, status=contract.QUARANTINED, reason="empty", path=path, **UNREADABLE)]
+    report = data.report()
+    assert "z" * 100 not in report.tree.text
+    assert "first/zzz" in report.tree.text
+    assert "zzz/last.png" in report.tree.text
+    assert report.json["refused"][0]["examples"] == [path]
+
+
+def test_the_same_data_makes_the_same_bytes(data, tmp_path):
+    first = data.report(show_faces=True)
+    other = Data(tmp_path / "other")
+    second = other.report(show_faces=True)
+    for name in (quality.HTML, quality.JSON):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+    assert first.ref.digest == second.ref.digest
+
+
+def test_where_nothing_was_refused_the_report_says_so(data):
+    data.refused, data.ignored = [], {}
+    report = data.report()
+    assert "By the contract nothing" in report.tree.text
+    assert "as they are no images: none" in report.tree.text
+    assert "adds up: 26 = 26 accepted + 0 refused by contract" in report.tree.text
+
+
+def test_the_short_version_fits_a_screen_and_says_the_same(data):
+    made = data.made()
+    made[5] = made[5].model_copy(update={"warnings": tuple(f"drift of <b>{n}</b> | *x*" for n in range(30))})
+    report = data.report(made=made)
+    told = quality.markdown(report.folder)
+    assert len(told.splitlines()) <= 40
+    assert told.startswith("# Data quality: warn\n")
+    assert "28 = 26 accepted + 2 refused by contract" in told
+    assert r"drift of \<b\>0\</b\> \| \*x\*" in told
+    assert "27 more warnings" in told
+    assert "| blank | 1 | quarantine |" in told
+    assert "1 of test before the repair, 0 after it" in told
+
+
+def test_progress_ends_where_it_says(data):
+    said = []
+    quality.quality(*data.made(), False, workspace=data.workspace, progress=lambda *each: said.append(each[:2]))
+    assert said[-1] == (3, 3)
