@@ -30,6 +30,7 @@ def schema(classes: tuple[str, ...]) -> pa.Schema:
             pa.field("class_index", pa.int32(), nullable=False),  # the truth
             pa.field("predicted", pa.int32(), nullable=False),  # the most probable
             pa.field("probabilities", pa.list_(pa.float32(), len(classes)), nullable=False),
+            pa.field("is_clean", pa.bool_(), nullable=False),  # as in data_contracts.split
         ],
         metadata={"classes": json.dumps(list(classes))},
     )

@@ -4,6 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts import files
 from fer import child, errors, metrics, plots, prediction_checks, predictions, refs, shards, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
@@ -18,12 +23,14 @@ def evaluate(
     out: Path,
     model: refs.ModelRef,
     shards: refs.ShardsRef,
+    division: refs.SplitRef,
     split: str,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> refs.EvaluationRef:
-    """Score `model` on a split: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and `report.md`.
+    """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and
+    `report.md`.
 
     The digest is that of predictions and metrics: how they are drawn or told makes no other evaluation.
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
@@ -42,6 +49,7 @@ def evaluate(
             "model_folder": str(workspace.folder(model)),
             "model_classes": list(model.classes),
             "shards_folder": str(workspace.folder(shards)),
+            "division_folder": str(workspace.folder(division)),
             "split": split,
             "out": str(out),
         },
@@ -64,6 +72,7 @@ def evaluate(
         accuracy_interval=found.accuracy_interval,
         macro_f1=found.macro.f1,
         macro_f1_interval=found.macro_f1_interval,
+        deduplicated=found.deduplicated,
     )
 
 
@@ -73,7 +82,14 @@ def _digest(folder: Path) -> str:
 
 
 def score(
-    model_folder: str, model_classes: list[str], shards_folder: str, split: str, out: str, *, progress: Progress
+    model_folder: str,
+    model_classes: list[str],
+    shards_folder: str,
+    division_folder: str,
+    split: str,
+    out: str,
+    *,
+    progress: Progress,
 ) -> dict[str, Any]:
     """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
     model = trained.load(Path(model_folder))
@@ -86,8 +102,15 @@ def score(
         )
     found = trained.probabilities(model, images.pixels, _BATCH, progress)
     order = [model_classes.index(name) for name in images.classes]
+    division = pq.read_table(Path(division_folder) / files.SPLIT, columns=["image_id", "is_clean"])
+    at = pc.index_in(pa.array(images.image_ids, pa.string()), division["image_id"].combine_chunks())
     predictions.write(
-        Path(out) / predictions.FILE, images.image_ids, images.class_indexes, found[:, order], images.classes
+        Path(out) / predictions.FILE,
+        images.image_ids,
+        images.class_indexes,
+        found[:, order],
+        division["is_clean"].take(at).to_numpy(),
+        images.classes,
     )
     return {"n_images": len(images.image_ids)}
 
@@ -102,6 +125,8 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
         f"Accuracy **{found.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{found.macro.f1:.3f}** "
         f"({f1_low:.3f} to {f1_high:.3f}; both at 95 %), calibration error {found.calibration_error:.3f}, "
         f"{found.n_images:,} images.",
+        "",
+        _deduplicated(found.deduplicated),
         "",
         "| class | precision | recall | F1 | support |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -118,6 +143,18 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _deduplicated(scores: refs.Scores | None) -> str:
+    if scores is None:
+        return "De-duplicated, the split holds no image."
+    low, high = scores.accuracy_interval
+    f1_low, f1_high = scores.macro_f1_interval
+    return (
+        "De-duplicated – without images that have a twin closer to training, repeat another one, or were to be "
+        f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
+        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images."
+    )
 
 
 def _row(each: metrics.ClassScore) -> str:

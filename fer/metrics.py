@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import predictions
+from fer import predictions, refs
 
 CONFIDENCE = 0.95
 _SAMPLES = 2_000
@@ -46,6 +46,7 @@ class Metrics(BaseModel):
     weighted: ClassScore
     per_class: tuple[ClassScore, ...]
     calibration_error: float
+    deduplicated: refs.Scores | None  # of the split's de-duplicated version; None if it is empty
     confusion: tuple[tuple[int, ...], ...]
 
 
@@ -61,21 +62,35 @@ def from_predictions(path: Path) -> Metrics:
         values = (float(each @ weights) for each in (precision, recall, f1))
         return ClassScore(**dict(zip(("precision", "recall", "f1"), values, strict=True)), name=name, support=n_images)
 
-    n_right = int(np.trace(matrix))
+    scores = _overall(matrix)
+    clean = confusion(found.class_indexes[found.is_clean], found.predicted[found.is_clean], n_classes)
     return Metrics(
         classes=found.classes,
         n_images=n_images,
-        accuracy=n_right / n_images,
-        accuracy_interval=wilson(n_right, n_images),
+        accuracy=scores.accuracy,
+        accuracy_interval=scores.accuracy_interval,
         macro=average("macro average", np.full(n_classes, 1 / n_classes)),
-        macro_f1_interval=bootstrap_macro_f1(matrix),
+        macro_f1_interval=scores.macro_f1_interval,
         weighted=average("weighted average", shares),
         per_class=tuple(
             ClassScore(name=name, precision=precision[i], recall=recall[i], f1=f1[i], support=support[i])
             for i, name in enumerate(found.classes)
         ),
         calibration_error=calibration_error(found.class_indexes, found.predicted, found.probabilities),
+        deduplicated=_overall(clean) if clean.any() else None,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
+    )
+
+
+def _overall(matrix: np.ndarray) -> refs.Scores:
+    """The scores of a confusion matrix of an image at least."""
+    n_images, n_right = int(matrix.sum()), int(np.trace(matrix))
+    return refs.Scores(
+        n_images=n_images,
+        accuracy=n_right / n_images,
+        accuracy_interval=wilson(n_right, n_images),
+        macro_f1=float(macro_f1(matrix)),
+        macro_f1_interval=bootstrap_macro_f1(matrix),
     )
 
 

@@ -21,6 +21,7 @@ class Predictions:
     class_indexes: np.ndarray  # (N,) int32, the truth
     predicted: np.ndarray  # (N,) int32
     probabilities: np.ndarray  # (N, classes) float32
+    is_clean: np.ndarray  # (N,) bool: in the de-duplicated version of the split
     classes: tuple[str, ...]
 
 
@@ -29,9 +30,13 @@ def write(
     image_ids: Sequence[str],
     class_indexes: np.ndarray,
     probabilities: np.ndarray,
+    is_clean: np.ndarray,
     classes: tuple[str, ...],
 ) -> None:
-    """Write (N, classes) float32 `probabilities` of images of which `class_indexes` (N,) is the truth."""
+    """Write (N, classes) float32 `probabilities` of images of which `class_indexes` (N,) is the truth.
+
+    `is_clean` (N,) bool says which are in the de-duplicated version of the split.
+    """
     values = pa.array(np.ascontiguousarray(probabilities, np.float32).reshape(-1))
     table = pa.Table.from_arrays(
         [
@@ -39,6 +44,7 @@ def write(
             pa.array(class_indexes, pa.int32()),
             pa.array(probabilities.argmax(axis=1), pa.int32()),
             pa.FixedSizeListArray.from_arrays(values, len(classes)),
+            pa.array(is_clean, pa.bool_()),
         ],
         schema=contract.schema(classes),
     )
@@ -65,5 +71,6 @@ def read(path: Path) -> Predictions:
         table["class_index"].to_numpy(),
         table["predicted"].to_numpy(),
         pc.list_flatten(table["probabilities"]).to_numpy().reshape(-1, len(classes)),
+        table["is_clean"].to_numpy(),
         classes,
     )

@@ -215,8 +215,23 @@ class ModelRef(Ref):
         return f"{self.model}, {self.n_parameters:,} parameters, {best}, validation {self.validation_accuracy:.3f}"
 
 
+class Scores(BaseModel):
+    """Accuracy and macro-F1 of some images, with their intervals at 95 %."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_images: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float]
+
+
 class EvaluationRef(Ref):
-    """`predictions.parquet`, `metrics.json`, `confusion.png` and `report.md` of one model on one split."""
+    """`predictions.parquet`, `metrics.json`, `confusion.png` and `report.md` of one model on one split.
+
+    `deduplicated` are the scores of the split's de-duplicated version, None if it is empty.
+    """
 
     split: str
     n_images: int
@@ -224,11 +239,14 @@ class EvaluationRef(Ref):
     accuracy_interval: tuple[float, float]
     macro_f1: float
     macro_f1_interval: tuple[float, float]
+    deduplicated: Scores | None = None
 
     def summary(self) -> str:
         accuracy = f"accuracy {self.accuracy:.3f} [{self.accuracy_interval[0]:.3f}, {self.accuracy_interval[1]:.3f}]"
         macro_f1 = f"macro-F1 {self.macro_f1:.3f} [{self.macro_f1_interval[0]:.3f}, {self.macro_f1_interval[1]:.3f}]"
-        return f"{accuracy}, {macro_f1} on {self.n_images:,} {self.split} images"
+        clean = self.deduplicated
+        others = "" if clean is None else f"; {clean.accuracy:.3f} on the {clean.n_images:,} de-duplicated ones"
+        return f"{accuracy}, {macro_f1} on {self.n_images:,} {self.split} images{others}"
 
 
 class Check(BaseModel):

@@ -32,7 +32,7 @@ def retrain(
         shards = pixels.preprocess(manifest, division, plan.preprocess)
         balanced = pixels.balance(shards, plan.balance)
         model = models.train(balanced, shards, plan.train)
-        evaluation = models.evaluate(model, shards)
+        evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
         scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess)
@@ -61,4 +61,4 @@ def _evaluate_champion(
     same_pixels = wanted.model_copy(update={"images_per_shard": config.images_per_shard}) == config
     if not same_pixels:
         shards = pixels.preprocess_as_champion(manifest, division, wanted)
-    return models.evaluate_champion(opponent.model, shards)
+    return models.evaluate_champion(opponent.model, shards, division)

@@ -21,21 +21,27 @@ def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.
 
 
 @task(**caching.cached(evaluate_stage.evaluate))
-def evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") -> refs.EvaluationRef:
+def evaluate(
+    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
+) -> refs.EvaluationRef:
     """Predict a split and measure the predictions."""
-    return _evaluate(model, shards, split, "evaluate", "evaluation")
+    return _evaluate(model, shards, division, split, "evaluate", "evaluation")
 
 
 @task(**caching.cached(evaluate_stage.evaluate, "evaluate champion"))
-def evaluate_champion(model: refs.ModelRef, shards: refs.ShardsRef, split: str = "test") -> refs.EvaluationRef:
+def evaluate_champion(
+    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
+) -> refs.EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
-    return _evaluate(model, shards, split, "evaluate champion", "champion-evaluation")
+    return _evaluate(model, shards, division, split, "evaluate champion", "champion-evaluation")
 
 
-def _evaluate(model: refs.ModelRef, shards: refs.ShardsRef, split: str, name: str, page: str) -> refs.EvaluationRef:
+def _evaluate(
+    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str, name: str, page: str
+) -> refs.EvaluationRef:
     workspace = caching.workspace()
     progress = artifacts.progress_bar(name)
-    evaluation = evaluate_stage.evaluate(model, shards, split, workspace=workspace, progress=progress)
+    evaluation = evaluate_stage.evaluate(model, shards, division, split, workspace=workspace, progress=progress)
     folder = workspace.folder(evaluation)
     matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
     artifacts.markdown(page, f"{(folder / 'report.md').read_text()}\n\n{matrix}", f"Metrics on the {split} split")

@@ -1,8 +1,11 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from data_contracts import files
 from fer import child, errors, evaluate, metrics, models, plots, predictions, refs, shards, trained
 from fer.workspace import Workspace
 
@@ -48,6 +51,17 @@ def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> refs.Shar
     return workspace.run("preprocess", name, refs.ShardsRef, produce, resumable=False)
 
 
+def division_of(workspace, n_clean=20) -> refs.SplitRef:
+    """A split whose first images are clean."""
+
+    def produce(out):
+        rows = {"image_id": [f"id{row}" for row in range(30)], "is_clean": [row < n_clean for row in range(30)]}
+        pq.write_table(pa.table(rows), out / files.SPLIT)
+        return refs.SplitRef(classes=CLASSES, counts={}, origin="drawn")
+
+    return workspace.run("split", str(n_clean), refs.SplitRef, produce, resumable=False)
+
+
 def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
     """An untrained model, as another run could have left it."""
 
@@ -75,9 +89,12 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
 def test_an_evaluation_holds_predictions_metrics_picture_and_report(workspace, here):
     told = []
     model, images = model_of(workspace), shards_of(workspace)
-    ref = evaluate.evaluate(model, images, "test", workspace=workspace, progress=lambda *what: told.append(what))
+    ref = evaluate.evaluate(
+        model, images, division_of(workspace), "test", workspace=workspace, progress=lambda *what: told.append(what)
+    )
     folder = workspace.folder(ref)
     assert ref.n_images == 30
+    assert ref.deduplicated.n_images == 20
     assert told[-1][:2] == (30, 30)
     rows = predictions.read(folder / predictions.FILE)
     assert rows.image_ids == [f"id{row}" for row in range(30)]
@@ -91,33 +108,41 @@ def test_an_evaluation_holds_predictions_metrics_picture_and_report(workspace, h
 
 
 def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here, tmp_path):
-    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
+    first = evaluate.evaluate(
+        model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+    )
     other = Workspace(tmp_path / "other")
-    again = evaluate.evaluate(model_of(other), shards_of(other), "test", workspace=other)
+    again = evaluate.evaluate(model_of(other), shards_of(other), division_of(other), "test", workspace=other)
     assert again.digest == first.digest
 
 
 def test_another_picture_of_the_same_numbers_is_no_other_evaluation(workspace, here, tmp_path, monkeypatch):
-    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
+    first = evaluate.evaluate(
+        model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+    )
     monkeypatch.setattr(plots, "png", lambda figure: b"\x89PNG drawn otherwise")
     monkeypatch.setattr(evaluate, "report", lambda *_: "told otherwise")
     other = Workspace(tmp_path / "other")
-    again = evaluate.evaluate(model_of(other), shards_of(other), "test", workspace=other)
+    again = evaluate.evaluate(model_of(other), shards_of(other), division_of(other), "test", workspace=other)
     assert (other.folder(again) / "report.md").read_text() == "told otherwise"
     assert again.digest == first.digest
 
 
 def test_other_predictions_are_another_evaluation(workspace, here):
-    first = evaluate.evaluate(model_of(workspace), shards_of(workspace), "test", workspace=workspace)
-    turned = evaluate.evaluate(model_of(workspace, CLASSES[::-1]), shards_of(workspace), "test", workspace=workspace)
+    first = evaluate.evaluate(
+        model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+    )
+    turned = evaluate.evaluate(
+        model_of(workspace, CLASSES[::-1]), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+    )
     assert turned.digest != first.digest
 
 
 def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, here):
     images = shards_of(workspace)
-    straight = evaluate.evaluate(model_of(workspace), images, "test", workspace=workspace)
+    straight = evaluate.evaluate(model_of(workspace), images, division_of(workspace), "test", workspace=workspace)
     turned = model_of(workspace, CLASSES[::-1])
-    mirrored = evaluate.evaluate(turned, images, "test", workspace=workspace)
+    mirrored = evaluate.evaluate(turned, images, division_of(workspace), "test", workspace=workspace)
     said = predictions.read(workspace.folder(straight) / predictions.FILE).probabilities
     np.testing.assert_array_equal(
         predictions.read(workspace.folder(mirrored) / predictions.FILE).probabilities, said[:, ::-1]
@@ -127,20 +152,25 @@ def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(work
 def test_other_classes_are_refused(workspace, here):
     images = shards_of(workspace, classes=("happy", "sad", "fear"))
     with pytest.raises(errors.ConfigError, match=r"own classes.*fear"):
-        evaluate.evaluate(model_of(workspace), images, "test", workspace=workspace)
+        evaluate.evaluate(model_of(workspace), images, division_of(workspace), "test", workspace=workspace)
 
 
 def test_images_of_another_size_are_refused(workspace, here):
     with pytest.raises(errors.ConfigError, match="own size"):
-        evaluate.evaluate(model_of(workspace), shards_of(workspace, size=20), "test", workspace=workspace)
+        evaluate.evaluate(
+            model_of(workspace), shards_of(workspace, size=20), division_of(workspace), "test", workspace=workspace
+        )
 
 
 def test_the_report_names_every_number_of_table_1(tmp_path):
     truth, predicted = np.array([0, 0, 0, 1, 1, 2], np.int32), [0, 0, 1, 1, 1, 0]
     path = tmp_path / predictions.FILE
-    predictions.write(path, list("abcdef"), truth, np.eye(3, dtype=np.float32)[predicted], CLASSES)
+    predictions.write(path, list("abcdef"), truth, np.eye(3, dtype=np.float32)[predicted], np.arange(6) < 4, CLASSES)
     report = evaluate.report(metrics.from_predictions(path), "sequential-cnn", "test")
     assert "| happy | 0.667 | 0.667 | 0.667 | 3 |" in report
     assert "| macro average | 0.444 | 0.556 | 0.489 | 6 |" in report
     assert "| accuracy | | | 0.667 | 6 |" in report
     assert "| **angry** | 1 | 0 | 0 |" in report
+    assert "De-duplicated" in report
+    assert "accuracy **0.750**" in report
+    assert "4 images" in report

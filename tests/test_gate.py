@@ -32,7 +32,7 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
     def produce(out):
         ids = [f"{prefix}{row}" for row in range(len(truth))]
         probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
-        predictions.write(out / predictions.FILE, ids, truth.astype(np.int32), probabilities, classes)
+        predictions.write(out / predictions.FILE, ids, truth.astype(np.int32), probabilities, truth > 0, classes)
         found = metrics.from_predictions(out / predictions.FILE)
         return refs.EvaluationRef(
             split="test",
@@ -221,7 +221,7 @@ def test_other_labels_are_refused(workspace):
 
 def test_rows_are_paired_by_image_whatever_their_order():
     predicted = np.arange(4, dtype=np.int32) % 3
-    table = {"probabilities": np.eye(3)[predicted], "classes": CLASSES}
+    table = {"probabilities": np.eye(3)[predicted], "is_clean": predicted > 0, "classes": CLASSES}
     candidate = predictions.Predictions(list("abcd"), predicted, predicted, **table)
     order = [2, 0, 3, 1]
     champion = predictions.Predictions([*"cadb"], predicted[order], predicted[order], **table)

@@ -16,9 +16,10 @@ def certain(predicted, n_classes: int = 3) -> np.ndarray:
     return np.where(np.eye(n_classes)[predicted] == 1, 0.9, rest).astype(np.float32)
 
 
-def write(path, truth, predicted, classes=CLASSES):
+def write(path, truth, predicted, classes=CLASSES, is_clean=None):
     ids = [f"{row:032x}" for row in range(len(truth))]
-    predictions.write(path, ids, np.array(truth, np.int32), certain(np.array(predicted), len(classes)), classes)
+    clean = np.ones(len(truth), bool) if is_clean is None else np.array(is_clean, bool)
+    predictions.write(path, ids, np.array(truth, np.int32), certain(np.array(predicted), len(classes)), clean, classes)
     return path
 
 
@@ -50,6 +51,20 @@ def test_metrics_come_from_the_parquet_alone(tmp_path):
     assert found.accuracy_interval[0] < found.accuracy < found.accuracy_interval[1]
     # All are said with 0.9, and 4 of 6 are right.
     assert found.calibration_error == pytest.approx(0.9 - 4 / 6, abs=1e-6)
+
+
+def test_the_deduplicated_scores_are_those_of_the_clean_images_alone(tmp_path):
+    truth, predicted, clean = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]
+    found = metrics.from_predictions(write(tmp_path / "all.parquet", truth, predicted, is_clean=clean)).deduplicated
+    alone = metrics.from_predictions(write(tmp_path / "alone.parquet", truth[1:4], predicted[1:4]))
+    assert (found.n_images, found.accuracy, found.macro_f1) == (3, pytest.approx(2 / 3), alone.macro.f1)
+    assert found.accuracy_interval == alone.accuracy_interval
+    assert found.macro_f1_interval == alone.macro_f1_interval
+    assert alone.deduplicated.accuracy == alone.accuracy
+
+
+def test_without_a_clean_image_there_are_no_deduplicated_scores(tmp_path):
+    assert metrics.from_predictions(write(tmp_path / "p", [0, 1], [0, 1], is_clean=[0, 0])).deduplicated is None
 
 
 def test_wilsons_interval_is_that_of_the_textbook():
@@ -100,6 +115,7 @@ def test_predictions_come_back_as_they_were_written(tmp_path):
     assert found.class_indexes.tolist() == [0, 1, 2]
     assert found.predicted.tolist() == [2, 1, 0]
     np.testing.assert_array_equal(found.probabilities, certain(np.array([2, 1, 0])))
+    assert found.is_clean.tolist() == [True, True, True]
 
 
 def test_a_damaged_file_is_an_integrity_error(tmp_path):

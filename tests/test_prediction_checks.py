@@ -33,7 +33,9 @@ def check(tmp_path, split, image_ids=IDS, truth=TRUTH, said=None, predicted=None
     out = tmp_path / "out"
     out.mkdir()
     said = probabilities((0, 1, 2, 1)) if said is None else said
-    predictions.write(out / predictions.FILE, image_ids, np.array(truth, np.int32), said, CLASSES)
+    predictions.write(
+        out / predictions.FILE, image_ids, np.array(truth, np.int32), said, np.ones(len(truth), bool), CLASSES
+    )
     if predicted is not None:
         table = pq.read_table(out / predictions.FILE)
         column = pa.array(predicted, pa.int32())
