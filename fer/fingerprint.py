@@ -17,12 +17,15 @@ from pathlib import Path
 _PROJECT = ("fer", "data_contracts")
 _SHAPELESS = ("fer.errors", "fer.progress")
 _SHAPING = {  # imported name -> the distributions that may provide it
+    "PIL": ("pillow",),
+    "cleanlab": ("cleanlab",),
     "cv2": ("opencv-python-headless",),
     "great_expectations": ("great-expectations",),
     "keras": ("keras",),
     "numpy": ("numpy",),
     "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
+    "scipy": ("scipy",),
     "sklearn": ("scikit-learn",),
 }
 _BACKENDS = {"tensorflow": ("tensorflow-cpu", "tensorflow"), "jax": ("jax",), "torch": ("torch",)}
