@@ -9,6 +9,7 @@ FINDINGS = "findings.parquet"  # what inspection found of each accepted image
 PAIRS = "pairs.parquet"  # near-duplicates
 CURATION = "curation.parquet"  # what is to become of each accepted image
 SPLIT = "split.parquet"
+SIDES = "sides.parquet"  # beside it: the sides of all images that ever had one
 SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models
 CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract

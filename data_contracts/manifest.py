@@ -81,10 +81,6 @@ def rules(
             "image_id occurs more than once", "predictions of two models are paired by it",
         ),
         Rule(
-            "path_known", "files", "expect_column_values_to_not_be_null", {"column": "path"}, "stop",
-            "path is missing", "without it nobody finds the image again",
-        ),
-        Rule(
             "path_unique", "files", "expect_compound_columns_to_be_unique", {"column_list": ["source", "path"]}, "stop",
             "path occurs more than once in a source", "two rows for one file count it twice",
         ),

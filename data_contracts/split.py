@@ -20,3 +20,12 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
+
+# sides.parquet: one row an image that has a side now or had one in an accepted split before, sorted by image_id.
+SIDES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("pixel_sha256", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # of files.SPLITS: where it stands, or stood last
+    ]
+)

@@ -1,16 +1,22 @@
 """What was accepted last: the data that new data is compared with, and whose sides it keeps.
 
-`.accepted/<name>.json` in the workspace is a pointer to the outputs of two stages, `validate` and `split`, and to what
-these were made with. It moves by one rename, only after the data was found sound. Runs on the same data are then given
-the inputs of the first one, so that they find everything in the cache, and don't compare the data with itself.
+`.accepted/<name>.json` in the workspace points to the outputs of two stages, `validate` and `split`, and says what
+these were made with. There is one for each recipe and set of sources; data is held against the one that shares most
+sources with it, so that a source that is added or left out loses no history. It moves by one rename, only after the
+data was found sound. Runs on the same data by the same settings are then given the inputs of the first one, so that
+they find everything in the cache, and don't compare the data with itself.
 """
 
+import datetime
 import hashlib
+import json
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fer import errors, refs
+from fer import errors, refs, sources
 from fer import workspace as workspaces
 from fer.workspace import Workspace
 
@@ -18,74 +24,139 @@ _FOLDER = ".accepted"
 
 
 class Baseline(BaseModel):
-    """Data that was accepted, and `before`: what it was compared with, and whose sides it kept."""
+    """Data that was accepted, and `before`: what it was compared with, and whose sides it kept.
+
+    `anchor` is the data that the newest images are held against, which stays until enough of them have come together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    recipe: str
+    families: tuple[str, ...]  # of the sources, sorted
+    accepted_utc: datetime.datetime
     validation: refs.ValidationRef
     split: refs.SplitRef
+    anchor: refs.ValidationRef
+    divided_from: str  # what the split was made of, but for what it kept: see `divided_from`
     before: refs.Before
 
 
-def name(recipe: str, source: str) -> str:
-    """The pointer's name for a recipe's data from `source` (as in `ManifestRef.source`), whatever its version."""
-    family = refs.source_family(source)
-    readable = re.sub(r"[^a-z0-9]+", "-", f"{recipe} {family}".lower()).strip("-")[:60]
-    exact = hashlib.sha256("\0".join([recipe, family]).encode()).hexdigest()
+def families(given: Sequence[str]) -> tuple[str, ...]:
+    """What the sources stand for whatever their content or version: `kaggle:owner/slug`, `folder:/path`, ...; sorted.
+
+    Raises ConfigError, SourceError as `sources.parse` does.
+    """
+    return tuple(sorted({_family(sources.parse(each)) for each in given}))
+
+
+def _family(source: sources.Source) -> str:
+    if isinstance(source, sources.KaggleSource):
+        return f"kaggle:{source.owner}/{source.slug}"
+    return str(source)
+
+
+def name(recipe: str, families: Sequence[str]) -> str:
+    """The name of a recipe's data from sources of these families, fit for a file."""
+    readable = re.sub(r"[^a-z0-9]+", "-", " ".join([recipe, *families]).lower()).strip("-")[:60]
+    exact = hashlib.sha256("\0".join([recipe, *families]).encode()).hexdigest()
     return f"{readable}-{exact[:8]}"
 
 
-def find(workspace: Workspace, name: str) -> Baseline | None:
-    """What was accepted last under `name`; None if nothing was, or its output is gone from the workspace.
+def divided_from(curation: refs.CurationRef, inspection: refs.InspectionRef, config: BaseModel) -> str:
+    """A name for what a split is made of beside the sides that it keeps: digests, and the split's `config`."""
+    return json.dumps([curation.digest, inspection.digest, config.model_dump(mode="json")], sort_keys=True)
 
-    Raises WorkspaceError for a pointer that can't be read: to go on without it could move images to other sides.
+
+def find(workspace: Workspace, recipe: str, families: Sequence[str]) -> Baseline | None:
+    """What was accepted last of this recipe and at least one of these sources; None if nothing was, or it is gone.
+
+    Of several the one that shares most sources, then that with fewest others, then the one accepted last.
+    Raises WorkspaceError for a record that can't be read: to go on without it could move images to other sides.
     """
-    path = workspace.root / _FOLDER / f"{name}.json"
+    found = [_read(path) for path in sorted((workspace.root / _FOLDER).glob("*.json"))]
+    usable = [
+        each
+        for each in found
+        if each.recipe == recipe
+        and not set(families).isdisjoint(each.families)
+        and _is_there(workspace, each.validation)
+        and _is_there(workspace, each.split)
+    ]
+    return max(
+        usable,
+        key=lambda each: (len({*families} & {*each.families}), -len(each.families), each.accepted_utc),
+        default=None,
+    )
+
+
+def _read(path: Path) -> Baseline:
     try:
-        found = Baseline.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        return Baseline.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise errors.WorkspaceError(
             "The record of the data last accepted must be whole.",
             received=f"{error.error_count()} faults in {path}",
             todo="remove the file: the next run then compares with nothing, and may draw splits anew",
         ) from error
-    return found if _is_there(workspace, found.validation) and _is_there(workspace, found.split) else None
 
 
-def before(workspace: Workspace, name: str, validation: refs.ValidationRef) -> refs.Before:
-    """What data is to be compared with, and whose sides it keeps.
+def before(found: Baseline | None, workspace: Workspace, validation: refs.ValidationRef, divided: str) -> refs.Before:
+    """What data is to be compared with, and whose sides it keeps: those of what was accepted last, `found`.
 
-    That is what was accepted last; for the very data that was accepted last, what it was compared with then.
+    For the very data that was accepted last, it is what that was compared with; and for the same data `divided` by the
+    same settings (see `divided_from`) the sides that were kept then.
     """
-    found = find(workspace, name)
     if found is None:
         return refs.Before()
-    if found.validation.digest != validation.digest:
-        return refs.Before(validation=found.validation, split=found.split)
-    then = found.before
+    same_data = found.validation.digest == validation.digest
+    compared = found.before if same_data else refs.Before(validation=found.validation, anchor=found.anchor)
+    kept = found.before.split if same_data and found.divided_from == divided else found.split
     return refs.Before(
-        validation=then.validation if then.validation and _is_there(workspace, then.validation) else None,
-        split=then.split if then.split and _is_there(workspace, then.split) else None,
+        validation=_if_there(workspace, compared.validation),
+        anchor=_if_there(workspace, compared.anchor),
+        split=kept if kept is not None and _is_there(workspace, kept) else None,
     )
 
 
 def accept(
-    workspace: Workspace, name: str, before: refs.Before, validation: refs.ValidationRef, split: refs.SplitRef
+    workspace: Workspace,
+    recipe: str,
+    families: Sequence[str],
+    before: refs.Before,
+    validation: refs.ValidationRef,
+    split: refs.SplitRef,
+    drift: refs.DriftRef,
+    divided: str,
 ) -> None:
-    """Point `name` to this data, which was compared with `before`. Raises WorkspaceError if the disk refuses it."""
-    found = Baseline(validation=validation, split=split, before=before)
+    """Point to this data, which was compared with `before` by `drift` and `divided` from what `divided_from` says.
+
+    Raises WorkspaceError if the disk refuses it.
+    """
+    found = Baseline(
+        recipe=recipe,
+        families=tuple(families),
+        accepted_utc=datetime.datetime.now(datetime.UTC),
+        validation=validation,
+        split=split,
+        anchor=validation if drift.is_anchored or before.anchor is None else before.anchor,
+        divided_from=divided,
+        before=before,
+    )
     folder = workspace.root / _FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workspaces.write_atomically(folder / f"{name}.json", found.model_dump_json(indent=1).encode())
+        path = folder / f"{name(recipe, families)}.json"
+        workspaces.write_atomically(path, found.model_dump_json(indent=1).encode())
     except OSError as error:
         raise errors.WorkspaceError(
             "What was accepted must be remembered in the workspace.",
             received=f"'{error.strerror}' at {folder}",
             todo="free some space or change its permissions, then run the same command again",
         ) from error
+
+
+def _if_there(workspace: Workspace, ref: refs.ValidationRef | None) -> refs.ValidationRef | None:
+    return ref if ref is not None and _is_there(workspace, ref) else None
 
 
 def _is_there(workspace: Workspace, ref: refs.Ref) -> bool:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation as contract
 from data_contracts import files
-from fer import errors, refs, relatives, stage
+from fer import errors, refs, relatives, split, stage
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -40,8 +40,14 @@ class Policies(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    exact_duplicate: Policy = Field(default="drop", description="same pixels and label as an image of the same split")
-    near_duplicate: Policy = Field(default="keep", description="near-twin of another image")
+    exact_duplicate: Policy = Field(
+        default="drop",
+        description="same pixels and label as an image of the same split; the first of them has no issue",
+    )
+    near_duplicate: Policy = Field(
+        default="keep",
+        description="near-twin of another image; of those of a split that would be used, the first stays",
+    )
     conflicting_labels: Policy = Field(default="drop", description="same pixels as an image of another class")
     blank: Policy = Field(default="quarantine", description="every pixel the same")
     dark: Policy = "keep"
@@ -111,21 +117,25 @@ def curate(
     validation: refs.ValidationRef,
     inspection: refs.InspectionRef,
     config: CurateConfig,
+    splits: split.SplitConfig,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> refs.CurationRef:
     """Write `curation.parquet` and `curation.json`. Bad data raises nothing: see `failures` of the Ref.
 
+    `splits` says which of the source's splits are one, and whether they count.
     Raises IntegrityError if inspection saw other images than validation accepted.
     """
     images = _read(workspace.folder(validation) / files.ACCEPTED, workspace.folder(inspection))
     progress(1, 3, "images and findings read")
-    found = issues(images, config)  # (N, issues)
+    side = split.official_sides(images.accepted["raw_split"], splits)
+    found = issues(images, config, side)  # (N, issues)
     policies = config.policies.model_dump()
     strictness = np.array([_STRICTNESS[policies[name]] for name in contract.ISSUES])
-    action = (found * strictness).max(axis=1, initial=0)  # (N,) number in _ACTIONS
-    decided = np.argmax(found & (strictness == action[:, None]), axis=1)  # (N,) the first issue of the strictest policy
+    counted = _without_first_twins(found, strictness, images.near, side)
+    action = (counted * strictness).max(axis=1, initial=0)  # (N,) number in _ACTIONS
+    decided = np.argmax(counted & (strictness == action[:, None]), axis=1)  # (N,) the first of the strictest policy
     progress(2, 3, "issues found")
     pq.write_table(_table(images, found, action, decided, validation.classes), out / files.CURATION)
     counts = dict(zip(contract.ISSUES, found.sum(axis=0).tolist(), strict=True))
@@ -145,14 +155,14 @@ def curate(
     return ref
 
 
-def issues(images: Images, config: CurateConfig) -> np.ndarray:
+def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray:
     """Which issues each image has: (N, issues) bool, in the order of data_contracts.curation.ISSUES.
 
-    A blank image is blank, and not dark, bright, blurry and without information as well.
+    `side` (N,) numbers the source's splits, as far as they are told apart. A blank image is blank, and not dark,
+    bright, blurry and without information as well.
     """
     near, label = images.near, relatives.numbered(images.accepted["label"])[0]
-    split, names = relatives.numbered(images.accepted["raw_split"])
-    copies = (near.content * (label.max(initial=0) + 1) + label) * (len(names) + 1) + split + 1
+    copies = (near.content * (label.max(initial=0) + 1) + label) * (side.max(initial=0) + 1) + side
     redundant = np.ones(len(copies), bool)
     redundant[np.unique(copies, return_index=True)[1]] = False  # the first by image_id stays
     labels_of = np.bincount(np.unique(np.column_stack([near.content, label]), axis=0)[:, 0], minlength=1)
@@ -173,6 +183,23 @@ def issues(images: Images, config: CurateConfig) -> np.ndarray:
         "label_error": images.findings["is_label_error"].to_numpy(),
     }
     return np.column_stack([found[name] for name in contract.ISSUES])
+
+
+def _without_first_twins(
+    found: np.ndarray, strictness: np.ndarray, near: relatives.Relatives, side: np.ndarray
+) -> np.ndarray:
+    """`found` (N, issues) without the issue of near-twins where it must not cost a group its last image.
+
+    That is the first by image_id, of each group on each side, that no other issue puts aside.
+    """
+    column = contract.ISSUES.index("near_duplicate")
+    others = strictness.copy()
+    others[column] = 0
+    able = np.flatnonzero(found[:, column] & ((found * others).max(axis=1, initial=0) == 0))
+    group = near.group[able] * (side.max(initial=0) + 1) + side[able]
+    counted = found.copy()
+    counted[able[np.unique(group, return_index=True)[1]], column] = False
+    return counted
 
 
 def _odd_size(width: np.ndarray, height: np.ndarray, iqrs: float) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 Out: `drift.json`.
 
-Two comparisons are made with the images last accepted: of all images now, and of the new ones alone, where a bad batch
-shows undiluted. A difference is drift if it is large (the effect reaches its threshold) and no chance (its p-value,
-after Holm's correction for the number of tests, is at most `alpha`). Either alone would cry wolf: at 36 thousand images
-a Kolmogorov-Smirnov distance of 0.02 is no chance, and means nothing; 60 images of the same kind are 0.15 off.
+Two comparisons are made: of all images now with those last accepted, and of the new ones alone, where a bad batch shows
+undiluted. New are those that came since the anchor, older accepted data that stays until enough have come together: so
+nothing creeps in by a few a day. A difference is drift if it is large (the effect reaches its threshold) and no chance
+(its p-value, after Holm's correction for the number of tests, is at most `alpha`). Either alone would cry wolf: at 36
+thousand images a Kolmogorov-Smirnov distance of 0.02 is no chance, and means nothing; 60 images of the same kind are
+0.15 off.
 
 The tests take both sides as independent. All images now and those last accepted share most of theirs, which lets them
 differ less by chance than the tests suppose: p is then too large, never too small.
@@ -43,6 +45,7 @@ BINS = {  # of the histograms in the report, both ends open
     "width": _SIDES_PX,
     "height": _SIDES_PX,
 }
+_FEWEST_EXPECTED = 5
 _COLUMNS = ("pixel_sha256", "label", *BINS)
 
 
@@ -88,12 +91,15 @@ def drift(
     out: Path,
     validation: refs.ValidationRef,
     baseline: refs.ValidationRef | None,
+    anchor: refs.ValidationRef | None,
     config: DriftConfig,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> refs.DriftRef:
-    """Write `drift.json`: the comparison of `validation`'s accepted images with those of `baseline`."""
+    """Write `drift.json`: the comparison of `validation`'s accepted images with those of `baseline`, and of those that
+    are new since `anchor` (`baseline` if it is None) with its.
+    """
     now = pq.read_table(workspace.folder(validation) / files.ACCEPTED, columns=list(_COLUMNS))
     if baseline is None:
         shown = {"now": now}
@@ -105,8 +111,14 @@ def drift(
     n_new, n_gone, n_relabelled = (int(each.sum()) for each in (change.new, change.gone, change.relabelled))
     progress(1, 2, "new and gone images counted")
     new = now.filter(pa.array(change.new))
-    sides = {"all": now} | ({"new": new} if n_new >= config.min_new else {})
-    tests = compared(sides, then, config)
+    since = then
+    if anchor is not None and baseline.digest != anchor.digest:
+        since = pq.read_table(workspace.folder(anchor) / files.ACCEPTED, columns=list(_COLUMNS))
+    gathered = now.filter(pa.array(changes(now, since).new))
+    sides = {"all": (now, then)}
+    if len(gathered) >= config.min_new:
+        sides["new"] = (gathered, since)
+    tests = compared(sides, config)
     lines = [_line(each) for each in tests if each["drifted"]]
     for count, share, what in (
         (n_gone, config.max_gone_share, "gone"),
@@ -120,6 +132,7 @@ def drift(
         n_new=n_new,
         n_gone=n_gone,
         n_relabelled=n_relabelled,
+        is_anchored="new" in sides,
         failures=tuple(lines) if stops else (),
         warnings=() if stops else tuple(lines),
     )
@@ -129,6 +142,7 @@ def drift(
         ref.model_dump(mode="json", exclude={"path", "digest"})
         | {
             "n_now": len(now),
+            "n_gathered": len(gathered),
             "config": config.model_dump(),
             "tests": tests,
             "classes": _classes(shown),
@@ -154,11 +168,13 @@ def changes(now: pa.Table, then: pa.Table) -> Change:
     return Change(new=~seen, gone=~known(then, now), relabelled=seen & ~same)
 
 
-def compared(sides: Mapping[str, pa.Table], then: pa.Table, config: DriftConfig) -> list[dict[str, Any]]:
-    """A row for each test of each of the `sides` against `then`: effect, threshold, p, p after Holm, verdict."""
+def compared(sides: Mapping[str, tuple[pa.Table, pa.Table]], config: DriftConfig) -> list[dict[str, Any]]:
+    """A row for each test of each of the `sides`, (images, those that they are held against): effect, threshold, p, p
+    after Holm, verdict.
+    """
     tests = [
         {"of": name} | test
-        for name, table in sides.items()
+        for name, (table, then) in sides.items()
         if len(table) and len(then)
         for test in (_class_test(table, then, config), *(_property_test(each, table, then, config) for each in BINS))
     ]
@@ -193,7 +209,8 @@ def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str,
 
     counts = np.array(list(zip(*_counts({"now": now, "then": then}).values(), strict=True)))  # (2, classes)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    found = stats.chi2_contingency(counts, correction=False) if counts.shape[1] > 1 else None
+    pooled = _pooled(counts)
+    found = stats.chi2_contingency(pooled, correction=False) if pooled.shape[1] > 1 else None
     statistic = 0.0 if found is None else float(found.statistic)
     return {
         "what": "class shares",
@@ -205,6 +222,21 @@ def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str,
         "p": 1.0 if found is None else _rounded(found.pvalue),
         "cramers_v": _rounded(math.sqrt(statistic / counts.sum())),
     }
+
+
+def _pooled(counts: np.ndarray) -> np.ndarray:
+    """(2, classes) counts with the rare classes as one, so that at least 5 are expected in each cell (Cochran 1954):
+    with fewer, the chi-squared distribution finds drift in noise.
+    """
+    expected = counts.sum(axis=0) * counts.sum(axis=1).min() / counts.sum()
+    in_order = counts[:, np.argsort(expected, kind="stable")]
+    sums = np.sort(expected, kind="stable").cumsum()
+    n_rare = int((np.sort(expected, kind="stable") < _FEWEST_EXPECTED).sum())
+    if n_rare and sums[n_rare - 1] < _FEWEST_EXPECTED:
+        n_rare += 1  # still too few: the next class joins them
+    if n_rare < 2:
+        return counts
+    return np.column_stack([in_order[:, :n_rare].sum(axis=1), in_order[:, n_rare:]])
 
 
 def _holm(ps: list[float]) -> list[float]:

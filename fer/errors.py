@@ -14,6 +14,7 @@ FerError
 ├── WorkspaceError       the workspace can't be written, or is out of space
 ├── IntegrityError       bytes are not those that the manifest promised
 ├── ContractViolation    data breaks a contract of severity `stop`
+│   └── UnfitData        the data is not fit for training; its report says why
 └── TrainingError        training diverged, was killed or ran out of its time
 
 A message says what must hold, then what was received, then what to do:
@@ -86,6 +87,14 @@ class IntegrityError(FerError):
 
 class ContractViolation(FerError):
     exit_code = 8
+
+
+class UnfitData(ContractViolation):
+    """`reports`: what each shows -> its path."""
+
+    def __init__(self, must: str, *, received: object, todo: str, reports: dict[str, str]):
+        super().__init__(must, received=received, todo=todo)
+        self.reports = reports
 
 
 class TrainingError(FerError):

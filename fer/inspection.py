@@ -1,10 +1,11 @@
 """Stage 4: what can be known of the accepted images only by looking at all of them.
 
 Near-twins (`duplicates`), images unlike all the others (`outliers`), and labels in doubt (`label_errors`), all from
-the thumbnails that the index left. Out: `findings.parquet` and `pairs.parquet` (data_contracts.curation). What is to
-be done about them is for `curate` to say.
+the thumbnails that the index left. Out: `findings.parquet` and `pairs.parquet` (data_contracts.curation), and
+`inspect.json`, which says how they were looked for. What is to be done about them is for `curate` to say.
 """
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from data_contracts import manifest as contract
 from fer import duplicates, errors, label_errors, outliers, refs, stage, twins
 from fer.progress import Progress
 from fer.workspace import Workspace
+
+REPORT = "inspect.json"
 
 
 class InspectConfig(BaseModel):
@@ -92,6 +95,7 @@ def inspect(
     pq.write_table(pa.table(findings, schema=curation.FINDINGS), out / files.FINDINGS)
     found = {"first": first.tolist(), "second": second.tolist(), "correlation": pairs.correlation}
     pq.write_table(pa.table(found, schema=curation.PAIRS), out / files.PAIRS)
+    (out / REPORT).write_text(json.dumps({"config": config.model_dump(mode="json")}, indent=1))
     return refs.InspectionRef(
         n_images=n,
         n_pairs=len(first),

@@ -112,7 +112,8 @@ class Leak(BaseModel):
 class SplitRef(Ref):
     """`split.parquet`: one row an image that is not in quarantine, with its split.
 
-    `failures` holds a line where images leak and the policy is `stop`.
+    `failures` holds a line where images leak and the policy is `stop`, and where a side lacks a class; `warnings` one
+    where a drawn side is far from its share.
     """
 
     classes: tuple[str, ...]
@@ -122,8 +123,10 @@ class SplitRef(Ref):
     excluded: Counts = {}  # reason -> images
     leaks: tuple[Leak, ...] = ()
     n_leaked: int = 0  # images of validation and test with a near-twin closer to training, after the repair
+    n_leaked_subjects: int = 0  # likewise those whose subject is closer to training
     n_kept_sides: int = 0  # images whose side is that of the last accepted split
     failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
@@ -139,6 +142,7 @@ class DriftRef(Ref):
     n_new: int
     n_gone: int
     n_relabelled: int
+    is_anchored: bool = True  # whether enough new images had come together to be tested by themselves
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -161,11 +165,15 @@ class QualityRef(Ref):
 
 
 class Before(BaseModel):
-    """What some data is compared with, and whose sides it keeps; both None the first time."""
+    """What some data is compared with, and whose sides it keeps; all None the first time.
+
+    `anchor` is the older data that the images new since then are held against.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     validation: ValidationRef | None = None
+    anchor: ValidationRef | None = None
     split: SplitRef | None = None
 
 
@@ -176,6 +184,7 @@ class Intake(BaseModel):
 
     manifest: ManifestRef
     validation: ValidationRef
+    inspection: InspectionRef
     curation: CurationRef
     split: SplitRef
     drift: DriftRef

@@ -20,8 +20,8 @@ _ONE_SIDE = np.array([NONE, TRAIN, VALIDATION, NONE, TEST, NONE, NONE, NONE])  #
 
 @dataclass(frozen=True)
 class History:
-    """`side` (N,) is where each image, or another with its pixels, stood in the last accepted split; `known` (N,) is
-    whether its own image_id did.
+    """`side` (N,) is where each image, or another with its pixels, stood in the accepted splits; `known` (N,) is
+    whether its own image_id did. An image that is put aside for now has one too.
     """
 
     side: np.ndarray
@@ -68,58 +68,93 @@ def give_way(near: relatives.Relatives, sides: np.ndarray) -> Excluded:
 
 
 def draw(
-    near: relatives.Relatives, pool: np.ndarray, label: np.ndarray, history: History | None, lot: Lot
+    near: relatives.Relatives,
+    pool: np.ndarray,
+    aside: np.ndarray,
+    label: np.ndarray,
+    history: History | None,
+    lot: Lot,
 ) -> tuple[np.ndarray, Excluded]:
     """The side of each image in `pool` (N,) bool, NONE for the others, and what had to be left out.
 
-    A unit (twins and subjects, see `relatives`) is never divided. Where it goes is told by a hash of the seed and its
-    smallest pixel_sha256: below `test_share` to test, the next `validation_share` to validation. So nothing moves when
-    data is added, but the shares are met as by the toss of a coin: of n units a share p comes as p·n with a standard
-    deviation of √(n·p·(1-p)): 19 in 4,000 and 7 in 540 at a tenth. Ranking or filling up each class to its count would
-    be closer, and would move images with every addition.
+    `aside` (N,) bool are images that are put aside for now, and whose sides their twins still heed.
 
-    A class without an image on a side gets the unit whose hash is nearest (see `_serve_classes`). With a history,
-    images stay where they stood, and new ones join their relatives; a new one that has some on two sides is left out.
+    A unit (twins and subjects, see `relatives`) is never divided. With a history, images stay where they stood, and new
+    ones join their relatives, whether these are in the pool today or not; a new one that has some on two sides is left
+    out. The others fill each class up to its shares, in the order of a hash of the seed and the unit's smallest
+    pixel_sha256 (see `_fill`). A class without an image on a side gets the unit that is next in that order (see
+    `_serve_classes`). Without a history, more data can move a few images near the shares' ends.
     """
     unit = near.unit
     place = _places(near.unit_keys, lot.seed)
-    by_lot = np.full(len(place), TRAIN)
-    if TEST in lot.drawn:
-        by_lot[place < lot.test_share] = TEST
-    if VALIDATION in lot.drawn:
-        by_lot[(place >= lot.test_share) & (place < lot.test_share + lot.validation_share)] = VALIDATION
     before = np.full(len(pool), NONE)
     if history is not None:
-        before = np.where(pool & np.isin(history.side, (TRAIN, *lot.drawn)), history.side, NONE)
+        before = np.where((pool | aside) & np.isin(history.side, (TRAIN, *lot.drawn)), history.side, NONE)
     unit_bits = np.zeros(len(place), np.uint8)
     np.bitwise_or.at(unit_bits, unit, bits(before))
-    sides = np.where(pool, np.where(unit_bits == 0, by_lot, _ONE_SIDE[unit_bits])[unit], NONE)
+    sides = np.where(pool, _ONE_SIDE[unit_bits][unit], NONE)
     taken: Excluded = []
     if history is not None:
-        bridging = pool & (sides == NONE)
-        taken.append((_join(near, sides, bridging, before, by_lot), ON_TWO_SIDES))
-        taken.append((_newcomers_between(near, sides, history.known), ON_TWO_SIDES))
+        taken.append((_join(near, sides, pool & (sides == NONE) & (unit_bits[unit] > 0), before), ON_TWO_SIDES))
+        taken.append((_newcomers_between(near, sides, before, history.known), ON_TWO_SIDES))
         taken += give_way(near, sides)
+    refused = np.logical_or.reduce([at for at, _ in taken]) if taken else np.zeros(len(pool), bool)
+    _fill(sides, pool & (sides == NONE) & ~refused, unit, label, place, lot)
     _serve_classes(sides, unit, label, place, unit_bits == 0, lot.drawn)
     return sides, taken
 
 
-def _join(
-    near: relatives.Relatives, sides: np.ndarray, bridging: np.ndarray, before: np.ndarray, by_lot: np.ndarray
-) -> np.ndarray:
+def _fill(
+    sides: np.ndarray, waiting: np.ndarray, unit: np.ndarray, label: np.ndarray, place: np.ndarray, lot: Lot
+) -> None:
+    """Give the `waiting` (N,) bool their `sides`: each class its share of test, then of validation, the rest to train.
+
+    Units of several images come first, in the order of their places, and get no more than the share of all such
+    images; one is taken where that brings the counts of its classes closer to it, so that one that is too large stays
+    in train. Images by themselves then fill up each class to the image.
+    """
+    alone = np.bincount(unit, minlength=len(place))[unit] == 1
+    used = waiting | (sides != NONE)
+    n_labels = int(label.max(initial=-1)) + 1
+    shares = {TEST: lot.test_share, VALIDATION: lot.validation_share}
+    for side in sorted(lot.drawn, reverse=True):  # test first
+        wanted = shares[side] * np.bincount(label[used & ~alone], minlength=n_labels)
+        has = np.bincount(label[(sides == side) & ~alone], minlength=n_labels)
+        for members in _units(np.flatnonzero(waiting & ~alone & (sides == NONE)), unit, place):
+            classes, counts = np.unique(label[members], return_counts=True)
+            gap = wanted[classes] - has[classes]
+            if abs(gap - counts).sum() < abs(gap).sum():
+                sides[members] = side
+                has[classes] += counts
+        gap = shares[side] * np.bincount(label[used], minlength=n_labels)
+        gap -= np.bincount(label[sides == side], minlength=n_labels)
+        for its in range(n_labels):
+            singles = np.flatnonzero(waiting & alone & (sides == NONE) & (label == its))
+            chosen = np.argsort(place[unit[singles]], kind="stable")[: max(0, round(gap[its]))]
+            sides[singles[chosen]] = side
+    sides[waiting & (sides == NONE)] = TRAIN
+
+
+def _units(rows: np.ndarray, unit: np.ndarray, place: np.ndarray) -> list[np.ndarray]:
+    """`rows` by their units, these in the order of their places."""
+    in_order = rows[np.lexsort((unit[rows], place[unit[rows]]))]
+    ends = np.flatnonzero(np.diff(unit[in_order])) + 1
+    return np.split(in_order, ends) if len(in_order) else []
+
+
+def _join(near: relatives.Relatives, sides: np.ndarray, bridging: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Set the `sides` of images whose unit stood on more than one; those that have to be left out, (N,) bool.
 
     The old ones stay; step by step the new ones next to images of one side join it, and those next to images of two
-    are left out. Those that only ones left out connect with the others are free, and go by lot.
+    are left out. Those that only ones left out connect with the others are free, and stay without a side.
     """
     sides[bridging] = before[bridging]
     refused = np.zeros(len(sides), bool)
     waiting = bridging & (sides == NONE)
     while waiting.any():
-        found = near.around(bits(sides)).all
+        found = near.around(bits(_standing(sides, before))).all
         reached = waiting & (found > 0)
         if not reached.any():
-            sides[waiting] = by_lot[near.unit[waiting]]
             break
         sides[reached] = _ONE_SIDE[found[reached]]
         refused |= reached & (sides == NONE)
@@ -127,12 +162,19 @@ def _join(
     return refused
 
 
-def _newcomers_between(near: relatives.Relatives, sides: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _standing(sides: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Where images stand now, or stood if they are put aside for now."""
+    return np.where(sides == NONE, before, sides)
+
+
+def _newcomers_between(
+    near: relatives.Relatives, sides: np.ndarray, before: np.ndarray, known: np.ndarray
+) -> np.ndarray:
     """Take from `sides` the images that are new and would drive a known one from its side; which, (N,) bool.
 
     Such is a copy of an old image that says that it shows a subject of another side.
     """
-    around = near.around(bits(np.where(known, sides, NONE))).all
+    around = near.around(bits(np.where(known, _standing(sides, before), NONE))).all
     between = ~known & (sides != NONE) & (around & ~bits(sides) > 0)
     sides[between] = NONE
     return between

@@ -1,6 +1,7 @@
 """Stage 6: which image serves training, validation or test. Near-twins and subjects never stand on two sides.
 
-Out: `split.parquet` (data_contracts.split) and `split.json`, which says how it came to be.
+Out: `split.parquet` and `sides.parquet` (data_contracts.split), and `split.json`, which says how they came to be. The
+second remembers where images stood that are dropped, excluded or gone for now, so that they come back to their side.
 """
 
 import json
@@ -37,12 +38,10 @@ _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
     "private": "test",
     "privatetest": "test",
 }
-_DRAWING = (
-    "use_official",
-    "test_share",
-    "validation_share",
-    "seed",
-)  # with others, the last split's sides mean nothing
+# With others, the last split's sides mean nothing.
+_DRAWING = ("use_official", "test_share", "validation_share", "seed")
+_FAR_OFF = 1.5  # times a share
+_TOLD_FROM = 20  # images of a share: below, what is off is off by a few
 
 
 class SplitConfig(BaseModel):
@@ -78,7 +77,8 @@ class Division:
     origin: str
     matrix: dict[str, dict[str, dict[str, int]]]  # before the repair: images of a split -> with relatives in another
     leaks: tuple[refs.Leak, ...]
-    n_leaked: int
+    n_leaked_before: int  # images of official validation and test with a twin closer to training, before the repair
+    n_leaked: int  # likewise after it, of drawn ones too
     n_leaked_subjects: int  # images of validation and test whose subject is closer to training, after the repair
     n_units: int
     largest_unit: int
@@ -98,8 +98,8 @@ def split(
     """Keep the official splits if there are some, and repair them; draw what is missing, seeded; keep the sides of
     `previous`, unless it was drawn otherwise.
 
-    Raises SourceError for an official split of unknown name or of some images only, and where a class would be without
-    an image in train or in test.
+    Where a class would be without an image in train or test, that is one of the Ref's `failures`.
+    Raises SourceError for an official split of unknown name or of some images only.
     """
     folder = workspace.folder(curation)
     images = read_images(folder / files.CURATION)
@@ -107,13 +107,14 @@ def split(
         images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second"])
     )
     progress(1, 3, "near-twins and subjects joined")
-    told, history = _told(None if previous is None else workspace.folder(previous), images, config)
+    told, remembered = _told(None if previous is None else workspace.folder(previous), config)
+    history = None if remembered is None else history_of(images, remembered)
     sources = json.loads((folder / "curation.json").read_bytes()).get("sources", {})
     made = divide(images, near, history, config, sources)
     progress(2, 3, "sides assigned")
     counts = _counts(made.sides, _label_codes(images), curation.classes)
-    _require_images(counts)
     pq.write_table(_table(images, made), out / files.SPLIT)
+    pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
     ref = refs.SplitRef(
         classes=curation.classes,
@@ -123,14 +124,16 @@ def split(
         excluded={reason: excluded[reason] for reason in sorted(excluded, key=lambda each: (-excluded[each], each))},
         leaks=made.leaks,
         n_leaked=made.n_leaked,
+        n_leaked_subjects=made.n_leaked_subjects,
         n_kept_sides=_n_kept(made.sides, history),
-        failures=_failures(made, config),
+        failures=(*_failures(made, config), *_lacking(counts)),
+        warnings=_far_from_shares(made, config),
     )
     report = {
         "config": config.model_dump(mode="json"),
         "history": told,
         "matrix": made.matrix,
-        "n_leaked_subjects": made.n_leaked_subjects,
+        "n_leaked_before": made.n_leaked_before,
         "n_units": made.n_units,
         "largest_unit": made.largest_unit,
     } | ref.model_dump(mode="json", exclude={"path", "digest"})
@@ -178,7 +181,7 @@ def divide(
     )
     if lot.drawn:
         pool = (found == sides.TRAIN) if repaired else used & ~dropped
-        drawn, left_out = sides.draw(near, pool, label, history, lot)
+        drawn, left_out = sides.draw(near, pool, found == sides.NONE, label, history, lot)
         found[pool] = drawn[pool]
         taken += left_out
     for at, reason in taken:
@@ -192,6 +195,7 @@ def divide(
         origin=_origin(bool(repaired), lot.drawn),
         matrix=_matrix(near, official),
         leaks=_leaks(near, official),
+        n_leaked_before=int(_closer(official, near.around(sides.bits(official)).twins).sum()),
         n_leaked=int(_closer(found, around.twins).sum()),
         n_leaked_subjects=int(_closer(found, around.subject).sum()),
         n_units=len(unit_sizes),
@@ -222,6 +226,18 @@ def _has_official(
             todo="put every image into a split folder, or draw the splits anew: --set split.use_official=false",
         )
     return True
+
+
+def official_sides(raw_splits: pa.ChunkedArray, config: SplitConfig) -> np.ndarray:
+    """(N,) a number from 0 on for each split of the source that is told from the others by this config; 0: none, or all
+    where the source's splits are not used. Names that the config does not know are told apart by themselves.
+    """
+    code, raw = relatives.numbered(raw_splits)
+    if not config.use_official:
+        return np.zeros(len(code), np.int64)
+    names = [config.official.get(each.lower(), f"{each}?") for each in raw.to_pylist()]
+    numbers = {name: at for at, name in enumerate(sorted(set(names)), start=1)}
+    return np.array([*(numbers[name] for name in names), 0])[code]
 
 
 def _official(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
@@ -286,8 +302,8 @@ def _clean(near: relatives.Relatives, found: np.ndarray, official: np.ndarray, d
 
     The first is that with the smallest image_id among those connected, on this side, that may be clean at all.
     """
-    twins = near.around(sides.bits(official)).twins
-    leaked = _closer(found, twins) & (found == official)
+    leaked = _closer(found, near.around(sides.bits(official)).twins) & (found == official)
+    leaked |= _closer(found, near.around(sides.bits(found)).twins)
     able = np.flatnonzero((found != sides.NONE) & ~dropped & ~leaked)
     group = near.group[able] * len(files.SPLITS) + found[able]
     clean = np.zeros(len(found), bool)
@@ -295,8 +311,8 @@ def _clean(near: relatives.Relatives, found: np.ndarray, official: np.ndarray, d
     return clean
 
 
-def _told(folder: Path | None, images: pa.Table, config: SplitConfig) -> tuple[str, sides.History | None]:
-    """What is to be kept of the split in `folder`, and a word about it."""
+def _told(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | None]:
+    """What is to be kept of the split in `folder` (data_contracts.split.SIDES), and a word about it."""
     if folder is None:
         return "none", None
     before = json.loads((folder / REPORT).read_bytes())["config"]
@@ -304,8 +320,18 @@ def _told(folder: Path | None, images: pa.Table, config: SplitConfig) -> tuple[s
     if others:
         changes = ", ".join(f"{name} was {before.get(name)}" for name in others)
         return f"the last split was drawn otherwise: {changes}", None
-    table = pq.read_table(folder / files.SPLIT, columns=["image_id", "pixel_sha256", "split"])
-    return "kept", history_of(images, table.filter(pc.field("split") != contract.EXCLUDED))
+    return "kept", pq.read_table(folder / files.SIDES)
+
+
+def _remembered(images: pa.Table, found: np.ndarray, before: pa.Table | None) -> pa.Table:
+    """Where the images stand, and of all others where they stood `before` (data_contracts.split.SIDES)."""
+    used = found != sides.NONE
+    columns = [images["image_id"], images["pixel_sha256"], pa.array(files.SPLITS).take(pa.array(np.maximum(found, 0)))]
+    now = pa.table(columns, schema=contract.SIDES).filter(pa.array(used))
+    if before is None:
+        return now
+    is_here = pc.is_in(before["image_id"], value_set=now["image_id"].combine_chunks())
+    return pa.concat_tables([now, before.filter(pc.invert(is_here))]).sort_by("image_id")
 
 
 def history_of(images: pa.Table, before: pa.Table) -> sides.History:
@@ -356,14 +382,31 @@ def _table(images: pa.Table, made: Division) -> pa.Table:
     return pa.table(arrays, schema=contract.SCHEMA).filter(in_use)
 
 
-def _require_images(counts: Mapping[str, Mapping[str, int]]) -> None:
+def _lacking(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """A line if there is a class without an image in train or in test, or nothing in validation."""
     missing = [f"no {label} in {name}" for name in ("train", "test") for label, n in counts[name].items() if not n]
     if not any(counts["validation"].values()):
         missing.append("none at all in validation")
-    if missing:
-        raise errors.SourceError(
-            "Every class must have an image in train and one in test, and validation must not be empty.",
-            received=", ".join(missing),
-            todo="add images, leave the class out of the recipe, or draw anew: split.use_official=false, another "
-            "split.seed",
-        )
+    if not missing:
+        return ()
+    return (
+        f"every class must have an image in train and one in test, and validation must not be empty: "
+        f"{', '.join(missing)}; add images, leave the class out of the recipe, or draw anew "
+        "(split.use_official=false, another split.seed)",
+    )
+
+
+def _far_from_shares(made: Division, config: SplitConfig) -> tuple[str, ...]:
+    """A line for each drawn split that holds far more or fewer images than its share."""
+    wanted = {"test": config.test_share, "validation": config.validation_share}
+    n_used = int((made.sides != sides.NONE).sum())
+    lines = []
+    for name, share in wanted.items():
+        n = int((made.sides == files.SPLITS.index(name)).sum())
+        is_drawn = made.origin == "drawn" or f"{name} drawn" in made.origin
+        if is_drawn and n_used * share >= _TOLD_FROM and not 1 / _FAR_OFF < n / (n_used * share) < _FAR_OFF:
+            lines.append(
+                f"{name} holds {n / n_used:.1%} of the images where {share:.1%} are wanted: the largest group of "
+                f"near-twins and subjects, which stays together, has {made.largest_unit:,}"
+            )
+    return tuple(lines)

@@ -99,7 +99,7 @@ def validate(
         "rules": checks.records(),
     }
     workspaces.write_atomically(out / REPORT, json.dumps(report, indent=1).encode())
-    content = workspaces.file_sha256(out / files.ACCEPTED) + json.dumps(ref.failures)
+    content = workspaces.file_sha256(out / files.ACCEPTED) + workspaces.file_sha256(out / REPORT)
     return ref.model_copy(update={"digest": hashlib.sha256(content.encode()).hexdigest()})
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from fer import recipes, refs
+from fer import errors, recipes, refs
 from fer.recipe import Recipe, RecipeSettings
 from tasks import caching, data, releases, reports
 
@@ -42,37 +42,61 @@ def ingest(
 
 
 def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> refs.Intake:
-    """What every run on some data begins with. Raises ContractViolation if the data is not fit for training."""
-    intake = examined(plan, sources, kaggle_secret, show_faces=show_faces)
-    reports.share_quality(intake)
-    data.accept(plan.name, intake)
+    """What every run on some data begins with. Raises UnfitData, after the report, if it is not fit for training."""
+    intake = examined(plan, sources, kaggle_secret, show_faces=show_faces, share=True)
+    data.accept(plan.name, sources, intake, plan.split)
     return intake
 
 
-def examined(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> refs.Intake:
-    """The sources' data, checked, curated, split and compared with the last. Raises ContractViolation, after the
-    report, if it is not fit for training.
+def examined(
+    plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
+) -> refs.Intake:
+    """The sources' data, checked, curated, split and compared with the last; its report, in the store too to `share` it.
+
+    Raises UnfitData, after the report, if it is not fit for training.
     """
     datasets = tuple(data.download(data.resolve(source, plan.demo, kaggle_secret)) for source in sources)
     manifest = data.index(datasets, plan.index)
     validation = data.validate(manifest, plan.contracts)
+
+    def report(
+        inspection: refs.InspectionRef | None = None,
+        curation: refs.CurationRef | None = None,
+        division: refs.SplitRef | None = None,
+        drift: refs.DriftRef | None = None,
+        problem: str | None = None,
+    ) -> tuple[refs.QualityRef, dict[str, str]]:
+        def written(faces: bool) -> refs.QualityRef:
+            named = tuple(sources)
+            return data.quality(manifest, validation, inspection, curation, division, drift, named, problem, faces)
+
+        quality = written(False)
+        shown = reports.show_quality(plan.name, sources, validation, quality, written(True) if show_faces else None)
+        if share:
+            reports.share_quality(validation, quality)
+        reports.require_fit(quality, shown)
+        return quality, shown
+
     if validation.failures:
-        reports.show_quality(plan.name, manifest, data.quality(manifest, validation, None, None, None, None, False))
-    before = data.find_baseline(plan.name, manifest, validation)
+        report()
     inspection = data.inspect(manifest, validation, plan.inspect)
-    curation = data.curate(validation, inspection, plan.curate)
-    division = data.split(curation, inspection, before.split, plan.split)
-    drift = data.drift(validation, before.validation, plan.drift)
-    found = (manifest, validation, inspection, curation, division, drift)
-    quality = data.quality(*found, False)
-    with_faces = data.quality(*found, True) if show_faces else None
+    curation = data.curate(validation, inspection, plan.curate, plan.split)
+    before = data.find_baseline(plan.name, sources, validation, inspection, curation, plan.split)
+    try:
+        division = data.split(curation, inspection, before.split, plan.split)
+    except errors.SourceError as error:
+        report(inspection, curation, problem=str(error))
+        raise
+    drift = data.drift(validation, before.validation, before.anchor, plan.drift)
+    quality, shown = report(inspection, curation, division, drift)
     return refs.Intake(
         manifest=manifest,
         validation=validation,
+        inspection=inspection,
         curation=curation,
         split=division,
         drift=drift,
         quality=quality,
         before=before,
-        reports=reports.show_quality(plan.name, manifest, quality, with_faces),
+        reports=shown,
     )

@@ -60,17 +60,30 @@ def inspect(
 
 @task(**caching.cached(curate_stage.curate))
 def curate(
-    validation: refs.ValidationRef, inspection: refs.InspectionRef, config: curate_stage.CurateConfig
+    validation: refs.ValidationRef,
+    inspection: refs.InspectionRef,
+    config: curate_stage.CurateConfig,
+    splits: split_stage.SplitConfig,
 ) -> refs.CurationRef:
     """Name each image's issues, and decide by the recipe's policies what becomes of it."""
     progress = artifacts.progress_bar("curate")
-    return curate_stage.curate(validation, inspection, config, workspace=caching.workspace(), progress=progress)
+    return curate_stage.curate(validation, inspection, config, splits, workspace=caching.workspace(), progress=progress)
 
 
 @task(name="find baseline", **caching.UNCACHED)
-def find_baseline(plan_name: str, manifest: refs.ManifestRef, validation: refs.ValidationRef) -> refs.Before:
+def find_baseline(
+    recipe: str,
+    given: list[str],
+    validation: refs.ValidationRef,
+    inspection: refs.InspectionRef,
+    curation: refs.CurationRef,
+    config: split_stage.SplitConfig,
+) -> refs.Before:
     """Find what was accepted last time, to keep its sides and to compare with it."""
-    return baseline.before(caching.workspace(), baseline.name(plan_name, manifest.source), validation)
+    workspace = caching.workspace()
+    found = baseline.find(workspace, recipe, baseline.families(given))
+    divided = baseline.divided_from(curation, inspection, config)
+    return baseline.before(found, workspace, validation, divided)
 
 
 @task(**caching.cached(split_stage.split))
@@ -87,11 +100,14 @@ def split(
 
 @task(**caching.cached(drift_stage.drift))
 def drift(
-    validation: refs.ValidationRef, baseline: refs.ValidationRef | None, config: drift_stage.DriftConfig
+    validation: refs.ValidationRef,
+    baseline: refs.ValidationRef | None,
+    anchor: refs.ValidationRef | None,
+    config: drift_stage.DriftConfig,
 ) -> refs.DriftRef:
     """Compare the images with those accepted last time."""
     progress = artifacts.progress_bar("drift")
-    return drift_stage.drift(validation, baseline, config, workspace=caching.workspace(), progress=progress)
+    return drift_stage.drift(validation, baseline, anchor, config, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(quality_stage.quality))
@@ -102,6 +118,8 @@ def quality(
     curation: refs.CurationRef | None,
     split: refs.SplitRef | None,
     drift: refs.DriftRef | None,
+    named: tuple[str, ...],
+    problem: str | None,
     show_faces: bool,
 ) -> refs.QualityRef:
     """Write the data quality report."""
@@ -112,6 +130,8 @@ def quality(
         curation,
         split,
         drift,
+        named,
+        problem,
         show_faces,
         workspace=caching.workspace(),
         progress=artifacts.progress_bar("quality"),
@@ -119,10 +139,18 @@ def quality(
 
 
 @task(name="accept", **caching.UNCACHED)
-def accept(plan_name: str, intake: refs.Intake) -> None:
+def accept(recipe: str, given: list[str], intake: refs.Intake, config: split_stage.SplitConfig) -> None:
     """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
-    name = baseline.name(plan_name, intake.manifest.source)
-    baseline.accept(caching.workspace(), name, intake.before, intake.validation, intake.split)
+    baseline.accept(
+        caching.workspace(),
+        recipe,
+        baseline.families(given),
+        intake.before,
+        intake.validation,
+        intake.split,
+        intake.drift,
+        baseline.divided_from(intake.curation, intake.inspection, config),
+    )
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

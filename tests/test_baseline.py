@@ -10,7 +10,8 @@ import pytest
 from fer import baseline, errors, refs
 from fer.workspace import Workspace
 
-NAME = "demo-archive"
+RECIPE = "demo"
+KAGGLE = ("kaggle:a/b",)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def validated(workspace, data):
     return workspace.run("validate", data, refs.ValidationRef, produce, resumable=False)
 
 
-def divided(workspace, data):
+def split_of(workspace, data):
     def produce(out):
         (out / "split.parquet").write_text(data)
         return refs.SplitRef(classes=(), counts={}, origin="drawn")
@@ -34,12 +35,23 @@ def divided(workspace, data):
     return workspace.run("split", data, refs.SplitRef, produce, resumable=False)
 
 
-def accept(workspace, data):
-    """What a run on `data` does when all is well; what it was given to compare with."""
-    validation = validated(workspace, data)
-    before = baseline.before(workspace, NAME, validation)
-    baseline.accept(workspace, NAME, before, validation, divided(workspace, data))
-    return before
+def drifted(is_anchored=True):
+    return refs.DriftRef(
+        n_baseline=None, n_new=0, n_gone=0, n_relabelled=0, is_anchored=is_anchored, failures=(), warnings=()
+    )
+
+
+def before(workspace, data, divided="", families=KAGGLE):
+    found = baseline.find(workspace, RECIPE, families)
+    return baseline.before(found, workspace, validated(workspace, data), divided)
+
+
+def accept(workspace, data, divided="", families=KAGGLE, is_anchored=True):
+    """What a run on `data`, `divided` by some settings, does when all is well; what it was given to compare with."""
+    given = before(workspace, data, divided, families)
+    made = validated(workspace, data), split_of(workspace, data + divided), drifted(is_anchored)
+    baseline.accept(workspace, RECIPE, families, given, *made, divided)
+    return given
 
 
 def pointer(workspace):
@@ -48,16 +60,17 @@ def pointer(workspace):
 
 
 def test_the_first_data_has_nothing_to_be_compared_with(workspace):
-    assert baseline.find(workspace, NAME) is None
+    assert baseline.find(workspace, RECIPE, KAGGLE) is None
     assert accept(workspace, "monday") == refs.Before()
 
 
 def test_new_data_is_compared_with_the_last_accepted(workspace):
     accept(workspace, "monday")
-    before = accept(workspace, "tuesday")
-    assert before == refs.Before(validation=validated(workspace, "monday"), split=divided(workspace, "monday"))
-    assert accept(workspace, "wednesday").split == divided(workspace, "tuesday")
-    found = baseline.find(workspace, NAME)
+    given = accept(workspace, "tuesday")
+    monday = validated(workspace, "monday")
+    assert given == refs.Before(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
+    assert accept(workspace, "wednesday").split == split_of(workspace, "tuesday")
+    found = baseline.find(workspace, RECIPE, KAGGLE)
     assert (found.validation.path, found.split.path) == ("validate/wednesday", "split/wednesday")
 
 
@@ -70,8 +83,36 @@ def test_the_same_data_again_is_given_what_it_was_given_the_first_time_however_o
 
 def test_data_that_is_only_looked_at_is_not_remembered(workspace):
     accept(workspace, "monday")
-    baseline.before(workspace, NAME, validated(workspace, "tuesday"))
-    assert baseline.before(workspace, NAME, validated(workspace, "wednesday")).split == divided(workspace, "monday")
+    before(workspace, "tuesday")
+    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
+
+
+def test_the_same_data_by_other_settings_keeps_the_sides_that_were_accepted_for_it(workspace):
+    accept(workspace, "monday")
+    accept(workspace, "tuesday")
+    given = accept(workspace, "tuesday", divided="another threshold")
+    assert given.split == split_of(workspace, "tuesday")
+    assert given.validation == validated(workspace, "monday")  # never compared with itself
+    assert accept(workspace, "tuesday", divided="another threshold") == given
+
+
+def test_a_source_that_is_added_or_left_out_loses_no_history(workspace):
+    folder = "folder:/faces"
+    accept(workspace, "monday")
+    assert accept(workspace, "tuesday", families=(folder, *KAGGLE)).split == split_of(workspace, "monday")
+    assert before(workspace, "wednesday", families=(folder,)).split == split_of(workspace, "tuesday")
+    assert before(workspace, "wednesday", families=(folder, *KAGGLE)).split == split_of(workspace, "tuesday")
+    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
+    assert before(workspace, "wednesday", families=("folder:/others",)) == refs.Before()
+    assert baseline.find(workspace, "another recipe", KAGGLE) is None
+
+
+def test_the_anchor_stays_until_enough_new_images_were_tested(workspace):
+    accept(workspace, "monday")
+    for day in ("tuesday", "wednesday"):
+        assert accept(workspace, day, is_anchored=False).anchor == validated(workspace, "monday")
+    assert accept(workspace, "thursday").anchor == validated(workspace, "monday")
+    assert before(workspace, "friday").anchor == validated(workspace, "thursday")
 
 
 @pytest.mark.parametrize("gone", ["validate/monday", "split/monday", "split/monday/split.parquet"])
@@ -79,23 +120,23 @@ def test_output_that_is_gone_from_the_workspace_is_no_baseline(workspace, gone):
     accept(workspace, "monday")
     path = workspace.root / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert baseline.find(workspace, NAME) is None
-    assert baseline.before(workspace, NAME, validated(workspace, "tuesday")) == refs.Before()
+    assert baseline.find(workspace, RECIPE, KAGGLE) is None
+    assert before(workspace, "tuesday") == refs.Before()
 
 
 def test_of_what_the_same_data_was_given_only_what_is_still_there_is_given_again(workspace):
     accept(workspace, "monday")
     accept(workspace, "tuesday")
     shutil.rmtree(workspace.root / "validate/monday")
-    assert accept(workspace, "tuesday") == refs.Before(split=divided(workspace, "monday"))
+    assert accept(workspace, "tuesday") == refs.Before(split=split_of(workspace, "monday"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"validation": {}}', b"\xff\x00", b"[]"])
 def test_a_damaged_record_is_an_error_that_says_which_file_to_remove(workspace, content):
     accept(workspace, "monday")
     pointer(workspace).write_bytes(content)
-    with pytest.raises(errors.WorkspaceError, match=rf"{NAME}\.json.*remove the file"):
-        baseline.find(workspace, NAME)
+    with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file"):
+        baseline.find(workspace, RECIPE, KAGGLE)
     pointer(workspace).unlink()
     assert accept(workspace, "tuesday") == refs.Before()
 
@@ -105,35 +146,39 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
     code = (
         f"import os, pathlib, signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import test_baseline; from fer.workspace import Workspace\n"
-        "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "workspace = Workspace(sys.argv[1])\n"
-        "monday = test_baseline.baseline.find(workspace, test_baseline.NAME)\n"
-        "other = monday.split.model_copy(update={'n_leaked': 9})\n"
-        "test_baseline.baseline.accept(workspace, test_baseline.NAME, monday.before, monday.validation, other)\n"
+        "test_baseline.validated(workspace, 'tuesday'), test_baseline.split_of(workspace, 'tuesday')\n"
+        "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "test_baseline.accept(workspace, 'tuesday')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL
-    assert baseline.find(workspace, NAME).split == divided(workspace, "monday")
-    assert accept(workspace, "tuesday").split == divided(workspace, "monday")
+    assert baseline.find(workspace, RECIPE, KAGGLE).split == split_of(workspace, "monday")
+    assert accept(workspace, "tuesday").split == split_of(workspace, "monday")
 
 
 def test_a_workspace_that_refuses_the_record_is_an_error_with_the_next_step(workspace):
-    validation, division = validated(workspace, "monday"), divided(workspace, "monday")
     (workspace.root / ".accepted").write_text("a file in the way")
     with pytest.raises(errors.WorkspaceError, match="must be remembered"):
-        baseline.accept(workspace, NAME, refs.Before(), validation, division)
+        accept(workspace, "monday")
 
 
-def test_names_are_fit_for_files_alike_for_versions_and_different_for_recipes_and_sources():
-    kaggle = "kaggle:msambare/fer2013/versions/{}"
-    name = baseline.name("fer2013-cnn", kaggle.format(1))
-    assert name == baseline.name("fer2013-cnn", kaggle.format(2))
-    others = {
-        baseline.name("demo", kaggle.format(1)),
-        baseline.name("fer2013-cnn", "kaggle:other/fer2013"),
-        baseline.name("fer2013-cnn", f"{kaggle.format(1)} + archive:abc"),
-        baseline.name("fer2013-cnn", "kaggle:msambare-fer2013"),
-        baseline.name("fer2013-cnn", "kaggle:" + "x" * 300),
+def test_names_are_fit_for_files_and_different_for_recipes_and_sources():
+    names = {
+        baseline.name("fer2013-cnn", ("kaggle:msambare/fer2013",)),
+        baseline.name("demo", ("kaggle:msambare/fer2013",)),
+        baseline.name("fer2013-cnn", ("kaggle:other/fer2013",)),
+        baseline.name("fer2013-cnn", ("folder:/a", "kaggle:msambare/fer2013")),
+        baseline.name("fer2013-cnn", ("kaggle:msambare-fer2013",)),
+        baseline.name("fer2013-cnn", ("folder:/" + "x" * 300,)),
     }
-    assert len(others - {name}) == 5
-    assert all(set(each) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(each) < 80 for each in others)
+    assert len(names) == 6
+    assert all(set(each) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(each) < 80 for each in names)
+
+
+def test_sources_stand_for_the_same_whatever_their_version_and_order(tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    monkeypatch.chdir(tmp_path)
+    folder = f"folder:{tmp_path / 'faces'}"
+    assert baseline.families(["kaggle:a/b/versions/3", "folder:faces", "demo"]) == ("demo", folder, "kaggle:a/b")
+    assert baseline.families([folder, "kaggle:a/b"]) == (folder, "kaggle:a/b")

@@ -8,7 +8,7 @@ import pytest
 from data_contracts import curation as contract
 from data_contracts import files
 from data_contracts import manifest as manifest_contract
-from fer import curate, errors, progress, refs
+from fer import curate, errors, progress, refs, split
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad", "surprise")
@@ -75,11 +75,13 @@ def committed(workspace, images, pairs=(), inspected=None):
 class Curated:
     """The outcome for some images: the Ref, the rows by number, and the report."""
 
-    def __init__(self, folder, images, pairs=(), **config):
+    def __init__(self, folder, images, pairs=(), splits=None, **config):
         self.workspace = Workspace(folder)
         validation, inspection = committed(self.workspace, images, pairs)
         settings = curate.CurateConfig.model_validate(config)
-        self.ref = curate.curate(validation, inspection, settings, workspace=self.workspace, progress=progress.silent)
+        self.ref = curate.curate(
+            validation, inspection, settings, splits or split.SplitConfig(), workspace=self.workspace, progress=progress.silent
+        )
         folder = self.workspace.folder(self.ref)
         self.table = pq.read_table(folder / files.CURATION)
         self.rows = {int(row["image_id"], 16): row for row in self.table.to_pylist()}
@@ -167,6 +169,32 @@ def test_copies_with_the_same_label_and_split_are_redundant_but_for_the_first_an
     assert made.ref.dropped == {"exact_duplicate": 3, "conflicting_labels": 2}
 
 
+def test_copies_are_redundant_on_one_side_however_the_sources_spell_it(tmp_path):
+    images = [
+        *(image(n, pixels="a", raw_split=raw) for n, raw in enumerate(("train", "Training", "test", "TRAIN"))),
+        *(image(n) for n in range(10, 20)),
+    ]
+    assert Curated(tmp_path / "official", images).having("exact_duplicate") == [1, 3]
+    one_side = split.SplitConfig(use_official=False)
+    assert Curated(tmp_path / "drawn", images, splits=one_side).having("exact_duplicate") == [1, 2, 3]
+
+
+def test_to_drop_near_twins_leaves_one_of_each_group_on_each_side(tmp_path):
+    images = [
+        *(image(n, raw_split="train") for n in range(3)),
+        *(image(n, raw_split="test") for n in range(3, 5)),
+        *(image(n, raw_split="train") for n in range(10, 20)),
+    ]
+    pairs = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    made = Curated(tmp_path / "drop", images, pairs=pairs, policies={"near_duplicate": "drop"})
+    assert made.having("near_duplicate") == [0, 1, 2, 3, 4]
+    assert [made.fate(n)[0] for n in range(5)] == ["keep", "drop", "drop", "keep", "drop"]
+    # the first that stays is none that another issue puts aside
+    images[0] = image(0, raw_split="train", std=0.0)
+    made = Curated(tmp_path / "blank", images, pairs=pairs, policies={"near_duplicate": "quarantine"})
+    assert [made.fate(n)[0] for n in range(5)] == ["quarantine", "keep", "quarantine", "keep", "quarantine"]
+
+
 def test_near_twins_are_known_for_every_copy_of_them_and_identical_images_alone_are_none(tmp_path):
     images = [image(0, pixels="a"), image(1, pixels="a"), image(2), image(3, pixels="b"), image(4, pixels="b")]
     made = Curated(tmp_path, [*images, *(image(n) for n in range(5, 9))], pairs=[(0, 2), (3, 4)])
@@ -234,4 +262,4 @@ def test_inspection_of_other_images_is_an_error(tmp_path):
     workspace = Workspace(tmp_path)
     validation, inspection = committed(workspace, ORDINARY, inspected=[*ORDINARY[:9], image(77)])
     with pytest.raises(errors.IntegrityError, match="10 accepted, 10 inspected"):
-        curate.curate(validation, inspection, curate.CurateConfig(), workspace=workspace)
+        curate.curate(validation, inspection, curate.CurateConfig(), split.SplitConfig(), workspace=workspace)

@@ -35,7 +35,7 @@ def frame(n, seed, shift=0.0, shares=(0.3, 0.02, 0.68), prefix=""):
 
 
 def drifted(now, then, config=CONFIG, side="all"):
-    return [each["what"] for each in drift.compared({side: now}, then, config) if each["drifted"]]
+    return [each["what"] for each in drift.compared({side: (now, then)}, config) if each["drifted"]]
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def test_100_new_images_of_the_same_kind_are_no_drift_in_200_draws():
 
 
 def test_a_difference_that_is_no_chance_but_small_is_no_drift(large):
-    tests = drift.compared({"all": frame(36_000, 1, shift=0.1)}, large, CONFIG)
+    tests = drift.compared({"all": (frame(36_000, 1, shift=0.1), large)}, CONFIG)
     assert sum(each["p_corrected"] < 1e-6 for each in tests) >= 5
     assert not any(each["drifted"] for each in tests)
 
 
 def test_a_difference_that_is_large_but_may_be_chance_is_no_drift(large):
-    tests = [each for seed in range(10) for each in drift.compared({"new": frame(60, seed)}, large, CONFIG)]
+    tests = [each for seed in range(10) for each in drift.compared({"new": (frame(60, seed), large)}, CONFIG)]
     assert sum(each["effect"] >= each["threshold"] for each in tests) >= 10
     assert not any(each["drifted"] for each in tests)
 
@@ -84,7 +84,7 @@ def test_other_sizes_are_drift(large):
 
 def test_one_class_and_equal_values_everywhere_are_no_drift():
     only = frame(100, 1, shares=(0, 0, 1))
-    tests = drift.compared({"all": only}, only, CONFIG)
+    tests = drift.compared({"all": (only, only)}, CONFIG)
     assert {(each["effect"], each["p"]) for each in tests} == {(0.0, 1.0)}
 
 
@@ -115,11 +115,12 @@ def committed(workspace, table):
     return workspace.run("validate", key, refs.ValidationRef, produce, resumable=False)
 
 
-def run(folder, now, then, **config):
+def run(folder, now, then, anchor=None, **config):
     workspace = Workspace(folder)
-    baseline = None if then is None else committed(workspace, then)
+    baseline, since = (None if each is None else committed(workspace, each) for each in (then, anchor))
+    settings = drift.DriftConfig(**config)
     made = drift.drift(
-        committed(workspace, now), baseline, drift.DriftConfig(**config), workspace=workspace, progress=progress.silent
+        committed(workspace, now), baseline, since, settings, workspace=workspace, progress=progress.silent
     )
     return made, json.loads((workspace.folder(made) / drift.REPORT).read_bytes())
 
@@ -154,6 +155,38 @@ def test_too_few_new_images_are_not_compared_by_themselves(tmp_path):
     now = pa.concat_tables([then, frame(49, 2, shift=3.0)])
     assert run(tmp_path, now, then)[0].warnings == ()
     assert run(tmp_path, now, then, min_new=49)[0].warnings != ()
+
+
+def test_a_few_strange_images_a_day_are_seen_once_enough_of_them_have_come(tmp_path):
+    anchor = frame(1_000, 1)
+    days = [frame(30, seed, shift=3.0) for seed in (2, 3)]
+    yesterday, today = (pa.concat_tables([anchor, *days[:n]]) for n in (1, 2))
+    first, _ = run(tmp_path, yesterday, anchor)
+    assert (first.is_anchored, first.warnings) == (False, ())
+    second, report = run(tmp_path, today, yesterday, anchor)
+    assert (second.n_new, second.is_anchored, report["n_gathered"]) == (30, True, 60)
+    assert second.warnings[0].startswith("mean of the 60 new images: ")
+
+
+def test_classes_too_rare_for_the_test_are_told_together():
+    counts = np.array([[1, 30, 2, 17], [4, 20_000, 8, 16_000]])
+    assert drift._pooled(counts).tolist() == [[20, 30], [16_012, 20_000]]
+    enough = np.array([[30, 20], [20_000, 16_000]])
+    assert drift._pooled(enough) is enough
+    assert drift._pooled(np.array([[2, 48], [10, 36_000]])).tolist() == [[50], [36_010]]
+
+
+def test_one_image_of_a_rare_class_among_50_is_no_drift():
+    then = frame(36_000, seed=5, shares=(0.3, 12 / 36_000, 0.7 - 12 / 36_000))
+    now = frame(50, seed=6, shares=(0.42, 0, 0.58))
+    labels = ["disgust", *now["label"][1:].to_pylist()]
+    (test,) = (
+        each
+        for each in drift.compared({"new": (now.set_column(1, "label", pa.array(labels)), then)}, CONFIG)
+        if each["what"] == "class shares"
+    )
+    assert test["effect"] >= test["threshold"]  # large all the same
+    assert test["p"] > CONFIG.alpha
 
 
 def test_many_gone_or_relabelled_images_are_drift_and_the_action_says_what_follows(tmp_path):

@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_
     paths = [tmp_path / "text.png", picture(tmp_path / "good.png", 0), tmp_path / "missing.png", tmp_path]
     found = predict.predict(model_folder, paths)
     assert [each.label is not None for each in found] == [False, True, False, False]
-    assert found[0].error == "not an image that can be decoded"
+    assert found[0].error == "not an image of a format known here"
     assert found[2].error == "No such file or directory"
     assert found[1].error is None
 

@@ -48,8 +48,8 @@ def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
 
 
 def test_an_input_that_is_no_ref_config_or_plain_value_is_refused():
-    with pytest.raises(TypeError, match="Received: list"):
-        double.key(dataset(), [1])
+    with pytest.raises(TypeError, match="Received: set"):
+        double.key(dataset(), {1})
 
 
 def test_a_wrong_number_of_inputs_names_those_expected():
