@@ -13,7 +13,7 @@ SIDES = "sides.parquet"  # beside it: the sides of all images that ever had one
 SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models
 CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract
-DOCS = "data_docs"  # the same as pages, which hold the time of their making
+DOCS = "data_docs"  # the same as a page
 TRAINED_ON = "trained_on.parquet"  # of a release: the pixel_sha256 of its train and validation images
 
 

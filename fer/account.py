@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_contracts import curation, files
+from data_contracts import curation, files, properties
 from data_contracts.split import EXCLUDED
 
 Found = dict[str, Any]  # a part of `quality.json`
@@ -27,26 +27,27 @@ NO_REASON = "no reason given"
 
 @dataclass(frozen=True)
 class Property:
-    """A column of the manifest that is drawn as a histogram; `edges` of its bins, the outer ones open."""
+    """A column of the manifest that is drawn as a histogram."""
 
     column: str
     title: str
     unit: str
-    edges: np.ndarray
     log: bool = False
 
+    @property
+    def edges(self) -> np.ndarray:
+        return properties.EDGES[self.column]
 
-_GREY = np.linspace(0, 256, 33)
-_SIDES_PX = 2 ** np.linspace(3, 13, 41)
+
 PROPERTIES = (
-    Property("mean", "Brightness", "mean grey level", _GREY),
-    Property("std", "Contrast", "standard deviation of the grey levels", np.linspace(0, 128, 33)),
-    Property("p99", "Lightest parts", "99th percentile of the grey levels", _GREY),
-    Property("p05", "Darkest parts", "5th percentile of the grey levels", _GREY),
-    Property("entropy", "Information", "entropy of the grey levels, bits", np.linspace(0, 8, 33)),
-    Property("sharpness", "Sharpness", "edges, whatever the contrast", np.linspace(0, 4, 33)),
-    Property("width", "Width", "pixels", _SIDES_PX, log=True),
-    Property("height", "Height", "pixels", _SIDES_PX, log=True),
+    Property("mean", "Brightness", "mean grey level"),
+    Property("std", "Contrast", "standard deviation of the grey levels"),
+    Property("p99", "Lightest parts", "99th percentile of the grey levels"),
+    Property("p05", "Darkest parts", "5th percentile of the grey levels"),
+    Property("entropy", "Information", "entropy of the grey levels, bits"),
+    Property("sharpness", "Sharpness", "edges, whatever the contrast"),
+    Property("width", "Width", "pixels", log=True),
+    Property("height", "Height", "pixels", log=True),
 )
 # Issue, its threshold in curation's settings, the property that it is a threshold of, and where it is an issue.
 THRESHOLDS = (
@@ -103,11 +104,12 @@ def whereabouts(folders: Folders) -> Found:
             "parts": {"accepted": n_accepted, "refused by contract": sum(by_contract.values())},
         }
     ]
-    if "split" in folders:
+    if "curate" in folders:
         actions = pq.read_table(folders["curate"] / files.CURATION, columns=["action", "reason"])
         for action, key in (("quarantine", "quarantined"), ("drop", "dropped")):
             taken = actions.filter(pc.equal(actions["action"], action))
             made[key] = _tallied(pc.fill_null(taken["reason"], NO_REASON))
+    if "split" in folders:
         sides = pq.read_table(folders["split"] / files.SPLIT, columns=["split", "reason"])
         by_split = _tallied(sides["split"])
         out = sides.filter(pc.equal(sides["split"], EXCLUDED))
@@ -126,19 +128,49 @@ def whereabouts(folders: Folders) -> Found:
     return made | {"sums": sums, "adds_up": all(each["holds"] for each in sums)}
 
 
-def leaks(said: Found) -> Found:
-    """Images with a twin on a side closer to training, as the split stage counted them; `left`: after the repair."""
+def leaks(folders: Folders, said: Found, curated: Found) -> Found:
+    """Images with a twin on a side closer to training, as the split stage counted them; `left`: after the repair.
+
+    `before` has a row for each official split, with its images whose twin (`exact`, `near`) or `subject` is in train;
+    `n_before` counts as `left` does: of validation and test, those with a twin on any side closer to training. Where
+    no image has a subject, nothing is said of them. `unofficial` says why `before` is empty. `curated` by curation.
+    """
     if not said:
         return {}
-    names = ("origin", "history", "n_kept_sides", "matrix", "largest_unit")
-    return {name: said[name] for name in names} | {"before": said["leaks"], "left": said["n_leaked"]}
+    has_subjects = _has_subjects(folders["validate"] / files.ACCEPTED)
+    matrix = said["matrix"]
+    before = [
+        each | ({"subject": matrix[each["split"]]["train"]["subject"]} if has_subjects else {})
+        for each in said["leaks"]
+    ]
+    return {name: said[name] for name in ("origin", "history", "n_kept_sides", "matrix", "largest_unit")} | {
+        "before": before,
+        "n_before": said.get("n_leaked_before", sum(each["near"] for each in before)),
+        "left": said["n_leaked"],
+        "left_subjects": said.get("n_leaked_subjects", 0) if has_subjects else None,
+        "unofficial": None if before else _unofficial(said, curated),
+    }
+
+
+def _has_subjects(path: Path) -> bool:
+    subjects = pq.read_table(path, columns=["subject"])["subject"]
+    return subjects.null_count < len(subjects)
+
+
+def _unofficial(said: Found, curated: Found) -> str:
+    """Why there are no official splits to have leaks."""
+    if not any(each.get("with_split") for each in curated.get("sources", {}).values()):
+        return "the source has no splits"
+    if not said.get("config", {}).get("use_official", True):
+        return "the source's splits were not used (split.use_official is false)"
+    return "the source has no split beside train"
 
 
 def changes(said: Found) -> Found:
-    """What drift says of the difference to the images last accepted; drift's tests with what it found first."""
+    """What drift says of the difference to the images accepted before; drift's tests with what it found first."""
     if not said:
         return {}
-    names = ("n_baseline", "n_now", "n_new", "n_gone", "n_relabelled", "classes", "relabelled")
+    names = ("n_baseline", "n_now", "n_new", "n_gone", "n_relabelled", "n_gathered", "classes", "relabelled")
     tests = sorted(said.get("tests", []), key=lambda each: (not each["drifted"], -each["effect"] / each["threshold"]))
     action = said.get("config", {}).get("action", "warn")
     return {name: said[name] for name in names if name in said} | {"action": action, "tests": tests}

@@ -9,13 +9,14 @@ as the format has it. An archive within the archive is a file like any other.
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import os
 import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fer import errors
@@ -34,10 +35,10 @@ _RATIO_MATTERS_BYTES = 64 * 2**20  # below this even a bomb does no harm
 MAX_DIRECTORY_BYTES = 512 * 2**20  # 2 million entries with names of 200 bytes; it is held in memory
 MAX_NAME_CHARS = 1_024
 
-_JUNK_FOLDERS = {"__MACOSX"}
-_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r"}
+JUNK_FOLDERS = frozenset({"__MACOSX"})
+_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r"}  # systems rewrite them whenever somebody looks
 # They would break a report's lines, or turn what a terminal shows: controls, separators of lines, marks of direction.
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Not bzip2 and lzma, which `zipfile` decompresses without a limit: 277 bytes of bzip2 become 200 MB at one go.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _AES = 99  # in place of the method, where WinZip encrypts
@@ -45,6 +46,7 @@ _CHUNK_BYTES = 1 << 20
 # What `zipfile` raises for damaged bytes; also an OSError with EINVAL, from a wrong offset.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError)
 _FIX = "get the archive again, or zip the folder of images anew"
+_SHOWN_CHARS = 80
 
 
 class DamagedArchive(errors.SourceError):
@@ -57,6 +59,25 @@ class Member:
 
     name: str
     size_bytes: int
+
+
+def shown(text: str) -> str:
+    """Text from a source as messages show it: quoted, what can't be printed escaped, cut after some 80 characters."""
+    quoted = repr(text[: _SHOWN_CHARS + 1])
+    return quoted if len(quoted) <= _SHOWN_CHARS + 2 else f"{quoted[:_SHOWN_CHARS]}...{quoted[0]}"
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file of this name, without its folders, is one that macOS or Windows leaves about."""
+    return name in _JUNK_FILES or name.startswith("._")
+
+
+def content_digest(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 (hex) over the names of files, in the order given, and the SHA-256 (hex) of each."""
+    whole = hashlib.sha256()
+    for name, sha256 in files:
+        whole.update(f"{name}\0{sha256}\n".encode())
+    return whole.hexdigest()
 
 
 def require_zip(path: Path) -> None:
@@ -100,7 +121,7 @@ def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
     than the limits above.
     """
     require_zip(path)
-    with _damage(str(path)):
+    with damage(str(path)):
         n_entries = _declared_count(path)
         try:
             archive = zipfile.ZipFile(path)
@@ -119,7 +140,7 @@ def list_members(archive: zipfile.ZipFile) -> list[Member]:
 
 def read(archive: zipfile.ZipFile, member: Member) -> bytes:
     """The bytes of `member`, never more than its declared size. Raises DamagedArchive if size or CRC-32 differ."""
-    with _damage(repr(member.name)):
+    with damage(repr(member.name)):
         with archive.open(member.name) as file:
             data = file.read(member.size_bytes + 1)
         if len(data) != member.size_bytes:
@@ -127,23 +148,45 @@ def read(archive: zipfile.ZipFile, member: Member) -> bytes:
     return data
 
 
-def repack(path: Path, out: Path, progress: Progress = silent) -> int:
+def read_start(archive: zipfile.ZipFile, member: Member, n_bytes: int) -> bytes:
+    """Up to `n_bytes` from the start of `member`, which are not checked against its CRC-32. Raises DamagedArchive."""
+    with damage(repr(member.name)), archive.open(member.name) as file:
+        return file.read(n_bytes)
+
+
+def digest(path: Path) -> str:
+    """`content_digest` of the files in the zip `path`, sorted by name: the same however they were packed.
+
+    Raises SourceError as `open_safe` and `read` do.
+    """
+    with open_safe(path) as archive:
+        return content_digest((each.name, _sha256(archive, each)) for each in list_members(archive))
+
+
+def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> int:
     """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date; returns how many.
 
     So the same files give the same bytes, however the source was packed, and later reads decompress nothing. `out`
-    appears when it is whole. Raises SourceError as `open_safe` and `read` do.
+    appears when it is whole. Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.
     """
     aside = out.with_name(out.name + ".tmp")
     try:
         with open_safe(path) as archive, aside.open("wb") as file:
             found = list_members(archive)
+            copied: list[tuple[str, str]] = []
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as target:
                 for n, member in enumerate(found):
-                    _copy(archive, member, target)
+                    copied.append((member.name, _copy(archive, member, target)))
                     if n % 1000 == 0:
                         progress(n, len(found), "files checked")
             file.flush()
             os.fsync(file.fileno())
+        if expected not in (None, content_digest(copied)):
+            raise errors.SourceError(
+                "The archive must not change while it is read.",
+                received=f"other files in {path} than a moment before",
+                todo="run the same command again once the archive is complete",
+            )
         aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)
@@ -151,34 +194,47 @@ def repack(path: Path, out: Path, progress: Progress = silent) -> int:
     return len(found)
 
 
-def _copy(archive: zipfile.ZipFile, member: Member, target: zipfile.ZipFile) -> None:
+def _chunks(archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
+    """The bytes of `member`, a MiB at a time. Raises DamagedArchive as `read` does."""
+    n_read = 0
+    with damage(repr(member.name)):
+        with archive.open(member.name) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                n_read += len(chunk)
+                yield chunk
+        if n_read != member.size_bytes:
+            raise EOFError
+
+
+def _sha256(archive: zipfile.ZipFile, member: Member) -> str:
+    found = hashlib.sha256()
+    for chunk in _chunks(archive, member):
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def _copy(archive: zipfile.ZipFile, member: Member, target: zipfile.ZipFile) -> str:
+    """Add the file to another zip; SHA-256 (hex) of what was copied."""
     entry = zipfile.ZipInfo(member.name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.create_system = 3  # Unix, wherever this runs: the platform is part of the bytes
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     entry.file_size = member.size_bytes  # lets zipfile choose the 64-bit form
-    copied = 0
-    with _damage(repr(member.name)):
-        source = archive.open(member.name)
-    with source, target.open(entry, "w") as sink:
-        while True:
-            with _damage(repr(member.name)):
-                chunk = source.read(_CHUNK_BYTES)
-            if not chunk:
-                break
-            copied += sink.write(chunk)
-    if copied != member.size_bytes:
-        with _damage(repr(member.name)):
-            raise EOFError
+    copied = hashlib.sha256()
+    with target.open(entry, "w") as sink:
+        for chunk in _chunks(archive, member):
+            sink.write(chunk)
+            copied.update(chunk)
+    return copied.hexdigest()
 
 
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
     *folders, name = entry.filename.split("/")
-    return entry.is_dir() or name in _JUNK_FILES or name.startswith("._") or not _JUNK_FOLDERS.isdisjoint(folders)
+    return entry.is_dir() or is_junk(name) or not JUNK_FOLDERS.isdisjoint(folders)
 
 
 def _check(archive: zipfile.ZipFile, path: Path, n_entries: int) -> None:
     entries = archive.infolist()
-    with _damage(str(path)):
+    with damage(str(path)):
         if n_entries != len(entries) or any(entry.header_offset < 0 for entry in entries):
             raise zipfile.BadZipFile
     seen: set[str] = set()
@@ -253,7 +309,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         "\\" in name
         or re.match("[A-Za-z]:", name)
         or not {"", ".", ".."}.isdisjoint(parts)
-        or (_UNPRINTABLE.search(entry.orig_filename) and not _is_skipped(entry))
+        or (UNPRINTABLE.search(entry.orig_filename) and not _is_skipped(entry))
         or "\0" in entry.orig_filename
     ):
         raise _refused("names that are plain relative paths with '/'", ascii(entry.orig_filename[:MAX_NAME_CHARS]))
@@ -264,6 +320,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise _refused("plain files, no links", f"{name!r} of mode {kind:o}")
     if entry.flag_bits & _ENCRYPTED or entry.compress_type == _AES:
         raise _refused("files without a password", f"{name!r}, which is encrypted")
+    if entry.flag_bits & _PATCHED:
+        raise _refused("whole files, not what is to be patched", repr(name))
     if entry.is_dir() and entry.file_size:
         raise _refused("folders without a content of their own", f"{name!r} of {entry.file_size:,} bytes")
     if entry.compress_type not in _METHODS:
@@ -275,6 +333,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and the directory too
+_PATCHED = 0x20
 
 
 def _refused(must_hold: str, received: str) -> errors.SourceError:
@@ -284,7 +343,8 @@ def _refused(must_hold: str, received: str) -> errors.SourceError:
 
 
 @contextlib.contextmanager
-def _damage(what: str) -> Iterator[None]:
+def damage(what: str) -> Iterator[None]:
+    """Raise what `zipfile` raises for damaged bytes as DamagedArchive, which says that `what` is."""
     try:
         yield
     except (*_DAMAGE, OSError) as error:

@@ -5,19 +5,25 @@ official splits, and the file names say which (`PublicTest_123.jpg`): such a pre
 """
 
 import dataclasses
+import functools
 import re
 from pathlib import PurePosixPath
 
-from fer import archives
+from fer import archives, labels
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
 )
-SPLIT_FOLDERS = frozenset(
-    {"train", "training"}
-    | {"val", "valid", "validation", "public", "publictest"}
-    | {"test", "testing", "private", "privatetest"}
+# What splits are called, in lower case, and which of ours each is. `split.SplitConfig.official` knows the same.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "public", "publictest"), "validation"),
+    **dict.fromkeys(("test", "testing", "private", "privatetest"), "test"),
+}
+_AFFIX = (
+    "dataset|data|set|subset|split|folder|images|image|imgs|img|faces|files|labels|label|annotations|annotation|list"
 )
+_AFFIXES = re.compile(f"^(?:{_AFFIX})|(?:{_AFFIX})$")  # `train_set`, `Test Images`, `train_labels.csv`
 _SPLIT_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
 
 
@@ -38,15 +44,44 @@ def suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
+@functools.lru_cache(maxsize=4_096)
+def split_of(name: str) -> str | None:
+    """The split that the name of a folder or table, or a cell, says: itself, or `train` of `train_set` and the like."""
+    core = name.strip()
+    if core.lower() in SPLITS:
+        return core
+    core = labels.normalised(core)
+    while core not in SPLITS:
+        shorter = _AFFIXES.sub("", core, count=1)
+        if shorter == core:
+            return None
+        core = shorter
+    return core
+
+
+def side(raw_split: str | None) -> str | None:
+    """Which of our splits one of the names that `split_of` gives is."""
+    return None if raw_split is None else SPLITS.get(raw_split.lower())
+
+
+def split_of_folders(path: str) -> str | None:
+    """The split that the deepest of the folders above a file says."""
+    return next(filter(None, map(split_of, reversed(path.split("/")[:-1]))), None)
+
+
+def split_of_stem(path: str) -> str | None:
+    """The split that the name of a table says, whatever its folders are."""
+    return split_of(PurePosixPath(path).stem)
+
+
 def image_file(member: archives.Member) -> ImageFile:
     """What the path says."""
     *folders, name = member.name.split("/")
-    splits = [each for each in folders if each.lower() in SPLIT_FOLDERS]
-    classes = [each for each in folders if each.lower() not in SPLIT_FOLDERS]
+    classes = [each for each in folders if split_of(each) is None]
     prefix = _SPLIT_PREFIX.match(name)
     return ImageFile(
         member.name,
         member,
         raw_label=classes[-1] if classes else None,
-        raw_split=prefix[1] if prefix else splits[-1] if splits else None,
+        raw_split=prefix[1] if prefix else split_of_folders(member.name),
     )

@@ -1,6 +1,6 @@
 """The rules of `data_contracts`, checked by Great Expectations over named frames.
 
-Out: `contract.json`, the same for the same data, and `data_docs/index.html`, which holds the time of its making.
+Out: `contract.json` and `data_docs/index.html`, each the same for the same data.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts import files
 from data_contracts.rules import Rule, Severity
-from fer import data_docs, errors
+from fer import data_docs, errors, plain_text
 from fer import workspace as workspaces
 from fer.progress import Progress, silent
 
@@ -118,7 +118,7 @@ class Checks:
             get_expectation_impl(each.expectation)(
                 **each.arguments,
                 severity=FailureSeverity(_LEVELS[each.severity]),
-                notes=html.escape(f"{each.severity}: {each.finding}. Why: {each.why}."),
+                notes=plain_text.in_markdown(f"{each.severity}: {each.finding}. Why: {each.why}."),
                 meta={"id": each.id},
             )
             for each in rules
@@ -180,12 +180,15 @@ class Checks:
         self._progress(len(self._frames), len(self._frames), "parts of the contract checked")
 
     def _escape(self) -> None:
-        """Make plain text of what the data says: Great Expectations sets values into its pages as they are."""
+        """Make plain text of what the data says: Great Expectations sets values into its pages as they are, and so it
+        does with the traces of exceptions, which also name this machine's files.
+        """
         store = self._context.validation_results_store
         for key in store.list_keys():
             stored: Any = store.get(key)
             for each in stored.results:
                 each.result = _escaped(each.result)
+                each.exception_info = _without_traces(each.exception_info)
             store.set(key, stored)
 
     def _verdict(self, frame: str) -> data_docs.Verdict:
@@ -235,9 +238,15 @@ def _first_findings(rules: Sequence[Rule], found: Mapping[str, Any], n_rows: int
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, str):
-        return html.escape(value)
+        return html.escape(plain_text.visible(value))
     if isinstance(value, dict):
         return {name: _escaped(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_escaped(each) for each in value]
     return value
+
+
+def _without_traces(found: Any) -> Any:
+    if not isinstance(found, dict):
+        return found
+    return {name: "" if name == "exception_traceback" else _without_traces(each) for name, each in found.items()}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation as contract
 from data_contracts import files
-from fer import errors, refs, relatives, split, stage
+from fer import errors, official_splits, refs, relatives, split, stage
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -129,7 +129,9 @@ def curate(
     """
     images = _read(workspace.folder(validation) / files.ACCEPTED, workspace.folder(inspection))
     progress(1, 3, "images and findings read")
-    side = split.official_sides(images.accepted["raw_split"], splits)
+    side = np.zeros(len(images.accepted), np.int64)  # the source's split, where these are used
+    if splits.use_official:
+        side = official_splits.numbered(images.accepted["raw_split"], splits.official)
     found = issues(images, config, side)  # (N, issues)
     policies = config.policies.model_dump()
     strictness = np.array([_STRICTNESS[policies[name]] for name in contract.ISSUES])

@@ -1,49 +1,75 @@
-"""Great Expectations' Data Docs as pages that need nothing else: no script, no font, nothing fetched.
+"""Great Expectations' Data Docs as one page a dataset that needs nothing else: no script, no font, nothing fetched.
 
-As built they take their styles, their icons and even the table of results from eight servers, and are blank without.
+As built they are a folder of pages, under names that hold the time of their making, which take their styles, their
+icons and even the table of results from eight servers, and are blank without. Of these pages the sections are kept –
+of each part of the dataset the results, and the rules with their reasons –, none of their attributes but those that the
+style below knows, and no link.
 """
 
 import html
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
+PAGE = "index.html"
+
+_RENAMED = {"h5": "h4", "h6": "h4"}  # below the page's own h1 to h3
 _KEPT = {
-    *("a", "br", "div", "h1", "h2", "h3", "h4", "h5", "h6", "i", "li", "nav", "ol", "p", "span", "strong"),
-    *("table", "tbody", "td", "th", "thead", "tr", "ul"),
+    *("div", "h4", "h5", "h6", "li", "ol", "p", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
-_ATTRIBUTES = {"id", "class", "hidden", "colspan"}
+_MAY_BE_EMPTY = {"td", "th"}
+_CLASSES = {"badge", "table-responsive", "text-danger"}
 _DROPPED = {"button", "footer", "label", "script", "style", "svg"}  # with what is in them
-_INDEX = {"ge-index-page-validation-results-table": "results", "ge-index-page-expectation_suites-table": "rules"}
+_OVERVIEW = "section-1"  # of the results: the number of rules kept, and when that was found out
+_OVERVIEW_HEADING = "section-1-content-block-1"
+_NOTES_HEADING = "-collapse-item-1-header"
+_SIGNS = {
+    "fa-check-circle": ("kept", "✓ kept"),
+    "fa-times": ("broken", "✗ broken"),
+    "fa-exclamation-triangle": ("broken", "! not checked"),
+}
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem; }
-h4, h5, h6 { line-height: 1.2; margin: 1.5rem 0 .5rem; }
-h4, h5 { font-size: 1.25rem; }
-h6 { font-size: 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1rem; }
+:root { color-scheme: light dark; --kept: #18794e; --broken: #cd2b31; }
+@media screen and (prefers-color-scheme: dark) { :root { --kept: #4cc38a; --broken: #ff6369; } }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem; }
+h1, h2, h3, h4 { line-height: 1.2; margin: 1.5rem 0 .5rem; overflow-wrap: anywhere; break-after: avoid; }
+h1 { font-size: 1.6rem; margin-bottom: .3rem; }
+h2 { font-size: 1.35rem; margin-top: 2.5rem; padding-top: .7rem; border-top: 2px solid #8886; }
+h3 { font-size: 1.1rem; }
+h4 { font-size: 1rem; }
+p { margin: .3rem 0; overflow-wrap: anywhere; }
+li p { opacity: .8; font-size: .9rem; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; font-size: .95rem; }
 th, td { border: 1px solid #8886; padding: .25rem .6rem; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; }
-th { background: #8882; }
+td { overflow-wrap: break-word; }
+td:nth-child(2), td td { overflow-wrap: anywhere; }
+td td { min-width: 3rem; }
+th { background: #8882; overflow-wrap: normal; }
 ul { padding-left: 1.2rem; }
+li { margin-bottom: .5rem; overflow-wrap: anywhere; }
 .table-responsive { overflow-x: auto; }
-.alert { border-bottom: 1px solid #8886; margin-top: 1.5rem; }
+.table-responsive > table { width: 100%; }
+.table-responsive > table > thead > tr > th:first-child { width: 8rem; }
+.table-responsive > table > thead > tr > th:last-child { width: 25%; }
 .badge { background: #8883; border-radius: .3em; padding: 0 .35em; font-family: ui-monospace, monospace; }
-.breadcrumb { display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; list-style: none; }
-.breadcrumb-item + .breadcrumb-item::before { content: "› "; }
-.sticky, .nav-tabs { display: none; }
-.collapse { display: none; }
-.collapse:target { display: block; }
-.text-success, .text-danger { font-style: normal; font-weight: bold; }
-.text-success { color: #18794e; }
-.text-danger { color: #cd2b31; }
-.fa-check-circle::before { content: "✓ kept"; }
-.fa-times::before { content: "✗ broken"; }
-.fa-exclamation-triangle::before { content: "! not checked"; }
-@media (prefers-color-scheme: dark) { .text-success { color: #4cc38a; } .text-danger { color: #ff6369; } }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } tr { break-inside: avoid; } }
+.kept, .broken { font-weight: bold; white-space: nowrap; }
+.kept { color: var(--kept); }
+.broken, .text-danger { color: var(--broken); }
+.text-danger { font-weight: 500; }
+@media (max-width: 600px) {
+  body { padding: 0 .7rem; }
+  table { font-size: .85rem; }
+  th, td { padding: .2rem .35rem; }
+  .table-responsive > table > thead > tr > th:first-child { width: auto; }
+}
+@media print {
+  html { font-size: 9pt; }
+  body { margin: 0; max-width: none; }
+  tr, li { break-inside: avoid; }
+  .table-responsive { overflow: visible; }
+}
 """
 # What slips through all the same can neither run nor fetch anything.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -57,83 +83,128 @@ class Verdict(NamedTuple):
 
 
 def tidy(folder: Path, title: str, verdicts: Mapping[str, Verdict]) -> None:
-    """Rewrite the pages in `folder` and remove what they no longer need. `verdicts`: frame -> what the index shows."""
-    shutil.rmtree(folder / "static", ignore_errors=True)  # 4 MB of fonts and moving pictures
-    tables = {"results": _results(folder, verdicts), "rules": _rules(verdicts)}
-    for page in sorted(folder.rglob("*.html")):
-        cleaner = _Cleaner(tables if page == folder / "index.html" else {})
-        cleaner.feed(page.read_text("utf-8"))
-        cleaner.close()
-        page.write_text(
-            '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>Data Docs: {html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n"
-            f"<body>\n{''.join(cleaner.kept).strip()}\n</body>\n</html>\n",
-            "utf-8",
-        )
+    """Put one page, PAGE, in place of the built ones in `folder`. `verdicts`: frame -> what the overview says of it."""
+    parts = {frame: _part(folder, frame, verdict) for frame, verdict in verdicts.items()}
+    rows = "".join(_row(frame, verdicts[frame], is_checked=bool(part)) for frame, part in parts.items())
+    name = html.escape(f"Data Docs: {title}")
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{name}</title>\n<style>{_STYLE}</style></head>\n"
+        f"<body>\n<h1>{name}</h1>\n<p>Great Expectations checked the contract of this dataset, part by part.</p>\n"
+        "<table><thead><tr><th>part</th><th>contract</th><th>rules kept</th></tr></thead>\n"
+        f"<tbody>{rows}</tbody></table>\n{''.join(parts.values())}</body>\n</html>\n"
+    )
+    for each in folder.iterdir():
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+    (folder / PAGE).write_text(page, "utf-8")
+
+
+def _row(frame: str, verdict: Verdict, *, is_checked: bool) -> str:
+    """Of the overview."""
+    name = html.escape(frame)
+    if not is_checked:
+        return f"<tr><td>{name}</td><td>{_sign('fa-exclamation-triangle')}</td><td></td></tr>"
+    kept = f"{verdict.n_rules - verdict.n_broken:,} of {verdict.n_rules:,}"
+    return f'<tr><td><a href="#{name}">{name}</a></td><td>{_outcome(verdict)}</td><td>{kept}</td></tr>'
+
+
+def _part(folder: Path, frame: str, verdict: Verdict) -> str:
+    """What the built pages say of a frame; nothing if there are none, as it was not checked."""
+    results = "".join(
+        _sections(page, without=(_OVERVIEW,)) for page in sorted((folder / "validations" / frame).rglob("*.html"))
+    )
+    suite = folder / "expectations" / f"{frame}.html"
+    rules = _sections(suite, without=(_OVERVIEW_HEADING,), is_suite=True) if suite.is_file() else ""
+    if not results and not rules:
+        return ""
+    name = html.escape(frame)
+    return (
+        f'<section id="{name}">\n<h2>{name}: {_outcome(verdict)}</h2>\n'
+        f"<h3>Results</h3>\n{results}\n<h3>Rules, with reasons</h3>\n{rules}\n</section>\n"
+    )
+
+
+def _sections(page: Path, *, without: Collection[str], is_suite: bool = False) -> str:
+    cleaner = _Cleaner(without, is_suite=is_suite)
+    cleaner.feed(page.read_text("utf-8"))
+    cleaner.close()
+    return "".join(cleaner.kept).strip()
+
+
+def _outcome(verdict: Verdict) -> str:
+    return _sign("fa-times" if verdict.n_broken else "fa-check-circle")
+
+
+def _sign(icon: str) -> str:
+    kind, says = _SIGNS[icon]
+    return f'<span class="{kind}">{says}</span>'
 
 
 class _Cleaner(HTMLParser):
-    """Collects in `kept` what a page shows: known elements, with links to other pages of the same folder alone."""
+    """Collects in `kept` what the sections of a page show, balanced, but for the elements with the IDs `without`.
 
-    def __init__(self, tables: Mapping[str, str]):
-        super().__init__(convert_charrefs=False)
+    Of a suite's page the tables are left out too, which say what it is called.
+    """
+
+    def __init__(self, without: Collection[str], *, is_suite: bool):
+        super().__init__(convert_charrefs=True)
         self.kept: list[str] = []
-        self._tables = tables
-        self._in_body = False
-        self._dropping: list[str] = []
+        self._without = without
+        self._is_suite = is_suite
+        self._open: list[tuple[str, int]] = []  # tag as found, where its element begins in `kept`
+        self._dropping: list[str] = []  # the element that is being left out, and those of its kind in it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "body":
-            self._in_body = True
-        elif tag in _DROPPED:
+        attributes = {name: value or "" for name, value in attrs}
+        classes = attributes.get("class", "").split()
+        if self._dropping:
+            self._dropping += [tag] if tag == self._dropping[0] else []
+        elif self._is_left_out(tag, attributes, classes):
             self._dropping.append(tag)
-        elif tag in _KEPT and self._shows():
-            shown = "".join(f' {name}="{html.escape(value or "")}"' for name, value in attrs if _is_kept(name, value))
-            self.kept.append(f"<{tag}{shown}>")
-            for name in (dict(attrs).get("class") or "").split() if tag == "table" else ():
-                self.kept.append(self._tables.get(_INDEX.get(name, ""), ""))
+        elif not self._open and "ge-section" not in classes:
+            return
+        elif tag == "br":
+            self.kept.append("<br>")
+        elif tag == "i":
+            self.kept += [_sign(each) for each in classes if each in _SIGNS]
+        elif tag in _KEPT:
+            self._open.append((tag, len(self.kept)))
+            shown = " ".join(each for each in classes if each in _CLASSES)
+            styled = f' class="{shown}"' if shown else ""
+            self.kept.append(f"<{_RENAMED.get(tag, tag)}{styled}>")
 
     def handle_endtag(self, tag: str) -> None:
-        if self._dropping and tag == self._dropping[-1]:
-            self._dropping.pop()
-        elif tag in _KEPT and self._shows():
-            self.kept.append(f"</{tag}>")
+        if self._dropping:
+            if tag == self._dropping[-1]:
+                self._dropping.pop()
+        elif tag in (each for each, _ in self._open):
+            while self._end_last() != tag:
+                pass
 
     def handle_data(self, data: str) -> None:
-        if self._shows() and (data.strip() or "\n" not in data):
+        if self._open and not self._dropping and (data.strip() or "\n" not in data):
             self.kept.append(html.escape(data, quote=False))
 
-    def handle_entityref(self, name: str) -> None:
-        if self._shows():
-            self.kept.append(f"&{name};")
+    def close(self) -> None:
+        super().close()
+        while self._open:
+            self._end_last()
 
-    def handle_charref(self, name: str) -> None:
-        self.handle_entityref(f"#{name}")
+    def _end_last(self) -> str:
+        """End the element that was begun last; one with nothing in it was never there. Its tag."""
+        tag, begin = self._open.pop()
+        if len(self.kept) == begin + 1 and tag not in _MAY_BE_EMPTY:
+            self.kept.pop()
+        else:
+            self.kept.append(f"</{_RENAMED.get(tag, tag)}>")
+        return tag
 
-    def _shows(self) -> bool:
-        return self._in_body and not self._dropping
-
-
-def _is_kept(name: str, value: str | None) -> bool:
-    if name == "href":  # relative, so that no value in the data leads anywhere
-        return value is not None and ":" not in value and not value.startswith(("/", "\\"))
-    return name in _ATTRIBUTES
-
-
-def _results(folder: Path, verdicts: Mapping[str, Verdict]) -> str:
-    rows = []
-    for frame, verdict in verdicts.items():
-        for page in sorted((folder / "validations" / frame).rglob("*.html")):
-            icon = "times text-danger" if verdict.n_broken else "check-circle text-success"
-            kept = f"{verdict.n_rules - verdict.n_broken} of {verdict.n_rules}"
-            link = f'<a href="{page.relative_to(folder).as_posix()}">{frame}</a>'
-            rows.append(f'<tr><td>{link}</td><td><i class="fas fa-{icon}"></i></td><td>{kept}</td></tr>')
-    return f"<thead><tr><th>part</th><th>contract</th><th>rules kept</th></tr></thead><tbody>{''.join(rows)}</tbody>"
-
-
-def _rules(verdicts: Mapping[str, Verdict]) -> str:
-    link = '<a href="expectations/{0}.html">rules for {0}, with reasons</a>'
-    rows = [f"<tr><td>{link.format(each)}</td></tr>" for each in verdicts]
-    return f"<tbody>{''.join(rows)}</tbody>"
+    def _is_left_out(self, tag: str, attributes: Mapping[str, str], classes: Collection[str]) -> bool:
+        name = attributes.get("id", "")
+        if tag in _DROPPED or name in self._without or name.endswith(_NOTES_HEADING):
+            return True
+        if tag == "a":  # those that unfold something; of others the text stays
+            return "-collapse-" in attributes.get("href", "")
+        return self._is_suite and "table-responsive" in classes

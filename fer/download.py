@@ -4,17 +4,16 @@ The latter is there for the Ref's digest: the manifest names the source, so that
 another input.
 """
 
-import hashlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from fer import archives, errors, folders, kaggle, refs, sources, stage
+from fer import archives, folders, kaggle, refs, sources, stage
 from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
 _SOURCE = "source.txt"
-_CHUNK_BYTES = 1 << 20
+_ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how their identities begin
 
 
 class ResolvedSource(BaseModel):
@@ -31,8 +30,9 @@ class ResolvedSource(BaseModel):
 def resolve(
     source: sources.Source, *, demo: BaseModel | None = None, credentials: kaggle.Credentials | None = None
 ) -> ResolvedSource:
-    """Find out which content `source` stands for now: Kaggle's current version, the SHA-256 of an archive or folder.
+    """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
 
+    An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
     `demo` is the `demo_source.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
     Raises SourceError, KaggleRefused, KaggleUnavailable.
     """
@@ -42,12 +42,9 @@ def resolve(
             pinned = sources.KaggleSource(owner, slug, version)
             return ResolvedSource(identity=str(pinned), source=pinned, credentials=credentials)
         case sources.ArchiveSource(path):
-            archives.members(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return ResolvedSource(identity=f"archive:sha256:{digest}", source=source)
+            return ResolvedSource(identity=f"{_ARCHIVE}{archives.digest(path)}", source=source)
         case sources.FolderSource(path):
-            return ResolvedSource(identity=f"folder:sha256:{folders.digest(path)}", source=source)
+            return ResolvedSource(identity=f"{_FOLDER}{folders.digest(path)}", source=source)
         case sources.DemoSource():
             if demo is None:
                 from fer import demo_source
@@ -60,7 +57,7 @@ def resolve(
 def download(
     out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent
 ) -> refs.DatasetRef:
-    """Put the source's archive at `dataset.zip`: Kaggle's repacked, a local one as it is, others made.
+    """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or made.
 
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
     KaggleUnavailable.
@@ -71,9 +68,9 @@ def download(
         case sources.KaggleSource():
             kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
         case sources.ArchiveSource(path):
-            _copy(path, target, resolved.identity, progress)
+            archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
         case sources.FolderSource(path):
-            folders.pack(path, target, resolved.identity.removeprefix("folder:sha256:"), progress)
+            folders.pack(path, target, resolved.identity.removeprefix(_FOLDER), progress)
         case sources.DemoSource():
             from fer import demo_source
 
@@ -83,25 +80,3 @@ def download(
             aside.replace(target)
     (out / _SOURCE).write_bytes(f"{label}\n".encode())
     return refs.DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)
-
-
-def _copy(path: Path, target: Path, identity: str, progress: Progress) -> None:
-    archives.require_zip(path)
-    aside = target.with_name(target.name + ".tmp")
-    total = path.stat().st_size
-    digest = hashlib.sha256()
-    done = 0
-    with path.open("rb") as source, aside.open("wb") as copy:
-        while chunk := source.read(_CHUNK_BYTES):
-            copy.write(chunk)
-            digest.update(chunk)
-            done += len(chunk)
-            progress(min(done, total), total, "bytes copied")
-    if identity != f"archive:sha256:{digest.hexdigest()}":
-        aside.unlink()
-        raise errors.SourceError(
-            "The archive must not change while it is read.",
-            received=f"other bytes at {path} than a moment before",
-            todo="run the same command again once the file is complete",
-        )
-    aside.replace(target)

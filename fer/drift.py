@@ -26,27 +26,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts import files
+from data_contracts import files, properties
 from fer import refs, stage
 from fer.progress import Progress
 from fer.workspace import Workspace
 
 REPORT = "drift.json"
 
-_GREY = np.linspace(0, 256, 33)
-_SIDES_PX = 2 ** np.linspace(3, 13, 41)  # quarter octaves
-BINS = {  # of the histograms in the report, both ends open
-    "mean": _GREY,
-    "std": np.linspace(0, 128, 33),
-    "p05": _GREY,
-    "p99": _GREY,
-    "entropy": np.linspace(0, 8, 33),
-    "sharpness": np.linspace(0, 4, 33),
-    "width": _SIDES_PX,
-    "height": _SIDES_PX,
-}
 _FEWEST_EXPECTED = 5
-_COLUMNS = ("pixel_sha256", "label", *BINS)
+_COLUMNS = ("pixel_sha256", "label", *properties.EDGES)
 
 
 class DriftConfig(BaseModel):
@@ -176,7 +164,10 @@ def compared(sides: Mapping[str, tuple[pa.Table, pa.Table]], config: DriftConfig
         {"of": name} | test
         for name, (table, then) in sides.items()
         if len(table) and len(then)
-        for test in (_class_test(table, then, config), *(_property_test(each, table, then, config) for each in BINS))
+        for test in (
+            _class_test(table, then, config),
+            *(_property_test(each, table, then, config) for each in properties.EDGES),
+        )
     ]
     for test, p in zip(tests, _holm([test["p"] for test in tests]), strict=True):
         test["p_corrected"] = p
@@ -290,7 +281,7 @@ def _relabelled(relabelled: pa.Table, then: pa.Table) -> dict[str, dict[str, int
 def _histograms(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, list[float]]]:
     """Property -> `edges` of its bins, and the images of each table in them; the outer bins hold all beyond."""
     found: dict[str, dict[str, list[float]]] = {}
-    for name, edges in BINS.items():
+    for name, edges in properties.EDGES.items():
         found[name] = {"edges": edges.tolist()}
         for which, table in tables.items():
             values = table[name].drop_null().to_numpy()

@@ -18,8 +18,6 @@ from pathlib import Path
 from fer import archives, errors
 from fer.progress import Progress, silent
 
-_JUNK_FOLDERS = {"__MACOSX"}
-_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # systems rewrite them whenever somebody looks
 _CHUNK_BYTES = 1 << 20
 
 
@@ -38,11 +36,7 @@ def digest(folder: Path) -> str:
     Raises SourceError for a folder without files, for links, devices, pipes and names that no archive may hold, for
     more or larger files than an archive may have, and where a file can't be read or changes.
     """
-    whole = hashlib.sha256()
-    for file in _files(folder):
-        with _opened(file, folder) as data:
-            whole.update(_line(file.name, hashlib.file_digest(data, "sha256").hexdigest()))
-    return whole.hexdigest()
+    return archives.content_digest((file.name, _sha256(file, folder)) for file in _files(folder))
 
 
 def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) -> None:
@@ -51,15 +45,15 @@ def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) ->
     Raises SourceError as `digest` does, and where that is not `expected` any more.
     """
     aside = out.with_name(out.name + ".tmp")
-    whole = hashlib.sha256()
     try:
         files = _files(folder)
+        copied: list[tuple[str, str]] = []
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as target:
             for n, file in enumerate(files):
-                whole.update(_line(file.name, _copy(file, folder, target)))
+                copied.append((file.name, _copy(file, folder, target)))
                 if n % 1000 == 0:
                     progress(n, len(files), "files packed")
-        if whole.hexdigest() != expected:
+        if archives.content_digest(copied) != expected:
             raise _changed(f"other files in {folder} than a moment before")
         aside.replace(out)
     finally:
@@ -89,9 +83,9 @@ def _walk(folder: Path) -> Iterator[_File]:
                     name = prefix + entry.name
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
-                        if entry.name not in _JUNK_FOLDERS:
+                        if entry.name not in archives.JUNK_FOLDERS:
                             waiting.append((Path(entry.path), name + "/"))
-                    elif entry.name not in _JUNK_FILES and not entry.name.startswith("._"):
+                    elif not archives.is_junk(entry.name):
                         yield _checked(_File(name, Path(entry.path), status.st_size), status)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _changed(f"{error.filename!r}, gone a moment later") from None
@@ -115,7 +109,15 @@ def _checked(file: _File, status: os.stat_result) -> _File:
     except UnicodeEncodeError:
         is_plain = False
     if not is_plain:
-        raise _refused("names in UTF-8 without '\\' or a drive's letter", repr(file.name), "rename it")
+        raise _refused("names in UTF-8 without '\\' or a drive's letter", archives.shown(file.name), "rename it")
+    if archives.UNPRINTABLE.search(file.name):
+        raise _refused("names that can be printed", archives.shown(file.name), "rename it")
+    if len(file.name) > archives.MAX_NAME_CHARS:
+        raise _refused(
+            f"names of at most {archives.MAX_NAME_CHARS:,} characters",
+            f"{archives.shown(file.name)} of {len(file.name):,}",
+            "rename it or the folders above it",
+        )
     if file.size_bytes > archives.MAX_MEMBER_BYTES:
         raise _refused(
             f"files of at most {archives.MAX_MEMBER_BYTES:,} bytes",
@@ -148,6 +150,11 @@ def _opened(file: _File, folder: Path) -> Iterator[io.BufferedReader]:
         raise _changed(f"{file.name!r}, which is a link now") from None
 
 
+def _sha256(file: _File, folder: Path) -> str:
+    with _opened(file, folder) as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
 def _copy(file: _File, folder: Path, target: zipfile.ZipFile) -> str:
     """Add the file to the zip; SHA-256 (hex) of what was copied."""
     entry = zipfile.ZipInfo(file.name, date_time=(1980, 1, 1, 0, 0, 0))
@@ -164,10 +171,6 @@ def _copy(file: _File, folder: Path, target: zipfile.ZipFile) -> str:
             sink.write(chunk)
             copied.update(chunk)
     return copied.hexdigest()
-
-
-def _line(name: str, sha256: str) -> bytes:
-    return f"{name}\0{sha256}\n".encode()
 
 
 def _changed(received: str) -> errors.SourceError:

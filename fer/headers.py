@@ -8,12 +8,14 @@ import dataclasses
 import re
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 # Up to 67 million pixels, as the limit that fer/__init__.py sets OpenCV: a small file may claim far more.
 MAX_SIDE_PX = 8_192
 # A face comes in a dozen. Each scan of a progressive JPEG goes over all its pixels, and may be a few bytes long.
 MAX_JPEG_SCANS = 100
+MAX_CHUNKS = 100_000  # of a PNG or WebP; each costs time, however short it is, and 64 MiB by 4 KiB are 16 thousand
 
 _OTHERS = (  # what people put into folders of images, by how it begins
     (re.compile(rb"%PDF"), "a PDF"),
@@ -38,8 +40,9 @@ class Unfit(ValueError):
 class Header:
     """What the decoders need to know. `plain`: grey or colour of 8 or 16 bits, without transparency.
 
-    `start`: where the samples begin, of a PGM with a byte each; else 0. `skipped`: stretches of the file that hold
-    text and profiles, which may decompress to far more than the picture.
+    `start`: where the samples begin, of a PGM with a byte each; else 0. `end`: where a JPEG's end is marked; else 0.
+    `progressive`: it is a JPEG whose scans refine the whole picture. `skipped`: stretches of the file that hold text
+    and profiles, which may decompress to far more than the picture.
     """
 
     format: str  # JPEG, PNG, GIF, BMP, WEBP, TIFF, PBM, PGM, PPM
@@ -47,6 +50,8 @@ class Header:
     height: int
     plain: bool = True
     start: int = 0
+    end: int = 0
+    progressive: bool = False
     skipped: tuple[tuple[int, int], ...] = ()
 
 
@@ -67,6 +72,19 @@ def read(data: bytes) -> Header:
     if header.format != "TIFF":
         require_size(header.width, header.height)
     return header
+
+
+def is_start_of_image(start: bytes) -> bool:
+    """Whether the first START_BYTES of a file, or all there are, look like an image of a format known here."""
+    return _START.match(start) is not None
+
+
+START_BYTES = 32
+_START = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]"
+    rb"|P[1-6]\s+(?:\d+\s+\d+\s|#)",
+    re.DOTALL,
+)
 
 
 def require_size(width: int, height: int) -> None:
@@ -97,6 +115,7 @@ def _jpeg(data: bytes) -> Header:
     if data[2:3] != b"\xff":
         raise Unfit("cut short" if len(data) < 3 else _unknown(data))
     size = None
+    scans = None  # of a progressive one
     n_scans = 0
     at = 2
     while True:
@@ -121,8 +140,11 @@ def _jpeg(data: bytes) -> Header:
             if n_components not in (1, 3, 4):
                 raise Unfit("a JPEG of neither one, three nor four colours")
             require_size(width, height)
+            scans = _Scans(data[at + 10]) if marker in _FRAMES_PROGRESSIVE else None
         elif marker == 0xDA:
             n_scans += 1
+            if scans is not None:
+                scans.add(data, at)
             if n_scans > MAX_JPEG_SCANS:
                 raise Unfit(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
             found = _MARKER.search(data, end)
@@ -132,11 +154,40 @@ def _jpeg(data: bytes) -> Header:
         at = end
     if size is None or not n_scans:
         raise Unfit("a JPEG without a picture")
-    return Header("JPEG", size[3], size[2], size[4] != 4)
+    if scans is not None and not scans.are_complete():
+        raise Unfit("cut short")
+    return Header("JPEG", size[3], size[2], size[4] != 4, end=at, progressive=scans is not None)
+
+
+class _Scans:
+    """Which bits of which coefficients the scans of a progressive JPEG hold (ISO/IEC 10918-1, B.2.3 and G.1.1)."""
+
+    _ALL = (1 << 64) - 1
+
+    def __init__(self, first: int):
+        self._first = first  # its first component, which is the luminance, if any is
+        self._begun: dict[int, int] = defaultdict(int)  # component -> its coefficients, a bit each
+        self._done: dict[int, int] = defaultdict(int)  # those of which the lowest bit is there
+
+    def add(self, data: bytes, at: int) -> None:
+        """The scan whose marker is at `at`."""
+        n_components = data[at + 4]
+        end = at + 5 + 2 * n_components
+        first, last, low_bit = data[end], data[end + 1], data[end + 2] & 15
+        coefficients = (2 << last) - (1 << first) & self._ALL
+        for component in data[at + 5 : end : 2]:
+            self._begun[component] |= coefficients
+            if not low_bit:
+                self._done[component] |= coefficients
+
+    def are_complete(self) -> bool:
+        """Whether all of the first component is there, and of the others what was begun; zeros may be left out."""
+        return self._done[self._first] == self._ALL and self._done == self._begun
 
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and an extension share the range
 _FRAMES_READ = frozenset((0xC0, 0xC1, 0xC2, 0xC9, 0xCA))  # baseline, extended, progressive; Huffman or arithmetic
+_FRAMES_PROGRESSIVE = frozenset((0xC2, 0xCA))
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">I4s")
@@ -152,7 +203,7 @@ def _png(data: bytes) -> Header:
     plain, has_data, n_frames = True, False, 1
     skipped: list[tuple[int, int]] = []
     at = len(_PNG)
-    while True:
+    for _ in range(MAX_CHUNKS):
         length, kind = _CHUNK.unpack_from(data, at)
         end = at + 12 + length
         (crc,) = _UINT32.unpack_from(data, end - 4)
@@ -173,10 +224,13 @@ def _png(data: bytes) -> Header:
         elif kind == b"acTL" and length == 8:
             n_frames = _UINT32.unpack_from(data, at + 8)[0]
         elif kind in _PNG_TEXTS:
-            skipped.append((at, end))
+            start = skipped.pop()[0] if skipped and skipped[-1][1] == at else at
+            skipped.append((start, end))
         elif kind == b"IEND":
             break
         at = end
+    else:
+        raise Unfit(f"a PNG of more than {MAX_CHUNKS:,} chunks")
     _animation(n_frames)
     if not has_data:
         raise Unfit("damaged: a PNG without a picture")
@@ -240,7 +294,9 @@ def _webp(data: bytes) -> Header:
     sizes: list[tuple[int, int]] = []
     n_frames = 0
     plain = True
-    for kind, at, length in _riff_chunks(data, end):
+    for n_before, (kind, at, length) in enumerate(_riff_chunks(data, end)):
+        if n_before == MAX_CHUNKS:
+            raise Unfit(f"a WebP of more than {MAX_CHUNKS:,} chunks")
         if kind == b"VP8X":
             width, height = (1 + int.from_bytes(data[at + n : at + n + 3], "little") for n in (4, 7))
             sizes.append((width, height))

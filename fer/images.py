@@ -9,6 +9,7 @@ what OpenCV gets wrong:
 | over 8,192 px a side by its header | refused before it is decoded; so is a side of zero |
 | cut short anywhere; a wrong checksum (PNG) | refused; never half a picture, which OpenCV and Pillow both can return |
 | JPEG cut short and closed again | refused where its last block is missing: libjpeg fills it with grey 128 |
+| progressive JPEG cut short and closed again | refused: a scan is missing, or bytes added to the last one change it |
 | bytes after the end | ignored |
 | several frames or pages | refused: nobody knows which one the label means |
 | JPEG of CMYK or YCCK | inverted as Adobe writes them and every decoder assumes; then grey |
@@ -88,8 +89,8 @@ def read(data: bytes) -> Read:
         pixels = np.frombuffer(data, np.uint8, count, header.start).reshape(header.height, header.width).copy()
     elif header.plain or header.format == "JPEG":
         pixels = _by_opencv(data)
-        if header.format == "JPEG" and _may_lack_its_end(pixels):
-            _require_end_of_jpeg(data, pixels)
+        if header.format == "JPEG" and (header.progressive or _may_lack_its_end(pixels)):
+            _require_end_of_jpeg(data, header.end)
     else:
         pixels = _by_pillow(data, header.format)
     return Read(pixels, header.format)
@@ -122,15 +123,25 @@ def _may_lack_its_end(pixels: np.ndarray) -> bool:
     return False
 
 
-def _require_end_of_jpeg(data: bytes, pixels: np.ndarray) -> None:
+def _require_end_of_jpeg(data: bytes, end: int) -> None:
     """Raise UndecodableImage if bytes put before the end change the picture: a whole one needs no more of them."""
-    end = data.rindex(_END_OF_JPEG)
-    if not np.array_equal(_by_opencv(data[:end] + _MORE_OF_A_JPEG + data[end:]), pixels):
+    if _samples_of_jpeg(data[:end] + _MORE_OF_A_JPEG + data[end:]) != _samples_of_jpeg(data):
         raise UndecodableImage("cut short")
 
 
+def _samples_of_jpeg(data: bytes) -> bytes:
+    """By Pillow, which does not tell the terminal of bytes too many, as OpenCV does."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            image.draft("L", image.size)
+            return image.tobytes()
+    except Exception as error:  # a dozen types, as in `_by_pillow`
+        raise UndecodableImage("damaged: it can't be decoded") from error
+
+
 _FILLING = 128
-_END_OF_JPEG = b"\xff\xd9"
 _MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; found 6,449 of 6,456 cuts
 
 
@@ -142,8 +153,7 @@ def _by_pillow(data: bytes, form: str) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(data), formats=("PPM" if form in _PNM else form,)) as image:
                 headers.require_size(*image.size)
-                if getattr(image, "n_frames", 1) > 1:
-                    raise headers.Unfit("several pages, not one picture")
+                _require_one_page(image)
                 if form == "TIFF":
                     _require_strips(image, len(data))
                 image.load()
@@ -154,6 +164,16 @@ def _by_pillow(data: bytes, form: str) -> np.ndarray:
             raise UndecodableImage(str(error)) from None
         except Exception as error:  # Pillow raises a dozen types for damaged bytes, SyntaxError among them
             raise UndecodableImage("damaged: it can't be decoded") from error
+
+
+def _require_one_page(image: Any) -> None:
+    """Raise Unfit if there is a second page; `n_frames` would walk through all of them, which may be thousands."""
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+    else:
+        raise headers.Unfit("several pages, not one picture")
 
 
 def _require_strips(image: Any, n_bytes: int) -> None:

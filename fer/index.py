@@ -2,11 +2,13 @@
 
 Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by source and path), and `images/part-00000.parquet` ...
 (PART_SCHEMA) and `thumbnails/part-00000.parquet` ... (THUMBNAIL_SCHEMA), 2,000 files each, numbered on from source to
-source. What can't be decoded stays in all of them, in quarantine.
+source. What can't be decoded stays in all of them, in quarantine. `index.json` has the config, the layouts, and what
+else lies in the sources.
 """
 
 import dataclasses
 import itertools
+import json
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -25,7 +27,10 @@ from fer.progress import Progress
 from fer.workspace import Workspace
 
 _VotesUse = votes.Use  # by its module it could not be named below a field of the same name
+REPORT = "index.json"
 _LEFT_OUT = "label left out by the recipe"
+_OTHERS = "others"
+_SHOWN_KINDS = 20  # of what is ignored; a source may have a suffix a file
 
 
 class IndexConfig(BaseModel):
@@ -115,14 +120,25 @@ def index(
     pq.write_table(rows, out / names.MANIFEST)
     shutil.rmtree(out / parts.ROWS)
     shutil.rmtree(out / parts.TEXTS)
+    found_layouts = sorted({each.layout.name for each in found})
+    commonest = _commonest(ignored)
+    report = {"config": config.model_dump(mode="json"), "layouts": found_layouts, "ignored": commonest}
+    (out / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True))
     return refs.ManifestRef(
         source=refs.SOURCES_JOINED_BY.join(each.name for each in found),
-        layouts=tuple(sorted({each.layout.name for each in found})),
+        layouts=tuple(found_layouts),
         classes=config.classes,
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
-        ignored=dict(sorted(ignored.items())),
+        ignored=commonest,
     )
+
+
+def _commonest(ignored: Counter[str]) -> dict[str, int]:
+    """The commonest kinds by name, and the sum of the rest."""
+    by_count = sorted(ignored.items(), key=lambda each: (-each[1], each[0]))
+    rest = sum(count for _, count in by_count[_SHOWN_KINDS:])
+    return dict(sorted(by_count[:_SHOWN_KINDS])) | ({_OTHERS: rest} if rest else {})
 
 
 def _sources(datasets: Sequence[refs.DatasetRef], config: IndexConfig, workspace: Workspace) -> list[_Source]:
@@ -224,44 +240,54 @@ def _stream(
 ) -> list[parts.Part]:
     """Write the texts of a source's tables, which come in one stream; returns their parts, from `first` on.
 
-    What they show is for a pool's workers to find out: it takes twice as long as to stream them.
+    What they show is for a pool's workers to find out: it takes twice as long as to stream them. How many pixels most
+    rows of a table have is known at the end of the stream, and goes with the parts.
     """
+    usual: list[int] = []  # of each table
 
-    def found() -> Iterator[tuple[parts.Said, bytes]]:
-        for table in source.layout.tables:
+    def found() -> Iterator[tuple[tuple[parts.Said, int], bytes]]:
+        n_rows = 0
+        for place, table in enumerate(source.layout.tables):
             judge = judges.get((source.name, table.name))
+            n_pixels = Counter[int]()
             for row in pixel_tables.read(source.archive, table):
+                n_rows += 1
+                if n_rows > pixel_tables.MAX_ROWS:
+                    raise pixel_tables.too_many_rows(table)
+                n_pixels[row.n_pixels] += 1
                 if row.number % parts.FILES_A_PART == 0:
                     progress(row.read_bytes, table.size_bytes, f"bytes of {table.name}")
                 said = _of_row(source, row, judge, config)
                 if said is None:
                     ignored[_LEFT_OUT] += 1
                 else:
-                    yield said, row.text
+                    yield (said, place), row.text
+            usual.append(pixel_tables.usual(n_pixels))
             progress(table.size_bytes, table.size_bytes, f"bytes of {table.name}")
             if judge is not None:
                 judge.require_all_seen()
 
-    pieces: list[parts.Part] = []
+    pieces: list[list[tuple[parts.Said, int]]] = []
     rest = found()
-    while True:
-        said: list[parts.Said] = []
-        here = _remembered(itertools.islice(rest, parts.FILES_A_PART), said)
-        some = next(here, None)
-        if some is None:
-            break
-        number = first + len(pieces)
-        parts.write_bytes(out / parts.TEXTS, number, itertools.chain([some], here))
-        pieces.append(parts.Part(out, number, None, tuple(said)))
+    while some := next(rest, None):
+        here: list[tuple[parts.Said, int]] = []
+        texts = _remembered(itertools.chain([some], itertools.islice(rest, parts.FILES_A_PART - 1)), here)
+        parts.write_bytes(out / parts.TEXTS, first + len(pieces), texts)
+        pieces.append(here)
     source.decisions.require_all_known()
-    return pieces
+    return [
+        parts.Part(out, number, None, tuple(said for said, _ in here), tuple(usual[place] for _, place in here))
+        for number, here in enumerate(pieces, start=first)
+    ]
 
 
-def _remembered(rows: Iterable[tuple[parts.Said, bytes]], said: list[parts.Said]) -> Iterator[tuple[str, bytes]]:
-    """Paths and bytes, while what is said of them is added to `said`."""
+def _remembered(
+    rows: Iterable[tuple[tuple[parts.Said, int], bytes]], remembered: list[tuple[parts.Said, int]]
+) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes, while what is said of them, and in which table, is added to `remembered`."""
     for each, data in rows:
-        said.append(each)
-        yield each.path, data
+        remembered.append(each)
+        yield each[0].path, data
 
 
 def _of_row(

@@ -1,10 +1,12 @@
 """A table of labels beside images: a CSV or Parquet with a column of file names, one of labels, and perhaps more.
 
 Columns are known by their names; where several could be meant, those win that find most files and known labels. A file
-name is a path from the table's folder or from the archive's root, or else the end of one file's path, at least its
-last part. So what a table says of a file depends neither on the order of its rows nor on that of the tables.
+name is a path from the table's folder or from the archive's root, or else it shares an end with one file's path, at
+least the last part, and more than with any other's. Where no column says the split, the table's name may: `train.csv`.
+So what a table says of a file depends neither on the order of its rows nor on that of the tables.
 """
 
+import bisect
 import dataclasses
 import posixpath
 import zipfile
@@ -61,6 +63,12 @@ def is_label_table(names: Sequence[str]) -> bool:
     return bool(_named(names, FILE_COLUMNS)) and bool(_named(names, LABEL_COLUMNS))
 
 
+def has_splits(table: archives.Member, names: Sequence[str]) -> bool:
+    """Whether a table with columns of these names has file names, and says by a column or its own name the split."""
+    says_split = _named(names, SPLIT_COLUMNS) or class_folders.split_of_stem(table.name)
+    return bool(_named(names, FILE_COLUMNS)) and bool(says_split)
+
+
 def read(
     archive: zipfile.ZipFile,
     members: Iterable[archives.Member],
@@ -76,17 +84,49 @@ def read(
     Raises SourceError for a name that fits several files, or a table that can't be read.
     """
     others = {each.name: each for each in members if each not in columns}
-    finder = _Finder(others)
+    rows, used = _rows_of_all(archive, others, columns, known_labels)
+    if not used:
+        return Labelled((), (), 0)
+    return _joined(rows, others, used, meaning)
+
+
+def with_splits(
+    archive: zipfile.ZipFile,
+    files: Iterable[class_folders.ImageFile],
+    columns: Mapping[archives.Member, Sequence[str]],
+) -> Labelled:
+    """`files` with the splits that the tables `columns` say (-> the names of theirs), which win over folders.
+
+    Tables that name none of the files are left out, and a file with two splits has a `defect`. Raises as `read`.
+    """
+    by_path = {each.path: each for each in files}
+    rows, used = _rows_of_all(archive, by_path, columns, ())
+    said: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.member is not None and row.said.raw_split:
+            said[row.member].add(row.said.raw_split)
+    for path, raw_splits in said.items():
+        defect = _two_splits(raw_splits, _listed(each.name for each in used))
+        by_path[path] = dataclasses.replace(by_path[path], raw_split=min(raw_splits), defect=defect)
+    return Labelled(tuple(by_path.values()), used, 0)
+
+
+def _rows_of_all(
+    archive: zipfile.ZipFile,
+    files: Collection[str],
+    columns: Mapping[archives.Member, Sequence[str]],
+    known_labels: Collection[str],
+) -> tuple[list[_Row], tuple[archives.Member, ...]]:
+    """The rows of those of the tables that name any of the files, and these tables, sorted by name."""
     rows: list[_Row] = []
     used = []
+    finder = _Finder(files)
     for table in sorted(columns, key=lambda each: each.name):
         found = _rows(archive, table, columns[table], finder, known_labels)
         if any(row.member is not None for row in found):
             rows += found
             used.append(table)
-    if not used:
-        return Labelled((), (), 0)
-    return _joined(rows, others, tuple(used), meaning)
+    return rows, tuple(used)
 
 
 def _named(names: Sequence[str], accepted: Sequence[str]) -> list[str]:
@@ -100,9 +140,11 @@ class _Finder:
 
     def __init__(self, names: Collection[str]):
         self._names = names
-        self._by_last_part: dict[str, list[str]] = defaultdict(list)
+        self._ends: dict[str | None, list[str]] = defaultdict(list)  # side -> paths from their last part on, sorted
         for name in names:
-            self._by_last_part[posixpath.basename(name)].append(name)
+            self._ends[_side(name)].append(_backwards(name))
+        for ends in self._ends.values():
+            ends.sort()
 
     def from_folder(self, folder: str, file: str) -> list[str]:
         """The file at the path `file` from `folder`."""
@@ -110,11 +152,38 @@ class _Finder:
         return [name] if name in self._names else []
 
     def by_end(self, file: str) -> list[str]:
-        """The files whose path ends with `file`; if there are none, those whose last part is `file`'s last part."""
-        path = posixpath.normpath(file)
-        candidates = self._by_last_part.get(posixpath.basename(path), [])
-        ending = [each for each in candidates if f"/{each}".endswith(f"/{path.lstrip('/')}")]
-        return ending or candidates
+        """The file whose path shares the longest end with `file`, two where they are several; none of another split."""
+        path = posixpath.normpath(file).lstrip("/")
+        backwards = _backwards(path)
+        longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
+        if not longest:
+            return []
+        sides = self._ends.keys() if _side(path) is None else {None, _side(path)} & self._ends.keys()
+        found = [each for side in sides for each in _beginning(self._ends[side], longest)]
+        return sorted("/".join(reversed(each[:-1].split("/"))) for each in found)[:2]
+
+
+def _side(path: str) -> str | None:
+    """The split, of ours, that a path's folders say."""
+    return class_folders.side(class_folders.split_of_folders(path))
+
+
+def _backwards(path: str) -> str:
+    """Its parts from the last on, each with a slash after it."""
+    return "/".join(reversed(path.split("/"))) + "/"
+
+
+def _shared(ends: Sequence[str], path: str) -> str:
+    """The longest beginning, by whole parts, that `path` has in common with one of the sorted `ends`."""
+    place = bisect.bisect_left(ends, path)
+    common = (posixpath.commonprefix([path, *ends[n : n + 1]]) for n in (place - 1, place) if 0 <= n < len(ends))
+    return max((each[: each.rfind("/") + 1] for each in common), key=len, default="")
+
+
+def _beginning(ends: Sequence[str], start: str) -> Sequence[str]:
+    """Up to two of the sorted `ends` that begin with `start`."""
+    place = bisect.bisect_left(ends, start)
+    return [each for each in ends[place : place + 2] if each.startswith(start)]
 
 
 def _rows(
@@ -129,7 +198,7 @@ def _rows(
     file_names, label_names, split_names, subject_names = groups
     read_names = [*file_names, *label_names, *split_names[:1], *subject_names[:1]]
     cells = list(tables.read(archive, table, read_names))
-    whole = [each for each in cells if each is not None]
+    whole = [row for _, row in cells if row is not None]
 
     def column(name: str) -> list[str]:
         place = read_names.index(name)
@@ -138,27 +207,39 @@ def _rows(
     def n_known(name: str) -> int:
         return sum(labels.normalised(cell) in known_labels for cell in column(name))
 
-    label = read_names.index(max(label_names, key=n_known))
+    label = max(label_names, key=n_known, default=None)
     candidates = [_found(table, name, column(name), finder) for name in file_names]
     found = max(candidates, key=lambda each: (each.n, -len(each.ambiguous)))
     _require_one_each(table, found.ambiguous)
     file = read_names.index(found.column)
+    split = next(iter(split_names), None)
+    split_of_table = None if split else class_folders.split_of_stem(table.name)
 
-    def optional(row: tuple[str, ...], group: list[str]) -> str:
-        return row[read_names.index(group[0])] if group else ""
+    def cell(row: tuple[str, ...], name: str | None) -> str:
+        return "" if name is None else row[read_names.index(name)]
 
     made = []
-    for number, row in enumerate(cells, start=1):
+    for number, row in cells:
         place = f"{table.name}#{number}"
-        if row is None or not row[file]:
-            what = "has more cells than columns" if row is None else "names no file"
-            made.append(_Row(_Said("", "", ""), "", None, f"a row of {table.name} {what}", place))
+        defect = _defect(row, file)
+        if row is None or defect:
+            made.append(_Row(_Said("", "", ""), "", None, f"a row of {table.name} {defect}", place))
             continue
-        said = _Said(row[label], optional(row, split_names), optional(row, subject_names))
+        raw_split = split_of_table or class_folders.split_of(cell(row, split)) or cell(row, split)
+        said = _Said(cell(row, label), raw_split, cell(row, next(iter(subject_names), None)))
         member = found.members.get(row[file])
-        defect = None if member is not None else f"{table.name} names a file that is not there"
-        made.append(_Row(said, row[file], member, defect, place))
+        missing = None if member is not None else f"{table.name} names a file that is not there"
+        made.append(_Row(said, row[file], member, missing, place))
     return made
+
+
+def _defect(row: tuple[str, ...] | None, file: int) -> str | None:
+    """What is wrong with a row, whose cell number `file` names the file."""
+    if row is None:
+        return "has more cells than columns"
+    if not row[file]:
+        return "names no file"
+    return "names a file by what can't be printed" if archives.UNPRINTABLE.search(row[file]) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,9 +283,10 @@ def _require_one_each(table: archives.Member, ambiguous: Sequence[tuple[str, str
     if ambiguous:
         name, one, other = ambiguous[0]
         more = f", and {len(ambiguous) - 1:,} more such names" if len(ambiguous) > 1 else ""
+        shown = archives.shown(name)
         raise errors.SourceError(
             "A table of labels must name each file so that one file fits.",
-            received=f"{name!r} in {table.name!r}, which fits {one!r} and {other!r}{more}",
+            received=f"{shown} in {table.name!r}, which fits {one!r} and {other!r}{more}",
             todo="write paths from the table's folder into it",
         )
 
@@ -263,8 +345,8 @@ def _one(
     defect = None
     if len({meaning(each) or labels.normalised(each) for each in raw_labels}) > 1:
         defect = f"two labels in {speaking}"
-    elif len({labels.normalised(each) for each in raw_splits}) > 1:
-        defect = f"two splits in {speaking}"
+    elif two_splits := _two_splits(raw_splits, speaking):
+        defect = two_splits
     elif len(subjects) > 1:
         defect = f"two subjects in {speaking}"
     elif not raw_labels:
@@ -276,6 +358,12 @@ def _one(
         subject=subjects[0] if len(subjects) == 1 else None,
         defect=defect,
     )
+
+
+def _two_splits(raw_splits: Iterable[str], speaking: str) -> str | None:
+    """The defect of a file with these splits, if they mean several."""
+    meant = {class_folders.side(each) or labels.normalised(each) for each in raw_splits}
+    return f"two splits in {speaking}" if len(meant) > 1 else None
 
 
 def _listed(names: Iterable[str], at_most: int = 3) -> str:

@@ -3,12 +3,13 @@
 Matching ignores case, spaces and punctuation, so that `Suprise`, `SURPRISED` and `sur-prise` all mean `surprise`.
 """
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from fer import errors
+from fer import archives, errors
 
 FER2013_NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's `emotion` column
 
@@ -24,18 +25,30 @@ _SYNONYMS = {
 
 
 MISSING = "the label is missing"  # why an image is in quarantine
-_WHOLE_NUMBER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"([+-]?)\s*([0-9]+)(?:\.0*)?", re.ASCII)
+_MINUSES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")  # hyphens, dashes and the minus of Unicode
 _SHOWN = 8  # labels that an error lists
+_EXAMPLE_CHARS = 60  # of one that it asks to be copied
 
 
 def normalised(raw: str) -> str:
-    """`raw` in lower case with letters and digits only: what labels are compared by.
+    """`raw` in lower case with letters and digits only: what labels are compared by. "" is no label at all.
 
-    A whole number stays one: `3.0` is 3, as tables with gaps write it, and -1, often for "unknown", is not 1.
+    A whole number stays one: `3.0` is 3, as tables with gaps write it, and -1, often for "unknown", is not 1, with
+    whichever minus. Other text without a letter keeps all its marks: `3?` is not 3, and an emoji is not another one.
     """
-    text = unicodedata.normalize("NFKC", raw).casefold()
-    number = _WHOLE_NUMBER.fullmatch(text.strip())
-    return number[1].removeprefix("+") if number else "".join(each for each in text if each.isalnum())
+    # Once more after the case is folded: that may leave what has a shorter form.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold()).strip()
+    if any(each.isalpha() for each in text):
+        return "".join(each for each in text if each.isalnum())
+    text = text.translate(_MINUSES)
+    number = _WHOLE_NUMBER.fullmatch(text)
+    return number[1].removeprefix("+") + number[2] if number else text
+
+
+def is_number(raw: str) -> bool:
+    """Whether a label is a whole number."""
+    return _WHOLE_NUMBER.fullmatch(normalised(raw)) is not None
 
 
 def spellings(
@@ -45,12 +58,13 @@ def spellings(
 
     A class's own name wins over `extra_synonyms` (spelling -> class), and these over the built-in ones. With
     `fer2013_numbers`, 0-6 count too: only FER2013's CSV means them so, AffectNet and RAF-DB number otherwise.
-    Raises LabelError for classes that can't be told apart and for a synonym of what is no class.
+    Raises LabelError for classes that can't be told apart, for a synonym that is empty or of what is no class, and for
+    equal ones of two classes.
     """
     classes = tuple(classes)
     own: dict[str, str] = {}
     for name in classes:
-        if not normalised(name) or normalised(name) in own:
+        if not any(each.isalnum() for each in normalised(name)) or normalised(name) in own:
             raise errors.LabelError(
                 "Class names must differ in their letters and digits.",
                 received=", ".join(map(repr, classes)),
@@ -63,6 +77,7 @@ def spellings(
         meant = next((own[each] for each in built_in if each in own), None)  # a recipe may call happy "happiness"
         if meant is not None:
             found |= dict.fromkeys(built_in + ([str(number)] if fer2013_numbers else []), meant)
+    extra: dict[str, str] = {}
     for spelling, name in (extra_synonyms or {}).items():
         if normalised(name) not in own:
             raise errors.LabelError(
@@ -70,8 +85,15 @@ def spellings(
                 received=f"{spelling!r} for {name!r}, with the classes {', '.join(classes)}",
                 todo="correct the recipe's synonyms",
             )
-        found[normalised(spelling)] = own[normalised(name)]
-    return {**found, **own}
+        meant = own[normalised(name)]
+        key = normalised(spelling)
+        if not key or extra.setdefault(key, meant) != meant:
+            raise errors.LabelError(
+                "A synonym must not be blank, and must stand for one class, in whatever spelling.",
+                received=f"{spelling!r} for {name!r}" + (f" and {extra[key]!r}" if key else ""),
+                todo="correct the recipe's synonyms",
+            )
+    return {**found, **extra, **own}
 
 
 class Decisions:
@@ -90,7 +112,7 @@ class Decisions:
     ):
         self._classes = tuple(classes)
         self._spellings = spellings(self._classes, synonyms, fer2013_numbers=fer2013_numbers)
-        self._ignored = {normalised(each) for each in ignored}
+        self._ignored = {normalised(each) for each in ignored} - {""}
         if fer2013_numbers:
             for number, name in enumerate(FER2013_NUMBERS):
                 if str(number) not in self._spellings and not self._ignored.isdisjoint(
@@ -106,7 +128,7 @@ class Decisions:
         return self._spellings.keys() | self._ignored
 
     def is_ignored(self, raw: str | None) -> bool:
-        """Whether images of this label are left out."""
+        """Whether images of this label are left out; never for a label that is missing."""
         return normalised(raw or "") in self._ignored
 
     def meaning(self, raw: str) -> str | None:
@@ -127,23 +149,30 @@ class Decisions:
         if not self._unknown and not self._unlabelled:
             return
         most = sorted(self._unknown.items(), key=lambda each: (-each[1], each[0]))
-        seen = [f"{raw!r} ({_images(count)})" for raw, count in most[:_SHOWN]]
+        seen = [f"{archives.shown(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
         if len(most) > _SHOWN:
             seen.append(f"{len(most) - _SHOWN:,} more")
         if self._unlabelled:
-            seen.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {self._unlabelled[0]!r}")
-        example = next((raw for raw, _ in most), "SEEN")
+            example = archives.shown(self._unlabelled[0])
+            seen.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {example}")
         todo = (
             f"choose a recipe with these classes, or say what is meant: index.synonyms, e.g. "
-            f'{{"{example}": "{self._classes[0]}"}}, or index.ignore_labels to leave such images out'
+            f"{{{_quoted([raw for raw, _ in most])}: {json.dumps(self._classes[0])}}}, or index.ignore_labels to leave "
+            "such images out"
         )
-        if any(_WHOLE_NUMBER.fullmatch(raw.strip()) for raw in self._unknown):
+        if any(map(is_number, self._unknown)):
             todo += "; numbers mean other things in other data sets, so that none is guessed"
         raise errors.LabelError(
             f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
             received=", ".join(seen),
             todo=todo + hint,
         )
+
+
+def _quoted(labels: Iterable[str]) -> str:
+    """The first of the labels that is short enough for a message to repeat whole, as JSON."""
+    found = next((each for each in labels if len(each) <= _EXAMPLE_CHARS), "SEEN")
+    return json.dumps(found, ensure_ascii=not found.isprintable())
 
 
 def _images(count: int) -> str:

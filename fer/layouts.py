@@ -7,15 +7,16 @@ import dataclasses
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from fer import archives, class_folders, errors, label_tables, labels, pixel_tables, tables, votes
+from fer import archives, class_folders, errors, headers, label_tables, labels, pixel_tables, tables, votes
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
 LABEL_TABLE = "label table"
 VOTES = "FERPlus votes"
+_MAX_SUFFIX_CHARS = 16  # of one that is counted by itself
 _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 
 
@@ -37,15 +38,16 @@ class Layout:
 def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: bool = False) -> Layout:
     """Tell the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
 
-    Class folders, if there are images and one of their folders is a known label; else the CSVs, if some hold pixels;
-    else images with the labels that tables give them; else whatever images there are.
+    Class folders, if there are images and one of their folders is a known label, with the splits that tables beside
+    them say; else the CSVs, if some hold pixels; else images with the labels that tables give them; else whatever
+    images there are. In folders of known labels a file may be an image by its first bytes alone.
     Raises SourceError where there is nothing of these, and where a table can't be read.
     """
     members = archives.list_members(archive)
-    files = tuple(class_folders.image_file(each) for each in members if _is_image(each))
+    files = tuple(map(class_folders.image_file, _images(archive, members, decisions)))
     images = [each.path for each in files]
-    if any(labels.normalised(each.raw_label or "") in decisions.known for each in files):
-        return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, _csv_columns(archive, members)))
+    if any(_is_known(each, decisions) for each in files):
+        return _class_folders(archive, members, files)
     columns = _csv_columns(archive, members, must_be_whole=True)
     cast = [each for each, names in columns.items() if votes.is_votes(names)]
     if found := _pixel_tables(columns):
@@ -54,7 +56,7 @@ def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: 
         used = [each.name for each in (*found, beside) if each is not None]
         return Layout(FER2013_CSV, (), found, read, _ignored(members, used, columns))
     if files:
-        columns |= _parquet_columns(archive, members)
+        columns |= _columns_of(archive, filter(_is_parquet, members), must_be_whole=True)
         labelled = _labelled(archive, members, columns, decisions)
         if labelled.tables:
             used = [each.name for each in labelled.tables] + [each.path for each in labelled.files if each.member]
@@ -69,32 +71,63 @@ def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: 
     return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
 
 
-def _is_image(member: archives.Member) -> bool:
-    return class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES
+def _images(
+    archive: zipfile.ZipFile, members: Iterable[archives.Member], decisions: labels.Decisions
+) -> Iterator[archives.Member]:
+    """The files that are images by their suffix, or by how they begin where they lie in the folder of a known label."""
+    for each in members:
+        if class_folders.suffix(each.name) in class_folders.IMAGE_SUFFIXES:
+            yield each
+        elif not tables.is_table(each) and _is_known(class_folders.image_file(each), decisions):
+            start = archives.read_start(archive, each, headers.START_BYTES)
+            if headers.is_start_of_image(start):
+                yield each
+
+
+def _is_known(file: class_folders.ImageFile, decisions: labels.Decisions) -> bool:
+    return labels.normalised(file.raw_label or "") in decisions.known
+
+
+def _class_folders(
+    archive: zipfile.ZipFile, members: Sequence[archives.Member], files: tuple[class_folders.ImageFile, ...]
+) -> Layout:
+    columns = _csv_columns(archive, members) | _columns_of(archive, filter(_is_parquet, members))
+    with_splits = {each: names for each, names in columns.items() if label_tables.has_splits(each, names)}
+    used: tuple[archives.Member, ...] = ()
+    if with_splits:
+        said = label_tables.with_splits(archive, files, with_splits)
+        files, used = said.files, said.tables
+    ignored = _ignored(members, [each.path for each in files] + [each.name for each in used], columns)
+    unused = next((each for each, names in columns.items() if label_tables.is_label_table(names)), None)
+    hint = "" if unused is None else f"; the labels in {unused.name!r} are not used, as a folder is named like a class"
+    return Layout(CLASS_FOLDERS, files, ignored=ignored, hint=hint)
 
 
 def _csv_columns(
     archive: zipfile.ZipFile, members: Iterable[archives.Member], *, must_be_whole: bool = False
 ) -> dict[archives.Member, tuple[str, ...]]:
-    """The columns of each CSV; what can't be read as one counts as a file like any.
+    return _columns_of(
+        archive,
+        (each for each in members if tables.is_table(each) and not _is_parquet(each)),
+        must_be_whole=must_be_whole,
+    )
+
+
+def _columns_of(
+    archive: zipfile.ZipFile, found: Iterable[archives.Member], *, must_be_whole: bool = False
+) -> dict[archives.Member, tuple[str, ...]]:
+    """The columns of each of the tables; what can't be read as one counts as a file like any.
 
     With `must_be_whole`, DamagedArchive is raised for damaged bytes.
     """
-    found = {}
-    for member in members:
-        if tables.is_table(member) and not _is_parquet(member):
-            try:
-                found[member] = tables.column_names(archive, member)
-            except errors.SourceError as error:
-                if must_be_whole and isinstance(error, archives.DamagedArchive):
-                    raise
-    return found
-
-
-def _parquet_columns(
-    archive: zipfile.ZipFile, members: Iterable[archives.Member]
-) -> dict[archives.Member, tuple[str, ...]]:
-    return {each: tables.column_names(archive, each) for each in members if _is_parquet(each)}
+    columns = {}
+    for member in found:
+        try:
+            columns[member] = tables.column_names(archive, member)
+        except errors.SourceError as error:
+            if must_be_whole and isinstance(error, archives.DamagedArchive):
+                raise
+    return columns
 
 
 def _is_parquet(member: archives.Member) -> bool:
@@ -138,7 +171,8 @@ def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
     nested = _NESTED.search(PurePosixPath(member.name).name.lower())
     if nested and nested.end() == len(PurePosixPath(member.name).name):
         return f"nested archive ({nested[0]})"
-    return class_folders.suffix(member.name) or "no suffix"
+    suffix = class_folders.suffix(member.name) or "no suffix"
+    return suffix if len(suffix) <= _MAX_SUFFIX_CHARS else f"{suffix[:_MAX_SUFFIX_CHARS]}..."
 
 
 def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
@@ -148,8 +182,9 @@ def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
             return f"; the table {table.name!r} names no file of the source"
     for table, names in columns.items():
         return (
-            f"; the table {table.name!r} has the columns {', '.join(names[:12])}: for its labels to be used, it must "
-            "have one of files (named file, path, image or the like) and one of labels (label, emotion or the like)"
+            f"; the table {table.name!r} has the columns {', '.join(map(archives.shown, names[:12]))}: for its labels "
+            "to be used, it must have one of files (named file, path, image or the like) and one of labels (label, "
+            "emotion or the like)"
         )
     return ""
 

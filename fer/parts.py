@@ -26,6 +26,7 @@ TEXTS = "texts"  # the folder of the parts of tables of pixels, as found
 FILES_A_PART = 2_000
 _ROW_GROUP_FILES = 1_000
 _ROW_GROUP_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
+MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +46,16 @@ class Said:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One shard-sized piece of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS."""
+    """One shard-sized piece of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
+
+    `n_pixels`: of such, how many each must have, 0 for any number.
+    """
 
     out: Path
     number: int
     archive: Path | None
     said: tuple[Said, ...]
+    n_pixels: tuple[int, ...] = ()
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,8 +79,7 @@ def write(part: Part) -> None:
         return
     if part.archive is not None:
         archive = _open(part.archive)
-        read = ((each.path, b"" if each.member is None else archives.read(archive, each.member)) for each in part.said)
-        write_bytes(part.out / names.IMAGES, part.number, read)
+        write_bytes(part.out / names.IMAGES, part.number, ((each.path, _read(archive, each)) for each in part.said))
         _write_rows(part, {})
     else:
         defects: dict[int, str] = {}
@@ -83,12 +87,21 @@ def write(part: Part) -> None:
         _write_rows(part, defects)
 
 
+def _read(archive: zipfile.ZipFile, said: Said) -> bytes:
+    """The bytes of a file, nothing of one that is not there or too large."""
+    return b"" if said.member is None or _is_too_large(said) else archives.read(archive, said.member)
+
+
+def _is_too_large(said: Said) -> bool:
+    return said.member is not None and said.member.size_bytes > MAX_IMAGE_BYTES
+
+
 def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str, bytes]]:
     """Paths and PGMs of a part's texts, or texts as they are and what is wrong with them: row -> reason."""
     for row, text in enumerate(_bytes_of(part.out / TEXTS, part.number)):
         data = text
         try:
-            data = pixel_tables.as_pgm(text)
+            data = pixel_tables.as_pgm(text, part.n_pixels[row])
         except pixel_tables.NoPixels as error:
             defects[row] = str(error)
         yield part.said[row].path, data
@@ -156,13 +169,15 @@ def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, A
         "soft_label": said.soft_label,
         "raw_split": said.raw_split,
         "subject": said.subject,
-        "size_bytes": len(data),
+        "size_bytes": said.member.size_bytes if said.member is not None else len(data),
         "file_sha256": file_sha256,
         "status": contract.ACCEPTED,
     }
     try:
         if defect is not None:
             raise images.UndecodableImage(defect)
+        if _is_too_large(said):
+            raise images.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
         found = images.read(data)
     except images.UndecodableImage as error:
         return columns | {"status": contract.QUARANTINED, "reason": str(error)}, None

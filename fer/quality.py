@@ -2,15 +2,16 @@
 
 Out: `quality.html` and `quality.json`, whose keys are, in the order in which the page tells them:
 
-source, layouts, ignored, classes    of the manifest
-verdict, failures, warnings          as of the Ref
+named        the sources as the user gave them
+source, layouts, ignored, classes    of the manifest; `source` with the versions and digests that were found
+verdict, failures, warnings          as of the Ref; `problem` is the one that kept the data from being divided
 sources      by source: images found, accepted, refused by the contract
 account      where every file found is now, and the sums that must hold (`adds_up`)
 refused      by reason: how many, and paths for example
-changes      since the last accepted data: new, gone, relabelled, by class; drift's tests. Empty: not reached
+changes      to the data accepted before this: new, gone, relabelled, by class; drift's tests. Empty: not reached
 balance      accepted, train, validation, test, excluded, and the de-duplicated splits (`_clean`): class -> images
 twins        copies, near-twins and their groups. Empty: not reached
-leaks        images with a twin on a side closer to training, before the repair and after it (`left`)
+leaks        images with a twin, or their subject, on a side closer to training, before the repair and after it (`left`)
 labels       conflicts, and labels in doubt (matrix of given by suggested). Empty: not reached
 issues       by issue: policy, threshold, images, actions
 properties   by property of the images: histogram, quantiles, thresholds, the last accepted data's histogram
@@ -19,11 +20,10 @@ made         settings and digests
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from fer import account, quality_page, refs, stage
+from fer import account, plain_text, quality_page, refs, stage
 from fer.progress import Progress
 from fer.workspace import Workspace, write_atomically
 
@@ -31,9 +31,17 @@ HTML = "quality.html"
 JSON = "quality.json"
 
 # What the stages say of themselves; named here, as reaching for their code would make their changes the report's.
-_SAYS = {"validate": "validation.json", "curate": "curation.json", "split": "split.json", "drift": "drift.json"}
+_SAYS = {
+    "index": "index.json",
+    "validate": "validation.json",
+    "inspect": "inspect.json",
+    "curate": "curation.json",
+    "split": "split.json",
+    "drift": "drift.json",
+}
 _SETTINGS = ("config", "policies", "thresholds", "history")
 _MOST_LINES = 3  # of failures and of warnings, in the short version
+_plain = plain_text.in_markdown
 
 
 @stage.stage("quality")
@@ -45,13 +53,17 @@ def quality(
     curation: refs.CurationRef | None,
     split: refs.SplitRef | None,
     drift: refs.DriftRef | None,
+    named: tuple[str, ...],
+    problem: str | None,
     show_faces: bool,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> refs.QualityRef:
-    """Write the report. The later stages' Refs are None where `validation` has failures: no stage ran after it.
+    """Write the report. `named` are the sources as the user gave them.
 
+    The later stages' Refs are None where `validation` has failures: no stage ran after it. `problem` is the message of
+    a stage that could not divide the data; `split` and `drift` are None then.
     With `show_faces` the page holds thumbnails of examples; else it holds no image, and no path beyond examples.
     """
     made: dict[str, refs.Ref | None] = {
@@ -62,18 +74,26 @@ def quality(
     said = {stage: account.document(folders.get(stage), name) for stage, name in _SAYS.items()}
     whereabouts = account.whereabouts(folders)
     failures = [line for ref in (validation, curation, split, drift) if ref is not None for line in ref.failures]
+    failures += [] if problem is None else [problem]
     failures += [f"the account does not add up: {each['says']}" for each in whereabouts["sums"] if not each["holds"]]
-    warnings = [line for ref in (validation, drift) if ref is not None for line in ref.warnings]
-    if split is not None and split.n_leaked and not split.failures:
-        warnings.append(f"{split.n_leaked:,} images of validation and test have a near-twin closer to training")
+    warnings = [line for ref in (validation, split, drift) if ref is not None for line in ref.warnings]
+    if split is not None and said["split"].get("config", {}).get("leakage") != "stop":  # else they are failures
+        leaked = {"a near-twin": split.n_leaked, "their subject": split.n_leaked_subjects}
+        warnings += [
+            f"{count:,} images of validation and test have {what} closer to training"
+            for what, count in leaked.items()
+            if count
+        ]
     verdict = "stop" if failures else "warn" if warnings else "pass"
     progress(1, 3, "every file accounted for")
     report: dict[str, Any] = {
+        "named": named,
         "source": manifest.source,
-        "layouts": manifest.layouts,
-        "ignored": manifest.ignored,
+        "layouts": said["index"].get("layouts", manifest.layouts),
+        "ignored": said["index"].get("ignored", manifest.ignored),
         "classes": validation.classes,
         "verdict": verdict,
+        "problem": problem,
         "failures": failures,
         "warnings": warnings,
         "sources": account.sources(folders),
@@ -82,7 +102,7 @@ def quality(
         "changes": account.changes(said["drift"]),
         "balance": account.balance(folders, validation.classes),
         "twins": account.twins(folders, said["curate"]) if inspection is not None else {},
-        "leaks": account.leaks(said["split"]),
+        "leaks": account.leaks(folders, said["split"], said["curate"]),
         "labels": account.labels(validation.classes, said["curate"]) if curation is not None else {},
         "issues": account.issues(folders, said["curate"]) if curation is not None else [],
         "properties": account.histograms(folders, said["curate"].get("thresholds", {}), said["drift"]),
@@ -116,17 +136,20 @@ def markdown(folder: Path) -> str:
         lines += [f"- **{'stop' if word == 'failures' else 'warning'}** {_plain(line)}" for line in said[:_MOST_LINES]]
         if said[_MOST_LINES:]:
             lines.append(f"- and {len(said) - _MOST_LINES:,} more {word}")
-    lines.append(f"- {_plain(found['source'])}: {quality_page.adding(whereabouts['sums'][0])}")
+    named = _plain(", ".join(found["named"]))
+    lines.append(f"- {named}: {quality_page.adding(whereabouts['sums'][0])}")
     lines += [f"- {quality_page.adding(each)}" for each in whereabouts["sums"][1:]]
     lines += [f"- refused: {each['count']:,} {_plain(each['reason'])}" for each in found["refused"][:_MOST_LINES]]
-    if found["leaks"].get("left") is not None:
-        before = "; ".join(f"{each['near']:,} of {each['split']}" for each in found["leaks"]["before"])
-        lines.append(f"- leaked: {before or 'none'} before the repair, {found['leaks']['left']:,} after it")
+    leaks = found["leaks"]
+    if leaks:
+        lines.append(f"- leaked: {leaks['n_before']:,} before the repair, {leaks['left']:,} after it")
+        if leaks["left_subjects"] is not None:
+            lines[-1] += f", and {leaks['left_subjects']:,} by their subject"
     changes = found["changes"]
     if changes and changes["n_baseline"] is not None:
         drifted = sum(each["drifted"] for each in changes["tests"])
         lines.append(
-            f"- since last time: {changes['n_new']:,} new, {changes['n_gone']:,} gone, "
+            f"- compared with the data accepted before this: {changes['n_new']:,} new, {changes['n_gone']:,} gone, "
             f"{changes['n_relabelled']:,} relabelled; {drifted} of {len(changes['tests'])} tests find drift"
         )
     if found["issues"]:
@@ -135,8 +158,3 @@ def markdown(folder: Path) -> str:
             f"| {each['issue'].replace('_', ' ')} | {each['images']:,} | {each['policy']} |" for each in found["issues"]
         ]
     return "\n".join(lines) + "\n"
-
-
-def _plain(text: str) -> str:
-    """A line of Markdown in which nothing is markup."""
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", quality_page.visible(text))

@@ -5,7 +5,7 @@ direction of what follows, are spelt out.
 """
 
 import json
-import unicodedata
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +15,18 @@ from markupsafe import Markup
 
 from data_contracts.files import SPLITS
 from data_contracts.split import EXCLUDED
-from fer import charts, pages, quality_style, quality_template
+from fer import charts, pages, plain_text, quality_style, quality_template
 from fer.charts import Part
 
 _LONGEST_PATH = 110
+_DIGEST = re.compile("(sha256:[0-9a-f]{8})[0-9a-f]{56}")
 _VERDICTS = {
     "pass": "✓ Fit for training",
     "warn": "! Fit for training, with warnings",
     "stop": "✗ Not fit for training",
 }
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories
-_OUTLINES = {"then": "accepted last time", "new": "the new ones alone"}
+_MOST_KINDS = 20  # of files left aside
+_OUTLINES = {"then": "accepted before", "new": "the new ones alone"}
 _DRIFT_SIDES = {"all": "all images", "new": "the new ones"}
 _BEGINS = {
     "dark": "99th percentile of grey below {}",
@@ -64,12 +65,13 @@ class Gallery:
 
 def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> str:
     """The page. Without `galleries` it holds no image, and says how to see some."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_seen)
     environment.filters |= {
         "adding": adding,
         "begins": _begins,
         "chance": _chance,
         "counted": _counted,
+        "kinds": _kinds,
         "n": lambda count: f"{count:,}",
         "path": _elided,
         "plain": lambda name: name.replace("_", " "),
@@ -100,23 +102,19 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         verdicts=_VERDICTS,
         widest=max((n / (side_sums[name] or 1) for name in sides for n in balance[name].values()), default=1),
     )
-    body = _spelt_out(body, but="\n")  # what came by way of a chart or a filter
-    return pages.document(f"Data quality: {visible(report['source'])}", body, quality_style.CSS)
+    body = plain_text.visible(body, but="\n")  # what came by way of a chart or a filter
+    title = plain_text.visible(f"Data quality: {', '.join(report['named'])}")
+    return pages.document(title, body, quality_style.CSS)
 
 
-def visible(value: Any) -> Any:
+def _seen(value: Any) -> Any:
     """Text with what can't be seen in it spelt out; Markup, made here, as it is."""
-    return value if not isinstance(value, str) or isinstance(value, Markup) else _spelt_out(value)
-
-
-def _spelt_out(text: str, but: str = "") -> str:
-    unseen = {each for each in set(text) - set(but) if unicodedata.category(each) in _UNSEEN}
-    return text.translate({ord(each): f"\\u{ord(each):04x}" for each in unseen})
+    return value if not isinstance(value, str) or isinstance(value, Markup) else plain_text.visible(value)
 
 
 def _elided(path: str) -> Markup:
     """A path, its middle left out where it is too long, set apart from the text around it."""
-    text = str(visible(path))
+    text = plain_text.visible(path)
     if len(text) > _LONGEST_PATH:
         half = _LONGEST_PATH // 2
         text = f"{text[:half]} … {text[-half:]}"
@@ -126,6 +124,16 @@ def _elided(path: str) -> Markup:
 def _counted(counts: Mapping[str, int]) -> str:
     """`12 blank, 3 dark`."""
     return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count) or "none"
+
+
+def _kinds(ignored: Mapping[str, int]) -> Markup:
+    """`1,200 .txt, 3 .md, and 40 of 25 other kinds`: the commonest kinds of files left aside."""
+    ranked = sorted(ignored.items(), key=lambda each: (-each[1], each[0]))
+    told = [Markup("{:,} {}").format(count, _elided(kind)) for kind, count in ranked[:_MOST_KINDS]]
+    others = [count for _, count in ranked[_MOST_KINDS:]]
+    if others:
+        told.append(Markup("and {:,} of {:,} other kind{}").format(sum(others), len(others), "s" * (len(others) != 1)))
+    return Markup(", ").join(told) or Markup("none")
 
 
 def adding(total: Mapping[str, Any]) -> str:
@@ -138,22 +146,23 @@ def _tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The numbers at the top: name, count (None: not known, as no stage came that far), a line below, a verdict."""
     account, leaks, labels = report["account"], report["leaks"], report["labels"]
     refused = sum(account["refused"].values())
-    apart = sum(account["quarantined"].values()) if "quarantined" in account else 0
+    apart = sum(account["quarantined"].values()) if "quarantined" in account else None
     out = sum(account["excluded"].values()) if "excluded" in account else None
     clean = {name: sum(report["balance"].get(f"{name}_clean", {}).values()) for name in ("validation", "test")}
+    by = f"{refused:,} by contract" + ("" if apart is None else f", {apart:,} by curation")
     rows: list[tuple[str, int | None, str, str]] = [
         ("found", account["found"], f"in {len(report['sources']):,} source{'s' * (len(report['sources']) != 1)}", ""),
         ("accepted", account["accepted"], f"{charts.share(account['accepted'], account['found'])} of found", ""),
-        ("quarantined", refused + apart, f"{refused:,} by contract, {apart:,} by curation", ""),
+        ("quarantined", refused + (apart or 0), by, ""),
         ("excluded", out, f"{charts.share(out or 0, account['accepted'])} of accepted", ""),
     ]
     for name in SPLITS:
         its = account["splits"][name] if "splits" in account else None
         rows.append((name, its, f"{clean[name]:,} de-duplicated" if clean.get(name) else "", ""))
-    leaked = leaks.get("left")
-    before = sum(each["near"] for each in leaks.get("before", ()))
-    state = "" if leaked is None else "warn" if leaked else "pass"
-    rows.append(("leaked after repair", leaked, f"{before:,} before", state))
+    leaked, by_subject = leaks.get("left"), leaks.get("left_subjects")
+    below = f"{leaks.get('n_before', 0):,} before" + ("" if by_subject is None else f"; {by_subject:,} left by subject")
+    state = "" if leaked is None else "warn" if leaked or by_subject else "pass"
+    rows.append(("leaked after repair", leaked, below, state))
     doubt = labels["in_doubt"] if labels.get("looked_for_errors") else None
     rows.append(("labels in doubt", doubt, f"{charts.share(doubt or 0, account['accepted'])} of accepted", ""))
     return [
@@ -167,7 +176,7 @@ def _flow(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     account = report["account"]
     refused = Part("refused by contract", sum(account["refused"].values()), "refused")
     first = [
-        Part(each["source"], each["found"], "found even" if number % 2 else "found")
+        Part(_DIGEST.sub(r"\1…", each["source"]), each["found"], "found even" if number % 2 else "found")
         for number, each in enumerate(report["sources"])
     ]
     levels = [("found", first), ("accepted", [Part("accepted", account["accepted"], "accepted"), refused])]

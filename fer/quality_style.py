@@ -125,7 +125,7 @@ pre { background: var(--soft); border-radius: .35rem; padding: .7rem; font-size:
   .flow .legend { grid-column: 1; }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .5rem; }
   th, td { padding-right: .6rem; }
-  thead th { white-space: normal; }
+  thead th, thead th.n { white-space: normal; }
   td.wide { min-width: 9.5rem; }
   th.wide { min-width: 8rem; }
   .minor { display: none; }

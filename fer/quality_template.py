@@ -20,7 +20,7 @@ BODY = """
 
 <header>
 <p class="kicker">Data quality report</p>
-<h1><bdi>{{ source }}</bdi></h1>
+<h1>{% for each in named %}<bdi>{{ each }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</h1>
 <div class="verdict {{ verdict }}"><strong>{{ verdicts[verdict] }}</strong>
 {% if failures or warnings %}<ul>
 {% for line in failures %}<li><span class="says stop">stop:</span> {{ line }}</li>{% endfor %}
@@ -49,13 +49,14 @@ BODY = """
 {% endfor %}</div>
 {% for total in account.sums %}<p class="sum"><span class="says {{ 'pass' if total.holds else 'stop' }}">
 {{ '✓ adds up:' if total.holds else '✗ does not add up:' }}</span> {{ total|adding }}</p>{% endfor %}
-{% if 'splits' not in account %}<p class="note">No later stage ran, as the data broke its contract.</p>{% endif %}
+{% if problem %}<p class="note">No later stage ran, as the data could not be divided.</p>
+{% elif 'splits' not in account %}<p class="note">No later stage ran, as the data broke its contract.</p>{% endif %}
 {% call table('Sources') %}
 <thead><tr><th>source</th><th class="n">found</th><th class="n">accepted</th><th class="n">refused</th></tr></thead>
 <tbody>{% for each in sources %}<tr><th class="wide">{{ each.source|path }}</th><td class="n">{{ each.found|n }}</td>
 <td class="n">{{ each.accepted|n }}</td><td class="n">{{ each.refused|n }}</td></tr>{% endfor %}</tbody>
 {% endcall %}
-<p>Layout: {{ layouts|join(', ') }}. Files left aside, as they are no images: {{ ignored|counted }}.</p>
+<p>Layout: {{ layouts|join(', ') }}. Files left aside: {{ ignored|kinds }}.</p>
 </section>
 
 <section id="refused"><h2>What was refused, and why</h2>
@@ -66,28 +67,30 @@ BODY = """
 <td class="wide"><ul>{% for path in each.examples %}<li>{{ path|path }}</li>{% endfor %}</ul></td></tr>
 {% endfor %}</tbody>{% endcall %}</div>
 {% else %}<p>By the contract nothing: every file found could be read and keeps it.</p>{% endif %}
-{% if 'splits' in account %}<div>{% call table('Put aside after acceptance') %}
+{% if 'quarantined' in account %}<div>{% call table('Put aside after acceptance') %}
 <thead><tr><th>accepted, but</th><th>because</th><th class="n">images</th></tr></thead><tbody>
 {% for what, reasons in (('quarantined by curation', account.quarantined), ('excluded from the split',
-account.excluded)) %}{% for reason, count in reasons.items() %}
+account.excluded)) if reasons is defined %}{% for reason, count in reasons.items() %}
 <tr><th>{{ what }}</th><td>{{ reason|plain }}</td><td class="n">{{ count|n }}</td></tr>{% else %}
 <tr><th>{{ what }}</th><td>–</td><td class="n">0</td></tr>{% endfor %}{% endfor %}</tbody>{% endcall %}</div>
 {% endif %}</div>
 </section>
 
-<section id="changes"><h2>What changed since last time</h2>
+<section id="changes"><h2>What changed since the last accepted data</h2>
 {% if not changes %}<p class="note">Not reached.</p>
-{% elif changes.n_baseline is none %}<p>Nothing was accepted before. From now on, what comes is compared with this.</p>
+{% elif changes.n_baseline is none %}<p>Nothing was accepted before this data. Once it is accepted – by
+<code>fer retrain</code>, <code>fer data check --accept</code> or the flow <code>ingest</code> – what comes next is
+compared with it.</p>
 {% else %}
-<p><b>{{ changes.n_new|n }}</b> new, <b>{{ changes.n_gone|n }}</b> gone, <b>{{ changes.n_relabelled|n }}</b> relabelled:
-{{ changes.n_baseline|n }} images were accepted last time, {{ changes.n_now|n }} now.</p>
+<p>Compared with the data accepted before this: <b>{{ changes.n_new|n }}</b> new, <b>{{ changes.n_gone|n }}</b> gone,
+<b>{{ changes.n_relabelled|n }}</b> relabelled; {{ changes.n_baseline|n }} images then, {{ changes.n_now|n }} now.</p>
 <div class="two"><div><h3>By class</h3>{% call table('Changes by class') %}
-<thead><tr><th>class</th><th class="n">last time</th><th class="n">now</th><th class="n">new</th><th class="n">gone</th>
+<thead><tr><th>class</th><th class="n">before</th><th class="n">now</th><th class="n">new</th><th class="n">gone</th>
 </tr></thead><tbody>{% for label, its in changes.classes.items() %}<tr><th>{{ label }}</th>
 {% for name in ('then', 'now', 'new', 'gone') %}<td class="n">{{ its[name]|n }}</td>{% endfor %}</tr>{% endfor %}
 </tbody>{% endcall %}</div>
 {% if changes.n_relabelled %}<div><h3>Relabelled</h3>{% call table('Relabelled') %}
-<thead><tr><th>last time</th><th>now</th><th class="n">images</th></tr></thead><tbody>
+<thead><tr><th>before</th><th>now</th><th class="n">images</th></tr></thead><tbody>
 {% for then, now, count in relabelled[:10] %}<tr><th>{{ then }}</th><td>{{ now }}</td><td class="n">{{ count|n }}</td>
 </tr>{% endfor %}{% if relabelled[10:] %}<tr><th colspan="2">others</th>
 <td class="n">{{ relabelled[10:]|sum(attribute=2)|n }}</td></tr>{% endif %}</tbody>{% endcall %}</div>{% endif %}
@@ -95,7 +98,9 @@ account.excluded)) %}{% for reason, count in reasons.items() %}
 <h3>Drift</h3>
 <p class="note">A difference is drift where it is large (its bar reaches the mark, the threshold) and no chance (p,
 corrected for the number of tests). The effect is the Kolmogorov-Smirnov distance; of class shares, the total variation
-distance.</p>
+distance.{% if 'new' in drift_sides and changes.n_gathered is defined and changes.n_gathered != changes.n_new %} The new
+ones are here the {{ changes.n_gathered|n }} that came since older data, as fewer had been too few to compare.
+{% endif %}</p>
 {% call table('Drift') %}
 <thead><tr><th>verdict</th><th>property</th>{% for name in drift_sides.values() %}<th class="n">{{ name }}</th><th></th>
 <th class="n">p</th>{% endfor %}<th class="n">threshold</th><th class="n">median</th></tr></thead>
@@ -127,25 +132,32 @@ kind=side) }}</td>{% endfor %}
 {% if 'excluded' in balance %}<td class="n">{{ balance.excluded.values()|sum|n }}</td>{% endif %}</tr></tfoot>
 {% endcall %}
 {% if leaks %}<p>The splits are {{ leaks.origin }}.{% if leaks.n_kept_sides %} {{ leaks.n_kept_sides|n }} images
-stand where they stood last time.{% endif %}</p>{% endif %}
+stand where they stood in the data accepted before this.{% endif %}</p>{% endif %}
 </section>
 
 <section id="twins"><h2>Twins and leaks</h2>
-{% if not twins %}<p class="note">Not reached.</p>{% else %}
+{% if not twins %}<p class="note">Not reached.</p>{% else %}{% set looked = made.settings.inspect.config %}
 <p><b>{{ twins.redundant_copies|n }}</b> redundant exact copies.
-<b>{{ twins.groups|n }}</b> groups of near-twins, identical ones among them, with {{ twins.images_in_groups|n }}
-images; in {{ twins.groups_not_identical|n }} groups they are not all identical.{% if twins.pairs %}
+<b>{{ twins.groups|n }}</b> groups of near-twins
+{%- if looked is defined %} (a correlation of {{ looked.near_duplicate_correlation }} or more){% endif %}, identical
+ones among them, with {{ twins.images_in_groups|n }} images; in {{ twins.groups_not_identical|n }} groups they are not
+all identical.{% if twins.pairs %}
 {{ twins.pairs|n }} pairs, the least alike of which correlate at {{ '%.3f'|format(twins.least_correlation) }}.
 {% endif %}</p>
 <div class="two">
-{% if leaks %}<div><h3>Leaks</h3>
-<p class="note">Images with a twin in train, in the source's own splits.</p>
+{% if leaks %}{% set by_subject = leaks.left_subjects is not none %}<div><h3>Leaks</h3>
+<p class="note">In the source's own splits, images with a twin{{ ', or their subject,' if by_subject }} in train. Below
+them, images of validation and test with one on any side closer to training.</p>
 {% call table('Leaks') %}
-<thead><tr><th>split</th><th class="n">identical</th><th class="n">near or identical</th></tr></thead>
+<thead><tr><th>split</th><th class="n">identical</th><th class="n">near or identical</th>
+{% if by_subject %}<th class="n">same subject</th>{% endif %}</tr></thead>
 <tbody>{% for each in leaks.before %}<tr><th>{{ each.split }}</th><td class="n">{{ each.exact|n }}</td>
-<td class="n">{{ each.near|n }}</td></tr>{% else %}<tr><td colspan="3">the source has no splits</td></tr>{% endfor %}
-</tbody><tfoot><tr><th colspan="2">left after the repair</th>
-<td class="n"><span class="says {{ 'warn' if leaks.left else 'pass' }}">{{ leaks.left|n }}</span></td></tr></tfoot>
+<td class="n">{{ each.near|n }}</td>{% if by_subject %}<td class="n">{{ each.subject|n }}</td>{% endif %}</tr>{% else %}
+<tr><td colspan="{{ 4 if by_subject else 3 }}">{{ leaks.unofficial }}</td></tr>{% endfor %}
+</tbody><tfoot>{% if leaks.before %}<tr><th colspan="2">before the repair, on any side</th>
+<td class="n">{{ leaks.n_before|n }}</td>{% if by_subject %}<td></td>{% endif %}</tr>{% endif %}
+<tr><th colspan="2">left after the repair</th>{% for left in (leaks.left, leaks.left_subjects) if left is not none %}
+<td class="n"><span class="says {{ 'warn' if left else 'pass' }}">{{ left|n }}</span></td>{% endfor %}</tr></tfoot>
 {% endcall %}</div>
 <div><h3>As it is, and de-duplicated</h3>
 <p class="note">Without images that have a twin in train, repeat another one, or were to be dropped.</p>
@@ -156,11 +168,12 @@ images; in {{ twins.groups_not_identical|n }} groups they are not all identical.
 <td class="n">{{ (side_sums[name] - clean)|n }}</td></tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
 {% if leaks and leaks.matrix %}<div><h3>Which side the twin is on</h3>
 <p class="note">Before the repair: images of the row's split with a near or identical twin in the column's; in brackets,
-with an identical one.</p>
+with an identical one{{ '; below them, with the same subject' if leaks.left_subjects is not none }}.</p>
 {% call table('Twins between the official sides') %}
 <thead><tr><th></th>{% for name in leaks.matrix %}<th class="n">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, row in leaks.matrix.items() %}<tr><th>{{ name }}</th>{% for other in leaks.matrix %}
-<td class="n">{% if other in row %}{{ row[other].near|n }} ({{ row[other].exact|n }}){% else %}–{% endif %}</td>
+<td class="n">{% if other in row %}{{ row[other].near|n }} ({{ row[other].exact|n }})
+{% if leaks.left_subjects is not none %}<br>{{ row[other].subject|n }}{% endif %}{% else %}–{% endif %}</td>
 {% endfor %}</tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
 <div><h3>Groups by size</h3>
 {% call table('Groups by size') %}

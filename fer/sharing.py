@@ -1,29 +1,42 @@
 """Reports in the object store, for people who are not on the machine of the run.
 
-    reports/<name>/<part>/<file>        as in the folder of the part; the same name is shared once
+    reports/<name>/<digest>/<part>/<file>       as in the folder of the part
 
-Links to the pages are signed, for a week: whoever has one can read that page, and nothing else.
+The digest is of the files' names and contents: pages that change are shared beside those that were, whose links go on
+showing what they showed. Links are signed, for a week: whoever has one can read that page, and nothing else.
 """
 
 import concurrent.futures
+import hashlib
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from fer import objectstore
+from fer.workspace import file_sha256
 
 LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
-_DONE = "shared"
+_DIGEST_CHARS = 16
 _WRITERS = 8
 
 
 class Page(NamedTuple):
-    """A page in the store: the part that it belongs to, its name there, and its signed link."""
+    """A page in the store: the part that it belongs to, its name there, and its signed link.
+
+    `link` is None where it would hold a session's token: see ObjectStore.link.
+    """
 
     part: str
     name: str
-    link: str
+    link: str | None
+
+
+class Shared(NamedTuple):
+    """What was shared: the key below which it all is, and the pages among it."""
+
+    top: str
+    pages: tuple[Page, ...]
 
 
 class _File(NamedTuple):
@@ -31,32 +44,41 @@ class _File(NamedTuple):
     name: str  # below the part
     path: Path
 
+    @property
+    def place(self) -> str:
+        return f"{self.part}/{self.name}"
 
-def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> tuple[Page, ...]:
-    """Upload each part (name -> folder) below `name`, unless it is there, and sign links to its HTML pages.
+
+def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> Shared:
+    """Upload each part (name -> folder) below `name`, but for files that are there, and sign links to the HTML pages.
 
     Raises StoreError.
     """
-    top = f"reports/{name}"
     files = [
         _File(part, path.relative_to(folder).as_posix(), path)
         for part, folder in parts.items()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith("_")
     ]
+    top = f"reports/{name}/{_digest(files)}"
+    there = {each.key for each in store.list(f"{top}/")}
 
     def upload(file: _File) -> None:
-        store.upload_file(f"{top}/{file.part}/{file.name}", file.path, _content_type(file.path))
+        store.upload_file(f"{top}/{file.place}", file.path, _content_type(file.path))
 
-    if store.get(f"{top}/{_DONE}") is None:
-        with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
-            list(pool.map(upload, files))
-        store.put(f"{top}/{_DONE}", b"")  # last: what is cut short is shared again
-    return tuple(
-        Page(file.part, file.name, store.link(f"{top}/{file.part}/{file.name}", LINKS_VALID_S))
+    with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(upload, [file for file in files if f"{top}/{file.place}" not in there]))
+    pages = (
+        Page(file.part, file.name, store.link(f"{top}/{file.place}", LINKS_VALID_S))
         for file in files
         if file.path.suffix == ".html"
     )
+    return Shared(top, tuple(pages))
+
+
+def _digest(files: list[_File]) -> str:
+    lines = sorted(f"{file.place}\0{file_sha256(file.path)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_CHARS]
 
 
 def _content_type(path: Path) -> str:

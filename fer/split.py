@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
 from data_contracts import split as contract
-from fer import errors, refs, relatives, sides, stage
+from fer import official_splits, refs, relatives, sides, stage
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -165,8 +165,8 @@ def divide(
     label = _label_codes(images)
     reasons = np.full(len(images), None, object)
     official = np.full(len(images), sides.NONE)
-    if _has_official(images, used, config, sources):
-        official = _official(images, used, config.official)
+    if config.use_official and official_splits.are_complete(images, used, sources):
+        official = official_splits.sides_of(images, used, config.official)
     repaired = (official != sides.NONE).any()
     found = np.where(used, official, sides.NONE)
     gone = dropped & ((found == sides.TRAIN) if repaired else used)
@@ -193,11 +193,11 @@ def divide(
         reasons=reasons,
         is_clean=_clean(near, found, np.where(used, official, sides.NONE), dropped),
         origin=_origin(bool(repaired), lot.drawn),
-        matrix=_matrix(near, official),
-        leaks=_leaks(near, official),
-        n_leaked_before=int(_closer(official, near.around(sides.bits(official)).twins).sum()),
-        n_leaked=int(_closer(found, around.twins).sum()),
-        n_leaked_subjects=int(_closer(found, around.subject).sum()),
+        matrix=official_splits.matrix(near, official),
+        leaks=official_splits.leaks(near, official),
+        n_leaked_before=int(official_splits.closer(official, near.around(sides.bits(official)).twins).sum()),
+        n_leaked=int(official_splits.closer(found, around.twins).sum()),
+        n_leaked_subjects=int(official_splits.closer(found, around.subject).sum()),
         n_units=len(unit_sizes),
         largest_unit=int(unit_sizes.max(initial=0)),
     )
@@ -207,54 +207,6 @@ def _label_codes(images: pa.Table) -> np.ndarray:
     return images["class_index"].to_numpy().astype(np.int64)
 
 
-def _has_official(
-    images: pa.Table, used: np.ndarray, config: SplitConfig, sources: Mapping[str, Mapping[str, int]]
-) -> bool:
-    """Whether there are official splits to keep. Raises SourceError if only some of the images have one."""
-    n_with = int((images["raw_split"].is_valid().to_numpy() & used).sum())
-    n_without = int(used.sum()) - n_with
-    if not config.use_official or not n_with:
-        return False
-    if n_without:
-        by_source = "; ".join(
-            f"{name}: {each['with_split']:,} with, {each['without_split']:,} without" for name, each in sources.items()
-        )
-        raise errors.SourceError(
-            "Every image of a source with splits must have one.",
-            received=f"{n_with:,} images with a split and {n_without:,} without"
-            + (f" ({by_source})" if len(sources) > 1 else ""),
-            todo="put every image into a split folder, or draw the splits anew: --set split.use_official=false",
-        )
-    return True
-
-
-def official_sides(raw_splits: pa.ChunkedArray, config: SplitConfig) -> np.ndarray:
-    """(N,) a number from 0 on for each split of the source that is told from the others by this config; 0: none, or all
-    where the source's splits are not used. Names that the config does not know are told apart by themselves.
-    """
-    code, raw = relatives.numbered(raw_splits)
-    if not config.use_official:
-        return np.zeros(len(code), np.int64)
-    names = [config.official.get(each.lower(), f"{each}?") for each in raw.to_pylist()]
-    numbers = {name: at for at, name in enumerate(sorted(set(names)), start=1)}
-    return np.array([*(numbers[name] for name in names), 0])[code]
-
-
-def _official(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
-    """The official side of each image. Raises SourceError for a split of an image in use that is not in `names`."""
-    code, raw = relatives.numbered(images["raw_split"])
-    ours = [names.get(each.lower()) for each in raw.to_pylist()]
-    unknown = {name: int(((code == at) & used).sum()) for at, name in enumerate(raw.to_pylist()) if ours[at] is None}
-    refused = sorted(((-count, name) for name, count in unknown.items() if count))[:5]
-    if refused:
-        raise errors.SourceError(
-            f"The source's splits must be known: {', '.join(sorted(names))}.",
-            received=", ".join(f"{name!r} ({-count:,} images)" for count, name in refused),
-            todo="set split.official for it, or split.use_official=false to draw the splits anew",
-        )
-    return np.array([*(sides.NONE if each is None else files.SPLITS.index(each) for each in ours), sides.NONE])[code]
-
-
 def _origin(official: bool, drawn: tuple[int, ...]) -> str:
     """`drawn`, `official`, or `official` and which of the splits are drawn all the same."""
     if not official:
@@ -262,48 +214,13 @@ def _origin(official: bool, drawn: tuple[int, ...]) -> str:
     return ", ".join(["official", *(f"{files.SPLITS[side]} drawn" for side in sorted(drawn, reverse=True))])
 
 
-def _matrix(near: relatives.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
-    """Of each official split, how many images have identical ones, near-twins (those among them) or subjects in each
-    other one.
-    """
-    if (official == sides.NONE).all():
-        return {}
-    around = near.around(sides.bits(official))
-    kinds = {"exact": around.identical, "near": around.twins, "subject": around.subject}
-    return {
-        name: {
-            other: {kind: int(((official == side) & (found & (1 << at) > 0)).sum()) for kind, found in kinds.items()}
-            for at, other in enumerate(files.SPLITS)
-            if at != side
-        }
-        for side, name in enumerate(files.SPLITS)
-    }
-
-
-def _leaks(near: relatives.Relatives, official: np.ndarray) -> tuple[refs.Leak, ...]:
-    """Of validation and test, as the source has them, the images with a twin in train. (In FER2013 280 PublicTest and
-    288 PrivateTest images are identical to one in Training.)
-    """
-    found = _matrix(near, official)
-    return tuple(
-        refs.Leak(split=name, exact=found[name]["train"]["exact"], near=found[name]["train"]["near"])
-        for side, name in enumerate(files.SPLITS)
-        if side != sides.TRAIN and (official == side).any()
-    )
-
-
-def _closer(found: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """(N,) whether the bits `around` an image have a side closer to training than its own."""
-    return (found != sides.NONE) & (around & ((1 << np.maximum(found, 0)) - 1) > 0)
-
-
 def _clean(near: relatives.Relatives, found: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
     """(N,) see data_contracts.split: no twin closer to training, excluded or not; the first of its twins; not dropped.
 
     The first is that with the smallest image_id among those connected, on this side, that may be clean at all.
     """
-    leaked = _closer(found, near.around(sides.bits(official)).twins) & (found == official)
-    leaked |= _closer(found, near.around(sides.bits(found)).twins)
+    leaked = official_splits.closer(found, near.around(sides.bits(official)).twins) & (found == official)
+    leaked |= official_splits.closer(found, near.around(sides.bits(found)).twins)
     able = np.flatnonzero((found != sides.NONE) & ~dropped & ~leaked)
     group = near.group[able] * len(files.SPLITS) + found[able]
     clean = np.zeros(len(found), bool)

@@ -48,13 +48,14 @@ def read(archive: zipfile.ZipFile, member: archives.Member, names: Sequence[str]
     normalised = [labels.normalised(each) for each in names]
     columns = [names[normalised.index(each)] for each in ("usage", *_CATEGORIES)]
     usages, counts = [], []
-    for number, row in enumerate(tables.read(archive, member, columns), start=1):
+    for number, row in tables.read(archive, member, columns):
         cells = row[1:] if row is not None else ()
         votes = [int(each) for each in cells if each.isascii() and each.isdigit() and len(each) < 5]
         if row is None or len(votes) < len(_CATEGORIES) or max(votes) > _MAX_VOTES:
             raise errors.SourceError(
                 "FERPlus's votes must be counts.",
-                received=f"{', '.join(cells) or 'more cells than columns'} in row {number:,} of {member.name!r}",
+                received=f"{', '.join(map(archives.shown, cells)) or 'more cells than columns'} in row {number:,} of "
+                f"{member.name!r}",
                 todo=WHERE,
             )
         usages.append(row[0])
@@ -83,7 +84,8 @@ class Judge:
             raise self._strangers(f"{len(self._votes.usages):,} rows of votes and more of pixels")
         expected = self._votes.usages[number]
         if usage is not None and labels.normalised(usage) != labels.normalised(expected):
-            raise self._strangers(f"Usage {expected!r} and {usage!r} in row {number + 1:,}")
+            received = f"Usage {archives.shown(expected)} and {archives.shown(usage)} in row {number + 1:,}"
+            raise self._strangers(received)
         cast = self._votes.counts[number]
         of_classes = cast @ self._membership  # (classes,)
         total = int(of_classes.sum())

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fer import errors
+from fer import errors, plain_text
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -43,7 +43,7 @@ Settings = Annotated[
 ]
 KaggleSecret = Annotated[str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")]
-_SOURCE = "kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo"
+_SOURCE = escape("kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo")
 
 
 @app.callback()
@@ -68,10 +68,16 @@ def main() -> None:
         _fail(_unforeseen(error), UNFORESEEN)
 
 
+def _shown(text: str, but: str = "") -> str:
+    """Text from outside, in which nothing is markup or steers the terminal."""
+    return escape(plain_text.visible(text, but))
+
+
 def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get("FER_DEBUG"):
         traceback.print_exc()
-    err.print(f"[red bold]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    shown = _shown(message, but="\n")
+    err.print(f"[red bold]error:[/] {shown}", highlight=False, soft_wrap=True)
     sys.exit(code)
 
 
@@ -130,8 +136,7 @@ def retrain(
     from tasks import events
 
     _start_prefect()
-    with terminal.Terminal(out) as listener:
-        events.listen(listener)
+    with terminal.Terminal(out) as listener, events.heard_by(listener):
         outcome = retrain_module.retrain(**parameters)
     terminal.show_outcome(out, outcome)
     if outcome.release.status == "rejected":
@@ -167,13 +172,17 @@ def check(
     from tasks import events
 
     _start_prefect()
-    with terminal.Terminal(console) as listener:
-        events.listen(listener)
-        intake = ingest.ingest(**parameters)
+    try:
+        with terminal.Terminal(console) as listener, events.heard_by(listener):
+            intake = ingest.ingest(**parameters)
+    except errors.UnfitData as unfit:
+        if as_json:
+            typer.echo(Path(unfit.reports["as JSON"]).read_text())
+        raise
     if as_json:
         typer.echo(Path(intake.reports["as JSON"]).read_text())
     else:
-        terminal.show_intake(out, intake)
+        terminal.show_intake(out, intake, source)
 
 
 def _parameters(
@@ -197,8 +206,8 @@ def _quiet_prefect(verbose: bool) -> None:
 
 
 def _say_begin(console: Console, what: str, sources: list[str], recipe: str) -> None:
-    names = ", ".join(escape(each) for each in sources)
-    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{recipe}[/]", highlight=False)
+    names = ", ".join(map(_shown, sources))
+    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{_shown(recipe)}[/]", highlight=False)
 
 
 def _start_prefect() -> None:
@@ -238,10 +247,10 @@ def predict(
         for each in predictions:
             ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
             if each.error is not None:
-                table.add_row(escape(str(each.path)), f"[red]{escape(each.error)}[/]", "", "")
+                table.add_row(_shown(str(each.path)), f"[red]{_shown(each.error)}[/]", "", "")
             else:
                 others = ", ".join(f"{name} {value:.2f}" for name, value in ranked[1:3])
-                table.add_row(escape(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
+                table.add_row(_shown(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
         out.print(table)
     if any(each.error is not None for each in predictions):
         raise typer.Exit(errors.SourceError.exit_code)
@@ -255,9 +264,9 @@ def doctor() -> None:
     marks = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
     findings = doctor_module.examine()
     for each in findings:
-        out.print(f"{marks[each.level]} {each.what:<14} {escape(each.found)}", highlight=False, soft_wrap=True)
+        out.print(f"{marks[each.level]} {each.what:<14} {_shown(each.found)}", highlight=False, soft_wrap=True)
         if each.fix:
-            out.print(f"  {'':<14} → {escape(each.fix)}", highlight=False, soft_wrap=True)
+            out.print(f"  {'':<14} → {_shown(each.fix)}", highlight=False, soft_wrap=True)
     if any(each.level == "fail" for each in findings):
         raise typer.Exit(1)
 

@@ -51,10 +51,11 @@ def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, sho
 def examined(
     plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
 ) -> refs.Intake:
-    """The sources' data, checked, curated, split and compared with the last; its report, in the store too to `share` it.
+    """The sources' data, checked, curated, split and compared with the last; its report, in the store too if `share`.
 
     Raises UnfitData, after the report, if it is not fit for training.
     """
+    sources = sorted(sources)  # in another order they are the same data
     datasets = tuple(data.download(data.resolve(source, plan.demo, kaggle_secret)) for source in sources)
     manifest = data.index(datasets, plan.index)
     validation = data.validate(manifest, plan.contracts)

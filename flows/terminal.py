@@ -1,6 +1,7 @@
 """What a run looks like in a terminal: a line a stage, a bar for the one at work."""
 
 import time
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -8,11 +9,16 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fer import refs
+from fer import plain_text, refs
 from tasks import events
 
 _SAY_EVERY_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
+_VERDICTS = {  # on data -> what is said of it, and the colour
+    "pass": ("fit for training", "green"),
+    "warn": ("fit, with warnings", "yellow"),
+    "stop": ("not fit for training", "red"),
+}
 
 
 class Terminal:
@@ -50,11 +56,11 @@ class Terminal:
                 self._said_at = time.monotonic()
             case events.Progressed(name, done, total, note):
                 if self._bar is not None:
-                    self._bars.update(self._bar, completed=done, total=total, note=escape(note))
+                    self._bars.update(self._bar, completed=done, total=total, note=_plain(note))
                 self._say(f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
             case events.Retrying(name, reason, wait_s):
                 self._console.print(
-                    f"[yellow]![/] {name}: {escape(reason)} Trying again in about {wait_s:,.0f} s.",
+                    f"[yellow]![/] {name}: {_plain(reason)} Trying again in about {wait_s:,.0f} s.",
                     highlight=False,
                     soft_wrap=True,
                 )
@@ -63,7 +69,7 @@ class Terminal:
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
                 duration = "cached" if cached else f"{seconds:,.1f} s"
                 self._console.print(
-                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {escape(summary)}", highlight=False, soft_wrap=True
+                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {_plain(summary)}", highlight=False, soft_wrap=True
                 )
 
     def _say(self, line: str) -> None:
@@ -71,7 +77,7 @@ class Terminal:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said_at >= _SAY_EVERY_S:
             self._said_at = now
-            self._console.print(escape(line), highlight=False, soft_wrap=True)
+            self._console.print(_plain(line), highlight=False, soft_wrap=True)
 
     def _remove_bar(self) -> None:
         if self._bar is not None:
@@ -79,42 +85,56 @@ class Terminal:
             self._bar = None
 
 
-def show_intake(console: Console, intake: refs.Intake) -> None:
-    """What the data is fit for, what was done about its faults, and where the report is."""
-    verdict = intake.quality.verdict
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> None:
+    """What the data is fit for, what was done about its faults, and where the report is.
+
+    `named` are the sources as they were given.
+    """
+    verdict, colour = _VERDICTS[intake.quality.verdict]
+    table = _table()
+    table.add_row("verdict", verdict)
+    for source in named:
+        table.add_row("source", _plain(source))
     for warning in intake.quality.warnings:
-        table.add_row("warning", escape(warning))
+        table.add_row("warning", _plain(warning))
     for name, ref in {"found": intake.validation, "curated": intake.curation, "split": intake.split}.items():
-        table.add_row(name, escape(ref.summary()))
-    table.add_row("changed", escape(intake.drift.summary()))
+        table.add_row(name, _plain(ref.summary()))
+    table.add_row("changed", _plain(intake.drift.summary()))
     for name, path in intake.reports.items():
-        table.add_row(name, escape(path))
-    title = f"{escape(intake.manifest.source)}: {'fit for training' if verdict == 'pass' else 'fit, with warnings'}"
-    console.print(
-        Panel(table, title=title, border_style="green" if verdict == "pass" else "yellow", title_align="left")
-    )
+        table.add_row(name, _plain(path))
+    # The verdict first: a title that is too long is cut at its end.
+    title = f"{verdict}: {', '.join(_plain(source) for source in named)}"
+    console.print(Panel(table, title=title, border_style=colour, title_align="left"))
 
 
 def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     """What was trained, how good it is, what the gates said, where things are, what to type next."""
     release, passed = outcome.release, outcome.verdict.passed
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    table.add_row("model", f"{outcome.model.summary()} ({outcome.model.train_seconds:,.0f} s)")
-    table.add_row("quality", outcome.evaluation.summary())
+    table = _table()
+    table.add_row("model", f"{_plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
+    table.add_row("quality", _plain(outcome.evaluation.summary()))
     for check in outcome.verdict.checks:
-        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {escape(check.detail)}")
-    table.add_row("release", escape(release.uri))
+        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {_plain(check.detail)}")
+    table.add_row("release", _plain(release.uri))
     for name, path in outcome.reports.items():
-        table.add_row(name, escape(path))
-    champion = f"{release.name}@champion is version {release.champion_version}"
+        table.add_row(name, _plain(path))
+    champion = f"{_plain(release.name)}@champion is version {release.champion_version}"
     verdict = "released" if passed else "rejected by the gates"
-    title = f"{release.name} version {release.version}: {verdict}" + (
+    title = f"{_plain(release.name)} version {release.version}: {verdict}" + (
         f"; {champion}" if release.champion_version else ""
     )
     console.print(Panel(table, title=title, border_style="green" if passed else "red", title_align="left"))
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
+
+
+def _table() -> Table:
+    """Of names and what there is to say of them."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _plain(text: str) -> str:
+    """Text from outside: no markup of rich's, and no character that would command the terminal."""
+    return escape(plain_text.visible(text))

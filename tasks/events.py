@@ -1,6 +1,7 @@
 """What happens in a run, told to whoever listens in this process (the `fer` command draws it in the terminal)."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -59,14 +60,14 @@ Event = Started | Progressed | Ended | Retrying
 _listeners: list[Callable[[Event], None]] = []
 
 
-def listen(listener: Callable[[Event], None]) -> None:
-    """Have `listener` called with each event from now on."""
+@contextlib.contextmanager
+def heard_by(listener: Callable[[Event], None]) -> Iterator[None]:
+    """Have `listener` called with each event within the block."""
     _listeners.append(listener)
-
-
-def forget_listeners() -> None:
-    """Call nobody any more."""
-    _listeners.clear()
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def publish(event: Event) -> None:

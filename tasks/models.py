@@ -4,7 +4,7 @@ from prefect import task
 
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
-from fer import plots, refs
+from fer import plain_text, plots, refs
 from fer import train as train_stage
 from tasks import artifacts, caching
 
@@ -16,7 +16,9 @@ def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.
     progress = artifacts.progress_bar("train")
     model = train_stage.train(balanced, shards, config, workspace=workspace, progress=progress)
     curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
-    artifacts.markdown("learning-curves", f"{model.summary()}\n\n{curves}", "Loss and accuracy by epoch")
+    artifacts.markdown(
+        "learning-curves", f"{plain_text.in_markdown(model.summary())}\n\n{curves}", "Loss and accuracy by epoch"
+    )
     return model
 
 
@@ -63,7 +65,10 @@ def gate(
     verdict = gate_stage.gate(
         evaluation, division, source, opponent, opponent_evaluation, config, workspace=workspace, progress=progress
     )
-    lines = [f"| {'✓' if each.passed else '✗'} | {each.name} | {each.detail} |" for each in verdict.checks]
+    shown = plain_text.in_markdown
+    lines = [
+        f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
+    ]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"
     artifacts.markdown("verdict", "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines]))
     return verdict

@@ -5,12 +5,13 @@ import shutil
 from prefect import task
 
 from data_contracts import files
-from fer import contracts, pages, plots, refs, settings
+from fer import contracts, pages, plain_text, plots, refs, settings
 from fer import quality as quality_stage
 from fer.workspace import write_atomically
 from tasks import artifacts, caching, reports
 
 _PAGE = "report.html"
+_plain = plain_text.in_markdown
 
 
 @task(name="summarise", **caching.UNCACHED, **caching.retried(3))
@@ -30,14 +31,14 @@ def publish(
     folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
     text = "\n".join(
         [
-            f"# {release.name} version {release.version}: {release.status}",
-            f"- **sources** {', '.join(sources)}, **recipe** {recipe}",
-            f"- **data** {intake.quality.summary()}",
-            f"- **split** {intake.split.summary()}",
-            f"- **balanced** {balanced.summary()}",
-            f"- **model** {model.summary()}",
-            f"- **test** {evaluation.summary()}",
-            *(f"- **gate** {'✓' if check.passed else '✗'} {check.detail}" for check in verdict.checks),
+            f"# {_plain(release.name)} version {release.version}: {release.status}",
+            f"- **sources** {_plain(', '.join(sources))}, **recipe** {_plain(recipe)}",
+            f"- **data** {_plain(intake.quality.summary())}",
+            f"- **split** {_plain(intake.split.summary())}",
+            f"- **balanced** {_plain(balanced.summary())}",
+            f"- **model** {_plain(model.summary())}",
+            f"- **test** {_plain(evaluation.summary())}",
+            *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
             f"- **release** `{release.uri}`",
         ]
     )
@@ -59,9 +60,9 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
     write_atomically(folder / _PAGE, html.encode())
+    shutil.rmtree(folder / files.DOCS, ignore_errors=True)
     for name, ref in {"manifest": intake.validation, **checked}.items():
-        docs = folder / files.DOCS / name
-        shutil.copytree(workspace.folder(ref) / files.DOCS, docs, dirs_exist_ok=True)
+        shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
     reports.share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
     return refs.Outcome(
         sources=tuple(sources),
@@ -79,4 +80,4 @@ def _contract(name: str, outcomes: tuple[contracts.Outcome, ...]) -> str:
     """A line of Markdown: how many rules hold, and which do not."""
     broken = [each.line() for each in outcomes if not each.passed]
     kept = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
-    return f"**{name}** {'; '.join([kept, *broken])}"
+    return f"**{name}** {_plain('; '.join([kept, *broken]))}"

@@ -202,6 +202,11 @@ def _many_scans(n: int) -> bytes:
     return data[:last] + data[last:-2] * n + b"\xff\xd9"
 
 
+def _without_last_scan() -> bytes:
+    data = jpeg(progressive=True)
+    return data[: data.rindex(b"\xff\xda")] + b"\xff\xd9"
+
+
 def cmyk() -> np.ndarray:
     """Squares of 8 x 8 pixels (32, 32, 4) of inks, 255 is all."""
     inks = np.random.default_rng(5).integers(0, 256, (4, 4, 4)).astype(np.uint8)
@@ -374,6 +379,17 @@ def _tiff_in_circles() -> bytes:
     return bytes(data)
 
 
+def _tiff_of_directories(n: int) -> bytes:
+    """The directory again and again, each followed by the next; all show the same pixels."""
+    data = encoded(grey(), "TIFF")
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    directory = data[at : at + 2 + 12 * count]
+    starts = [len(data) + place * (len(directory) + 4) for place in range(n)]
+    chain = b"".join(directory + struct.pack("<I", following) for following in [*starts[1:], 0])
+    return data[:4] + struct.pack("<I", starts[0]) + data[8:] + chain
+
+
 def _animated_webp() -> bytes:
     return frames("WEBP", duration=100)
 
@@ -472,6 +488,17 @@ _JPEGS = (
     _image("jpeg-cut-and-closed", lambda: _cut_and_closed(jpeg()), _CUT, ".jpg"),
     _image("jpeg-colour-cut-and-closed", lambda: _cut_and_closed(jpeg(colour())), _CUT, ".jpg"),
     _image("jpeg-turned-cut-and-closed", lambda: _cut_and_closed(with_segment(jpeg(), 0xE1, exif(6))), _CUT, ".jpg"),
+    _image("jpeg-cut-and-closed-before-another", lambda: _cut_and_closed(jpeg()) + jpeg(), _CUT, ".jpg"),
+    _image("jpeg-progressive-cut-and-closed", lambda: _cut_and_closed(jpeg(progressive=True)), _CUT, ".jpg"),
+    _image("jpeg-progressive-without-its-last-scan", _without_last_scan, _CUT, ".jpg"),
+    _image(
+        "jpeg-progressive-last-scan-cut",
+        lambda: jpeg(progressive=True)[: len(jpeg(progressive=True)) - 60] + b"\xff\xd9",
+        _CUT,
+        ".jpg",
+    ),
+    _image("jpeg-progressive-colour", lambda: jpeg(colour(), progressive=True), _shows(grey_of_colour, 16), ".jpg"),
+    _image("jpeg-progressive-and-more", lambda: jpeg(progressive=True) + b"\xff\xd9" * 9, _ABOUT_GREY, ".jpg"),
     _image("jpeg-ends-at-once", lambda: b"\xff\xd8\xff\xd9", "without a picture", ".jpg"),
     _image("jpeg-tables-only", lambda: jpeg()[: jpeg().index(b"\xff\xc0")] + b"\xff\xd9", "without a picture", ".jpg"),
     _image("jpeg-12-bits", lambda: _jpeg_frame(4, ">B", 12), "of a kind that is not read", ".jpg"),
@@ -519,6 +546,8 @@ _PNGS = (
     _image("png-animated", lambda: frames("PNG"), _ANIMATION),
     _image("png-bomb-in-text", lambda: _compressed_text(b"zTXt"), _GREY),
     _image("png-bomb-in-profile", lambda: _compressed_text(b"iCCP"), _GREY),
+    _image("png-many-texts", lambda: _grey_png(chunk(b"tEXt", b"") * 50_000), _GREY),
+    _image("png-bomb-of-texts", lambda: _grey_png(chunk(b"tEXt", b"") * 100_000), "more than 100,000 chunks"),
     _image("png-and-more", lambda: _grey_png() + b"more", _GREY),
     _image("png-cut", lambda: _grey_png()[: len(_grey_png()) // 2], _CUT),
     _image("png-without-end", lambda: _grey_png()[:-12], _CUT),
@@ -584,6 +613,7 @@ _OTHER_FORMATS = (
     _image("tiff-nan", lambda: encoded(np.full((9, 9), np.nan, np.float32), "TIFF"), "floats", ".tif"),
     _image("tiff-32-bits", lambda: encoded(grey().astype(np.int32), "TIFF"), "32 bits", ".tif"),
     _image("tiff-of-pages", lambda: frames("TIFF"), "several pages", ".tif"),
+    _image("tiff-bomb-of-pages", lambda: _tiff_of_directories(5_000), "several pages", ".tif"),
     _image("tiff-in-circles", _tiff_in_circles, Accepted(1, grey), ".tif"),
     _image("tiff-cut", lambda: encoded(grey(), "TIFF")[:-9], "cut short|damaged", ".tif"),
     _image("tiff-strip-outside", lambda: _tiff_with(273, 10**6), _CUT, ".tif"),
@@ -714,6 +744,14 @@ def _other_name_within() -> bytes:
     return _with().replace(b"angry/1.png", b"happy/1.png", 1)
 
 
+def _name_within_of_other_bytes() -> bytes:
+    """The file itself says that its name is UTF-8, and it is not."""
+    data = bytearray(_with(("angry/\u00e9.png", _grey_png())))
+    at = data.index("\u00e9".encode())
+    data[at : at + 2] = b"\xff\xfe"
+    return bytes(data)
+
+
 def _archive(name: str, make: Callable[[], bytes], outcome: Outcome) -> Case:
     return Case(name, make, outcome, ".zip")
 
@@ -765,6 +803,8 @@ ARCHIVES = (
     _archive("zip-encrypted", lambda: _entry_of(8, "<H", 1), _refusal("without a password")),
     _archive("zip-encrypted-aes", lambda: _entry_of(10, "<H", 99), _refusal("without a password")),
     _archive("zip-encrypted-strongly", lambda: _entry_of(8, "<H", 0x40), _refusal("without a password")),
+    _archive("zip-of-a-patch", lambda: _entry_of(8, "<H", 0x20), _refusal("not what is to be patched")),
+    _archive("zip-name-within-not-utf-8", _name_within_of_other_bytes, _WHOLE),
     _archive("zip-bomb", lambda: _zeros(80, 1), _BOMB),
     _archive("zip-bomb-of-many", lambda: _zeros(8, 10), _BOMB),
     _archive("zip-bomb-that-shares", _sharing_bytes, _refusal("must not overlap")),
@@ -810,6 +850,14 @@ ARCHIVES = (
     _archive("zip-with-empty-image", lambda: _with(("angry/3.png", b"")), Quarantined("empty", accepted=2)),
     _archive("zip-of-broken-images", lambda: zipped({"angry/1.png": b"", "happy/2.png": b"x"}),
              _refusal("can be decoded")),
+    _archive("zip-image-without-suffix", lambda: _with(("angry/3", _grey_png()), ("sad/4.dat", jpeg())), Accepted(4)),
+    _archive("zip-image-without-suffix-cut", lambda: _with(("angry/3", _grey_png()[:60])),
+             Quarantined("cut short", accepted=2)),
+    _archive("zip-huge-image", lambda: _with(("angry/3.png", bytes(65 << 20))),
+             Quarantined("too large to be read", accepted=2)),
+    _archive("zip-label-of-marks", lambda: _with(("?/3.png", _grey_png())), _refusal(r"'\?'", errors.LabelError)),
+    _archive("zip-labels-overlong", lambda: _with(*((f"{n}{'x' * 900}/3.png", _grey_png()) for n in range(9))),
+             _refusal(r"'0x+\.\.\.'", errors.LabelError)),
     _archive("zip-unknown-label", lambda: _with(("bored/3.png", _grey_png())), _refusal("'bored'", errors.LabelError)),
     _archive("zip-image-outside", lambda: _with(("3.png", _grey_png())),
              _refusal("no class folder", errors.LabelError)),
@@ -831,6 +879,7 @@ def _row(name: str, line: str | bytes, outcome: Outcome | str) -> Case:
 
 _NUMBERS = "not all numbers within 0-255"
 _SQUARE = "no square"
+_ANOTHER = "another number of pixels"
 
 ROWS = (
     _row("row", f"3,{pixels()},Training", Accepted(label="happy")),
@@ -840,7 +889,9 @@ ROWS = (
     _row("row-label-as-word", f"Suprised,{pixels()},Training", Accepted(label="surprise")),
     _row("row-many-blanks", f"3,  {pixels().replace(' ', '   ')}  ,Training", Accepted(label="happy")),
     _row("row-leading-zeros", f"3,{' '.join(['007'] * 36)},Training", Accepted(label="happy")),
-    _row("row-of-one-pixel", "3,7,Training", Accepted(label="happy")),
+    _row("row-of-one-pixel", "3,7,Training", _ANOTHER),
+    _row("row-of-a-larger-square", f"3,{pixels(49)},Training", _ANOTHER),
+    _row("row-of-a-smaller-square", f"3,{pixels(25)},Training", _ANOTHER),
     _row("row-no-split", f"3,{pixels()},", Accepted(label="happy")),
     _row("row-split-in-latin-1", f"3,{pixels()},".encode() + b"entra\xeenement", Accepted(label="happy")),
     _row("row-too-few-pixels", f"3,{pixels(35)},Training", _SQUARE),
@@ -904,7 +955,7 @@ TABLES = (
     _table("csv-windows", lambda: table(*_TWO, ending="\r\n"), Accepted(2)),
     _table("csv-old-mac", lambda: table(*_TWO, ending="\r"), Accepted(2)),
     _table("csv-byte-order-mark", lambda: table(*_TWO, encoding="utf-8-sig"), Accepted(2)),
-    _table("csv-utf-16", lambda: table(*_TWO, encoding="utf-16"), _refusal("can be decoded")),
+    _table("csv-utf-16", lambda: table(*_TWO, encoding="utf-16"), _refusal(r"'\\x003\\x00'", errors.LabelError)),
     _table("csv-semicolons", lambda: table(*(each.replace(",", ";") for each in _TWO), header=HEADER.replace(",", ";")),
            Accepted(2)),
     _table("csv-tabs", lambda: table(*(each.replace(",", "\t") for each in _TWO), header=HEADER.replace(",", "\t")),
@@ -930,9 +981,23 @@ TABLES = (
     _table("csv-of-bytes", lambda: zipped({"fer2013.csv": bytes(range(256)) * 40}), _NO_IMAGE),
     _table("csv-huge-field", lambda: table(_LINE, f"3,{'1 ' * (3 << 20)},Training"), _refusal("one image a row")),
     _table("csv-huge-header", lambda: table(*_TWO, header=HEADER + ",x" * 200_000),
-           _refusal("can be decoded|column")),
+           _NO_IMAGE),
     _table("csv-quote-never-closed", lambda: table(_LINE, f'3,"{pixels()},Training', _LINE),
-           Quarantined("number of columns|not all numbers")),
+           _refusal("quotes must be closed")),
+    _table("csv-quote-amid-rows", lambda: table(*([_LINE] * 40), f'3,"{pixels()},Training', *([_LINE] * 58)),
+           _refusal("quotes must be closed")),
+    _table("csv-quote-closed-too-early", lambda: table(_LINE, f'3,"7"{pixels()},Training', _LINE),
+           _refusal("quotes must be closed")),
+    _table("csv-of-several-squares", lambda: table(f"3,{pixels(4)},Training", *_TWO),
+           Quarantined(_ANOTHER, accepted=2)),
+    _table("csv-number-minus-1-of-unicode", lambda: table(_LINE, f"\u22121,{pixels()},Training"),
+           _refusal("'\u22121'", errors.LabelError)),
+    _table("csv-number-with-a-mark", lambda: table(_LINE, f"3?,{pixels()},Training"),
+           _refusal(r"'3\?'", errors.LabelError)),
+    _table("csv-label-of-controls", lambda: table(_LINE, f"\x1b]0;x\x07,{pixels()},Training"),
+           _refusal(r"'\\x1b\]0;x\\x07'", errors.LabelError)),
+    _table("csv-label-overlong", lambda: table(_LINE, f"{'h' * 10**6},{pixels()},Training"),
+           _refusal("at most 4,096 characters")),
     _table("csv-number-7", lambda: table(_LINE, f"7,{pixels()},Training"), _refusal("'7'", errors.LabelError)),
     _table("csv-number-minus-1", lambda: table(_LINE, f"-1,{pixels()},Training"), _refusal("'-1'", errors.LabelError)),
     _table("csv-number-3.5", lambda: table(_LINE, f"3.5,{pixels()},Training"), _refusal("'3.5'", errors.LabelError)),
@@ -962,11 +1027,30 @@ TABLES = (
            Ignored(_REPEATED, accepted=2)),
     _table("labels-nameless-row", lambda: labelled("a.png,happy", "b.png,sad", ",sad"),
            Quarantined("names no file", accepted=2)),
+    _table("labels-of-controls", lambda: labelled("a.png,happy", "b.png,sad", "\x1b[2J.png,sad"),
+           Quarantined("can't be printed", accepted=2)),
+    _table("labels-blank-row", lambda: labelled("a.png,happy", "", "b.png,sad"), Accepted(2)),
+    _table("labels-row-of-commas", lambda: labelled("a.png,happy", ",", "b.png,sad"),
+           Quarantined("names no file", accepted=2)),
+    _table("labels-two-splits",
+           lambda: labelled("a.png,happy,train", "b.png,sad,test", "b.png,sad,train", header="file,label,split"),
+           Quarantined("two splits", ignored=_REPEATED)),
+    _table("labels-one-split-twice",
+           lambda: labelled("a.png,happy,train", "b.png,sad,train", "b.png,sad,Training", header="file,label,split"),
+           Ignored(_REPEATED, accepted=2)),
+    _table("labels-quote-never-closed", lambda: labelled('a.png,"happy', "b.png,sad"),
+           _refusal("quotes must be closed")),
+    _table("labels-of-another-split", lambda: labelled("a.png,happy", "b.png,sad", "train/c.png,happy",
+                                                       **{"test/c.png": _grey_png()}),
+           Quarantined("not there|no label in", n=2, accepted=2)),
     _table("labels-too-many-cells", lambda: labelled("a.png,happy", "b.png,sad", "b.png,sad,x,y"),
            Quarantined("more cells than columns", accepted=2)),
     _table("labels-unknown", lambda: labelled("a.png,happy", "b.png,bored"), _refusal("'bored'", errors.LabelError)),
     _table("labels-ambiguous", lambda: labelled("c.png,happy", "c.png,sad", "c.png,sad",
                                                 **{"x/c.png": _grey_png(), "y/c.png": _grey_png()}),
+           _refusal("one file fits")),
+    _table("splits-beside-class-folders-ambiguous",
+           lambda: zipped({"angry/1.png": _grey_png(), "happy/1.png": jpeg(), "s.csv": b"file,split\n1.png,train\n"}),
            _refusal("one file fits")),
     _table("labels-without-column", lambda: labelled("a.png,1", header="file,width"),
            _refusal("'labels.csv' has the columns", errors.LabelError)),

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import stat
@@ -201,6 +202,13 @@ def test_an_aes_encrypted_file_is_refused_as_such(tmp_path: Path) -> None:
         archives.members(written(tmp_path, bytes(data)))
 
 
+def test_a_file_that_is_a_patch_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zip_with(entry_of("a/1.png")))
+    data[data.index(b"PK\x01\x02") + 8] |= 0x20
+    with pytest.raises(errors.SourceError, match="not what is to be patched"):
+        archives.members(written(tmp_path, bytes(data)))
+
+
 def test_an_unknown_method_of_compression_is_refused(tmp_path: Path) -> None:
     data = bytearray(zip_with(entry_of("a/1.png")))
     at = data.index(b"PK\x01\x02") + 10
@@ -317,6 +325,44 @@ def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path:
         archive.writestr("__MACOSX/junk", b"junk")
     assert [archives.repack(each, each.with_suffix(".out")) for each in (one, two)] == [3, 3]
     assert one.with_suffix(".out").read_bytes() == two.with_suffix(".out").read_bytes()
+
+
+def test_the_digest_is_that_of_the_files_however_they_are_packed(tmp_path: Path, good: Path) -> None:
+    before = archives.digest(good)
+    expected = [(name, hashlib.sha256(FILES[name]).hexdigest()) for name in sorted(FILES)]
+    assert before == archives.content_digest(expected)
+    archives.repack(good, tmp_path / "out.zip", expected=before)
+    assert archives.digest(tmp_path / "out.zip") == before
+    for changed in (FILES | {"a/1.png": b"eno"}, FILES | {"c.png": b""}, dict(list(FILES.items())[1:])):
+        assert archives.digest(written(tmp_path, kaggle_server.zip_of(changed))) != before
+
+
+def test_repack_leaves_nothing_of_files_that_are_not_expected(good: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceError, match="must not change"):
+        archives.repack(good, tmp_path / "out.zip", expected="0" * 64)
+    assert list(tmp_path.iterdir()) == [good]
+
+
+def test_the_start_of_a_file_is_read_alone(good: Path) -> None:
+    with archives.open_safe(good) as archive:
+        first, *_, last = archives.list_members(archive)
+        assert (archives.read_start(archive, first, 9), archives.read_start(archive, last, 4)) == (b"one", b"twot")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("happy", "'happy'"),
+        ("it's", '"it\'s"'),
+        ("\x1b[2J\u202e", "'\\x1b[2J\\u202e'"),
+        ("g\u00eane", "'g\u00eane'"),
+        ("h" * 80, f"'{'h' * 80}'"),
+        ("h" * 81, f"'{'h' * 79}...'"),
+        ("\0" * 10**6, "'" + "\\x00" * 19 + "\\x0...'"),
+    ],
+)
+def test_text_of_a_source_is_shown_escaped_and_cut(text: str, shown: str) -> None:
+    assert archives.shown(text) == shown
 
 
 def test_repack_stores_sorted_files_and_reports_how_far_it_is(good: Path, tmp_path: Path) -> None:

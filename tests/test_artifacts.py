@@ -60,9 +60,8 @@ def server(monkeypatch):
 @pytest.fixture
 def heard():
     happened: list[events.Event] = []
-    events.listen(happened.append)
-    yield happened
-    events.forget_listeners()
+    with events.heard_by(happened.append):
+        yield happened
 
 
 def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):

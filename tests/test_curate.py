@@ -80,7 +80,12 @@ class Curated:
         validation, inspection = committed(self.workspace, images, pairs)
         settings = curate.CurateConfig.model_validate(config)
         self.ref = curate.curate(
-            validation, inspection, settings, splits or split.SplitConfig(), workspace=self.workspace, progress=progress.silent
+            validation,
+            inspection,
+            settings,
+            splits or split.SplitConfig(),
+            workspace=self.workspace,
+            progress=progress.silent,
         )
         folder = self.workspace.folder(self.ref)
         self.table = pq.read_table(folder / files.CURATION)

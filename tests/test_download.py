@@ -4,12 +4,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import indexed
 import kaggle_server
 import pytest
 from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr
 
-from fer import archives, demo_faces, demo_source, download, errors, kaggle, refs, sources
+from fer import archives, demo_faces, demo_source, download, errors, index, kaggle, refs, sources
 from fer.workspace import Workspace
 
 FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"junk"}
@@ -42,11 +43,30 @@ def delivered(workspace: Workspace, ref: refs.DatasetRef) -> Path:
     return folder / "dataset.zip"
 
 
-def test_an_archive_is_copied_as_it_is(archive: Path, workspace: Workspace) -> None:
+def test_an_archive_is_repacked_and_known_by_its_content(archive: Path, workspace: Workspace) -> None:
     ref = download.download(download.resolve(sources.ArchiveSource(archive)), workspace=workspace)
-    assert delivered(workspace, ref).read_bytes() == archive.read_bytes()
-    assert ref.source == f"archive:sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
-    assert (ref.n_files, ref.size_bytes) == (2, archive.stat().st_size)
+    with zipfile.ZipFile(delivered(workspace, ref)) as found:
+        assert {name: found.read(name) for name in found.namelist()} == dict(sorted(FILES.items())[1:])
+    assert re.fullmatch("archive:sha256:[0-9a-f]{64}", ref.source)
+    assert (ref.n_files, ref.size_bytes) == (2, delivered(workspace, ref).stat().st_size)
+
+
+def test_the_same_files_packed_otherwise_are_the_same_dataset_and_manifest(tmp_path: Path) -> None:
+    files = {f"{label}/{n}.png": indexed.png(n) for n in range(3) for label in ("angry", "happy")}
+    made = []
+    for place, names, method in (
+        ("one", sorted(files), zipfile.ZIP_STORED),
+        ("two", sorted(files, reverse=True), zipfile.ZIP_DEFLATED),
+    ):
+        path = tmp_path / f"{place}.zip"
+        with zipfile.ZipFile(path, "w", method) as packed:
+            for name in names:
+                packed.writestr(name, files[name])
+        workspace = Workspace(tmp_path / place)
+        dataset = download.download(download.resolve(sources.parse(f"archive:{path}")), workspace=workspace)
+        made.append((dataset, index.index((dataset,), indexed.CONFIG, workspace=workspace).digest))
+    assert (tmp_path / "one.zip").read_bytes() != (tmp_path / "two.zip").read_bytes()
+    assert made[0] == made[1]
 
 
 def test_the_same_bytes_at_another_path_have_the_same_key(archive: Path, tmp_path: Path) -> None:

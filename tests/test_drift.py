@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts import files
+from data_contracts import files, properties
 from data_contracts import manifest as contract
 from fer import drift, progress, refs
 from fer.workspace import Workspace
@@ -68,7 +68,7 @@ def test_a_difference_that_is_large_but_may_be_chance_is_no_drift(large):
 def test_a_shift_by_a_third_of_a_standard_deviation_is_drift_of_every_property_that_shifts(large, n):
     for seed in range(2):
         assert drifted(frame(n, seed, shift=0.33), large) == [
-            name for name in drift.BINS if name not in ("width", "height")
+            name for name in properties.EDGES if name not in ("width", "height")
         ]
 
 

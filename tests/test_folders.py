@@ -60,7 +60,9 @@ def test_different_files_have_different_digests(tmp_path_factory, files):
 
 def test_what_systems_leave_about_and_empty_folders_do_not_count(folder):
     before = folders.digest(folder)
-    written(folder, {".DS_Store": b"x", "happy/._1.png": b"x", "__MACOSX/1.png": b"x", "Thumbs.db": b"x"})
+    written(
+        folder, {".DS_Store": b"x", "happy/._1.png": b"x", "__MACOSX/1.png": b"x", "Thumbs.db": b"x", "Icon\r": b""}
+    )
     (folder / "nothing").mkdir()
     assert folders.digest(folder) == before
 
@@ -106,11 +108,14 @@ def test_a_pipe_is_refused_and_not_waited_for(folder):
         folders.digest(folder)
 
 
-@pytest.mark.parametrize("name", ["a\\b.png", b"\xff.png", "C:1.png"])
+@pytest.mark.parametrize(
+    "name", ["a\\b.png", b"\xff.png", "C:1.png", "a\nb.png", "\x1b[2J.png", "a\u202eb.png", "/".join(["d" * 200] * 6)]
+)
 def test_a_name_that_no_archive_may_hold_is_refused(folder, name):
-    (folder / os.fsdecode(name)).touch()
-    with pytest.raises(errors.SourceError, match="Next: rename it"):
+    written(folder, {os.fsdecode(name): b""})
+    with pytest.raises(errors.SourceError, match="Next: rename it") as refusal:
         folders.digest(folder)
+    assert str(refusal.value).isprintable()
 
 
 def test_a_folder_without_files_is_refused(tmp_path):

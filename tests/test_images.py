@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from fer import images
+from fer import headers, images
 
 
 @settings(deadline=None)
@@ -201,10 +201,77 @@ def test_a_jpeg_that_ends_in_medium_grey_is_not_taken_for_one_cut_short():
     assert np.all(images.decode(cv2.imencode(".jpg", np.full((9, 13), 128, np.uint8))[1].tobytes()) == 128)
 
 
+@pytest.mark.parametrize(
+    ("channels", "mode", "options"), [(1, None, {}), (3, None, {}), (3, None, {"keep_rgb": True}), (3, "CMYK", {})]
+)
+def test_a_progressive_jpeg_cut_short_and_closed_again_is_refused(channels, mode, options):
+    data = _by_pillow(_face(7, 96, 96, channels), "JPEG", mode, progressive=True, quality=75, **options)
+    whole = images.decode(data)
+    starts = range(data.index(b"\xff\xda") + 10, len(data) - 2)
+    accepted = []
+    for length in starts:
+        with contextlib.suppress(images.UndecodableImage):
+            accepted.append(images.decode(data[:length] + b"\xff\xd9"))
+    assert len(accepted) < 0.01 * len(starts)
+    assert all((pixels != whole).mean() < 0.03 for pixels in accepted)
+
+
+def test_what_follows_a_jpeg_cut_short_and_closed_again_does_not_hide_it():
+    whole = cv2.imencode(".jpg", _face(8, 48, 48))[1].tobytes()
+    for data in (whole, _by_pillow(_face(8, 48, 48), "JPEG", progressive=True)):
+        cut = data[: len(data) * 3 // 5] + b"\xff\xd9"
+        for more in (b"", b"\xff\xd9", whole):
+            with pytest.raises(images.UndecodableImage, match=r"cut short|can't be decoded"):
+                images.decode(cut + more)
+            images.decode(data + more)
+
+
 def test_a_whole_image_is_read_without_a_word(capfd):
     for suffix in (".jpg", ".png"):
         images.read(cv2.imencode(suffix, _face(2))[1].tobytes())
+    images.read(_by_pillow(_face(2), "JPEG", progressive=True))
     assert capfd.readouterr() == ("", "")
+
+
+def _png_with(chunks: bytes) -> bytes:
+    data = images.encode_png(_face(9))
+    return data[:33] + chunks + data[33:]
+
+
+def test_many_texts_in_a_png_take_no_memory_and_too_many_chunks_are_refused(monkeypatch):
+    text = b"\0\0\0\0tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+    other = b"\0\0\0\0teST" + struct.pack(">I", zlib.crc32(b"teST"))
+    assert headers.read(_png_with(text * 3 + other + text)).skipped == ((33, 69), (81, 93))
+    assert np.array_equal(images.decode(_png_with(text * 3 + other + text)), _face(9))
+    monkeypatch.setattr(headers, "MAX_CHUNKS", 50)
+    for kind in (text, other):
+        images.decode(_png_with(kind * 40))
+        with pytest.raises(images.UndecodableImage, match="a PNG of more than 50 chunks"):
+            images.decode(_png_with(kind * 60))
+
+
+def test_a_webp_of_too_many_chunks_is_refused(monkeypatch):
+    monkeypatch.setattr(headers, "MAX_CHUNKS", 50)
+    data = _by_pillow(_face(channels=3), "WEBP")
+    more = data[12:] + b"teST\0\0\0\0" * 50
+    assert images.decode(data).shape == (24, 20)
+    with pytest.raises(images.UndecodableImage, match="a WebP of more than 50 chunks"):
+        images.decode(b"RIFF" + struct.pack("<I", 4 + len(more)) + b"WEBP" + more)
+
+
+def test_the_pages_of_a_tiff_are_not_walked_to_their_end(monkeypatch):
+    read = []
+    load = TiffImagePlugin.ImageFileDirectory_v2.load
+    monkeypatch.setattr(
+        TiffImagePlugin.ImageFileDirectory_v2, "load", lambda self, file: read.append(1) or load(self, file)
+    )
+    buffer = io.BytesIO()
+    pages = [Image.fromarray(_face(n)) for n in range(30)]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    read.clear()
+    with pytest.raises(images.UndecodableImage, match="several pages"):
+        images.decode(buffer.getvalue())
+    assert len(read) < 10
 
 
 @settings(deadline=None)

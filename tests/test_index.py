@@ -1,4 +1,5 @@
 import hashlib
+import json
 import random
 
 import numpy as np
@@ -91,6 +92,60 @@ def test_labels_can_be_mapped_or_left_out_by_the_config(tmp_path):
     made = run(workspace, {"joie/1.png": png(), "contempt/1.png": png()}, config)
     assert [row["label"] for row in rows_of(workspace, made)] == ["happy"]
     assert made.ignored == {"label left out by the recipe": 1}
+
+
+def test_an_image_outside_class_folders_is_an_error_whatever_labels_are_left_out(tmp_path):
+    config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("?",))
+    with pytest.raises(errors.LabelError, match=r"1 image in no class folder, e\.g\. 'stray\.png'"):
+        run(Workspace(tmp_path), {"happy/1.png": png(), "stray.png": png(1)}, config)
+
+
+def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "MAX_IMAGE_BYTES", 5 << 20)
+    workspace = Workspace(tmp_path)
+    read = []
+    unpatched = archives.read
+    monkeypatch.setattr(archives, "read", lambda archive, each: read.append(each.name) or unpatched(archive, each))
+    large, small = png(1) + bytes(5 << 20), png(1) + bytes((5 << 20) - len(png(1)))
+    made = run(workspace, {"happy/1.png": large, "happy/2.png": small})
+    one, two = rows_of(workspace, made)
+    assert (one["status"], one["reason"]) == (contract.QUARANTINED, "too large to be read: over 5 MiB")
+    assert (one["label"], one["size_bytes"], bytes_of(workspace, made, one)) == ("happy", len(large), b"")
+    assert (two["status"], two["size_bytes"]) == (contract.ACCEPTED, 5 << 20)
+    assert read == ["happy/2.png"]
+
+
+def test_of_what_is_ignored_the_commonest_kinds_are_named_and_the_others_counted(tmp_path):
+    files = {f"{n}.{suffix}": b"" for suffix in range(30) for n in range(30 - suffix)}
+    made = run(Workspace(tmp_path), files | {"happy/1.png": png(), f"a.{'x' * 900}": b""})
+    assert made.ignored == {f".{n}": 30 - n for n in range(20)} | {"others": sum(range(1, 11)) + 1}
+    few = run(Workspace(tmp_path / "few"), {"happy/1.png": png(), f"a.{'x' * 900}": b""})
+    assert few.ignored == {"." + "x" * 15 + "...": 1}
+
+
+def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
+    workspace = Workspace(tmp_path)
+    config = index.IndexConfig(classes=CONFIG.classes, synonyms={"joie": "happy", "colère": "angry"})
+    made = run(workspace, {"joie/1.png": png(), "notes.txt": b""}, config)
+    report = (workspace.folder(made) / index.REPORT).read_text()
+    assert json.loads(report) == {
+        "config": config.model_dump(mode="json"),
+        "layouts": [layouts.CLASS_FOLDERS],
+        "ignored": {".txt": 1},
+    }
+    turned = config.model_copy(update={"synonyms": dict(reversed(config.synonyms.items()))})
+    other = Workspace(tmp_path / "other")
+    again = run(other, {"joie/1.png": png(), "notes.txt": b""}, turned)
+    assert (other.folder(again) / index.REPORT).read_text() == report
+    assert again.digest == made.digest
+
+
+def test_the_digest_covers_what_the_report_says(tmp_path):
+    files = {"happy/1.png": png(), "notes.txt": b""}
+    configs = (CONFIG, CONFIG.model_copy(update={"ignore_labels": ("fear",)}))
+    digests = {run(Workspace(tmp_path / str(n)), files, each).digest for n, each in enumerate(configs)}
+    digests.add(run(Workspace(tmp_path / "more"), files | {"more.txt": b""}).digest)
+    assert len(digests) == 3
 
 
 def test_images_that_are_all_unreadable_are_a_clear_error(tmp_path):
@@ -218,7 +273,7 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
     made = index.index(datasets, CONFIG, workspace=workspace, progress=progress.silent)
     assert len(decoded) == 2
     assert made.digest == undisturbed.digest
-    expected = {"_ref.json", names.MANIFEST, names.IMAGES, names.THUMBNAILS}
+    expected = {"_ref.json", index.REPORT, names.MANIFEST, names.IMAGES, names.THUMBNAILS}
     assert {each.name for each in workspace.folder(made).iterdir()} == expected
 
 

@@ -35,13 +35,10 @@ def ingest(*sources: str, quick=QUICK, **options):
     from flows.ingest import ingest as flow
     from tasks import events
 
-    ended: list[events.Ended] = []
-    events.listen(lambda event: ended.append(event) if isinstance(event, events.Ended) else None)
-    try:
+    heard: list[events.Event] = []
+    with events.heard_by(heard.append):
         intake = flow(sources=list(sources), settings=recipe.parse_settings(quick), **options)
-    finally:
-        events.forget_listeners()
-    return intake, [event.name for event in ended if not event.cached]
+    return intake, [event.name for event in heard if isinstance(event, events.Ended) and not event.cached]
 
 
 def sides(home: Path, intake) -> dict[str, str]:
@@ -65,13 +62,17 @@ def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home,
     again, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
     assert executed == []
     assert again.split == first.split
-    grown, executed = ingest(f"archive:{archive(tmp_path / 'b.zip', 30)}")
+    grown, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 30)}")
     assert executed == ["download", "index", "validate", "inspect", "curate", "split", "drift", "quality"]
     assert (grown.drift.n_baseline, grown.drift.n_new, grown.drift.n_gone) == (60, 30, 0)
     assert grown.split.n_kept_sides == 60
     assert sides(home, first).items() <= sides(home, grown).items()
-    _, executed = ingest(f"archive:{archive(tmp_path / 'b.zip', 30)}")
+    _, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 30)}")
     assert executed == []
+    stricter, _ = ingest(f"archive:{tmp_path / 'a.zip'}", quick=(*QUICK, "curate.outlier_score=3"))
+    assert sides(home, grown).items() == sides(home, stricter).items()
+    other, _ = ingest(f"archive:{archive(tmp_path / 'unrelated.zip', 12)}")
+    assert other.drift.n_baseline is None
 
 
 def test_the_report_and_the_data_docs_are_in_the_store_and_linked_from_the_run(home, tmp_path):
@@ -84,7 +85,7 @@ def test_the_report_and_the_data_docs_are_in_the_store_and_linked_from_the_run(h
     pages = {link: httpx.get(link, trust_env=False) for link in links}
     assert all(page.status_code == 200 for page in pages.values())
     assert any("Data quality" in page.text for page in pages.values())
-    assert any("expect_column" in page.text for page in pages.values())
+    assert any("Data Docs: manifest" in page.text for page in pages.values())
     assert Path(intake.reports["data quality"]).name in Artifact.get("quality-report").data
 
 
@@ -96,7 +97,23 @@ def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path
         ingest(source)
     page = Path(str(raised.value).partition("read ")[2].partition(",")[0])
     assert "30" in page.read_text()
+    with embedded_store.connect(settings.Settings.load()) as store:
+        shared = [store.get(each.key).data.decode() for each in store.list("reports/data/") if "html" in each.key]
+    assert any("Not fit for training" in text for text in shared)
+    assert any("too large a share" in text and "Data Docs" in text for text in shared)
     assert {path: path.read_bytes() for path in (home / "workspace").glob(".accepted/*")} == accepted
+
+
+def test_data_that_cant_be_divided_is_reported_too(home, tmp_path):
+    split = {
+        f"faces/test/sad/{n}.png": images.encode_png(demo_faces.draw("sad", np.random.default_rng(n))) for n in (1, 2)
+    }
+    source = f"archive:{archive(tmp_path / 'a.zip', 12, extra=split)}"
+    with pytest.raises(errors.UnfitData, match=r"Every image of a source with splits must have one") as raised:
+        ingest(source, accept=False)
+    report = json.loads(Path(raised.value.reports["as JSON"]).read_text())
+    assert report["verdict"] == "stop"
+    assert "Every image of a source with splits" in report["failures"][0]
 
 
 def test_a_policy_of_stop_ends_the_run_after_the_report(home, tmp_path):
@@ -143,3 +160,7 @@ def test_the_command_says_what_it_found_and_prints_json_on_demand(home, tmp_path
     assert "quality.html" in shown.output
     as_json = shell.invoke(cli.app, [*arguments, "--json"])
     assert json.loads(as_json.stdout)["verdict"] == "pass"
+    unfit = shell.invoke(cli.app, [*arguments, "--json", "--set", "contracts.min_images_per_class=21"])
+    assert isinstance(unfit.exception, errors.UnfitData)
+    assert unfit.exception.exit_code == 8
+    assert json.loads(unfit.stdout)["verdict"] == "stop"

@@ -1,10 +1,12 @@
 import csv
 import io
+import itertools
 import zipfile
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, run, zipped
 
@@ -84,6 +86,123 @@ def test_a_missing_file_is_not_taken_for_another_of_its_name_elsewhere(workspace
         "a/9.png": "t.csv names a file that is not there",
         "b/9.png": "no label in t.csv",
     }
+
+
+def test_the_longest_common_end_of_two_paths_counts(workspace):
+    files = {"train/1.png": png(1), "test/1.png": png(2), "set/a/2.png": png(3), "b/2.png": png(4)}
+    names = ["/kaggle/input/x/train/1.png", "/kaggle/input/x/test/1.png", "/x/y/a/2.png", "/x/y/b/2.png"]
+    rows = [("file", "label"), *zip(names, ["happy", "angry", "happy", "angry"], strict=True)]
+    made = run(workspace, files | {"t.csv": text(*rows)})
+    assert labels_of(workspace, made) == dict(zip(files, ["happy", "angry", "happy", "angry"], strict=True))
+
+
+def test_a_row_of_one_split_does_not_speak_of_a_file_of_another(workspace):
+    files = {f"test/{n}.png": png(n) for n in range(3)}
+    rows = [("file", "label"), *[(f"data/train/{n}.png", "happy") for n in range(3)]]
+    with pytest.raises(errors.LabelError, match=r"'train\.csv' names no file of the source"):
+        run(Workspace(workspace.root / "other"), files | {"train.csv": text(*rows)})
+    rows += [("data/test/1.png", "angry"), ("y/2.png", "happy"), ("x/0.png", "happy"), ("z/0.png", "happy")]
+    found = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
+    assert found == {
+        **dict.fromkeys(files),
+        **{f"data/train/{n}.png": "t.csv names a file that is not there" for n in range(3)},
+    }
+
+
+def test_splits_of_other_spelling_tell_files_of_one_name_apart(workspace):
+    files = {"Training Set/a/1.png": png(1), "TestData/a/1.png": png(2)}
+    rows = [("file", "label"), ("train/1.png", "happy"), ("test/1.png", "angry")]
+    assert list(labels_of(workspace, run(workspace, files | {"t.csv": text(*rows)})).values()) == ["angry", "happy"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=3), max_size=8), st.data())
+def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, data):
+    names = sorted({"/".join([*each, "1.png"]) for each in folders})
+    parts = data.draw(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=4))
+    path = "/".join([*parts, "1.png"])
+
+    def n_shared(name):
+        pairs = itertools.zip_longest(reversed(name.split("/")), reversed(path.split("/")))
+        return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    def split_of(name):
+        return next((each for each in reversed(name.split("/")) if each in ("train", "test")), None)
+
+    longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
+    fitting = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
+    found = label_tables._Finder(names).by_end(path)
+    assert set(found) <= set(fitting)
+    assert len(found) == min(2, len(fitting))
+
+
+def test_tables_that_are_named_like_splits_are_these(workspace):
+    files = {"images/0.png": png(0), "images/1.png": png(1), "images/2.png": png(2)}
+    files["train.csv"] = text(("file", "label"), ("0.png", "happy"), ("2.png", "happy"))
+    files["test_labels.csv"] = text(("file", "label"), ("1.png", "angry"), ("2.png", "happy"))
+    made = run(workspace, files)
+    found = by_path(workspace, made)
+    assert (found["images/0.png"]["raw_split"], found["images/1.png"]["raw_split"]) == ("train", "test")
+    assert found["images/2.png"]["reason"] == "two splits in test_labels.csv, train.csv"
+
+
+def test_a_column_of_splits_wins_over_the_name_of_the_table_and_this_over_folders(workspace):
+    files = {"train/0.png": png(0), "train/1.png": png(1), "train/2.png": png(2)}
+    files["test.csv"] = text(("file", "label", "split"), ("0.png", "happy", "Train Set"), ("1.png", "angry", ""))
+    files["valid.csv"] = text(("file", "label"), ("2.png", "happy"))
+    found = by_path(workspace, run(workspace, files))
+    assert [found[f"train/{n}.png"]["raw_split"] for n in range(3)] == ["train", "train", "valid"]
+
+
+def test_two_names_of_one_split_are_no_contradiction(workspace):
+    rows = [("file", "label", "split"), ("0.png", "happy", "train"), ("0.png", "happy", "Training")]
+    rows += [("1.png", "happy", "val"), ("1.png", "happy", "train"), ("2.png", "happy", "dev")]
+    found = by_path(workspace, run(workspace, IMAGES | {"images/t.csv": text(*rows)}))
+    assert (found["images/0.png"]["reason"], found["images/0.png"]["raw_split"]) == (None, "Training")
+    assert found["images/1.png"]["reason"] == "two splits in images/t.csv"
+    assert found["images/2.png"]["raw_split"] == "dev"
+
+
+def test_a_name_that_cannot_be_printed_is_in_quarantine_under_its_row(workspace):
+    for name, table in {
+        "t.csv": text(("file", "label"), ("0.png", "happy"), ("\x1b[2J.png", "happy"), ("a\u202e.png", "happy")),
+        "t.parquet": parquet({"file": ["0.png", "\x1b[2J.png", "a\u202e.png"], "label": ["happy"] * 3}),
+    }.items():
+        other = Workspace(workspace.root / name)
+        found = reasons(other, run(other, IMAGES | {name: table}))
+        assert [path for path in found if not path.startswith("images/")] == [f"{name}#2", f"{name}#3"]
+        assert found[f"{name}#2"] == f"a row of {name} names a file by what can't be printed"
+
+
+def test_rows_are_counted_as_they_are_in_the_file(workspace):
+    table = b"file,label\n\n0.png,happy\n\n,angry\n,\n"
+    found = reasons(workspace, run(workspace, IMAGES | {"images/t.csv": table}))
+    assert [path for path in found if "#" in path] == ["images/t.csv#4", "images/t.csv#5"]
+
+
+def test_rows_of_a_parquet_without_anything_are_counted(workspace, monkeypatch):
+    monkeypatch.setattr(tables, "_BATCH_ROWS", 2)
+    table = parquet({"file": ["0.png", None, "1.png", None, "2.png"], "label": ["happy", None, "happy", "", "happy"]})
+    found = reasons(workspace, run(workspace, IMAGES | {"images/t.parquet": table}))
+    names_none = "a row of images/t.parquet names no file"
+    assert {path: why for path, why in found.items() if why} == {f"images/t.parquet#{n}": names_none for n in (2, 4)}
+
+
+def test_a_column_name_that_occurs_twice_in_a_parquet_is_a_clear_error(workspace):
+    columns = [pa.array(["0.png"]), pa.array(["happy"]), pa.array(["angry"])]
+    data = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, names=["file", "label", "label"]), data)
+    with pytest.raises(errors.SourceError, match=r"columns of different names.*'label' more than once in .*t\.parquet"):
+        run(workspace, IMAGES | {"images/t.parquet": data.getvalue()})
+
+
+def test_names_that_fit_several_files_are_shown_escaped_and_cut(workspace):
+    long = "/".join(["x\x1b[2J" * 200, "1.png"])
+    files = {"a/1.png": png(1), "b/1.png": png(2), "t.csv": text(("file", "label"), (long, "happy"))}
+    with pytest.raises(errors.SourceError, match=r"which fits 'a/1\.png' and 'b/1\.png'") as caught:
+        run(workspace, files)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
 
 
 def test_what_table_and_images_do_not_share_is_in_quarantine(workspace):
@@ -166,9 +285,10 @@ def test_of_several_columns_those_that_find_most_files_and_labels_are_used(works
 def test_a_parquet_of_labels_is_read_like_a_csv(workspace, names, emotions):
     table = parquet({"file": names, "emotion": emotions, "subject": [7.0, None, None], "vector": [[1], [2], [3]]})
     made = run(workspace, IMAGES | {"images/t.parquet": table})
-    assert list(labels_of(workspace, made).values()) == ["happy", "angry", None]
-    assert [row["subject"] for row in by_path(workspace, made).values()] == ["7", None, None]
-    assert reasons(workspace, made)["images/2.png"] == "no label in images/t.parquet"
+    found = by_path(workspace, made)
+    assert [found[path]["label"] for path in IMAGES] == ["happy", "angry", None]
+    assert [found[path]["subject"] for path in IMAGES] == ["7", None, None]
+    assert found["images/2.png"]["reason"] == "no label in images/t.parquet"
 
 
 def test_numbers_in_a_parquet_are_written_without_fraction(workspace):
@@ -197,7 +317,7 @@ def test_a_parquet_with_changed_bytes_is_read_or_refused(data):
     with zipfile.ZipFile(io.BytesIO(zipped({"t.parquet": bytes(changed)}))) as archive:
         try:
             names = tables.column_names(archive, member)
-            rows = list(tables.read(archive, member, names))
+            rows = [row for _, row in tables.read(archive, member, names)]
         except errors.SourceError:
             return
     assert all(len(row) == len(names) and all(isinstance(cell, str) for cell in row) for row in rows)

@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +66,64 @@ def test_numbers_are_fer2013s_and_count_only_where_asked_for():
 )
 def test_a_whole_number_is_itself_however_it_is_written(raw, meant):
     assert meaning(raw, SEVEN, fer2013_numbers=True) == meant
+
+
+@pytest.mark.parametrize(
+    "raw", ["\u22121", "- 1", "-1.0", "\uff0d1", "\u20131", "3?", "(3)", "~3", "3.5", "1 2", "--1", "?"]
+)
+def test_a_number_with_a_sign_or_marks_is_not_the_number_alone(raw):
+    assert meaning(raw, SEVEN, fer2013_numbers=True) is None
+    assert labels.normalised(raw) not in map(str, range(7))
+
+
+@pytest.mark.parametrize("raw", ["\u22121", "- 1", "-1.0", "\uff0d1", " -1 "])
+def test_minus_one_is_itself_however_it_is_written(raw):
+    assert meaning(raw, SEVEN, {"-1": "neutral"}) == "neutral"
+
+
+def test_labels_without_letters_are_told_apart():
+    synonyms = {"\U0001f600": "happy", "\U0001f621": "angry", ":-)": "happy", ":-(": "sad"}
+    assert {raw: meaning(raw, SEVEN, synonyms) for raw in synonyms} == synonyms
+    assert meaning("\U0001f922", SEVEN, synonyms) is None
+
+
+def test_a_missing_label_is_never_ignored():
+    decisions = labels.Decisions(SEVEN, ignored=("?", "", " "))
+    assert [decisions.is_ignored(each) for each in (None, "", "  ")] == [False] * 3
+    assert [decisions.is_ignored(each) for each in ("?", " ? ", "!")] == [True, True, False]
+    assert "" not in decisions.known
+
+
+@pytest.mark.parametrize("synonyms", [{"Joie!": "happy", "joie": "sad"}, {"": "happy"}, {" ": "sad"}])
+def test_synonyms_that_are_blank_or_mean_two_classes_are_an_error(synonyms):
+    with pytest.raises(errors.LabelError, match="must not be blank, and must stand for one class"):
+        meaning("joie", SEVEN, synonyms)
+
+
+def test_two_spellings_of_a_synonym_may_mean_one_class():
+    assert meaning("joie", SEVEN, {"Joie!": "happy", "joie": "Happy"}) == "happy"
+
+
+@pytest.mark.parametrize("raw", ["\x1b[2J\x1b]0;pwned\x07", "\u202eyppah", "h" * 10**6, "\0" * 4_096])
+def test_an_error_repeats_labels_escaped_and_cut(raw):
+    decisions = labels.Decisions(SEVEN)
+    for n in range(9):
+        decisions.decide(f"{n}.png", raw + str(n))
+    decisions.decide(raw, None)
+    with pytest.raises(errors.LabelError) as caught:
+        decisions.require_all_known()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2_000
+
+
+def test_the_synonym_that_an_error_proposes_can_be_copied_as_json():
+    for raw in ('say "ah"', "g\u00eane", "\x1b", "back\\slash"):
+        decisions = labels.Decisions(SEVEN)
+        decisions.decide("a.png", raw)
+        with pytest.raises(errors.LabelError) as caught:
+            decisions.require_all_known()
+        found = re.search(r"index\.synonyms, e\.g\. (\{.*\}), or", str(caught.value))
+        assert json.loads(found[1]) == {raw: "angry"}
 
 
 def test_minus_one_is_not_one_even_as_a_synonym():

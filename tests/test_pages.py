@@ -1,4 +1,11 @@
-from fer import pages
+import html.parser
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer import pages, plain_text
 
 
 def test_tables_and_pictures_are_rendered():
@@ -21,3 +28,52 @@ def test_the_browser_is_told_to_run_and_fetch_nothing():
     policy = made[made.index("Content-Security-Policy") :].split('content="')[1].split('"')[0]
     assert policy.split("; ") == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
     assert made.index("Content-Security-Policy") < made.index("<style>")
+
+
+class Body(html.parser.HTMLParser):
+    """The tags and the text of a page's body."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(page.partition("<body>")[2])
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@given(st.text())
+@pytest.mark.parametrize("line", ["- **source** x{}x", "# x{}x", "| a |\n| --- |\n| x{}x |"])
+def test_text_from_outside_is_shown_in_markdown_as_it_is(line, text):
+    made = Body(pages.page("Run", line.format(plain_text.in_markdown(text))))
+    assert made.tags == Body(pages.page("Run", line.format("text"))).tags
+    assert f"x{plain_text.visible(text)}x" in made.text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://a.b", "https\\://a.b"),
+        ("WWW.a.b", "WWW\\.a.b"),
+        ("me@a.b", "me\\@a.b"),
+        ("~~a~~ | #1", "\\~\\~a\\~\\~ \\| \\#1"),
+    ],
+)
+def test_what_githubs_markdown_adds_is_no_markup_either(text, told):
+    assert plain_text.in_markdown(text) == told
+
+
+@given(st.text())
+def test_nothing_is_left_that_cannot_be_seen(text):
+    made = plain_text.visible(text)
+    assert not any(unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" for each in made)
+    assert plain_text.visible(made) == made
+
+
+def test_a_command_to_the_terminal_and_a_turn_of_direction_are_spelt_out_but_what_is_excepted():
+    assert plain_text.visible("a\x1b[2J\u202eb\nc") == "a\\u001b[2J\\u202eb\\u000ac"
+    assert plain_text.visible("a\nb\r", but="\n") == "a\nb\\u000d"
+    assert plain_text.visible("grün → 顔") == "grün → 顔"

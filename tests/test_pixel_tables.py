@@ -1,13 +1,14 @@
 import io
+import re
 import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
 
-from fer import archives, errors, images, index, layouts, pixel_tables, progress, tables
+from fer import archives, errors, images, index, layouts, parts, pixel_tables, progress, tables
 from fer.workspace import Workspace
 
 
@@ -32,7 +33,7 @@ def test_fer2013s_csv_becomes_images(tmp_path, separator):
 def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path):
     workspace = Workspace(tmp_path)
     rows = [
-        csv_row(range(9)),
+        csv_row(range(4)),
         csv_row(range(10)),
         csv_row([0, 1, 2, 256]),
         csv_row([0, 1, -2, 3]),
@@ -90,6 +91,81 @@ def test_a_csv_without_the_split_is_left_out_beside_one_that_has_it(tmp_path):
     assert (made.n_found, made.ignored) == (1, {".csv": 1})
 
 
+def test_rows_of_another_square_than_most_are_in_quarantine(tmp_path):
+    workspace = Workspace(tmp_path)
+    sizes = [64, 2209, 2304, 2116, 2304, 2500, 2304, 2303, 2304]
+    rows = "".join(csv_row([n % 256 for n in range(size)]) for size in sizes)
+    found = reasons(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
+    another = "another number of pixels than in the table's other rows"
+    expected = {2304: None, 2303: "the CSV row's pixels are no square"}
+    assert [found[f"t.csv#{n}"] for n in range(1, 10)] == [expected.get(size, another) for size in sizes]
+
+
+def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "FILES_A_PART", 3)
+    workspace = Workspace(tmp_path)
+    small, large = (
+        ("emotion,pixels\n" + "".join(f"3,{' '.join(['7'] * n)}\n" for n in sizes)).encode()
+        for sizes in ([4, 4, 9, 4], [9, 9])
+    )
+    made = run(workspace, {"a.csv": small, "b.csv": large, "c.csv": b"emotion,pixels\n3,7\n"})
+    found = by_path(workspace, made)
+    assert [path for path, row in found.items() if row["reason"]] == ["a.csv#3"]
+    assert [row["width"] for row in found.values()] == [2, 2, None, 2, 3, 3, 1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations([1, 4, 4, 9, 9, 8, 0]))
+def test_which_rows_are_accepted_does_not_depend_on_their_order(tmp_path_factory, order):
+    workspace = Workspace(tmp_path_factory.mktemp("order"))
+    rows = "".join(csv_row([7] * n) for n in order)
+    found = rows_of(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
+    assert [row["width"] for row in found if row["width"]] == [3, 3]
+
+
+@given(st.text(alphabet="0123456789 -x.\t", max_size=60))
+def test_numbers_are_counted_as_they_are_read(text):
+    assert pixel_tables._n_numbers(text.encode()) == len([each for each in text.split(" ") if each])
+
+
+def test_more_rows_than_a_source_may_have_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixel_tables, "MAX_ROWS", 3)
+    table = b"emotion,pixels\n" + b"3,7\n" * 2
+    assert run(Workspace(tmp_path / "few"), {"a.csv": table}).n_found == 2
+    with pytest.raises(errors.SourceError, match=r"at most 3 rows of pixels.*'b\.csv'"):
+        run(Workspace(tmp_path / "many"), {"a.csv": table, "b.csv": table})
+
+
+def test_a_label_that_fills_the_memory_is_refused(tmp_path):
+    table = "emotion,pixels,Usage\n" + csv_row([7] * 4) + csv_row([7] * 4, emotion="h" * 10**6)
+    with pytest.raises(errors.SourceError, match="at most 4,096 characters") as caught:
+        run(Workspace(tmp_path), {"t.csv": table.encode()})
+    assert len(str(caught.value)) < 300
+
+
+def test_a_stray_quote_amid_the_rows_ends_the_run_and_swallows_none(tmp_path):
+    rows = [f"3,{' '.join([str(n)] * 4)},Training\n" for n in range(99)]
+    rows[50] = rows[50].replace("3,", '3,"')
+    with pytest.raises(errors.SourceError, match=r"quotes must be closed.*of 'fer2013\.csv'"):
+        run(Workspace(tmp_path), {"fer2013.csv": ("emotion,pixels,Usage\n" + "".join(rows)).encode()})
+
+
+def test_a_missing_label_is_in_quarantine_whatever_labels_are_left_out(tmp_path):
+    workspace = Workspace(tmp_path)
+    config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("?",))
+    rows = "".join(csv_row([7] * 4, emotion=each) for each in (0, "", "?"))
+    made = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}, config)
+    assert reasons(workspace, made) == {"t.csv#1": None, "t.csv#2": "the label is missing"}
+    assert made.ignored == {"label left out by the recipe": 1}
+
+
+@pytest.mark.parametrize("label", ["\u22123", "- 3", "3?"])
+def test_a_number_with_a_sign_or_a_mark_is_an_unknown_label(tmp_path, label):
+    table = "emotion,pixels,Usage\n" + csv_row([7] * 4) + csv_row([7] * 4, emotion=label)
+    with pytest.raises(errors.LabelError, match=re.escape(repr(label))):
+        run(Workspace(tmp_path), {"t.csv": table.encode()})
+
+
 def test_a_csv_that_never_ends_a_quote_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "_MAX_FIELD_CHARS", 1_000)
     table = "emotion,pixels,Usage\n" + csv_row(range(9)) + '0,"' + "1 2 3\n" * 1_000
@@ -121,6 +197,26 @@ def test_any_text_of_pixels_is_an_image_or_has_a_defect(text):
         assert not plain or round(sum(map(bool, numbers)) ** 0.5) ** 2 != sum(map(bool, numbers)) or not any(numbers)
     else:
         assert images.decode(pgm).ravel().tolist() == [int(each) for each in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("mark", "at", "value"),
+    [
+        (b"PK\x01\x02", 8, 0x20),  # the flag of a patch, in the directory
+        (b"PK\x03\x04", 7, 0x08),  # the flag of a name in UTF-8, which it then is not
+    ],
+)
+def test_a_damaged_entry_of_the_csv_is_a_clear_error(tmp_path, mark, at, value):
+    data = bytearray(zipped({"fer\xe9.csv": b"emotion,pixels\n3,7\n"}).replace("\xe9".encode(), b"\xff\xfe", 1))
+    data[data.index(mark) + at] |= value
+    path = tmp_path / "source.zip"
+    path.write_bytes(data)
+    with zipfile.ZipFile(path) as archive:
+        (member,) = archives.list_members(archive)
+        with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
+            tables.column_names(archive, member)
+    with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
+        list(pixel_tables.read(path, member))
 
 
 @given(st.text(max_size=80) | st.text(alphabet='0123 ,;"\n\r\t', max_size=80))

@@ -15,6 +15,7 @@ from fer import account, contracts, curate, drift, images, quality, refs, split
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad")
+INSPECTED = {"near_duplicate_correlation": 0.93, "max_label_share": 0.125}
 SIDE = contract.THUMBNAIL_SIDE
 VOID = {"meta", "img", "br"}
 
@@ -46,7 +47,9 @@ class Data:
             self.row(26 + number, status=contract.QUARANTINED, reason="the file is empty", **UNREADABLE)
             for number in range(2)
         ]
-        self.source = "archive:faces.zip"
+        self.source = SOURCE
+        self.named = ("archive:faces.zip",)
+        self.splits = split.SplitConfig()
         self.ignored = {".txt": 3}
         self.label_errors = 1
         self.failures, self.warnings = (), ()
@@ -56,7 +59,7 @@ class Data:
         label = CLASSES[number % 2]
         return {
             "image_id": digest(f"id {number}")[:32],
-            "source": "archive:faces.zip",
+            "source": SOURCE,
             "path": f"{label}/{number:03d}.png",
             "raw_label": label,
             "label": label,
@@ -136,6 +139,7 @@ class Data:
             write(out / files.FINDINGS, found, curation_contract.FINDINGS)
             rows = [{"first": first, "second": second, "correlation": value} for first, second, value in pairs]
             write(out / files.PAIRS, rows, curation_contract.PAIRS)
+            (out / "inspect.json").write_text(json.dumps({"config": INSPECTED}))
             return refs.InspectionRef(
                 n_images=len(found), n_pairs=3, n_groups=3, n_label_errors=self.label_errors or None
             )
@@ -148,14 +152,17 @@ class Data:
         if self.failures:
             return [manifest, validation, None, None, None, None]
         last = None if before is None else before.validation()
-        curation = curate.curate(validation, inspection, curate.CurateConfig(), workspace=self.workspace)
-        division = split.split(curation, inspection, None, split.SplitConfig(), workspace=self.workspace)
-        change = drift.drift(validation, last, drift.DriftConfig(), workspace=self.workspace)
+        curation = curate.curate(validation, inspection, curate.CurateConfig(), self.splits, workspace=self.workspace)
+        division = split.split(curation, inspection, None, self.splits, workspace=self.workspace)
+        change = drift.drift(validation, last, None, drift.DriftConfig(), workspace=self.workspace)
         return [manifest, validation, inspection, curation, division, change]
 
-    def report(self, show_faces=False, before=None, made=None):
-        made = made or self.made(before)
-        return Report(self.workspace, quality.quality(*made, show_faces, workspace=self.workspace))
+    def said(self, made, name):
+        return json.loads((self.workspace.folder(made) / name).read_bytes())
+
+    def report(self, show_faces=False, before=None, made=None, problem=None):
+        given = (*(made or self.made(before)), self.named, problem, show_faces)
+        return Report(self.workspace, quality.quality(*given, workspace=self.workspace))
 
 
 class Report:
@@ -197,6 +204,7 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+SOURCE = f"archive:sha256:{digest('faces.zip')}"
 UNREADABLE = dict.fromkeys(
     ("format", "width", "height", "pixel_sha256", "mean", "std", "p05", "p99", "entropy", "sharpness")
 )
@@ -209,6 +217,59 @@ def write(path, rows, schema):
 @pytest.fixture
 def data(tmp_path):
     return Data(tmp_path)
+
+
+def test_the_report_bears_the_names_of_the_sources_as_they_were_given(data):
+    data.named = ("folder:/data/faces", "kaggle:msambare/fer2013")
+    report = data.report()
+    head, _, rest = report.tree.text.partition("Data quality report ")
+    assert head == "Data quality: folder:/data/faces, kaggle:msambare/fer2013 "
+    assert rest.startswith("folder:/data/faces , kaggle:msambare/fer2013 ✓ Fit for training")
+    assert report.json["named"] == list(data.named)
+    assert "folder:/data/faces, kaggle:msambare/fer2013: 28 = 26" in quality.markdown(report.folder)
+    assert report.json["source"] == SOURCE
+    assert report.tree.text.count(SOURCE) == 1  # in the table of sources
+    assert f"{SOURCE[:23]}… 28" in report.tree.text  # in the key to the bar
+
+
+def test_data_that_could_not_be_divided_has_a_report_that_says_why(data):
+    made = [*data.made()[:4], None, None]
+    problem = "Every image of a source with splits must have one. Received: 2 without."
+    report = data.report(made=made, problem=problem)
+    assert report.ref.verdict == "stop"
+    assert report.ref.failures == (problem,)
+    assert report.json["problem"] == problem
+    assert f"stop: {problem}" in report.tree.text
+    assert "could not be divided" in report.tree.text
+    assert "broke its contract" not in report.tree.text
+    assert "quarantined by curation blank 1" in report.tree.text
+    assert report.json["labels"]["in_doubt"] == 1
+    assert report.json["issues"]
+    assert report.tree.of("svg")
+    assert problem in quality.markdown(report.folder)
+
+
+def test_settings_of_the_stages_that_looked_are_told(data):
+    report = data.report()
+    assert report.json["made"]["settings"]["inspect"] == {"config": INSPECTED}
+    assert "Settings of inspect" in report.tree.text
+    assert '"max_label_share": 0.125' in report.tree.text
+
+
+def test_layouts_and_files_left_aside_are_those_that_the_index_tells(data):
+    made = data.made()
+    said = {"config": {}, "layouts": ["table of labels"], "ignored": {".csv": 7}}
+    (data.workspace.folder(made[0]) / "index.json").write_text(json.dumps(said))
+    report = data.report(made=made)
+    assert "Layout: table of labels." in report.tree.text
+    assert "Files left aside: 7 .csv ." in report.tree.text
+
+
+def test_of_many_kinds_of_files_left_aside_the_commonest_are_told_and_the_others_summed_up(data):
+    data.ignored = {f".x{number}": number for number in range(1, 1001)}
+    told = data.report().tree.text.partition("Files left aside: ")[2].partition("What was refused")[0]
+    assert told.startswith("1,000 .x1000 , 999 .x999 ,")
+    assert told.endswith(f"981 .x981 , and {980 * 981 // 2:,} of 980 other kinds. ")
 
 
 def test_every_file_found_is_accounted_for(data):
@@ -249,16 +310,30 @@ def test_data_that_broke_its_contract_has_a_report_of_what_is_known(data):
 def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
     made = data.made()
     made[1] = made[1].model_copy(update={"warnings": ("few images",)})
-    made[4] = made[4].model_copy(update={"n_leaked": 2, "digest": "other"})
+    made[4] = made[4].model_copy(
+        update={"n_leaked": 2, "n_leaked_subjects": 3, "digest": "other", "warnings": ("few test images",)}
+    )
     made[5] = made[5].model_copy(update={"warnings": ("mean drifted",)})
     report = data.report(made=made)
     assert report.ref.verdict == "warn"
     assert report.ref.warnings == (
         "few images",
+        "few test images",
         "mean drifted",
         "2 images of validation and test have a near-twin closer to training",
+        "3 images of validation and test have their subject closer to training",
     )
+    assert "nothing leaks" not in report.tree.text
     assert "with warnings" in report.tree.text
+
+
+def test_what_leaks_is_told_once_where_it_stops_the_run(data):
+    data.rows[4]["subject"] = data.rows[6]["subject"] = "S1"  # in test and train
+    data.splits = split.SplitConfig(leakage="stop")
+    report = data.report()
+    assert report.ref.verdict == "stop"
+    assert [each for each in report.ref.failures if "their subject" in each]
+    assert report.ref.warnings == ()
 
 
 def test_failures_of_every_stage_stop(data):
@@ -309,6 +384,73 @@ def test_twins_and_leaks_are_those_that_the_stages_counted(data):
     assert {"split": "test", "exact": 1, "near": 1} in report.json["leaks"]["before"]
     assert report.json["leaks"]["left"] == 0
     assert "2 redundant exact copies" in report.tree.text
+    assert "a correlation of 0.93 or more" in report.tree.text
+
+
+def test_where_no_image_has_a_subject_none_is_spoken_of(data):
+    report = data.report()
+    assert report.json["leaks"]["left_subjects"] is None
+    assert "subject" not in report.tree.text.partition("Twins and leaks")[2].partition("Groups by size")[0]
+    assert "by their subject" not in quality.markdown(report.folder)
+
+
+def test_subjects_on_two_sides_are_counted_beside_the_twins(data):
+    for number in (4, 10, 6, 0):  # test, test, train, train
+        data.rows[number]["subject"] = "S1" if number else "S2"
+    data.splits = split.SplitConfig(leakage="keep")
+    report = data.report()
+    (test,) = [each for each in report.json["leaks"]["before"] if each["split"] == "test"]
+    assert test["subject"] == 2
+    assert report.json["leaks"]["left_subjects"] == 2
+    assert report.ref.verdict == "warn"
+    assert "2 images of validation and test have their subject closer to training" in report.ref.warnings
+    told = report.tree.text
+    assert f"test {test['exact']} {test['near']} 2 " in told
+    assert "2 left by subject" in told.partition("What came in")[0]
+    assert "and 2 by their subject" in quality.markdown(report.folder)
+
+
+@pytest.mark.parametrize(("n_leaked_subjects", "state"), [(0, "pass"), (2, "warn")])
+def test_the_number_at_the_top_is_not_green_where_subjects_alone_leak(data, n_leaked_subjects, state):
+    data.rows[4]["subject"] = "S1"
+    made = data.made()
+    path = data.workspace.folder(made[4]) / "split.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_leaked_subjects": n_leaked_subjects}))
+    tiles = [each for each in data.report(made=made).tree.of("div") if each.get("class", "").startswith("tile ")]
+    assert [each["class"] for each in tiles if each["class"] != "tile "] == [f"tile {state}"]
+
+
+def test_leaks_before_and_after_the_repair_are_counted_alike(data):
+    data.rows[4] |= {"pixel_sha256": digest("twin")}
+    data.rows[2] |= {"pixel_sha256": digest("twin"), "std": 50.0, "label": "happy"}  # test and validation
+    made = data.made()
+    report = data.report(made=made)
+    leaks = report.json["leaks"]
+    assert leaks["n_before"] == data.said(made[4], "split.json")["n_leaked_before"]
+    assert leaks["n_before"] > sum(each["near"] for each in leaks["before"])
+    tile = f"leaked after repair 0 {leaks['n_before']} before"
+    assert tile in report.tree.text
+    assert f"before the repair, on any side {leaks['n_before']} left after the repair 0" in report.tree.text
+    assert f"leaked: {leaks['n_before']} before the repair, 0 after it" in quality.markdown(report.folder)
+
+
+def test_splits_of_the_source_that_were_not_used_are_not_denied(data):
+    data.splits = split.SplitConfig(use_official=False)
+    told = data.report().tree.text
+    assert "the source's splits were not used" in told
+    assert "has no splits" not in told
+
+
+def test_a_source_without_splits_is_said_to_have_none(data):
+    for row in data.rows:
+        row["raw_split"] = None
+    assert "the source has no splits" in data.report().tree.text
+
+
+def test_a_source_with_train_alone_is_said_to_have_no_other_split(data):
+    for row in data.rows:
+        row["raw_split"] = "train"
+    assert "the source has no split beside train" in data.report().tree.text
 
 
 def test_issues_have_their_policy_threshold_and_what_became_of_the_images(data):
@@ -350,15 +492,11 @@ def test_histograms_hold_every_image_and_the_threshold_of_their_issue(data):
     )  # mean, std and width differ
 
 
-def test_the_bins_are_those_of_drift_where_no_stage_came_that_far():
-    for each in account.PROPERTIES:
-        assert np.array_equal(each.edges, drift.BINS[each.column])
-
-
 def test_the_first_time_there_is_nothing_to_compare_with(data):
     report = data.report()
-    assert "Nothing was accepted before" in report.tree.text
-    assert "accepted last time" not in report.tree.text
+    assert "Nothing was accepted before this data. Once it is accepted" in report.tree.text
+    assert "Compared with" not in report.tree.text
+    assert "last time" not in report.tree.text
 
 
 def test_what_changed_is_told_by_class_and_test_and_drawn_as_an_outline(data):
@@ -373,6 +511,11 @@ def test_what_changed_is_told_by_class_and_test_and_drawn_as_an_outline(data):
     assert changes["tests"][0]["drifted"]
     assert report.ref.verdict == "warn"
     assert "✗ drift brightness" in report.tree.text
+    assert (
+        "Compared with the data accepted before this: 4 new, 0 gone, 2 relabelled; 20 images then" in report.tree.text
+    )
+    assert "last time" not in report.tree.text
+    assert "compared with the data accepted before this: 4 new, 0 gone" in quality.markdown(report.folder)
     outlines = [each for each in report.tree.of("polyline") if each["class"] == "outline then"]
     assert len(outlines) == 3  # of mean, std and width
 
@@ -452,6 +595,7 @@ def test_hostile_names_are_shown_and_not_obeyed(data):
         for number, name in enumerate(HOSTILE)
     ]
     data.source = " + ".join(HOSTILE)
+    data.named = tuple(HOSTILE)
     data.ignored = dict.fromkeys(HOSTILE, 1)
     for row, name in zip(data.rows, HOSTILE, strict=False):
         row |= {"path": name, "raw_label": name}
@@ -490,11 +634,12 @@ def test_where_nothing_was_refused_the_report_says_so(data):
     data.refused, data.ignored = [], {}
     report = data.report()
     assert "By the contract nothing" in report.tree.text
-    assert "as they are no images: none" in report.tree.text
+    assert "Files left aside: none" in report.tree.text
     assert "adds up: 26 = 26 accepted + 0 refused by contract" in report.tree.text
 
 
 def test_the_short_version_fits_a_screen_and_says_the_same(data):
+    data.named = ("folder:/data/![x](http://127.0.0.1/x.png)",)
     made = data.made()
     made[5] = made[5].model_copy(update={"warnings": tuple(f"drift of <b>{n}</b> | *x*" for n in range(30))})
     report = data.report(made=made)
@@ -505,10 +650,13 @@ def test_the_short_version_fits_a_screen_and_says_the_same(data):
     assert r"drift of \<b\>0\</b\> \| \*x\*" in told
     assert "27 more warnings" in told
     assert "| blank | 1 | quarantine |" in told
-    assert "1 of test before the repair, 0 after it" in told
+    assert "leaked: 1 before the repair, 0 after it" in told
+    assert r"folder:/data/\!\[x\](http\://127.0.0.1/x.png): 28 = 26" in told
 
 
 def test_progress_ends_where_it_says(data):
     said = []
-    quality.quality(*data.made(), False, workspace=data.workspace, progress=lambda *each: said.append(each[:2]))
+    quality.quality(
+        *data.made(), data.named, None, False, workspace=data.workspace, progress=lambda *each: said.append(each[:2])
+    )
     assert said[-1] == (3, 3)

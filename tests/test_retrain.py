@@ -44,18 +44,15 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
     from flows.retrain import retrain as flow
     from tasks import events
 
-    ended: list[events.Ended] = []
-    listener = ended.append
-    events.listen(lambda event: listener(event) if isinstance(event, events.Ended) else None)
-    try:
+    heard: list[events.Event] = []
+    with events.heard_by(heard.append):
         outcome = flow(
             sources=["demo"],
             recipe="demo",
             settings=recipe.parse_settings([*QUICK, *settings]),
             model_name=model_name,
         )
-    finally:
-        events.forget_listeners()
+    ended = [event for event in heard if isinstance(event, events.Ended)]
     return Run(
         outcome,
         [event.name for event in ended if not event.cached],

@@ -2,15 +2,18 @@
 
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 
-from fer import errors, sharing
+from data_contracts import files
+from fer import contracts, errors, refs, sharing
+from tasks import summary
 
 
-def parts(tmp_path):
+def parts(tmp_path, page="<p>grün"):
     for name, content in {
-        "quality/quality.html": "<p>grün",
+        "quality/quality.html": page,
         "docs/pages/a b.html": "x",
         "docs/data.json": "{}",
     }.items():
@@ -20,23 +23,49 @@ def parts(tmp_path):
     return {"quality": tmp_path / "quality", "docs": tmp_path / "docs"}
 
 
+def read(link):
+    with urllib.request.urlopen(link) as answer:  # noqa: S310 - loopback
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def links(shared):
+    return [page.link for page in shared.pages]
+
+
 def test_pages_are_read_by_their_signed_links_as_pages(store, tmp_path):
-    pages = sharing.share(store, "data/1", parts(tmp_path))
-    assert [(page.part, page.name) for page in pages] == [("quality", "quality.html"), ("docs", "pages/a b.html")]
-    with urllib.request.urlopen(pages[0].link) as answer:  # noqa: S310 - loopback
-        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert answer.read().decode() == "<p>grün"
+    shared = sharing.share(store, "data/1", parts(tmp_path))
+    assert [(page.part, page.name) for page in shared.pages] == [
+        ("quality", "quality.html"),
+        ("docs", "pages/a b.html"),
+    ]
+    assert read(links(shared)[0]) == ("text/html; charset=utf-8", "<p>grün")
+    assert read(links(shared)[1]) == ("text/html; charset=utf-8", "x")
+    assert shared.top.startswith("reports/data/1/")
     keys = [each.key for each in store.list("reports/data/1/")]
-    assert [key.removeprefix("reports/data/1/") for key in keys] == [
-        *("docs/data.json", "docs/pages/a b.html", "quality/quality.html", "shared")
+    assert keys == [
+        f"{shared.top}/{name}" for name in ("docs/data.json", "docs/pages/a b.html", "quality/quality.html")
     ]
 
 
 def test_a_link_is_good_for_its_own_page_only(store, tmp_path):
-    link = sharing.share(store, "data/1", parts(tmp_path))[0].link
+    link = links(sharing.share(store, "data/1", parts(tmp_path)))[0]
     for changed in (link.replace("quality.html", "data.json"), link.partition("?")[0]):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(changed)  # noqa: S310 - loopback
+
+
+def test_other_pages_under_the_same_name_are_shared_beside_those_that_were(store, tmp_path):
+    before = sharing.share(store, "data/1", parts(tmp_path))
+    after = sharing.share(store, "data/1", parts(tmp_path, "<p>blau"))
+    assert read(links(after)[0])[1] == "<p>blau"
+    assert read(links(before)[0])[1] == "<p>grün"
+
+
+def test_a_page_of_another_name_is_shared_as_well(store, tmp_path):
+    folders = parts(tmp_path)
+    sharing.share(store, "data/1", folders)
+    (folders["docs"] / "pages" / "a b.html").rename(folders["docs"] / "later.html")
+    assert read(links(sharing.share(store, "data/1", folders))[1])[1] == "x"
 
 
 def test_what_is_shared_is_not_uploaded_again_and_what_was_cut_short_is(store, tmp_path, monkeypatch):
@@ -53,8 +82,97 @@ def test_what_is_shared_is_not_uploaded_again_and_what_was_cut_short_is(store, t
     monkeypatch.setattr(store, "upload_file", fail_at_second)
     with pytest.raises(errors.StoreUnavailable):
         sharing.share(store, "data/1", folders)
-    first = len(uploaded)
-    sharing.share(store, "data/1", folders)
-    assert len(uploaded) == first + 3
-    sharing.share(store, "data/1", folders)
-    assert len(uploaded) == first + 3
+    there = {each.key for each in store.list("reports/data/1/")}
+    n_tried = len(uploaded)
+    shared = sharing.share(store, "data/1", folders)
+    assert all(read(link) for link in links(shared))
+    assert uploaded[1] in uploaded[n_tried:]
+    assert there.isdisjoint(uploaded[n_tried:])
+    n_tried = len(uploaded)
+    assert sharing.share(store, "data/1", folders).top == shared.top
+    assert len(uploaded) == n_tried
+
+
+def test_a_page_that_was_removed_from_the_store_is_put_there_again(store, tmp_path):
+    folders = parts(tmp_path)
+    shared = sharing.share(store, "data/1", folders)
+    store.delete(f"{shared.top}/quality/quality.html")
+    assert read(links(sharing.share(store, "data/1", folders))[0])[1] == "<p>grün"
+
+
+def test_pages_without_links_are_shared_all_the_same(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "link", lambda key, valid_s: None)
+    shared = sharing.share(store, "data/1", parts(tmp_path))
+    assert links(shared) == [None, None]
+    assert store.get(f"{shared.top}/quality/quality.html")
+
+
+HOSTILE = "![x](http://127.0.0.1/x.png) <b>*bold*</b> `code` www.example.org\n# heading"
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Publishes the outcome of a run whose texts from outside are HOSTILE; what it shared, told, and its folder."""
+    rule = contracts.Outcome(
+        dataset="shards", id="x", frame="files", expectation="x", arguments={}, severity="warn", finding=HOSTILE,
+        why="", passed=False, n_checked=1, n_broken=1, examples=(HOSTILE,),
+    )  # fmt: skip
+    for name in ("manifest", "shards", "balanced", "predictions"):
+        (tmp_path / name / files.DOCS).mkdir(parents=True)
+        (tmp_path / name / files.DOCS / "index.html").write_text(name)
+    (tmp_path / "predictions" / "report.md").write_text("# Report\naccuracy")
+    (tmp_path / "predictions" / "confusion.png").write_bytes(b"png")
+
+    def ref(name):
+        return SimpleNamespace(path=name, summary=lambda: HOSTILE)
+
+    made = SimpleNamespace(folder=tmp_path / "home" / "reports" / "demo" / "2", told=[], shared=[])
+    monkeypatch.setenv("FER_HOME", str(tmp_path / "home"))
+    workspace = SimpleNamespace(folder=lambda each: tmp_path / each.path)
+    monkeypatch.setattr(summary.caching, "workspace", lambda: workspace)
+    monkeypatch.setattr(summary.artifacts, "markdown", lambda key, text, about: made.told.append(text))
+    monkeypatch.setattr(summary.reports, "share", lambda name, folders, key: made.shared.append(folders))
+    monkeypatch.setattr(summary.plots, "learning_curves", lambda *_: b"png")
+    monkeypatch.setattr(summary.contracts, "read", lambda _: (rule,))
+    monkeypatch.setattr(summary.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
+    monkeypatch.setattr(summary.refs, "Outcome", lambda **values: SimpleNamespace(**values))
+    intake = SimpleNamespace(
+        quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
+    )
+    verdict = SimpleNamespace(checks=(refs.Check(name="floor", passed=True, detail=HOSTILE),))
+    release = refs.ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
+
+    def publish():
+        summary.publish.fn(
+            [f"folder:/data/{HOSTILE}"], "demo", intake, ref("shards"), ref("balanced"), ref("model"),
+            ref("predictions"), verdict, release,
+        )  # fmt: skip
+        return made
+
+    return publish
+
+
+def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_before(published):
+    made = published()
+    docs = made.folder / files.DOCS
+    (docs / "shards" / "validations").mkdir()
+    (docs / "shards" / "validations" / "old.html").write_text("old")
+    (docs / "gone").mkdir()
+    published()
+    assert sorted(each.relative_to(docs).as_posix() for each in docs.rglob("*.html")) == [
+        f"{name}/index.html" for name in ("balanced", "manifest", "predictions", "shards")
+    ]
+    assert not (docs / "gone").exists()
+    assert made.shared[-1] == {"release": made.folder}
+
+
+def test_texts_from_outside_are_no_markup_in_what_is_told_of_a_run(published):
+    made = published()
+    page = (made.folder / "report.html").read_text()
+    assert "![x](http://127.0.0.1/x.png) &lt;b&gt;*bold*&lt;/b&gt; `code`" in page
+    assert "<b>" not in page
+    assert page.count("<img") == 2  # the confusion matrix and the learning curves
+    assert "<h1>heading" not in page
+    (told,) = made.told
+    assert "![x]" not in told
+    assert "http://" not in told

@@ -211,8 +211,12 @@ def test_each_class_has_its_shares_to_the_image(seed):
     images = [image(n, CLASSES[0] if n < 940 else CLASSES[1]) for n in range(1_000)]
     found, _ = divide(images, test_share=0.1, validation_share=0.2, seed=seed)
     assert counted(images, found) == {
-        **{("happy", "test"): 94, ("happy", "validation"): 188, ("happy", "train"): 658},
-        **{("sad", "test"): 6, ("sad", "validation"): 12, ("sad", "train"): 42},
+        ("happy", "test"): 94,
+        ("happy", "validation"): 188,
+        ("happy", "train"): 658,
+        ("sad", "test"): 6,
+        ("sad", "validation"): 12,
+        ("sad", "train"): 42,
     }
 
 

@@ -10,8 +10,8 @@ from flows import terminal
 from tasks import events
 
 
-def console(*, is_terminal: bool = False) -> Console:
-    return Console(file=io.StringIO(), width=120, force_terminal=is_terminal, color_system=None, record=True)
+def console(*, is_terminal: bool = False, width: int = 120) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None, record=True)
 
 
 def drawn(*happened: events.Event) -> str:
@@ -148,6 +148,87 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
     assert "s3://models/[demo]/2" in text
     assert "/data/[fer]/report.md" in text
     assert "fer models list" in text
+
+
+def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> refs.Intake:
+    return refs.Intake(
+        manifest=refs.ManifestRef(
+            source=f"folder:sha256:{'0f' * 32}", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=0
+        ),
+        validation=refs.ValidationRef(
+            classes=("happy",), n_found=9, n_accepted=9, quarantined={}, failures=(), warnings=()
+        ),
+        inspection=refs.InspectionRef(n_images=9, n_pairs=0, n_groups=0, n_label_errors=None),
+        curation=refs.CurationRef(classes=("happy",), issues={}, dropped={}, quarantined={}, failures=()),
+        split=refs.SplitRef(classes=("happy",), counts={"train": {"happy": 9}}, origin="drawn"),
+        drift=refs.DriftRef(n_baseline=None, n_new=9, n_gone=0, n_relabelled=0, failures=(), warnings=()),
+        quality=refs.QualityRef(verdict=verdict, failures=(), warnings=warnings),
+        before=refs.Before(),
+        reports={"data quality": path},
+    )
+
+
+LONG = ("folder:/home/somebody/collections/faces/of/the/year", "kaggle:msambare/fer2013")
+
+
+@pytest.mark.parametrize(("verdict", "says"), [("pass", "fit for training"), ("warn", "fit, with warnings")])
+def test_the_verdict_on_the_data_is_the_first_thing_said_however_narrow_the_terminal(verdict, says):
+    screen = console(width=80)
+    terminal.show_intake(screen, intake(verdict, warnings=("few images",)), LONG)
+    first, second, *rest = screen.export_text().splitlines()
+    assert first.startswith(f"╭─ {says}: folder:/home")
+    assert " ".join(second.split()) == f"│ verdict {says} │"
+    assert any("few images" in line for line in rest)
+
+
+def test_the_sources_are_told_as_they_were_given():
+    screen = console(width=80)
+    terminal.show_intake(screen, intake("pass"), LONG)
+    text = screen.export_text()
+    for source in LONG:
+        assert f"│ source {source} │" in " ".join(text.split())
+    assert "sha256" not in text
+    assert "/data/quality.html" in text
+
+
+ESCAPES = "\x1b]0;title\x07\x1b[2J[bold]\u202e"
+
+
+def test_no_control_character_from_outside_reaches_the_terminal():
+    screen = console(is_terminal=True)
+    told = intake("warn", warnings=(ESCAPES,), path=f"/data/{ESCAPES}")
+    terminal.show_intake(screen, told, (f"folder:{ESCAPES}",))
+    result = outcome(passed=False)
+    check = refs.Check(name="floor", passed=False, detail=ESCAPES)
+    result = result.model_copy(
+        update={
+            "verdict": result.verdict.model_copy(update={"checks": (check,)}),
+            "model": result.model.model_copy(update={"model": ESCAPES}),
+            "release": result.release.model_copy(update={"uri": ESCAPES, "name": ESCAPES}),
+            "reports": {"metrics": ESCAPES},
+        }
+    )
+    terminal.show_outcome(screen, result)
+    assert {"\x1b", "\x07", "\u202e"}.isdisjoint(screen.file.getvalue())
+    assert "\\u001b[2J[bold]\\u202e" in screen.file.getvalue()
+
+
+def test_no_control_character_in_an_event_reaches_the_terminal(clock):
+    screen = console()
+    with terminal.Terminal(screen) as draw:
+        draw(events.Retrying("download", ESCAPES, 1.0))
+        clock.now += 100
+        draw(events.Progressed("download", 1, 2, ESCAPES))
+        draw(ended("index", summary=ESCAPES))
+    assert {"\x1b", "\x07", "\u202e"}.isdisjoint(screen.file.getvalue())
+    assert screen.file.getvalue().count("\\u001b[2J[bold]\\u202e") == 3
+
+
+def test_no_control_character_is_in_the_note_beside_a_bar():
+    with terminal.Terminal(console(is_terminal=True)) as draw:
+        draw(events.Started("download"))
+        draw(events.Progressed("download", 1, 2, ESCAPES))
+        assert "\x1b" not in draw._bars.tasks[0].fields["note"]
 
 
 @pytest.mark.parametrize(

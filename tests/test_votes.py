@@ -105,6 +105,17 @@ def test_votes_that_do_not_fit_the_pixels_are_an_error(workspace, votes, receive
         run(workspace, {"fer2013.csv": pixels(3, 3), "fer2013new.csv": votes}, config("soft"))
 
 
+def test_votes_that_are_none_are_shown_escaped_and_cut(workspace):
+    for name, votes in {
+        "a": cast({"anger": "\x1b[2J" * 900, "fear": "x" * 4_000, "NF": "y" * 4_000}),
+        "b": cast({"anger": 10}, usage="\x1b[2J" * 900),
+    }.items():
+        with pytest.raises(errors.SourceError, match=r"\\x1b\[2J") as caught:
+            run(Workspace(workspace.root / name), {"a.csv": pixels(3), "v.csv": votes}, config("soft"))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1_000
+
+
 def test_votes_for_two_tables_of_pixels_are_an_error(workspace):
     sources = {"v": {"v.csv": cast({"anger": 10})}, "a": {"a.csv": pixels(3)}, "b": {"b.csv": pixels(3)}}
     with pytest.raises(errors.SourceError, match="must belong to one table"):
