@@ -1,10 +1,10 @@
 """What was accepted last: the data that new data is compared with, and whose sides it keeps.
 
 `.accepted/<name>.json` in the workspace points to the outputs of two stages, `validate` and `split`, and says what
-these were made with. There is one for each recipe and set of sources; data is held against the one that shares most
-sources with it, so that a source that is added or left out loses no history. It moves by one rename, only after the
-data was found sound. Runs on the same data by the same settings are then given the inputs of the first one, so that
-they find everything in the cache, and don't compare the data with itself.
+these were made with. There is one for each recipe, set of sources and drawing of splits; data is held against the one
+that shares most with it, so that a source that is added or left out loses no history. It moves by one rename, only
+after the data was found sound. Runs on the same data by the same settings are then given the inputs of the first one,
+so that they find everything in the cache, and don't compare the data with itself.
 """
 
 import datetime
@@ -33,6 +33,7 @@ class Baseline(BaseModel):
 
     recipe: str
     families: tuple[str, ...]  # of the sources, sorted
+    drawing: str  # what the split's drawing hangs on: see `split.drawing`
     accepted_utc: datetime.datetime
     validation: refs.ValidationRef
     split: refs.SplitRef
@@ -55,10 +56,10 @@ def _family(source: sources.Source) -> str:
     return str(source)
 
 
-def name(recipe: str, families: Sequence[str]) -> str:
-    """The name of a recipe's data from sources of these families, fit for a file."""
+def name(recipe: str, families: Sequence[str], drawing: str = "") -> str:
+    """The name of a recipe's data from sources of these families, and of a drawing of its splits, fit for a file."""
     readable = re.sub(r"[^a-z0-9]+", "-", " ".join([recipe, *families]).lower()).strip("-")[:60]
-    exact = hashlib.sha256("\0".join([recipe, *families]).encode()).hexdigest()
+    exact = hashlib.sha256("\0".join([recipe, *families, drawing]).encode()).hexdigest()
     return f"{readable}-{exact[:8]}"
 
 
@@ -67,10 +68,11 @@ def divided_from(curation: refs.CurationRef, inspection: refs.InspectionRef, con
     return json.dumps([curation.digest, inspection.digest, config.model_dump(mode="json")], sort_keys=True)
 
 
-def find(workspace: Workspace, recipe: str, families: Sequence[str]) -> Baseline | None:
+def find(workspace: Workspace, recipe: str, families: Sequence[str], drawing: str) -> Baseline | None:
     """What was accepted last of this recipe and at least one of these sources; None if nothing was, or it is gone.
 
-    Of several the one that shares most sources, then that with fewest others, then the one accepted last.
+    Of several one of the same drawing, then the one that shares most sources, then that with fewest others, then the
+    one accepted last.
     Raises WorkspaceError for a record that can't be read: to go on without it could move images to other sides.
     """
     found = [_read(path) for path in sorted((workspace.root / _FOLDER).glob("*.json"))]
@@ -84,7 +86,12 @@ def find(workspace: Workspace, recipe: str, families: Sequence[str]) -> Baseline
     ]
     return max(
         usable,
-        key=lambda each: (len({*families} & {*each.families}), -len(each.families), each.accepted_utc),
+        key=lambda each: (
+            each.drawing == drawing,
+            len({*families} & {*each.families}),
+            -len(each.families),
+            each.accepted_utc,
+        ),
         default=None,
     )
 
@@ -100,17 +107,21 @@ def _read(path: Path) -> Baseline:
         ) from error
 
 
-def before(found: Baseline | None, workspace: Workspace, validation: refs.ValidationRef, divided: str) -> refs.Before:
+def before(
+    found: Baseline | None, workspace: Workspace, validation: refs.ValidationRef, drawing: str, divided: str
+) -> refs.Before:
     """What data is to be compared with, and whose sides it keeps: those of what was accepted last, `found`.
 
     For the very data that was accepted last, it is what that was compared with; and for the same data `divided` by the
-    same settings (see `divided_from`) the sides that were kept then.
+    same settings (see `divided_from`) the sides that were kept then. Sides of another `drawing` mean nothing.
     """
     if found is None:
         return refs.Before()
     same_data = found.validation.digest == validation.digest
     compared = found.before if same_data else refs.Before(validation=found.validation, anchor=found.anchor)
     kept = found.before.split if same_data and found.divided_from == divided else found.split
+    if found.drawing != drawing:
+        kept = None
     return refs.Before(
         validation=_if_there(workspace, compared.validation),
         anchor=_if_there(workspace, compared.anchor),
@@ -126,6 +137,7 @@ def accept(
     validation: refs.ValidationRef,
     split: refs.SplitRef,
     drift: refs.DriftRef,
+    drawing: str,
     divided: str,
 ) -> None:
     """Point to this data, which was compared with `before` by `drift` and `divided` from what `divided_from` says.
@@ -135,6 +147,7 @@ def accept(
     found = Baseline(
         recipe=recipe,
         families=tuple(families),
+        drawing=drawing,
         accepted_utc=datetime.datetime.now(datetime.UTC),
         validation=validation,
         split=split,
@@ -145,7 +158,7 @@ def accept(
     folder = workspace.root / _FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name(recipe, families)}.json"
+        path = folder / f"{name(recipe, families, drawing)}.json"
         workspaces.write_atomically(path, found.model_dump_json(indent=1).encode())
     except OSError as error:
         raise errors.WorkspaceError(

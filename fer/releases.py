@@ -159,7 +159,8 @@ def register(
         pq.write_table(_trained_on(workspace.folder(division)), trained_on, compression="zstd")
         content = {_MODEL: record, files.TRAINED_ON: trained_on, _VERDICT: workspace.folder(verdict) / _VERDICT}
         for folder in (model_folder, evaluation_folder):
-            content |= {path.name: path for path in sorted(folder.iterdir()) if not path.name.startswith("_")}
+            files_there = (path for path in sorted(folder.iterdir()) if path.is_file())
+            content |= {path.name: path for path in files_there if not path.name.startswith("_")}
         manifest = models.register(recipe.model_name, content, registration, progress)
         alias = models.alias(recipe.model_name)
         if manifest.status == "released":

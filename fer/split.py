@@ -4,6 +4,7 @@ Out: `split.parquet` and `sides.parquet` (data_contracts.split), and `split.json
 second remembers where images stood that are dropped, excluded or gone for now, so that they come back to their side.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from data_contracts import split as contract
 from fer import official_splits, refs, relatives, sides, stage
+from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -65,6 +67,11 @@ class SplitConfig(BaseModel):
         default=0.1, gt=0, lt=0.5, description="of the images, where the source has no validation split"
     )
     seed: int = Field(default=0, ge=0, description="of the drawn splits")
+
+
+def drawing(config: SplitConfig) -> str:
+    """A name for what a drawing hangs on: of splits with another one, sides can't be kept."""
+    return json.dumps({name: getattr(config, name) for name in _DRAWING})
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ def split(
     pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
     ref = refs.SplitRef(
+        digest=_digest(out),
         classes=curation.classes,
         counts=counts,
         origin=made.origin,
@@ -140,6 +148,12 @@ def split(
     (out / REPORT).write_text(json.dumps(report, indent=1))
     progress(3, 3, "images assigned")
     return ref
+
+
+def _digest(out: Path) -> str:
+    """Of what images stand where; in which words it is told makes no other split."""
+    files_made = "".join(workspaces.file_sha256(out / name) for name in (files.SPLIT, files.SIDES))
+    return hashlib.sha256(files_made.encode()).hexdigest()
 
 
 def read_images(path: Path) -> pa.Table:

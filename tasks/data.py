@@ -81,9 +81,10 @@ def find_baseline(
 ) -> refs.Before:
     """Find what was accepted last time, to keep its sides and to compare with it."""
     workspace = caching.workspace()
-    found = baseline.find(workspace, recipe, baseline.families(given))
+    drawing = split_stage.drawing(config)
+    found = baseline.find(workspace, recipe, baseline.families(given), drawing)
     divided = baseline.divided_from(curation, inspection, config)
-    return baseline.before(found, workspace, validation, divided)
+    return baseline.before(found, workspace, validation, drawing, divided)
 
 
 @task(**caching.cached(split_stage.split))
@@ -149,6 +150,7 @@ def accept(recipe: str, given: list[str], intake: refs.Intake, config: split_sta
         intake.validation,
         intake.split,
         intake.drift,
+        split_stage.drawing(config),
         baseline.divided_from(intake.curation, intake.inspection, config),
     )
 

@@ -41,16 +41,20 @@ def drifted(is_anchored=True):
     )
 
 
-def before(workspace, data, divided="", families=KAGGLE):
-    found = baseline.find(workspace, RECIPE, families)
-    return baseline.before(found, workspace, validated(workspace, data), divided)
+def find(workspace, families=KAGGLE, recipe=RECIPE, drawing=""):
+    return baseline.find(workspace, recipe, families, drawing)
 
 
-def accept(workspace, data, divided="", families=KAGGLE, is_anchored=True):
+def before(workspace, data, divided="", families=KAGGLE, drawing=""):
+    found = find(workspace, families, drawing=drawing)
+    return baseline.before(found, workspace, validated(workspace, data), drawing, divided)
+
+
+def accept(workspace, data, divided="", families=KAGGLE, is_anchored=True, drawing=""):
     """What a run on `data`, `divided` by some settings, does when all is well; what it was given to compare with."""
-    given = before(workspace, data, divided, families)
+    given = before(workspace, data, divided, families, drawing)
     made = validated(workspace, data), split_of(workspace, data + divided), drifted(is_anchored)
-    baseline.accept(workspace, RECIPE, families, given, *made, divided)
+    baseline.accept(workspace, RECIPE, families, given, *made, drawing, divided)
     return given
 
 
@@ -60,7 +64,7 @@ def pointer(workspace):
 
 
 def test_the_first_data_has_nothing_to_be_compared_with(workspace):
-    assert baseline.find(workspace, RECIPE, KAGGLE) is None
+    assert find(workspace) is None
     assert accept(workspace, "monday") == refs.Before()
 
 
@@ -70,7 +74,7 @@ def test_new_data_is_compared_with_the_last_accepted(workspace):
     monday = validated(workspace, "monday")
     assert given == refs.Before(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
     assert accept(workspace, "wednesday").split == split_of(workspace, "tuesday")
-    found = baseline.find(workspace, RECIPE, KAGGLE)
+    found = find(workspace)
     assert (found.validation.path, found.split.path) == ("validate/wednesday", "split/wednesday")
 
 
@@ -104,7 +108,16 @@ def test_a_source_that_is_added_or_left_out_loses_no_history(workspace):
     assert before(workspace, "wednesday", families=(folder, *KAGGLE)).split == split_of(workspace, "tuesday")
     assert before(workspace, "wednesday").split == split_of(workspace, "monday")
     assert before(workspace, "wednesday", families=("folder:/others",)) == refs.Before()
-    assert baseline.find(workspace, "another recipe", KAGGLE) is None
+    assert find(workspace, recipe="another recipe") is None
+
+
+def test_another_drawing_has_sides_of_its_own_and_the_first_finds_its_own_again(workspace):
+    first = accept(workspace, "monday")
+    other = accept(workspace, "monday", divided="another seed", drawing="another seed")
+    assert other.split is None
+    assert accept(workspace, "tuesday", drawing="another seed").split == split_of(workspace, "mondayanother seed")
+    assert accept(workspace, "monday") == first
+    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
 
 
 def test_the_anchor_stays_until_enough_new_images_were_tested(workspace):
@@ -120,7 +133,7 @@ def test_output_that_is_gone_from_the_workspace_is_no_baseline(workspace, gone):
     accept(workspace, "monday")
     path = workspace.root / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    assert baseline.find(workspace, RECIPE, KAGGLE) is None
+    assert find(workspace) is None
     assert before(workspace, "tuesday") == refs.Before()
 
 
@@ -136,7 +149,7 @@ def test_a_damaged_record_is_an_error_that_says_which_file_to_remove(workspace, 
     accept(workspace, "monday")
     pointer(workspace).write_bytes(content)
     with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file"):
-        baseline.find(workspace, RECIPE, KAGGLE)
+        find(workspace)
     pointer(workspace).unlink()
     assert accept(workspace, "tuesday") == refs.Before()
 
@@ -153,7 +166,7 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
     )
     done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=False, env=os.environ)
     assert done.returncode == -signal.SIGKILL
-    assert baseline.find(workspace, RECIPE, KAGGLE).split == split_of(workspace, "monday")
+    assert find(workspace).split == split_of(workspace, "monday")
     assert accept(workspace, "tuesday").split == split_of(workspace, "monday")
 
 

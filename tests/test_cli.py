@@ -3,13 +3,16 @@
 import contextlib
 import datetime
 import errno
+import functools
 import http.server
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -26,10 +29,24 @@ from fer import embedded_store, errors, objectstore, releases, settings
 from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]
+MADE_ONCE = tempfile.TemporaryDirectory(prefix="fer-tests-")
+
+
+@functools.cache
+def prefect_database() -> Path:
+    """A Prefect database without any run; to make one takes ten seconds, for each run in a new home."""
+    upgrade = [Path(sys.executable).with_name("prefect"), "server", "database", "upgrade", "-y"]
+    kept = {"PATH": os.environ["PATH"], "HOME": MADE_ONCE.name, "PREFECT_HOME": MADE_ONCE.name}
+    subprocess.run(upgrade, env=kept, check=True, capture_output=True, timeout=300)
+    return Path(MADE_ONCE.name) / "prefect.db"
 
 
 def bare(home: Path) -> dict[str, str]:
     """An environment with nothing of this machine's configuration."""
+    database = home / ".prefect" / "prefect.db"
+    if not database.exists():
+        database.parent.mkdir(exist_ok=True)
+        shutil.copyfile(prefect_database(), database)
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
     return kept | {"HOME": str(home), "FER_HOME": str(home / "fer"), "COLUMNS": "160"}
 

@@ -181,7 +181,8 @@ def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
     shutil.rmtree(home / "workspace" / first.outcome.quality.path)
     again = retrain()
-    assert again.executed == ["quality"]
+    # What follows only if another champion reigns by now.
+    assert again.executed in (["quality"], ["quality", "gate", "register"])
     assert Path(again.outcome.reports["report"]).is_file()
 
 
