@@ -62,10 +62,24 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except SystemExit as ended:  # typer's answer to KeyboardInterrupt, among others
         if ended.code == STOPPED:
-            err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+            _say_stopped()
         raise
     except Exception as error:  # noqa: BLE001 - nobody is left above to show it
+        if _came_of_ctrl_c(error):
+            _say_stopped()
+            sys.exit(STOPPED)
         _fail(_unforeseen(error), UNFORESEEN)
+
+
+def _say_stopped() -> None:
+    err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+
+
+def _came_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether the error came up while Ctrl-C was dealt with: Prefect trips over one before a task has begun."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _shown(text: str, but: str = "") -> str:

@@ -231,6 +231,20 @@ def test_a_command_that_only_reads_makes_no_home_in_the_wrong_folder(tmp_path, a
     assert not (tmp_path / ".fer").exists()
 
 
+def test_an_error_that_ctrl_c_has_caused_on_its_way_is_no_error(monkeypatch, capsys):
+    def trip():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ValueError("Task run is not set")  # noqa: B904 - as Prefect does
+
+    monkeypatch.setattr(cli, "app", trip)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == cli.STOPPED
+    assert capsys.readouterr().err == "stopped. Run the same command again to go on; finished stages are kept.\n"
+
+
 def test_listing_models_asks_for_the_alias_once_a_model(monkeypatch, tmp_path):
     asked = []
 
