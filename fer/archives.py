@@ -213,14 +213,19 @@ def _sha256(archive: zipfile.ZipFile, member: Member) -> str:
     return found.hexdigest()
 
 
-def _copy(archive: zipfile.ZipFile, member: Member, target: zipfile.ZipFile) -> str:
-    """Add the file to another zip; SHA-256 (hex) of what was copied."""
-    entry = zipfile.ZipInfo(member.name, date_time=(1980, 1, 1, 0, 0, 0))
+def plain_entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
+    """A plain file's entry for a zip whose bytes hang on names and contents alone: one date, one platform, one mode."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.create_system = 3  # Unix, wherever this runs: the platform is part of the bytes
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
-    entry.file_size = member.size_bytes  # lets zipfile choose the 64-bit form
+    entry.file_size = size_bytes  # lets zipfile choose the 64-bit form
+    return entry
+
+
+def _copy(archive: zipfile.ZipFile, member: Member, target: zipfile.ZipFile) -> str:
+    """Add the file to another zip; SHA-256 (hex) of what was copied."""
     copied = hashlib.sha256()
-    with target.open(entry, "w") as sink:
+    with target.open(plain_entry(member.name, member.size_bytes), "w") as sink:
         for chunk in _chunks(archive, member):
             sink.write(chunk)
             copied.update(chunk)

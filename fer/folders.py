@@ -157,10 +157,7 @@ def _sha256(file: _File, folder: Path) -> str:
 
 def _copy(file: _File, folder: Path, target: zipfile.ZipFile) -> str:
     """Add the file to the zip; SHA-256 (hex) of what was copied."""
-    entry = zipfile.ZipInfo(file.name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # Unix, wherever this runs: the platform is part of the bytes
-    entry.external_attr = (stat.S_IFREG | 0o644) << 16
-    entry.file_size = file.size_bytes  # lets zipfile choose the 64-bit form
+    entry = archives.plain_entry(file.name, file.size_bytes)
     copied = hashlib.sha256()
     n_left = file.size_bytes
     with _opened(file, folder) as data, target.open(entry, "w") as sink:

@@ -63,7 +63,7 @@ def find(
     the number of cores changes nothing; other builds of BLAS may tip a few last digits.
     """
     import scipy.linalg  # noqa: F401 - its BLAS and scikit-learn's threads are limited only once they are loaded
-    import sklearn.linear_model  # noqa: F401
+    import sklearn.linear_model  # noqa: F401 - likewise
     import threadpoolctl
 
     classes, labels = np.unique(labels, return_inverse=True)

@@ -309,7 +309,7 @@ def _table(images: pa.Table, made: Division) -> pa.Table:
         "is_clean": pa.array(made.is_clean),
     }
     arrays = [columns[name] if name in columns else images[name] for name in contract.SCHEMA.names]
-    in_use = pa.array((made.sides != sides.NONE) | (made.reasons != None))  # noqa: E711 - element by element
+    in_use = pc.or_(pa.array(made.sides != sides.NONE), columns["reason"].is_valid())
     return pa.table(arrays, schema=contract.SCHEMA).filter(in_use)
 
 
