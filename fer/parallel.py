@@ -4,11 +4,12 @@ Spawn only: a forked child inherits the locks of TensorFlow's, OpenCV's and Arro
 """
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
@@ -17,6 +18,8 @@ from fer.progress import Progress, silent
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_AHEAD = 3  # items a worker: one at work, one on its way, one ready
 
 
 def usable_cores() -> int:
@@ -28,30 +31,43 @@ def usable_cores() -> int:
 
 def map_ordered(
     function: Callable[[T], R],
-    items: Sequence[T],
+    items: Iterable[T],
     *,
     workers: int | None = None,
+    total: int | None = None,
+    weigh: Callable[[T], int] = lambda item: 1,
     progress: Progress = silent,
     note: str = "",
 ) -> list[R]:
     """Call `function`, which a spawned process must be able to import, on each item; results in the items' order.
 
+    Items are taken as they are needed, a few ahead of the workers: what makes them can hold one at a time in memory.
     `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
-    this process. An item that fails does not stop the others: the first failing item's error is raised once all
-    have ended, so that shards which `function` has finished are kept for the next attempt.
+    this process. `progress` is told the sum of what the items done `weigh`, of `total` (needless if `items` has a
+    length and each weighs 1). An item that fails does not stop the others: the first failing item's error is raised
+    once all have ended, so that shards which `function` has finished are kept for the next attempt.
     Raises WorkspaceError if a worker is killed (as the kernel does when memory runs out).
     """
-    n_workers = min(workers or usable_cores(), len(items))
-    if n_workers <= 1:
-        return _in_this_process(function, items, progress, note)
+    if total is None:
+        total = len(items)  # type: ignore[arg-type]
+    rest = iter(items)
+    first = list(itertools.islice(rest, 2))
+    n_workers = workers or usable_cores()
+    waiting = itertools.chain(first, rest)
+    done = 0
+
+    def say(item: T) -> None:
+        nonlocal done
+        done += weigh(item)
+        progress(done, total, note)
+
+    if n_workers <= 1 or len(first) <= 1:
+        return _in_this_process(function, waiting, say)
     pool = concurrent.futures.ProcessPoolExecutor(
         n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
     )
     try:
-        futures = [pool.submit(function, item) for item in items]
-        for done, _ in enumerate(concurrent.futures.as_completed(futures), start=1):
-            progress(done, len(items), note)
-        return [future.result() for future in futures]
+        return bounded(lambda item: pool.submit(function, item), waiting, _AHEAD * n_workers, say)
     except BrokenProcessPool as error:
         raise errors.WorkspaceError(
             "Every worker process must live until its work is done.",
@@ -64,15 +80,36 @@ def map_ordered(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_this_process(function: Callable[[T], R], items: Sequence[T], progress: Progress, note: str) -> list[R]:
+def bounded(
+    submit: Callable[[T], "concurrent.futures.Future[R]"], items: Iterator[T], n_ahead: int, say: Callable[[T], None]
+) -> list[R]:
+    """Submit the items, at most `n_ahead` of them not yet done at a time; results in the items' order.
+
+    `say` is called with each item that ended. Raises the first failing item's error once all have ended.
+    """
+    futures: list[concurrent.futures.Future[R]] = []
+    pending: dict[concurrent.futures.Future[R], T] = {}
+    while True:
+        for item in itertools.islice(items, n_ahead - len(pending)):
+            future = submit(item)
+            futures.append(future)
+            pending[future] = item
+        if not pending:
+            return [future.result() for future in futures]
+        ended, _ = concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in ended:
+            say(pending.pop(future))
+
+
+def _in_this_process(function: Callable[[T], R], items: Iterable[T], say: Callable[[T], None]) -> list[R]:
     results: list[R] = []
     first_error: Exception | None = None
-    for done, item in enumerate(items, start=1):
+    for item in items:
         try:
             results.append(function(item))
         except Exception as error:  # noqa: BLE001 - raised below, once the other items have had their turn
             first_error = first_error or error
-        progress(done, len(items), note)
+        say(item)
     if first_error is not None:
         raise first_error
     return results

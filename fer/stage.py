@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
-from fer import errors, fingerprint, refs
+from fer import errors, fingerprint, refs, runners
 from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
@@ -27,7 +27,7 @@ RefT = TypeVar("RefT", bound=refs.Ref)
 
 
 class Stage(Generic[RefT]):
-    """A function `produce(out, *inputs, workspace, progress) -> Ref` with its name and key.
+    """A function `produce(out, *inputs, workspace, progress[, runner]) -> Ref` with its name and key.
 
     The key's fingerprint of the code is taken when the stage is made, as its module is imported: it is that code which
     runs, whatever the files say later.
@@ -42,7 +42,8 @@ class Stage(Generic[RefT]):
         self.__doc__ = produce.__doc__
         self.__name__ = name
         names = inspect.signature(produce).parameters
-        self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress"))
+        self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress", "runner"))
+        self._in_pieces = "runner" in names
 
     def key(self, *inputs: Any) -> str:
         """128 bits (hex) of the SHA-256 of the stage's name, config, code and inputs' digests."""
@@ -52,14 +53,21 @@ class Stage(Generic[RefT]):
         text = json.dumps({"stage": self.name, "inputs": parts, "code": self.code}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def __call__(self, *inputs: Any, workspace: Workspace, progress: Progress = silent) -> RefT:
-        """Return the committed output for these inputs; make it first if there is none.
+    def __call__(
+        self,
+        *inputs: Any,
+        workspace: Workspace,
+        progress: Progress = silent,
+        runner: runners.Runner = runners.Processes(),  # noqa: B008 - frozen
+    ) -> RefT:
+        """Return the committed output for these inputs; make it first if there is none, its pieces by `runner`.
 
         Raises WorkspaceError if the stage's source changed meanwhile, and commits nothing then.
         """
 
         def produce(out: Path) -> RefT:
-            made = self.produce(out, *inputs, workspace=workspace, progress=progress)
+            by = {"runner": runner} if self._in_pieces else {}
+            made = self.produce(out, *inputs, workspace=workspace, progress=progress, **by)
             if self._source_changed():
                 shutil.rmtree(out)  # a resumed attempt must not find what processes of the new code made
                 raise errors.WorkspaceError(

@@ -122,3 +122,32 @@ def test_an_interrupt_leaves_no_worker_behind():
     assert time.monotonic() - began < 6  # all of them would take as long
     names = [" ".join(each.cmdline()) for each in psutil.Process().children()]
     assert not [name for name in names if "spawn_main" in name]
+
+
+def test_items_are_taken_a_few_ahead_of_the_workers():
+    taken = []
+
+    def items():
+        for item in range(40):
+            taken.append(item)
+            yield item
+
+    ahead = []
+    parallel.map_ordered(
+        operator.neg, items(), workers=2, total=40, progress=lambda done, *_: ahead.append(len(taken) - done)
+    )
+    assert len(taken) == 40
+    assert max(ahead) <= 8
+
+
+def test_progress_can_weigh_the_items():
+    seen = []
+    parallel.map_ordered(
+        operator.neg,
+        iter([3, 1]),
+        workers=1,
+        total=4,
+        weigh=lambda item: item,
+        progress=lambda *said: seen.append(said[:2]),
+    )
+    assert seen == [(3, 4), (4, 4)]
