@@ -8,6 +8,7 @@
 Output is written aside and committed by one rename, so that a reader never sees half of it.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import hashlib
@@ -18,16 +19,26 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import filelock
+import pydantic
 
 from data_contracts import files as contract_files
-from fer import errors, refs
+from fer import errors, parallel, refs
 
 RefT = TypeVar("RefT", bound=refs.Ref)
 _RECORD = "_ref.json"
+_KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
 _ABANDONED_AFTER_S = 86_400
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
+
+
+class File(TypedDict):
+    """A file of a committed output."""
+
+    size_bytes: int
+    sha256: str
 
 
 class Workspace:
@@ -61,6 +72,15 @@ class Workspace:
             except FileNotFoundError:
                 return None
         return ref_type.model_validate(record["ref"])
+
+    def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
+        """All that `committed` finds of a stage, newest first. Those of a version with another Ref are left out."""
+        records = sorted((self.root / stage).glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        found = []
+        for path in records:
+            with contextlib.suppress(pydantic.ValidationError):
+                found.append(self.committed(stage, path.parent.name, ref_type))
+        return [each for each in found if each is not None]
 
     def attempt(self, stage: str, key: str, *, committed: bool) -> str:
         """A name for the output under (stage, key) that stays while it is `committed` and changes once it is gone.
@@ -113,11 +133,8 @@ class Workspace:
                 raise
 
     def _commit(self, stage: str, key: str, partial: Path, made: RefT) -> RefT:
-        files = {
-            path.relative_to(partial).as_posix(): {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
-            for path in sorted(partial.rglob("*"))
-            if path.is_file()
-        }
+        files = _files(partial)
+        shutil.rmtree(partial / _KNOWN, ignore_errors=True)
         content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items() if not _is_about(name))
         ref = made.model_copy(
             update={
@@ -156,6 +173,88 @@ class Workspace:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
+def link(source: Path, name: str, out: Path, new_name: str) -> None:
+    """Give the file `name` of the committed folder `source` a second name in `out`; copy it if there are no hard links.
+
+    A file with a second name is not read again when `out` is committed: the digest in the record of `source` holds.
+    Raises IntegrityError if the file is not as that record says: then it is to be made anew.
+    """
+    recorded = _recorded(source).get(name)
+    if recorded is None or not _is_kept(source, name, recorded):
+        raise errors.IntegrityError(
+            "A committed file must be as it was committed.",
+            received=f"another one, or none, at {source / name}",
+            todo="remove it, then run the same command again: it is made anew",
+        )
+    target = out / new_name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        os.link(source / name, aside)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source / name, aside)
+        aside.replace(target)
+        return
+    aside.replace(target)
+    aside.unlink(missing_ok=True)  # two names of one file: then `replace` does nothing
+    know(out, new_name, recorded["sha256"])
+
+
+def know(out: Path, name: str, sha256: str) -> None:
+    """Note the digest of a whole file in `out`, so that the commit need not read it while it stays as it is now."""
+    path = out / _KNOWN / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"sha256": sha256, "state": _state(out / name)}).encode())
+
+
+def _state(path: Path) -> list[int]:
+    """What changes when another file is put in its place, or when it is written to."""
+    found = path.stat()
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
+
+
+def _recorded(folder: Path) -> dict[str, File]:
+    """The files that a committed folder's record names; none without a record that can be read."""
+    try:
+        return dict(json.loads((folder / _RECORD).read_bytes())["files"])
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _is_kept(folder: Path, name: str, recorded: File) -> bool:
+    """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
+    try:
+        found = (folder / name).stat()
+        if found.st_size != recorded["size_bytes"]:
+            return False
+        is_older = found.st_mtime_ns <= (folder / _RECORD).stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return is_older or file_sha256(folder / name) == recorded["sha256"]
+
+
+def _files(folder: Path) -> dict[str, File]:
+    """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    names = [name for name in paths if name != _RECORD and not name.startswith(f"{_KNOWN}/")]
+    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as pool:
+        digests = pool.map(lambda name: _known_digest(folder, name) or file_sha256(paths[name]), names)
+        return {
+            name: File(size_bytes=paths[name].stat().st_size, sha256=digest)
+            for name, digest in zip(names, digests, strict=True)
+        }
+
+
+def _known_digest(folder: Path, name: str) -> str | None:
+    try:
+        known = json.loads((folder / _KNOWN / f"{name}.json").read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return str(known["sha256"]) if known["state"] == _state(folder / name) else None
+
+
 def _is_about(name: str) -> bool:
     """Whether a file says how the output keeps its contract: another wording of a rule makes no other output."""
     return name == contract_files.CONTRACT or name.startswith(f"{contract_files.DOCS}/")
@@ -168,10 +267,7 @@ def _last_change(folder: Path) -> float:
 
 def _remove_damaged_files(folder: Path) -> None:
     """Leave only the files that are as the folder's record says, and no record."""
-    try:
-        files = json.loads((folder / _RECORD).read_bytes())["files"]
-    except (FileNotFoundError, json.JSONDecodeError):
-        files = {}
+    files = _recorded(folder)
     for path in [each for each in folder.rglob("*") if each.is_file()]:
         expected = files.get(path.relative_to(folder).as_posix())
         if expected is None or path.stat().st_size != expected["size_bytes"] or file_sha256(path) != expected["sha256"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fer import errors, refs
+from fer import workspace as workspaces
 from fer.workspace import Workspace, write_atomically
 
 
@@ -259,3 +260,137 @@ def test_two_writers_of_one_file_do_not_trip_over_each_other(tmp_path, monkeypat
         list(writers.map(lambda data: write_atomically(tmp_path / "file", data), [b"one", b"two"]))
     assert (tmp_path / "file").read_bytes() in (b"one", b"two")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def write(text: str):
+    def produce(out: Path) -> refs.DatasetRef:
+        (out / "a.txt").write_text(text)
+        return dataset(source=text)
+
+    return produce
+
+
+def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
+    workspace = Workspace(tmp_path)
+    assert workspace.outputs("stage", refs.DatasetRef) == []
+    made = [run(workspace, write(key), key=key) for key in ("k3", "k1", "k2")]
+    for age, ref in enumerate(made[::-1]):
+        os.utime(workspace.folder(ref) / "_ref.json", (1e9 - age, 1e9 - age))
+    assert workspace.outputs("stage", refs.DatasetRef) == made[::-1]
+    assert workspace.outputs("other stage", refs.DatasetRef) == []
+    (workspace.folder(made[2]) / "a.txt").unlink()
+    assert workspace.outputs("stage", refs.DatasetRef) == made[1::-1]
+
+
+def test_an_output_of_a_version_with_other_fields_is_left_out(tmp_path):
+    workspace = Workspace(tmp_path)
+    run(workspace)
+    assert workspace.outputs("stage", refs.ManifestRef) == []
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[str]:
+    """The names of the files that were read to be hashed."""
+    read: list[str] = []
+    sha256 = workspaces.file_sha256
+
+    def say(path: Path) -> str:
+        read.append(path.name)
+        return sha256(path)
+
+    monkeypatch.setattr(workspaces, "file_sha256", say)
+    return read
+
+
+def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, hashed):
+    workspace = Workspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def pass_on(out: Path) -> refs.DatasetRef:
+        workspaces.link(first, "a.txt", out, "new.txt")
+        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        return dataset()
+
+    hashed.clear()
+    second = workspace.folder(run(workspace, pass_on, key="k2"))
+    assert hashed == []
+    assert (second / "new.txt").stat().st_ino == (first / "a.txt").stat().st_ino
+    assert {path.name for path in second.rglob("*") if path.is_file()} == {"new.txt", "b.txt", "_ref.json"}
+
+    def copy(out: Path) -> refs.DatasetRef:
+        (out / "new.txt").write_text("a")
+        (out / "deeper").mkdir()
+        (out / "deeper" / "b.txt").write_text("b")
+        return dataset()
+
+    by_reading = workspace.folder(run(workspace, copy, key="k3"))
+    assert (second / "_ref.json").read_text() == (by_reading / "_ref.json").read_text().replace("k3", "k2")
+
+
+def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
+    workspace = Workspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def replace(out: Path) -> refs.DatasetRef:
+        workspaces.link(first, "a.txt", out, "a.txt")
+        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        write_atomically(out / "a.txt", b"A")
+        return dataset()
+
+    assert run(workspace, replace, key="k2").digest != run(workspace).digest
+    assert (first / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("harm", ["same size", "another size", "gone", "no record"])
+def test_a_damaged_file_is_given_no_second_name(tmp_path, harm):
+    workspace = Workspace(tmp_path)
+    first = workspace.folder(run(workspace))
+    if harm == "no record":
+        (first / "_ref.json").unlink()
+    elif harm == "gone":
+        (first / "a.txt").unlink()
+    else:
+        (first / "a.txt").write_text("A" if harm == "same size" else "longer")
+        os.utime(first / "_ref.json", (1e9, 1e9))
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(errors.IntegrityError, match=r"a\.txt"):
+        workspaces.link(first, "a.txt", out, "a.txt")
+    assert list(out.iterdir()) == []
+
+
+def test_a_workspace_whose_times_were_lost_still_passes_its_files_on(tmp_path):
+    workspace = Workspace(tmp_path)
+    first = workspace.folder(run(workspace))
+    os.utime(first / "_ref.json", (1e9, 1e9))
+    out = tmp_path / "out"
+    workspaces.link(first, "a.txt", out, "a.txt")
+    assert (out / "a.txt").read_text() == "a"
+
+
+def test_without_hard_links_a_file_is_copied(tmp_path, monkeypatch):
+    workspace = Workspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    def pass_on(out: Path) -> refs.DatasetRef:
+        workspaces.link(first, "a.txt", out, "a.txt")
+        return dataset()
+
+    second = workspace.folder(run(workspace, pass_on, key="k2"))
+    assert (second / "a.txt").read_text() == "a"
+    assert (second / "a.txt").stat().st_ino != (first / "a.txt").stat().st_ino
+
+
+def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_path):
+    partial = tmp_path / ".partial" / "stage" / "k1"
+    partial.mkdir(parents=True)
+    (partial / "_ref.json").write_text("{}")
+    workspace = Workspace(tmp_path)
+    made = run(workspace, resumable=True)
+    assert workspace.committed("stage", "k1", refs.DatasetRef) == made
