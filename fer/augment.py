@@ -1,11 +1,15 @@
 """Augmented copies of grey (H, W) uint8 images: rotation, shift, shear, zoom and flip in one affine resampling.
 
-A copy depends on (seed, image id, replica) alone, so that neither the order of the work nor the worker matters.
+Brightness and contrast and an erased rectangle may follow. A copy depends on (seed, image id, replica) alone, so that
+neither the order of the work nor the worker matters.
 """
 
 import hashlib
+import itertools
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,9 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)
 
+MID_GREY = 128  # what contrast leaves as it is
+# Random erasing (Zhong et al. 2020): the rectangle's share of the image's area, and its height over its width.
+_ERASED_AREA = (0.02, 0.33)
+_ERASED_ASPECT = (0.3, 1 / 0.3)
+
 
 class AugmentConfig(BaseModel):
-    """How far an augmented copy may be from its source; each amount is drawn evenly between minus and plus."""
+    """How far an augmented copy may be from its source; each amount is drawn evenly between minus and plus.
+
+    All 0 and no flip: not at all.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +37,104 @@ class AugmentConfig(BaseModel):
     shear_deg: float = Field(default=8.0, ge=0, le=60, description="slant of the vertical axis")
     zoom: float = Field(default=0.1, ge=0, le=0.9, description="0.1: to between 0.9 and 1.1 of the size")
     horizontal_flip: bool = Field(default=True, description="mirror half of the copies left to right")
+    contrast: float = Field(
+        default=0.0, ge=0, le=0.9, description="0.2: greys to between 0.8 and 1.2 of their distance from mid-grey"
+    )
+    brightness: float = Field(default=0.0, ge=0, le=128, description="added to every pixel, in grey levels of 0-255")
+    erasing: float = Field(
+        default=0.0, ge=0, le=1, description="share of the copies of which a rectangle is painted over in some grey"
+    )
+
+
+class Draws(NamedTuple):
+    """What makes N copies of their sources.
+
+    matrices: (N, 2, 3) float64, from a source pixel (x, y) to its place in the copy: about the image's centre it flips,
+        zooms, shears and rotates, in this order, and then it shifts.
+    gains, offsets: (N,) float32; a pixel becomes (pixel - MID_GREY) * gain + MID_GREY + offset.
+    boxes: (N, 4) int32, top, left, height and width of what is erased; height 0: nothing.
+    fills: (N,) uint8, the grey that stands there instead.
+    """
+
+    matrices: np.ndarray
+    gains: np.ndarray
+    offsets: np.ndarray
+    boxes: np.ndarray
+    fills: np.ndarray
+
+
+def draw(
+    seed: int, image_ids: Sequence[str], replicas: Iterable[int] | int, config: AugmentConfig, height: int, width: int
+) -> Draws:
+    """Draw the copies number `replicas` (of each image, or one for all) of images of this size.
+
+    The same for the same (seed, image id, replica), whatever is drawn beside it.
+    """
+    each = itertools.repeat(replicas) if isinstance(replicas, int) else replicas
+    digests = [
+        hashlib.blake2b(f"{seed}\0{image_id}\0{replica}".encode()).digest()
+        for image_id, replica in zip(image_ids, each, strict=not isinstance(replicas, int))
+    ]
+    # Sixteen numbers a copy, evenly in [0, 1), each of 32 bits of the digest; what is drawn has its column for good.
+    even = np.frombuffer(b"".join(digests), "<u4").reshape(-1, 16) * 2.0**-32
+    around = even * 2 - 1
+    area = np.interp(even[:, 8], (0, 1), _ERASED_AREA) * (height * width)
+    aspect = np.exp(np.interp(even[:, 9], (0, 1), np.log(_ERASED_ASPECT)))
+    box_height = np.clip(np.rint(np.sqrt(area * aspect)), 1, height)
+    box_width = np.clip(np.rint(np.sqrt(area / aspect)), 1, width)
+    top, left = even[:, 10] * (height - box_height + 1), even[:, 11] * (width - box_width + 1)
+    boxes = np.stack([top, left, box_height, box_width], axis=1).astype(np.int32)
+    boxes[even[:, 12] >= config.erasing] = 0
+    return Draws(
+        _matrices(around, config, height, width),
+        (1 + around[:, 6] * config.contrast).astype(np.float32),
+        (around[:, 7] * config.brightness).astype(np.float32),
+        boxes,
+        (even[:, 13] * 256).astype(np.uint8),
+    )
+
+
+def _matrices(around: np.ndarray, config: AugmentConfig, height: int, width: int) -> np.ndarray:
+    """`Draws.matrices` of the first six columns of `around`, evenly in [-1, 1)."""
+    turn = np.radians(around[:, 0] * config.rotation_deg)
+    slant = np.tan(np.radians(around[:, 3] * config.shear_deg))
+    scale_y = 1 + around[:, 4] * config.zoom
+    scale_x = np.where(config.horizontal_flip & (around[:, 5] >= 0), -scale_y, scale_y)
+    cos, sin = np.cos(turn), np.sin(turn)
+    matrices = np.empty((len(around), 2, 3))
+    matrices[:, :, 0] = np.stack([cos * scale_x, sin * scale_x], axis=1)  # rotation @ shear @ zoom and flip
+    matrices[:, :, 1] = np.stack([(cos * slant - sin) * scale_y, (sin * slant + cos) * scale_y], axis=1)
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    shift = around[:, 1:3] * (config.shift * width, config.shift * height)
+    matrices[:, :, 2] = centre + shift - matrices[:, :, :2] @ centre
+    return matrices
+
+
+def apply(pixels: np.ndarray, draws: Draws, out: np.ndarray | None = None) -> np.ndarray:
+    """Make the copy `draws` says of each of (N, H, W) uint8 `pixels`: (N, H, W) uint8, in `out` if it is given.
+
+    Resampled once, bilinearly; what lies beyond an image's edges is its mirror image. Neither brightness nor contrast
+    changes what is erased.
+    """
+    height, width = pixels.shape[1:]
+    if out is None:
+        out = np.empty_like(pixels)
+    size, linear, mirrored = (width, height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
+    for source, matrix_, copy in zip(pixels, draws.matrices, out, strict=True):
+        cv2.warpAffine(source, matrix_, size, copy, linear, mirrored)
+    changed = np.flatnonzero((draws.gains != 1) | (draws.offsets != 0))
+    for at, table in zip(changed, _greys(draws.gains[changed], draws.offsets[changed]), strict=True):
+        cv2.LUT(out[at], table, out[at])
+    for at in np.flatnonzero(draws.boxes[:, 2]):
+        top, left, box_height, box_width = draws.boxes[at]
+        out[at, top : top + box_height, left : left + box_width] = draws.fills[at]
+    return out
+
+
+def _greys(gains: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """What becomes of each grey level, (N, 256) uint8."""
+    levels = np.arange(256, dtype=np.float32) - MID_GREY
+    return np.clip(np.rint(levels * gains[:, None] + (MID_GREY + offsets[:, None])), 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
