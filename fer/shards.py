@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,10 @@ from fer import errors
 # A row group is what is decoded at once: 4,096 images of 48x48 are 9 MB, 1,337 of 224x224 are 64 MiB.
 _ROW_GROUP_IMAGES = 4_096
 _ROW_GROUP_BYTES = 64 * 2**20
-# A page is what a reader of a few rows holds. pyarrow ends one only between batches of rows, by default 1,024, which are
-# 51 MB at 224x224; pages of 256 KiB keep it at 1.4 MB, and are written and read no slower.
+# A page is what a reader of a few rows holds. pyarrow ends one only between batches of rows, by default of 1,024, which
+# are 51 MB at 224x224; pages of 256 KiB keep it at 1.4 MB, and are written and read no slower.
 _PAGE_BYTES = 2**18
+_READ_AHEAD_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class Images:
     class_indexes: np.ndarray  # (N,) int32
     pixels: np.ndarray
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A place in a shard: the row group `number` of the file `path`."""
+
+    path: Path
+    number: int
+    n_images: int
 
 
 def name(split: str, number: int) -> str:
@@ -136,18 +147,32 @@ def iterate(folder: Path, split: str) -> Iterator[Shard]:
                 yield _shard(table)
 
 
+def row_groups(folder: Path, split: str) -> list[RowGroup]:
+    """A split's row groups in order, from the shards' footers alone. Raises IntegrityError as `load_split` does."""
+    found = []
+    for file_name in _at_least_one(folder, split):
+        with _reading(folder / file_name), _open(folder / file_name) as file:
+            for number in range(file.metadata.num_row_groups):
+                found.append(RowGroup(folder / file_name, number, file.metadata.row_group(number).num_rows))
+    return found
+
+
+def slices(group: RowGroup, n_images: int) -> Iterator[Shard]:
+    """A row group's images in order, at most `n_images` at a time; of the rest a page or two is held.
+
+    Raises IntegrityError.
+    """
+    with _reading(group.path), _open(group.path, buffer_size=_READ_AHEAD_BYTES, pre_buffer=False) as file:
+        for rows in file.iter_batches(n_images, row_groups=[group.number], use_threads=False):
+            yield _shard(pa.Table.from_batches([rows]))
+
+
 def load_split(folder: Path, split: str) -> Images:
     """Read a split into one array, allocated once, in the order of image_id: the same however it is cut in shards.
 
     Raises IntegrityError, also if the split has no shards.
     """
-    file_names = names(folder, split)
-    if not file_names:
-        raise errors.IntegrityError(
-            "A split must have a shard at least.",
-            received=f"no {name(split, 0)} in {folder}",
-            todo="give this split images: check the source's split folders and the split settings",
-        )
+    file_names = _at_least_one(folder, split)
     ids = pa.chunked_array(
         [chunk for each in file_names for chunk in _table(folder / each, ["image_id"])["image_id"].chunks], pa.string()
     )
@@ -165,6 +190,17 @@ def load_split(folder: Path, split: str) -> Images:
         class_indexes[here] = shard.class_indexes
         start += len(here)
     return Images(ids.take(order).to_pylist(), class_indexes, pixels, classes)
+
+
+def _at_least_one(folder: Path, split: str) -> list[str]:
+    file_names = names(folder, split)
+    if not file_names:
+        raise errors.IntegrityError(
+            "A split must have a shard at least.",
+            received=f"no {name(split, 0)} in {folder}",
+            todo="give this split images: check the source's split folders and the split settings",
+        )
+    return file_names
 
 
 def _table(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -195,8 +231,8 @@ def _pixels(column: pa.ChunkedArray) -> np.ndarray:
     return np.concatenate(pieces) if pieces else np.empty((0, size), np.uint8)
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    file = pq.ParquetFile(path, page_checksum_verification=True)
+def _open(path: Path, **reading: Any) -> pq.ParquetFile:
+    file = pq.ParquetFile(path, page_checksum_verification=True, **reading)
     if not file.schema_arrow.equals(contract.schema(*contract.described(file.schema_arrow))):
         file.close()
         raise ValueError("its columns are not those of a shard")

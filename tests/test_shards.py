@@ -146,3 +146,16 @@ def test_a_parquet_file_of_something_else_is_refused(tmp_path):
     pq.write_table(other.replace_schema_metadata(contract.schema(2, 2, CLASSES).metadata), tmp_path / "x")
     with pytest.raises(errors.IntegrityError, match="columns"):
         shards.read_labels(tmp_path / "x")
+
+
+def test_a_row_group_is_read_in_slices(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_ROW_GROUP_IMAGES", 20)
+    monkeypatch.setattr(shards, "_PAGE_BYTES", 3 * 35)  # three images a page
+    image_ids, class_indexes, pixels = write(tmp_path / shards.name("train", 0), 45)
+    groups = shards.row_groups(tmp_path, "train")
+    assert [group.n_images for group in groups] == [20, 20, 5]
+    found = [piece for group in groups for piece in shards.slices(group, 8)]
+    assert [len(piece.image_ids) for piece in found] == [8, 8, 4, 8, 8, 4, 5]
+    assert [image_id for piece in found for image_id in piece.image_ids] == image_ids
+    np.testing.assert_array_equal(np.concatenate([piece.class_indexes for piece in found]), class_indexes)
+    np.testing.assert_array_equal(np.concatenate([piece.pixels for piece in found]), pixels)
