@@ -119,7 +119,8 @@ def apply(pixels: np.ndarray, draws: Draws, out: np.ndarray | None = None) -> np
     height, width = pixels.shape[1:]
     if out is None:
         out = np.empty_like(pixels)
-    size, linear, mirrored = (width, height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
+    # The edge pixel itself is mirrored too: other mirrors than this one Keras does not have on TensorFlow.
+    size, linear, mirrored = (width, height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT
     for source, matrix_, copy in zip(pixels, draws.matrices, out, strict=True):
         cv2.warpAffine(source, matrix_, size, copy, linear, mirrored)
     changed = np.flatnonzero((draws.gains != 1) | (draws.offsets != 0))
@@ -191,5 +192,5 @@ def augment(image: np.ndarray, chosen: Parameters) -> np.ndarray:
         matrix(chosen, height, width),
         (width, height),
         flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
+        borderMode=cv2.BORDER_REFLECT,
     )
