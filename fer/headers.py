@@ -2,14 +2,17 @@
 
 Decoders are forgiving: one fills what is missing of a JPEG with grey, another takes the first frame of an animation.
 So each format's own structure is walked here, from the first byte to the one that ends the picture.
+
+The files of a data set begin alike, with the same tables of a JPEG or the same size of a PNG. The last such beginning
+is remembered with what it says, and of a file that begins so too only the rest is walked: 1 µs instead of 6.
 """
 
-import dataclasses
 import re
 import struct
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 # Up to 67 million pixels, as the limit that fer/__init__.py sets OpenCV: a small file may claim far more.
 MAX_SIDE_PX = 8_192
@@ -36,13 +39,12 @@ class Unfit(ValueError):
     """Bytes that are no whole picture of a known format; the message is the reason, the same for the same defect."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the decoders need to know. `plain`: grey or colour of 8 or 16 bits, without transparency.
 
-    `start`: where the samples begin, of a PGM with a byte each; else 0. `end`: where a JPEG's end is marked; else 0.
-    `progressive`: it is a JPEG whose scans refine the whole picture. `skipped`: stretches of the file that hold text
-    and profiles, which may decompress to far more than the picture.
+    `start`: where the samples begin, of a PGM with a byte each; else 0. `progressive`: it is a JPEG whose scans refine
+    the whole picture. `skipped`: stretches of the file that hold text and profiles, which may decompress to far more
+    than the picture.
     """
 
     format: str  # JPEG, PNG, GIF, BMP, WEBP, TIFF, PBM, PGM, PPM
@@ -50,7 +52,6 @@ class Header:
     height: int
     plain: bool = True
     start: int = 0
-    end: int = 0
     progressive: bool = False
     skipped: tuple[tuple[int, int], ...] = ()
 
@@ -60,18 +61,28 @@ def read(data: bytes) -> Header:
 
     Raises Unfit: empty, of no known format, cut short, damaged, of several frames, beyond the limits above.
     """
+    start, header = _last_jpeg
+    if data.startswith(start):
+        marker = _MARKER.search(data, len(start))
+        if marker and marker[0] == _JPEG_END:
+            return header
+    start, header = _last_png
+    if data.startswith(start) and _has_one_chunk(data):
+        return header
     if not data:
         raise Unfit("the file is empty")
     walk = _WALKS.get(data[:2])
     if walk is None:
         raise Unfit(_unknown(data))
     try:
-        header = walk(data)
+        return walk(data)
     except (struct.error, IndexError):
         raise Unfit("cut short") from None
-    if header.format != "TIFF":
-        require_size(header.width, header.height)
-    return header
+
+
+def end_of_jpeg(data: bytes) -> int:
+    """Where the end of a JPEG that `read` accepts is marked."""
+    return _walk_jpeg(data)[2]
 
 
 def is_start_of_image(start: bytes) -> bool:
@@ -108,15 +119,31 @@ def _animation(n_frames: int) -> None:
 _SIZE = struct.Struct(">HBHHB")  # of a JPEG's frame: its length, precision, height, width, components
 # In compressed data 0xFF is followed by 0 or, where it starts anew, by 0xD0-0xD7; anything else is a marker.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_END = b"\xff\xd9"
+
+_last_jpeg = (b"none begins so", Header("JPEG", 0, 0))
+_REMEMBERED_BYTES = 4_096  # the usual tables of a colour JPEG take 623
 
 
 def _jpeg(data: bytes) -> Header:
-    """ISO/IEC 10918-1, annex B. A preview within the EXIF ends like a JPEG too, but lies in a segment."""
+    global _last_jpeg
+    header, begin, _ = _walk_jpeg(data)
+    if 0 < begin <= _REMEMBERED_BYTES:
+        _last_jpeg = (data[:begin], header)
+    return header
+
+
+def _walk_jpeg(data: bytes) -> tuple[Header, int, int]:
+    """ISO/IEC 10918-1, annex B. A preview within the EXIF ends like a JPEG too, but lies in a segment.
+
+    The header; where the data of the only scan begin, 0 if there are several or it is progressive; where the end is
+    marked.
+    """
     if data[2:3] != b"\xff":
         raise Unfit("cut short" if len(data) < 3 else _unknown(data))
     size = None
     scans = None  # of a progressive one
-    n_scans = 0
+    n_scans = begin = 0
     at = 2
     while True:
         if data[at] != 0xFF:  # libjpeg looks for the next marker too
@@ -147,6 +174,7 @@ def _jpeg(data: bytes) -> Header:
                 scans.add(data, at)
             if n_scans > MAX_JPEG_SCANS:
                 raise Unfit(f"a JPEG of more than {MAX_JPEG_SCANS} scans")
+            begin = end if n_scans == 1 and scans is None else 0
             found = _MARKER.search(data, end)
             if found is None:
                 raise Unfit("cut short")
@@ -156,7 +184,7 @@ def _jpeg(data: bytes) -> Header:
         raise Unfit("a JPEG without a picture")
     if scans is not None and not scans.are_complete():
         raise Unfit("cut short")
-    return Header("JPEG", size[3], size[2], size[4] != 4, end=at, progressive=scans is not None)
+    return Header("JPEG", size[3], size[2], size[4] != 4, progressive=scans is not None), begin, at
 
 
 class _Scans:
@@ -194,9 +222,31 @@ _CHUNK = struct.Struct(">I4s")
 _UINT32 = struct.Struct(">I")
 _PNG_SIZE = struct.Struct(">IIBB")
 _PNG_TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
+_PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+_last_png = (b"none begins so", Header("PNG", 0, 0))
+_PNG_START_BYTES = 33  # the signature and the chunk IHDR
 
 
 def _png(data: bytes) -> Header:
+    global _last_png
+    header = _walk_png(data)
+    if _has_one_chunk(data):
+        _last_png = (data[:_PNG_START_BYTES], header)
+    return header
+
+
+def _has_one_chunk(data: bytes) -> bool:
+    """Whether a PNG has one whole chunk with all of the picture, and after it its end."""
+    end = _PNG_START_BYTES + 12 + int.from_bytes(data[_PNG_START_BYTES : _PNG_START_BYTES + 4], "big")
+    return (
+        data[_PNG_START_BYTES + 4 : _PNG_START_BYTES + 8] == b"IDAT"
+        and data.startswith(_PNG_END, end)
+        and zlib.crc32(data[_PNG_START_BYTES + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+    )
+
+
+def _walk_png(data: bytes) -> Header:
     """PNG, third edition (W3C), chapter 5; every chunk's CRC-32 is checked."""
     if not data.startswith(_PNG):
         raise Unfit("cut short" if _PNG.startswith(data) else "damaged: the signature of a PNG is changed")
@@ -260,6 +310,7 @@ def _gif(data: bytes) -> Header:
     _animation(n_frames)
     if not n_frames:
         raise Unfit("a GIF without a picture")
+    require_size(width, height)
     return Header("GIF", width, height, plain=False)
 
 

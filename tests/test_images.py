@@ -312,6 +312,26 @@ def test_a_thumbnail_is_square(height, width):
     assert np.all(small == 9)
 
 
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)), st.booleans())
+def test_sums_are_exact_whatever_the_shape(pixels, is_turned):
+    pixels = pixels.T[::-1] if is_turned and pixels.ndim else pixels
+    values = pixels.ravel().tolist()
+    assert images.sums(pixels) == (sum(values), sum(value**2 for value in values))
+
+
+def test_sums_of_many_bright_pixels_are_exact():
+    n = (1 << 24) + 3
+    assert images.sums(np.full(n, 255, np.uint8)) == (255 * n, 255**2 * n)
+
+
+def test_sums_are_exact_however_many_pixels_are_summed_at_once(monkeypatch):
+    monkeypatch.setattr(images, "_SUMMED", 1_000)
+    pixels = np.random.default_rng(8).integers(0, 256, (7, 31, 29)).astype(np.uint8)
+    values = pixels.ravel().tolist()
+    assert images.sums(pixels) == (sum(values), sum(value**2 for value in values))
+
+
 def test_a_thumbnail_averages_what_it_squeezes_along_each_axis():
     stripes = np.tile(np.array([0, 100], np.uint8), (48, 48))  # (48, 96)
     assert np.all(images.thumbnail(stripes) == 50)
