@@ -1,8 +1,8 @@
 """What was accepted last: the data that new data is compared with, and whose sides it keeps.
 
-`.accepted/<name>.json` in the workspace points to the outputs of two stages, `validate` and `split`, and says what
-these were made with. There is one for each recipe, set of sources and drawing of splits; data is held against the one
-that shares most with it, so that a source that is added or left out loses no history. It moves by one rename, only
+The note `.accepted/<name>.json` in the workspace points to the outputs of two stages, `validate` and `split`, and says
+what these were made with. There is one for each recipe, set of sources and drawing of splits; data is held against the
+one that shares most with it, so that a source that is added or left out loses no history. It is replaced whole, only
 after the data was found sound. Runs on the same data by the same settings are then given the inputs of the first one,
 so that they find everything in the cache, and don't compare the data with itself.
 """
@@ -12,15 +12,13 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fer import errors, refs, sources
-from fer import workspace as workspaces
-from fer.workspace import Workspace
+from fer.workspace import Note, Workspace
 
-_FOLDER = ".accepted"
+_KIND = "accepted"
 
 
 class Baseline(BaseModel):
@@ -75,7 +73,7 @@ def find(workspace: Workspace, recipe: str, families: Sequence[str], drawing: st
     one accepted last.
     Raises WorkspaceError for a record that can't be read: to go on without it could move images to other sides.
     """
-    found = [_read(path) for path in sorted((workspace.root / _FOLDER).glob("*.json"))]
+    found = [_read(note) for note in workspace.notes(_KIND)]
     usable = [
         each
         for each in found
@@ -96,13 +94,13 @@ def find(workspace: Workspace, recipe: str, families: Sequence[str], drawing: st
     )
 
 
-def _read(path: Path) -> Baseline:
+def _read(note: Note) -> Baseline:
     try:
-        return Baseline.model_validate_json(path.read_bytes())
+        return Baseline.model_validate_json(note.data)
     except ValidationError as error:
         raise errors.WorkspaceError(
             "The record of the data last accepted must be whole.",
-            received=f"{error.error_count()} faults in {path}",
+            received=f"{error.error_count()} faults in {note.place}",
             todo="remove the file: the next run then compares with nothing, and may draw splits anew",
         ) from error
 
@@ -142,7 +140,7 @@ def accept(
 ) -> None:
     """Point to this data, which was compared with `before` by `drift` and `divided` from what `divided_from` says.
 
-    Raises WorkspaceError if the disk refuses it.
+    Raises WorkspaceError if the disk refuses it, StoreError if the store does.
     """
     found = Baseline(
         recipe=recipe,
@@ -155,15 +153,12 @@ def accept(
         divided_from=divided,
         before=before,
     )
-    folder = workspace.root / _FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name(recipe, families, drawing)}.json"
-        workspaces.write_atomically(path, found.model_dump_json(indent=1).encode())
+        workspace.write_note(_KIND, f"{name(recipe, families, drawing)}.json", found.model_dump_json(indent=1).encode())
     except OSError as error:
         raise errors.WorkspaceError(
             "What was accepted must be remembered in the workspace.",
-            received=f"'{error.strerror}' at {folder}",
+            received=f"'{error.strerror}' at {error.filename or workspace.root}",
             todo="free some space or change its permissions, then run the same command again",
         ) from error
 

@@ -16,6 +16,7 @@ stopped by its last user.
 import contextlib
 import datetime
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -119,26 +120,38 @@ def running(home: Path) -> Iterator[Server]:
 def connect(settings: Settings) -> Iterator[objectstore.ObjectStore]:
     """The store that the settings name; without one the embedded store, for as long as the `with` block lasts."""
     if settings.store_endpoint is not None:
-        given = None
-        if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
-            given = objectstore.Credentials(settings.store_access_key_id, settings.store_secret_access_key)
-        yield objectstore.ObjectStore(
-            settings.store_endpoint,
-            settings.store_bucket,
-            given,
-            region=settings.store_region,
-            prefix=settings.store_prefix,
-        )
+        yield reach(settings)
         return
-    with running(settings.home) as server:
-        store = objectstore.ObjectStore(
-            server.endpoint,
-            settings.store_bucket,
-            _credentials(_folder(settings.home)),
-            prefix=settings.store_prefix,
-        )
+    with running(settings.home):
+        store = reach(settings)
         store.ensure_bucket()
         yield store
+
+
+def reach(settings: Settings) -> objectstore.ObjectStore:
+    """The same for those who know that it runs, as within `connect`. Raises StoreUnavailable if none was started."""
+    if settings.store_endpoint is not None:
+        endpoint, credentials = settings.store_endpoint, None
+        if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
+            credentials = objectstore.Credentials(settings.store_access_key_id, settings.store_secret_access_key)
+    else:
+        folder = settings.home / "store"
+        try:
+            endpoint = Server.model_validate(_read(folder / "server.json")).endpoint
+        except pydantic.ValidationError:
+            raise errors.StoreUnavailable(
+                "The embedded store must run.", received=f"none from {folder}", todo="start it (fer store up)"
+            ) from None
+        credentials = _credentials(folder)
+    return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix)
+
+
+@functools.lru_cache
+def _store(
+    endpoint: str, bucket: str, credentials: objectstore.Credentials | None, region: str, prefix: str
+) -> objectstore.ObjectStore:
+    """One for all that ask for the same: its connections are kept."""
+    return objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)
 
 
 def _folder(home: Path) -> Path:

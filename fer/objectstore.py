@@ -115,6 +115,16 @@ class ObjectStore:
             with contextlib.closing(answer["Body"]) as body:
                 return Object(body.read(), answer["ETag"])
 
+    def size(self, key: str) -> int | None:
+        """How many bytes the object has; None if there is none."""
+        with self._errors(key):
+            try:
+                return int(self._client().head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
+            except Exception as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+
     def put(self, key: str, data: bytes) -> str:
         """Write the object, whatever was there; its ETag."""
         with self._errors(key):

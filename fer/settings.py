@@ -3,6 +3,7 @@
 FER_HOME=/data/fer FER_STORE_ENDPOINT=https://s3.eu-west-1.amazonaws.com fer retrain …
 """
 
+import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,8 +16,16 @@ from pydantic import Field, SecretStr
 from fer import errors
 
 _PREFIX = "FER_"
+_S3 = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # Amazon S3, "Bucket naming rules"
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Location(NamedTuple):
+    """A bucket, and the prefix of keys in it; empty for the bucket's top."""
+
+    bucket: str
+    prefix: str
 
 
 class Described(NamedTuple):
@@ -40,10 +49,10 @@ class Settings(pydantic_settings.BaseSettings):
         validate_default=True,
         description="folder of the workspace, the embedded store, fetched models and reports",
     )
-    workspace: Path = Field(
+    workspace: Path | str = Field(
         default_factory=lambda data: data.get("home", Path(".fer")) / "workspace",
         validate_default=True,
-        description="folder of the stages' outputs",
+        description="folder of the stages' outputs, or s3://BUCKET[/PREFIX] in the store for several machines",
     )
     store_endpoint: str | None = Field(
         default=None,
@@ -95,12 +104,34 @@ class Settings(pydantic_settings.BaseSettings):
                 "version: fer retrain",
             )
 
-    @pydantic.field_validator("home", "workspace")
+    @property
+    def remote_workspace(self) -> Location | None:
+        """Where in the store the workspace is; None if it is a folder of this machine."""
+        return _location(self.workspace) if isinstance(self.workspace, str) else None
+
+    @property
+    def workspace_folder(self) -> Path:
+        """The workspace's folder on this machine: the workspace itself, or what it has here of one in the store."""
+        if isinstance(self.workspace, Path):
+            return self.workspace
+        place = f"{self.store_endpoint or ''} {self.workspace}"  # what is of one store is not of another
+        return self.home / "workspaces" / hashlib.sha256(place.encode()).hexdigest()[:16]
+
+    @pydantic.field_validator("home")
     @classmethod
     def _folder(cls, value: Path) -> Path:
         if ":/" in str(value):
             raise ValueError("must be a folder on this machine, not a URL")
         return value.expanduser().resolve()
+
+    @pydantic.field_validator("workspace", mode="before")
+    @classmethod
+    def _workspace(cls, value: Path | str) -> Path | str:
+        if not str(value).startswith(_S3):
+            return cls._folder(Path(value))
+        bucket, prefix = _location(str(value))
+        cls._bucket(bucket)
+        return f"{_S3}{bucket}/{cls._prefix(prefix)}".rstrip("/")
 
     @pydantic.field_validator("store_endpoint")
     @classmethod
@@ -139,6 +170,10 @@ class Settings(pydantic_settings.BaseSettings):
         if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
             raise ValueError("FER_STORE_ACCESS_KEY_ID and FER_STORE_SECRET_ACCESS_KEY must be set both or neither")
         return self
+
+
+def _location(uri: str) -> Location:
+    return Location(*uri.removeprefix(_S3).partition("/")[::2])
 
 
 def _fault(location: tuple[int | str, ...], message: str) -> str:

@@ -2,7 +2,7 @@
 
     workspace/<stage>/<key>/          committed; `_ref.json` says what is in it
     workspace/.partial/<stage>/<key>/     being written; never read by another stage
-    workspace/.attempts/              one name an attempt, for Prefect's cache (see `attempt`)
+    workspace/.<kind>/                notes, which change: `.attempts` (see `attempt`), `.accepted` (see `fer.baseline`)
     workspace/.locks/                 one lock a stage and key, freed by the kernel when its holder dies
 
 Output is written aside and committed by one rename, so that a reader never sees half of it.
@@ -17,9 +17,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import filelock
 import pydantic
@@ -28,9 +28,10 @@ from data_contracts import files as contract_files
 from fer import errors, parallel, refs
 
 RefT = TypeVar("RefT", bound=refs.Ref)
-_RECORD = "_ref.json"
-_KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
-_ABANDONED_AFTER_S = 86_400
+RECORD = "_ref.json"
+KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
+ABANDONED_AFTER_S = 86_400
+_ATTEMPTS = "attempts"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 
 
@@ -39,6 +40,20 @@ class File(TypedDict):
 
     size_bytes: int
     sha256: str
+
+
+class Record(NamedTuple):
+    """What is in a committed folder: its Ref as JSON holds it, and its files by their names."""
+
+    ref: dict[str, Any]
+    files: dict[str, File]
+
+
+class Note(NamedTuple):
+    """A small file that changes, and where it is."""
+
+    place: str
+    data: bytes
 
 
 class Workspace:
@@ -50,7 +65,7 @@ class Workspace:
     def folder(self, ref: refs.Ref) -> Path:
         """Where the output that `ref` names lies. Raises WorkspaceError if it is gone."""
         folder = self.root / ref.path
-        if not (folder / _RECORD).is_file():
+        if not (folder / RECORD).is_file():
             raise errors.WorkspaceError(
                 "A stage's output must be in the workspace.",
                 received=f"nothing at {folder}",
@@ -61,21 +76,14 @@ class Workspace:
     def committed(self, stage: str, key: str, ref_type: type[RefT]) -> RefT | None:
         """The Ref committed under (stage, key), or None if there is none or a file of it is gone or cut short."""
         folder = self.root / stage / key
-        try:
-            record = json.loads((folder / _RECORD).read_bytes())
-        except (FileNotFoundError, json.JSONDecodeError):
+        record = read_record(folder)
+        if record is None or not all(has_size(folder / name, file) for name, file in record.files.items()):
             return None
-        for name, file in record["files"].items():
-            try:
-                if (folder / name).stat().st_size != file["size_bytes"]:
-                    return None
-            except FileNotFoundError:
-                return None
-        return ref_type.model_validate(record["ref"])
+        return ref_type.model_validate(record.ref)
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """All that `committed` finds of a stage, newest first. Those of a version with another Ref are left out."""
-        records = sorted((self.root / stage).glob(f"*/{_RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        records = sorted((self.root / stage).glob(f"*/{RECORD}"), key=lambda path: path.stat().st_mtime, reverse=True)
         found = []
         for path in records:
             with contextlib.suppress(pydantic.ValidationError):
@@ -87,13 +95,33 @@ class Workspace:
 
         It lets another cache that refers to the workspace notice that what it remembers is no longer there.
         """
-        path = self.root / ".attempts" / f"{stage}-{key}"
-        if committed and path.exists():
-            return path.read_text()
-        with _disk_errors(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, uuid.uuid4().hex.encode())
-        return path.read_text()
+        name = f"{stage}-{key}"
+        found = self.note(_ATTEMPTS, name) if committed else None
+        if found is not None:
+            return found.data.decode()
+        made = uuid.uuid4().hex
+        with disk_errors(self.root):
+            self.write_note(_ATTEMPTS, name, made.encode())
+        return made
+
+    def note(self, kind: str, name: str) -> Note | None:
+        """The note of that name, or None."""
+        path = self.root / f".{kind}" / name
+        try:
+            return Note(str(path), path.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def notes(self, kind: str) -> list[Note]:
+        """All notes of a kind whose names end in `.json`, in the order of their names."""
+        found = [self.note(kind, path.name) for path in sorted((self.root / f".{kind}").glob("*.json"))]
+        return [each for each in found if each is not None]
+
+    def write_note(self, kind: str, name: str, data: bytes) -> None:
+        """Write a note whole, whatever was there; of several writers the last one wins."""
+        path = self.root / f".{kind}" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
 
     def run(
         self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
@@ -106,7 +134,7 @@ class Workspace:
         found = self.committed(stage, key, ref_type)
         if found is not None:
             return found
-        with _disk_errors(self.root), self._locked(stage, key):
+        with disk_errors(self.root), self.locked(stage, key):
             found = self.committed(stage, key, ref_type)  # another process may have made it meanwhile
             if found is not None:
                 return found
@@ -114,10 +142,7 @@ class Workspace:
             partial = self.root / ".partial" / stage / key
             final = self.root / stage / key
             if final.exists():  # damaged: `committed` refused it
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.parent.mkdir(parents=True, exist_ok=True)
-                final.rename(partial)
-                _remove_damaged_files(partial)
+                take_apart(final, partial)
             if not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
@@ -134,7 +159,7 @@ class Workspace:
 
     def _commit(self, stage: str, key: str, partial: Path, made: RefT) -> RefT:
         files = _files(partial)
-        shutil.rmtree(partial / _KNOWN, ignore_errors=True)
+        shutil.rmtree(partial / KNOWN, ignore_errors=True)
         content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items() if not _is_about(name))
         ref = made.model_copy(
             update={
@@ -143,7 +168,7 @@ class Workspace:
             }
         )
         write_atomically(
-            partial / _RECORD, json.dumps({"ref": ref.model_dump(mode="json"), "files": files}, indent=1).encode()
+            partial / RECORD, json.dumps({"ref": ref.model_dump(mode="json"), "files": files}, indent=1).encode()
         )
         os.sync()  # the bytes before the name: after a power cut a committed folder is whole
         final = self.root / stage / key
@@ -152,7 +177,7 @@ class Workspace:
         return ref
 
     @contextlib.contextmanager
-    def _locked(self, stage: str, key: str) -> Iterator[None]:
+    def locked(self, stage: str, key: str) -> Iterator[None]:
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(locks / f"{stage}-{key}.lock"):
@@ -169,7 +194,7 @@ class Workspace:
                 continue
             lock = filelock.FileLock(self.root / ".locks" / f"{stage}-{folder.name}.lock", timeout=0)
             with contextlib.suppress(filelock.Timeout), lock:
-                if time.time() - _last_change(folder) > _ABANDONED_AFTER_S:
+                if time.time() - _last_change(folder) > ABANDONED_AFTER_S:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -179,8 +204,9 @@ def link(source: Path, name: str, out: Path, new_name: str) -> None:
     A file with a second name is not read again when `out` is committed: the digest in the record of `source` holds.
     Raises IntegrityError if the file is not as that record says: then it is to be made anew.
     """
-    recorded = _recorded(source).get(name)
-    if recorded is None or not _is_kept(source, name, recorded):
+    record = read_record(source)
+    file = record.files.get(name) if record is not None else None
+    if file is None or not _is_kept(source, name, file):
         raise errors.IntegrityError(
             "A committed file must be as it was committed.",
             received=f"another one, or none, at {source / name}",
@@ -199,12 +225,12 @@ def link(source: Path, name: str, out: Path, new_name: str) -> None:
         return
     aside.replace(target)
     aside.unlink(missing_ok=True)  # two names of one file: then `replace` does nothing
-    know(out, new_name, recorded["sha256"])
+    know(out, new_name, file["sha256"])
 
 
 def know(out: Path, name: str, sha256: str) -> None:
     """Note the digest of a whole file in `out`, so that the commit need not read it while it stays as it is now."""
-    path = out / _KNOWN / f"{name}.json"
+    path = out / KNOWN / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps({"sha256": sha256, "state": _state(out / name)}).encode())
 
@@ -215,30 +241,44 @@ def _state(path: Path) -> list[int]:
     return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
-def _recorded(folder: Path) -> dict[str, File]:
-    """The files that a committed folder's record names; none without a record that can be read."""
+def read_record(folder: Path) -> Record | None:
+    """A committed folder's record; None without one that can be read."""
     try:
-        return dict(json.loads((folder / _RECORD).read_bytes())["files"])
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
+        return parse_record((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
-def _is_kept(folder: Path, name: str, recorded: File) -> bool:
-    """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
+def parse_record(data: bytes) -> Record | None:
+    """What `data`, the bytes of a `_ref.json`, says; None if that can't be read."""
     try:
-        found = (folder / name).stat()
-        if found.st_size != recorded["size_bytes"]:
-            return False
-        is_older = found.st_mtime_ns <= (folder / _RECORD).stat().st_mtime_ns
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return Record(found["ref"], found["files"])
+
+
+def has_size(path: Path, file: File) -> bool:
+    """Whether a file is there and as long as it was committed."""
+    try:
+        return path.stat().st_size == file["size_bytes"]
     except FileNotFoundError:
         return False
-    return is_older or file_sha256(folder / name) == recorded["sha256"]
+
+
+def _is_kept(folder: Path, name: str, file: File) -> bool:
+    """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
+    path = folder / name
+    if not has_size(path, file):
+        return False
+    is_older = path.stat().st_mtime_ns <= (folder / RECORD).stat().st_mtime_ns
+    return is_older or file_sha256(path) == file["sha256"]
 
 
 def _files(folder: Path) -> dict[str, File]:
     """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    names = [name for name in paths if name != _RECORD and not name.startswith(f"{_KNOWN}/")]
+    names = [name for name in paths if name != RECORD and not name.startswith(f"{KNOWN}/")]
     with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as pool:
         digests = pool.map(lambda name: _known_digest(folder, name) or file_sha256(paths[name]), names)
         return {
@@ -249,7 +289,7 @@ def _files(folder: Path) -> dict[str, File]:
 
 def _known_digest(folder: Path, name: str) -> str | None:
     try:
-        known = json.loads((folder / _KNOWN / f"{name}.json").read_bytes())
+        known = json.loads((folder / KNOWN / f"{name}.json").read_bytes())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return str(known["sha256"]) if known["state"] == _state(folder / name) else None
@@ -265,12 +305,20 @@ def _last_change(folder: Path) -> float:
     return max((path.stat().st_mtime for path in folder.rglob("*") if path.is_file()), default=folder.stat().st_mtime)
 
 
-def _remove_damaged_files(folder: Path) -> None:
-    """Leave only the files that are as the folder's record says, and no record."""
-    files = _recorded(folder)
+def take_apart(final: Path, partial: Path) -> None:
+    """Undo a commit: move the folder to `partial`, but for its record and the files that are not as it says."""
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    final.rename(partial)
+    record = read_record(partial)
+    remove_others(partial, record.files if record is not None else {})
+
+
+def remove_others(folder: Path, files: Mapping[str, File]) -> None:
+    """Remove every file that is not one of `files`, whole."""
     for path in [each for each in folder.rglob("*") if each.is_file()]:
-        expected = files.get(path.relative_to(folder).as_posix())
-        if expected is None or path.stat().st_size != expected["size_bytes"] or file_sha256(path) != expected["sha256"]:
+        file = files.get(path.relative_to(folder).as_posix())
+        if file is None or not has_size(path, file) or file_sha256(path) != file["sha256"]:
             path.unlink()
 
 
@@ -305,7 +353,7 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextlib.contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
+def disk_errors(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-from fer import embedded_store, errors, settings
+from fer import embedded_store, errors, remote_workspace, settings
 from tasks import releases
 
 _NEEDED_DISK_GB = 5
@@ -51,9 +51,12 @@ def _memory() -> Finding:
 
 
 def _disk(configured: settings.Settings) -> Finding:
-    existing = next(path for path in [configured.workspace, *configured.workspace.parents] if path.exists())
+    folder = configured.workspace_folder
+    existing = next(path for path in [folder, *folder.parents] if path.exists())
     free_gb = shutil.disk_usage(existing).free / 1e9
-    text = f"{configured.workspace}, {free_gb:,.0f} GB free"
+    text = f"{folder}, {free_gb:,.0f} GB free"
+    if configured.remote_workspace is not None:
+        text = f"{configured.workspace}; what this machine has of it: {text}"
     if not os.access(existing, os.W_OK):
         return Finding("fail", "workspace", f"{text}, not writable", "set FER_HOME to a folder of yours")
     if free_gb < _NEEDED_DISK_GB:
@@ -69,6 +72,8 @@ def _store(configured: settings.Settings) -> Finding:
             trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
             with embedded_store.connect(trial) as store:
                 releases.require_usable(store, configured)
+                with remote_workspace.ready(trial):
+                    pass
     except errors.FerError as error:
         return Finding("fail", "store", kind, str(error))
     return Finding("ok", "store", f"{kind}, bucket {configured.store_bucket}")

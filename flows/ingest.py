@@ -36,7 +36,8 @@ def ingest(
     """
     plan = recipes.load(recipe).with_settings(settings)
     if not accept:
-        return examined(plan, sources, kaggle_secret, show_faces=show_faces)
+        with releases.workspace_in_reach():
+            return examined(plan, sources, kaggle_secret, show_faces=show_faces)
     with releases.store_in_reach():
         return accepted(plan, sources, kaggle_secret, show_faces=show_faces)
 

@@ -8,15 +8,15 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from fer import errors, settings
+from fer import errors, remote_workspace, settings
 from fer.stage import Stage
 from fer.workspace import Workspace
 from tasks import events
 
 
 def workspace() -> Workspace:
-    """The workspace that the settings name."""
-    return Workspace(settings.Settings.load().workspace)
+    """The workspace that the settings name; one in the store needs this in reach (see `tasks.releases`)."""
+    return remote_workspace.of(settings.Settings.load())
 
 
 def cached(stage: Stage[Any], name: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import task
 
-from fer import embedded_store, errors, objectstore, preprocess, recipe, refs, settings
+from fer import embedded_store, errors, objectstore, preprocess, recipe, refs, remote_workspace, settings
 from fer import releases as release_stage
 from tasks import artifacts, caching
 
@@ -17,6 +17,16 @@ def store_in_reach() -> Iterator[None]:
     configured = settings.Settings.load()
     with embedded_store.connect(configured) as store:
         require_usable(store, configured)
+        with remote_workspace.ready(configured):
+            yield
+
+
+@contextlib.contextmanager
+def workspace_in_reach() -> Iterator[None]:
+    """Do the same with the workspace's store alone, if it is in one."""
+    with remote_workspace.ready(settings.Settings.load()) as workspace:
+        if isinstance(workspace, remote_workspace.RemoteWorkspace):
+            require_usable(workspace.store, settings.Settings.load())
         yield
 
 

@@ -43,6 +43,24 @@ def test_a_workspace_elsewhere_is_taken(monkeypatch, tmp_path):
     assert Settings.load().workspace == Path(tmp_path / "large-disk").resolve()
 
 
+def test_a_workspace_in_the_store_has_a_folder_of_its_own_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    folders = [Settings.load().workspace_folder]
+    for workspace, endpoint in [
+        ("s3://bucket/faces/", ""),
+        ("s3://bucket", ""),
+        ("s3://bucket/faces", "http://example.org"),
+    ]:
+        monkeypatch.setenv("FER_WORKSPACE", workspace)
+        monkeypatch.setenv("FER_STORE_ENDPOINT", endpoint)
+        folders.append(Settings.load().workspace_folder)
+    assert folders[0] == tmp_path.resolve() / "workspace"
+    assert len(set(folders)) == 4
+    assert all(tmp_path.resolve() in each.parents for each in folders)
+    assert Settings.load().remote_workspace == ("bucket", "faces")
+    assert Settings.load().workspace == "s3://bucket/faces"
+
+
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         Settings.load().store_bucket = "other"
@@ -52,7 +70,10 @@ def test_settings_do_not_change():
     ("variable", "value"),
     [
         ("FER_HOME", "s3://bucket/home"),
-        ("FER_WORKSPACE", "s3://bucket/workspace"),
+        ("FER_WORKSPACE", "s3://"),
+        ("FER_WORKSPACE", "s3://Bucket/faces"),
+        ("FER_WORKSPACE", "s3://bucket/a/../b"),
+        ("FER_WORKSPACE", "gs://bucket/faces"),
         ("FER_STORE_ENDPOINT", "s3.example.org"),
         ("FER_STORE_ENDPOINT", "ftp://example.org"),
         ("FER_STORE_ENDPOINT", "http://example.org:port"),

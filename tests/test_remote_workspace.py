@@ -1,0 +1,295 @@
+import datetime
+import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fer import errors, refs, remote_workspace
+from fer.remote_workspace import RemoteWorkspace
+from fer.workspace import Workspace
+
+BIG = "b" * 3_000
+
+
+def dataset(**changes) -> refs.DatasetRef:
+    return refs.DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
+
+
+def write_two_files(out: Path) -> refs.DatasetRef:
+    (out / "a.txt").write_text("a")
+    (out / "deeper").mkdir(exist_ok=True)
+    (out / "deeper" / "b.txt").write_text(BIG)
+    return dataset()
+
+
+def explode(out: Path) -> refs.DatasetRef:
+    raise AssertionError("made twice")
+
+
+def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> refs.DatasetRef:
+    return workspace.run("stage", key, refs.DatasetRef, produce, resumable=resumable)
+
+
+@pytest.fixture
+def one(store, tmp_path) -> RemoteWorkspace:
+    return RemoteWorkspace(tmp_path / "one", store)
+
+
+@pytest.fixture
+def two(store, tmp_path) -> RemoteWorkspace:
+    """The same workspace on another machine."""
+    return RemoteWorkspace(tmp_path / "two", store)
+
+
+def anew(workspace: RemoteWorkspace) -> RemoteWorkspace:
+    """The workspace in another process of its machine."""
+    return RemoteWorkspace(workspace.root, workspace.store)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def objects(workspace: RemoteWorkspace) -> dict[bytes, str]:
+    """Content -> key of all files in the store."""
+    return {workspace.store.get(each.key).data: each.key for each in workspace.store.list("objects/")}
+
+
+def committed(workspace: Workspace, key: str = "k1") -> refs.DatasetRef | None:
+    return workspace.committed("stage", key, refs.DatasetRef)
+
+
+def test_what_one_machine_made_another_finds_and_has_the_same_bytes(one, two, tmp_path):
+    made = run(one)
+    assert committed(two) == made
+    assert run(two, explode) == made
+    assert not (two.root / "stage").exists()  # nothing is fetched before it is needed
+    assert contents(two.folder(made)) == contents(one.folder(made))
+    local = Workspace(tmp_path / "local")
+    assert contents(local.folder(run(local))) == contents(two.folder(made))
+    assert list((two.root / ".partial" / "stage").iterdir()) == []
+
+
+def test_what_is_here_is_not_asked_for(one, two, monkeypatch):
+    made = run(one)
+    two.folder(made)
+    monkeypatch.setattr(two, "store", None)
+    monkeypatch.setattr(one, "store", None)
+    assert contents(two.folder(made)) == contents(one.folder(made))
+
+
+def test_equal_files_are_in_the_store_once_and_neither_sent_nor_fetched_again(one, two, monkeypatch):
+    first = run(one)
+    two.folder(first)
+
+    def one_new_file(out: Path) -> refs.DatasetRef:
+        write_two_files(out)
+        (out / "new.txt").write_text("new")
+        return dataset()
+
+    sent, fetched = [], []
+    upload, download = one.store.upload_file, one.store.download_file
+    monkeypatch.setattr(one.store, "upload_file", lambda key, path: sent.append(path.name) or upload(key, path))
+    monkeypatch.setattr(one.store, "download_file", lambda *args: fetched.append(args[1].name) or download(*args))
+    second = run(one, one_new_file, key="k2")
+    assert sent == ["new.txt"]
+    assert contents(two.folder(second)) == contents(one.folder(second))
+    assert fetched == ["new.txt"]
+    assert set(objects(one)) == {b"a", BIG.encode(), b"new"}
+
+
+def test_of_two_that_make_one_output_at_once_the_first_ones_holds_for_both(one, two):
+    both_at_work = threading.Barrier(2)
+
+    def make(workspace: RemoteWorkspace) -> refs.DatasetRef:
+        def produce(out: Path) -> refs.DatasetRef:
+            both_at_work.wait(10)
+            (out / "a.txt").write_text(workspace.root.name)
+            return dataset(source=workspace.root.name)
+
+        return run(workspace, produce)
+
+    with ThreadPoolExecutor(2) as machines:
+        made = list(machines.map(make, [one, two]))
+    assert made[0] == made[1] == committed(one) == committed(two)
+    for workspace in (one, two):
+        assert (workspace.folder(made[0]) / "a.txt").read_text() == made[0].source
+
+
+@pytest.mark.parametrize("harm", ["gone", "other bytes"])
+def test_an_object_that_is_gone_or_damaged_is_made_anew(one, two, harm):
+    made = run(one)
+    shutil.rmtree(one.root)
+    key = objects(one)[b"a"]
+    one.store.delete(key) if harm == "gone" else one.store.put(key, b"A")
+    if harm == "gone":
+        assert committed(two) is None
+    with pytest.raises(errors.WorkspaceError, match="run the same command again"):
+        two.folder(made)
+    assert committed(anew(one)) is None
+    assert not (two.root / "stage").exists()
+    assert run(anew(two)) == made
+    assert contents(anew(one).folder(made)) == contents(two.folder(made))
+
+
+def test_a_damaged_output_that_comes_out_otherwise_takes_the_old_ones_place(one, two):
+    made = run(one)
+    shutil.rmtree(one.root)
+    one.store.delete(objects(one)[b"a"])
+
+    def other(out: Path) -> refs.DatasetRef:
+        (out / "a.txt").write_text("other")
+        return dataset(source="other")
+
+    replaced = run(two, other)
+    assert replaced.digest != made.digest
+    assert committed(anew(one)) == replaced
+    assert contents(anew(one).folder(replaced)) == contents(two.folder(replaced))
+    with pytest.raises(errors.WorkspaceError, match="must be in the workspace"):
+        anew(one).folder(made)
+
+
+def test_what_was_lost_in_the_store_is_sent_again_by_a_machine_that_has_it(one, two):
+    made = run(one)
+    for each in list(one.store.list("")):
+        one.store.delete(each.key)
+    assert committed(anew(two)) is None
+    assert run(anew(one), explode) == made
+    assert contents(two.folder(made)) == contents(one.folder(made))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"ref": {}, "files": {"../a": {"size_bytes": 1, "sha256": "0"}}}'])
+def test_a_record_that_can_not_be_followed_is_replaced(one, two, content):
+    made = run(one)
+    one.store.put("stage/k1/_ref.json", content)
+    assert committed(two) is None
+    assert run(two) == made
+    assert committed(anew(one)) == made
+
+
+def test_an_upload_that_breaks_off_commits_nothing_and_goes_on_without_making_it_again(one, two, monkeypatch):
+    upload = one.store.upload_file
+
+    def break_off(key: str, path: Path):
+        if path.name == "b.txt":
+            raise errors.StoreUnavailable("The store must answer.")
+        return upload(key, path)
+
+    monkeypatch.setattr(one.store, "upload_file", break_off)
+    with pytest.raises(errors.StoreUnavailable):
+        run(one)
+    assert committed(two) is None
+    assert one.outputs("stage", refs.DatasetRef) == []
+    monkeypatch.undo()
+    made = run(anew(one), explode)
+    assert contents(two.folder(made)) == contents(one.folder(made))
+
+
+def test_a_fetch_that_breaks_off_leaves_no_output_and_goes_on(one, two, monkeypatch):
+    made = run(one)
+    download = two.store.download_file
+    fetched = []
+
+    def break_off(key: str, path: Path, sha256: str):
+        fetched.append(path.name)
+        if path.name == "b.txt":
+            raise errors.StoreUnavailable("The store must answer.")
+        return download(key, path, sha256)
+
+    monkeypatch.setattr(remote_workspace, "_TRANSFERS", 1)
+    monkeypatch.setattr(two.store, "download_file", break_off)
+    with pytest.raises(errors.StoreUnavailable):
+        two.folder(made)
+    assert not (two.root / "stage").exists()
+    assert fetched == ["a.txt", "b.txt"]
+    monkeypatch.setattr(two.store, "download_file", lambda *args: fetched.append(args[1].name) or download(*args))
+    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert fetched[2:] == ["b.txt"]
+
+
+def test_a_file_cut_short_here_is_fetched_again(one, two):
+    made = run(one)
+    folder = two.folder(made)
+    (folder / "deeper" / "b.txt").write_text("cut")
+    assert contents(two.folder(made)) == contents(one.folder(made))
+
+
+def test_what_this_machine_can_not_vouch_for_is_not_sent(one, two, monkeypatch):
+    monkeypatch.setattr(one.store, "upload_file", lambda *_: (_ for _ in ()).throw(errors.StoreUnavailable("No.")))
+    with pytest.raises(errors.StoreUnavailable):
+        run(one)
+    monkeypatch.undo()
+    (one.root / "stage" / "k1" / "a.txt").write_text("A")
+    with pytest.raises(errors.WorkspaceError, match=r"other bytes at .*a\.txt"):
+        run(anew(one))
+    assert committed(two) is None
+    assert contents(two.folder(run(anew(one)))) == contents(one.folder(run(two, explode)))
+
+
+def test_outputs_are_those_of_all_machines_newest_first_but_no_damaged_ones(one, two):
+    def write(text: str):
+        def produce(out: Path) -> refs.DatasetRef:
+            (out / "a.txt").write_text(text)
+            return dataset(source=text)
+
+        return produce
+
+    made = []
+    for at, (workspace, key) in enumerate([(one, "k2"), (two, "k3"), (one, "k1")]):
+        made.append(run(workspace, write(key), key=key))
+        if at < 2:
+            wait_a_second()
+    assert two.outputs("stage", refs.DatasetRef) == made[::-1]
+    assert two.outputs("stage", refs.ManifestRef) == []
+    assert two.outputs("other stage", refs.DatasetRef) == []
+    one.store.delete(objects(one)[b"k3"])
+    assert anew(one).outputs("stage", refs.DatasetRef) == [made[2], made[0]]
+
+
+def wait_a_second() -> None:
+    """The store's listings tell times to the second."""
+    begun = datetime.datetime.now().second
+    while datetime.datetime.now().second == begun:
+        threading.Event().wait(0.02)
+
+
+def test_an_attempt_has_one_name_on_all_machines(one, two):
+    first = one.attempt("stage", "k1", committed=False)
+    assert two.attempt("stage", "k1", committed=True) == first
+    assert two.attempt("stage", "k1", committed=False) != first
+    assert one.attempt("stage", "k1", committed=True) != first
+
+
+def test_notes_are_those_of_all_machines(one, two):
+    assert two.notes("accepted") == []
+    one.write_note("accepted", "b.json", b"1")
+    two.write_note("accepted", "a.json", b"2")
+    one.write_note("accepted", "b.json", b"3")
+    assert [each.data for each in two.notes("accepted")] == [b"2", b"3"]
+    assert one.notes("accepted")[1].place.endswith(".accepted/b.json")
+    assert one.note("accepted", "none") is None
+
+
+def test_records_of_finished_files_go_with_the_commit(one):
+    path = one.root / "file"
+    path.parent.mkdir(parents=True)
+    path.write_text("a")
+    for out in (".partial/stage/k1", ".partial/stage/k2"):
+        one.share_finished(out, "a.txt", path)
+    found = one.finished(".partial/stage/k1", "a.txt")
+    assert found["size_bytes"] == 1
+    assert one.finished(".partial/stage/k1", "other") is None
+    one.download(found, one.root / "again")
+    assert (one.root / "again").read_text() == "a"
+    run(one)
+    assert one.finished(".partial/stage/k1", "a.txt") is None
+    assert one.finished(".partial/stage/k2", "a.txt") == found
+
+
+def test_a_secret_is_in_no_object(one, store_home):
+    run(one)
+    secret = json.loads((store_home / "store" / "credentials.json").read_text())["secret_access_key"]
+    assert all(secret.encode() not in one.store.get(each.key).data for each in one.store.list(""))
