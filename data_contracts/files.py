@@ -18,5 +18,10 @@ TRAINED_ON = "trained_on.parquet"  # of a release: the pixel_sha256 of its train
 
 
 def part(number: int) -> str:
-    """The file name of a part in `images/`."""
+    """The file name of a part in `thumbnails/`."""
     return f"part-{number:05d}.parquet"
+
+
+def encoded(number: int) -> str:
+    """The file name of a part in `images/`."""
+    return f"part-{number:05d}.arrow"

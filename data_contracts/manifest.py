@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
         pa.field("sharpness", pa.float32()),  # see fer.images.Properties
         pa.field("status", pa.string(), nullable=False),  # ACCEPTED or QUARANTINED
         pa.field("reason", pa.string()),  # why it is in quarantine
-        pa.field("part", pa.int32(), nullable=False),  # images/part-{part:05d}.parquet, row `row`, has the bytes
+        pa.field("part", pa.int32(), nullable=False),  # images/part-{part:05d}.arrow, row `row`, has the bytes
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
@@ -56,7 +56,7 @@ PART_SCHEMA = pa.schema(
     ]
 )
 
-# thumbnails/part-*.parquet, row by row as images/part-*.parquet: grey, area-averaged to a square, uint8.
+# thumbnails/part-*.parquet, row by row as images/part-*.arrow: grey, area-averaged to a square, uint8.
 THUMBNAIL_SCHEMA = pa.schema([pa.field("pixels", pa.binary(THUMBNAIL_SIDE * THUMBNAIL_SIDE))])  # null: not decoded
 
 _SHA256 = "^[0-9a-f]{64}$"

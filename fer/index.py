@@ -1,6 +1,6 @@
 """Stage 2: what is in the sources. One row a file that should be an image, its encoded bytes, and its thumbnail.
 
-Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by source and path), and `images/part-00000.parquet` ...
+Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by source and path), and `images/part-00000.arrow` ...
 (PART_SCHEMA) and `thumbnails/part-00000.parquet` ... (THUMBNAIL_SCHEMA), 2,000 files each, numbered on from source to
 source. What can't be decoded stays in all of them, in quarantine. `index.json` has the config, the layouts, and what
 else lies in the sources.
@@ -22,7 +22,20 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import archives, class_folders, errors, labels, layouts, parallel, parts, pixel_tables, refs, stage, votes
+from fer import (
+    archives,
+    class_folders,
+    encoded,
+    errors,
+    labels,
+    layouts,
+    parallel,
+    parts,
+    pixel_tables,
+    refs,
+    stage,
+    votes,
+)
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -272,7 +285,7 @@ def _stream(
     while some := next(rest, None):
         here: list[tuple[parts.Said, int]] = []
         texts = _remembered(itertools.chain([some], itertools.islice(rest, parts.FILES_A_PART - 1)), here)
-        parts.write_bytes(out / parts.TEXTS, first + len(pieces), texts)
+        encoded.write(out / parts.TEXTS / names.encoded(first + len(pieces)), texts)
         pieces.append(here)
     source.decisions.require_all_known()
     return [

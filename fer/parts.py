@@ -1,4 +1,4 @@
-"""Parts: the Parquet files that a manifest's images, thumbnails and rows are written in, 2,000 images each.
+"""Parts: the files that a manifest's images, thumbnails and rows are written in, 2,000 images each.
 
 Each part is written by itself, by any process, and the next attempt keeps what is whole.
 """
@@ -9,7 +9,7 @@ import hashlib
 import multiprocessing
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,11 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import archives, images, pixel_tables
+from fer import archives, encoded, images, pixel_tables
 
 ROWS = "rows"  # the folder of each part's manifest rows
 TEXTS = "texts"  # the folder of the parts of tables of pixels, as found
 FILES_A_PART = 2_000
-_ROW_GROUP_FILES = 1_000
-_ROW_GROUP_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
 MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
 
 
@@ -79,12 +77,16 @@ def write(part: Part) -> None:
         return
     if part.archive is not None:
         archive = _open(part.archive)
-        write_bytes(part.out / names.IMAGES, part.number, ((each.path, _read(archive, each)) for each in part.said))
+        encoded.write(_images(part), ((each.path, _read(archive, each)) for each in part.said))
         _write_rows(part, {})
     else:
         defects: dict[int, str] = {}
-        write_bytes(part.out / names.IMAGES, part.number, _images_of_texts(part, defects))
+        encoded.write(_images(part), _images_of_texts(part, defects))
         _write_rows(part, defects)
+
+
+def _images(part: Part) -> Path:
+    return part.out / names.IMAGES / names.encoded(part.number)
 
 
 def _read(archive: zipfile.ZipFile, said: Said) -> bytes:
@@ -98,7 +100,7 @@ def _is_too_large(said: Said) -> bool:
 
 def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str, bytes]]:
     """Paths and PGMs of a part's texts, or texts as they are and what is wrong with them: row -> reason."""
-    for row, text in enumerate(_bytes_of(part.out / TEXTS, part.number)):
+    for row, text in enumerate(encoded.stream(part.out / TEXTS / names.encoded(part.number))):
         data = text
         try:
             data = pixel_tables.as_pgm(text, part.n_pixels[row])
@@ -107,41 +109,12 @@ def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str,
         yield part.said[row].path, data
 
 
-def _bytes_of(folder: Path, number: int) -> Iterator[bytes]:
-    """What `write_bytes` wrote, a row group in memory at a time."""
-    with pq.ParquetFile(folder / names.part(number)) as file:
-        for group in range(file.num_row_groups):
-            for data in file.read_row_group(group, ["data"], use_threads=False)["data"]:
-                yield data.as_py()
-
-
-def write_bytes(folder: Path, number: int, found: Iterable[tuple[str, bytes]]) -> None:
-    """Write the paths and bytes of one part (PART_SCHEMA) to `folder`."""
-    aside = folder / f"{names.part(number)}.tmp"
-    with pq.ParquetWriter(aside, contract.PART_SCHEMA, compression="none", use_dictionary=False) as writer:
-        group: list[tuple[str, bytes]] = []
-        group_bytes = 0
-        for path, data in found:
-            if group and (len(group) == _ROW_GROUP_FILES or group_bytes + len(data) > _ROW_GROUP_BYTES):
-                _write_group(writer, group)
-                group, group_bytes = [], 0
-            group.append((path, data))
-            group_bytes += len(data)
-        _write_group(writer, group)
-    aside.replace(folder / names.part(number))
-
-
-def _write_group(writer: pq.ParquetWriter, group: list[tuple[str, bytes]]) -> None:
-    columns = [pa.array([path for path, _ in group]), pa.array([data for _, data in group], pa.binary())]
-    writer.write_table(pa.Table.from_arrays(columns, schema=contract.PART_SCHEMA))
-
-
 def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
     """Decode the images of a part; write their thumbnails, then their manifest rows. `defects`: row -> reason."""
     name = names.part(part.number)
     rows: list[dict[str, Any]] = []
     thumbnails: list[bytes | None] = []
-    for number, data in enumerate(_bytes_of(part.out / names.IMAGES, part.number)):
+    for number, data in enumerate(encoded.stream(_images(part))):
         said = part.said[number]
         row, thumbnail = _described(said, data, said.defect or defects.get(number))
         rows.append(row | {"part": part.number, "row": number})
@@ -200,9 +173,9 @@ def image_id(path: str, file_sha256: str, occurrence: int = 1) -> str:
 
 def _is_finished(part: Part) -> bool:
     """Whether an earlier attempt wrote this part, its thumbnails and its rows, whole."""
-    folders = (names.IMAGES, names.THUMBNAILS, ROWS)
+    folders = (names.THUMBNAILS, ROWS)
     try:
         found = [pq.read_metadata(part.out / each / names.part(part.number)).num_rows for each in folders]
+        return [*found, encoded.n_images(_images(part))] == [len(part.said)] * 3
     except (FileNotFoundError, pa.ArrowInvalid):
         return False
-    return found == [len(part.said)] * len(folders)

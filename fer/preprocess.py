@@ -1,31 +1,23 @@
-"""Encoded images to shards of grey (H, W) uint8 pixels, by a process pool over shards.
+"""Encoded images to shards of grey (H, W) uint8 pixels, shard by shard.
 
-The rows of each split stand in the order of sha256(image_id), so that every shard is a random sample of its split.
-A shard's encoded bytes therefore lie all over the index stage's Parquet parts, which can only be decoded in whole: the
-parts are first copied, once, to an uncompressed Arrow file, whose memory map gives any row without reading the rest
-(0.06 s for FER2013).
+The images of each split are cut in shards in the order of image_id, which is a hash: every shard is a random sample of
+its split. Shards that an earlier output has are kept (see `fer.reuse`): of a dataset that grows, only what is new is
+decoded. Nothing here grows with the data but some bytes an image.
 """
 
-import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer import errors, images, parallel, refs, shard_checks, shards, stage
+from fer import encoded, errors, images, refs, reuse, runners, shard_checks, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
-_ROWS = "rows.arrow.tmp"  # `.tmp`: the workspace removes what a killed attempt left of them
-_ENCODED = "encoded.arrow.tmp"
-_BATCH_IMAGES = 256
 _PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
 _PROBE_TOLERANCE = 2  # grey levels: builds of OpenCV round differently
 
@@ -107,37 +99,40 @@ def preprocess(
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
+    runner: runners.Runner,
 ) -> refs.ShardsRef:
     """Write `{split}-*.parquet` of each split's images and `preprocessing.json`. Shards already there are kept.
 
-    Beside them `contract.json` and `data_docs/` say how the shards keep their contract.
+    Beside them `contract.json` and `data_docs/` say how the shards keep their contract. The digest is that of the
+    images, however they are cut in shards.
     Raises SourceError without train images, IntegrityError for bytes that can't be decoded any more, ContractViolation.
     """
-    rows = _rows_in_order(workspace.folder(split) / files.SPLIT)
-    per_split = {each: int(pc.sum(pc.equal(rows["split"], each)).as_py() or 0) for each in files.SPLITS}
+    per_split = {each: sum(split.counts.get(each, {}).values()) for each in files.SPLITS}
     if not per_split["train"]:
         raise errors.SourceError(
             "The train split must hold images.",
             received=f"images per split: {per_split}",
             todo="check the source's split folders and the split settings",
         )
-    work = list(_cut(out, per_split, split.classes, config))
-    try:
-        _spool(out, workspace.folder(manifest) / files.IMAGES, rows)
-        ends = np.cumsum([0] + [each.stop - each.start for each in work])
-        done = parallel.map_ordered(
-            _make_shard,
-            work,
-            progress=lambda n_shards, _, note="": progress(int(ends[n_shards]), rows.num_rows, note),
-            note="images prepared",
-        )
-    finally:
-        for spooled in out.glob("*.arrow.tmp"):
-            spooled.unlink()
-    summaries = [summary for summary, _ in done]
+    rows = workspace.folder(split) / files.SPLIT
+    per_shard = shards.images_that_fit(config.height, config.width, config.images_per_shard)
+    made_by = "\n".join([preprocess.code, config.model_dump_json(), *split.classes])
+    kept = reuse.keep(workspace, rows, made_by, per_shard, out)
+    made = runner.run(
+        _make_shard,
+        _pieces(reuse.cuts(rows, kept, per_shard), workspace.folder(manifest), split.classes, config),
+        inputs=(manifest, *kept.inputs),
+        out=out,
+        workspace=workspace,
+        n_images=sum(per_split.values()) - kept.n_linked,
+        progress=progress,
+        note="images prepared",
+    )
+    summaries = sorted([*kept.linked, *made], key=lambda each: each.name)
+    reuse.remove_others(out, summaries)
     size = (config.height, config.width)
     shard_checks.check(out, "shards", summaries, split.counts, split.classes, size)
-    sums = sum((each for item, (_, each) in zip(work, done, strict=True) if item.split == "train"), Sums())
+    sums = sum((Sums.of(each) for each in summaries if each.split == "train"), Sums())
     record = Preprocessing(
         config=config,
         classes=split.classes,
@@ -147,8 +142,11 @@ def preprocess(
         std=sums.std,
         probe=probe(config),
     )
-    workspaces.write_atomically(out / files.PREPROCESSING, record.model_dump_json(indent=1).encode())
+    told = record.model_dump_json(indent=1).encode()
+    workspaces.write_atomically(out / files.PREPROCESSING, told)
+    reuse.remember(out, summaries, made_by)
     return refs.ShardsRef(
+        digest=shard_checks.digest(summaries, told),
         classes=split.classes,
         height=config.height,
         width=config.width,
@@ -156,17 +154,6 @@ def preprocess(
         mean=sums.mean,
         std=sums.std,
     )
-
-
-def _rows_in_order(path: Path) -> pa.Table:
-    """The rows of all splits, each split's in the order of sha256(image_id)."""
-    rows = pq.read_table(path, columns=["image_id", "class_index", "split", "part", "row"])
-    rows = rows.filter(pc.is_in(rows["split"], pa.array(files.SPLITS)))
-    keys = [
-        (files.SPLITS.index(split), hashlib.sha256(image_id.encode()).digest())
-        for split, image_id in zip(rows["split"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
-    ]
-    return rows.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
 
 
 @dataclass(frozen=True)
@@ -178,15 +165,9 @@ class Sums:
     squares: int = 0
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> "Sums":
-        """The sums over (N, H, W) uint8."""
-        total = squares = 0
-        for chunk in np.array_split(
-            pixels, max(1, math.ceil(pixels.size / 2**20))
-        ):  # the squares take twice the memory
-            total += int(chunk.sum(dtype=np.uint64))
-            squares += int(np.square(chunk, dtype=np.uint16).sum(dtype=np.uint64))
-        return cls(pixels.size, total, squares)
+    def of(cls, shard: shard_checks.Summary) -> "Sums":
+        """The sums over the pixels of a shard."""
+        return cls(len(shard.ids) * shard.height * shard.width, shard.total, shard.squares)
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(self.n + other.n, self.total + other.total, self.squares + other.squares)
@@ -201,80 +182,66 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class _ShardWork:
-    """Rows `start` to `stop` of the spooled rows become the shard `name` in `out`."""
+class _Piece:
+    """The shard to be made of `cut`. `spans` (N, 2) int64 says where the encoded bytes lie in their part's file."""
 
-    out: Path
-    name: str
-    split: str
-    start: int
-    stop: int
+    cut: reuse.Cut
+    spans: np.ndarray
     classes: tuple[str, ...]
     config: PreprocessConfig
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.cut.name,)
 
-def _cut(
-    out: Path, per_split: dict[str, int], classes: tuple[str, ...], config: PreprocessConfig
-) -> Iterator[_ShardWork]:
-    size = shards.images_that_fit(config.height, config.width, config.images_per_shard)
-    start = 0
-    for split, n_images in per_split.items():
-        end = start + n_images
-        for number, first in enumerate(range(start, end, size)):
-            last = min(first + size, end)
-            yield _ShardWork(out, shards.name(split, number), split, first, last, classes, config)
-        start = end
+    @property
+    def n_images(self) -> int:
+        return len(self.cut.image_ids)
 
 
-def _spool(out: Path, parts: Path, rows: pa.Table) -> None:
-    """Copy the encoded bytes of the parts that `rows` are in, and the rows with their place among these bytes."""
-    numbers = rows["part"].to_numpy()
-    places = rows["row"].to_numpy().astype(np.int64)
-    n_spooled = 0
-    schema = pa.schema([("data", pa.binary())])
-    with pa.ipc.new_file(out / _ENCODED, schema) as file:
-        for number in np.unique(numbers):
-            places[numbers == number] += n_spooled
-            with pq.ParquetFile(parts / files.part(number)) as part:
-                for batch in part.iter_batches(_BATCH_IMAGES, columns=["data"], use_threads=False):
-                    file.write_batch(batch.cast(schema))
-                    n_spooled += batch.num_rows
-    rows = rows.select(["image_id", "class_index"]).append_column("place", pa.array(places)).combine_chunks()
-    with pa.ipc.new_file(out / _ROWS, rows.schema) as file:
-        file.write_table(rows)
+def _pieces(
+    cuts: Iterable[reuse.Cut], manifest: Path, classes: tuple[str, ...], config: PreprocessConfig
+) -> Iterator[_Piece]:
+    spans: dict[int, np.ndarray] = {}  # of the images of each part
+    for cut in cuts:
+        here = np.zeros((len(cut.image_ids), 2), np.int64)
+        is_encoded = cut.kept_in < 0
+        for part in np.unique(cut.parts[is_encoded]).tolist():
+            if part not in spans:
+                spans[part] = encoded.spans(manifest / files.IMAGES / files.encoded(part))
+            rows = is_encoded & (cut.parts == part)
+            here[rows] = spans[part][cut.rows[rows]]
+        yield _Piece(cut, here, classes, config)
 
 
-def _spooled(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-
-
-def _make_shard(work: _ShardWork) -> tuple[shard_checks.Summary, Sums]:
+def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
     """Write one shard, or keep it if it is there and whole; what it amounts to."""
-    rows = _spooled(work.out / _ROWS).slice(work.start, work.stop - work.start)
-    image_ids = rows["image_id"].to_pylist()
-    class_indexes = rows["class_index"].to_numpy()
-    path = work.out / work.name
-    kept = shards.finished(path, image_ids, class_indexes)
-    if kept is None:
-        pixels = _prepared(work, rows)
-        shards.write(path, image_ids, class_indexes, pixels, work.classes)
-    else:
-        pixels = kept.pixels
-    return shard_checks.summary(path, work.split), Sums.of(pixels)
+    cut = piece.cut
+    path = place.out / cut.name
+    image_ids = cut.image_ids.to_pylist()
+    if shards.finished(path, image_ids, cut.class_indexes) is None:
+        shards.write(path, image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
+    return shard_checks.summary(path, cut.split)
 
 
-def _prepared(work: _ShardWork, rows: pa.Table) -> np.ndarray:
-    """The model's inputs of `rows`, (N, H, W) uint8."""
-    pixels = np.empty((rows.num_rows, work.config.height, work.config.width), np.uint8)
-    encoded = _spooled(work.out / _ENCODED)["data"]
-    places = rows["place"].to_numpy()
-    for at in np.argsort(places):  # the disk is read in one direction
-        try:
-            pixels[at] = prepare_encoded(encoded[int(places[at])].as_py(), work.config)
-        except images.UndecodableImage as error:
-            raise errors.IntegrityError(
-                "An accepted image must be decodable.",
-                received=f"{rows['image_id'][int(at)]}: {error}",
-                todo="remove the index stage's output and run the same command again",
-            ) from error
+def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
+    """The model's inputs of a piece, (N, H, W) uint8; `folders` are those of the manifest and of the earlier shards."""
+    cut = piece.cut
+    pixels = np.empty((len(cut.image_ids), piece.config.height, piece.config.width), np.uint8)
+    for source in np.unique(cut.kept_in[cut.kept_in >= 0]).tolist():
+        rows = np.flatnonzero(cut.kept_in == source)
+        pixels[rows] = shards.read(folders[1] / cut.sources[source]).pixels[cut.kept_at[rows]]
+    is_encoded = cut.kept_in < 0
+    for part in np.unique(cut.parts[is_encoded]).tolist():
+        rows = np.flatnonzero(is_encoded & (cut.parts == part))
+        found = encoded.read(folders[0] / files.IMAGES / files.encoded(part), piece.spans[rows])
+        for row, data in zip(rows.tolist(), found, strict=True):
+            try:
+                pixels[row] = prepare_encoded(data, piece.config)
+            except images.UndecodableImage as error:
+                raise errors.IntegrityError(
+                    "An accepted image must be decodable.",
+                    received=f"{cut.image_ids[row]}: {error}",
+                    todo="remove the index stage's output and run the same command again",
+                ) from error
     return pixels

@@ -62,9 +62,13 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Processes:
-    """Spawned processes of this machine: `workers` at most, by default one for each usable core."""
+    """Spawned processes of this machine: `workers` at most, by default one for each usable core.
+
+    Up to `alone_up_to` images are worked on in this process: to start others takes as long.
+    """
 
     workers: int | None = None
+    alone_up_to: int = 4_096
 
     def run(
         self,
@@ -82,7 +86,7 @@ class Processes:
         return parallel.map_ordered(
             functools.partial(function, place),
             pieces,
-            workers=self.workers,
+            workers=1 if n_images <= self.alone_up_to else self.workers,
             total=n_images,
             weigh=_n_images,
             progress=progress,

@@ -4,7 +4,7 @@ In memory an image is (H, W) uint8; a shard's pixels are (N, H, W) uint8, a spli
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def row_groups(folder: Path, split: str) -> list[RowGroup]:
     return found
 
 
-def slices(group: RowGroup, n_images: int) -> Iterator[Shard]:
+def slices(group: RowGroup, n_images: int) -> Generator[Shard]:
     """A row group's images in order, at most `n_images` at a time; of the rest a page or two is held.
 
     Raises IntegrityError.

@@ -43,6 +43,7 @@ _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
 # With others, the last split's sides mean nothing.
 _DRAWING = ("use_official", "test_share", "validation_share", "seed")
 _FAR_OFF = 1.5  # times a share
+_ROW_GROUP = 65_536  # preprocessing reads it in a stream
 _TOLD_FROM = 20  # images of a share: below, what is off is off by a few
 
 
@@ -120,7 +121,7 @@ def split(
     made = divide(images, near, history, config, sources)
     progress(2, 3, "sides assigned")
     counts = _counts(made.sides, _label_codes(images), curation.classes)
-    pq.write_table(_table(images, made), out / files.SPLIT)
+    pq.write_table(_table(images, made), out / files.SPLIT, row_group_size=_ROW_GROUP)
     pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
     ref = refs.SplitRef(

@@ -68,8 +68,8 @@ def reasons(workspace, manifest):
 
 
 def bytes_of(workspace, manifest, row):
-    part = workspace.folder(manifest) / names.IMAGES / names.part(row["part"])
-    found = pq.read_table(part).slice(row["row"], 1).to_pylist()[0]
+    part = workspace.folder(manifest) / names.IMAGES / names.encoded(row["part"])
+    found = pa.ipc.open_file(part).read_all().slice(row["row"], 1).to_pylist()[0]
     assert found["path"] == row["path"]
     return found["data"]
 

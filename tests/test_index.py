@@ -3,7 +3,6 @@ import json
 import random
 
 import numpy as np
-import pyarrow.parquet as pq
 import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -277,8 +276,11 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
     assert {each.name for each in workspace.folder(made).iterdir()} == expected
 
 
-@pytest.mark.parametrize("folder", [names.IMAGES, names.THUMBNAILS, parts.ROWS])
-def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, folder):
+@pytest.mark.parametrize(
+    "file",
+    [f"{names.IMAGES}/{names.encoded(1)}", f"{names.THUMBNAILS}/{names.part(1)}", f"{parts.ROWS}/{names.part(1)}"],
+)
+def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, file):
     monkeypatch.setattr(parts, "FILES_A_PART", 2)
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 1)
     files = {f"happy/{n}.png": png(n) for n in range(4)}
@@ -291,17 +293,9 @@ def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, fo
 
     with pytest.raises(KeyboardInterrupt):
         run(workspace, files, say=interrupt)
-    (lost,) = workspace.root.glob(f".partial/index/*/{folder}/{names.part(1)}")
+    (lost,) = workspace.root.glob(f".partial/index/*/{file}")
     lost.unlink()
     assert run(workspace, files).digest == undisturbed.digest
-
-
-def test_large_images_go_to_small_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "_ROW_GROUP_BYTES", 1_000)
-    workspace = Workspace(tmp_path)
-    made = run(workspace, {f"happy/{n}.png": png(n, 20, 20) for n in range(7)})
-    part = pq.ParquetFile(workspace.folder(made) / names.IMAGES / names.part(0))
-    assert (part.num_row_groups, part.metadata.num_rows) == (4, 7)
 
 
 def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):

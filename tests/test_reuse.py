@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prepared import dataset, files
+
+from fer import images, preprocess, shards
+from fer.workspace import Workspace
+
+CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
+
+
+def picture(number):
+    return images.encode_png(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8))
+
+
+def made(workspace, contents, key, config=CONFIG):
+    """The shards of `contents`: number of an image -> (class index, split)."""
+    rows = [(f"{n:032x}", label, split, 0, row) for row, (n, (label, split)) in enumerate(sorted(contents.items()))]
+    source = dataset(workspace, rows, [[picture(n) for n in sorted(contents)]], key)
+    return preprocess.preprocess(*source, config, workspace=workspace)
+
+
+def first(n=50):
+    return {number: (number % 3, ("train", "train", "train", "validation", "test")[number % 5]) for number in range(n)}
+
+
+def held(workspace, ref):
+    """split -> image_id -> class index and pixels."""
+    folder = workspace.folder(ref)
+    found = {}
+    for split in ("train", "validation", "test"):
+        here = list(shards.iterate(folder, split))
+        found[split] = {
+            image_id: (int(label), pixels.tobytes())
+            for shard in here
+            for image_id, label, pixels in zip(shard.image_ids, shard.class_indexes, shard.pixels, strict=True)
+        }
+        assert len(found[split]) == sum(len(shard.image_ids) for shard in here)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    """Without the contract's half a second a run; the other stages' tests hold shards against it."""
+    monkeypatch.setattr(preprocess.shard_checks, "check", lambda *_: None)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The encoded images that were prepared since the last look."""
+    seen = []
+    prepare = preprocess.prepare_encoded
+
+    def prepare_and_note(data, config):
+        seen.append(data)
+        return prepare(data, config)
+
+    monkeypatch.setattr(preprocess, "prepare_encoded", prepare_and_note)
+    monkeypatch.setattr(preprocess, "probe", lambda config: (1, 2))
+    return seen
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+def inodes(workspace, ref):
+    return {path.name: path.stat().st_ino for path in workspace.folder(ref).glob("*-*.parquet")}
+
+
+def test_only_new_images_are_decoded_and_full_shards_stay_as_they_are(workspace, tmp_path, decoded):
+    before = made(workspace, first(), "one")
+    decoded.clear()
+    more = first() | {100: (0, "train"), 101: (1, "train"), 102: (2, "test")}
+    after = made(workspace, more, "two")
+    assert sorted(decoded) == sorted(picture(n) for n in (100, 101, 102))
+    old, new = inodes(workspace, before), inodes(workspace, after)
+    assert {name for name in old if new.get(name) == old[name]} >= {
+        "train-00000.parquet",
+        "train-00001.parquet",
+        "train-00002.parquet",
+        "validation-00000.parquet",
+        "test-00000.parquet",
+    }
+    afresh = made(Workspace(tmp_path / "afresh"), more, "two")
+    assert after == afresh.model_copy(update={"path": after.path})
+    assert held(workspace, after) == held(Workspace(tmp_path / "afresh"), afresh)
+
+
+def test_nothing_is_decoded_for_the_same_images_in_other_parts(workspace, decoded):
+    before = made(workspace, first(), "one")
+    decoded.clear()
+    rows = [(f"{n:032x}", label, split, 0, row) for row, (n, (label, split)) in enumerate(sorted(first().items()))]
+    moved = [(image_id, label, split, 0, 49 - row) for image_id, label, split, _, row in rows]
+    source = dataset(workspace, moved, [[picture(n) for n in sorted(first(), reverse=True)]], "two")
+    after = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    assert decoded == []
+    assert inodes(workspace, after) == inodes(workspace, before)
+    assert after.digest == before.digest
+
+
+def test_a_removed_image_is_gone_and_nothing_is_decoded(workspace, decoded):
+    made(workspace, first(), "one")
+    decoded.clear()
+    fewer = {n: what for n, what in first().items() if n not in (0, 26, 3)}
+    after = made(workspace, fewer, "two")
+    assert decoded == []
+    assert set(held(workspace, after)["train"]) == {f"{n:032x}" for n, (_, split) in fewer.items() if split == "train"}
+
+
+def test_another_label_takes_the_image_out_of_its_shard_and_puts_it_back_with_the_new_one(workspace, decoded):
+    made(workspace, first(), "one")
+    decoded.clear()
+    after = made(workspace, first() | {5: (1, "train")}, "two")
+    assert decoded == [picture(5)]
+    assert held(workspace, after)["train"][f"{5:032x}"][0] == 1
+
+
+def test_small_shards_are_merged_with_what_is_new(workspace):
+    """A day's few images end in one small shard a split, not in one a day."""
+    contents = first(40)
+    for day in range(12):
+        contents[1_000 + day] = (day % 3, "train")
+        ref = made(workspace, contents, f"day{day}")
+    sizes = [
+        len(shards.read(workspace.folder(ref) / name).image_ids)
+        for name in shards.names(workspace.folder(ref), "train")
+    ]
+    assert sum(sizes) == 24 + 12
+    assert sum(size < 4 for size in sizes) <= 1
+
+
+def test_another_config_or_a_damaged_output_keeps_nothing(workspace, decoded):
+    before = made(workspace, first(), "one")
+    decoded.clear()
+    made(workspace, first(), "one", CONFIG.model_copy(update={"blur_kernel": 5}))
+    assert len(decoded) == 50
+    (workspace.folder(before) / "train-00001.parquet").unlink()
+    decoded.clear()
+    after = made(workspace, first() | {100: (0, "test")}, "two")
+    assert len(decoded) == 51
+    assert len(held(workspace, after)["train"]) == 30
+
+
+def test_an_earlier_output_that_was_overwritten_in_place_is_not_used(workspace, tmp_path, decoded):
+    before = made(workspace, first(), "one")
+    path = workspace.folder(before) / "train-00001.parquet"
+    path.write_bytes(path.read_bytes()[::-1])
+    decoded.clear()
+    after = made(workspace, first() | {100: (0, "test")}, "two")
+    assert {picture(n) for n, (_, split) in first().items() if split == "train"} & set(decoded)
+    fresh = Workspace(tmp_path / "fresh")
+    assert held(workspace, after) == held(fresh, made(fresh, first() | {100: (0, "test")}, "two"))
+
+
+def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeypatch):
+    more = first() | dict.fromkeys(range(200, 230), (0, "train"))
+    with monkeypatch.context() as stopped:
+        stopped.setattr(preprocess.shard_checks, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            made(workspace, more, "two")
+    left = list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))
+    assert len(left) == 8
+    made(workspace, dict.fromkeys(range(200, 230), (0, "train")) | {1: (0, "test"), 2: (0, "validation")}, "one")
+    after = made(workspace, more, "two")
+    assert len(held(workspace, after)["train"]) == 60
+
+
+numbers = st.dictionaries(
+    st.integers(0, 60), st.tuples(st.integers(0, 2), st.sampled_from(["train", "validation", "test"])), max_size=40
+)
+
+
+@settings(deadline=None, max_examples=12)
+@given(numbers, st.lists(numbers, min_size=1, max_size=3))
+def test_whatever_came_before_the_images_and_the_digest_are_those_of_a_fresh_start(tmp_path_factory, now, before):
+    whole = {100: (0, "train"), 101: (1, "validation"), 102: (2, "test")}
+    workspace = Workspace(tmp_path_factory.mktemp("reuse"))
+    for day, contents in enumerate(before):
+        made(workspace, contents | whole, f"day{day}")
+    after = made(workspace, now | whole, "now")
+    fresh = Workspace(tmp_path_factory.mktemp("fresh"))
+    afresh = made(fresh, now | whole, "now")
+    assert after.digest == afresh.digest
+    assert (after.counts, after.mean, after.std) == (afresh.counts, afresh.mean, afresh.std)
+    assert held(workspace, after) == held(fresh, afresh)
+    again = files(workspace, after)
+    assert again["preprocessing.json"] == files(fresh, afresh)["preprocessing.json"]
