@@ -1,85 +1,164 @@
-"""The balancing rule: each class gets as many augmented copies of its train images as it is short of the target.
+"""Balancing: how many images each class of the train split shall have, and the shards that have them.
 
-Each source shard is read once and becomes its images and their copies, merged and shuffled. Its rows are already a
-random sample of the split, so the result is as good as shuffled as a whole, and memory stays that of a shard.
+Every image of a class is there as often as any other, or once more; which ones are is decided by (seed, image id)
+alone. Source shards are read one at a time and become their images and copies, merged and shuffled. Their rows are
+already a random sample of the split, so the result is as good as shuffled as a whole, and memory stays that of a shard.
 """
 
-import errno
-import hashlib
+import functools
 import json
 import math
-import os
-import shutil
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
 from fer import augment as augmentation
-from fer import parallel, refs, shard_checks, shards, stage
+from fer import refs, reuse, runners, shard_checks, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
 _SPLIT = "train"
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
+_COPIES_AT_ONCE = 256
+
+Strategy = Literal["undersample", "augment-to-target", "oversample", "class-weights", "none"]
 
 
 class BalanceConfig(BaseModel):
-    """How many images each class of the train split should have."""
+    """How many images each class of the train split should have, and how they come to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    strategy: Literal["augment-to-target", "none"] = Field(
+    strategy: Strategy | tuple[Strategy, ...] = Field(
         default="augment-to-target",
-        description="add augmented copies up to the target, or leave the classes as they are",
+        description="one or several: augment-to-target (augmented copies up to the target) or oversample (unchanged "
+        "copies), undersample (a class over the target keeps a random part), class-weights (rare classes count more "
+        "in the loss), or none",
     )
-    target: Literal["max", "median"] | int = Field(
-        default="max", description="images a class: as many as the largest class, as the median class, or a number"
+    target: Literal["auto", "max", "median", "min"] | int = Field(
+        default="auto",
+        description="images a class: as many as the largest, the median or the smallest class, or a number; auto: max "
+        "where classes are filled up, min where they are cut, median where both",
+    )
+    max_growth: float | None = Field(
+        default=None, ge=1, description="a class is filled up to this many times its size at most; empty: no limit"
     )
     augment: augmentation.AugmentConfig = Field(
-        default=augmentation.AugmentConfig(), description="how far a copy may be from its source"
+        default=augmentation.AugmentConfig(), description="how far an augmented copy may be from its source"
     )
-    seed: int = Field(default=0, ge=0, description="of the choice of sources, the copies and the order")
+    seed: int = Field(default=0, ge=0, description="of the choice of images, the copies and the order")
+
+    @field_validator("strategy")
+    @classmethod
+    def _compatible(cls, value: Strategy | tuple[Strategy, ...]) -> Strategy | tuple[Strategy, ...]:
+        """One name, or several in the order of their work."""
+        chosen = {value} if isinstance(value, str) else set(value)
+        if not chosen:
+            raise ValueError("must name a strategy; 'none' leaves the classes as they are")
+        if "none" in chosen and len(chosen) > 1:
+            raise ValueError("'none' leaves the classes as they are, so it can't go with another strategy")
+        if {"augment-to-target", "oversample"} <= chosen:
+            raise ValueError("'augment-to-target' and 'oversample' both fill the classes up: only one of them can")
+        ordered = tuple(each for each in get_args(Strategy) if each in chosen)
+        return ordered if len(ordered) > 1 else ordered[0]
 
     @field_validator("target")
     @classmethod
     def _positive(cls, value: str | int) -> str | int:
         if isinstance(value, int) and value < 1:
-            raise ValueError("must be 'max', 'median' or a number over 0")
+            raise ValueError("must be 'auto', 'max', 'median', 'min' or a number over 0")
         return value
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        return (self.strategy,) if isinstance(self.strategy, str) else self.strategy
+
+    @property
+    def fills_up(self) -> bool:
+        return not {"augment-to-target", "oversample"}.isdisjoint(self.strategies)
+
+    @property
+    def cuts_down(self) -> bool:
+        return "undersample" in self.strategies
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A class has `has` images, is `needs` short of the target, and gets `gets` augmented ones.
+    """A class has `has` images and is `needs` short of the target; it loses `loses` and gets `gets` copies.
 
-    It gets what it needs, unless it has no image to augment.
+    In the loss each of its images counts `weight`; the mean over all images is 1.
     """
 
     class_name: str
     has: int
     needs: int
-    gets: int
+    loses: int = 0
+    gets: int = 0
+    weight: float = 1.0
+
+    @property
+    def becomes(self) -> int:
+        return self.has - self.loses + self.gets
+
+    def record(self) -> dict[str, str | int | float]:
+        """The row as it is shown and written: column -> value."""
+        counts = {"has": self.has, "needs": self.needs, "loses": self.loses, "gets": self.gets}
+        return {"class": self.class_name} | counts | {"becomes": self.becomes, "weight": self.weight}
 
 
-def plan(counts: Mapping[str, int], target: Literal["max", "median"] | int) -> tuple[PlanRow, ...]:
-    """The rule, class by class: missing = max(target - has, 0); a class above the target keeps all it has."""
-    present = [has for has in counts.values() if has]
-    wanted = 0
-    if isinstance(target, int):
-        wanted = target
-    elif present:
-        wanted = max(present) if target == "max" else math.ceil(statistics.median(present))
+def plan(source: refs.ShardsRef, config: BalanceConfig) -> tuple[PlanRow, ...]:
+    """What becomes of each class of the train split, in the order of the classes.
+
+    A class without images gets none. Weights are the inverses of the classes' shares after all else.
+    """
+    counts = [source.counts[_SPLIT].get(each, 0) for each in source.classes]
+    wanted = _target([each for each in counts if each], config)
     rows = []
-    for class_name, has in counts.items():
-        missing = max(wanted - has, 0)
-        rows.append(PlanRow(class_name, has, missing, missing if has else 0))
-    return tuple(rows)
+    for class_name, has in zip(source.classes, counts, strict=True):
+        reached = wanted if config.max_growth is None else min(wanted, math.floor(has * config.max_growth))
+        rows.append(
+            PlanRow(
+                class_name,
+                has,
+                needs=max(wanted - has, 0),
+                loses=max(has - wanted, 0) if config.cuts_down else 0,
+                gets=max(reached - has, 0) if config.fills_up and has else 0,
+            )
+        )
+    if "class-weights" not in config.strategies:
+        return tuple(rows)
+    n_images, n_classes = sum(row.becomes for row in rows), sum(row.becomes > 0 for row in rows)
+    return tuple(replace(row, weight=n_images / (n_classes * row.becomes)) if row.becomes else row for row in rows)
+
+
+def title(config: BalanceConfig) -> str:
+    """What is done, over the table of the plan."""
+    return f"train images by class, {' + '.join(config.strategies)}, target {config.target}"
+
+
+def table(rows: Sequence[PlanRow]) -> list[dict[str, str | int | float]]:
+    """The plan as it is shown: a record a class, and their sum."""
+    sums = {name: sum(getattr(row, name) for row in rows) for name in ("has", "needs", "loses", "gets", "becomes")}
+    mean = sum(row.weight * row.becomes for row in rows) / max(sums["becomes"], 1)
+    return [*(row.record() for row in rows), {"class": "all", **sums, "weight": mean}]
+
+
+def _target(counts: Sequence[int], config: BalanceConfig) -> int:
+    """Images a class, given those of the classes that have any."""
+    if isinstance(config.target, int):
+        return config.target
+    rule = config.target
+    if rule == "auto":
+        rule = ("median" if config.fills_up else "min") if config.cuts_down else "max"
+    if not counts:
+        return 0
+    return {"max": max(counts), "median": math.ceil(statistics.median(counts)), "min": min(counts)}[rule]
 
 
 @stage.stage("balance", resumable=True)
@@ -90,145 +169,187 @@ def balance(
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
+    runner: runners.Runner,
 ) -> refs.ShardsRef:
     """Write balanced `train-*.parquet`, `plan.json` and the source's `preprocessing.json`.
 
     A copy's image_id is its source's with `+0`, `+1`, ... Shards already there are kept. Beside them `contract.json`
-    and `data_docs/` say how the shards keep their contract. Raises ContractViolation.
+    and `data_docs/` say how the shards keep their contract. The digest is that of the images and weights, however
+    they are cut in shards. Raises ContractViolation.
     """
     folder = workspace.folder(source)
-    rows = plan({each: source.counts[_SPLIT].get(each, 0) for each in source.classes}, config.target)
-    if config.strategy == "none":
-        rows = tuple(replace(row, gets=0) for row in rows)
-        names = shards.names(folder, _SPLIT)
-        summaries = []
-        for done, name in enumerate(names, start=1):
-            _pass_on(folder / name, out / name)
-            summaries.append(shard_checks.summary(out / name, _SPLIT))
-            progress(done, len(names), "shards passed on")
+    rows = plan(source, config)
+    run = functools.partial(
+        runner.run,
+        inputs=(source,),
+        out=out,
+        workspace=workspace,
+        n_images=sum(row.becomes for row in rows),
+        progress=progress,
+        note="images balanced",
+    )
+    if all(row.becomes == row.has for row in rows):
+        made = run(_summaries, _pass_on(folder, out))
     else:
-        work = list(_cut(folder, out, rows, source, config))
-        ends = np.cumsum([0] + [each.n_images for each in work])
-        done_work = parallel.map_ordered(
-            _make_shards,
-            work,
-            progress=lambda n_done, _, note="": progress(int(ends[n_done]), int(ends[-1]), note),
-            note="images balanced",
-        )
-        summaries = [summary for made in done_work for summary in made]
-    counts = {_SPLIT: {row.class_name: row.has + row.gets for row in rows}}
+        made = run(_make_shards, _cut(folder, rows, source, config))
+    summaries = [summary for each in made for summary in each]
+    reuse.remove_others(out, summaries)
+    counts = {_SPLIT: {row.class_name: row.becomes for row in rows}}
     size = (source.height, source.width)
     shard_checks.check(out, "balanced shards", summaries, counts, source.classes, size)
-    _write_plan(out, rows)
-    workspaces.write_atomically(out / files.PREPROCESSING, (folder / files.PREPROCESSING).read_bytes())
+    workspaces.write_atomically(out / "plan.json", json.dumps([row.record() for row in rows], indent=1).encode())
+    preprocessing = (folder / files.PREPROCESSING).read_bytes()
+    workspaces.write_atomically(out / files.PREPROCESSING, preprocessing)
+    weights = {row.class_name: row.weight for row in rows} if "class-weights" in config.strategies else {}
     return refs.ShardsRef(
+        digest=shard_checks.digest(summaries, preprocessing + json.dumps(weights).encode()),
         classes=source.classes,
         height=source.height,
         width=source.width,
         counts=counts,
         mean=source.mean,
         std=source.std,
+        class_weights=weights,
     )
 
 
+class _Times(NamedTuple):
+    """How often an image shall be there, by class index: `each` times, once more if its key is under `more_below`.
+
+    `each` is (classes,) int64, `more_below` (classes,) uint64.
+    """
+
+    each: np.ndarray
+    more_below: np.ndarray
+
+    def of(self, keys: np.ndarray, class_indexes: np.ndarray) -> np.ndarray:
+        """(N,) int64 of images with these keys, (N,) uint64."""
+        return self.each[class_indexes] + (keys < self.more_below[class_indexes])
+
+
 @dataclass(frozen=True)
-class _Share:
-    """How a class's copies are spread: `each` of every source, one more of those with a digest up to `extra_up_to`."""
+class _Piece:
+    """The source shards `sources` become `n_images` images in the shards `names`."""
 
-    each: int
-    extra_up_to: str
-
-    def replicas(self, digest: str) -> int:
-        return self.each + (digest <= self.extra_up_to)
-
-
-@dataclass(frozen=True)
-class _ShardWork:
-    """The source shard becomes `n_images` images in the shards `names` of `out`."""
-
-    source: Path
-    out: Path
+    sources: tuple[str, ...]
     names: tuple[str, ...]
     n_images: int
-    shares: tuple[_Share, ...]  # by class index
+    times: _Times
     config: BalanceConfig
 
 
-def _cut(
-    folder: Path, out: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: BalanceConfig
-) -> Iterator[_ShardWork]:
-    """One piece of work a source shard."""
+@dataclass(frozen=True)
+class _Linked:
+    """The source shard `source` is in the output as it is, and nothing is left to be written."""
+
+    source: str
+    n_images: int
+    names: tuple[str, ...] = ()
+
+
+def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
+    for name in shards.names(folder, _SPLIT):
+        workspaces.link(folder, name, out, name)
+        yield _Linked(name, len(shards.read_labels(folder / name)[0]))
+
+
+def _summaries(place: runners.Place, piece: _Linked) -> list[shard_checks.Summary]:
+    return [shard_checks.summary(place.inputs[0] / piece.source, _SPLIT)]
+
+
+def _cut(folder: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: BalanceConfig) -> Iterator[_Piece]:
+    """Pieces of consecutive source shards: one, or as many small ones as together fit one output shard."""
     names = shards.names(folder, _SPLIT)
-    labels = [shards.read_labels(folder / name) for name in names]
-    digests: list[list[str]] = [[] for _ in rows]
-    for image_ids, class_indexes in labels:
-        for image_id, class_index in zip(image_ids, class_indexes, strict=True):
-            digests[class_index].append(_digest(config.seed, image_id))
-    shares = tuple(_share(row.gets, found) for row, found in zip(rows, digests, strict=True))
-    size = shards.images_that_fit(source.height, source.width)
-    number = 0
-    for name, (image_ids, class_indexes) in zip(names, labels, strict=True):
-        n_images = sum(
-            1 + shares[class_index].replicas(_digest(config.seed, image_id))
-            for image_id, class_index in zip(image_ids, class_indexes, strict=True)
-        )
-        n_shards = math.ceil(n_images / size)
-        made = tuple(shards.name(_SPLIT, each) for each in range(number, number + n_shards))
-        number += n_shards
-        yield _ShardWork(folder / name, out, made, n_images, shares, config)
+    times, sizes = _times(folder, names, rows, config.seed)
+    at_most = shards.images_that_fit(source.height, source.width)
+    first = n_shards = 0
+    while first < len(names):
+        last = first + 1
+        while last < len(names) and sum(sizes[first : last + 1]) <= at_most:
+            last += 1
+        n_images = sum(sizes[first:last])
+        made = range(n_shards, n_shards + math.ceil(n_images / at_most))
+        if made:
+            made_names = tuple(shards.name(_SPLIT, each) for each in made)
+            yield _Piece(tuple(names[first:last]), made_names, n_images, times, config)
+        first, n_shards = last, n_shards + len(made)
 
 
-def _share(gets: int, digests: list[str]) -> _Share:
-    """Spread `gets` copies over the sources with these digests: the first in digest order get one more."""
-    if not gets:
-        return _Share(0, "")
-    each, extra = divmod(gets, len(digests))
-    return _Share(each, sorted(digests)[extra - 1] if extra else "")
+def _times(folder: Path, names: Sequence[str], rows: Sequence[PlanRow], seed: int) -> tuple[_Times, list[int]]:
+    """How often each class's images shall be there, and how many will then come of each of the source's shards."""
+    labels = []
+    for name in names:
+        image_ids, class_indexes = shards.read_labels(folder / name)
+        labels.append((_keys(f"{seed}", image_ids), class_indexes))
+    times = _Times(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint64))
+    for class_index, row in enumerate(rows):
+        found = np.concatenate([keys[class_indexes == class_index] for keys, class_indexes in labels])
+        if len(found):
+            times.each[class_index], n_more = divmod(row.becomes, len(found))
+            times.more_below[class_index] = np.partition(found, n_more)[n_more]
+    return times, [int(times.of(keys, class_indexes).sum()) for keys, class_indexes in labels]
 
 
-def _digest(seed: int, image_id: str) -> str:
-    return hashlib.sha256(f"{seed}\0{image_id}".encode()).hexdigest()
+def _keys(salt: str, image_ids: Sequence[str]) -> np.ndarray:
+    """A random number of 64 bits for each image, (N,) uint64: the same for the same salt and ID."""
+    return np.array([xxhash.xxh3_64_intdigest(f"{salt}\0{each}".encode()) for each in image_ids], np.uint64)
 
 
-def _make_shards(work: _ShardWork) -> list[shard_checks.Summary]:
-    """Write what becomes of one source shard; what is there and whole is kept. What they amount to."""
-    source = shards.read(work.source)
-    seed = work.config.seed
-    rows: list[tuple[str, int, int | None]] = []  # image id, source row, replica (None: the source itself)
-    for row, (image_id, class_index) in enumerate(zip(source.image_ids, source.class_indexes, strict=True)):
-        rows.append((image_id, row, None))
-        n_replicas = work.shares[class_index].replicas(_digest(seed, image_id))
-        rows += [(f"{image_id}+{replica}", row, replica) for replica in range(n_replicas)]
-    rows.sort(key=lambda each: hashlib.sha256(f"{seed}\0order\0{each[0]}".encode()).digest())
-    for number, name in enumerate(work.names):
-        piece = rows[len(rows) * number // len(work.names) : len(rows) * (number + 1) // len(work.names)]
-        image_ids = [image_id for image_id, _, _ in piece]
-        class_indexes = source.class_indexes[[row for _, row, _ in piece]]
-        if shards.finished(work.out / name, image_ids, class_indexes) is None:
-            pixels = np.empty((len(piece), *source.pixels.shape[1:]), np.uint8)
-            for at, (_, row, replica) in enumerate(piece):
-                image = source.pixels[row]
-                if replica is not None:
-                    chosen = augmentation.parameters(seed, source.image_ids[row], replica, work.config.augment)
-                    image = augmentation.augment(image, chosen)
-                pixels[at] = image
-            shards.write(work.out / name, image_ids, class_indexes, pixels, source.classes)
-    return [shard_checks.summary(work.out / name, _SPLIT, source) for name in work.names]
+def _make_shards(place: runners.Place, piece: _Piece) -> list[shard_checks.Summary]:
+    """Write what becomes of some source shards; what is there and whole is kept. What they amount to."""
+    seed = piece.config.seed
+    source, times = _kept([place.inputs[0] / each for each in piece.sources], piece)
+    rows = np.repeat(np.arange(len(times)), times)
+    replicas = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times) - 1  # -1: the image itself
+    image_ids = [
+        source.image_ids[row] + (f"+{replica}" if replica >= 0 else "")
+        for row, replica in zip(rows.tolist(), replicas.tolist(), strict=True)
+    ]
+    order = np.argsort(_keys(f"{seed}\0order", image_ids), kind="stable")
+    for name, chosen in zip(piece.names, np.array_split(order, len(piece.names)), strict=True):
+        path = place.out / name
+        chosen_ids = [image_ids[each] for each in chosen]
+        class_indexes = source.class_indexes[rows[chosen]]
+        if shards.finished(path, chosen_ids, class_indexes) is None:
+            pixels = _pixels(source, rows[chosen], replicas[chosen], piece.config)
+            shards.write(path, chosen_ids, class_indexes, pixels, source.classes)
+    return [shard_checks.summary(place.out / name, _SPLIT, source) for name in piece.names]
 
 
-def _pass_on(source: Path, target: Path) -> None:
-    """Give `source` a second name; copy it where the file system has no hard links."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        aside = target.with_name(target.name + ".tmp")
-        shutil.copyfile(source, aside)
-        aside.replace(target)
+def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[shards.Shard, np.ndarray]:
+    """Those images of the shards at `paths` that stay, in one shard, and how often each, (N,) int64."""
+    found: list[shards.Shard] = []
+    times: list[np.ndarray] = []
+    for path in paths:
+        shard = shards.read(path)
+        often = piece.times.of(_keys(f"{piece.config.seed}", shard.image_ids), shard.class_indexes)
+        if not often.all():
+            kept = np.flatnonzero(often)
+            image_ids = [shard.image_ids[each] for each in kept]
+            shard = replace(
+                shard, image_ids=image_ids, class_indexes=shard.class_indexes[kept], pixels=shard.pixels[kept]
+            )
+        found.append(shard)
+        times.append(often[often > 0])
+    if len(found) == 1:
+        return found[0], times[0]
+    whole = shards.Shard(
+        [each for shard in found for each in shard.image_ids],
+        np.concatenate([shard.class_indexes for shard in found]),
+        np.concatenate([shard.pixels for shard in found]),
+        found[0].classes,
+    )
+    return whole, np.concatenate(times)
 
 
-def _write_plan(out: Path, rows: Sequence[PlanRow]) -> None:
-    records = [{"class": row.class_name, "has": row.has, "needs": row.needs, "gets": row.gets} for row in rows]
-    workspaces.write_atomically(out / "plan.json", json.dumps(records, indent=1).encode())
+def _pixels(source: shards.Shard, rows: np.ndarray, replicas: np.ndarray, config: BalanceConfig) -> np.ndarray:
+    """The images of `source`'s `rows`, (N, H, W) uint8; augmented where they are copies and shall be."""
+    pixels = source.pixels[rows]
+    if "augment-to-target" in config.strategies:
+        copies = np.flatnonzero(replicas >= 0)
+        for some in np.split(copies, range(_COPIES_AT_ONCE, len(copies), _COPIES_AT_ONCE)):
+            image_ids = [source.image_ids[each] for each in rows[some]]
+            size = pixels.shape[1:]
+            draws = augmentation.draw(config.seed, image_ids, replicas[some].tolist(), config.augment, *size)
+            pixels[some] = augmentation.apply(pixels[some], draws)
+    return pixels

@@ -194,7 +194,10 @@ class Intake(BaseModel):
 
 
 class ShardsRef(Ref):
-    """`{split}-*.parquet` of uint8 pixels, and `preprocessing.json`, which says how they were made."""
+    """`{split}-*.parquet` of uint8 pixels, and `preprocessing.json`, which says how they were made.
+
+    `class_weights`: class -> what its images count in training's loss, the mean over the images 1; empty: all count 1.
+    """
 
     classes: tuple[str, ...]
     height: int
@@ -202,10 +205,12 @@ class ShardsRef(Ref):
     counts: dict[str, Counts]  # split -> class -> images
     mean: float  # of the train split's pixels, 0-255
     std: float
+    class_weights: dict[str, float] = {}
 
     def summary(self) -> str:
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
-        return f"{', '.join(parts)} at {self.height}×{self.width}"
+        weighed = ", classes weighed" if self.class_weights else ""
+        return f"{', '.join(parts)} at {self.height}×{self.width}{weighed}"
 
 
 class ModelRef(Ref):

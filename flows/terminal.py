@@ -1,8 +1,10 @@
 """What a run looks like in a terminal: a line a stage, a bar for the one at work."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -54,6 +56,8 @@ class Terminal:
                 self._remove_bar()
                 self._bar = self._bars.add_task(name, total=None, note="")
                 self._said_at = time.monotonic()
+            case events.Planned(name, title, rows):
+                self._console.print(_plan(f"{name}: {title}", rows))
             case events.Progressed(name, done, total, note):
                 if self._bar is not None:
                     self._bars.update(self._bar, completed=done, total=total, note=_plain(note))
@@ -125,6 +129,28 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     )
     console.print(Panel(table, title=title, border_style="green" if passed else "red", title_align="left"))
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
+
+
+def _plan(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
+    """The rows under the names of their columns; the last is the sum of the others."""
+    table = Table(title=_plain(title), title_justify="left", title_style="bold", show_footer=True, box=SIMPLE)
+    *above, last = rows
+    for column, value in last.items():
+        justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
+        table.add_column(column, _cell(value), justify=justify, overflow="fold")
+    for row in above:
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _cell(value: str | int | float) -> str:
+    match value:
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.2f}"
+        case _:
+            return _plain(value)
 
 
 def _table() -> Table:

@@ -6,13 +6,13 @@ A page that can't be shown, since Prefect's server does not answer, is worth a w
 import base64
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from uuid import UUID
 
 from prefect import artifacts, get_run_logger
 
-from fer import progress, refs
+from fer import progress
 from tasks import events
 
 _UPDATE_INTERVAL_S = 1.0
@@ -49,16 +49,12 @@ def progress_bar(name: str) -> progress.Progress:
     return update
 
 
-def class_table(key: str, description: str, before: refs.Counts, after: refs.Counts) -> None:
-    """A table of images by class, before and after a stage."""
-    rows = [
-        {"class": name, "before": before.get(name, 0), "after": count, "change": count - before.get(name, 0)}
-        for name, count in after.items()
-    ]
-    total = {"class": "all", "before": sum(before.values()), "after": sum(after.values())}
-    total["change"] = sum(after.values()) - sum(before.values())
+def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
+    """Show what the stage `name` is about to do: a table in the UI, and an event for the terminal."""
+    events.publish(events.Planned(name, title, rows))
+    key = f"{name}-plan"
     with _harmless(key):
-        artifacts.create_table_artifact([*rows, total], key=key, description=description)
+        artifacts.create_table_artifact([dict(row) for row in rows], key=key, description=title)
 
 
 def markdown(key: str, text: str, description: str = "") -> None:

@@ -1,7 +1,7 @@
 """What happens in a run, told to whoever listens in this process (the `fer` command draws it in the terminal)."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +15,15 @@ class Started:
     """A stage's body has begun; a cached stage never starts."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a stage is about to do, before it does it: rows with the same columns, column -> value."""
+
+    name: str
+    title: str
+    rows: Sequence[Mapping[str, str | int | float]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Retrying:
     wait_s: float
 
 
-Event = Started | Progressed | Ended | Retrying
+Event = Started | Planned | Progressed | Ended | Retrying
 _listeners: list[Callable[[Event], None]] = []
 
 

@@ -28,15 +28,10 @@ def preprocess_as_champion(
 
 @task(**caching.cached(balance_stage.balance))
 def balance(source: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
-    """Bring the classes of the train split towards the target by augmented images."""
+    """Bring the classes of the train split to their target; the plan is shown before anything is done."""
+    artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))
     progress = artifacts.progress_bar("balance")
     balanced = balance_stage.balance(source, config, workspace=caching.workspace(), progress=progress)
-    artifacts.class_table(
-        "class-balance",
-        "Images a class in the train split, before and after balancing",
-        source.counts["train"],
-        balanced.counts["train"],
-    )
     figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title="Train images by class")
     artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), "Train images by class"))
     return balanced

@@ -109,9 +109,16 @@ def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server,
 def test_reports_and_tables_that_cannot_be_shown_are_a_warning(server):
     server.down = True
     artifacts.markdown("verdict", "# passed")
-    artifacts.class_table("class-balance", "Images", {"happy": 1}, {"happy": 2})
-    assert server.asked == ["verdict", "class-balance"]
+    artifacts.plan("balance", "Images", [{"class": "happy", "gets": 2}])
+    assert server.asked == ["verdict", "balance-plan"]
     assert len(server.warnings) == 2
+
+
+def test_a_plan_is_shown_in_the_ui_and_announced(server, heard):
+    rows = [{"class": "happy", "gets": 2}]
+    artifacts.plan("balance", "Images", rows)
+    assert server.asked == ["balance-plan"]
+    assert heard == [events.Planned("balance", "Images", rows)]
 
 
 def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard):

@@ -1,15 +1,17 @@
 import itertools
 import json
 import math
+import shutil
 from collections import Counter
 
+import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import augment, balance, errors, parallel, refs, shards
+from fer import augment, balance, errors, parallel, recipe, recipes, refs, runners, shard_checks, shards
 from fer.workspace import Workspace
 
 CLASSES = ("angry", "happy", "sad")
@@ -17,20 +19,22 @@ COUNTS = {"angry": 5, "happy": 23, "sad": 11}
 CONFIG = balance.BalanceConfig(seed=3)
 
 
-def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16) -> refs.ShardsRef:
-    """Shards made by hand, with a test split that must not be touched."""
+def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backwards: bool = False) -> refs.ShardsRef:
+    """Shards made by hand, the same images however they are cut, with a test split that must not be touched."""
     draw = np.random.default_rng(0)
     labels = draw.permutation(np.repeat(np.arange(3, dtype=np.int32), [counts[each] for each in CLASSES]))
 
     def write(out):
         pixels = draw.integers(0, 256, (len(labels), 8, 9), np.uint8)
+        rows = np.arange(len(labels))[:: -1 if backwards else 1]
         for number, start in enumerate(range(0, len(labels), per_shard)):
-            here = slice(start, start + per_shard)
-            ids = [f"id{start + i}" for i in range(len(labels[here]))]
+            here = rows[start : start + per_shard]
+            ids = [f"id{each}" for each in here]
             shards.write(out / shards.name("train", number), ids, labels[here], pixels[here], CLASSES)
         shards.write(out / shards.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
         (out / "preprocessing.json").write_text('{"mean": 1.5}')
         return refs.ShardsRef(
+            digest="of the images",
             classes=CLASSES,
             height=8,
             width=9,
@@ -44,7 +48,15 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16) -> re
 
 @pytest.fixture(autouse=True)
 def one_worker(monkeypatch):
+    """And output shards of 34 images: those of `preprocessed` are then too large to be merged."""
     monkeypatch.setattr(parallel, "usable_cores", lambda: 1)
+    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 34 * 8 * 9)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Without the contract, which takes two seconds a run."""
+    monkeypatch.setattr(shard_checks, "check", lambda *_: None)
 
 
 @pytest.fixture
@@ -58,84 +70,263 @@ def files(workspace, ref):
     return {path.name: path.read_bytes() for path in paths}
 
 
+FILLING = ("augment-to-target", "oversample")
+COMBINATIONS = [
+    chosen
+    for n in (1, 2, 3)
+    for chosen in itertools.combinations(("undersample", *FILLING, "class-weights"), n)
+    if not set(FILLING) <= set(chosen)
+] + [("none",)]
 counts_of_classes = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 500), min_size=1)
-targets = st.one_of(st.sampled_from(["max", "median"]), st.integers(1, 700))
+configs = st.builds(
+    balance.BalanceConfig,
+    strategy=st.sampled_from(COMBINATIONS),
+    target=st.one_of(st.sampled_from(["auto", "max", "median", "min"]), st.integers(1, 700)),
+    max_growth=st.one_of(st.none(), st.floats(1, 9)),
+    seed=st.integers(0, 5),
+)
+
+
+def planned(counts, **config) -> tuple[balance.PlanRow, ...]:
+    classes = tuple(counts)
+    source = refs.ShardsRef(classes=classes, height=8, width=9, counts={"train": counts}, mean=0, std=1)
+    return balance.plan(source, balance.BalanceConfig(**config))
+
+
+def becomes(counts, **config) -> dict[str, int]:
+    return {row.class_name: row.becomes for row in planned(counts, **config)}
+
+
+def images_of(workspace, ref) -> dict[str, tuple[int, bytes]]:
+    found = shards.load_split(workspace.folder(ref), "train")
+    return {
+        image_id: (int(class_index), pixels.tobytes())
+        for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True)
+    }
 
 
 @settings(deadline=None)
-@given(counts_of_classes, targets)
-def test_the_plan_brings_each_class_to_the_target_and_takes_none_away(counts, target):
-    rows = balance.plan(counts, target)
+@given(counts_of_classes, configs)
+def test_a_plan_moves_each_class_towards_the_target_as_its_strategies_allow(counts, config):
+    rows = planned(counts, **config.model_dump())
     assert {row.class_name: row.has for row in rows} == counts
-    wanted = {"max": max(counts.values())}.get(target, target)
+    present = sorted(each for each in counts.values() if each)
+    wanted = config.target
+    if wanted == "auto":
+        wanted = {(True, True): "median", (False, True): "min"}.get((config.fills_up, config.cuts_down), "max")
+    if isinstance(wanted, str) and present:
+        middle = present[len(present) // 2] + present[(len(present) - 1) // 2]
+        wanted = {"max": max(present), "min": min(present), "median": math.ceil(middle / 2)}[wanted]
+    elif isinstance(wanted, str):
+        wanted = 0
     for row in rows:
-        assert row.needs >= row.gets >= 0
-        if target != "median":
-            assert row.needs == max(wanted - row.has, 0)
-        assert row.gets == (row.needs if row.has else 0)
-    reached = {row.has + row.gets for row in rows if row.gets}
-    assert len(reached) <= 1
+        assert row.needs == max(wanted - row.has, 0)
+        assert row.loses == (max(row.has - wanted, 0) if "undersample" in config.strategies else 0)
+        if not row.has or set(FILLING).isdisjoint(config.strategies):
+            assert row.gets == 0
+        elif config.max_growth is None:
+            assert row.gets == row.needs
+        else:
+            assert row.gets <= row.needs
+            assert row.has + row.gets <= max(row.has, row.has * config.max_growth)
+            assert row.gets == row.needs or row.has + row.gets + 1 > row.has * config.max_growth
+        assert row.becomes == row.has - row.loses + row.gets
+        assert (row.becomes > 0) == (row.has > 0)
 
 
-def test_the_plan_by_example():
-    rows = balance.plan({"angry": 2, "happy": 10, "sad": 5, "fear": 0}, "median")
-    assert [(row.class_name, row.has, row.needs, row.gets) for row in rows] == [
-        ("angry", 2, 3, 3),
-        ("happy", 10, 0, 0),
-        ("sad", 5, 0, 0),
-        ("fear", 0, 5, 0),
+@settings(deadline=None)
+@given(counts_of_classes, configs)
+def test_weights_give_each_class_the_same_say_and_an_image_1_on_average(counts, config):
+    rows = [row for row in planned(counts, **config.model_dump()) if row.becomes]
+    if "class-weights" not in config.strategies:
+        assert {row.weight for row in rows} <= {1.0}
+    elif rows:
+        say = np.array([row.weight * row.becomes for row in rows])
+        assert np.allclose(say, say[0])
+        assert np.isclose(say.sum(), sum(row.becomes for row in rows))
+
+
+HAS = {"angry": 2, "happy": 10, "sad": 5, "fear": 0}
+
+
+def test_the_plan_of_the_report_by_example():
+    rows = planned(HAS, strategy="augment-to-target", target="median")
+    assert [(row.class_name, row.has, row.needs, row.loses, row.gets, row.weight) for row in rows] == [
+        ("angry", 2, 3, 0, 3, 1.0),
+        ("happy", 10, 0, 0, 0, 1.0),
+        ("sad", 5, 0, 0, 0, 1.0),
+        ("fear", 0, 5, 0, 0, 1.0),
     ]
 
 
-@settings(deadline=None, max_examples=8)
+@pytest.mark.parametrize(
+    ("config", "angry", "happy", "sad"),
+    [
+        ({"strategy": "augment-to-target"}, 10, 10, 10),
+        ({"strategy": "oversample", "target": "median"}, 5, 10, 5),
+        ({"strategy": "undersample"}, 2, 2, 2),
+        ({"strategy": "undersample", "target": 4}, 2, 4, 4),
+        ({"strategy": ["undersample", "oversample"]}, 5, 5, 5),
+        ({"strategy": ["undersample", "augment-to-target"], "target": 7}, 7, 7, 7),
+        ({"strategy": "augment-to-target", "max_growth": 1.5}, 3, 10, 7),
+        ({"strategy": "augment-to-target", "max_growth": 3, "target": "median"}, 5, 10, 5),
+        ({"strategy": "class-weights"}, 2, 10, 5),
+        ({"strategy": ["none"]}, 2, 10, 5),
+    ],
+)
+def test_plans_by_example(config, angry, happy, sad):
+    assert becomes(HAS, **config) == {"angry": angry, "happy": happy, "sad": sad, "fear": 0}
+
+
+def test_the_plan_as_a_table_ends_with_its_sums():
+    table = balance.table(planned(HAS, strategy=["undersample", "class-weights"], target=4))
+    assert table[1] == {"class": "happy", "has": 10, "needs": 0, "loses": 6, "gets": 0, "becomes": 4, "weight": 10 / 12}
+    assert table[-1] == {"class": "all", "has": 17, "needs": 6, "loses": 7, "gets": 0, "becomes": 10, "weight": 1.0}
+
+
+def test_one_name_or_several_in_any_order_are_the_same_choice():
+    both = balance.BalanceConfig(strategy=["augment-to-target", "undersample", "undersample"])
+    assert both == balance.BalanceConfig(strategy=("undersample", "augment-to-target"))
+    assert balance.BalanceConfig(strategy=["oversample"]) == balance.BalanceConfig(strategy="oversample")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (["augment-to-target", "oversample"], "only one of them"),
+        (["none", "undersample"], "'none' leaves"),
+        ([], "must name a strategy"),
+        ("balanced", "Input should be"),
+        (["undersample", 3], "Input should be"),
+    ],
+)
+def test_a_senseless_choice_of_strategies_is_refused(strategy, message):
+    with pytest.raises(ValidationError, match=message):
+        balance.BalanceConfig(strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [("undersample", "undersample"), ('["oversample", "undersample"]', ("undersample", "oversample"))],
+)
+def test_strategies_can_be_set_on_the_command_line_and_in_a_form(text, chosen):
+    demo = recipes.load("demo")
+    given_by_command = recipe.parse_settings([f"balance.strategy={text}", "balance.target=min", "balance.max_growth=2"])
+    assert demo.with_settings(given_by_command).balance.strategy == chosen
+    form = given_by_command.model_dump(mode="json", exclude_none=True)
+    schema = recipe.RecipeSettings.model_json_schema()
+    jsonschema.validate(form, schema)
+    assert demo.with_settings(recipe.RecipeSettings.model_validate(form)).balance.strategy == chosen
+
+
+def test_a_combination_that_a_setting_makes_senseless_is_refused():
+    with pytest.raises(errors.ConfigError, match=r"balance\.strategy must be valid.*only one"):
+        recipes.load("demo").with_settings(
+            recipe.parse_settings(['balance.strategy=["oversample", "augment-to-target"]'])
+        )
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries({"angry": st.integers(1, 9), "happy": st.integers(0, 30), "sad": st.integers(1, 30)}),
-    st.one_of(st.sampled_from(["max", "median"]), st.integers(1, 60)),
-    st.integers(0, 5),
+    configs,
 )
-def test_classes_reach_the_target_and_no_source_is_lost_or_overused(tmp_path_factory, counts, target, seed):
+def test_classes_become_as_planned_and_no_image_is_used_more_than_once_oftener(
+    unchecked, tmp_path_factory, counts, config
+):
     workspace = Workspace(tmp_path_factory.mktemp("balance"))
     source = preprocessed(workspace, counts)
-    made = balance.balance(source, balance.BalanceConfig(target=target, seed=seed), workspace=workspace)
-    before = shards.load_split(workspace.folder(source), "train")
-    after = shards.load_split(workspace.folder(made), "train")
+    made = balance.balance(source, config, workspace=workspace)
+    before, after = images_of(workspace, source), images_of(workspace, made)
+    rows = balance.plan(source, config)
 
-    planned = {row.class_name: row.has + row.gets for row in balance.plan(counts, target)}
-    found = Counter(CLASSES[each] for each in after.class_indexes)
-    assert {each: found[each] for each in CLASSES} == planned == made.counts["train"]
+    found = Counter(CLASSES[class_index] for class_index, _ in after.values())
+    assert {each: found[each] for each in CLASSES} == made.counts["train"]
+    assert made.counts["train"] == {row.class_name: row.becomes for row in rows}
+    weights = {row.class_name: row.weight for row in rows}
+    assert made.class_weights == (weights if "class-weights" in config.strategies else {})
 
-    sources = {image_id: row for row, image_id in enumerate(before.image_ids)}
-    uses = {class_index: Counter() for class_index in range(3)}
-    for image_id, class_index in zip(before.image_ids, before.class_indexes, strict=True):
-        uses[class_index][image_id] = 0
-    seen = set()
-    for image_id, class_index, pixels in zip(after.image_ids, after.class_indexes, after.pixels, strict=True):
+    uses = Counter(image_id.partition("+")[0] for image_id in after)
+    for image_id, (class_index, pixels) in after.items():
         origin, _, replica = image_id.partition("+")
-        assert before.class_indexes[sources[origin]] == class_index
+        assert before[origin][0] == class_index
+        if not replica or "oversample" in config.strategies:
+            assert pixels == before[origin][1]
         if replica:
-            uses[class_index][origin] += 1
-        else:
-            assert np.array_equal(pixels, before.pixels[sources[origin]])
-            seen.add(origin)
-    assert seen == set(sources)
-    for each in uses.values():
-        assert not each or max(each.values()) - min(each.values()) <= 1
+            assert 0 <= int(replica) < uses[origin] - 1
+    for class_index, row in enumerate(rows):
+        per_image = [uses[image_id] for image_id, (found_class, _) in before.items() if found_class == class_index]
+        assert not per_image or max(per_image) - min(per_image) <= 1
+        assert row.loses or all(per_image)
 
 
-def test_a_copy_is_the_augmentation_that_its_id_names(workspace):
+@pytest.mark.parametrize("strategy", ["augment-to-target", "oversample"])
+def test_a_copy_is_the_augmentation_that_its_id_names_or_its_source(unchecked, workspace, strategy):
     source = preprocessed(workspace)
-    made = balance.balance(source, CONFIG, workspace=workspace)
-    before = shards.load_split(workspace.folder(source), "train")
-    after = shards.load_split(workspace.folder(made), "train")
-    originals = dict(zip(before.image_ids, before.pixels[..., 0], strict=True))
-    n_copies = 0
-    for image_id, pixels in zip(after.image_ids, after.pixels[..., 0], strict=True):
+    made = balance.balance(source, CONFIG.model_copy(update={"strategy": strategy}), workspace=workspace)
+    before, after = images_of(workspace, source), images_of(workspace, made)
+    copies = {image_id: pixels for image_id, (_, pixels) in after.items() if "+" in image_id}
+    assert len(copies) == 3 * 23 - 39
+    for image_id, pixels in copies.items():
         origin, _, replica = image_id.partition("+")
-        if replica:
-            n_copies += 1
-            chosen = augment.parameters(CONFIG.seed, origin, int(replica), CONFIG.augment)
-            assert np.array_equal(pixels, augment.augment(originals[origin], chosen))
-    assert n_copies == 3 * 23 - 39
+        image = np.frombuffer(before[origin][1], np.uint8).reshape(1, 8, 9)
+        if strategy == "augment-to-target":
+            draws = augment.draw(CONFIG.seed, [origin], int(replica), CONFIG.augment, 8, 9)
+            assert pixels == augment.apply(image, draws).tobytes()
+        else:
+            assert pixels == image.tobytes()
+
+
+@pytest.mark.parametrize("strategy", [("undersample",), ("undersample", "augment-to-target"), ("oversample",)])
+def test_what_is_kept_and_copied_does_not_depend_on_the_shards(unchecked, tmp_path, strategy):
+    config = balance.BalanceConfig(strategy=strategy, target=9, seed=1)
+    found, digests = [], set()
+    for per_shard, backwards in ((39, False), (16, False), (1, False), (7, True)):
+        workspace = Workspace(tmp_path / f"{per_shard}")
+        made = balance.balance(preprocessed(workspace, COUNTS, per_shard, backwards), config, workspace=workspace)
+        found.append(images_of(workspace, made))
+        digests.add(made.digest)
+    assert found[1:] == found[:-1]
+    assert len(digests) == 1
+
+
+def test_another_seed_keeps_other_images(unchecked, workspace):
+    source = preprocessed(workspace)
+    kept = [
+        balance.balance(source, balance.BalanceConfig(strategy="undersample", seed=seed), workspace=workspace)
+        for seed in (0, 1)
+    ]
+    assert kept[0].counts == kept[1].counts == {"train": dict.fromkeys(CLASSES, 5)}
+    assert images_of(workspace, kept[0]).keys() != images_of(workspace, kept[1]).keys()
+
+
+def test_many_small_shards_become_few(unchecked, workspace, monkeypatch):
+    source = preprocessed(workspace, per_shard=1)
+    made = balance.balance(source, CONFIG, workspace=workspace)
+    assert len(shards.names(workspace.folder(made), "train")) == math.ceil(69 / 34)
+    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 8 * 9 * 10)
+    cut = CONFIG.model_copy(update={"strategy": "undersample", "target": 7})
+    made = balance.balance(source, cut, workspace=workspace)
+    sizes = [len(shards.read_labels(path)[0]) for path in sorted(workspace.folder(made).glob("train-*.parquet"))]
+    assert sizes == [10, 9]
+
+
+def test_shards_of_an_earlier_attempt_that_were_cut_otherwise_are_removed(unchecked, workspace, tmp_path, monkeypatch):
+    whole = balance.balance(preprocessed(workspace, per_shard=39), CONFIG, workspace=workspace)
+    other = Workspace(tmp_path / "other")
+    with monkeypatch.context() as broken:
+        broken.setattr(shard_checks, "check", refuse)
+        with pytest.raises(errors.WorkspaceError):
+            balance.balance(preprocessed(other), CONFIG, workspace=other)
+    assert len(list((other.root / ".partial").rglob("train-*.parquet"))) == 3
+    shutil.rmtree(other.root / "preprocess")
+    again = balance.balance(preprocessed(other, per_shard=39), CONFIG, workspace=other)
+    assert again == whole
+    assert files(other, again) == files(workspace, whole)
+
+
+def refuse(*_args) -> None:
+    raise errors.WorkspaceError("It must go on.")
 
 
 def test_only_train_is_in_the_output_with_its_plan_and_record(workspace):
@@ -147,10 +338,10 @@ def test_only_train_is_in_the_output_with_its_plan_and_record(workspace):
     assert (folder / "preprocessing.json").read_text() == '{"mean": 1.5}'
     assert (made.mean, made.std, made.height, made.width) == (1.5, 2.5, 8, 9)
     plan = json.loads((folder / "plan.json").read_text())
-    assert plan[0] == {"class": "angry", "has": 5, "needs": 18, "gets": 18}
+    assert plan[0] == {"class": "angry", "has": 5, "needs": 18, "loses": 0, "gets": 18, "becomes": 23, "weight": 1.0}
 
 
-def test_originals_and_copies_are_shuffled_together(workspace):
+def test_originals_and_copies_are_shuffled_together(unchecked, workspace):
     made = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
     ids = shards.read(workspace.folder(made) / "train-00000.parquet").image_ids
     is_copy = ["+" in image_id for image_id in ids]
@@ -160,7 +351,7 @@ def test_originals_and_copies_are_shuffled_together(workspace):
     assert sum(a == b for a, b in itertools.pairwise(origins)) < len(ids) / 4
 
 
-def test_each_output_shard_holds_the_images_of_its_source_shard(workspace):
+def test_an_output_shard_holds_the_images_of_its_source_shard(unchecked, workspace):
     source = preprocessed(workspace)
     made = balance.balance(source, CONFIG, workspace=workspace)
     for name in shards.names(workspace.folder(source), "train"):
@@ -169,7 +360,7 @@ def test_each_output_shard_holds_the_images_of_its_source_shard(workspace):
         assert {image_id.partition("+")[0] for image_id in after} == set(before)
 
 
-def test_an_output_shard_that_would_be_too_large_is_split(workspace, monkeypatch):
+def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, monkeypatch):
     source = preprocessed(workspace)
     whole = balance.balance(source, CONFIG, workspace=workspace)
     monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 8 * 9 * 10)
@@ -186,16 +377,15 @@ def test_an_output_shard_that_would_be_too_large_is_split(workspace, monkeypatch
     assert len(shards.names(workspace.folder(whole), "train")) == 3
 
 
-def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path, monkeypatch):
+def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
     alone = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
-    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
     other = Workspace(tmp_path / "other")
-    together = balance.balance(preprocessed(other), CONFIG, workspace=other)
+    together = balance.balance(preprocessed(other), CONFIG, workspace=other, runner=runners.Processes(2))
     assert together == alone
     assert files(other, together) == files(workspace, alone)
 
 
-def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tmp_path, monkeypatch):
+def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(unchecked, workspace, tmp_path, monkeypatch):
     whole = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
     other = Workspace(tmp_path / "other")
     source = preprocessed(other)
@@ -218,7 +408,7 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tm
     assert {name: (other.folder(again) / name).stat().st_ino for name in kept} == kept
 
 
-def test_a_lost_output_shard_is_made_again_alike(workspace):
+def test_a_lost_output_shard_is_made_again_alike(unchecked, workspace):
     source = preprocessed(workspace)
     made = balance.balance(source, CONFIG, workspace=workspace)
     before = files(workspace, made)
@@ -227,41 +417,46 @@ def test_a_lost_output_shard_is_made_again_alike(workspace):
     assert files(workspace, made) == before
 
 
-def test_another_seed_makes_other_copies_of_as_many_images(workspace):
+def test_another_seed_makes_other_copies_of_as_many_images(unchecked, workspace):
     source = preprocessed(workspace)
     made = [balance.balance(source, balance.BalanceConfig(seed=seed), workspace=workspace) for seed in (0, 1)]
     assert made[0].counts == made[1].counts
     assert made[0].digest != made[1].digest
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_strategy_none_passes_the_shards_on(workspace, monkeypatch, links):
-    if not links:
-
-        def no_links(source, target):
-            raise OSError(95, "Operation not supported")
-
-        monkeypatch.setattr(balance.os, "link", no_links)
+@pytest.mark.parametrize("strategy", ["none", "class-weights", "undersample"])
+def test_shards_are_passed_on_as_they_are_where_no_class_changes(workspace, strategy):
     source = preprocessed(workspace)
-    made = balance.balance(source, balance.BalanceConfig(strategy="none"), workspace=workspace)
-    before, after = files(workspace, source), files(workspace, made)
+    config = balance.BalanceConfig(strategy=strategy, target="max")
+    made = balance.balance(source, config, workspace=workspace)
     for name in shards.names(workspace.folder(source), "train"):
-        assert after[name] == before[name]
-    assert "test-00000.parquet" not in after
+        assert (workspace.folder(made) / name).samefile(workspace.folder(source) / name)
+    assert not (workspace.folder(made) / "test-00000.parquet").exists()
     assert made.counts == {"train": COUNTS}
-    plan = json.loads(after["plan.json"])
-    assert [row["gets"] for row in plan] == [0, 0, 0]
-    assert plan[0]["needs"] == 18
+    plan = json.loads((workspace.folder(made) / "plan.json").read_text())
+    assert [(row["becomes"], row["needs"]) for row in plan] == [(5, 18), (23, 0), (11, 12)]
 
 
-def test_progress_counts_images(workspace):
+def test_weights_make_another_output_of_the_same_images(unchecked, workspace):
+    source = preprocessed(workspace)
+    plain, also_plain, weighed = (
+        balance.balance(source, balance.BalanceConfig(strategy=strategy, target="max"), workspace=workspace)
+        for strategy in ("none", "undersample", "class-weights")
+    )
+    assert plain.digest == also_plain.digest != weighed.digest
+    assert plain.class_weights == {}
+    assert weighed.class_weights == pytest.approx({"angry": 39 / 15, "happy": 39 / 69, "sad": 39 / 33})
+    assert images_of(workspace, plain) == images_of(workspace, weighed)
+
+
+def test_progress_counts_images(unchecked, workspace):
     seen = []
     balance.balance(preprocessed(workspace), CONFIG, workspace=workspace, progress=lambda *what: seen.append(what[:2]))
     assert len(seen) == 3
     assert seen[-1] == (69, 69)
 
 
-@pytest.mark.parametrize("target", [0, -5, "largest"])
-def test_the_target_is_a_rule_or_a_positive_number(target):
-    with pytest.raises(ValidationError, match="target"):
-        balance.BalanceConfig(target=target)
+@pytest.mark.parametrize("wrong", [{"target": 0}, {"target": -5}, {"target": "largest"}, {"max_growth": 0.5}])
+def test_a_target_or_growth_that_is_none_is_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        balance.BalanceConfig(**wrong)

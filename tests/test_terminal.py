@@ -57,6 +57,23 @@ def test_an_attempt_that_will_be_repeated_says_why_and_when():
     assert text == "! download: Kaggle must deliver. Received: 503. Trying again in about 4 s.\n"
 
 
+def test_a_plan_is_a_table_with_its_sum_below():
+    rows = [
+        {"class": "[red]", "has": 5, "weight": 0.5},
+        {"class": ESCAPES, "has": 7_215, "weight": 1.25},
+        {"class": "all", "has": 7_220, "weight": 1.0},
+    ]
+    text = drawn(events.Planned("balance", "classes [1]", rows))
+    assert text.startswith("balance: classes [1]")
+    lines = [line.split() for line in text.splitlines()]
+    cells = [line for line in lines if len(line) == 3]
+    assert cells[0] == ["class", "has", "weight"]
+    assert cells[1] == ["[red]", "5", "0.50"]
+    assert cells[2][1:] == ["7,215", "1.25"]
+    assert cells[3] == ["all", "7,220", "1.00"]
+    assert "\x1b" not in text
+
+
 def test_texts_in_brackets_survive():
     happened = [
         events.Retrying("download", "a [red]reason[/red] [/]", 1.0),
