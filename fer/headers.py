@@ -4,7 +4,8 @@ Decoders are forgiving: one fills what is missing of a JPEG with grey, another t
 So each format's own structure is walked here, from the first byte to the one that ends the picture.
 
 The files of a data set begin alike, with the same tables of a JPEG or the same size of a PNG. The last such beginning
-is remembered with what it says, and of a file that begins so too only the rest is walked: 1 µs instead of 6.
+is remembered with what it says, and of a file that begins so too only the rest is walked: 1.1 µs instead of 6.2 for a
+JPEG of FER2013, 2.4 instead of 5.5 for the same as PNG, of which its checksum takes 1.8.
 """
 
 import re
@@ -43,8 +44,8 @@ class Header(NamedTuple):
     """What the decoders need to know. `plain`: grey or colour of 8 or 16 bits, without transparency.
 
     `start`: where the samples begin, of a PGM with a byte each; else 0. `progressive`: it is a JPEG whose scans refine
-    the whole picture. `skipped`: stretches of the file that hold text and profiles, which may decompress to far more
-    than the picture.
+    the whole picture. `turned`: it is a JPEG that its EXIF may tell to turn. `skipped`: stretches of the file that hold
+    text and profiles, which may decompress to far more than the picture.
     """
 
     format: str  # JPEG, PNG, GIF, BMP, WEBP, TIFF, PBM, PGM, PPM
@@ -53,6 +54,7 @@ class Header(NamedTuple):
     plain: bool = True
     start: int = 0
     progressive: bool = False
+    turned: bool = False
     skipped: tuple[tuple[int, int], ...] = ()
 
 
@@ -62,13 +64,10 @@ def read(data: bytes) -> Header:
     Raises Unfit: empty, of no known format, cut short, damaged, of several frames, beyond the limits above.
     """
     start, header = _last_jpeg
-    if data.startswith(start):
+    if data.startswith(start):  # asked first, as most files are such
         marker = _MARKER.search(data, len(start))
         if marker and marker[0] == _JPEG_END:
             return header
-    start, header = _last_png
-    if data.startswith(start) and _has_one_chunk(data):
-        return header
     if not data:
         raise Unfit("the file is empty")
     walk = _WALKS.get(data[:2])
@@ -143,6 +142,7 @@ def _walk_jpeg(data: bytes) -> tuple[Header, int, int]:
         raise Unfit("cut short" if len(data) < 3 else _unknown(data))
     size = None
     scans = None  # of a progressive one
+    turned = False
     n_scans = begin = 0
     at = 2
     while True:
@@ -168,6 +168,8 @@ def _walk_jpeg(data: bytes) -> tuple[Header, int, int]:
                 raise Unfit("a JPEG of neither one, three nor four colours")
             require_size(width, height)
             scans = _Scans(data[at + 10]) if marker in _FRAMES_PROGRESSIVE else None
+        elif marker == 0xE1:
+            turned = True
         elif marker == 0xDA:
             n_scans += 1
             if scans is not None:
@@ -184,7 +186,7 @@ def _walk_jpeg(data: bytes) -> tuple[Header, int, int]:
         raise Unfit("a JPEG without a picture")
     if scans is not None and not scans.are_complete():
         raise Unfit("cut short")
-    return Header("JPEG", size[3], size[2], size[4] != 4, progressive=scans is not None), begin, at
+    return Header("JPEG", size[3], size[2], size[4] != 4, progressive=scans is not None, turned=turned), begin, at
 
 
 class _Scans:
@@ -230,6 +232,9 @@ _PNG_START_BYTES = 33  # the signature and the chunk IHDR
 
 def _png(data: bytes) -> Header:
     global _last_png
+    start, header = _last_png
+    if data.startswith(start) and _has_one_chunk(data):
+        return header
     header = _walk_png(data)
     if _has_one_chunk(data):
         _last_png = (data[:_PNG_START_BYTES], header)
@@ -237,12 +242,13 @@ def _png(data: bytes) -> Header:
 
 
 def _has_one_chunk(data: bytes) -> bool:
-    """Whether a PNG has one whole chunk with all of the picture, and after it its end."""
-    end = _PNG_START_BYTES + 12 + int.from_bytes(data[_PNG_START_BYTES : _PNG_START_BYTES + 4], "big")
+    """Whether all of a PNG's picture is in one whole chunk, after which it ends."""
+    length, kind = _CHUNK.unpack_from(data, _PNG_START_BYTES)
+    end = _PNG_START_BYTES + 8 + length
     return (
-        data[_PNG_START_BYTES + 4 : _PNG_START_BYTES + 8] == b"IDAT"
-        and data.startswith(_PNG_END, end)
-        and zlib.crc32(data[_PNG_START_BYTES + 4 : end - 4]) == int.from_bytes(data[end - 4 : end], "big")
+        kind == b"IDAT"
+        and data.startswith(_PNG_END, end + 4)
+        and zlib.crc32(data[_PNG_START_BYTES + 4 : end]) == _UINT32.unpack_from(data, end)[0]
     )
 
 

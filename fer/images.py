@@ -83,7 +83,7 @@ def decode(data: bytes) -> np.ndarray:
 def _decode(data: bytes, header: headers.Header) -> np.ndarray:
     if header.format == "JPEG":
         pixels = _by_opencv(data)
-        if header.progressive or _may_lack_its_end(pixels):
+        if header.progressive or ((header.turned or pixels.item(-1) == _FILLING) and _may_lack_its_end(pixels)):
             _require_end_of_jpeg(data)
         return pixels
     if header.skipped:
@@ -113,14 +113,12 @@ def _by_opencv(data: bytes) -> np.ndarray:
 def _may_lack_its_end(pixels: np.ndarray) -> bool:
     """Whether the last block of a JPEG, which lies in any corner once it is turned, is libjpeg's filling."""
     height, width = pixels.shape
-    if _FILLING not in (pixels.item(0), pixels.item(width - 1), pixels.item(-width), pixels.item(-1)):
-        return False
     high, wide = (height - 1) % 8 + 1, (width - 1) % 8 + 1
-    for row, rows in ((-1, slice(height - high, None)), (0, slice(high))):
-        for column, columns in ((-1, slice(width - wide, None)), (0, slice(wide))):
-            if pixels[row, column] == _FILLING and (pixels[rows, columns] == _FILLING).all():
-                return True
-    return False
+    return any(
+        (pixels[rows, columns] == _FILLING).all()
+        for rows in (slice(height - high, None), slice(high))
+        for columns in (slice(width - wide, None), slice(wide))
+    )
 
 
 def _require_end_of_jpeg(data: bytes) -> None:
