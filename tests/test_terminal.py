@@ -63,8 +63,8 @@ def test_a_plan_is_a_table_with_its_sum_below():
         {"class": ESCAPES, "has": 7_215, "weight": 1.25},
         {"class": "all", "has": 7_220, "weight": 1.0},
     ]
-    text = drawn(events.Planned("balance", "classes [1]", rows))
-    assert text.startswith("balance: classes [1]")
+    text = drawn(events.Planned("balance", "by class [1]", rows))
+    assert text.startswith("balance: by class [1]")
     lines = [line.split() for line in text.splitlines()]
     cells = [line for line in lines if len(line) == 3]
     assert cells[0] == ["class", "has", "weight"]

@@ -14,7 +14,7 @@ RECIPE = Recipe(
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     split=split.SplitConfig(test_share=0.15, validation_share=0.10),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
-    balance=balance.BalanceConfig(strategy="augment-to-target", target="max"),
+    balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train.TrainConfig(
         model=models.ModelConfig(width=24, blocks=3, stem_filters=16),
         epochs=16,

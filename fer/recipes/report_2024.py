@@ -15,7 +15,7 @@ RECIPE = Recipe(
     index=index.IndexConfig(classes=("angry", "fear", "happy", "sad", "surprise"), synonyms={"Suprise": "surprise"}),
     split=split.SplitConfig(test_share=0.08, validation_share=0.08),
     preprocess=preprocess.PreprocessConfig(height=224, width=224, blur_kernel=3),
-    balance=balance.BalanceConfig(strategy="augment-to-target", target="max"),
+    balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train.TrainConfig(
         model=models.ModelConfig(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
         epochs=24,

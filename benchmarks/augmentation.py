@@ -1,0 +1,99 @@
+"""Augmentation: 48x48 images a second, drawn and made on one core, beside the bare resampling and Keras' layers."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks import Row, seconds
+from fer import augment
+
+_N_IMAGES = 8_192
+_BATCH = 256
+_GEOMETRY = augment.AugmentConfig()  # all five geometric operations
+_EVERYTHING = augment.AugmentConfig(contrast=0.2, brightness=20, erasing=0.5)
+
+
+def run() -> Iterator[Row]:
+    pixels = np.random.default_rng(0).integers(0, 256, (_N_IMAGES, 48, 48), np.uint8)
+    image_ids = [f"{each:032x}" for each in range(_N_IMAGES)]
+    matrices = list(augment.draw(0, image_ids, 0, _GEOMETRY, 48, 48).matrices)
+
+    def made(config: augment.AugmentConfig) -> None:
+        for start in range(0, _N_IMAGES, _BATCH):
+            here = slice(start, start + _BATCH)
+            augment.apply(pixels[here], augment.draw(0, image_ids[here], 0, config, 48, 48))
+
+    def bare() -> None:
+        for image, matrix in zip(pixels, matrices, strict=True):
+            cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+
+    def bare_on_black() -> None:
+        for image, matrix in zip(pixels, matrices, strict=True):
+            cv2.warpAffine(image, matrix, (48, 48))
+
+    taken = seconds(
+        {
+            "geometry": lambda: made(_GEOMETRY),
+            "bare": bare,
+            "bare on black": bare_on_black,
+            "everything": lambda: made(_EVERYTHING),
+        },
+        rounds=9,
+    )
+    speed = {name: _N_IMAGES / each for name, each in taken.items()}
+    geometry = "five geometric operations"
+    yield Row(f"{geometry}; reference: warpAffine with ready matrices", speed["geometry"], "images/s", speed["bare"])
+    yield Row(
+        f"{geometry}; reference: the same without mirrored edges", speed["geometry"], "images/s", speed["bare on black"]
+    )
+    yield Row(
+        "with contrast, brightness and erasing; reference: without", speed["everything"], "images/s", speed["geometry"]
+    )
+    yield from _beside_keras(pixels, image_ids)
+
+
+def _beside_keras(pixels: np.ndarray, image_ids: list[str]) -> Iterator[Row]:
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    layers = keras.Sequential(
+        [
+            keras.layers.RandomFlip("horizontal"),
+            keras.layers.RandomRotation(_GEOMETRY.rotation_deg / 360),
+            keras.layers.RandomTranslation(_GEOMETRY.shift, _GEOMETRY.shift),
+            keras.layers.RandomShear(x_factor=_GEOMETRY.shear_deg / 90),
+            keras.layers.RandomZoom(_GEOMETRY.zoom),
+        ]
+    )
+
+    class Augmented(keras.layers.Layer):
+        """The layers at work in `predict` too, which runs them as one compiled graph."""
+
+        def call(self, images: Any) -> Any:
+            return layers(images, training=True)
+
+    images = keras.Input((48, 48, 1))
+    model = keras.Model(images, Augmented()(images))
+    batches = [pixels[start : start + _BATCH] for start in range(0, 4 * _BATCH, _BATCH)]
+
+    def ours() -> None:
+        for number, batch in enumerate(batches):
+            ids = image_ids[number * _BATCH : (number + 1) * _BATCH]
+            augment.apply(batch, augment.draw(0, ids, 0, _GEOMETRY, 48, 48))
+
+    def theirs() -> None:
+        for batch in batches:
+            model.predict_on_batch(batch[..., None].astype(np.float32))
+
+    taken = seconds({"ours": ours, "theirs": theirs})
+    n_images = len(batches) * _BATCH
+    yield Row(
+        f"batches of {_BATCH}, one core; reference: Keras' five layers as one graph, all cores",
+        n_images / taken["ours"],
+        "images/s",
+        n_images / taken["theirs"],
+    )
