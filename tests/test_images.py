@@ -102,6 +102,48 @@ def test_blur_spreads_a_point_evenly_and_keeps_its_sum():
     assert not blurred[:2].any()
 
 
+def test_equalised_grey_levels_are_about_as_frequent_whatever_the_exposure():
+    face = _face(10, 48, 48)
+    for exposed in (face, face // 4 + 20, face // 3 + 150):
+        flat = images.prepare(exposed, 48, 48, 0, 0.0, "equalise")
+        assert np.abs(np.percentile(flat, [10, 50, 90]) - [25, 127, 230]).max() < 12
+        assert np.all(np.diff(flat.ravel()[np.argsort(exposed, axis=None)].astype(int)) >= 0)
+
+
+@pytest.mark.parametrize("side", [1, 5, 47, 48, 100, 224])
+def test_limited_contrast_keeps_the_size_and_brings_out_what_is_faint(side):
+    pale = np.clip(_face(11, side, side) // 8 + 100, 0, 255).astype(np.uint8)
+    before = pale.copy()
+    clear = images.prepare(pale, side, side, 0, 0.0, "clahe")
+    assert clear.shape == (side, side)
+    assert clear.dtype == np.uint8
+    assert side < 40 or clear.std() > 1.3 * pale.std()
+    assert np.array_equal(images.prepare(pale, side, side, 0, 0.0, "clahe"), clear)
+    assert np.array_equal(pale, before)
+
+
+def test_limited_contrast_works_on_each_part_by_itself_and_leaves_noise_faint():
+    halves = np.concatenate([_face(12, 48, 24) // 4, _face(13, 48, 24) // 4 + 190], axis=1)
+    clear = images.prepare(halves, 48, 48, 0, 0.0, "clahe")
+    whole = images.prepare(halves, 48, 48, 0, 0.0, "equalise")
+    assert clear[:, :12].std() > halves[:, :12].std()
+    noise = np.random.default_rng(14).integers(126, 130, (48, 48)).astype(np.uint8)
+    assert (
+        images.prepare(noise, 48, 48, 0, 0.0, "clahe").std()
+        < 8
+        < images.prepare(noise, 48, 48, 0, 0.0, "equalise").std()
+    )
+    assert not np.array_equal(clear, whole)
+
+
+def test_contrast_comes_after_the_size_and_before_the_blur():
+    face = _face(15, 96, 96)
+    small = images.prepare(face, 48, 48, 0, 0.0)
+    for contrast in ("equalise", "clahe"):
+        evened = images.prepare(small, 48, 48, 0, 0.0, contrast)
+        assert np.array_equal(images.prepare(face, 48, 48, 3, 0.0, contrast), images.prepare(evened, 48, 48, 3, 0.0))
+
+
 def test_dimensions_beyond_the_limit_are_refused_before_decoding():
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 64)), (b"IEND", b"")]
