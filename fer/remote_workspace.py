@@ -104,15 +104,12 @@ class RemoteWorkspace(Workspace):
         self._here.run(stage, key, ref_type, produce, resumable=resumable)
         return ref_type.model_validate(self._publish(stage, key).ref)
 
-    def share(self, path: Path) -> File:
-        """Upload a file, unless an equal one is there."""
+    def share_finished(self, out: str, name: str, path: Path) -> File:
+        """Upload a finished file of an output that is being made in the folder `out` of the run's machine."""
         file = File(size_bytes=path.stat().st_size, sha256=workspaces.file_sha256(path))
         self._upload(path, file)
+        self.store.put(_staged_key(out, name), json.dumps(file).encode())
         return file
-
-    def share_finished(self, out: str, name: str, path: Path) -> None:
-        """Upload a finished file of an output that is being made in the folder `out` of the run's machine."""
-        self.store.put(_staged_key(out, name), json.dumps(self.share(path)).encode())
 
     def finished(self, out: str, name: str) -> File | None:
         """The file that was uploaded as this one, or None."""

@@ -1,0 +1,283 @@
+"""The runner for several machines: a stage's pieces as tasks of a Dask cluster.
+
+The workers run this project's code, of this very version. Where the workspace is a folder, they see it at the same
+path. Where it is in a bucket, each has a folder of its own (its FER_HOME), and its own FER_WORKSPACE and FER_STORE_…:
+no credentials travel. It fetches the inputs, and uploads the finished files with a record for each, so that a file
+survives its worker and this run; the run fetches them, since it is where the model will be trained.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import math
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer import errors, fingerprint, parallel, refs, remote_workspace
+from fer.progress import Progress
+from fer.remote_workspace import RemoteWorkspace
+from fer.runners import P, Place, R
+from fer.settings import Settings
+from fer.workspace import ABANDONED_AFTER_S, File, Workspace
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
+_CONNECT_TIMEOUT_S = 10
+_WORKERS_TIMEOUT_S = 60
+_LOOK_EVERY_S = 1.0
+_AHEAD = 3  # pieces a thread of a worker, as in fer.parallel
+_SCRATCH = ".scratch"  # in the workspace of a worker
+
+
+@dataclass(frozen=True)
+class Dask:
+    """The workers of the scheduler at `address`; without one, processes of this machine: one each usable core.
+
+    The latter listen on loopback alone, and to nobody without the certificate made for them.
+    """
+
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise errors.ConfigError(
+                "--dask-address must be tcp://HOST:PORT or tls://HOST:PORT.",
+                received=repr(self.address),
+                todo="give the address that `dask scheduler` prints",
+            )
+
+    def run(
+        self,
+        function: Callable[[Place, P], R],
+        pieces: Iterable[P],
+        *,
+        inputs: Sequence[refs.Ref],
+        out: Path,
+        workspace: Workspace,
+        n_images: int,
+        progress: Progress,
+        note: str,
+    ) -> list[R]:
+        """See `fer.runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
+        done = 0
+
+        def say(piece: P) -> None:
+            nonlocal done
+            done += piece.n_images
+            progress(done, n_images, note)
+
+        with _seen_by_workers(out) as token, _cluster(self.address) as client:
+            is_remote = self.address is not None and isinstance(workspace, RemoteWorkspace)
+            work = _Work(
+                function=function,
+                code=fingerprint.of_module(function.__module__),
+                inputs=tuple(inputs),
+                folders=() if is_remote else tuple(workspace.folder(each) for each in inputs),
+                out=out,
+                token=token,
+                staged=out.relative_to(workspace.root).as_posix() if is_remote else None,
+                workspace=str(Settings.load().workspace),
+            )
+            n_ahead = _AHEAD * sum(client.ncores().values())
+            executor = client.get_executor(pure=False)
+            takers = concurrent.futures.ThreadPoolExecutor(n_ahead)
+            try:
+                with _watched(client, lambda: executor.shutdown(wait=False)):
+                    return parallel.bounded(
+                        lambda piece: takers.submit(_take, executor.submit(work, piece), out, workspace),
+                        iter(pieces),
+                        n_ahead,
+                        say,
+                    )
+            except Exception as error:
+                raise _translated(error, note) from error
+            finally:
+                executor.shutdown(wait=False)  # cancels what is not done
+                takers.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does with a piece: the result of `function`, and the files that it uploaded."""
+
+    function: Callable[[Place, Any], Any]
+    code: str  # the fingerprint of the function's module
+    inputs: tuple[refs.Ref, ...]
+    folders: tuple[Path, ...]  # theirs, where the workers see the run's
+    out: Path
+    token: str  # a file in `out`
+    staged: str | None  # the name of the output among those being made in the bucket; None where `out` is seen
+    workspace: str  # the run's setting
+
+    def __call__(self, piece: Any) -> tuple[Any, dict[str, File]]:
+        if _code(self.function.__module__) != self.code:
+            raise _unfit("run the code of this run, with the libraries of this run", "another version")
+        if self.staged is None:
+            if not (self.out / self.token).is_file():
+                todo = "share the folder of the workspace at the same path, or set FER_WORKSPACE to s3://BUCKET/PREFIX"
+                raise _unfit("see the workspace of the run", f"no folder {self.out}", todo)
+            return self.function(Place(self.folders, self.out), piece), {}
+        settings = Settings.load()
+        if str(settings.workspace) != self.workspace:
+            todo = f"set FER_WORKSPACE={self.workspace} there, and FER_STORE_… as for the run"
+            raise _unfit("have the workspace of the run", str(settings.workspace), todo)
+        with remote_workspace.ready(settings) as workspace, _scratch(workspace.root) as scratch:
+            assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - by its setting
+            return self._remotely(workspace, scratch, piece)
+
+    def _remotely(self, workspace: RemoteWorkspace, scratch: Path, piece: Any) -> tuple[Any, dict[str, File]]:
+        assert self.staged is not None  # noqa: S101
+        folders = tuple(workspace.folder(each) for each in self.inputs)
+        for name in piece.names:
+            finished = workspace.finished(self.staged, name)
+            if finished is not None:
+                with contextlib.suppress(errors.IntegrityError):  # lost: made anew
+                    workspace.download(finished, scratch / name)
+        result = self.function(Place(folders, scratch), piece)
+        made = {name: workspace.share_finished(self.staged, name, scratch / name) for name in piece.names}
+        return result, made
+
+
+def _take(done: "concurrent.futures.Future[tuple[R, dict[str, File]]]", out: Path, workspace: Workspace) -> R:
+    """The result of a piece, once its files are in `out`."""
+    result, made = done.result()
+    for name, file in made.items():
+        assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - only then are files uploaded
+        workspace.download(file, out / name)
+    return result
+
+
+@contextlib.contextmanager
+def _seen_by_workers(out: Path) -> Iterator[str]:
+    """The name of a file in `out` by which a worker knows the folder."""
+    path = out / f"{uuid.uuid4().hex}.tmp"
+    path.touch()
+    try:
+        yield path.name
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator["Client"]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            # Else it gives a worker up that was killed and, on a loaded machine, is not back after 15 s.
+            stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}))
+            cluster = LocalCluster(
+                n_workers=parallel.usable_cores(),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                security=True,
+                dashboard_address=None,
+                memory_limit=None,
+                silence_logs=logging.CRITICAL,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            try:
+                client = stack.enter_context(Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False))
+            except OSError as error:
+                raise errors.ConfigError(
+                    f"The Dask scheduler at {address} must answer.",
+                    received=type(error).__name__,
+                    todo="start it (`dask scheduler`), or correct --dask-address; tls:// needs Dask's certificates",
+                ) from error
+        try:
+            client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)
+        except TimeoutError as error:
+            raise errors.ConfigError(
+                "The Dask scheduler must have workers.",
+                received=f"none in {_WORKERS_TIMEOUT_S} s",
+                todo=f"start some where this project is installed: dask worker {address} --nthreads 1",
+            ) from error
+        yield client
+
+
+@contextlib.contextmanager
+def _watched(client: "Client", give_up: Callable[[], None]) -> Iterator[None]:
+    """Call `give_up` once the scheduler has had no workers for a minute, or is gone: who waits would wait for ever."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not is_over.wait(_LOOK_EVERY_S):
+            try:
+                seen = time.monotonic() if client.ncores() else seen
+            except Exception:  # noqa: BLE001 - whatever it is, nothing can be heard from there
+                seen = -math.inf
+            if time.monotonic() - seen > _WORKERS_TIMEOUT_S:
+                give_up()
+                return
+
+    watcher = threading.Thread(target=watch, name="watch-dask-workers", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """An empty folder for a piece; what killed workers left a day ago is removed."""
+    folder = root / _SCRATCH
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - each.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(each, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        yield Path(scratch)
+
+
+@functools.cache  # as of the first piece: it is the code loaded then that runs
+def _code(module: str) -> str:
+    return fingerprint.of_module(module)
+
+
+def _unfit(must: str, received: str, todo: str = "install the run's version there and restart the worker") -> Exception:
+    from distributed import get_worker
+
+    return errors.ConfigError(
+        f"Every Dask worker must {must}.", received=f"{received} at {get_worker().address}", todo=todo
+    )
+
+
+def _translated(error: Exception, note: str) -> Exception:
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return errors.WorkspaceError(
+            "Every worker must live until its work is done.",
+            received=f"several were killed over one piece during '{note}', most often because memory ran out",
+            todo="look at the workers' logs, then run the same command again; finished pieces are kept",
+        )
+    if isinstance(error, concurrent.futures.CancelledError):
+        return errors.WorkspaceError(
+            "The Dask scheduler and its workers must live until the work is done.",
+            received=f"they were lost during '{note}'",
+            todo="look at their logs, then run the same command again; finished pieces are kept",
+        )
+    if isinstance(error, ImportError) or "deserialization" in str(error):
+        return errors.ConfigError(
+            "The Dask scheduler and its workers must have this project.",
+            received=f"{type(error).__name__}: {error}",
+            todo="install the run's version there, and start them from that environment",
+        )
+    return error

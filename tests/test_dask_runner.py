@@ -1,0 +1,246 @@
+"""The Dask runner with real schedulers and workers, on a small stage of its own."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fer import dask_runner, embedded_store, errors, objectstore, refs, runners
+from fer.remote_workspace import RemoteWorkspace
+from fer.settings import Settings
+from fer.workspace import Workspace, write_atomically
+
+pytestmark = pytest.mark.end_to_end
+
+N = 6
+
+
+@dataclass(frozen=True)
+class Shout:
+    """The file `name`: the input in capitals. `trouble` comes the first time, for who has `traces`."""
+
+    name: str
+    traces: Path
+    trouble: str = ""
+    n_images: int = 2
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+
+def shout(place: runners.Place, piece: Shout) -> str:
+    path = place.out / piece.name
+    if path.exists():
+        (piece.traces / f"{piece.name} kept").touch()
+        return path.read_text()
+    if piece.trouble:
+        trouble = piece.traces / f"{piece.name} in trouble"
+        had_trouble = trouble.exists()
+        trouble.touch()
+        if piece.trouble == "error":
+            raise errors.SourceError("The input must be fit.", received=piece.name, todo="mend it")
+        if piece.trouble == "death" and not had_trouble:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if piece.trouble == "deaths":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if piece.trouble == "stop" and not had_trouble:
+            raise InterruptedError
+    text = f"{(place.inputs[0] / 'word').read_text().upper()} {piece.name}"
+    write_atomically(path, text.encode())
+    (piece.traces / f"{piece.name} made").touch()
+    return text
+
+
+def word(workspace: Workspace) -> refs.DatasetRef:
+    def produce(out: Path) -> refs.DatasetRef:
+        (out / "word").write_text("happy")
+        return refs.DatasetRef(source="demo", n_files=1, size_bytes=5)
+
+    return workspace.run("say", "k", refs.DatasetRef, produce, resumable=False)
+
+
+def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: dict[int, str] | None = None):
+    """The stage: N files; its Ref, its results and what its progress said."""
+    traces.mkdir(exist_ok=True)
+    source = word(workspace)
+    said: list[tuple[int, int, str]] = []
+    results: list[str] = []
+
+    def produce(out: Path) -> refs.DatasetRef:
+        pieces = (Shout(f"f{each}", traces, (troubles or {}).get(each, "")) for each in range(N))
+        results.extend(
+            runner.run(
+                shout,
+                pieces,
+                inputs=[source],
+                out=out,
+                workspace=workspace,
+                n_images=2 * N,
+                progress=lambda *what: said.append(what),
+                note="words",
+            )
+        )
+        return refs.DatasetRef(source="loud", n_files=N, size_bytes=1)
+
+    made = workspace.run("shout", "k", refs.DatasetRef, produce, resumable=True)
+    return made, results, said
+
+
+def contents(workspace: Workspace, ref: refs.Ref) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in workspace.folder(ref).iterdir()}
+
+
+def traced(traces: Path, what: str) -> int:
+    return len([each for each in traces.iterdir() if each.name.endswith(what)])
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A scheduler, and two workers with a home of their own each, whose workspace is in `store`."""
+
+    address: str
+    store: objectstore.ObjectStore
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    settings = Settings(home=store_home, store_endpoint=None, store_prefix=uuid.uuid4().hex)
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(embedded_store.connect(settings))
+        secret = json.loads((store_home / "store" / "credentials.json").read_text())
+        environment = {
+            "FER_WORKSPACE": f"s3://{store.bucket}/{store.prefix}",
+            "FER_STORE_ENDPOINT": store.endpoint,
+            "FER_STORE_ACCESS_KEY_ID": secret["access_key_id"],
+            "FER_STORE_SECRET_ACCESS_KEY": secret["secret_access_key"],
+            "PYTHONPATH": str(Path(__file__).parent),
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
+        }
+        file = folder / "scheduler.json"
+        scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+        stack.enter_context(dask(scheduler, folder, environment))
+        workers = ["worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
+        for number in range(2):
+            home = folder / f"machine {number}"
+            home.mkdir()
+            stack.enter_context(dask(workers, home, environment))
+        deadline = time.monotonic() + 60
+        while not file.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield Cluster(json.loads(file.read_text())["address"], store, folder)
+
+
+@contextlib.contextmanager
+def dask(arguments: list[str], home: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A Dask process that works in `home`; its log is there."""
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments],
+            cwd=home,
+            env={**os.environ, **environment, "FER_HOME": str(home)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def expected(tmp_path) -> dict[str, bytes]:
+    workspace = Workspace(tmp_path / "expected")
+    return contents(workspace, loud(workspace, runners.Processes(1), tmp_path / "expected traces")[0])
+
+
+def test_a_cluster_of_its_own_gives_what_processes_give(tmp_path, expected):
+    workspace = Workspace(tmp_path / "workspace")
+    made, results, said = loud(workspace, dask_runner.Dask(), tmp_path / "traces")
+    assert contents(workspace, made) == expected
+    assert results == [f"HAPPY f{each}" for each in range(N)]
+    assert said == [(2 * each, 2 * N, "words") for each in range(1, N + 1)]
+
+
+def test_a_killed_worker_costs_nothing(cluster, tmp_path, expected):
+    workspace = Workspace(tmp_path / "workspace")
+    made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces", {2: "death"})
+    assert contents(workspace, made) == expected
+
+
+def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(cluster, tmp_path, expected):
+    workspace, traces = Workspace(tmp_path / "workspace"), tmp_path / "traces"
+    with pytest.raises(errors.WorkspaceError, match="several were killed over one piece during 'words'"):
+        loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
+    made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
+    assert contents(workspace, made) == expected
+    assert traced(traces, "kept") == N - 1
+
+
+def test_an_error_of_a_piece_comes_out_as_it_is(cluster, tmp_path):
+    with pytest.raises(errors.SourceError, match=r"must be fit\. Received: f3\. Next: mend it\.") as caught:
+        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {3: "error"})
+    assert caught.value.exit_code == errors.SourceError.exit_code
+
+
+def test_workers_that_do_not_see_the_folder_refuse(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_runner, "_seen_by_workers", lambda out: contextlib.nullcontext("none"))
+    with pytest.raises(errors.ConfigError, match=r"must see the workspace .* at tcp://.* Next: share the folder"):
+        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces")
+
+
+def test_workers_with_other_code_refuse(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_runner.fingerprint, "of_module", lambda name: "another")
+    with pytest.raises(errors.ConfigError, match=r"must run the code of this run.*another version at tcp://"):
+        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces")
+
+
+def test_workers_with_another_workspace_refuse(cluster, store, tmp_path, monkeypatch):
+    workspace = RemoteWorkspace(tmp_path / "workspace", store)
+    monkeypatch.setenv("FER_WORKSPACE", "s3://fer-work/faces")  # the workers were started without it
+    with pytest.raises(errors.ConfigError, match=r"must have the workspace of the run.* Next: set FER_WORKSPACE=s3://"):
+        loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
+
+
+@pytest.mark.parametrize("address", ["localhost:8786", "tcp://localhost", "http://localhost:1", "tcp://u:p@host:1"])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(errors.ConfigError, match=r"must be tcp://HOST:PORT"):
+        dask_runner.Dask(address)
+
+
+def test_a_scheduler_that_does_not_answer_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_runner, "_CONNECT_TIMEOUT_S", 0.2)
+    with pytest.raises(errors.ConfigError, match=r"scheduler at tcp://127\.0\.0\.1:9 must answer"):
+        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask("tcp://127.0.0.1:9"), tmp_path / "traces")
+
+
+def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp_path, expected, monkeypatch):
+    workspace, traces = RemoteWorkspace(tmp_path / "here", cluster.store), tmp_path / "traces"
+    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
+    with pytest.raises(errors.SourceError):  # a run that ends before its output is whole
+        loud(workspace, dask_runner.Dask(cluster.address), traces, {1: "death", 5: "error"})
+    shutil.rmtree(tmp_path / "here")  # and goes on upon another machine
+    made, results, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
+    assert contents(workspace, made) == expected
+    assert results == [f"HAPPY f{each}" for each in range(N)]
+    assert traced(traces, "kept") == N - 1
+    assert list(cluster.store.list(".partial/")) == []
+    used = [home for home in cluster.folder.glob("machine *") if list(home.glob("workspaces/*/say/k/word"))]
+    assert used  # the workers fetched the input to their own homes
+    assert all(list(home.glob("workspaces/*/.scratch/*")) == [] for home in used)
