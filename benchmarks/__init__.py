@@ -24,6 +24,15 @@ class Row:
         return self.value / self.reference if self.reference else None
 
 
+def medians(candidates: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:
+    """The median of what each candidate measures of itself, over `rounds` rounds in which all take their turn."""
+    found: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, candidate in candidates.items():
+            found[name].append(candidate())
+    return {name: statistics.median(each) for name, each in found.items()}
+
+
 def seconds(candidates: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
     """The median seconds of each candidate over `rounds` rounds in which all take their turn, after one unmeasured."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}

@@ -53,7 +53,7 @@ def stream(path: Path) -> Iterator[bytes]:
 
 
 def spans(path: Path) -> np.ndarray:
-    """Where the bytes of each image lie in the file: (N, 2) int64, offset and length.
+    """Where the bytes of each image lie in the file: (N, 2) offset and length, uint32 in a file of less than 4 GiB.
 
     Arrow maps an uncompressed file without copying it, so that a buffer's address tells its place.
     """
@@ -61,7 +61,8 @@ def spans(path: Path) -> np.ndarray:
         start = file.read_buffer(1).address
         file.seek(0)
         found = [_spans(batch["data"], start) for batch in _batches(file)]
-    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+    kind = np.uint32 if path.stat().st_size < 2**32 else np.int64
+    return np.concatenate([np.empty((0, 2), kind), *(each.astype(kind) for each in found)])
 
 
 def _spans(data: pa.BinaryArray, start: int) -> np.ndarray:
@@ -78,7 +79,7 @@ def _batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 
 def read(path: Path, wanted: np.ndarray) -> Iterator[bytes]:
-    """The bytes that lie at the `wanted` (N, 2) int64 spans of the file, in this order."""
+    """The bytes that lie at the `wanted` (N, 2) spans of the file, in this order."""
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         for offset, length in wanted.tolist():

@@ -240,9 +240,9 @@ def _batches(split_table: Path) -> Iterator[tuple[str, pa.RecordBatch]]:
 
 
 _SCHEMA = pa.schema(
-    [("name", pa.string()), ("split", pa.string()), ("classes", pa.list_(pa.string()))]
+    [("name", pa.string()), ("split", pa.string()), ("classes", pa.list_(pa.string())), ("content", pa.string())]
     + [(name, pa.int64()) for name in ("height", "width", "n_bytes", "n_flat", "total", "squares")]
-    + [("ids", pa.list_(pa.uint64())), ("rows", pa.list_(pa.uint64())), ("class_indexes", pa.list_(pa.int32()))]
+    + [("ids", pa.list_(pa.uint64())), ("class_indexes", pa.list_(pa.int32()))]
 )
 
 
@@ -252,7 +252,7 @@ def remember(out: Path, summaries: Sequence[shard_checks.Summary], made_by: str)
     aside = out / f"{_SUMMARIES}.tmp"
     with pa.ipc.new_file(aside, schema) as file:
         for each in summaries:
-            row = {name: [getattr(each, name)] for name in _SCHEMA.names}
+            row = {name: [getattr(each, name)] for name in _SCHEMA.names} | {"content": [f"{each.content:x}"]}
             file.write_batch(pa.RecordBatch.from_pydict(row, schema=schema))
     aside.replace(out / _SUMMARIES)
 
@@ -271,9 +271,10 @@ def recall(folder: Path, made_by: str) -> list[shard_checks.Summary] | None:
 
 def _summary(rows: pa.Table, at: int) -> shard_checks.Summary:
     values = {name: rows[name][at] for name in _SCHEMA.names}
-    arrays = {name: values.pop(name).values.to_numpy() for name in ("ids", "rows", "class_indexes")}
+    arrays = {name: values.pop(name).values.to_numpy() for name in ("ids", "class_indexes")}
     plain = {name: value.as_py() for name, value in values.items()}
-    return shard_checks.Summary(**plain | {"classes": tuple(plain["classes"])}, **arrays, copies=None)
+    plain |= {"classes": tuple(plain["classes"]), "content": int(plain["content"], 16)}
+    return shard_checks.Summary(**plain, **arrays, copies=None)
 
 
 def remove_others(out: Path, summaries: Sequence[shard_checks.Summary]) -> None:

@@ -1,9 +1,12 @@
 import dataclasses
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data_contracts import files
 from data_contracts import shards as contract
@@ -56,6 +59,40 @@ def test_the_summary_is_of_what_is_on_the_disk(tmp_path):
     assert found.n_bytes == (tmp_path / "x").stat().st_size
     assert found.n_flat == 2
     assert len(set(found.ids.tolist())) == 3
+    assert (found.total, found.squares) == (9, 81)
+
+
+images_of_shards = st.lists(
+    st.tuples(st.integers(0, 99), st.integers(0, 2), st.integers(0, 255)),
+    min_size=1,
+    max_size=12,
+    unique_by=itemgetter(0),
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(images_of_shards, st.randoms(), st.integers(1, 5))
+def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(tmp_path_factory, held, random, per_shard):
+    folder = tmp_path_factory.mktemp("shards")
+
+    def digest(rows, per_shard, split="train", about=b""):
+        made = []
+        for start in range(0, len(rows), per_shard):
+            ids, labels, greys = zip(*rows[start : start + per_shard], strict=True)
+            pixels = np.full((len(ids), *SIZE), 7, np.uint8)
+            pixels[:, 1, 2] = greys
+            path = shard(folder, shards.name(split, start), [f"{each}" for each in ids], labels, pixels)
+            made.append(shard_checks.summary(path, split))
+        return shard_checks.digest(made, about)
+
+    found = digest(held, len(held))
+    assert digest(random.sample(held, len(held)), per_shard) == found
+    number, label, grey = held[0]
+    for other in ((number + 100, label, grey), (number, (label + 1) % 3, grey), (number, label, (grey + 1) % 256)):
+        assert digest([other, *held[1:]], per_shard) != found
+    assert digest([*held, (200, 0, 0)], per_shard) != found
+    assert digest(held, per_shard, split="test") != found
+    assert digest(held, per_shard, about=b"another blur") != found
 
 
 @pytest.mark.parametrize(
