@@ -20,8 +20,8 @@ cv2.setNumThreads(0)
 
 MID_GREY = 128  # what contrast leaves as it is
 # Random erasing (Zhong et al. 2020): the rectangle's share of the image's area, and its height over its width.
-_ERASED_AREA = (0.02, 0.33)
-_ERASED_ASPECT = (0.3, 1 / 0.3)
+ERASED_AREA = (0.02, 0.33)
+ERASED_ASPECT = (0.3, 1 / 0.3)
 
 
 class AugmentConfig(BaseModel):
@@ -78,8 +78,8 @@ def draw(
     # Sixteen numbers a copy, evenly in [0, 1), each of 32 bits of the digest; what is drawn has its column for good.
     even = np.frombuffer(b"".join(digests), "<u4").reshape(-1, 16) * 2.0**-32
     around = even * 2 - 1
-    area = np.interp(even[:, 8], (0, 1), _ERASED_AREA) * (height * width)
-    aspect = np.exp(np.interp(even[:, 9], (0, 1), np.log(_ERASED_ASPECT)))
+    area = np.interp(even[:, 8], (0, 1), ERASED_AREA) * (height * width)
+    aspect = np.exp(np.interp(even[:, 9], (0, 1), np.log(ERASED_ASPECT)))
     box_height = np.clip(np.rint(np.sqrt(area * aspect)), 1, height)
     box_width = np.clip(np.rint(np.sqrt(area / aspect)), 1, width)
     top, left = even[:, 10] * (height - box_height + 1), even[:, 11] * (width - box_width + 1)

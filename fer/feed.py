@@ -1,39 +1,239 @@
-"""What training sees, and in which order: a function of (seed, epoch, image id) alone.
+"""What training sees, and in which order: a function of the shards and (seed, epoch) alone, so that it can begin at any
+epoch.
 
-Pixels stay (N, H, W, 1) uint8, one array for the split; a batch is gathered from it, and augmented, as it is needed.
+Two sources, `Resident` and `Streaming`, with one meaning of an epoch: each image at most once, all batches of one size;
+what does not fill one is left out, other images in each epoch. Batches are NumPy, for any Keras backend.
 """
 
-from collections.abc import Iterator
+import contextlib
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fer import augment, shards
+from fer import augment, refs, shards
+
+T = TypeVar("T")
+
+_AHEAD = 2  # batches that are ready while a step runs
+# Streaming holds a buffer and a page or two of each row group that it reads from: 128 MiB are 58,000 images of 48x48 or
+# 2,700 of 224x224.
+_BUFFER_BYTES = 128 * 2**20
+_OPEN_ROW_GROUPS = 16
+_SLICE_IMAGES = 64
 
 
-def order(n_images: int, seed: int, epoch: int) -> np.ndarray:
-    """The images' indexes (N,) int64 in the order of this epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(n_images)
+class Batch(NamedTuple):
+    """`pixels` is (B, H, W, 1) uint8; with `draws` they are yet to be augmented as these say."""
+
+    image_ids: np.ndarray  # (B,) of str
+    class_indexes: np.ndarray  # (B,) int32
+    pixels: np.ndarray
+    draws: augment.Draws | None = None
 
 
-def batches(
-    images: shards.Images, batch_size: int, seed: int, epoch: int, augmentation: augment.AugmentConfig
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield an epoch's batches: pixels (B, H, W, 1) uint8 and class indexes (B,) int32.
+class Feed(Protocol):
+    """A split as training takes it."""
 
-    All have `batch_size` images; what does not fill one is left out, other images in each epoch. An image's
-    augmentation depends on (seed, image id, epoch).
+    @property
+    def n_images(self) -> int: ...
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
+        """Yield the epoch's batches. Raises IntegrityError."""
+        ...
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield all images in their order, some at a time: pixels (N, H, W, 1) uint8, class indexes (N,) int32."""
+        ...
+
+
+def open_split(folder: Path, split: str, source: refs.ShardsRef, resident_mb: int) -> Feed:
+    """The split of `source`, whose shards are in `folder`: in memory if its pixels are `resident_mb` MiB at most.
+
+    Raises IntegrityError.
     """
-    indexes = order(len(images.class_indexes), seed, epoch)
-    for start in range(0, len(indexes) - batch_size + 1, batch_size):
-        chosen = indexes[start : start + batch_size]
-        pixels = images.pixels[chosen]
-        if changes_pixels(augmentation):
-            for row, index in enumerate(chosen):
-                parameters = augment.parameters(seed, images.image_ids[index], epoch, augmentation)
-                pixels[row, :, :, 0] = augment.augment(pixels[row, :, :, 0], parameters)
-        yield pixels, images.class_indexes[chosen]
+    n_bytes = sum(source.counts[split].values()) * source.height * source.width
+    if n_bytes <= resident_mb * 2**20:
+        return Resident(shards.load_split(folder, split))
+    return Streaming(folder, split)
 
 
-def changes_pixels(augmentation: augment.AugmentConfig) -> bool:
+class Resident:
+    """A split that is one array in memory; a batch is gathered from it."""
+
+    def __init__(self, images: shards.Images):
+        self._images = images
+        self._image_ids = np.array(images.image_ids, object)
+        self.n_images = len(images.image_ids)
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
+        order = np.random.default_rng([seed, epoch]).permutation(self.n_images)
+        for start in range(0, self.n_images - batch_size + 1, batch_size):
+            chosen = order[start : start + batch_size]
+            yield Batch(self._image_ids[chosen], self._images.class_indexes[chosen], self._images.pixels[chosen])
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield self._images.pixels, self._images.class_indexes
+
+
+class Streaming:
+    """A split that is read anew in each epoch, in memory that does not grow with it.
+
+    Slices of several row groups at once, drawn at random, go through a buffer of `buffer_bytes` of pixels; each takes
+    the place of as many images drawn from it. The order also depends on how the split is cut in shards.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        *,
+        buffer_bytes: int = _BUFFER_BYTES,
+        open_row_groups: int = _OPEN_ROW_GROUPS,
+        slice_images: int = _SLICE_IMAGES,
+    ):
+        self._folder, self._split = folder, split
+        self._row_groups = shards.row_groups(folder, split)
+        self._buffer_bytes, self._open_row_groups, self._slice_images = buffer_bytes, open_row_groups, slice_images
+        self.n_images = sum(group.n_images for group in self._row_groups)
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
+        left: Batch | None = None
+        with contextlib.closing(self._shuffled(np.random.default_rng([seed, epoch]))) as shuffled:
+            for some in shuffled:
+                whole = some if left is None else _joined(left, some)
+                n_whole = len(whole.class_indexes) // batch_size * batch_size
+                for start in range(0, n_whole, batch_size):
+                    yield _part(whole, slice(start, start + batch_size))
+                left = _part(whole, slice(n_whole, None)) if n_whole < len(whole.class_indexes) else None
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for shard in shards.iterate(self._folder, self._split):
+            yield shard.pixels[..., np.newaxis], shard.class_indexes
+
+    def _shuffled(self, draw: np.random.Generator) -> Generator[Batch]:
+        """All images, some at a time."""
+        buffer: Batch | None = None
+        n_held = 0
+        with contextlib.closing(self._slices(draw)) as slices:
+            for piece in slices:
+                if buffer is None:
+                    buffer = _empty(self._n_slots(piece.pixels[0].size), piece.pixels.shape[1:])
+                n_kept = min(len(buffer.class_indexes) - n_held, len(piece.class_indexes))
+                _put(buffer, slice(n_held, n_held + n_kept), piece, slice(0, n_kept))
+                n_held += n_kept
+                n_over = len(piece.class_indexes) - n_kept
+                if n_over:
+                    drawn = draw.choice(n_held, n_over, replace=False)
+                    yield _part(buffer, drawn)
+                    _put(buffer, drawn, piece, slice(n_kept, None))
+        if buffer is not None:
+            order = draw.permutation(n_held)
+            for start in range(0, n_held, self._slice_images):
+                yield _part(buffer, order[start : start + self._slice_images])
+
+    def _n_slots(self, image_bytes: int) -> int:
+        return min(self.n_images, max(self._slice_images, self._buffer_bytes // image_bytes))
+
+    def _slices(self, draw: np.random.Generator) -> Generator[shards.Shard]:
+        """All images in slices: each of a row group drawn from those that are open."""
+        waiting = [self._row_groups[at] for at in draw.permutation(len(self._row_groups))]
+        opened: list[Generator[shards.Shard]] = []
+        try:
+            while waiting or opened:
+                while waiting and len(opened) < self._open_row_groups:
+                    opened.append(shards.slices(waiting.pop(), self._slice_images))
+                at = draw.integers(len(opened))
+                piece = next(opened[at], None)
+                if piece is None:
+                    del opened[at]
+                else:
+                    yield piece
+        finally:
+            for each in opened:
+                each.close()
+
+
+def augmented(
+    batches: Generator[Batch], seed: int, epoch: int, config: augment.AugmentConfig, *, apply: bool
+) -> Generator[Batch]:
+    """The batches augmented as drawn for (seed, image id, epoch), or, without `apply`, with their draws."""
+    with contextlib.closing(batches):
+        for batch in batches:
+            draws = augment.draw(seed, batch.image_ids.tolist(), epoch, config, *batch.pixels.shape[1:3])
+            if apply:
+                yield batch._replace(pixels=augment.apply(batch.pixels[..., 0], draws)[..., np.newaxis])
+            else:
+                yield batch._replace(draws=draws)
+
+
+def changes_pixels(config: augment.AugmentConfig) -> bool:
     """Whether it does anything at all."""
-    return any(augmentation.model_dump().values())
+    return any(config.model_dump().values())
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None
+
+
+def ahead(items: Generator[T]) -> Generator[T]:
+    """Yield the items, which a thread makes a few ahead. Raises what making them raises.
+
+    When this generator is closed the thread has ended, and the items' generator is closed.
+    """
+    free = threading.Semaphore(_AHEAD)
+    ready: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+    stopped = threading.Event()
+
+    def make() -> None:
+        error = None
+        try:
+            with contextlib.closing(items):
+                for item in items:
+                    free.acquire()
+                    if stopped.is_set():
+                        return
+                    ready.put(item)
+        except BaseException as raised:  # noqa: BLE001 - raised again by the reader
+            error = raised
+        ready.put(_End(error))
+
+    thread = threading.Thread(target=make, name="feed", daemon=True)
+    thread.start()
+    try:
+        while not isinstance(item := ready.get(), _End):
+            yield item
+            free.release()
+        if item.error is not None:
+            raise item.error
+    finally:
+        stopped.set()
+        free.release()
+        thread.join()
+
+
+def _empty(n_images: int, size: tuple[int, ...]) -> Batch:
+    return Batch(np.empty(n_images, object), np.empty(n_images, np.int32), np.empty((n_images, *size, 1), np.uint8))
+
+
+def _put(buffer: Batch, at: slice | np.ndarray, piece: shards.Shard, rows: slice) -> None:
+    buffer.image_ids[at] = piece.image_ids[rows]
+    buffer.class_indexes[at] = piece.class_indexes[rows]
+    buffer.pixels[at, :, :, 0] = piece.pixels[rows]
+
+
+def _part(batch: Batch, at: slice | np.ndarray) -> Batch:
+    return Batch(batch.image_ids[at], batch.class_indexes[at], batch.pixels[at])
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    return Batch(
+        np.concatenate([first.image_ids, second.image_ids]),
+        np.concatenate([first.class_indexes, second.class_indexes]),
+        np.concatenate([first.pixels, second.pixels]),
+    )

@@ -5,10 +5,12 @@ of (seed, epoch, step), a loss that is not finite stops at its step, and two run
 """
 
 import collections
+import contextlib
 import json
 import math
 import shutil
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import augment, child, errors, feed, models, refs, shards, stage, trained
+from fer import augment, child, errors, feed, models, refs, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -44,10 +46,18 @@ class TrainConfig(BaseModel):
     warmup_epochs: float = Field(default=1.0, ge=0, description="over which the learning rate rises from 0")
     weight_decay: float = Field(default=1e-2, ge=0, le=1, description="of kernels, decoupled from the gradient")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the label spread over all classes")
-    class_weights: bool = Field(default=False, description="weigh rare classes up; needless after balancing")
     augmentation: augment.AugmentConfig = Field(
         default=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
         description="drawn anew for each image in each epoch; all 0 and no flip: none",
+    )
+    augment_on: Literal["host", "accelerator"] = Field(
+        default="host",
+        description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding",
+    )
+    resident_mb: int = Field(
+        default=2_048,
+        ge=0,
+        description="MiB of pixels up to which a split is held in memory; a larger one is streamed, in another order",
     )
     seed: int = Field(default=0, ge=0, description="of weights, order, dropout and augmentation")
     timeout_s: float = Field(
@@ -79,11 +89,11 @@ def train(
     result = child.run(
         fit,
         {
-            "balanced": str(workspace.folder(balanced)),
+            "balanced_folder": str(workspace.folder(balanced)),
+            "balanced": balanced.model_dump(mode="json"),
             "shards_folder": str(workspace.folder(shards)),
+            "shards": shards.model_dump(mode="json"),
             "out": str(out),
-            "mean": shards.mean,
-            "std": shards.std,
             "config": config.model_dump(mode="json"),
         },
         what="Training",
@@ -109,28 +119,37 @@ def _check(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: TrainConfig
 
 
 def fit(
-    balanced: str,
+    balanced_folder: str,
+    balanced: dict[str, Any],
     shards_folder: str,
+    shards: dict[str, Any],
     out: str,
-    mean: float,
-    std: float,
     config: dict[str, Any],
     *,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The child's work: write `model.keras` and `history.json` to `out`; return most fields of a ModelRef."""
+    """The child's work: write `model.keras` and `history.json` to `out`; return most fields of a ModelRef.
+
+    `balanced` and `shards` are ShardsRefs, `config` a TrainConfig, as JSON says them.
+    """
     settings = TrainConfig.model_validate(config)
+    train_ref, validation_ref = refs.ShardsRef.model_validate(balanced), refs.ShardsRef.model_validate(shards)
     progress(0, settings.epochs, "reading the images")
-    train_images = shards.load_split(Path(balanced), "train")
-    validation_images = shards.load_split(Path(shards_folder), "validation")
+    train_images = feed.open_split(Path(balanced_folder), "train", train_ref, settings.resident_mb)
+    validation_images = feed.open_split(Path(shards_folder), "validation", validation_ref, settings.resident_mb)
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    height, width = train_images.pixels.shape[1:3]
     model = models.build(
-        settings.model, height=height, width=width, n_classes=len(train_images.classes), mean=mean, std=std
+        settings.model,
+        height=train_ref.height,
+        width=train_ref.width,
+        n_classes=len(train_ref.classes),
+        mean=validation_ref.mean,
+        std=validation_ref.std,
     )
-    run = _Run(model, train_images, validation_images, settings, progress)
+    weights = np.array([train_ref.class_weights.get(each, 1) for each in train_ref.classes], np.float32)
+    run = _Run(model, train_images, weights, validation_images, settings, progress)
     run.epochs()
     folder = Path(out)
     model.save(folder / trained.MODEL)
@@ -160,8 +179,9 @@ class _Run:
     """One training of one model, which ends with the best epoch's weights. Epochs count from 1."""
 
     model: "keras.Model"
-    train: shards.Images
-    validation: shards.Images
+    train: feed.Feed
+    class_weights: np.ndarray  # (classes,) float32
+    validation: feed.Feed
     config: TrainConfig
     progress: Progress
     history: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
@@ -169,7 +189,6 @@ class _Run:
 
     def epochs(self) -> None:
         """Train until the last epoch or until patience ends."""
-        # A second model over the same layers is the one compiled, so that the optimizer is not saved with the first.
         trainer = _compiled(self.model, self.config)
         best_weights: list[np.ndarray] = []
         best = (-1.0, -math.inf)
@@ -188,50 +207,60 @@ class _Run:
         self.model.set_weights(best_weights)
 
     def _epoch(self, trainer: "keras.Model", epoch: int) -> None:
-        batch_size = min(self.config.batch_size, len(self.train.class_indexes))
-        steps = len(self.train.class_indexes) // batch_size
-        eye = np.eye(len(self.train.classes), dtype=np.float32)
-        weights = self._class_weights()
+        batch_size = min(self.config.batch_size, self.train.n_images)
+        steps = self.train.n_images // batch_size
+        eye = np.eye(len(self.class_weights), dtype=np.float32)
         losses, accuracies = np.zeros(steps), np.zeros(steps)
         started = told = time.monotonic()
-        batches = feed.batches(self.train, batch_size, self.config.seed, epoch, self.config.augmentation)
-        for step, (pixels, class_indexes) in enumerate(batches):
-            rate = learning_rate(self.config, (epoch - 1) * steps + step, steps)
-            trainer.optimizer.learning_rate = rate
-            logs = trainer.train_on_batch(pixels, eye[class_indexes], weights[class_indexes], return_dict=True)
-            losses[step], accuracies[step] = logs["loss"], logs["accuracy"]
-            if not math.isfinite(losses[step]):
-                raise errors.TrainingError(
-                    "The loss must stay finite.",
-                    received=f"{losses[step]} at step {step + 1} of epoch {epoch}, learning rate {rate:.2g}",
-                    todo="lower train.learning_rate",
-                )
-            now = time.monotonic()
-            if now - told >= _TELL_EVERY_S:
-                told = now
-                speed = (step + 1) * batch_size / (now - started)
-                note = f"epoch {epoch}: {(step + 1) / steps:.0%}, {speed:,.0f} images/s"
-                self.progress(epoch - 1, self.config.epochs, note)
+        with contextlib.closing(self._batches(batch_size, epoch)) as batches:
+            for step, batch in enumerate(batches):
+                rate = learning_rate(self.config, (epoch - 1) * steps + step, steps)
+                trainer.optimizer.learning_rate = rate
+                truth = eye[batch.class_indexes], self.class_weights[batch.class_indexes]
+                logs = trainer.train_on_batch(_inputs(batch), *truth, return_dict=True)
+                losses[step], accuracies[step] = logs["loss"], logs["accuracy"]
+                if not math.isfinite(losses[step]):
+                    raise errors.TrainingError(
+                        "The loss must stay finite.",
+                        received=f"{losses[step]} at step {step + 1} of epoch {epoch}, learning rate {rate:.2g}",
+                        todo="lower train.learning_rate",
+                    )
+                now = time.monotonic()
+                if now - told >= _TELL_EVERY_S:
+                    told = now
+                    speed = (step + 1) * batch_size / (now - started)
+                    note = f"epoch {epoch}: {(step + 1) / steps:.0%}, {speed:,.0f} images/s"
+                    self.progress(epoch - 1, self.config.epochs, note)
         seconds = time.monotonic() - started
-        found = trained.probabilities(self.model, self.validation.pixels, _SCORING_BATCH)
-        of_label = found[np.arange(len(found)), self.validation.class_indexes]
+        validation_loss, validation_accuracy = self._validate()
         epoch_values = {
             "loss": float(losses.mean()),
             "accuracy": float(accuracies.mean()),
-            "validation_loss": float(-np.log(np.maximum(of_label, 1e-7)).mean()),
-            "validation_accuracy": float((found.argmax(axis=1) == self.validation.class_indexes).mean()),
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
             "learning_rate": rate,
             "images_per_s": steps * batch_size / seconds,
         }
         for name, value in epoch_values.items():
             self.history[name].append(value)
 
-    def _class_weights(self) -> np.ndarray:
-        """(classes,) float32: 1, or the inverse of the class's share, its mean over the images 1."""
-        counts = np.bincount(self.train.class_indexes, minlength=len(self.train.classes))
-        if not self.config.class_weights:
-            return np.ones(len(counts), np.float32)
-        return (counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+    def _batches(self, batch_size: int, epoch: int) -> Generator[feed.Batch]:
+        config = self.config
+        batches = self.train.batches(batch_size, config.seed, epoch)
+        if feed.changes_pixels(config.augmentation):
+            on_host = config.augment_on == "host"
+            batches = feed.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
+        return feed.ahead(batches)
+
+    def _validate(self) -> tuple[float, float]:
+        """The validation split's loss and accuracy."""
+        loss, n_right = 0.0, 0
+        for pixels, class_indexes in self.validation.pieces():
+            found = trained.probabilities(self.model, pixels, _SCORING_BATCH)
+            of_label = found[np.arange(len(found)), class_indexes]
+            loss -= float(np.log(np.maximum(of_label, 1e-7)).sum(dtype=np.float64))
+            n_right += int((found.argmax(axis=1) == class_indexes).sum())
+        return loss / self.validation.n_images, n_right / self.validation.n_images
 
     def _note(self, left_s: float) -> str:
         last = {name: values[-1] for name, values in self.history.items()}
@@ -243,10 +272,29 @@ class _Run:
         )
 
 
+def _inputs(batch: feed.Batch) -> Any:
+    """What the trainer takes of a batch."""
+    if batch.draws is None:
+        return batch.pixels
+    from fer import augment_layer
+
+    return [batch.pixels, augment_layer.packed(batch.draws)]
+
+
 def _compiled(model: "keras.Model", config: TrainConfig) -> "keras.Model":
+    """A second model over the same weights: what is only of training is not saved with the first.
+
+    It takes what `_inputs` makes: where the accelerator augments, draws beside the pixels.
+    """
     import keras
 
-    trainer = keras.Model(model.inputs, model.outputs)
+    inputs, outputs = model.inputs, model.outputs
+    if config.augment_on == "accelerator" and feed.changes_pixels(config.augmentation):
+        from fer import augment_layer
+
+        inputs = [*inputs, keras.Input((augment_layer.PACKED,), name="draws")]
+        outputs = model(augment_layer.Augmentation(config.augmentation)(*inputs))
+    trainer = keras.Model(inputs, outputs)
     optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     trainer.compile(

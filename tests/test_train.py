@@ -12,7 +12,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 CLASSES = ("left", "right", "top")
 SIZE = 16
-NO_AUGMENTATION = augment.AugmentConfig(rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False)
 SOME_AUGMENTATION = augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=0, zoom=0.1, horizontal_flip=False)
 
 
@@ -60,7 +59,7 @@ def made(workspace) -> refs.ShardsRef:
         counts = {}
         for split, n_images in (("train", 100), ("validation", 40)):
             class_indexes, pixels = draw(n_images, seed=n_images)
-            ids = [f"{split}{row}" for row in range(n_images)]
+            ids = [f"{split}{row:03}" for row in range(n_images)]
             shards.write(out / shards.name(split, 0), ids, class_indexes, pixels, CLASSES)
             counts[split] = dict(zip(CLASSES, np.bincount(class_indexes).tolist(), strict=True))
         (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
@@ -75,9 +74,8 @@ def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
     folder = workspace.folder(made)
     (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
-    return train.fit(
-        str(folder), str(folder), str(out), made.mean, made.std, settings.model_dump(mode="json"), progress=progress
-    )
+    ref = made.model_dump(mode="json")
+    return train.fit(str(folder), ref, str(folder), ref, str(out), settings.model_dump(mode="json"), progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +106,46 @@ def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, made, 
     assert again["digest"] == ref.digest
     loaded = trained.load(tmp_path / "again")
     assert trained.digest(loaded, (tmp_path / "again" / files.PREPROCESSING).read_bytes()) == ref.digest
+
+
+@pytest.mark.parametrize(
+    "changes", [{"resident_mb": 0}, {"augment_on": "accelerator"}], ids=["streaming", "accelerator"]
+)
+def test_other_ways_to_feed_end_in_the_same_bits_too(workspace, made, tmp_path, changes):
+    settings = config(epochs=2, **changes)
+    digests = {fit_here(workspace, made, tmp_path / each, settings)["digest"] for each in ("one", "other")}
+    assert len(digests) == 1
+    assert [layer.name for layer in trained.load(tmp_path / "one").layers][-1] == "probabilities"
+
+
+def test_a_streamed_validation_split_is_scored_as_one_in_memory(workspace, made, tmp_path, monkeypatch):
+    open_split = feed.open_split
+    found = []
+    for resident_mb in (1, 0):
+        monkeypatch.setattr(
+            feed,
+            "open_split",
+            lambda *what, mb=resident_mb: open_split(*what[:3], mb if what[1] == "validation" else 1),
+        )
+        found.append(fit_here(workspace, made, tmp_path / str(resident_mb), config(epochs=1)))
+    assert found[0] == found[1]
+
+
+def test_a_class_counts_as_much_as_its_weight(workspace, made, tmp_path, monkeypatch):
+    import keras
+
+    weights_of = {each: set() for each in CLASSES}
+    train_on_batch = keras.Model.train_on_batch
+
+    def recorded(self, pixels, truth, sample_weight, **named):
+        for name, row in zip(CLASSES, truth.T, strict=True):
+            weights_of[name] |= set(sample_weight[row > 0].tolist())
+        return train_on_batch(self, pixels, truth, sample_weight, **named)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
+    weighed = made.model_copy(update={"class_weights": {"right": 0.5, "left": 2.0}})
+    fit_here(workspace, weighed, tmp_path / "weighed", config(epochs=1))
+    assert weights_of == {"left": {2.0}, "right": {0.5}, "top": {1.0}}
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_path, monkeypatch):
@@ -180,38 +218,3 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
 def test_a_constant_learning_rate_stays_after_the_warm_up():
     settings = config(epochs=10, schedule="constant", warmup_epochs=0, learning_rate=0.1)
     assert {train.learning_rate(settings, step, 5) for step in range(50)} == {0.1}
-
-
-@pytest.fixture(scope="module")
-def images() -> shards.Images:
-    class_indexes, pixels = draw(50, seed=0)
-    return shards.Images([f"id{row}" for row in range(50)], class_indexes, pixels[..., np.newaxis], CLASSES)
-
-
-def epoch_of(images, epoch, augmentation, seed=0):
-    found = list(feed.batches(images, 16, seed, epoch, augmentation))
-    return np.concatenate([pixels for pixels, _ in found]), np.concatenate([labels for _, labels in found])
-
-
-def test_an_epoch_shows_each_image_at_most_once_with_its_label(images):
-    pixels, labels = epoch_of(images, 1, NO_AUGMENTATION)
-    assert pixels.shape == (48, SIZE, SIZE, 1)  # 50 images make three batches of 16
-    known = {image.tobytes(): label for image, label in zip(images.pixels, images.class_indexes, strict=True)}
-    seen = [each.tobytes() for each in pixels]
-    assert len(set(seen)) == 48
-    assert [known[each] for each in seen] == labels.tolist()
-
-
-def test_order_and_augmentation_are_those_of_the_seed_and_the_epoch(images):
-    first, _ = epoch_of(images, 1, SOME_AUGMENTATION)
-    np.testing.assert_array_equal(first, epoch_of(images, 1, SOME_AUGMENTATION)[0])
-    assert (first != epoch_of(images, 2, SOME_AUGMENTATION)[0]).any()
-    assert (first != epoch_of(images, 1, SOME_AUGMENTATION, seed=1)[0]).any()
-
-
-def test_augmentation_changes_the_batch_and_not_the_data(images):
-    before = images.pixels.copy()
-    augmented, _ = epoch_of(images, 1, SOME_AUGMENTATION)
-    plain, _ = epoch_of(images, 1, NO_AUGMENTATION)
-    assert (augmented != plain).any(axis=(1, 2, 3)).mean() > 0.9
-    np.testing.assert_array_equal(images.pixels, before)
