@@ -6,9 +6,7 @@ neither the order of the work nor the worker matters.
 
 import hashlib
 import itertools
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -136,61 +134,3 @@ def _greys(gains: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """What becomes of each grey level, (N, 256) uint8."""
     levels = np.arange(256, dtype=np.float32) - MID_GREY
     return np.clip(np.rint(levels * gains[:, None] + (MID_GREY + offsets[:, None])), 0, 255).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """One augmentation. Shifts are fractions of the width and height; `zoom` over 1 enlarges."""
-
-    rotation_deg: float = 0.0
-    shift_x: float = 0.0
-    shift_y: float = 0.0
-    shear_deg: float = 0.0
-    zoom: float = 1.0
-    flipped: bool = False
-
-
-def parameters(seed: int, image_id: str, replica: int, config: AugmentConfig) -> Parameters:
-    """The augmentation of an image's copy number `replica`: the same for the same arguments, everywhere."""
-    digest = hashlib.sha256(f"{seed}\0{image_id}\0{replica}".encode()).digest()
-    # Six numbers evenly in [-1, 1], each of 32 bits of the digest.
-    rotation, shift_x, shift_y, shear, zoom, side = (
-        int.from_bytes(digest[at : at + 4], "big") / 0xFFFF_FFFF * 2 - 1 for at in range(0, 24, 4)
-    )
-    return Parameters(
-        rotation * config.rotation_deg,
-        shift_x * config.shift,
-        shift_y * config.shift,
-        shear * config.shear_deg,
-        1 + zoom * config.zoom,
-        config.horizontal_flip and side > 0,
-    )
-
-
-def matrix(chosen: Parameters, height: int, width: int) -> np.ndarray:
-    """The (2, 3) float64 map from a source pixel (x, y) to its place in the copy.
-
-    About the image's centre it flips, zooms, shears and rotates, in this order, and then it shifts.
-    """
-    turn, slant = math.radians(chosen.rotation_deg), math.tan(math.radians(chosen.shear_deg))
-    scale_x, scale_y = (-chosen.zoom if chosen.flipped else chosen.zoom), chosen.zoom
-    cos, sin = math.cos(turn), math.sin(turn)
-    linear = np.array(  # rotation @ shear @ zoom and flip
-        [[cos * scale_x, (cos * slant - sin) * scale_y], [sin * scale_x, (sin * slant + cos) * scale_y]]
-    )
-    centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift = np.array([chosen.shift_x * width, chosen.shift_y * height])
-    moved = centre + shift - linear @ centre
-    return np.column_stack([linear, moved])
-
-
-def augment(image: np.ndarray, chosen: Parameters) -> np.ndarray:
-    """Resample grey (H, W) uint8 once, bilinearly; what lies beyond its edges is its mirror image."""
-    height, width = image.shape
-    return cv2.warpAffine(
-        image,
-        matrix(chosen, height, width),
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT,
-    )
