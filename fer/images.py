@@ -277,7 +277,7 @@ Contrast = Literal["none", "equalise", "clahe"]
 def prepare(
     image: np.ndarray, height: int, width: int, blur_kernel: int, blur_sigma: float, contrast: Contrast = "none"
 ) -> np.ndarray:
-    """Resize grey (H, W) uint8 to (height, width) uint8, even out its contrast, blur by an odd Gaussian kernel (0: none).
+    """Resize grey (H, W) uint8 to (height, width), even out its contrast, blur by an odd Gaussian kernel (0: none).
 
     Shrinking averages areas, enlarging interpolates linearly. `contrast` comes after the size, so that the histograms
     are of the pixels that a model sees, and before the blur, which takes away some of the noise that it brings out:

@@ -1,0 +1,135 @@
+"""Faces that fer.demo_faces draws, set into larger pictures: they are found, cut out and levelled."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fer import demo_faces, faces
+
+FACE_PX = 120
+SEEDS = range(12)
+
+
+def face(seed):
+    drawn = demo_faces.draw(demo_faces.CLASSES[seed % 7], np.random.default_rng(seed))
+    return cv2.resize(drawn, (FACE_PX, FACE_PX), interpolation=cv2.INTER_CUBIC)
+
+
+def photo(seed, x=50, y=30, height=180, width=220):
+    """A face on grey, its corner at (x, y); each row and column of the border has a level of its own."""
+    picture = (np.arange(height)[:, None] // 4 + np.arange(width) // 4 + 60).astype(np.uint8)
+    picture[y : y + FACE_PX, x : x + FACE_PX] = face(seed)
+    return picture
+
+
+def turned(picture, degrees):
+    """Clockwise about the middle of the face of `photo`."""
+    turn = cv2.getRotationMatrix2D((50 + FACE_PX / 2, 30 + FACE_PX / 2), -degrees, 1.0)
+    return cv2.warpAffine(picture, turn, picture.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+
+
+def place(picture, part):
+    """(x, y) of the part's left upper corner in the picture, and by how much they differ there."""
+    differing, _, (x, y), _ = cv2.minMaxLoc(cv2.matchTemplate(picture, part, cv2.TM_SQDIFF))
+    return x, y, differing
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_face_is_cut_out_as_a_square_about_its_middle(seed):
+    picture = photo(seed)
+    found = faces.cut_out(picture, "crop", 0.0)
+    x, y, differing = place(picture, found)
+    assert found.shape[0] == found.shape[1] < FACE_PX * 1.1
+    assert differing < 1
+    assert abs(x + found.shape[1] / 2 - (50 + FACE_PX / 2)) < FACE_PX / 6
+    assert abs(y + found.shape[0] / 2 - (30 + FACE_PX / 2)) < FACE_PX / 6
+
+
+def test_a_margin_is_a_share_of_the_side_on_each_side():
+    picture = photo(0, x=140, y=140, height=400, width=400)
+    bare, wide = (faces.cut_out(picture, "crop", margin) for margin in (0.0, 0.25))
+    assert wide.shape[0] == pytest.approx(1.5 * bare.shape[0], abs=1)
+    x, y, differing = place(wide, bare)
+    assert differing < 1
+    assert abs(x - 0.25 * bare.shape[0]) <= 1
+    assert abs(y - 0.25 * bare.shape[0]) <= 1
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (100, 0), (0, 60), (100, 60)])
+def test_a_margin_stays_inside_the_image(x, y):
+    picture = photo(3, x, y)
+    bare, wide = (faces.cut_out(picture, "crop", margin) for margin in (0.0, 0.3))
+    assert bare.shape[0] < wide.shape[0] <= 180
+    assert place(picture, wide)[2] < 1
+    assert place(wide, bare)[2] < 1
+
+
+def test_a_margin_beyond_the_image_leaves_a_square_of_its_shorter_side():
+    picture = photo(3)
+    found = faces.cut_out(picture, "crop", 9.0)
+    assert found.shape == (180, 180)
+    x, _, differing = place(picture, found)
+    assert differing < 1
+    assert 0 < x < 40
+
+
+def test_of_two_faces_the_larger_is_taken():
+    small = cv2.resize(face(1), (60, 60), interpolation=cv2.INTER_AREA)
+    picture = photo(0, x=90, y=40, height=180, width=220)
+    picture[60:120, 10:70] = small
+    found = faces.cut_out(picture, "crop", 0.0)
+    assert found.shape[0] > 70
+    assert place(picture, found)[0] >= 80
+
+
+@pytest.mark.parametrize("how", ["crop", "align"])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.full((60, 80), 128, np.uint8),
+        np.random.default_rng(0).integers(0, 256, (48, 48)).astype(np.uint8),
+        np.zeros((1, 1), np.uint8),
+        np.zeros((3, 900), np.uint8),
+    ],
+    ids=["blank", "noise", "one-pixel", "a-strip"],
+)
+def test_without_a_face_the_whole_image_stays(picture, how):
+    assert np.array_equal(faces.cut_out(picture, how, 0.2), picture)
+
+
+def test_the_whole_image_is_not_searched():
+    assert np.array_equal(faces.cut_out(photo(0), "whole", 0.2), photo(0))
+
+
+def test_large_images_are_cut_in_their_own_pixels():
+    picture = cv2.resize(photo(0), None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
+    small, large = (faces.cut_out(each, "crop", 0.1).shape[0] for each in (photo(0), picture))
+    assert large == pytest.approx(4 * small, rel=0.1)
+
+
+def test_a_turned_face_is_levelled():
+    """The same face turned to one side and to the other comes out alike, and as it does upright."""
+    n_closer = 0
+    for seed in SEEDS:
+        upright = faces.cut_out(photo(seed), "align", 0.0)
+        for degrees in (-12, 12):
+            aligned, cropped = (
+                cv2.resize(faces.cut_out(turned(photo(seed), degrees), how, 0.0), upright.shape).astype(float)
+                for how in ("align", "crop")
+            )
+            n_closer += np.abs(aligned - upright).mean() < 0.9 * np.abs(cropped - upright).mean()
+    assert n_closer >= len(SEEDS)  # of twice as many; the others' eyes or faces are not found
+
+
+def test_a_face_without_eyes_is_cut_out_and_not_turned(monkeypatch):
+    picture = turned(photo(0), 12)
+    monkeypatch.setattr(faces, "_EYES_HIGH", 0.15)  # only the forehead is searched
+    assert np.array_equal(faces.cut_out(picture, "align", 0.1), faces.cut_out(picture, "crop", 0.1))
+
+
+@pytest.mark.parametrize("how", ["crop", "align"])
+def test_the_same_picture_gives_the_same_whatever_came_before(how):
+    first = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in range(4)]
+    again = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in reversed(range(4))][::-1]
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert all(each.dtype == np.uint8 and each.flags.c_contiguous for each in first)
