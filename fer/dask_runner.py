@@ -20,24 +20,36 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fer import errors, fingerprint, parallel, refs, remote_workspace
 from fer.progress import Progress
 from fer.remote_workspace import RemoteWorkspace
-from fer.runners import P, Place, R
+from fer.runners import P, Place, Processes, R, Runner
 from fer.settings import Settings
 from fer.workspace import ABANDONED_AFTER_S, File, Workspace
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Name = Literal["processes", "dask"]  # of the runners
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
 _CONNECT_TIMEOUT_S = 10
 _WORKERS_TIMEOUT_S = 60
 _LOOK_EVERY_S = 1.0
 _AHEAD = 3  # pieces a thread of a worker, as in fer.parallel
 _SCRATCH = ".scratch"  # in the workspace of a worker
+
+
+def chosen(name: Name, dask_address: str | None) -> Runner:
+    """Who does the pieces of the stages: this machine's processes, or Dask's workers. Raises ConfigError."""
+    if name == "dask":
+        return Dask(dask_address)
+    if dask_address is not None:
+        raise errors.ConfigError(
+            "--dask-address needs --runner dask.", received=f"--runner {name}", todo="give both or neither"
+        )
+    return Processes()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -133,6 +133,14 @@ def retrain(
     name: Annotated[
         str | None, typer.Option(help="The model's name in the registry, in place of the recipe's.", metavar="NAME")
     ] = None,
+    runner: Annotated[
+        Literal["processes", "dask"],
+        typer.Option(help="Who preprocesses and balances: `processes` of this machine, or `dask` workers."),
+    ] = "processes",
+    dask_address: Annotated[
+        str | None,
+        typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
@@ -142,6 +150,7 @@ def retrain(
     """
     sources = source or ["demo"]
     parameters = _parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
+    parameters |= _runner(runner, dask_address)
     _quiet_prefect(verbose)
     _say_begin(out, "retraining", sources, recipe)
 
@@ -212,6 +221,14 @@ def _parameters(
     settings = recipe_module.parse_settings(set_ or [])
     recipes.load(recipe).with_settings(settings, name)
     return {"sources": sources, "recipe": recipe, "settings": settings, "kaggle_secret": kaggle_secret}
+
+
+def _runner(runner: Literal["processes", "dask"], dask_address: str | None) -> dict[str, str | None]:
+    """The parameters of a flow that choose the runner, found valid likewise."""
+    from fer import dask_runner
+
+    dask_runner.chosen(runner, dask_address)
+    return {"runner": runner, "dask_address": dask_address}
 
 
 def _quiet_prefect(verbose: bool) -> None:

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fer import gate, preprocess, recipes, refs
+from fer import dask_runner, gate, preprocess, recipes, refs, runners
 from fer.recipe import RecipeSettings
 from flows import ingest
 from tasks import caching, models, pixels, releases, summary
@@ -15,6 +15,8 @@ def retrain(
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
     model_name: str | None = None,
+    runner: dask_runner.Name = "processes",
+    dask_address: str | None = None,
 ) -> refs.Outcome:
     """Retrain end to end: from sources to a gated release in the model registry.
 
@@ -24,18 +26,21 @@ def retrain(
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         model_name: The model's name in the registry, in place of the recipe's; another dataset deserves another one.
+        runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
+        dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
+    by = dask_runner.chosen(runner, dask_address)
     plan = recipes.load(recipe).with_settings(settings, model_name)
     with releases.store_in_reach():
         intake = ingest.accepted(plan, sources, kaggle_secret)
         manifest, division = intake.manifest, intake.split
-        shards = pixels.preprocess(manifest, division, plan.preprocess)
-        balanced = pixels.balance(shards, plan.balance)
+        shards = pixels.preprocess(manifest, division, plan.preprocess, by)
+        balanced = pixels.balance(shards, plan.balance, by)
         model = models.train(balanced, shards, plan.train)
         evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
-        scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess)
+        scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess, by)
         verdict = models.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
         lineage = refs.lineage(
             manifest, division, intake.validation, intake.curation, shards, balanced, model, evaluation, verdict
@@ -50,6 +55,7 @@ def _evaluate_champion(
     division: refs.SplitRef,
     shards: refs.ShardsRef,
     config: preprocess.PreprocessConfig,
+    runner: runners.Runner,
 ) -> refs.EvaluationRef | None:
     """The champion on the candidate's test images, preprocessed as the champion was trained, if it can be compared.
 
@@ -60,5 +66,5 @@ def _evaluate_champion(
     wanted = releases.preprocessing_of(opponent.model)
     same_pixels = wanted.model_copy(update={"images_per_shard": config.images_per_shard}) == config
     if not same_pixels:
-        shards = pixels.preprocess_as_champion(manifest, division, wanted)
+        shards = pixels.preprocess_as_champion(manifest, division, wanted, runner)
     return models.evaluate_champion(opponent.model, shards, division)

@@ -3,35 +3,56 @@
 from prefect import task
 
 from fer import balance as balance_stage
-from fer import plots, refs
+from fer import plots, refs, runners
 from fer import preprocess as preprocess_stage
 from tasks import artifacts, caching
+
+_PROCESSES = runners.Processes()
 
 
 @task(**caching.cached(preprocess_stage.preprocess))
 def preprocess(
-    manifest: refs.ManifestRef, split: refs.SplitRef, config: preprocess_stage.PreprocessConfig
+    manifest: refs.ManifestRef,
+    split: refs.SplitRef,
+    config: preprocess_stage.PreprocessConfig,
+    runner: runners.Runner = _PROCESSES,
 ) -> refs.ShardsRef:
     """Decode, grey, resize and blur every image into Parquet shards of uint8 pixels."""
-    progress = artifacts.progress_bar("preprocess")
-    return preprocess_stage.preprocess(manifest, split, config, workspace=caching.workspace(), progress=progress)
+    return _preprocess(manifest, split, config, runner, "preprocess")
 
 
 @task(**caching.cached(preprocess_stage.preprocess, "preprocess champion"))
 def preprocess_as_champion(
-    manifest: refs.ManifestRef, split: refs.SplitRef, config: preprocess_stage.PreprocessConfig
+    manifest: refs.ManifestRef,
+    split: refs.SplitRef,
+    config: preprocess_stage.PreprocessConfig,
+    runner: runners.Runner = _PROCESSES,
 ) -> refs.ShardsRef:
     """Do the same as the champion's images were made; all splits of them, though one is wanted."""
-    progress = artifacts.progress_bar("preprocess champion")
-    return preprocess_stage.preprocess(manifest, split, config, workspace=caching.workspace(), progress=progress)
+    return _preprocess(manifest, split, config, runner, "preprocess champion")
+
+
+def _preprocess(
+    manifest: refs.ManifestRef,
+    split: refs.SplitRef,
+    config: preprocess_stage.PreprocessConfig,
+    runner: runners.Runner,
+    name: str,
+) -> refs.ShardsRef:
+    workspace = caching.workspace()
+    progress = artifacts.progress_bar(name)
+    return preprocess_stage.preprocess(manifest, split, config, workspace=workspace, progress=progress, runner=runner)
 
 
 @task(**caching.cached(balance_stage.balance))
-def balance(source: refs.ShardsRef, config: balance_stage.BalanceConfig) -> refs.ShardsRef:
+def balance(
+    source: refs.ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES
+) -> refs.ShardsRef:
     """Bring the classes of the train split to their target; the plan is shown before anything is done."""
     artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))
     progress = artifacts.progress_bar("balance")
-    balanced = balance_stage.balance(source, config, workspace=caching.workspace(), progress=progress)
+    workspace = caching.workspace()
+    balanced = balance_stage.balance(source, config, workspace=workspace, progress=progress, runner=runner)
     figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title="Train images by class")
     artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), "Train images by class"))
     return balanced

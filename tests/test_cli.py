@@ -105,6 +105,8 @@ def test_help_names_every_command_within_a_second(tmp_path):
         (("data", "check", "nowhere"), 2, "A source must be"),
         (("data", "check", "demo", "--set", "curate.policies.blank=burn"), 2, "curate.policies.blank"),
         (("recipes", "show", "cake"), 2, "'cake'"),
+        (("retrain", "--dask-address", "tcp://a:1"), 2, "needs --runner dask"),
+        (("retrain", "--runner", "dask", "--dask-address", "a:1"), 2, "'a:1'"),
         (("models", "show", "a b"), 2, "A model must be"),
     ],
 )

@@ -243,4 +243,15 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
     assert list(cluster.store.list(".partial/")) == []
     used = [home for home in cluster.folder.glob("machine *") if list(home.glob("workspaces/*/say/k/word"))]
     assert used  # the workers fetched the input to their own homes
-    assert all(list(home.glob("workspaces/*/.scratch/*")) == [] for home in used)
+    left = [each for home in used for each in home.glob("workspaces/*/.scratch/*")]
+    assert len(left) == 1  # of the worker that was killed
+
+
+def test_what_a_killed_worker_left_is_removed_after_a_day(tmp_path):
+    old, young = (tmp_path / ".scratch" / name for name in ("old", "young"))
+    for each in (old, young):
+        each.mkdir(parents=True)
+    os.utime(old, (time.time() - 2 * 86_400,) * 2)
+    with dask_runner._scratch(tmp_path) as scratch:
+        assert set(scratch.parent.iterdir()) == {young, scratch}
+    assert list((tmp_path / ".scratch").iterdir()) == [young]
