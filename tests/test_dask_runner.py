@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import prepared
 import pytest
 
-from fer import dask_runner, embedded_store, errors, objectstore, refs, runners
+from fer import balance, dask_runner, embedded_store, errors, objectstore, preprocess, refs, runners
 from fer.remote_workspace import RemoteWorkspace
 from fer.settings import Settings
 from fer.workspace import Workspace, write_atomically
@@ -245,6 +246,39 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
     assert used  # the workers fetched the input to their own homes
     left = [each for home in used for each in home.glob("workspaces/*/.scratch/*")]
     assert len(left) == 1  # of the worker that was killed
+
+
+def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
+    rows, encoded = prepared.drawn()
+
+    def made(workspace: Workspace, runner: runners.Runner) -> list[refs.ShardsRef]:
+        manifest, split = prepared.dataset(workspace, rows, encoded)
+        config = preprocess.PreprocessConfig(height=16, width=16, images_per_shard=5)
+        shards = preprocess.preprocess(manifest, split, config, workspace=workspace, runner=runner)
+        return [shards, balance.balance(shards, balance.BalanceConfig(), workspace=workspace, runner=runner)]
+
+    class Interrupted(dask_runner.Dask):
+        """Stopped when a third of the images are done."""
+
+        def run(self, *args, progress, **options):
+            def stop(done: int, total: int, note: str) -> None:
+                if done > total / 3:
+                    raise KeyboardInterrupt
+
+            return super().run(*args, progress=stop, **options)
+
+    here = Workspace(tmp_path / "here")
+    by_processes = made(here, runners.Processes(2, alone_up_to=0))
+    there = RemoteWorkspace(tmp_path / "there", cluster.store)
+    with pytest.raises(KeyboardInterrupt):
+        made(there, Interrupted(cluster.address))
+    assert list(cluster.store.list(".partial/preprocess/"))
+    by_machines = made(there, dask_runner.Dask(cluster.address))
+    assert by_machines == by_processes
+    for ref in by_processes:
+        assert prepared.files(there, ref) == prepared.files(here, ref)
+    assert list(cluster.store.list(".partial/")) == []
 
 
 def test_what_a_killed_worker_left_is_removed_after_a_day(tmp_path):
