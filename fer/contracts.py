@@ -4,6 +4,7 @@ Out: `contract.json` and `data_docs/index.html`, each the same for the same data
 """
 
 import dataclasses
+import functools
 import html
 import json
 import logging
@@ -104,8 +105,7 @@ class Checks:
         self._gx = gx
         self._context = gx.get_context(mode="ephemeral")
         self._context.variables.progress_bars = base.ProgressBarsConfig(globally=False, metric_calculations=False)
-        self._context.delete_data_docs_site("local_site")
-        self._run_id = gx.RunIdentifier(run_name=dataset)
+        self._checked: dict[str, tuple[Any, Any]] = {}  # frame -> its suite, and the suite's result
 
     def run(self, frame: str, rows: pa.Table, name: Name) -> None:
         """Check the frame's rules on its rows; Great Expectations is given the columns that they name."""
@@ -123,26 +123,22 @@ class Checks:
             )
             for each in rules
         ]
-        suite = self._context.suites.add(self._gx.ExpectationSuite(name=frame, expectations=expectations))
-        source = self._context.data_sources.add_pandas(frame)
-        batch = source.add_dataframe_asset(frame).add_batch_definition_whole_dataframe(frame)
-        definition = self._context.validation_definitions.add(
-            self._gx.ValidationDefinition(name=frame, data=batch, suite=suite)
-        )
+        suite = self._gx.ExpectationSuite(name=frame, expectations=expectations)
+        batch = self._context.data_sources.add_pandas(frame).read_dataframe(_named_by(rules, rows).to_pandas())
         complete = any(each.severity == "quarantine" for each in rules)  # all rows that break it, not twenty
-        result = definition.run(
-            batch_parameters={"dataframe": _named_by(rules, rows).to_pandas()},
+        result = batch.validate(
+            suite,
             result_format={
                 "result_format": "COMPLETE" if complete else "SUMMARY",
                 "partial_unexpected_count": _SAMPLED,
                 "return_unexpected_index_query": False,  # it lists every row: 15 MB of Data Docs for a million
             },
-            run_id=self._run_id,
         )
         self._context.data_sources.delete(frame)  # it would keep the rows
         found = {(each.expectation_config.meta or {})["id"]: each for each in result.results if each.expectation_config}
         self.outcomes += [self._outcome(rule, rows, name, found[rule.id]) for rule in rules]
         self._taken_out[frame] = _first_findings(rules, found, rows.num_rows)
+        self._checked[frame] = (suite, result)
 
     def quarantined(self, frame: str) -> pa.Array:
         """For each row of the frame the first finding that takes it out; null if it stays."""
@@ -166,30 +162,12 @@ class Checks:
 
     def build_docs(self, folder: Path) -> None:
         """Write the Data Docs of all that was run, in place of what is in `folder`."""
+        built = {frame: _built(suite, result) for frame, (suite, result) in self._checked.items()}
+        page = data_docs.page(self._dataset, {frame: self._verdict(frame) for frame in self._frames}, built)
         shutil.rmtree(folder, ignore_errors=True)
-        self._escape()
-        site: Any = {  # its type leaves out the buttons
-            "class_name": "SiteBuilder",
-            "show_how_to_buttons": False,
-            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)},
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        }
-        self._context.add_data_docs_site(self._dataset, site)
-        self._context.build_data_docs()
-        data_docs.tidy(folder, self._dataset, {frame: self._verdict(frame) for frame in self._frames})
+        folder.mkdir(parents=True)
+        workspaces.write_atomically(folder / data_docs.PAGE, page.encode())
         self._progress(len(self._frames), len(self._frames), "parts of the contract checked")
-
-    def _escape(self) -> None:
-        """Make plain text of what the data says: Great Expectations sets values into its pages as they are, and so it
-        does with the traces of exceptions, which also name this machine's files.
-        """
-        store = self._context.validation_results_store
-        for key in store.list_keys():
-            stored: Any = store.get(key)
-            for each in stored.results:
-                each.result = _escaped(each.result)
-                each.exception_info = _without_traces(each.exception_info)
-            store.set(key, stored)
 
     def _verdict(self, frame: str) -> data_docs.Verdict:
         outcomes = [each for each in self.outcomes if each.frame == frame]
@@ -216,6 +194,30 @@ class Checks:
             n_broken=broken,
             examples=tuple(examples),
         )
+
+
+def _built(suite: Any, result: Any) -> data_docs.Built:
+    """The pages of a suite and of its result, with plain text made of what the data says.
+
+    Great Expectations sets values into its pages as they are, and so it does with the traces of exceptions, which also
+    name this machine's files.
+    """
+    results_renderer, suite_renderer, view = _renderers()
+    for each in result.results:
+        each.result = _escaped(each.to_json_dict()["result"])
+        each.exception_info = _without_traces(each.exception_info)
+    return data_docs.Built(
+        *(view.render(each) for each in (results_renderer.render(result), suite_renderer.render(suite)))
+    )
+
+
+@functools.cache
+def _renderers() -> tuple[Any, Any, Any]:
+    """Of a result, of a suite, and what makes HTML of both: kept, as its templates take half a second to compile."""
+    from great_expectations.render.renderer import ExpectationSuitePageRenderer, ValidationResultsPageRenderer
+    from great_expectations.render.view import DefaultJinjaPageView
+
+    return ValidationResultsPageRenderer(), ExpectationSuitePageRenderer(), DefaultJinjaPageView()
 
 
 def _named_by(rules: Sequence[Rule], rows: pa.Table) -> pa.Table:

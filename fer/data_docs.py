@@ -1,16 +1,14 @@
 """Great Expectations' Data Docs as one page a dataset that needs nothing else: no script, no font, nothing fetched.
 
-As built they are a folder of pages, under names that hold the time of their making, which take their styles, their
-icons and even the table of results from eight servers, and are blank without. Of these pages the sections are kept –
+As built they are two pages a part of the dataset, its results and its rules, which take their styles, their icons and
+even the table of results from eight servers, and are blank without. Of these pages the sections are kept –
 of each part of the dataset the results, and the rules with their reasons –, none of their attributes but those that the
 style below knows, and no link.
 """
 
 import html
-import shutil
 from collections.abc import Collection, Mapping
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import NamedTuple
 
 PAGE = "index.html"
@@ -82,12 +80,21 @@ class Verdict(NamedTuple):
     n_broken: int
 
 
-def tidy(folder: Path, title: str, verdicts: Mapping[str, Verdict]) -> None:
-    """Put one page, PAGE, in place of the built ones in `folder`. `verdicts`: frame -> what the overview says of it."""
-    parts = {frame: _part(folder, frame, verdict) for frame, verdict in verdicts.items()}
+class Built(NamedTuple):
+    """Of a frame, as HTML by Great Expectations: the page of its results and the page of its rules."""
+
+    results: str
+    rules: str
+
+
+def page(title: str, verdicts: Mapping[str, Verdict], built: Mapping[str, Built]) -> str:
+    """The page as HTML. `verdicts`: frame -> what the overview says of it; one that is not `built` went unchecked."""
+    parts = {
+        frame: _part(frame, verdict, built[frame]) if frame in built else "" for frame, verdict in verdicts.items()
+    }
     rows = "".join(_row(frame, verdicts[frame], is_checked=bool(part)) for frame, part in parts.items())
     name = html.escape(f"Data Docs: {title}")
-    page = (
+    return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -96,9 +103,6 @@ def tidy(folder: Path, title: str, verdicts: Mapping[str, Verdict]) -> None:
         "<table><thead><tr><th>part</th><th>contract</th><th>rules kept</th></tr></thead>\n"
         f"<tbody>{rows}</tbody></table>\n{''.join(parts.values())}</body>\n</html>\n"
     )
-    for each in folder.iterdir():
-        shutil.rmtree(each) if each.is_dir() else each.unlink()
-    (folder / PAGE).write_text(page, "utf-8")
 
 
 def _row(frame: str, verdict: Verdict, *, is_checked: bool) -> str:
@@ -110,15 +114,10 @@ def _row(frame: str, verdict: Verdict, *, is_checked: bool) -> str:
     return f'<tr><td><a href="#{name}">{name}</a></td><td>{_outcome(verdict)}</td><td>{kept}</td></tr>'
 
 
-def _part(folder: Path, frame: str, verdict: Verdict) -> str:
-    """What the built pages say of a frame; nothing if there are none, as it was not checked."""
-    results = "".join(
-        _sections(page, without=(_OVERVIEW,)) for page in sorted((folder / "validations" / frame).rglob("*.html"))
-    )
-    suite = folder / "expectations" / f"{frame}.html"
-    rules = _sections(suite, without=(_OVERVIEW_HEADING,), is_suite=True) if suite.is_file() else ""
-    if not results and not rules:
-        return ""
+def _part(frame: str, verdict: Verdict, built: Built) -> str:
+    """What the built pages say of a frame."""
+    results = _sections(built.results, without=(_OVERVIEW,))
+    rules = _sections(built.rules, without=(_OVERVIEW_HEADING,), is_suite=True)
     name = html.escape(frame)
     return (
         f'<section id="{name}">\n<h2>{name}: {_outcome(verdict)}</h2>\n'
@@ -126,9 +125,9 @@ def _part(folder: Path, frame: str, verdict: Verdict) -> str:
     )
 
 
-def _sections(page: Path, *, without: Collection[str], is_suite: bool = False) -> str:
+def _sections(built: str, *, without: Collection[str], is_suite: bool = False) -> str:
     cleaner = _Cleaner(without, is_suite=is_suite)
-    cleaner.feed(page.read_text("utf-8"))
+    cleaner.feed(built)
     cleaner.close()
     return "".join(cleaner.kept).strip()
 

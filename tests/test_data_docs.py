@@ -161,17 +161,14 @@ def test_the_same_data_makes_the_same_page(folder, tmp_path):
     assert (build(tmp_path) / "index.html").read_bytes() == (folder / "index.html").read_bytes()
 
 
-def test_a_part_that_was_not_checked_is_said_to_be_so(tmp_path):
-    data_docs.tidy(tmp_path, "manifest", {"totals": data_docs.Verdict(n_rules=2, n_broken=0)})
-    assert "totals ! not checked" in Page((tmp_path / "index.html").read_text()).text
+def test_a_part_that_was_not_checked_is_said_to_be_so():
+    page = data_docs.page("manifest", {"totals": data_docs.Verdict(n_rules=2, n_broken=0)}, {})
+    assert "totals ! not checked" in Page(page).text
 
 
-def test_elements_left_open_or_closed_too_often_do_not_break_the_page(tmp_path):
-    (tmp_path / "expectations").mkdir()
-    (tmp_path / "expectations" / "totals.html").write_text(
-        '<body><div class="ge-section"><p>first<div>second</span></p></div></div></body>third'
-    )
-    data_docs.tidy(tmp_path, "manifest", {"totals": data_docs.Verdict(n_rules=1, n_broken=0)})
-    page = Page((tmp_path / "index.html").read_text())
+def test_elements_left_open_or_closed_too_often_do_not_break_the_page():
+    rules = '<body><div class="ge-section"><p>first<div>second</span></p></div></div></body>third'
+    verdicts = {"totals": data_docs.Verdict(n_rules=1, n_broken=0)}
+    page = Page(data_docs.page("manifest", verdicts, {"totals": data_docs.Built("", rules)}))
     assert "first second" in page.text
     assert "third" not in page.text
