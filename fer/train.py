@@ -189,7 +189,7 @@ class _Run:
 
     def epochs(self) -> None:
         """Train until the last epoch or until patience ends."""
-        trainer = _compiled(self.model, self.config)
+        trainer = compiled(self.model, self.config)
         best_weights: list[np.ndarray] = []
         best = (-1.0, -math.inf)
         started = time.monotonic()
@@ -207,17 +207,17 @@ class _Run:
         self.model.set_weights(best_weights)
 
     def _epoch(self, trainer: "keras.Model", epoch: int) -> None:
-        batch_size = min(self.config.batch_size, self.train.n_images)
+        batch_size = _batch_size(self.train, self.config)
         steps = self.train.n_images // batch_size
         eye = np.eye(len(self.class_weights), dtype=np.float32)
         losses, accuracies = np.zeros(steps), np.zeros(steps)
         started = told = time.monotonic()
-        with contextlib.closing(self._batches(batch_size, epoch)) as batches:
+        with contextlib.closing(batches_of(self.train, self.config, epoch)) as batches:
             for step, batch in enumerate(batches):
                 rate = learning_rate(self.config, (epoch - 1) * steps + step, steps)
                 trainer.optimizer.learning_rate = rate
                 truth = eye[batch.class_indexes], self.class_weights[batch.class_indexes]
-                logs = trainer.train_on_batch(_inputs(batch), *truth, return_dict=True)
+                logs = trainer.train_on_batch(inputs_of(batch), *truth, return_dict=True)
                 losses[step], accuracies[step] = logs["loss"], logs["accuracy"]
                 if not math.isfinite(losses[step]):
                     raise errors.TrainingError(
@@ -244,14 +244,6 @@ class _Run:
         for name, value in epoch_values.items():
             self.history[name].append(value)
 
-    def _batches(self, batch_size: int, epoch: int) -> Generator[feed.Batch]:
-        config = self.config
-        batches = self.train.batches(batch_size, config.seed, epoch)
-        if feed.changes_pixels(config.augmentation):
-            on_host = config.augment_on == "host"
-            batches = feed.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
-        return feed.ahead(batches)
-
     def _validate(self) -> tuple[float, float]:
         """The validation split's loss and accuracy."""
         loss, n_right = 0.0, 0
@@ -272,8 +264,21 @@ class _Run:
         )
 
 
-def _inputs(batch: feed.Batch) -> Any:
-    """What the trainer takes of a batch."""
+def batches_of(source: feed.Feed, config: TrainConfig, epoch: int) -> Generator[feed.Batch]:
+    """The batches that epoch 1, 2, ... trains on, made ahead of the steps. Close it. Raises IntegrityError."""
+    batches = source.batches(_batch_size(source, config), config.seed, epoch)
+    if feed.changes_pixels(config.augmentation):
+        on_host = config.augment_on == "host"
+        batches = feed.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
+    return feed.ahead(batches)
+
+
+def _batch_size(source: feed.Feed, config: TrainConfig) -> int:
+    return min(config.batch_size, source.n_images)
+
+
+def inputs_of(batch: feed.Batch) -> Any:
+    """What the `compiled` model takes of a batch."""
     if batch.draws is None:
         return batch.pixels
     from fer import augment_layer
@@ -281,10 +286,10 @@ def _inputs(batch: feed.Batch) -> Any:
     return [batch.pixels, augment_layer.packed(batch.draws)]
 
 
-def _compiled(model: "keras.Model", config: TrainConfig) -> "keras.Model":
+def compiled(model: "keras.Model", config: TrainConfig) -> "keras.Model":
     """A second model over the same weights: what is only of training is not saved with the first.
 
-    It takes what `_inputs` makes: where the accelerator augments, draws beside the pixels.
+    It takes what `inputs_of` makes: where the accelerator augments, draws beside the pixels.
     """
     import keras
 

@@ -1,0 +1,219 @@
+"""Feeding training: batches a second, what a training step loses to it, and augmentation as a Keras layer.
+
+Reference is Keras: its dataset of a folder of images, one batch again and again, its five random layers.
+"""
+
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks import Row, medians, seconds
+from fer import augment, child, feed, models, shards, train
+from fer.recipes import fer2013_cnn
+
+_N_IMAGES = 16_384
+_PER_SHARD = 4_096
+_CLASSES = tuple("abcdefg")
+_CONFIG = fer2013_cnn.RECIPE.train
+_BATCH = _CONFIG.batch_size
+_STEPS = 10
+_MADE_AHEAD = 3  # batches that `feed.ahead` may have ready
+_GEOMETRY = augment.AugmentConfig()  # all five geometric operations
+_NO_AUGMENTATION = augment.AugmentConfig(rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False)
+
+
+def run() -> Iterator[Row]:
+    os.environ.update(child.environment(), TF_CPP_MIN_LOG_LEVEL="3")
+    with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
+        shards_folder, images_folder = Path(temporary) / "shards", Path(temporary) / "images"
+        _write(shards_folder, images_folder)
+        resident = feed.Resident(shards.load_split(shards_folder, "train"))
+        streaming = feed.Streaming(shards_folder, "train")
+        yield from _epochs(resident, streaming, shards_folder, images_folder)
+        yield from _steps(resident, streaming)
+    yield from _layers()
+
+
+def _write(shards_folder: Path, images_folder: Path) -> None:
+    """The same images as shards and as PNGs in a folder a class."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 216, (_N_IMAGES, 6, 6)).astype(np.float32)
+    grain = rng.normal(0, 8, (_N_IMAGES, 48, 48))
+    smooth = np.stack([cv2.resize(each, (48, 48), interpolation=cv2.INTER_CUBIC) for each in coarse])
+    pixels = np.clip(smooth + grain, 0, 255).astype(np.uint8)
+    class_indexes = (np.arange(_N_IMAGES) % len(_CLASSES)).astype(np.int32)
+    image_ids = [f"{number:032x}" for number in range(_N_IMAGES)]
+    shards_folder.mkdir()
+    for number, start in enumerate(range(0, _N_IMAGES, _PER_SHARD)):
+        here = slice(start, start + _PER_SHARD)
+        path = shards_folder / shards.name("train", number)
+        shards.write(path, image_ids[here], class_indexes[here], pixels[here], _CLASSES)
+    for name in _CLASSES:
+        (images_folder / name).mkdir(parents=True)
+    for image_id, class_index, image in zip(image_ids, class_indexes, pixels, strict=True):
+        cv2.imwrite(str(images_folder / _CLASSES[class_index] / f"{image_id}.png"), image)
+
+
+def _epochs(resident: feed.Feed, streaming: feed.Feed, shards_folder: Path, images_folder: Path) -> Iterator[Row]:
+    import keras
+
+    theirs = keras.utils.image_dataset_from_directory(
+        images_folder, color_mode="grayscale", image_size=(48, 48), batch_size=_BATCH, verbose=False
+    )
+    epochs = itertools.count()
+
+    def once(batches: Callable[[int, int, int], Generator[feed.Batch]]) -> Callable[[], None]:
+        def epoch() -> None:
+            for _ in feed.ahead(batches(_BATCH, 0, next(epochs))):
+                pass
+
+        return epoch
+
+    def their_epoch() -> None:
+        for images, labels in theirs:
+            images.numpy(), labels.numpy()
+
+    def read() -> None:
+        for _ in shards.iterate(shards_folder, "train"):
+            pass
+
+    taken = seconds(
+        {
+            "resident": once(resident.batches),
+            "streaming": once(streaming.batches),
+            "theirs": their_epoch,
+            "read": read,
+        }
+    )
+    speed = {name: _N_IMAGES / each for name, each in taken.items()}
+    for name in ("resident", "streaming"):
+        metric = f"an epoch of batches of {_BATCH}, {name}; reference: keras.utils.image_dataset_from_directory"
+        yield Row(metric, speed[name], "images/s", speed["theirs"])
+    yield Row(
+        "an epoch streamed, shuffled and cut in batches; reference: its shards read in order",
+        speed["streaming"],
+        "images/s",
+        speed["read"],
+    )
+
+
+def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
+    """Steps of the recipe's training, whose batches go on from turn to turn."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    on_accelerator = _CONFIG.model_copy(update={"augment_on": "accelerator"})
+    plain = _CONFIG.model_copy(update={"augmentation": _NO_AUGMENTATION})
+    host_model, accelerator_model = (
+        train.compiled(models.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64), each)
+        for each in (_CONFIG, on_accelerator)
+    )
+    truth = np.eye(len(_CLASSES), dtype=np.float32)
+
+    def turns(model: Any, batches: Iterator[feed.Batch]) -> Callable[[], float]:
+        def step() -> None:
+            batch = next(batches)
+            logs = model.train_on_batch(train.inputs_of(batch), truth[batch.class_indexes], return_dict=True)
+            float(logs["loss"])
+
+        def turn() -> float:
+            for _ in range(_MADE_AHEAD):  # while others had their turn
+                step()
+            start = time.perf_counter()
+            for _ in range(_STEPS):
+                step()
+            return _STEPS / (time.perf_counter() - start)
+
+        return turn
+
+    def fed(source: feed.Feed, config: train.TrainConfig) -> Iterator[feed.Batch]:
+        return itertools.chain.from_iterable(train.batches_of(source, config, epoch) for epoch in itertools.count(1))
+
+    def again(config: train.TrainConfig) -> Iterator[feed.Batch]:
+        return itertools.repeat(next(fed(resident, config)))
+
+    speed = medians(
+        {
+            "one": turns(host_model, again(plain)),
+            "resident": turns(host_model, fed(resident, plain)),
+            "resident, augmented": turns(host_model, fed(resident, _CONFIG)),
+            "streaming, augmented": turns(host_model, fed(streaming, _CONFIG)),
+            "one, augmented in the step": turns(accelerator_model, again(on_accelerator)),
+            "resident, augmented in the step": turns(accelerator_model, fed(resident, on_accelerator)),
+        },
+        rounds=7,
+    )
+    one = "one batch again and again"
+    for name in ("resident", "resident, augmented", "streaming, augmented"):
+        yield Row(f"training steps of {_BATCH} images, {name}; reference: {one}", speed[name], "steps/s", speed["one"])
+    yield Row(
+        f"training steps, resident, augmented in the step; reference: {one}, augmented in the step",
+        speed["resident, augmented in the step"],
+        "steps/s",
+        speed["one, augmented in the step"],
+    )
+
+
+def _layers() -> Iterator[Row]:
+    """The layer and Keras' five, each at work within `predict`, which compiles it."""
+    import keras
+
+    from fer import augment_layer
+
+    class Training(keras.Model):
+        def __init__(self, inner: keras.Model):
+            super().__init__()
+            self.inner = inner
+
+        def call(self, inputs: Any) -> Any:
+            return self.inner(inputs, training=True)
+
+    layers = keras.layers
+    five = keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            layers.RandomFlip("horizontal"),
+            layers.RandomRotation(_GEOMETRY.rotation_deg / 360, fill_mode="reflect"),
+            layers.RandomTranslation(_GEOMETRY.shift, _GEOMETRY.shift, fill_mode="reflect"),
+            layers.RandomShear(x_factor=_GEOMETRY.shear_deg / 90, fill_mode="reflect"),
+            layers.RandomZoom(_GEOMETRY.zoom, fill_mode="reflect"),
+        ]
+    )
+    images = keras.Input((48, 48, 1))
+    draws = keras.Input((augment_layer.PACKED,))
+    layer = augment_layer.Augmentation(_GEOMETRY, seed=0)
+    theirs = Training(five)
+    own = Training(keras.Model(images, layer(images)))
+    given = Training(keras.Model([images, draws], layer(images, draws)))
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (_BATCH, 48, 48, 1)).astype(np.float32) for _ in range(_STEPS)]
+    image_ids = [str(number) for number in range(_BATCH)]
+
+    def with_draws() -> None:
+        for epoch, batch in enumerate(batches):
+            packed = augment_layer.packed(augment.draw(0, image_ids, epoch, _GEOMETRY, 48, 48))
+            given.predict_on_batch([batch, packed])
+
+    def each(model: keras.Model) -> Callable[[], None]:
+        def predict() -> None:
+            for batch in batches:
+                model.predict_on_batch(batch)
+
+        return predict
+
+    taken = seconds({"theirs": each(theirs), "own": each(own), "given": with_draws}, rounds=9)
+    n_images = _STEPS * _BATCH
+    for name, metric in (("own", "its own draws"), ("given", "the host's draws, drawing included")):
+        yield Row(
+            f"one layer for five operations, {metric}; reference: Keras' five layers, compiled alike",
+            n_images / taken[name],
+            "images/s",
+            n_images / taken["theirs"],
+        )
