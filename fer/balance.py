@@ -254,7 +254,8 @@ def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
 
 
 def _summaries(place: runners.Place, piece: _Linked) -> list[shard_checks.Summary]:
-    return [shard_checks.summary(place.inputs[0] / piece.source, _SPLIT)]
+    path = place.inputs[0] / piece.source
+    return [shard_checks.summary(path, _SPLIT, shards.read(path))]
 
 
 def _cut(folder: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: BalanceConfig) -> Iterator[_Piece]:
@@ -306,14 +307,18 @@ def _make_shards(place: runners.Place, piece: _Piece) -> list[shard_checks.Summa
         for row, replica in zip(rows.tolist(), replicas.tolist(), strict=True)
     ]
     order = np.argsort(_keys(f"{seed}\0order", image_ids), kind="stable")
+    summaries = []
     for name, chosen in zip(piece.names, np.array_split(order, len(piece.names)), strict=True):
         path = place.out / name
         chosen_ids = [image_ids[each] for each in chosen]
         class_indexes = source.class_indexes[rows[chosen]]
-        if shards.finished(path, chosen_ids, class_indexes) is None:
+        found = shards.finished(path, chosen_ids, class_indexes)
+        if found is None:
             pixels = _pixels(source, rows[chosen], replicas[chosen], piece.config)
-            shards.write(path, chosen_ids, class_indexes, pixels, source.classes)
-    return [shard_checks.summary(place.out / name, _SPLIT, source) for name in piece.names]
+            found = shards.Shard(chosen_ids, class_indexes, pixels, source.classes)
+            shards.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
+        summaries.append(shard_checks.summary(path, _SPLIT, found, source))
+    return summaries
 
 
 def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[shards.Shard, np.ndarray]:

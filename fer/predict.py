@@ -56,7 +56,7 @@ def predict_files(model_folder: str, paths: list[str], *, progress: Progress) ->
     found: list[Prediction] = []
     for start in range(0, len(paths), _BATCH):
         here = [Path(path) for path in paths[start : start + _BATCH]]
-        read = [_read(path, record.config) for path in here]
+        read = [read_pixels(path, record.config) for path in here]
         pixels = [each for each in read if isinstance(each, np.ndarray)]
         stacked = np.reshape(pixels, (len(pixels), record.height, record.width, 1)).astype(np.uint8)
         rows = iter(trained.probabilities(model, stacked, _BATCH))
@@ -68,7 +68,7 @@ def predict_files(model_folder: str, paths: list[str], *, progress: Progress) ->
     return [each.model_dump(mode="json") for each in found]
 
 
-def _read(path: Path, config: preprocess.PreprocessConfig) -> np.ndarray | str:
+def read_pixels(path: Path, config: preprocess.PreprocessConfig) -> np.ndarray | str:
     """The model's input (H, W) uint8, or why there is none."""
     try:
         return preprocess.prepare_encoded(path.read_bytes(), config)

@@ -14,10 +14,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer import encoded, errors, images, refs, reuse, runners, shard_checks, shards, stage
+from fer import encoded, errors, faces, images, refs, reuse, runners, shard_checks, shards, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
+_Contrast = images.Contrast  # by its module it could not be named below a field of the same name
 _PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
 _PROBE_TOLERANCE = 2  # grey levels: builds of OpenCV round differently
 
@@ -34,6 +35,18 @@ class PreprocessConfig(BaseModel):
     )
     blur_sigma: float = Field(
         default=0.0, ge=0, le=10, description="of the Gaussian blur, in pixels; 0: chosen from the kernel's size"
+    )
+    contrast: _Contrast = Field(
+        default="none",
+        description="evened out after resizing: over the whole image (equalise), or within limits tile by tile (clahe)",
+    )
+    face: faces.Cut = Field(
+        default="whole",
+        description="what is taken of an image: all of it, its largest face (crop), or that turned until the eyes are "
+        "level (align); all of it where no face is found, as in half of FER2013, whose images are faces already",
+    )
+    face_margin: float = Field(
+        default=0.1, ge=0, le=1, description="around a face that is cut out, as a fraction of its side"
     )
     images_per_shard: int = Field(
         default=2_048, ge=1, le=4_096, description="at most; large images get fewer, 64 MiB of pixels a shard"
@@ -82,12 +95,17 @@ def load_record(folder: Path) -> Preprocessing:
     return Preprocessing.model_validate_json((folder / files.PREPROCESSING).read_bytes())
 
 
-def prepare_encoded(data: bytes, config: PreprocessConfig) -> np.ndarray:
-    """Encoded image to a model's input, (H, W) uint8: for training and for prediction alike.
+def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:
+    """Encoded image to a model's input, (H, W) uint8, in `out` if it is given: for training and prediction alike.
 
     Raises images.UndecodableImage.
     """
-    return images.prepare(images.decode(data), config.height, config.width, config.blur_kernel, config.blur_sigma)
+    image = images.decode(data)
+    if config.face != "whole":
+        image = faces.cut_out(image, config.face, config.face_margin)
+    return images.prepare(
+        image, config.height, config.width, config.blur_kernel, config.blur_sigma, config.contrast, out
+    )
 
 
 @stage.stage("preprocess", resumable=True)
@@ -219,9 +237,11 @@ def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
     cut = piece.cut
     path = place.out / cut.name
     image_ids = cut.image_ids.to_pylist()
-    if shards.finished(path, image_ids, cut.class_indexes) is None:
-        shards.write(path, image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
-    return shard_checks.summary(path, cut.split)
+    found = shards.finished(path, image_ids, cut.class_indexes)
+    if found is None:
+        found = shards.Shard(image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
+        shards.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
+    return shard_checks.summary(path, cut.split, found)
 
 
 def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
@@ -237,7 +257,7 @@ def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
         found = encoded.read(folders[0] / files.IMAGES / files.encoded(part), piece.spans[rows])
         for row, data in zip(rows.tolist(), found, strict=True):
             try:
-                pixels[row] = prepare_encoded(data, piece.config)
+                prepare_encoded(data, piece.config, pixels[row])
             except images.UndecodableImage as error:
                 raise errors.IntegrityError(
                     "An accepted image must be decodable.",

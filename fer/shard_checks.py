@@ -1,7 +1,7 @@
 """Shards against their contract, by what stands on the disk once they are written.
 
-A shard is read back where it was made, in a pool's worker; what comes back is a Summary of a few kilobytes, so that
-memory grows by 12 bytes an image.
+A shard is summed up where it was made, in a pool's worker, its labels by what stands on the disk; what comes back is a
+Summary of a few kilobytes, so that memory grows by 12 bytes an image.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ import pyarrow as pa
 import xxhash
 
 from data_contracts import shards as contract
-from fer import contracts, images, refs, shards
+from fer import contracts, errors, images, refs, shards
 
+_AT_ONCE_BYTES = 2**20  # of pixels, which stay in the processor's cache while all is asked of them
 _SHARD = pa.schema(
     [("shard", pa.string()), ("split", pa.string()), ("has_classes", pa.bool_())]
     + [(name, pa.int64()) for name in ("height", "width", "n_images", "n_bytes", "n_repeated", "n_flat")]
@@ -65,26 +66,40 @@ def id_hashes(image_ids: Sequence[str]) -> np.ndarray:
     return np.array([xxhash.xxh3_64_intdigest(each.encode()) for each in image_ids], np.uint64)
 
 
-def summary(path: Path, split: str, source: shards.Shard | None = None) -> Summary:
-    """Read the shard at `path` of `split`; `source` is the shard whose images and their copies it holds, if any.
+def summary(path: Path, split: str, found: shards.Shard, source: shards.Shard | None = None) -> Summary:
+    """What the shard at `path` of `split` amounts to, which was read from there or just written there as `found`.
 
-    Raises IntegrityError if it can't be read.
+    Its labels are read back. `source` is the shard whose images and their copies it holds, if any.
+    Raises IntegrityError if it can't be read or has other labels.
     """
-    found = shards.read(path)
-    class_indexes = np.array(found.class_indexes)
-    total, squares = images.sums(found.pixels)
+    image_ids, class_indexes = shards.read_labels(path)
+    if image_ids != found.image_ids or not np.array_equal(class_indexes, found.class_indexes):
+        raise errors.IntegrityError(
+            f"The shard {path.name} must hold what was written.",
+            received="other labels",
+            todo="look after the disk, then run the same command again",
+        )
+    total = squares = n_flat = content = 0
+    n_images, height, width = found.pixels.shape
+    for start in range(0, n_images, max(1, _AT_ONCE_BYTES // (height * width))):
+        here = slice(start, start + max(1, _AT_ONCE_BYTES // (height * width)))
+        pixels = found.pixels[here]
+        sums = images.sums(pixels)
+        total, squares = total + sums[0], squares + sums[1]
+        n_flat += int((pixels.max(axis=(1, 2)) == pixels.min(axis=(1, 2))).sum())
+        content += _content(image_ids[here], class_indexes[here], pixels)
     return Summary(
         name=path.name,
         split=split,
         classes=found.classes,
-        height=found.pixels.shape[1],
-        width=found.pixels.shape[2],
+        height=height,
+        width=width,
         n_bytes=path.stat().st_size,
-        n_flat=int((found.pixels.max(axis=(1, 2)) == found.pixels.min(axis=(1, 2))).sum()),
+        n_flat=n_flat,
         total=total,
         squares=squares,
-        content=_content(found.image_ids, class_indexes, found.pixels),
-        ids=id_hashes(found.image_ids),
+        content=content % 2**128,
+        ids=id_hashes(image_ids),
         class_indexes=class_indexes,
         copies=None if source is None else _copies(found, source),
     )
@@ -93,7 +108,7 @@ def summary(path: Path, split: str, source: shards.Shard | None = None) -> Summa
 def _content(image_ids: Sequence[str], class_indexes: np.ndarray, pixels: np.ndarray) -> int:
     whole, short = xxhash.xxh3_128_intdigest, xxhash.xxh3_64_intdigest  # of bytes, and a seed of 64 bits
     rows = zip(image_ids, class_indexes.tolist(), pixels, strict=True)
-    return sum(whole(each, short(f"{image_id}\0{label}".encode())) for image_id, label, each in rows) % 2**128
+    return sum(whole(each, short(f"{image_id}\0{label}".encode())) for image_id, label, each in rows)
 
 
 def digest(summaries: Sequence[Summary], about: bytes) -> str:

@@ -3,7 +3,10 @@
 In memory an image is (H, W) uint8; a shard's pixels are (N, H, W) uint8, a split's (N, H, W, 1) uint8.
 """
 
+import concurrent.futures
 import contextlib
+import itertools
+import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from data_contracts import shards as contract
-from fer import errors
+from fer import errors, parallel
 
 # A row group is what is decoded at once: 4,096 images of 48x48 are 9 MB, 1,337 of 224x224 are 64 MiB.
 _ROW_GROUP_IMAGES = 4_096
@@ -24,11 +28,12 @@ _ROW_GROUP_BYTES = 64 * 2**20
 # are 51 MB at 224x224; pages of 256 KiB keep it at 1.4 MB, and are written and read no slower.
 _PAGE_BYTES = 2**18
 _READ_AHEAD_BYTES = 2**16
+_DIGESTS = b"xxh3_128"  # in a shard's metadata: of each row group, the digests of its columns
 
 
 @dataclass(frozen=True)
 class Shard:
-    """`pixels` is (N, H, W) uint8, read-only: a view of the memory that Parquet was decoded into."""
+    """`pixels` is (N, H, W) uint8; of a shard that was read a view, read-only, of what Parquet was decoded into."""
 
     image_ids: list[str]
     class_indexes: np.ndarray  # (N,) int32
@@ -83,40 +88,100 @@ def write(
             received=f"{len(image_ids)} ids, {len(class_indexes)} classes, {pixels.dtype} pixels of {pixels.shape}",
         )
     n_images, height, width = pixels.shape
+    pixels = np.ascontiguousarray(pixels)
     columns = [
         pa.array(image_ids, pa.string()),
         pa.array(class_indexes, pa.int32()),
         pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(height * width), n_images, [None, pa.py_buffer(np.ascontiguousarray(pixels).reshape(-1))]
+            pa.binary(height * width), n_images, [None, pa.py_buffer(pixels.reshape(-1))]
         ),
     ]
     table = pa.Table.from_arrays(columns, schema=contract.schema(height, width, classes))
+    at_once = images_that_fit(height, width)
     aside = path.with_name(path.name + ".tmp")
-    # No compression: on FER2013 zstd-1 saves 2 % of the size (blurred: 2 %; zstd-3: 6 %) and more than halves the
-    # speed of writing. Checksums cost a third of the reading speed (1.8 to 1.2 million images/s) and find rotten bytes.
-    pq.write_table(
-        table,
+    # No compression: zstd-1 saves 2 % at 48x48 and 26 % at 224x224, and more than halves the speed of writing and, at
+    # 224x224, of reading; lz4 saves less. No checksums of Parquet's either: `_Hashes` are ten times as fast.
+    with pq.ParquetWriter(
         aside,
+        table.schema,
         compression="none",
         use_dictionary=False,
         write_statistics=False,
-        write_page_checksum=True,
-        row_group_size=images_that_fit(height, width),
         write_batch_size=max(1, _PAGE_BYTES // (height * width)),
         data_page_size=_PAGE_BYTES,
-    )
+    ) as writer:
+        digests = []
+        for start in range(0, n_images, at_once):
+            here = slice(start, start + at_once)
+            hashes = _Hashes()
+            hashes.add(image_ids[here], class_indexes[here], pixels[here])
+            digests.append(hashes.digests())
+            writer.write_table(table.slice(start, at_once), at_once)
+        writer.add_key_value_metadata({_DIGESTS: json.dumps(digests)})
     aside.replace(path)
+
+
+class _Hashes:
+    """XXH3-128 of the columns of a row group, as they go by: the same however they are cut."""
+
+    def __init__(self) -> None:
+        self._columns = (xxhash.xxh3_128(), xxhash.xxh3_128(), xxhash.xxh3_128())
+
+    def add(
+        self, image_ids: Sequence[str] = (), class_indexes: np.ndarray | None = None, pixels: np.ndarray | None = None
+    ) -> None:
+        """Add some images, or some columns of them."""
+        of_ids, of_classes, of_pixels = self._columns
+        of_ids.update("".join(f"{each}\0" for each in image_ids).encode())
+        if class_indexes is not None:
+            of_classes.update(np.ascontiguousarray(class_indexes, "<i4").data)
+        if pixels is not None:
+            of_pixels.update(pixels.data)
+
+    def digests(self) -> list[str]:
+        """Of image_id, class_index and pixels (hex)."""
+        return [each.hexdigest() for each in self._columns]
 
 
 def read(path: Path) -> Shard:
     """Read a shard. Raises IntegrityError if it is gone, cut short or not what was written."""
-    return _shard(_table(path))
+    with _reading(path), _open(path) as file:
+        groups = [_shard(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)]
+        for number, group in enumerate(groups):
+            hashes = _Hashes()
+            hashes.add(group.image_ids, group.class_indexes, group.pixels)
+            _require_same(file, number, hashes.digests())
+        if len(groups) == 1:
+            return groups[0]
+        height, width, classes = contract.described(file.schema_arrow)
+    return Shard(
+        [image_id for group in groups for image_id in group.image_ids],
+        np.concatenate([np.empty(0, np.int32), *(group.class_indexes for group in groups)]),
+        np.concatenate([np.empty((0, height, width), np.uint8), *(group.pixels for group in groups)]),
+        classes,
+    )
 
 
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     """The image ids and (N,) int32 class indexes of a shard, without its pixels. Raises IntegrityError."""
-    table = _table(path, ["image_id", "class_index"])
-    return table["image_id"].to_pylist(), table["class_index"].to_numpy()
+    image_ids: list[str] = []
+    class_indexes = [np.empty(0, np.int32)]
+    with _reading(path), _open(path) as file:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number, ["image_id", "class_index"], use_threads=False)
+            found, labels = table["image_id"].to_pylist(), table["class_index"].to_numpy()
+            hashes = _Hashes()
+            hashes.add(found, labels)
+            _require_same(file, number, hashes.digests()[:2])
+            image_ids += found
+            class_indexes.append(labels)
+    return image_ids, np.concatenate(class_indexes)
+
+
+def _require_same(file: pq.ParquetFile, number: int, digests: Sequence[str]) -> None:
+    """Raise ValueError unless the first columns of a row group are as they were written."""
+    if json.loads(file.metadata.metadata[_DIGESTS])[number][: len(digests)] != digests:
+        raise ValueError("its bytes are not those that were written")
 
 
 def finished(path: Path, image_ids: Sequence[str], class_indexes: np.ndarray) -> Shard | None:
@@ -136,15 +201,13 @@ def iterate(folder: Path, split: str) -> Iterator[Shard]:
 
     Raises IntegrityError.
     """
-    for file_name in names(folder, split):
-        path = folder / file_name
-        with _reading(path):
-            file = _open(path)
-        with file:
-            for group in range(file.metadata.num_row_groups):
-                with _reading(path):
-                    table = file.read_row_group(group, use_threads=False)
-                yield _shard(table)
+    for group in row_groups(folder, split):
+        with _reading(group.path), _open(group.path) as file:
+            found = _shard(file.read_row_group(group.number, use_threads=False))
+            hashes = _Hashes()
+            hashes.add(found.image_ids, found.class_indexes, found.pixels)
+            _require_same(file, group.number, hashes.digests())
+        yield found
 
 
 def row_groups(folder: Path, split: str) -> list[RowGroup]:
@@ -160,11 +223,15 @@ def row_groups(folder: Path, split: str) -> list[RowGroup]:
 def slices(group: RowGroup, n_images: int) -> Generator[Shard]:
     """A row group's images in order, at most `n_images` at a time; of the rest a page or two is held.
 
-    Raises IntegrityError.
+    Raises IntegrityError, after the last one if an image is not what was written.
     """
+    hashes = _Hashes()
     with _reading(group.path), _open(group.path, buffer_size=_READ_AHEAD_BYTES, pre_buffer=False) as file:
         for rows in file.iter_batches(n_images, row_groups=[group.number], use_threads=False):
-            yield _shard(pa.Table.from_batches([rows]))
+            found = _shard(pa.Table.from_batches([rows]))
+            hashes.add(found.image_ids, found.class_indexes, found.pixels)
+            yield found
+        _require_same(file, group.number, hashes.digests())
 
 
 def load_split(folder: Path, split: str) -> Images:
@@ -172,24 +239,33 @@ def load_split(folder: Path, split: str) -> Images:
 
     Raises IntegrityError, also if the split has no shards.
     """
-    file_names = _at_least_one(folder, split)
-    ids = pa.chunked_array(
-        [chunk for each in file_names for chunk in _table(folder / each, ["image_id"])["image_id"].chunks], pa.string()
-    )
-    order = pc.sort_indices(ids)
+    paths = [folder / each for each in _at_least_one(folder, split)]
+    labels = [read_labels(path) for path in paths]
+    ids = pa.array([image_id for image_ids, _ in labels for image_id in image_ids], pa.string())
+    order = pc.sort_indices(ids).to_numpy()
     places = np.empty(len(ids), np.int64)
-    places[order.to_numpy()] = np.arange(len(ids))
-    with _reading(folder / file_names[0]), _open(folder / file_names[0]) as file:
+    places[order] = np.arange(len(ids))
+    with _reading(paths[0]), _open(paths[0]) as file:
         height, width, classes = contract.described(file.schema_arrow)
     pixels = np.empty((len(ids), height, width, 1), np.uint8)
-    class_indexes = np.empty(len(ids), np.int32)
+    ends = np.cumsum([len(image_ids) for image_ids, _ in labels])
+    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:  # Arrow reads without the GIL
+        list(threads.map(_read_pixels, paths, np.split(places, ends[:-1]), itertools.repeat(pixels)))
+    class_indexes = np.concatenate([class_indexes for _, class_indexes in labels])[order]
+    return Images(ids.take(pa.array(order)).to_pylist(), class_indexes, pixels, classes)
+
+
+def _read_pixels(path: Path, places: np.ndarray, pixels: np.ndarray) -> None:
+    """Put the pixels of the shard at `path` in their `places` in `pixels`, (N, H, W, 1) uint8."""
+    height, width = pixels.shape[1:3]
     start = 0
-    for shard in iterate(folder, split):
-        here = places[start : start + len(shard.class_indexes)]
-        pixels[here, :, :, 0] = shard.pixels
-        class_indexes[here] = shard.class_indexes
-        start += len(here)
-    return Images(ids.take(order).to_pylist(), class_indexes, pixels, classes)
+    with _reading(path), _open(path) as file:
+        for number in range(file.num_row_groups):
+            found = _pixels(file.read_row_group(number, ["pixels"], use_threads=False)["pixels"])
+            if xxhash.xxh3_128_hexdigest(found.data) != json.loads(file.metadata.metadata[_DIGESTS])[number][2]:
+                raise ValueError("its bytes are not those that were written")
+            pixels[places[start : start + len(found)], :, :, 0] = found.reshape(-1, height, width)
+            start += len(found)
 
 
 def _at_least_one(folder: Path, split: str) -> list[str]:
@@ -201,11 +277,6 @@ def _at_least_one(folder: Path, split: str) -> list[str]:
             todo="give this split images: check the source's split folders and the split settings",
         )
     return file_names
-
-
-def _table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    with _reading(path), _open(path) as file:
-        return file.read(columns, use_threads=False)
 
 
 def _shard(table: pa.Table) -> Shard:
@@ -232,7 +303,7 @@ def _pixels(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _open(path: Path, **reading: Any) -> pq.ParquetFile:
-    file = pq.ParquetFile(path, page_checksum_verification=True, **reading)
+    file = pq.ParquetFile(path, **reading)
     if not file.schema_arrow.equals(contract.schema(*contract.described(file.schema_arrow))):
         file.close()
         raise ValueError("its columns are not those of a shard")
@@ -244,7 +315,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what pyarrow raises while reading `path` into IntegrityError."""
     try:
         yield
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
         raise errors.IntegrityError(
             f"The shard {path.name} must be whole.",
             received=str(error),

@@ -1,12 +1,13 @@
 import statistics
 
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import contracts, errors, images, preprocess, runners, shards
+from fer import contracts, errors, images, predict, preprocess, runners, shards
 from fer.workspace import Workspace
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
@@ -170,5 +171,34 @@ def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monke
     assert record.is_kept()
     monkeypatch.setattr(preprocess.images, "prepare", lambda *a: 255 - prepare(*a))
     assert not record.is_kept()
-    monkeypatch.setattr(preprocess.images, "prepare", lambda image, h, w, k, s: prepare(image, h, w, 0, s))
+    monkeypatch.setattr(preprocess.images, "prepare", lambda image, h, w, k, s, *rest: prepare(image, h, w, 0, s))
     assert not record.is_kept()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"height": 48, "width": 48},
+        {"height": 64, "width": 64, "blur_kernel": 0},
+        {"height": 96, "width": 96, "contrast": "equalise"},
+        {"height": 224, "width": 224, "contrast": "clahe", "blur_kernel": 5},
+        {"height": 48, "width": 48, "face": "crop"},
+        {"height": 64, "width": 64, "face": "align", "face_margin": 0.2},
+    ],
+)
+def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, change):
+    """Byte for byte, JPEG and PNG, through the code that `fer predict` runs on a file."""
+    draw = np.random.default_rng(1)
+    smooth = [cv2.resize(draw.integers(0, 256, (9, 8), np.uint8), (90, 80)) for _ in range(6)]
+    found = [cv2.imencode(kind, image)[1].tobytes() for image, kind in zip(smooth, [".jpg", ".png"] * 3, strict=True)]
+    splits = ["train", "train", "train", "train", "validation", "test"]
+    rows = [(f"{n:032x}", n % 3, split, 0, n) for n, split in enumerate(splits)]
+    config = preprocess.PreprocessConfig(**change)
+    made = preprocess.preprocess(*dataset(workspace, rows, [found]), config, workspace=workspace)
+    record = preprocess.load_record(workspace.folder(made))
+    for split in ("train", "validation", "test"):
+        here = shards.load_split(workspace.folder(made), split)
+        for image_id, pixels in zip(here.image_ids, here.pixels[..., 0], strict=True):
+            path = tmp_path / "a picture"
+            path.write_bytes(found[int(image_id, 16)])
+            assert np.array_equal(predict.read_pixels(path, record.config), pixels)

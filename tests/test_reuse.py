@@ -52,9 +52,9 @@ def decoded(monkeypatch):
     seen = []
     prepare = preprocess.prepare_encoded
 
-    def prepare_and_note(data, config):
+    def prepare_and_note(data, *rest):
         seen.append(data)
-        return prepare(data, config)
+        return prepare(data, *rest)
 
     monkeypatch.setattr(preprocess, "prepare_encoded", prepare_and_note)
     monkeypatch.setattr(preprocess, "probe", lambda config: (1, 2))
@@ -99,6 +99,18 @@ def test_nothing_is_decoded_for_the_same_images_in_other_parts(workspace, decode
     assert decoded == []
     assert inodes(workspace, after) == inodes(workspace, before)
     assert after.digest == before.digest
+
+
+def test_a_lost_shard_is_made_anew_alone(workspace, decoded):
+    ref = made(workspace, first(), "one")
+    before = files(workspace, ref)
+    path = workspace.folder(ref) / "train-00001.parquet"
+    lost = shards.read(path).image_ids
+    path.unlink()
+    decoded.clear()
+    assert made(workspace, first(), "one") == ref
+    assert sorted(decoded) == sorted(picture(int(image_id, 16)) for image_id in lost)
+    assert files(workspace, ref) == before
 
 
 def test_a_removed_image_is_gone_and_nothing_is_decoded(workspace, decoded):

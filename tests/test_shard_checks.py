@@ -23,11 +23,15 @@ def shard(folder, name, image_ids, class_indexes, pixels=None, classes=CLASSES):
     return folder / name
 
 
+def summary(path, split="train", source=None):
+    return shard_checks.summary(path, split, shards.read(path), source)
+
+
 def sound(folder):
     """A shard a split, and what was promised of them."""
     made = [
-        shard_checks.summary(shard(folder, "train-00000.parquet", ["a", "b", "c"], [0, 1, 2]), "train"),
-        shard_checks.summary(shard(folder, "test-00000.parquet", ["d", "e"], [0, 2]), "test"),
+        summary(shard(folder, "train-00000.parquet", ["a", "b", "c"], [0, 1, 2]), "train"),
+        summary(shard(folder, "test-00000.parquet", ["d", "e"], [0, 2]), "test"),
     ]
     return made, {"train": {"angry": 1, "happy": 1, "sad": 1}, "test": {"angry": 1, "happy": 0, "sad": 1}}
 
@@ -53,7 +57,7 @@ def test_sound_shards_keep_every_rule_and_have_pages(tmp_path):
 def test_the_summary_is_of_what_is_on_the_disk(tmp_path):
     pixels = np.zeros((3, *SIZE), np.uint8)
     pixels[1, 0, 0] = 9
-    found = shard_checks.summary(shard(tmp_path, "x", ["a", "b", "c"], [2, 0, 2], pixels), "train")
+    found = summary(shard(tmp_path, "x", ["a", "b", "c"], [2, 0, 2], pixels), "train")
     assert (found.height, found.width, found.classes) == (*SIZE, CLASSES)
     assert found.class_indexes.tolist() == [2, 0, 2]
     assert found.n_bytes == (tmp_path / "x").stat().st_size
@@ -82,7 +86,7 @@ def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(tmp
             pixels = np.full((len(ids), *SIZE), 7, np.uint8)
             pixels[:, 1, 2] = greys
             path = shard(folder, shards.name(split, start), [f"{each}" for each in ids], labels, pixels)
-            made.append(shard_checks.summary(path, split))
+            made.append(summary(path, split))
         return shard_checks.digest(made, about)
 
     found = digest(held, len(held))
@@ -114,7 +118,7 @@ def test_an_unsound_shard_ends_the_stage_and_is_named(tmp_path, shard_of_train, 
     values = {"image_ids": ["a", "b", "c"], "class_indexes": [0, 1, 2]} | shard_of_train
     if not values["image_ids"]:
         values["pixels"] = np.empty((0, *SIZE), np.uint8)
-    summaries[0] = shard_checks.summary(shard(tmp_path, "train-00000.parquet", **values), "train")
+    summaries[0] = summary(shard(tmp_path, "train-00000.parquet", **values), "train")
     with pytest.raises(errors.ContractViolation, match=says) as caught:
         check(tmp_path, summaries, promised)
     assert "train" in str(caught.value)
@@ -124,7 +128,7 @@ def test_an_unsound_shard_ends_the_stage_and_is_named(tmp_path, shard_of_train, 
 def test_images_of_one_grey_and_a_shard_of_many_bytes_are_warnings(tmp_path):
     _, promised = sound(tmp_path)
     flat = shard(tmp_path, "train-00000.parquet", ["a", "b", "c"], [0, 1, 2], np.full((3, *SIZE), 7, np.uint8))
-    found = dataclasses.replace(shard_checks.summary(flat, "train"), n_bytes=contract.MAX_SHARD_BYTES + 1)
+    found = dataclasses.replace(summary(flat, "train"), n_bytes=contract.MAX_SHARD_BYTES + 1)
     check(tmp_path, [found, sound(tmp_path)[0][1]], promised)
     assert broken(tmp_path) == {"contrast", "shard_size"}
 
@@ -139,7 +143,7 @@ def test_a_shard_that_rots_after_it_was_written_is_noticed(tmp_path):
     path = shard(tmp_path, "train-00000.parquet", ["a"], [0])
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(errors.IntegrityError, match="must be whole"):
-        shard_checks.summary(path, "train")
+        summary(path)
 
 
 @pytest.mark.parametrize(
@@ -153,17 +157,25 @@ def test_a_copy_must_have_its_source_and_its_class(tmp_path, image_ids, class_in
     source = shards.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
     path = shard(tmp_path, "train-00000.parquet", image_ids, class_indexes)
     with pytest.raises(errors.ContractViolation, match=says):
-        check(tmp_path, [shard_checks.summary(path, "train", source)], {"train": {"angry": 3, "happy": 0, "sad": 0}})
+        check(tmp_path, [summary(path, "train", source)], {"train": {"angry": 3, "happy": 0, "sad": 0}})
 
 
 def test_sound_copies_keep_the_contract(tmp_path):
     source = shards.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
     path = shard(tmp_path, "train-00000.parquet", ["a", "a+0", "b", "b+0"], [0, 0, 1, 1])
-    check(tmp_path, [shard_checks.summary(path, "train", source)], {"train": {"angry": 2, "happy": 2, "sad": 0}})
+    check(tmp_path, [summary(path, "train", source)], {"train": {"angry": 2, "happy": 2, "sad": 0}})
     assert {"copy_has_source", "copy_keeps_class"} <= {each.id for each in contracts.read(tmp_path)}
 
 
 def test_a_shard_of_other_columns_is_no_shard(tmp_path):
     pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "train-00000.parquet")
     with pytest.raises(errors.IntegrityError):
-        shard_checks.summary(tmp_path / "train-00000.parquet", "train")
+        summary(tmp_path / "train-00000.parquet")
+
+
+def test_a_shard_with_other_labels_than_were_written_is_an_error(tmp_path):
+    path = shard(tmp_path, "train-00000.parquet", ["a", "b"], [0, 1])
+    found = shards.read(path)
+    for other in ({"image_ids": ["a", "c"]}, {"class_indexes": np.array([0, 2], np.int32)}):
+        with pytest.raises(errors.IntegrityError, match=r"train-00000\.parquet must hold what was written"):
+            shard_checks.summary(path, "train", dataclasses.replace(found, **other))
