@@ -19,17 +19,18 @@ def workspace() -> Workspace:
     return remote_workspace.of(settings.Settings.load())
 
 
-def cached(stage: Stage[Any], name: str | None = None) -> dict[str, Any]:
+def cached(stage: Stage[Any], name: str | None = None, *, retries: int = 3) -> dict[str, Any]:
     """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs.
 
-    `name` is the task's, where it is not the stage's.
+    `name` is the task's, where it is not the stage's. A second attempt finds what the first one finished: it may only
+    have to bring it to the store.
     """
 
     def state(parameters: dict[str, Any]) -> tuple[str, bool]:
         inputs = [parameters[name] for name in stage.inputs]
         return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
 
-    return keyed(name or stage.name, state)
+    return keyed(name or stage.name, state) | retried(retries)
 
 
 def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def resolve(
     return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials)
 
 
-@task(**caching.cached(download_stage.download), **caching.retried(4))
+@task(**caching.cached(download_stage.download, retries=4))
 def download(resolved: download_stage.ResolvedSource) -> refs.DatasetRef:
     """Bring the source's archive into the workspace."""
     progress = artifacts.progress_bar("download")
@@ -70,7 +70,7 @@ def curate(
     return curate_stage.curate(validation, inspection, config, splits, workspace=caching.workspace(), progress=progress)
 
 
-@task(name="find baseline", **caching.UNCACHED)
+@task(name="find baseline", **caching.UNCACHED, **caching.retried(3))
 def find_baseline(
     recipe: str,
     given: list[str],
@@ -139,7 +139,7 @@ def quality(
     )
 
 
-@task(name="accept", **caching.UNCACHED)
+@task(name="accept", **caching.UNCACHED, **caching.retried(3))
 def accept(recipe: str, given: list[str], intake: refs.Intake, config: split_stage.SplitConfig) -> None:
     """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
     baseline.accept(

@@ -13,7 +13,7 @@ from tasks import artifacts, caching
 _FACES = f"with_faces_{quality_stage.HTML}"
 
 
-@task(name="show quality", **caching.UNCACHED)
+@task(name="show quality", **caching.UNCACHED, **caching.retried(3))
 def show_quality(
     recipe: str,
     given: list[str],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fer import baseline, errors, refs
+from fer.remote_workspace import RemoteWorkspace
 from fer.workspace import Workspace
 
 RECIPE = "demo"
@@ -195,3 +196,16 @@ def test_sources_stand_for_the_same_whatever_their_version_and_order(tmp_path, m
     folder = f"folder:{tmp_path / 'faces'}"
     assert baseline.families(["kaggle:a/b/versions/3", "folder:faces", "demo"]) == ("demo", folder, "kaggle:a/b")
     assert baseline.families([folder, "kaggle:a/b"]) == (folder, "kaggle:a/b")
+
+
+def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path):
+    one, two = (RemoteWorkspace(tmp_path / name, store) for name in ("one", "two"))
+    accept(one, "monday")
+    assert before(two, "tuesday").split == split_of(one, "monday")
+    given = accept(two, "tuesday")
+    assert given.validation == validated(one, "monday")
+    assert find(one).split == split_of(one, "tuesday")
+    [record] = store.list(".accepted/")
+    store.put(record.key, b"{")
+    with pytest.raises(errors.WorkspaceError, match=r"s3://.*/\.accepted/demo-kaggle-a-b-\w+\.json.*remove the file"):
+        find(one)
