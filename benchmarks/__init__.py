@@ -12,16 +12,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """`value` of ours and `reference` of what it is held against, both in `unit`."""
+    """`value` of ours and `reference` of what it is held against, both in `unit`, and the bar of their ratio."""
 
     metric: str
     value: float
     unit: str
     reference: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def ratio(self) -> float | None:
         return self.value / self.reference if self.reference else None
+
+    @property
+    def bar(self) -> str | None:
+        """The bar in words."""
+        if self.at_least is not None:
+            return f"≥ {self.at_least:g}"
+        return None if self.at_most is None else f"≤ {self.at_most:g}"
+
+    @property
+    def keeps(self) -> bool | None:
+        """Whether the ratio keeps the bar; None without one."""
+        if self.bar is None or self.ratio is None:
+            return None
+        return self.ratio >= self.at_least if self.at_least is not None else self.ratio <= (self.at_most or 0)
 
 
 def medians(candidates: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:

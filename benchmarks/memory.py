@@ -44,6 +44,7 @@ def run() -> Iterator[Row]:
                     found[-1],
                     "MB",
                     found[0],
+                    at_most=1.15,
                 )
 
 

@@ -132,7 +132,7 @@ class _Hashes:
     ) -> None:
         """Add some images, or some columns of them."""
         of_ids, of_classes, of_pixels = self._columns
-        of_ids.update("".join(f"{each}\0" for each in image_ids).encode())
+        of_ids.update("\0".join([*image_ids, ""]).encode())
         if class_indexes is not None:
             of_classes.update(np.ascontiguousarray(class_indexes, "<i4").data)
         if pixels is not None:
@@ -146,11 +146,7 @@ class _Hashes:
 def read(path: Path) -> Shard:
     """Read a shard. Raises IntegrityError if it is gone, cut short or not what was written."""
     with _reading(path), _open(path) as file:
-        groups = [_shard(file.read_row_group(number, use_threads=False)) for number in range(file.num_row_groups)]
-        for number, group in enumerate(groups):
-            hashes = _Hashes()
-            hashes.add(group.image_ids, group.class_indexes, group.pixels)
-            _require_same(file, number, hashes.digests())
+        groups = [_read_group(file, number) for number in range(file.num_row_groups)]
         if len(groups) == 1:
             return groups[0]
         height, width, classes = contract.described(file.schema_arrow)
@@ -201,13 +197,20 @@ def iterate(folder: Path, split: str) -> Iterator[Shard]:
 
     Raises IntegrityError.
     """
-    for group in row_groups(folder, split):
-        with _reading(group.path), _open(group.path) as file:
-            found = _shard(file.read_row_group(group.number, use_threads=False))
-            hashes = _Hashes()
-            hashes.add(found.image_ids, found.class_indexes, found.pixels)
-            _require_same(file, group.number, hashes.digests())
-        yield found
+    for file_name in names(folder, split):
+        path = folder / file_name
+        with _reading(path), _open(path) as file:
+            for number in range(file.num_row_groups):
+                yield _read_group(file, number)
+
+
+def _read_group(file: pq.ParquetFile, number: int) -> Shard:
+    """A row group. Raises ValueError if it is not as it was written."""
+    found = _shard(file.read_row_group(number, use_threads=False))
+    hashes = _Hashes()
+    hashes.add(found.image_ids, found.class_indexes, found.pixels)
+    _require_same(file, number, hashes.digests())
+    return found
 
 
 def row_groups(folder: Path, split: str) -> list[RowGroup]:
