@@ -38,14 +38,17 @@ def map_ordered(
     weigh: Callable[[T], int] = lambda item: 1,
     progress: Progress = silent,
     note: str = "",
+    takes_part: bool = False,
 ) -> list[R]:
     """Call `function`, which a spawned process must be able to import, on each item; results in the items' order.
 
     Items are taken as they are needed, a few ahead of the workers: what makes them can hold one at a time in memory.
     `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
     this process. `progress` is told the sum of what the items done `weigh`, of `total` (needless if `items` has a
-    length and each weighs 1). An item that fails does not stop the others: the first failing item's error is raised
-    once all have ended, so that shards which `function` has finished are kept for the next attempt.
+    length and each weighs 1). With `takes_part` this process is one of the workers, and at work while the others start;
+    without, what kills a worker leaves it alive.
+    An item that fails does not stop the others: the first failing item's error is raised once all have ended, so that
+    shards which `function` has finished are kept for the next attempt.
     Raises WorkspaceError if a worker is killed (as the kernel does when memory runs out).
     """
     if total is None:
@@ -63,11 +66,13 @@ def map_ordered(
 
     if n_workers <= 1 or len(first) <= 1:
         return _in_this_process(function, waiting, say)
+    n_others = n_workers - 1 if takes_part else n_workers
     pool = concurrent.futures.ProcessPoolExecutor(
-        n_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
+        n_others, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
     )
+    own = function if takes_part else None
     try:
-        return bounded(lambda item: pool.submit(function, item), waiting, _AHEAD * n_workers, say)
+        return bounded(lambda item: pool.submit(function, item), waiting, _AHEAD * n_others, say, own)
     except BrokenProcessPool as error:
         raise errors.WorkspaceError(
             "Every worker process must live until its work is done.",
@@ -81,24 +86,59 @@ def map_ordered(
 
 
 def bounded(
-    submit: Callable[[T], "concurrent.futures.Future[R]"], items: Iterator[T], n_ahead: int, say: Callable[[T], None]
+    submit: Callable[[T], "concurrent.futures.Future[R]"],
+    items: Iterator[T],
+    n_ahead: int,
+    say: Callable[[T], None],
+    own: Callable[[T], R] | None = None,
 ) -> list[R]:
     """Submit the items, at most `n_ahead` of them not yet done at a time; results in the items' order.
 
-    `say` is called with each item that ended. Raises the first failing item's error once all have ended.
+    Meanwhile `own`, if there is one, is called here with those that nobody has begun. `say` is called with each item
+    that ended. Raises the first failing item's error once all have ended.
     """
     futures: list[concurrent.futures.Future[R]] = []
-    pending: dict[concurrent.futures.Future[R], T] = {}
+    pending: dict[concurrent.futures.Future[R], tuple[int, T]] = {}
     while True:
         for item in itertools.islice(items, n_ahead - len(pending)):
             future = submit(item)
+            pending[future] = (len(futures), item)
             futures.append(future)
-            pending[future] = item
-        if not pending:
+        mine = None if own is None else _not_begun(items, futures, pending)
+        if mine is None and not pending:
             return [future.result() for future in futures]
-        ended, _ = concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
+        if own is not None and mine is not None:
+            place, item = mine
+            futures[place] = _done(own, item)
+            say(item)
+        wait_s = 0 if mine is not None else None
+        ended, _ = concurrent.futures.wait(pending, wait_s, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in ended:
-            say(pending.pop(future))
+            say(pending.pop(future)[1])
+
+
+def _not_begun(
+    items: Iterator[T],
+    futures: "list[concurrent.futures.Future[R]]",
+    pending: "dict[concurrent.futures.Future[R], tuple[int, T]]",
+) -> tuple[int, T] | None:
+    """The next item and its place among the results; where there is none one that was submitted and waits, if any."""
+    for item in items:
+        futures.append(concurrent.futures.Future())
+        return len(futures) - 1, item
+    for future in reversed(pending):
+        if future.cancel():
+            return pending.pop(future)
+    return None
+
+
+def _done(function: Callable[[T], R], item: T) -> "concurrent.futures.Future[R]":
+    future: concurrent.futures.Future[R] = concurrent.futures.Future()
+    try:
+        future.set_result(function(item))
+    except Exception as error:  # noqa: BLE001 - raised when the result is asked for
+        future.set_exception(error)
+    return future
 
 
 def _in_this_process(function: Callable[[T], R], items: Iterable[T], say: Callable[[T], None]) -> list[R]:

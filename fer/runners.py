@@ -62,9 +62,9 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Processes:
-    """Spawned processes of this machine: `workers` at most, by default one for each usable core.
+    """This process and others that it spawns: `workers` in all at most, by default one for each usable core.
 
-    Up to `alone_up_to` images are worked on in this process: to start others takes as long.
+    Up to `alone_up_to` images are worked on in this process alone: to start others takes as long.
     """
 
     workers: int | None = None
@@ -91,6 +91,7 @@ class Processes:
             weigh=_n_images,
             progress=progress,
             note=note,
+            takes_part=True,
         )
 
 

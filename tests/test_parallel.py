@@ -1,3 +1,4 @@
+import concurrent.futures
 import importlib
 import math
 import operator
@@ -122,6 +123,50 @@ def test_an_interrupt_leaves_no_worker_behind():
     assert time.monotonic() - began < 6  # all of them would take as long
     names = [" ".join(each.cmdline()) for each in psutil.Process().children()]
     assert not [name for name in names if "spawn_main" in name]
+
+
+def test_this_process_can_take_part(work):
+    found = parallel.map_ordered(work.process_id, range(40), workers=2, takes_part=True)
+    assert len(found) == 40
+    assert os.getpid() in found
+    assert len(set(found)) <= 2
+
+
+@pytest.mark.parametrize("n_items", [2, 3, 30])
+def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
+    seen = []
+    found = parallel.map_ordered(
+        operator.neg, range(n_items), workers=3, takes_part=True, progress=lambda done, *_: seen.append(done)
+    )
+    assert found == [-item for item in range(n_items)]
+    assert seen == list(range(1, n_items + 1))
+
+
+def test_an_item_that_fails_here_stops_no_other(tmp_path):
+    folders = [tmp_path / "missing" / "folder", *(tmp_path / name for name in "abcdef")]
+    with pytest.raises(FileNotFoundError):
+        parallel.map_ordered(os.mkdir, folders, workers=2, takes_part=True)
+    assert all(folder.is_dir() for folder in folders[1:])
+
+
+def test_what_waits_for_another_worker_is_done_here_when_nothing_else_is_left():
+    submitted = []
+
+    def submit(item):
+        submitted.append(concurrent.futures.Future())
+        return submitted[-1]
+
+    def say(item):
+        if item == 2:
+            submitted[0].set_running_or_notify_cancel()
+            submitted[0].set_result("theirs")
+
+    assert parallel.bounded(submit, iter(range(4)), 2, say, own=lambda item: f"own {item}") == [
+        "theirs",
+        "own 1",
+        "own 2",
+        "own 3",
+    ]
 
 
 def test_items_are_taken_a_few_ahead_of_the_workers():
