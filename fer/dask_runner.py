@@ -101,22 +101,24 @@ class Dask:
                 staged=out.relative_to(workspace.root).as_posix() if is_remote else None,
                 workspace=str(Settings.load().workspace),
             )
-            n_ahead = _AHEAD * sum(client.ncores().values())
+            n_ahead = _AHEAD * _n_threads(client)
             executor = client.get_executor(pure=False)
             takers = concurrent.futures.ThreadPoolExecutor(n_ahead)
-            try:
-                with _watched(client, lambda: executor.shutdown(wait=False)):
-                    return parallel.bounded(
-                        lambda piece: takers.submit(_take, executor.submit(work, piece), out, workspace),
-                        iter(pieces),
-                        n_ahead,
-                        say,
-                    )
-            except Exception as error:
-                raise _translated(error, note) from error
-            finally:
-                executor.shutdown(wait=False)  # cancels what is not done
-                takers.shutdown(wait=True, cancel_futures=True)
+            with _watched(client) as is_lost:
+
+                def submit(piece: P) -> "concurrent.futures.Future[R]":
+                    if is_lost():
+                        raise concurrent.futures.CancelledError
+                    return takers.submit(_take, executor.submit(work, piece), is_lost, out, workspace)
+
+                try:
+                    return parallel.bounded(submit, iter(pieces), n_ahead, say)
+                except Exception as error:
+                    raise _translated(error, note) from error
+                finally:
+                    if not is_lost():
+                        executor.shutdown(wait=False)  # cancels what is not done
+                    takers.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,16 @@ class _Work:
         return result, made
 
 
-def _take(done: "concurrent.futures.Future[tuple[R, dict[str, File]]]", out: Path, workspace: Workspace) -> R:
-    """The result of a piece, once its files are in `out`."""
+def _take(
+    done: "concurrent.futures.Future[tuple[R, dict[str, File]]]",
+    is_lost: Callable[[], bool],
+    out: Path,
+    workspace: Workspace,
+) -> R:
+    """The result of a piece, once its files are in `out`. Raises CancelledError if the cluster is lost meanwhile."""
+    while not concurrent.futures.wait([done], _LOOK_EVERY_S).done:
+        if is_lost():
+            raise concurrent.futures.CancelledError
     result, made = done.result()
     for name, file in made.items():
         assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - only then are files uploaded
@@ -220,29 +230,32 @@ def _cluster(address: str | None) -> Iterator["Client"]:
         yield client
 
 
+def _n_threads(client: "Client") -> int:
+    """How many pieces the workers can do at once."""
+    return sum(client.ncores().values())
+
+
 @contextlib.contextmanager
-def _watched(client: "Client", give_up: Callable[[], None]) -> Iterator[None]:
-    """Call `give_up` once the scheduler has had no workers for a minute, or is gone: who waits would wait for ever."""
-    is_over = threading.Event()
+def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
+    """Whether the scheduler is gone, or has had no workers for a minute: Dask itself would wait for ever."""
+    is_over, is_lost = threading.Event(), threading.Event()
 
     def watch() -> None:
         seen = time.monotonic()
         while not is_over.wait(_LOOK_EVERY_S):
             try:
-                seen = time.monotonic() if client.ncores() else seen
+                seen = time.monotonic() if _n_threads(client) else seen
             except Exception:  # noqa: BLE001 - whatever it is, nothing can be heard from there
                 seen = -math.inf
             if time.monotonic() - seen > _WORKERS_TIMEOUT_S:
-                give_up()
+                is_lost.set()
                 return
 
-    watcher = threading.Thread(target=watch, name="watch-dask-workers", daemon=True)
-    watcher.start()
+    threading.Thread(target=watch, name="watch-dask-workers", daemon=True).start()
     try:
-        yield
+        yield lambda: is_lost.is_set() or client.status == "closed"
     finally:
         is_over.set()
-        watcher.join()
 
 
 @contextlib.contextmanager
@@ -273,6 +286,7 @@ def _unfit(must: str, received: str, todo: str = "install the run's version ther
 
 def _translated(error: Exception, note: str) -> Exception:
     from distributed import KilledWorker
+    from distributed.client import ClosedClientError
 
     if isinstance(error, KilledWorker):
         return errors.WorkspaceError(
@@ -280,7 +294,7 @@ def _translated(error: Exception, note: str) -> Exception:
             received=f"several were killed over one piece during '{note}', most often because memory ran out",
             todo="look at the workers' logs, then run the same command again; finished pieces are kept",
         )
-    if isinstance(error, concurrent.futures.CancelledError):
+    if isinstance(error, (concurrent.futures.CancelledError, ClosedClientError)):
         return errors.WorkspaceError(
             "The Dask scheduler and its workers must live until the work is done.",
             received=f"they were lost during '{note}'",

@@ -55,8 +55,8 @@ def shout(place: runners.Place, piece: Shout) -> str:
             os.kill(os.getpid(), signal.SIGKILL)
         if piece.trouble == "deaths":
             os.kill(os.getpid(), signal.SIGKILL)
-        if piece.trouble == "stop" and not had_trouble:
-            raise InterruptedError
+        if piece.trouble == "wait":
+            time.sleep(5)
     text = f"{(place.inputs[0] / 'word').read_text().upper()} {piece.name}"
     write_atomically(path, text.encode())
     (piece.traces / f"{piece.name} made").touch()
@@ -198,6 +198,14 @@ def test_an_error_of_a_piece_comes_out_as_it_is(cluster, tmp_path):
     with pytest.raises(errors.SourceError, match=r"must be fit\. Received: f3\. Next: mend it\.") as caught:
         loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {3: "error"})
     assert caught.value.exit_code == errors.SourceError.exit_code
+
+
+def test_a_cluster_that_is_lost_ends_the_run(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(dask_runner, "_LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(dask_runner, "_n_threads", lambda client: 0 if list(tmp_path.glob("traces/f1 *")) else 2)
+    monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 0.2)
+    with pytest.raises(errors.WorkspaceError, match=r"they were lost during 'words'.*finished pieces are kept"):
+        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
 
 
 def test_workers_that_do_not_see_the_folder_refuse(cluster, tmp_path, monkeypatch):
