@@ -15,6 +15,7 @@ from data_contracts import manifest as contract
 
 _BATCH_FILES = 1_000
 _BATCH_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
+_AT_ONCE_BYTES = 4 * 2**20
 
 
 def write(path: Path, found: Iterable[tuple[str, bytes]]) -> None:
@@ -79,10 +80,15 @@ def _batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 
 def read(path: Path, wanted: np.ndarray) -> Iterator[bytes]:
-    """The bytes that lie at the `wanted` (N, 2) spans of the file, in this order."""
+    """The bytes that lie at the `wanted` (N, 2) spans of the file, in this order; up to 4 MiB of them are read at once.
+
+    What is done with an image runs a tenth faster if the system is not called between each and the next.
+    """
+    lengths = wanted[:, 1].astype(np.int64)
+    ends = np.flatnonzero(np.diff(np.cumsum(lengths) // _AT_ONCE_BYTES)) + 1
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        for offset, length in wanted.tolist():
-            yield os.pread(file, length, offset)
+        for some in np.split(wanted, ends):
+            yield from [os.pread(file, length, offset) for offset, length in some.tolist()]
     finally:
         os.close(file)

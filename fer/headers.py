@@ -64,9 +64,10 @@ def read(data: bytes) -> Header:
     Raises Unfit: empty, of no known format, cut short, damaged, of several frames, beyond the limits above.
     """
     start, header = _last_jpeg
-    if data.startswith(start):  # asked first, as most files are such
-        marker = _MARKER.search(data, len(start))
-        if marker and marker[0] == _JPEG_END:
+    if data.startswith(start) and data.endswith(_JPEG_END):  # asked first, as most files are such
+        n_start = len(start)
+        # In compressed data 0xFF is followed by 0: then the one that is not is the end's.
+        if data.count(b"\xff", n_start) == data.count(b"\xff\0", n_start) + 1:
             return header
     if not data:
         raise Unfit("the file is empty")

@@ -146,6 +146,7 @@ def preprocess(
         progress=progress,
         note="images prepared",
     )
+    _rooms.clear()
     summaries = sorted([*kept.linked, *made], key=lambda each: each.name)
     reuse.remove_others(out, summaries)
     size = (config.height, config.width)
@@ -244,10 +245,21 @@ def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
     return shard_checks.summary(path, cut.split, found)
 
 
+_rooms: list[np.ndarray] = []
+
+
+def _room(n_bytes: int) -> np.ndarray:
+    """(n_bytes,) uint8, the same memory in each call: to get new memory takes longer than to fill it."""
+    if not _rooms or len(_rooms[0]) < n_bytes:
+        _rooms[:] = [np.empty(n_bytes, np.uint8)]
+    return _rooms[0][:n_bytes]
+
+
 def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
-    """The model's inputs of a piece, (N, H, W) uint8; `folders` are those of the manifest and of the earlier shards."""
+    """The inputs of a piece, (N, H, W) uint8, until the next call; `folders` are of manifest and earlier shards."""
     cut = piece.cut
-    pixels = np.empty((len(cut.image_ids), piece.config.height, piece.config.width), np.uint8)
+    pixels = _room(len(cut.image_ids) * piece.config.height * piece.config.width)
+    pixels = pixels.reshape(-1, piece.config.height, piece.config.width)
     for source in np.unique(cut.kept_in[cut.kept_in >= 0]).tolist():
         rows = np.flatnonzero(cut.kept_in == source)
         pixels[rows] = shards.read(folders[1] / cut.sources[source]).pixels[cut.kept_at[rows]]
