@@ -26,7 +26,7 @@ from fer.workspace import Workspace
 _TIMES = (1, 10, 50)
 _TARGET = 7_200  # images a class, of 1 x FER2013: the train split's largest class
 _EVERY_S = 0.1
-_RUNNER = runners.Processes(workers=2, alone_up_to=0)
+_RUNNER = runners.Processes(workers=2, alone_s=0)
 
 
 def run() -> Iterator[Row]:

@@ -29,7 +29,7 @@ _PER_CLASS = (4_953, 547, 5_121, 8_989, 6_198, 6_077, 4_002)  # FER2013's, of al
 _PER_PART = 2_000
 _FEWER = 12_000  # at 224x224, where each takes 50 KB
 _CORES = 2
-_TWO = runners.Processes(workers=_CORES, alone_up_to=0)
+_TWO = runners.Processes(workers=_CORES, alone_s=0)
 _ONE = runners.Processes(workers=1)
 
 

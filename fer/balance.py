@@ -248,8 +248,9 @@ class _Linked:
 
 
 def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
+    record = workspaces.read_record(folder)
     for name in shards.names(folder, _SPLIT):
-        workspaces.link(folder, name, out, name)
+        workspaces.link(folder, name, out, name, record)
         yield _Linked(name, len(shards.read_labels(folder / name)[0]))
 
 

@@ -112,7 +112,7 @@ class Dask:
                     return takers.submit(_take, executor.submit(work, piece), is_lost, out, workspace)
 
                 try:
-                    return parallel.bounded(submit, iter(pieces), n_ahead, say)
+                    return parallel.bounded(submit, iter(pieces), lambda: n_ahead, say)
                 except Exception as error:
                     raise _translated(error, note) from error
                 finally:

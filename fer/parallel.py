@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -38,15 +39,16 @@ def map_ordered(
     weigh: Callable[[T], int] = lambda item: 1,
     progress: Progress = silent,
     note: str = "",
-    takes_part: bool = False,
+    alone_s: float | None = None,
 ) -> list[R]:
     """Call `function`, which a spawned process must be able to import, on each item; results in the items' order.
 
     Items are taken as they are needed, a few ahead of the workers: what makes them can hold one at a time in memory.
     `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
     this process. `progress` is told the sum of what the items done `weigh`, of `total` (needless if `items` has a
-    length and each weighs 1). With `takes_part` this process is one of the workers, and at work while the others start;
-    without, what kills a worker leaves it alive.
+    length and each weighs 1).
+    With `alone_s` this process is one of the workers, and starts the others once it would be at work for more seconds
+    than that; without, all are others, and what kills one leaves this process alive.
     An item that fails does not stop the others: the first failing item's error is raised once all have ended, so that
     shards which `function` has finished are kept for the next attempt.
     Raises WorkspaceError if a worker is killed (as the kernel does when memory runs out).
@@ -57,6 +59,7 @@ def map_ordered(
     first = list(itertools.islice(rest, 2))
     n_workers = workers or usable_cores()
     waiting = itertools.chain(first, rest)
+    began = time.monotonic()
     done = 0
 
     def say(item: T) -> None:
@@ -66,13 +69,26 @@ def map_ordered(
 
     if n_workers <= 1 or len(first) <= 1:
         return _in_this_process(function, waiting, say)
-    n_others = n_workers - 1 if takes_part else n_workers
-    pool = concurrent.futures.ProcessPoolExecutor(
-        n_others, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
-    )
-    own = function if takes_part else None
+    pools: list[concurrent.futures.ProcessPoolExecutor] = []
+    n_others = n_workers if alone_s is None else n_workers - 1
+
+    def n_ahead() -> int:
+        if alone_s and not pools:
+            left_s = (time.monotonic() - began) * (total - done) / done if done else 0
+            if left_s <= alone_s:
+                return 0
+        return _AHEAD * n_others
+
+    def submit(item: T) -> "concurrent.futures.Future[R]":
+        if not pools:
+            context = multiprocessing.get_context("spawn")
+            pools.append(
+                concurrent.futures.ProcessPoolExecutor(n_others, mp_context=context, initializer=_prepare_worker)
+            )
+        return pools[0].submit(function, item)
+
     try:
-        return bounded(lambda item: pool.submit(function, item), waiting, _AHEAD * n_others, say, own)
+        return bounded(submit, waiting, n_ahead, say, None if alone_s is None else function)
     except BrokenProcessPool as error:
         raise errors.WorkspaceError(
             "Every worker process must live until its work is done.",
@@ -82,17 +98,18 @@ def map_ordered(
         ) from error
     finally:
         # After an interrupt what has not begun is dropped; what has begun ends, so that no worker outlives the call.
-        pool.shutdown(wait=True, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def bounded(
     submit: Callable[[T], "concurrent.futures.Future[R]"],
     items: Iterator[T],
-    n_ahead: int,
+    n_ahead: Callable[[], int],
     say: Callable[[T], None],
     own: Callable[[T], R] | None = None,
 ) -> list[R]:
-    """Submit the items, at most `n_ahead` of them not yet done at a time; results in the items' order.
+    """Submit the items, at most `n_ahead()` of them not yet done at a time; results in the items' order.
 
     Meanwhile `own`, if there is one, is called here with those that nobody has begun. `say` is called with each item
     that ended. Raises the first failing item's error once all have ended.
@@ -100,7 +117,7 @@ def bounded(
     futures: list[concurrent.futures.Future[R]] = []
     pending: dict[concurrent.futures.Future[R], tuple[int, T]] = {}
     while True:
-        for item in itertools.islice(items, n_ahead - len(pending)):
+        for item in itertools.islice(items, max(0, n_ahead() - len(pending))):
             future = submit(item)
             pending[future] = (len(futures), item)
             futures.append(future)

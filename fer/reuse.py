@@ -74,9 +74,12 @@ def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_s
     `per_shard` images. Those that are kept as they are get a second name in `out`.
     """
     kept = _find(workspace, split_table, made_by, per_shard)
+    if kept.folder is None:
+        return kept
+    record = workspaces.read_record(kept.folder)
     try:
         for each in kept.linked:
-            workspaces.link(kept.folder, each.name, out, each.name)  # type: ignore[arg-type]
+            workspaces.link(kept.folder, each.name, out, each.name, record)
     except errors.IntegrityError:  # damaged since: it will be made anew too, by whoever needs it
         return Kept()
     return kept
@@ -92,7 +95,7 @@ def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_
     if not found:
         return Kept()
     now = _now(split_table)
-    base, folder, summaries = max(found, key=lambda each: _n_shared(now, each[2]))
+    base, folder, summaries = max(found, key=lambda each: _n_shared(now, each[2])) if len(found) > 1 else found[0]
     return _kept(base, folder, summaries, now, per_shard)
 
 

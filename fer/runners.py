@@ -64,11 +64,11 @@ class Runner(Protocol):
 class Processes:
     """This process and others that it spawns: `workers` in all at most, by default one for each usable core.
 
-    Up to `alone_up_to` images are worked on in this process alone: to start others takes as long.
+    Others are started once more than `alone_s` seconds of work are left for this one alone.
     """
 
     workers: int | None = None
-    alone_up_to: int = 4_096
+    alone_s: float = 2.0
 
     def run(
         self,
@@ -86,12 +86,12 @@ class Processes:
         return parallel.map_ordered(
             functools.partial(function, place),
             pieces,
-            workers=1 if n_images <= self.alone_up_to else self.workers,
+            workers=self.workers,
             total=n_images,
             weigh=_n_images,
             progress=progress,
             note=note,
-            takes_part=True,
+            alone_s=self.alone_s,
         )
 
 

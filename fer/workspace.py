@@ -198,13 +198,14 @@ class Workspace:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def link(source: Path, name: str, out: Path, new_name: str) -> None:
+def link(source: Path, name: str, out: Path, new_name: str, record: Record | None = None) -> None:
     """Give the file `name` of the committed folder `source` a second name in `out`; copy it if there are no hard links.
 
-    A file with a second name is not read again when `out` is committed: the digest in the record of `source` holds.
+    A file with a second name is not read again when `out` is committed: the digest in the `record` of `source`, which
+    is read if it is not given, holds.
     Raises IntegrityError if the file is not as that record says: then it is to be made anew.
     """
-    record = read_record(source)
+    record = record or read_record(source)
     file = record.files.get(name) if record is not None else None
     if file is None or not _is_kept(source, name, file):
         raise errors.IntegrityError(

@@ -378,9 +378,10 @@ def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, 
 
 
 def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
-    alone = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
+    one, two = runners.Processes(workers=1), runners.Processes(workers=2, alone_s=0)
+    alone = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace, runner=one)
     other = Workspace(tmp_path / "other")
-    together = balance.balance(preprocessed(other), CONFIG, workspace=other, runner=runners.Processes(2))
+    together = balance.balance(preprocessed(other), CONFIG, workspace=other, runner=two)
     assert together == alone
     assert files(other, together) == files(workspace, alone)
 

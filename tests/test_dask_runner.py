@@ -277,7 +277,7 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
             return super().run(*args, progress=stop, **options)
 
     here = Workspace(tmp_path / "here")
-    by_processes = made(here, runners.Processes(2, alone_up_to=0))
+    by_processes = made(here, runners.Processes(2, alone_s=0))
     there = RemoteWorkspace(tmp_path / "there", cluster.store)
     with pytest.raises(KeyboardInterrupt):
         made(there, Interrupted(cluster.address))

@@ -27,9 +27,14 @@ def work(tmp_path: Path, monkeypatch):
     (tmp_path / "work_for_processes.py").write_text(
         textwrap.dedent("""
             import os
+            import time
             from fer import errors
 
             def process_id(item):
+                return os.getpid()
+
+            def slowly(item):
+                time.sleep(0.1)
                 return os.getpid()
 
             def fail(item):
@@ -126,17 +131,25 @@ def test_an_interrupt_leaves_no_worker_behind():
 
 
 def test_this_process_can_take_part(work):
-    found = parallel.map_ordered(work.process_id, range(40), workers=2, takes_part=True)
+    found = parallel.map_ordered(work.process_id, range(40), workers=2, alone_s=0)
     assert len(found) == 40
     assert os.getpid() in found
     assert len(set(found)) <= 2
+
+
+def test_others_are_started_only_where_the_work_left_is_worth_it(work):
+    alone = parallel.map_ordered(work.process_id, range(40), workers=2, alone_s=60)
+    assert set(alone) == {os.getpid()}
+    shared = parallel.map_ordered(work.slowly, range(40), workers=2, alone_s=0.5)
+    assert shared[0] == os.getpid()
+    assert len(set(shared)) == 2
 
 
 @pytest.mark.parametrize("n_items", [2, 3, 30])
 def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
     seen = []
     found = parallel.map_ordered(
-        operator.neg, range(n_items), workers=3, takes_part=True, progress=lambda done, *_: seen.append(done)
+        operator.neg, range(n_items), workers=3, alone_s=0, progress=lambda done, *_: seen.append(done)
     )
     assert found == [-item for item in range(n_items)]
     assert seen == list(range(1, n_items + 1))
@@ -145,7 +158,7 @@ def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
 def test_an_item_that_fails_here_stops_no_other(tmp_path):
     folders = [tmp_path / "missing" / "folder", *(tmp_path / name for name in "abcdef")]
     with pytest.raises(FileNotFoundError):
-        parallel.map_ordered(os.mkdir, folders, workers=2, takes_part=True)
+        parallel.map_ordered(os.mkdir, folders, workers=2, alone_s=0)
     assert all(folder.is_dir() for folder in folders[1:])
 
 
@@ -161,7 +174,7 @@ def test_what_waits_for_another_worker_is_done_here_when_nothing_else_is_left():
             submitted[0].set_running_or_notify_cancel()
             submitted[0].set_result("theirs")
 
-    assert parallel.bounded(submit, iter(range(4)), 2, say, own=lambda item: f"own {item}") == [
+    assert parallel.bounded(submit, iter(range(4)), lambda: 2, say, own=lambda item: f"own {item}") == [
         "theirs",
         "own 1",
         "own 2",

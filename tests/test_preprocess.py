@@ -12,7 +12,7 @@ from fer.workspace import Workspace
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
 ONE = runners.Processes(workers=1)
-TWO = runners.Processes(workers=2, alone_up_to=0)
+TWO = runners.Processes(workers=2, alone_s=0)
 
 
 @pytest.fixture
