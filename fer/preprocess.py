@@ -6,6 +6,7 @@ decoded. Nothing here grows with the data but some bytes an image.
 """
 
 import math
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def preprocess(
         progress=progress,
         note="images prepared",
     )
-    _rooms.clear()
+    vars(_kept).clear()
     summaries = sorted([*kept.linked, *made], key=lambda each: each.name)
     reuse.remove_others(out, summaries)
     size = (config.height, config.width)
@@ -245,14 +246,15 @@ def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
     return shard_checks.summary(path, cut.split, found)
 
 
-_rooms: list[np.ndarray] = []
+_kept = threading.local()  # a Dask worker may have several threads
 
 
 def _room(n_bytes: int) -> np.ndarray:
     """(n_bytes,) uint8, the same memory in each call: to get new memory takes longer than to fill it."""
-    if not _rooms or len(_rooms[0]) < n_bytes:
-        _rooms[:] = [np.empty(n_bytes, np.uint8)]
-    return _rooms[0][:n_bytes]
+    room: np.ndarray | None = getattr(_kept, "room", None)
+    if room is None or len(room) < n_bytes:
+        room = _kept.room = np.empty(n_bytes, np.uint8)
+    return room[:n_bytes]
 
 
 def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:

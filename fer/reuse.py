@@ -5,6 +5,7 @@ its own pixels, and one that is less than half full is merged with what is new, 
 in thousands of small files. What an earlier output holds is known from `summaries.arrow` beside its shards.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,10 +89,11 @@ def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_s
 def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_shard: int) -> Kept:
     found: list[tuple[refs.ShardsRef, Path, list[shard_checks.Summary]]] = []
     for ref in workspace.outputs("preprocess", refs.ShardsRef)[:_CANDIDATES]:
-        folder = workspace.folder(ref)
-        summaries = recall(folder, made_by)
-        if summaries is not None:
-            found.append((ref, folder, summaries))
+        with contextlib.suppress(errors.WorkspaceError):  # gone meanwhile
+            folder = workspace.folder(ref)
+            summaries = recall(folder, made_by)
+            if summaries is not None:
+                found.append((ref, folder, summaries))
     if not found:
         return Kept()
     now = _now(split_table)

@@ -1,3 +1,4 @@
+import concurrent.futures
 import statistics
 
 import cv2
@@ -115,6 +116,21 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tm
     assert files(other, again) == files(workspace, whole)
     inodes = {name: (other.folder(again) / name).stat().st_ino for name in kept}
     assert {name for name in kept if inodes[name] != kept[name]} == {"train-00001.parquet"}
+
+
+def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path):
+    """As those of a Dask worker do."""
+    alone = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+
+    class Threads(runners.Processes):
+        def run(self, function, pieces, *, inputs, out, workspace, **_):
+            place = runners.Place(tuple(workspace.folder(each) for each in inputs), out)
+            with concurrent.futures.ThreadPoolExecutor(8) as threads:
+                return list(threads.map(lambda piece: function(place, piece), pieces))
+
+    other = Workspace(tmp_path / "other")
+    together = preprocess.preprocess(*dataset(other, *drawn()), CONFIG, workspace=other, runner=Threads())
+    assert together == alone
 
 
 def test_progress_counts_images(workspace, source):
