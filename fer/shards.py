@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
+import uuid
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ def write(
 ) -> None:
     """Write (N, H, W) uint8 `pixels` and what they show to `path`, whole or not at all, in the same bytes each time.
 
-    Whether they are sound is for `shard_checks`. Raises ContractViolation for arrays that fit no shard.
+    Several may write one shard at once. Whether the arrays are sound is for `shard_checks`. Raises ContractViolation
+    for those that fit no shard.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or not len(image_ids) == len(class_indexes) == len(pixels):
         raise errors.ContractViolation(
@@ -98,27 +100,31 @@ def write(
     ]
     table = pa.Table.from_arrays(columns, schema=contract.schema(height, width, classes))
     at_once = images_that_fit(height, width)
-    aside = path.with_name(path.name + ".tmp")
-    # No compression: zstd-1 saves 2 % at 48x48 and 26 % at 224x224, and more than halves the speed of writing and, at
-    # 224x224, of reading; lz4 saves less. No checksums of Parquet's either: `_Hashes` are ten times as fast.
-    with pq.ParquetWriter(
-        aside,
-        table.schema,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        write_batch_size=max(1, _PAGE_BYTES // (height * width)),
-        data_page_size=_PAGE_BYTES,
-    ) as writer:
+    # A name of its own: a Dask worker that was given up may still be at the shard that another one makes anew.
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
         digests = []
-        for start in range(0, n_images, at_once):
-            here = slice(start, start + at_once)
-            hashes = _Hashes()
-            hashes.add(image_ids[here], class_indexes[here], pixels[here])
-            digests.append(hashes.digests())
-            writer.write_table(table.slice(start, at_once), at_once)
-        writer.add_key_value_metadata({_DIGESTS: json.dumps(digests)})
-    aside.replace(path)
+        # No compression: zstd-1 saves 2 % at 48x48 and 26 % at 224x224, and more than halves the speed of writing and,
+        # at 224x224, of reading; lz4 saves less. No checksums of Parquet's either: `_Hashes` are ten times as fast.
+        with pq.ParquetWriter(
+            aside,
+            table.schema,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_batch_size=max(1, _PAGE_BYTES // (height * width)),
+            data_page_size=_PAGE_BYTES,
+        ) as writer:
+            for start in range(0, n_images, at_once):
+                here = slice(start, start + at_once)
+                hashes = _Hashes()
+                hashes.add(image_ids[here], class_indexes[here], pixels[here])
+                digests.append(hashes.digests())
+                writer.write_table(table.slice(start, at_once), at_once)
+            writer.add_key_value_metadata({_DIGESTS: json.dumps(digests)})
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class _Hashes:

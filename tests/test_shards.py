@@ -44,6 +44,22 @@ def test_the_same_images_make_the_same_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_shard_that_another_writes_meanwhile_is_whole_at_each_moment(tmp_path, monkeypatch):
+    path = tmp_path / "train-00000.parquet"
+    write_table = pq.ParquetWriter.write_table
+
+    def interrupted(*args):
+        monkeypatch.undo()
+        made = write(path, 30)
+        write_table(*args)
+        assert np.array_equal(shards.read(path).pixels, made[2])
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", interrupted)
+    made = write(path, 30)
+    assert np.array_equal(shards.read(path).pixels, made[2])
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_pixels_in_another_memory_order_are_written_alike(tmp_path):
     image_ids, class_indexes, pixels = write(tmp_path / "a", 10)
     shards.write(tmp_path / "b", image_ids, class_indexes, np.asfortranarray(pixels), CLASSES)
