@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_contracts import manifest as contract
+from fer import errors
 
 _BATCH_FILES = 1_000
 _BATCH_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
@@ -57,11 +58,19 @@ def spans(path: Path) -> np.ndarray:
     """Where the bytes of each image lie in the file: (N, 2) offset and length, uint32 in a file of less than 4 GiB.
 
     Arrow maps an uncompressed file without copying it, so that a buffer's address tells its place.
+    Raises IntegrityError if the file is gone or not whole.
     """
-    with pa.memory_map(str(path)) as file:
-        start = file.read_buffer(1).address
-        file.seek(0)
-        found = [_spans(batch["data"], start) for batch in _batches(file)]
+    try:
+        with pa.memory_map(str(path)) as file:
+            start = file.read_buffer(1).address
+            file.seek(0)
+            found = [_spans(batch["data"], start) for batch in _batches(file)]
+    except (OSError, pa.ArrowInvalid) as error:
+        raise errors.IntegrityError(
+            "A manifest's images must be as they were committed.",
+            received=f"{path}: {error}",
+            todo=f"remove {path.parent.parent} and run the same command again; it is made anew",
+        ) from error
     kind = np.uint32 if path.stat().st_size < 2**32 else np.int64
     return np.concatenate([np.empty((0, 2), kind), *(each.astype(kind) for each in found)])
 

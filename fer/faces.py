@@ -5,9 +5,9 @@ detection using a boosted cascade of simple features", CVPR 2001), which come wi
 same: one thread, and no choice among what is found is left to its order.
 """
 
-import functools
 import itertools
 import math
+import threading
 from typing import Literal, NamedTuple
 
 import cv2
@@ -60,10 +60,15 @@ def _found(image: np.ndarray, cascade: str) -> list[_Box]:
     return [_Box(x, y, side) for x, y, side, _ in np.asarray(boxes).reshape(-1, 4).tolist()]
 
 
-@functools.cache
+_cascades = threading.local()  # one holds the image that it searches: threads would find each other's faces
+
+
 def _cascade(name: str) -> cv2.CascadeClassifier:
-    """Read once a process."""
-    return cv2.CascadeClassifier(f"{haarcascades}haarcascade_{name}.xml")
+    """Read once a thread."""
+    found = vars(_cascades)
+    if name not in found:
+        found[name] = cv2.CascadeClassifier(f"{haarcascades}haarcascade_{name}.xml")
+    return found[name]
 
 
 def _largest_face(image: np.ndarray) -> _Box | None:

@@ -78,6 +78,9 @@ def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_s
     if kept.folder is None:
         return kept
     record = workspaces.read_record(kept.folder)
+    read = [*(each.name for each, _ in kept.thinned), *kept.sources]
+    if record is None or not all(workspaces.is_kept(kept.folder, name, record.files[name]) for name in read):
+        return Kept()
     try:
         for each in kept.linked:
             workspaces.link(kept.folder, each.name, out, each.name, record)
@@ -91,7 +94,7 @@ def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_
     for ref in workspace.outputs("preprocess", refs.ShardsRef)[:_CANDIDATES]:
         with contextlib.suppress(errors.WorkspaceError):  # gone meanwhile
             folder = workspace.folder(ref)
-            summaries = recall(folder, made_by)
+            summaries = recall(folder, made_by) if _knows(folder) else None
             if summaries is not None:
                 found.append((ref, folder, summaries))
     if not found:
@@ -99,6 +102,16 @@ def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_
     now = _now(split_table)
     base, folder, summaries = max(found, key=lambda each: _n_shared(now, each[2])) if len(found) > 1 else found[0]
     return _kept(base, folder, summaries, now, per_shard)
+
+
+def _knows(folder: Path) -> bool:
+    """Whether there are summaries in a committed folder, as they were committed: Arrow ends the process over others."""
+    record = workspaces.read_record(folder)
+    return (
+        record is not None
+        and _SUMMARIES in record.files
+        and workspaces.is_kept(folder, _SUMMARIES, record.files[_SUMMARIES])
+    )
 
 
 @dataclass(frozen=True)
@@ -215,7 +228,7 @@ def _cut(name: str, split: str, table: pa.Table, sources: tuple[str, ...]) -> Cu
     return Cut(
         name,
         split,
-        table["image_id"].chunk(0),
+        pa.array(table["image_id"].to_pylist(), pa.string()),  # a slice would travel with all that it was cut from
         table["class_index"].to_numpy(),
         table["part"].to_numpy(),
         table["row"].to_numpy(),

@@ -207,7 +207,7 @@ def link(source: Path, name: str, out: Path, new_name: str, record: Record | Non
     """
     record = record or read_record(source)
     file = record.files.get(name) if record is not None else None
-    if file is None or not _is_kept(source, name, file):
+    if file is None or not is_kept(source, name, file):
         raise errors.IntegrityError(
             "A committed file must be as it was committed.",
             received=f"another one, or none, at {source / name}",
@@ -267,7 +267,7 @@ def has_size(path: Path, file: File) -> bool:
         return False
 
 
-def _is_kept(folder: Path, name: str, file: File) -> bool:
+def is_kept(folder: Path, name: str, file: File) -> bool:
     """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
     path = folder / name
     if not has_size(path, file):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import encoded
+from fer import encoded, errors
 
 some_bytes = st.lists(st.binary(max_size=50), max_size=12)
 
@@ -42,6 +42,11 @@ def test_a_part_cut_short_is_not_whole_and_nothing_half_written_stays(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(pa.ArrowInvalid):
         encoded.n_images(path)
+    with pytest.raises(errors.IntegrityError, match=r"part-00000\.arrow"):
+        encoded.spans(path)
+    path.unlink()
+    with pytest.raises(errors.IntegrityError, match=r"part-00000\.arrow"):
+        encoded.spans(path)
 
     def broken():
         yield "1.png", b"one"

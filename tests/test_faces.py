@@ -1,5 +1,7 @@
 """Faces that fer.demo_faces draws, set into larger pictures: they are found, cut out and levelled."""
 
+import concurrent.futures
+
 import cv2
 import numpy as np
 import pytest
@@ -133,3 +135,13 @@ def test_the_same_picture_gives_the_same_whatever_came_before(how):
     again = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in reversed(range(4))][::-1]
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
     assert all(each.dtype == np.uint8 and each.flags.c_contiguous for each in first)
+
+
+@pytest.mark.parametrize("how", ["crop", "align"])
+def test_threads_of_one_process_find_what_one_alone_finds(how):
+    """As those of a Dask worker do."""
+    pictures = [photo(seed, x=10 + 3 * seed, y=5 + 2 * seed) for seed in SEEDS] * 3
+    alone = [faces.cut_out(picture, how, 0.1) for picture in pictures]
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda picture: faces.cut_out(picture, how, 0.1), pictures))
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))

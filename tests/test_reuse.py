@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared import dataset, files
 
-from fer import images, preprocess, shards
+from fer import images, preprocess, reuse, shards
 from fer.workspace import Workspace
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
@@ -165,6 +165,28 @@ def test_an_earlier_output_that_was_overwritten_in_place_is_not_used(workspace, 
     assert {picture(n) for n, (_, split) in first().items() if split == "train"} & set(decoded)
     fresh = Workspace(tmp_path / "fresh")
     assert held(workspace, after) == held(fresh, made(fresh, first() | {100: (0, "test")}, "two"))
+
+
+@pytest.mark.parametrize("name", ["train-00001.parquet", "summaries.arrow"])
+def test_nothing_is_read_of_an_earlier_output_with_a_damaged_file(workspace, tmp_path, name):
+    before = made(workspace, first(), "one")
+    path = workspace.folder(before) / name
+    gone = int(shards.read_labels(workspace.folder(before) / "train-00001.parquet")[0][0], 16)
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.write_bytes(data[:half] + bytes(64) + data[half + 64 :])
+    fewer = {n: what for n, what in first().items() if n != gone}
+    after = made(workspace, fewer, "two")
+    fresh = Workspace(tmp_path / "fresh")
+    assert held(workspace, after) == held(fresh, made(fresh, fewer, "two"))
+
+
+def test_a_cut_travels_without_the_rest_of_its_split(workspace):
+    contents = {n: (n % 3, "train") for n in range(3_000)}
+    rows = [(f"{n:032x}", label, split, 0, n) for n, (label, split) in contents.items()]
+    _, split = dataset(workspace, rows, [])
+    cuts = reuse.cuts(workspace.folder(split) / "split.parquet", reuse.Kept(), 10)
+    assert max(cut.image_ids.get_total_buffer_size() for cut in cuts) < 1_000
 
 
 def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeypatch):
