@@ -108,15 +108,14 @@ def _matrices(around: np.ndarray, config: AugmentConfig, height: int, width: int
     return matrices
 
 
-def apply(pixels: np.ndarray, draws: Draws, out: np.ndarray | None = None) -> np.ndarray:
-    """Make the copy `draws` says of each of (N, H, W) uint8 `pixels`: (N, H, W) uint8, in `out` if it is given.
+def apply(pixels: np.ndarray, draws: Draws) -> np.ndarray:
+    """Make the copy `draws` says of each of (N, H, W) uint8 `pixels`: (N, H, W) uint8.
 
     Resampled once, bilinearly; what lies beyond an image's edges is its mirror image. Neither brightness nor contrast
     changes what is erased.
     """
     height, width = pixels.shape[1:]
-    if out is None:
-        out = np.empty_like(pixels)
+    out = np.empty_like(pixels)
     # The edge pixel itself is mirrored too: other mirrors than this one Keras does not have on TensorFlow.
     size, linear, mirrored = (width, height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT
     for source, matrix_, copy in zip(pixels, draws.matrices, out, strict=True):

@@ -47,7 +47,10 @@ class BalanceConfig(BaseModel):
         "where classes are filled up, min where they are cut, median where both",
     )
     max_growth: float | None = Field(
-        default=None, ge=1, description="a class is filled up to this many times its size at most; empty: no limit"
+        default=None,
+        ge=1,
+        allow_inf_nan=False,
+        description="a class is filled up to this many times its size at most; empty: no limit",
     )
     augment: augmentation.AugmentConfig = Field(
         default=augmentation.AugmentConfig(), description="how far an augmented copy may be from its source"
@@ -121,7 +124,7 @@ def plan(source: refs.ShardsRef, config: BalanceConfig) -> tuple[PlanRow, ...]:
     wanted = _target([each for each in counts if each], config)
     rows = []
     for class_name, has in zip(source.classes, counts, strict=True):
-        reached = wanted if config.max_growth is None else min(wanted, math.floor(has * config.max_growth))
+        reached = wanted if config.max_growth is None else math.floor(min(wanted, has * config.max_growth))
         rows.append(
             PlanRow(
                 class_name,

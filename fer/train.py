@@ -36,14 +36,19 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: models.ModelConfig = Field(default=models.ModelConfig(), description="which model, and how large")
-    epochs: int = Field(default=30, ge=1, le=1_000, description="at most; each sees every train image once")
+    epochs: int = Field(
+        default=30,
+        ge=1,
+        le=1_000,
+        description="at most; each sees the train images once, but for those that fill no batch",
+    )
     patience: int = Field(default=8, ge=1, description="epochs without a better validation accuracy before it stops")
     batch_size: int = Field(default=64, ge=1, le=4_096, description="images a step")
     learning_rate: float = Field(default=2e-3, gt=0, le=1, description="the highest; AdamW")
     schedule: Literal["cosine", "constant"] = Field(
         default="cosine", description="how the learning rate goes on after the warm-up: down to 0, or not at all"
     )
-    warmup_epochs: float = Field(default=1.0, ge=0, description="over which the learning rate rises from 0")
+    warmup_epochs: float = Field(default=1.0, ge=0, le=1_000, description="over which the learning rate rises from 0")
     weight_decay: float = Field(default=1e-2, ge=0, le=1, description="of kernels, decoupled from the gradient")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the label spread over all classes")
     augmentation: augment.AugmentConfig = Field(

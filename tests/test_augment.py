@@ -90,16 +90,6 @@ def test_brightness_does_not_change_what_is_erased():
     assert (copied(face(), offset=50.0, box=(0, 0, HEIGHT, WIDTH), fill=10) == 10).all()
 
 
-def test_copies_are_made_where_they_shall_be():
-    images = np.stack([face(), 255 - face()])
-    draws = drawn(["a", "b"], CONFIG)
-    whole = np.zeros((4, HEIGHT, WIDTH, 1), np.uint8)
-    made = augment.apply(images, draws, whole[1:3, :, :, 0])
-    assert np.shares_memory(made, whole)
-    assert np.array_equal(whole[1:3, :, :, 0], augment.apply(images, draws))
-    assert not whole[[0, 3]].any()
-
-
 def test_no_copies_of_no_images():
     assert augment.apply(np.empty((0, HEIGHT, WIDTH), np.uint8), drawn([], CONFIG)).shape == (0, HEIGHT, WIDTH)
 

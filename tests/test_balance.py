@@ -170,6 +170,7 @@ def test_the_plan_of_the_report_by_example():
         ({"strategy": ["undersample", "augment-to-target"], "target": 7}, 7, 7, 7),
         ({"strategy": "augment-to-target", "max_growth": 1.5}, 3, 10, 7),
         ({"strategy": "augment-to-target", "max_growth": 3, "target": "median"}, 5, 10, 5),
+        ({"strategy": "augment-to-target", "max_growth": 1e308}, 10, 10, 10),
         ({"strategy": "class-weights"}, 2, 10, 5),
         ({"strategy": ["none"]}, 2, 10, 5),
     ],
@@ -457,7 +458,9 @@ def test_progress_counts_images(unchecked, workspace):
     assert seen[-1] == (69, 69)
 
 
-@pytest.mark.parametrize("wrong", [{"target": 0}, {"target": -5}, {"target": "largest"}, {"max_growth": 0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"target": 0}, {"target": -5}, {"target": "largest"}, {"max_growth": 0.5}, {"max_growth": math.inf}]
+)
 def test_a_target_or_growth_that_is_none_is_refused(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         balance.BalanceConfig(**wrong)

@@ -1,7 +1,9 @@
 import json
+import math
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from data_contracts import files
 from fer import augment, child, errors, feed, models, refs, shards, stage, train, trained
@@ -191,6 +193,12 @@ def test_no_validation_images_are_refused_before_a_child_is_started(workspace, m
     with pytest.raises(errors.ConfigError, match="0 validation"):
         train.train(made, empty, config(), workspace=workspace)
     assert not (workspace.root / "train" / train.train.key(made, empty, config())).exists()
+
+
+@pytest.mark.parametrize("endless", [math.inf, 1e300])
+def test_a_warm_up_without_end_is_refused(endless):
+    with pytest.raises(ValidationError, match="warmup_epochs"):
+        config(warmup_epochs=endless)
 
 
 def test_the_key_follows_the_settings(made):
