@@ -28,6 +28,7 @@ what OpenCV gets wrong:
 import dataclasses
 import io
 import math
+import threading
 import warnings
 from typing import Any, Literal, NamedTuple
 
@@ -144,10 +145,15 @@ _FILLING = 128
 _MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; found 6,449 of 6,456 cuts
 
 
+_warnings = (
+    threading.Lock()
+)  # what is made of them holds for all threads, and the last to leave would restore another's
+
+
 def _by_pillow(data: bytes, form: str) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with warnings.catch_warnings():
+    with _warnings, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # how it says "Truncated File Read" of a TIFF
         try:
             with Image.open(io.BytesIO(data), formats=("PPM" if form in _PNM else form,)) as image:

@@ -71,8 +71,9 @@ class Kept:
 def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_shard: int, out: Path) -> Kept:
     """What can be kept for the images of `split_table` (data_contracts.split) of the outputs of `preprocess`.
 
-    Of the newest outputs that were `made_by` the same, the one that has most of the images. Shards hold up to
-    `per_shard` images. Those that are kept as they are get a second name in `out`.
+    Of those of the three newest outputs that were `made_by` the same, the one that has most of the images; nothing if
+    a file of it was damaged since. Shards hold up to `per_shard` images. Those that are kept as they are get a second
+    name in `out`.
     """
     kept = _find(workspace, split_table, made_by, per_shard)
     if kept.folder is None:

@@ -1,3 +1,4 @@
+import concurrent.futures
 import contextlib
 import dataclasses
 import io
@@ -7,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zlib
 
 import cv2
@@ -372,6 +374,21 @@ def test_sums_are_exact_however_many_pixels_are_summed_at_once(monkeypatch):
     pixels = np.random.default_rng(8).integers(0, 256, (7, 31, 29)).astype(np.uint8)
     values = pixels.ravel().tolist()
     assert images.sums(pixels) == (sum(values), sum(value**2 for value in values))
+
+
+def test_threads_leave_the_warnings_of_the_process_as_they_were():
+    """Those of a Dask worker that read what Pillow decodes."""
+    buffer = io.BytesIO()
+    Image.fromarray(_face(1, 64, 64)).save(buffer, "TIFF")
+    before, switched = list(warnings.filters), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            list(threads.map(images.read, [buffer.getvalue()] * 800))
+        assert list(warnings.filters) == before
+    finally:
+        sys.setswitchinterval(switched)
+        warnings.filters[:] = before
 
 
 def test_a_thumbnail_averages_what_it_squeezes_along_each_axis():
