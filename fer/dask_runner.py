@@ -27,7 +27,7 @@ from fer.progress import Progress
 from fer.remote_workspace import RemoteWorkspace
 from fer.runners import P, Place, Processes, R, Runner
 from fer.settings import Settings
-from fer.workspace import ABANDONED_AFTER_S, File, Workspace
+from fer.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -144,15 +144,19 @@ class _Work:
             return self.function(Place(self.folders, self.out), piece), {}
         settings = Settings.load()
         if str(settings.workspace) != self.workspace:
-            todo = f"set FER_WORKSPACE={self.workspace} there, and FER_STORE_… as for the run"
-            raise _unfit("have the workspace of the run", str(settings.workspace), todo)
+            raise self._elsewhere(str(settings.workspace))
         with remote_workspace.ready(settings) as workspace, _scratch(workspace.root) as scratch:
             assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - by its setting
             return self._remotely(workspace, scratch, piece)
 
     def _remotely(self, workspace: RemoteWorkspace, scratch: Path, piece: Any) -> tuple[Any, dict[str, File]]:
         assert self.staged is not None  # noqa: S101
-        folders = tuple(workspace.folder(each) for each in self.inputs)
+        try:
+            folders = tuple(workspace.folder(each) for each in self.inputs)
+        except errors.WorkspaceError as error:
+            if all(workspace.store.size(f"{each.path}/{RECORD}") is not None for each in self.inputs):
+                raise
+            raise self._elsewhere(f"none of its outputs in the store at {workspace.store.endpoint}") from error
         for name in piece.names:
             finished = workspace.finished(self.staged, name)
             if finished is not None:
@@ -161,6 +165,10 @@ class _Work:
         result = self.function(Place(folders, scratch), piece)
         made = {name: workspace.share_finished(self.staged, name, scratch / name) for name in piece.names}
         return result, made
+
+    def _elsewhere(self, received: str) -> Exception:
+        todo = f"set FER_WORKSPACE={self.workspace} there, and FER_STORE_… as for the run"
+        return _unfit("have the workspace of the run", received, todo)
 
 
 def _take(

@@ -227,6 +227,13 @@ def test_workers_with_another_workspace_refuse(cluster, store, tmp_path, monkeyp
         loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
 
 
+def test_workers_with_a_workspace_of_that_name_in_another_store_refuse(cluster, store, tmp_path, monkeypatch):
+    workspace = RemoteWorkspace(tmp_path / "workspace", store)
+    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
+    with pytest.raises(errors.ConfigError, match=r"must have the workspace .*none of its outputs in the store at http"):
+        loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
+
+
 @pytest.mark.parametrize("address", ["localhost:8786", "tcp://localhost", "http://localhost:1", "tcp://u:p@host:1"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(errors.ConfigError, match=r"must be tcp://HOST:PORT"):
