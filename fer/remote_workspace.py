@@ -41,7 +41,7 @@ class RemoteWorkspace(Workspace):
         super().__init__(root)
         self.store = store
         self._here = Workspace(root)
-        self._seen: set[str] = set()  # keys of objects that were there, once
+        self._seen: set[tuple[str, int]] = set()  # objects that were there, once: key and bytes
 
     def folder(self, ref: refs.Ref) -> Path:
         """Where the output that `ref` names lies on this machine; what is missing here is fetched, and verified.
@@ -70,7 +70,7 @@ class RemoteWorkspace(Workspace):
         """All committed outputs of a stage whose files are there, newest first. Those of another Ref are left out."""
         records = [each for each in self.store.list(f"{stage}/") if each.key.endswith(f"/{workspaces.RECORD}")]
         if records:  # one listing instead of a question a file
-            self._seen |= {each.key for each in self.store.list("objects/")}
+            self._seen |= {(each.key, each.size_bytes) for each in self.store.list("objects/")}
         records.sort(key=lambda each: each.modified, reverse=True)
         found = []
         for data in _in_threads(lambda each: self.store.get(each.key), records):
@@ -123,7 +123,7 @@ class RemoteWorkspace(Workspace):
             self.store.download_file(key, path, file["sha256"])
         except errors.IntegrityError:
             self.store.delete(key)
-            self._seen.discard(key)
+            self._seen.discard((key, file["size_bytes"]))
             raise
 
     def _is_here(self, final: Path, ref: refs.Ref) -> bool:
@@ -143,9 +143,10 @@ class RemoteWorkspace(Workspace):
 
     def _is_there(self, file: File) -> bool:
         key = _object_key(file)
-        if key not in self._seen and self.store.size(key) == file["size_bytes"]:
-            self._seen.add(key)
-        return key in self._seen
+        wanted = key, file["size_bytes"]
+        if wanted not in self._seen and self.store.size(key) == file["size_bytes"]:
+            self._seen.add(wanted)
+        return wanted in self._seen
 
     def _upload(self, path: Path, file: File) -> None:
         key = _object_key(file)

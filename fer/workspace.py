@@ -146,8 +146,7 @@ class Workspace:
             if not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
-            for leftover in partial.rglob("*.tmp"):
-                leftover.unlink()
+            _remove_unfinished(partial)
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
@@ -158,6 +157,7 @@ class Workspace:
                 raise
 
     def _commit(self, stage: str, key: str, partial: Path, made: RefT) -> RefT:
+        _remove_unfinished(partial)  # a Dask worker that was given up may have begun one
         files = _files(partial)
         shutil.rmtree(partial / KNOWN, ignore_errors=True)
         content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items() if not _is_about(name))
@@ -254,9 +254,9 @@ def parse_record(data: bytes) -> Record | None:
     """What `data`, the bytes of a `_ref.json`, says; None if that can't be read."""
     try:
         found = json.loads(data)
-    except ValueError:
+        return Record(dict(found["ref"]), dict(found["files"]))
+    except (ValueError, LookupError, TypeError):
         return None
-    return Record(found["ref"], found["files"])
 
 
 def has_size(path: Path, file: File) -> bool:
@@ -321,6 +321,11 @@ def remove_others(folder: Path, files: Mapping[str, File]) -> None:
         file = files.get(path.relative_to(folder).as_posix())
         if file is None or not has_size(path, file) or file_sha256(path) != file["sha256"]:
             path.unlink()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.rglob("*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

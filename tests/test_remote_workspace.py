@@ -162,7 +162,9 @@ def test_what_was_lost_in_the_store_is_sent_again_by_a_machine_that_has_it(one, 
     assert contents(two.folder(made)) == contents(one.folder(made))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"ref": {}, "files": {"../a": {"size_bytes": 1, "sha256": "0"}}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"ref": {}, "files": {"../a": {"size_bytes": 1, "sha256": "0"}}}']
+)
 def test_a_record_that_can_not_be_followed_is_replaced(one, two, content):
     made = run(one)
     one.store.put("stage/k1/_ref.json", content)
@@ -246,8 +248,11 @@ def test_outputs_are_those_of_all_machines_newest_first_but_no_damaged_ones(one,
     assert two.outputs("stage", refs.DatasetRef) == made[::-1]
     assert two.outputs("stage", refs.ManifestRef) == []
     assert two.outputs("other stage", refs.DatasetRef) == []
-    one.store.delete(objects(one)[b"k3"])
+    there = objects(one)
+    one.store.delete(there[b"k3"])
     assert anew(one).outputs("stage", refs.DatasetRef) == [made[2], made[0]]
+    one.store.put(there[b"k1"], b"k")  # cut short
+    assert anew(one).outputs("stage", refs.DatasetRef) == [made[0]]
 
 
 def wait_a_second() -> None:

@@ -42,6 +42,18 @@ def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_pat
     assert run(workspace, explode) == made
 
 
+def test_what_another_has_only_begun_is_not_committed(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def write_beside_another(out: Path) -> refs.DatasetRef:
+        (out / "shard-1.tmp").write_text("half")
+        return write_two_files(out)
+
+    made = run(workspace, write_beside_another)
+    assert set(workspaces.read_record(workspace.folder(made)).files) == {"a.txt", "deeper/b.txt"}
+    assert not (workspace.folder(made) / "shard-1.tmp").exists()
+
+
 def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
     workspace = Workspace(tmp_path)
 
