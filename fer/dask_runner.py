@@ -239,13 +239,14 @@ def _cluster(address: str | None) -> Iterator["Client"]:
 
 
 def _n_threads(client: "Client") -> int:
-    """How many pieces the workers can do at once."""
-    return sum(client.ncores().values())
+    """How many pieces the workers can do at once. Raises TimeoutError if the scheduler doesn't say."""
+    assert client.scheduler is not None  # noqa: S101 - while it is open
+    return sum(client.sync(client.scheduler.ncores, callback_timeout=_CONNECT_TIMEOUT_S).values())
 
 
 @contextlib.contextmanager
 def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
-    """Whether the scheduler is gone, or has had no workers for a minute: Dask itself would wait for ever."""
+    """Whether the scheduler is gone, or has told of no workers for a minute: Dask itself would wait for ever."""
     is_over, is_lost = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -253,6 +254,8 @@ def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
         while not is_over.wait(_LOOK_EVERY_S):
             try:
                 seen = time.monotonic() if _n_threads(client) else seen
+            except TimeoutError:  # held up, as are workers that it can't tell of
+                pass
             except Exception:  # noqa: BLE001 - whatever it is, nothing can be heard from there
                 seen = -math.inf
             if time.monotonic() - seen > _WORKERS_TIMEOUT_S:

@@ -111,6 +111,7 @@ class Cluster:
     """A scheduler, and two workers with a home of their own each, whose workspace is in `store`."""
 
     address: str
+    scheduler: int  # its process
     store: objectstore.ObjectStore
     folder: Path
 
@@ -132,7 +133,7 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
         }
         file = folder / "scheduler.json"
         scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-        stack.enter_context(dask(scheduler, folder, environment))
+        process = stack.enter_context(dask(scheduler, folder, environment))
         workers = ["worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]
         for number in range(2):
             home = folder / f"machine {number}"
@@ -142,12 +143,12 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
         while not file.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield Cluster(json.loads(file.read_text())["address"], store, folder)
+        yield Cluster(json.loads(file.read_text())["address"], process, store, folder)
 
 
 @contextlib.contextmanager
-def dask(arguments: list[str], home: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A Dask process that works in `home`; its log is there."""
+def dask(arguments: list[str], home: Path, environment: dict[str, str]) -> Iterator[int]:
+    """A Dask process that works in `home`, where its log is."""
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *arguments],
@@ -158,7 +159,7 @@ def dask(arguments: list[str], home: Path, environment: dict[str, str]) -> Itera
             start_new_session=True,
         )
         try:
-            yield
+            yield process.pid
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -206,6 +207,25 @@ def test_a_cluster_that_is_lost_ends_the_run(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 0.2)
     with pytest.raises(errors.WorkspaceError, match=r"they were lost during 'words'.*finished pieces are kept"):
         loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
+
+
+def test_a_scheduler_that_is_there_but_does_not_answer_ends_the_run(cluster, tmp_path, monkeypatch):
+    n_threads = dask_runner._n_threads
+
+    def ask(client) -> int:
+        if list(tmp_path.glob("traces/f1 *")):
+            monkeypatch.setattr(dask_runner, "_CONNECT_TIMEOUT_S", 0.2)
+            os.kill(cluster.scheduler, signal.SIGSTOP)
+        return n_threads(client)
+
+    monkeypatch.setattr(dask_runner, "_LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(dask_runner, "_n_threads", ask)
+    monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 1)
+    try:
+        with pytest.raises(errors.WorkspaceError, match="they were lost during 'words'"):
+            loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
+    finally:
+        os.kill(cluster.scheduler, signal.SIGCONT)
 
 
 def test_workers_that_do_not_see_the_folder_refuse(cluster, tmp_path, monkeypatch):
