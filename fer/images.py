@@ -145,9 +145,7 @@ _FILLING = 128
 _MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; found 6,449 of 6,456 cuts
 
 
-_warnings = (
-    threading.Lock()
-)  # what is made of them holds for all threads, and the last to leave would restore another's
+_warnings = threading.Lock()  # a filter holds for all threads: the last to leave would restore another's
 
 
 def _by_pillow(data: bytes, form: str) -> np.ndarray:

@@ -1,4 +1,7 @@
+import shutil
+
 import numpy as np
+import prepared
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +17,11 @@ def picture(number):
     return images.encode_png(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8))
 
 
-def made(workspace, contents, key, config=CONFIG):
+def made(workspace, contents, key, config=CONFIG, **more):
     """The shards of `contents`: number of an image -> (class index, split)."""
     rows = [(f"{n:032x}", label, split, 0, row) for row, (n, (label, split)) in enumerate(sorted(contents.items()))]
     source = dataset(workspace, rows, [[picture(n) for n in sorted(contents)]], key)
-    return preprocess.preprocess(*source, config, workspace=workspace)
+    return preprocess.preprocess(*source, config, workspace=workspace, **more)
 
 
 def first(n=50):
@@ -190,16 +193,43 @@ def test_a_cut_travels_without_the_rest_of_its_split(workspace):
 
 
 def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeypatch):
-    more = first() | dict.fromkeys(range(200, 230), (0, "train"))
+    earlier = dict.fromkeys(range(29), (0, "train")) | {100: (0, "test"), 101: (0, "validation")}
+    base = made(workspace, earlier, "one")
+    more = earlier | dict.fromkeys(range(200, 227), (0, "train"))
     with monkeypatch.context() as stopped:
         stopped.setattr(preprocess.shard_checks, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             made(workspace, more, "two")
-    left = list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))
-    assert len(left) == 8
-    made(workspace, dict.fromkeys(range(200, 230), (0, "train")) | {1: (0, "test"), 2: (0, "validation")}, "one")
+    assert len(list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))) == 8
+    shutil.rmtree(workspace.folder(base))
     after = made(workspace, more, "two")
-    assert len(held(workspace, after)["train"]) == 60
+    assert len(shards.names(workspace.folder(after), "train")) == 7
+    assert len(held(workspace, after)["train"]) == 56
+
+
+def test_of_several_earlier_outputs_the_one_with_most_of_the_images_is_kept(workspace, decoded):
+    few = {n: what for n, what in first().items() if n < 10}
+    for number, contents in enumerate((few, first(), few | {100: (0, "train")})):
+        made(workspace, contents, f"{number}")
+    decoded.clear()
+    made(workspace, first() | {200: (0, "train")}, "now")
+    assert decoded == [picture(200)]
+
+
+def test_classes_of_other_names_keep_nothing(workspace, monkeypatch):
+    made(workspace, first(), "one")
+    monkeypatch.setattr(prepared, "CLASSES", ("fear", "joy", "rage"))
+    after = workspace.folder(made(workspace, first() | {100: (0, "train")}, "two"))
+    assert {shards.read(path).classes for path in after.glob("*.parquet")} == {("fear", "joy", "rage")}
+
+
+def test_progress_is_whole_once_what_was_not_kept_is_made(workspace):
+    made(workspace, first(), "one")
+    seen = []
+    more = first() | dict.fromkeys(range(100, 120), (0, "train"))
+    made(workspace, more, "two", progress=lambda *what: seen.append(what[:2]))
+    assert seen
+    assert all(total == seen[-1][0] < 50 for _, total in seen)
 
 
 numbers = st.dictionaries(
