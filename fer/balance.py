@@ -1,7 +1,7 @@
 """Balancing: how many images each class of the train split shall have, and the shards that have them.
 
 Every image of a class is there as often as any other, or once more; which ones are is decided by (seed, image id)
-alone. Source shards are read one at a time and become their images and copies, merged and shuffled, so that memory stays
+alone. Source shards are read one at a time and become their images and copies, merged and shuffled; memory stays
 that of a shard. A shard's rows are a random sample of the split or, where it grew, of what was added at one time.
 """
 
