@@ -137,17 +137,19 @@ def preprocess(
     per_shard = shards.images_that_fit(config.height, config.width, config.images_per_shard)
     made_by = "\n".join([preprocess.code, config.model_dump_json(), *split.classes])
     kept = reuse.keep(workspace, rows, made_by, per_shard, out)
-    made = runner.run(
-        _make_shard,
-        _pieces(reuse.cuts(rows, kept, per_shard), workspace.folder(manifest), split.classes, config),
-        inputs=(manifest, *kept.inputs),
-        out=out,
-        workspace=workspace,
-        n_images=sum(per_split.values()) - kept.n_linked,
-        progress=progress,
-        note="images prepared",
-    )
-    vars(_kept).clear()
+    try:
+        made = runner.run(
+            _make_shard,
+            _pieces(reuse.cuts(rows, kept, per_shard), workspace.folder(manifest), split.classes, config),
+            inputs=(manifest, *kept.inputs),
+            out=out,
+            workspace=workspace,
+            n_images=sum(per_split.values()) - kept.n_linked,
+            progress=progress,
+            note="images prepared",
+        )
+    finally:
+        vars(_kept).clear()
     summaries = sorted([*kept.linked, *made], key=lambda each: each.name)
     reuse.remove_others(out, summaries)
     size = (config.height, config.width)
