@@ -21,7 +21,7 @@ from fer import workspace as workspaces
 
 _SUMMARIES = "summaries.arrow"
 _CANDIDATES = 3  # of the newest outputs
-_BATCH = 16_384
+_BATCH = 65_536
 _COLUMNS = ("image_id", "class_index", "split", "part", "row")
 _NEW = -1
 
