@@ -41,11 +41,16 @@ class Row:
 
 
 def medians(candidates: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:
-    """The median of what each candidate measures of itself, over `rounds` rounds in which all take their turn."""
+    """The median of what each candidate measures of itself, over `rounds` rounds in which all take their turn.
+
+    Each round begins with another one, so that none always follows the same.
+    """
     found: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(rounds):
-        for name, candidate in candidates.items():
-            found[name].append(candidate())
+    names = list(candidates)
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(candidates[name]())
     return {name: statistics.median(each) for name, each in found.items()}
 
 
