@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fer import errors, fingerprint, parallel, refs, remote_workspace
 from fer.progress import Progress
@@ -146,11 +146,11 @@ class _Work:
         if str(settings.workspace) != self.workspace:
             raise self._elsewhere(str(settings.workspace))
         with remote_workspace.ready(settings) as workspace, _scratch(workspace.root) as scratch:
-            assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - by its setting
-            return self._remotely(workspace, scratch, piece)
+            return self._remotely(cast(RemoteWorkspace, workspace), self.staged, scratch, piece)
 
-    def _remotely(self, workspace: RemoteWorkspace, scratch: Path, piece: Any) -> tuple[Any, dict[str, File]]:
-        assert self.staged is not None  # noqa: S101
+    def _remotely(
+        self, workspace: RemoteWorkspace, staged: str, scratch: Path, piece: Any
+    ) -> tuple[Any, dict[str, File]]:
         try:
             folders = tuple(workspace.folder(each) for each in self.inputs)
         except errors.WorkspaceError as error:
@@ -158,12 +158,12 @@ class _Work:
                 raise
             raise self._elsewhere(f"none of its outputs in the store at {workspace.store.endpoint}") from error
         for name in piece.names:
-            finished = workspace.finished(self.staged, name)
+            finished = workspace.finished(staged, name)
             if finished is not None:
                 with contextlib.suppress(errors.IntegrityError):  # lost: made anew
                     workspace.download(finished, scratch / name)
         result = self.function(Place(folders, scratch), piece)
-        made = {name: workspace.share_finished(self.staged, name, scratch / name) for name in piece.names}
+        made = {name: workspace.share_finished(staged, name, scratch / name) for name in piece.names}
         return result, made
 
     def _elsewhere(self, received: str) -> Exception:
@@ -182,9 +182,8 @@ def _take(
         if is_lost():
             raise concurrent.futures.CancelledError
     result, made = done.result()
-    for name, file in made.items():
-        assert isinstance(workspace, RemoteWorkspace)  # noqa: S101 - only then are files uploaded
-        workspace.download(file, out / name)
+    for name, file in made.items():  # none where the workers see `out`
+        cast(RemoteWorkspace, workspace).download(file, out / name)
     return result
 
 
@@ -240,7 +239,8 @@ def _cluster(address: str | None) -> Iterator["Client"]:
 
 def _n_threads(client: "Client") -> int:
     """How many pieces the workers can do at once. Raises TimeoutError if the scheduler doesn't say."""
-    assert client.scheduler is not None  # noqa: S101 - while it is open
+    if client.scheduler is None:
+        raise concurrent.futures.CancelledError("the client is closed")
     return sum(client.sync(client.scheduler.ncores, callback_timeout=_CONNECT_TIMEOUT_S).values())
 
 
@@ -256,7 +256,7 @@ def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
                 seen = time.monotonic() if _n_threads(client) else seen
             except TimeoutError:  # held up, as are workers that it can't tell of
                 pass
-            except Exception:  # noqa: BLE001 - whatever it is, nothing can be heard from there
+            except Exception:  # noqa: BLE001 - whatever distributed raises, no worker can be heard of
                 seen = -math.inf
             if time.monotonic() - seen > _WORKERS_TIMEOUT_S:
                 is_lost.set()

@@ -62,8 +62,8 @@ def find(
     Sums over images are exact, and probabilities are rounded to 4 decimals before anything is decided by them, so that
     the number of cores changes nothing; other builds of BLAS may tip a few last digits.
     """
-    import scipy.linalg  # noqa: F401 - its BLAS and scikit-learn's threads are limited only once they are loaded
-    import sklearn.linear_model  # noqa: F401 - likewise
+    import scipy.linalg  # noqa: F401 - the limit below holds for libraries that are loaded: this one's BLAS
+    import sklearn.linear_model  # noqa: F401 - and those that this one loads
     import threadpoolctl
 
     classes, labels = np.unique(labels, return_inverse=True)

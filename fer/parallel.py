@@ -45,8 +45,8 @@ def map_ordered(
 
     Items are taken as they are needed, a few ahead of the workers: what makes them can hold one at a time in memory.
     `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
-    this process. `progress` is told the sum of what the items done `weigh`, of `total` (needless if `items` has a
-    length and each weighs 1).
+    this process. `progress` is told the sum of what the items done `weigh`, of `total` (by default their number:
+    then all are taken at once).
     With `alone_s` this process is one of the workers, and starts the others once it would be at work for more seconds
     than that; without, all are others, and what kills one leaves this process alive.
     An item that fails does not stop the others: the first failing item's error is raised once all have ended, so that
@@ -54,7 +54,8 @@ def map_ordered(
     Raises WorkspaceError if a worker is killed (as the kernel does when memory runs out).
     """
     if total is None:
-        total = len(items)  # type: ignore[arg-type]
+        items = list(items)
+        total = len(items)
     rest = iter(items)
     first = list(itertools.islice(rest, 2))
     n_workers = workers or usable_cores()

@@ -190,8 +190,9 @@ def _kept(
 
 def cuts(split_table: Path, kept: Kept, per_shard: int) -> Iterator[Cut]:
     """The shards to be made, one after the other: what is not `kept` is cut in the order of `split_table`."""
-    for summary, at in kept.thinned:
-        yield _thinned(kept, summary, at)
+    if kept.folder is not None:
+        for summary, at in kept.thinned:
+            yield _thinned(kept.folder, summary, at)
     taken = {each.name for each in kept.linked} | {each.name for each, _ in kept.thinned}
     numbers = dict.fromkeys(files.SPLITS, 0)
     n_seen = dict.fromkeys(files.SPLITS, 0)
@@ -239,9 +240,9 @@ def _cut(name: str, split: str, table: pa.Table, sources: tuple[str, ...]) -> Cu
     )
 
 
-def _thinned(kept: Kept, summary: shard_checks.Summary, at: np.ndarray) -> Cut:
+def _thinned(folder: Path, summary: shard_checks.Summary, at: np.ndarray) -> Cut:
     """What stays of a shard, under its name."""
-    image_ids, class_indexes = shards.read_labels(kept.folder / summary.name)  # type: ignore[operator]
+    image_ids, class_indexes = shards.read_labels(folder / summary.name)
     nowhere = np.full(len(at), _NEW, np.int32)
     ids = pa.array(image_ids, pa.string()).take(pa.array(at))
     kept_in, kept_at = np.zeros(len(at), np.int32), at.astype(np.int32)

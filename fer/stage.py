@@ -24,6 +24,7 @@ from fer.progress import Progress, silent
 from fer.workspace import Workspace
 
 RefT = TypeVar("RefT", bound=refs.Ref)
+_PROCESSES = runners.Processes()
 
 
 class Stage(Generic[RefT]):
@@ -58,7 +59,7 @@ class Stage(Generic[RefT]):
         *inputs: Any,
         workspace: Workspace,
         progress: Progress = silent,
-        runner: runners.Runner = runners.Processes(),  # noqa: B008 - frozen
+        runner: runners.Runner = _PROCESSES,
     ) -> RefT:
         """Return the committed output for these inputs; make it first if there is none, its pieces by `runner`.
 
