@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer import augment, child, feed, models, shards, train
+from fer import augment, child, feed, fitting, models, shards, step, train_config
 from fer.recipes import fer2013_cnn
 
 _N_IMAGES = 16_384
@@ -111,42 +111,49 @@ def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
     keras.utils.set_random_seed(0)
     on_accelerator = _CONFIG.model_copy(update={"augment_on": "accelerator"})
     plain = _CONFIG.model_copy(update={"augmentation": _NO_AUGMENTATION})
-    host_model, accelerator_model = (
-        train.compiled(models.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64), each)
+    weights = np.ones(len(_CLASSES), np.float32)
+    sizes = {"batch_size": _CONFIG.batch_size, "micro_batch": _CONFIG.batch_size}
+    on_host, by_layer = (
+        step.LocalTrainer(
+            models.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64),
+            each,
+            weights / len(weights),
+            **sizes,
+        )
         for each in (_CONFIG, on_accelerator)
     )
-    truth = np.eye(len(_CLASSES), dtype=np.float32)
 
-    def turns(model: Any, batches: Iterator[feed.Batch]) -> Callable[[], float]:
-        def step() -> None:
-            batch = next(batches)
-            logs = model.train_on_batch(train.inputs_of(batch), truth[batch.class_indexes], return_dict=True)
-            float(logs["loss"])
+    def turns(trainer: step.Trainer, batches: Iterator[feed.Batch]) -> Callable[[], float]:
+        def one_step() -> None:
+            examples = step.examples(next(batches), _CONFIG, weights, epoch=1, step=0)
+            trainer.step(*examples, _CONFIG.learning_rate)
 
         def turn() -> float:
             for _ in range(_MADE_AHEAD):  # while others had their turn
-                step()
+                one_step()
             start = time.perf_counter()
             for _ in range(_STEPS):
-                step()
+                one_step()
             return _STEPS / (time.perf_counter() - start)
 
         return turn
 
-    def fed(source: feed.Feed, config: train.TrainConfig) -> Iterator[feed.Batch]:
-        return itertools.chain.from_iterable(train.batches_of(source, config, epoch) for epoch in itertools.count(1))
+    def fed(source: feed.Feed, config: train_config.TrainConfig) -> Iterator[feed.Batch]:
+        return itertools.chain.from_iterable(
+            fitting.batches_of(source, _BATCH, config, epoch) for epoch in itertools.count(1)
+        )
 
-    def again(config: train.TrainConfig) -> Iterator[feed.Batch]:
+    def again(config: train_config.TrainConfig) -> Iterator[feed.Batch]:
         return itertools.repeat(next(fed(resident, config)))
 
     speed = medians(
         {
-            "one": turns(host_model, again(plain)),
-            "resident": turns(host_model, fed(resident, plain)),
-            "resident, augmented": turns(host_model, fed(resident, _CONFIG)),
-            "streaming, augmented": turns(host_model, fed(streaming, _CONFIG)),
-            "one, augmented in the step": turns(accelerator_model, again(on_accelerator)),
-            "resident, augmented in the step": turns(accelerator_model, fed(resident, on_accelerator)),
+            "one": turns(on_host, again(plain)),
+            "resident": turns(on_host, fed(resident, plain)),
+            "resident, augmented": turns(on_host, fed(resident, _CONFIG)),
+            "streaming, augmented": turns(on_host, fed(streaming, _CONFIG)),
+            "one, augmented in the step": turns(by_layer, again(on_accelerator)),
+            "resident, augmented in the step": turns(by_layer, fed(resident, on_accelerator)),
         },
         rounds=7,
     )

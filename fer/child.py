@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 from fer import errors, parallel
@@ -27,6 +28,8 @@ _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting
 _LAST_LINES = 20  # of what the child wrote: in the error's note
 _SHOWN_LINES = 3  # of these, in its message, unless they are longer than this
 _SHOWN_CHARACTERS = 400
+_KERNEL_COUNTERS = Path("/proc/vmstat")
+_NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")  # Python's, TensorFlow's, PyTorch's
 
 
 def run(
@@ -44,10 +47,11 @@ def run(
     `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
     errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. The child never outlives this
     call, nor this process, however either ends.
-    Raises TrainingError if the child runs out of its time, is killed or fails; a FerError or an OSError that
-    `function` raises comes out as it is.
+    Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
+    killed, TrainingError if it fails; a FerError or an OSError that `function` raises comes out as it is.
     """
     command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    kills = _out_of_memory_kills()
     request = {"module": function.__module__, "function": function.__name__, "arguments": arguments}
     with (
         tempfile.TemporaryFile() as stderr,
@@ -60,9 +64,11 @@ def run(
         try:
             reader.start()
             _send(process.stdin, request)
-            answer = _result(messages, what, timeout_s, progress, if_too_slow)
+            answer = _result(messages, what, timeout_s, progress, if_too_slow, if_out_of_memory)
             if answer is None:
-                raise _death(process.wait(), stderr, what, if_out_of_memory)
+                code = process.wait()
+                for_memory = None if kills is None else _out_of_memory_kills() != kills
+                raise _death(code, stderr, what, for_memory, if_out_of_memory)
             return answer["result"]
         finally:
             process.kill()
@@ -71,14 +77,19 @@ def run(
 
 
 def _result(
-    messages: "queue.SimpleQueue[bytes]", what: str, timeout_s: float, progress: Progress, if_too_slow: str
+    messages: "queue.SimpleQueue[bytes]",
+    what: str,
+    timeout_s: float,
+    progress: Progress,
+    if_too_slow: str,
+    if_out_of_memory: str,
 ) -> dict[str, Any] | None:
     """The message with the result; None if the child ended without one."""
     deadline = time.monotonic() + timeout_s
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise errors.TrainingError(
+            raise errors.OutOfTime(
                 f"{what} must end within its time limit.",
                 received=f"still at work after {timeout_s:g} s, and stopped",
                 todo=if_too_slow,
@@ -93,7 +104,7 @@ def _result(
         if "result" in message:
             return dict(message)
         if "error" in message:
-            raise _error(message["error"], what)
+            raise _error(message["error"], what, if_out_of_memory)
         progress(*message["progress"])
 
 
@@ -130,7 +141,16 @@ def environment() -> dict[str, str]:
     }
 
 
-def _error(record: dict[str, Any], what: str) -> Exception:
+def _out_of_memory_kills() -> str | None:
+    """How many processes the kernel has killed because memory ran out, its own or a container's; None: it can't say."""
+    try:
+        counters = dict(line.split() for line in _KERNEL_COUNTERS.read_text().splitlines())
+    except OSError:
+        return None
+    return counters.get("oom_kill")
+
+
+def _error(record: dict[str, Any], what: str, if_out_of_memory: str) -> Exception:
     """The exception that the child reported, with the child's traceback as a note."""
     kind = getattr(errors, record["type"], None)
     error: Exception
@@ -138,6 +158,12 @@ def _error(record: dict[str, Any], what: str) -> Exception:
         error = kind(record["message"])
     elif record["errno"] is not None:
         error = OSError(record["errno"], record["strerror"], record["filename"])
+    elif record["type"] in _NO_MEMORY or "RESOURCE_EXHAUSTED" in record["message"]:
+        error = errors.OutOfMemory(
+            f"{what} must have the memory it needs.",
+            received=f"{record['type']} from its process",
+            todo=if_out_of_memory,
+        )
     else:
         error = errors.TrainingError(
             f"{what} must end without an error.",
@@ -148,21 +174,33 @@ def _error(record: dict[str, Any], what: str) -> Exception:
     return error
 
 
-def _death(code: int, stderr: IO[bytes], what: str, if_out_of_memory: str) -> errors.TrainingError:
+def _death(
+    code: int, stderr: IO[bytes], what: str, for_memory: bool | None, if_out_of_memory: str
+) -> errors.TrainingError:
+    """The error of a child that ended without a word; `for_memory`: whether the kernel killed for it, if it says so."""
+    kind = errors.TrainingError
     todo = f"run the same command with fer --debug for the last {_LAST_LINES} lines that it wrote"
-    if code == -signal.SIGKILL:
-        received, todo = "it was killed, most often because memory ran out", if_out_of_memory
+    if code == -signal.SIGKILL and for_memory:
+        kind, received, todo = errors.OutOfMemory, "it was killed because memory ran out", if_out_of_memory
+    elif code == -signal.SIGKILL and for_memory is None:
+        kind, received = errors.Interrupted, "it was killed, most often because memory ran out"
+        todo = if_out_of_memory
+    elif code == -signal.SIGKILL:
+        kind, received, todo = errors.Interrupted, "it was killed from outside", "run the same command again"
     elif code < 0:
-        received = f"it was ended by {signal.Signals(-code).name}"
+        kind, received = errors.Interrupted, f"it was ended by {signal.Signals(-code).name}"
     else:
         received = f"it exited with code {code} and no result"
     stderr.seek(0)
-    lines = stderr.read().decode(errors="replace").split("\n")
+    said = stderr.read()
+    lines = said.decode(errors="replace").split("\n")
     last_lines = [line.strip() for line in lines if line.strip()][-_LAST_LINES:]
     shown = " | ".join(last_lines[-_SHOWN_LINES:])
     if shown and len(shown) <= _SHOWN_CHARACTERS:
         received += f"; it last said: {shown}"
-    error = errors.TrainingError(f"{what} must live until its work is done.", received=received, todo=todo)
+    if b"std::bad_alloc" in said or b"OOM when allocating" in said:
+        kind, received, todo = errors.OutOfMemory, "it could not allocate the memory that it needs", if_out_of_memory
+    error = kind(f"{what} must live until its work is done.", received=received, todo=todo)
     error.add_note("\n".join(["The child process's last lines:", *last_lines]))
     return error
 

@@ -15,7 +15,10 @@ FerError
 ├── IntegrityError       bytes are not those that the manifest promised
 ├── ContractViolation    data breaks a contract of severity `stop`
 │   └── UnfitData        the data is not fit for training; its report says why
-└── TrainingError        training diverged, was killed or ran out of its time
+└── TrainingError        a model can't be trained, or used: it diverged, or its process failed
+    ├── Interrupted          its process was killed from outside: the next attempt goes on
+    ├── OutOfTime            it took longer than it may
+    └── OutOfMemory          it needs more memory than there is
 
 A message says what must hold, then what was received, then what to do:
     SourceError("The archive must hold images.", received="0 images in 3 files", todo="check the path")
@@ -99,3 +102,15 @@ class UnfitData(ContractViolation):
 
 class TrainingError(FerError):
     exit_code = 9
+
+
+class Interrupted(TrainingError):
+    may_pass = True
+
+
+class OutOfTime(TrainingError):
+    pass
+
+
+class OutOfMemory(TrainingError):
+    pass

@@ -16,7 +16,7 @@ from fer.index import IndexConfig
 from fer.inspection import InspectConfig
 from fer.preprocess import PreprocessConfig
 from fer.split import SplitConfig
-from fer.train import TrainConfig
+from fer.train_config import TrainConfig
 from fer.validation import ValidateConfig
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 HISTORY = "history.json"
+_MOST_AT_ONCE = 256
+_PIXELS_AT_ONCE = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
 
 
 def load(folder: Path) -> "keras.Model":
@@ -30,6 +32,11 @@ def load(folder: Path) -> "keras.Model":
             received=f"{type(error).__name__} on loading {path}",
             todo="remove the folder, then fetch or train the model again",
         ) from error
+
+
+def batch_size(pixels: np.ndarray) -> int:
+    """How many of (N, H, W, 1) `pixels` are scored at once: fewer of large ones, so that memory stays small."""
+    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (pixels.shape[1] * pixels.shape[2])))
 
 
 def probabilities(model: "keras.Model", pixels: np.ndarray, batch_size: int, progress: Progress = silent) -> np.ndarray:

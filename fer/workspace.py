@@ -351,7 +351,8 @@ def _worth_resuming(error: BaseException) -> bool:
     """Whether the same inputs can do better next time, and what is finished does not stand in the way."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return False
-    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, errors.WorkspaceError)
+    with_more = (errors.WorkspaceError, errors.OutOfTime, errors.OutOfMemory)
+    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, with_more)
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -33,6 +33,10 @@ def sleep(*, progress):
     progress(os.getpid(), 1)
     time.sleep(60)
 
+def ask_for_too_much(progress):
+    raise MemoryError
+
+
 def die(*, progress):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -107,14 +111,41 @@ def test_a_child_that_takes_too_long_is_killed(work):
     assert is_gone(pids[0])
 
 
-def test_a_killed_child_is_said_to_lack_memory_with_the_callers_advice(work):
-    with pytest.raises(errors.TrainingError, match=r"memory ran out\. Next: buy some\."):
+class Counters:
+    """The kernel's, as they are read one after another; None: there are none."""
+
+    def __init__(self, *n_kills):
+        self._n_kills = iter(n_kills)
+
+    def read_text(self):
+        n_kills = next(self._n_kills)
+        if n_kills is None:
+            raise FileNotFoundError
+        return f"nr_free_pages 7\noom_kill {n_kills}\n"
+
+
+def test_a_child_that_the_kernel_killed_for_memory_is_said_to_lack_it_with_the_callers_advice(work, monkeypatch):
+    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(3, 4))
+    with pytest.raises(errors.OutOfMemory, match=r"because memory ran out\. Next: buy some\."):
         run(work.die, advice={"if_out_of_memory": "buy some"})
 
 
-def test_advice_that_a_caller_does_not_give_names_no_setting(work):
-    with pytest.raises(errors.TrainingError, match="Next: free some memory, then run the same command again"):
+def test_a_child_that_was_killed_from_outside_may_be_tried_again(work, monkeypatch):
+    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(3, 3))
+    with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as it:
         run(work.die)
+    assert it.value.may_pass
+
+
+def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory(work, monkeypatch):
+    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(None))
+    with pytest.raises(errors.Interrupted, match="Next: free some memory, then run the same command again"):
+        run(work.die)
+
+
+def test_an_allocation_that_fails_in_the_child_is_lack_of_memory(work):
+    with pytest.raises(errors.OutOfMemory, match=r"MemoryError from its process\. Next: buy some\."):
+        run(work.ask_for_too_much, advice={"if_out_of_memory": "buy some"})
 
 
 def test_a_child_that_exits_leaves_its_last_words(work):

@@ -2,11 +2,12 @@ import json
 import math
 
 import numpy as np
+import psutil
 import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import augment, child, errors, feed, models, refs, shards, stage, train, trained
+from fer import augment, child, errors, feed, models, refs, shards, stage, train, train_config, trained
 from fer.workspace import Workspace
 
 # Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
@@ -25,7 +26,7 @@ def as_in_the_child():
         yield
 
 
-def config(**changes) -> train.TrainConfig:
+def config(**changes) -> train_config.TrainConfig:
     small = {
         "model": models.ModelConfig(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0.2),
         "epochs": 6,
@@ -34,7 +35,7 @@ def config(**changes) -> train.TrainConfig:
         "augmentation": SOME_AUGMENTATION,
         "seed": 3,
     }
-    return train.TrainConfig(**{**small, **changes})
+    return train_config.TrainConfig(**{**small, **changes})
 
 
 def draw(n_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,12 +73,14 @@ def made(workspace) -> refs.ShardsRef:
 
 def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
     """Train in this process."""
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     folder = workspace.folder(made)
     (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
     ref = made.model_dump(mode="json")
-    return train.fit(str(folder), ref, str(folder), ref, str(out), settings.model_dump(mode="json"), progress=progress)
+    arguments = (str(folder), ref, str(folder), ref, str(out), settings.model_dump(mode="json"))
+    micro_batch = settings.micro_batch or settings.batch_size
+    return train.fit(*arguments, micro_batch=micro_batch, progress=progress)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def test_training_in_a_child_leaves_a_model_that_learned_something(workspace, mo
     assert ref.classes == CLASSES
     assert ref.validation_accuracy > 0.5
     history = json.loads((folder / "history.json").read_bytes())
-    assert [len(values) for values in history.values()] == [6] * 6
+    assert {len(values) for values in history.values()} == {6}
     assert history["validation_accuracy"][ref.best_epoch - 1] == ref.validation_accuracy
     assert [what[:2] for what in told if "validation" in what[2]] == [(epoch, 6) for epoch in range(1, 7)]
     assert "images/s" in told[-1][2]
@@ -180,12 +183,87 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_
     np.testing.assert_allclose(history["accuracy"], np.reshape(step_accuracies, (4, 12)).mean(axis=1))
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(workspace, made, tmp_path):
-    blank = made.model_copy(update={"std": 1e-42})  # over which no float32 can be divided
-    with pytest.raises(errors.TrainingError, match=r"nan at step 1 of epoch 1, learning rate 0.00083"):
-        fit_here(workspace, blank, tmp_path / "diverged")
-    assert not (tmp_path / "diverged" / trained.MODEL).exists()
+def killer(after: int):
+    """A progress that ends the training's process, as `kill -9` does, once it was told `after` times."""
+    n_told = 0
+
+    def tell(*_):
+        nonlocal n_told
+        n_told += 1
+        if n_told == after:
+            (running,) = psutil.Process().children()
+            running.kill()
+
+    return tell
+
+
+def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, made, tmp_path):
+    settings = config(epochs=4, ema=0.9, mixup=0.2, cutmix=1.0, batch_size=8, micro_batch=4)
+    whole = fit_here(workspace, made, tmp_path / "whole", settings)
+    after = int(np.random.default_rng().integers(2, 5))  # another moment in each run of the tests
+    with pytest.raises(errors.Interrupted, match="killed"):
+        train.train(made, made, settings, workspace=workspace, progress=killer(after))
+    told = []
+    resumed = train.train(made, made, settings, workspace=workspace, progress=lambda *what: told.append(what))
+    assert resumed.digest == whole["digest"]
+    trained_again = {done for done, _, note in told if "validation" in note}
+    assert min(trained_again) >= after - 1  # at most the epoch in which it was killed was lost, and one not yet told
+    assert "checkpoint.npz" not in {path.name for path in workspace.folder(resumed).iterdir()}
+
+
+def test_a_training_without_time_keeps_its_finished_epochs(workspace, made):
+    settings = config(epochs=4, seed=8)
+    with pytest.raises(errors.OutOfTime, match="goes on after the last finished epoch"):
+        train.train(made, made, settings.model_copy(update={"timeout_s": 0.5}), workspace=workspace)
+    assert (workspace.root / ".partial" / "train" / train.train.key(made, made, settings)).is_dir()
+
+
+def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
+    seen = []
+
+    def watch(epoch, history):
+        seen.append((epoch, len(history["validation_accuracy"])))
+        if epoch == 2:
+            raise KeyError("enough")
+
+    with train.watching(watch), pytest.raises(KeyError, match="enough"):
+        train.train(made, made, config(epochs=50, seed=9), workspace=workspace)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert all(length >= epoch for epoch, length in seen)
+
+
+def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(made, monkeypatch):
+    tried = []
+
+    def run(function, arguments, **named):
+        tried.append(arguments["micro_batch"])
+        if tried[-1] > 8:
+            raise errors.OutOfMemory("Training must have the memory it needs.")
+        return {"micro_batch": tried[-1]}
+
+    monkeypatch.setattr(child, "run", run)
+    settings = config(batch_size=64)
+    assert train._in_children({}, settings, 0.0, lambda *_: None) == {"micro_batch": 8}
+    assert tried == [64, 32, 16, 8]
+    tried.clear()
+    with pytest.raises(errors.OutOfMemory):
+        train._in_children({}, config(batch_size=36), 0.0, lambda *_: None)
+    assert tried == [36, 18, 9]
+
+
+def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace, made):
+    blank = made.model_copy(update={"std": 1e-42, "digest": "blank"})  # over which no float32 can be divided
+    with pytest.raises(
+        errors.TrainingError, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: "
+    ) as it:
+        train.train(made, blank, config(), workspace=workspace)
+    (note,) = [json.loads(each.data) for each in workspace.notes("diverged")]
+    assert len(note["images"]) == 8
+    assert set(note["images"]) <= {f"train{row:03}" for row in range(100)}
+    assert note["images"][0] in str(it.value)
+    key = train.train.key(made, blank, config())
+    assert not (workspace.root / "train" / key).exists()
+    assert not (workspace.root / ".partial" / "train" / key).exists()
 
 
 def test_no_validation_images_are_refused_before_a_child_is_started(workspace, made, tmp_path):
@@ -208,19 +286,3 @@ def test_the_key_follows_the_settings(made):
 
 def test_a_longer_time_limit_does_not_train_anew(made):
     assert train.train.key(made, made, config()) == train.train.key(made, made, config(timeout_s=9))
-
-
-def test_the_learning_rate_warms_up_and_falls_to_nothing():
-    settings = config(epochs=10, warmup_epochs=2, learning_rate=0.1)
-    rates = [train.learning_rate(settings, step, 20) for step in range(200)]
-    assert rates[0] == pytest.approx(0.1 / 40)
-    assert max(rates) == pytest.approx(0.1)
-    assert rates.index(max(rates)) in (39, 40)
-    assert rates[:40] == sorted(rates[:40])
-    assert rates[40:] == sorted(rates[40:], reverse=True)
-    assert rates[-1] < 1e-4
-
-
-def test_a_constant_learning_rate_stays_after_the_warm_up():
-    settings = config(epochs=10, schedule="constant", warmup_epochs=0, learning_rate=0.1)
-    assert {train.learning_rate(settings, step, 5) for step in range(50)} == {0.1}

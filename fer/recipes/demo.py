@@ -5,7 +5,7 @@ Expected: 180 seconds on 2 busy cores, 121 of them training. Test accuracy 0.856
 macro-F1 0.858 (0.812 to 0.898), of one seed; 0.853 on the de-duplicated test; a linear model on the pixels gets 0.58.
 """
 
-from fer import augment, balance, gate, index, models, preprocess, split, train
+from fer import augment, balance, gate, index, models, preprocess, split, train_config
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -15,7 +15,7 @@ RECIPE = Recipe(
     split=split.SplitConfig(test_share=0.15, validation_share=0.10),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
-    train=train.TrainConfig(
+    train=train_config.TrainConfig(
         model=models.ModelConfig(width=24, blocks=3, stem_filters=16),
         epochs=16,
         patience=6,

@@ -6,7 +6,7 @@ labels in train, of one seed: PrivateTest accuracy 0.642 (95 % interval 0.626 to
 0.564); PublicTest 0.624.
 """
 
-from fer import augment, balance, gate, index, models, preprocess, train
+from fer import augment, balance, gate, index, models, preprocess, train_config
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -15,7 +15,7 @@ RECIPE = Recipe(
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="augment-to-target", target=2_000),
-    train=train.TrainConfig(
+    train=train_config.TrainConfig(
         model=models.ModelConfig(),
         epochs=24,
         batch_size=64,

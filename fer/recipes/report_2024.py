@@ -6,7 +6,7 @@ before curation, of one seed: test accuracy 0.672 (95 % interval 0.644 to 0.699)
 report: 0.58 and 0.56.
 """
 
-from fer import augment, balance, gate, index, models, preprocess, split, train
+from fer import augment, balance, gate, index, models, preprocess, split, train_config
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -16,7 +16,7 @@ RECIPE = Recipe(
     split=split.SplitConfig(test_share=0.08, validation_share=0.08),
     preprocess=preprocess.PreprocessConfig(height=224, width=224, blur_kernel=3),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
-    train=train.TrainConfig(
+    train=train_config.TrainConfig(
         model=models.ModelConfig(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
         epochs=24,
         batch_size=64,

@@ -1,0 +1,134 @@
+"""How a model is trained: every choice of the `train` stage."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from fer import augment, models
+
+
+class Phase(BaseModel):
+    """A part of a training with a learning rate and an optimiser of its own, which starts from the best epoch so far.
+
+    Transfer learning is two or more: first the head, then more and more of the backbone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(ge=1, le=1_000, description="at most")
+    train_from: str = Field(
+        default="start",
+        description="the first layer that is trained, and all after it; `start`: every layer, `head`: those after the "
+        "backbone",
+    )
+    batch_norm: Literal["trained", "frozen"] = Field(
+        default="trained", description="the backbone's batch norms; frozen: they keep their statistics, scale and shift"
+    )
+    learning_rate: float | None = Field(default=None, gt=0, le=1, description="the highest; empty: the training's own")
+    warmup_epochs: float | None = Field(default=None, ge=0, le=1_000, description="empty: the training's own")
+
+
+class TrainConfig(BaseModel):
+    """How a model is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: models.ModelConfig = Field(default=models.ModelConfig(), description="which model, and how large")
+    weights: str | None = Field(
+        default=None,
+        description="what it starts from: `imagenet`, a file of weights or `registry:NAME@ALIAS`; empty: random",
+    )
+    phases: tuple[Phase, ...] = Field(
+        default=(), description="one after another, in place of `epochs`; empty: one in which every layer is trained"
+    )
+    epochs: int = Field(
+        default=30,
+        ge=1,
+        le=1_000,
+        description="at most; each sees the train images once, but for those that fill no batch",
+    )
+    patience: int = Field(
+        default=8, ge=1, description="epochs without a better validation accuracy before a phase ends"
+    )
+    batch_size: int = Field(default=64, ge=1, le=4_096, description="images a step")
+    micro_batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=4_096,
+        description="images that go through the model at once, whose gradients are summed up to the step's; empty: "
+        "the batch, or what of it the memory has room for",
+    )
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="the highest; AdamW")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="how the learning rate goes on after the warm-up: down to 0, or not at all"
+    )
+    warmup_epochs: float = Field(default=1.0, ge=0, le=1_000, description="over which the learning rate rises from 0")
+    weight_decay: float = Field(default=1e-2, ge=0, le=1, description="of kernels, decoupled from the gradient")
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share that an exponential moving average of the weights keeps at each step; it is what is "
+        "validated and saved; 0: no average",
+    )
+    loss: Literal["cross-entropy", "focal", "logit-adjusted"] = Field(
+        default="cross-entropy",
+        description="focal: images that are right already count less; logit-adjusted: rare classes get a margin",
+    )
+    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="how much less the focal loss counts them")
+    logit_tau: float = Field(default=1.0, ge=0, le=10, description="how much of the classes' frequency is adjusted for")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the label spread over all classes")
+    soft_labels: bool = Field(default=False, description="learn the shares of the votes, where a dataset has them")
+    mixup: float = Field(
+        default=0.0, ge=0, le=10, description="alpha of the beta distribution that images are blended by; 0: not at all"
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="alpha of the one that boxes are exchanged by; beside mixup: half the steps",
+    )
+    augmentation: augment.AugmentConfig = Field(
+        default=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
+        description="drawn anew for each image in each epoch; all 0 and no flip: none",
+    )
+    augment_on: Literal["host", "accelerator"] = Field(
+        default="host",
+        description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding",
+    )
+    precision: Literal["float32", "mixed-bfloat16", "mixed-float16"] = Field(
+        default="float32",
+        description="of the layers' arithmetic in training; weights, validation and the saved model stay float32",
+    )
+    xla: bool = Field(default=False, description="compile the step by XLA: for GPUs; slower on a CPU")
+    devices: Literal["one", "all", "workers"] = Field(
+        default="one", description="one, all GPUs of this machine, or the workers that TF_CONFIG names"
+    )
+    resident_mb: int = Field(
+        default=2_048,
+        ge=0,
+        description="MiB of pixels up to which a split is held in memory; a larger one is streamed, in another order",
+    )
+    seed: int = Field(default=0, ge=0, description="of weights, order, dropout and augmentation")
+    timeout_s: float = Field(
+        default=3_600,
+        gt=0,
+        exclude=True,  # from what is written, and so from the key: it decides whether there is a model, not which
+        description="training that takes longer is stopped, and fails; the same command goes on with it",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}")
+        return self
+
+    @property
+    def plan(self) -> tuple[Phase, ...]:
+        """The phases, with nothing left empty."""
+        phases = self.phases or (Phase(epochs=self.epochs),)
+        own = {"learning_rate": self.learning_rate, "warmup_epochs": self.warmup_epochs}
+        return tuple(
+            each.model_copy(update={name: value for name, value in own.items() if getattr(each, name) is None})
+            for each in phases
+        )

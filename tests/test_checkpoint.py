@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from fer import checkpoint
+
+SAMPLE = checkpoint.Checkpoint({"epoch": 3, "history": {"loss": [0.5, 0.25]}}, {"best": [np.ones((2, 3), np.float32)]})
+ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int64, np.uint32]), arrays.array_shapes(min_dims=0))
+
+
+@given(found=st.dictionaries(st.sampled_from(["weights", "best", "optimizer"]), st.lists(ANY_ARRAY, max_size=12)))
+def test_what_is_written_is_read_bit_by_bit(tmp_path_factory, found):
+    path = tmp_path_factory.mktemp("some") / "checkpoint.npz"
+    checkpoint.write(path, checkpoint.Checkpoint({"epoch": 1}, found))
+    again = checkpoint.read(path)
+    assert again is not None
+    assert again.record == {"epoch": 1}
+    assert list(again.arrays) == list(found)
+    for name, arrays_ in found.items():
+        assert [each.tobytes() for each in again.arrays[name]] == [each.tobytes() for each in arrays_]
+        assert [(each.dtype, each.shape) for each in again.arrays[name]] == [(e.dtype, e.shape) for e in arrays_]
+
+
+def test_nothing_there_is_no_checkpoint(tmp_path):
+    assert checkpoint.read(tmp_path / "checkpoint.npz") is None
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -1])
+def test_a_file_cut_short_is_no_checkpoint(tmp_path, kept):
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.write(path, SAMPLE)
+    path.write_bytes(path.read_bytes()[:kept])
+    assert checkpoint.read(path) is None
+
+
+def test_a_flipped_byte_of_a_weight_is_no_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.write(path, SAMPLE)
+    data = bytearray(path.read_bytes())
+    at = data.find(np.ones(6, np.float32).tobytes())
+    data[at + 5] ^= 1
+    path.write_bytes(data)
+    assert checkpoint.read(path) is None
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    with path.open("wb") as file:
+        np.savez(file, record=np.array([{"a": "pickle"}], object))
+    assert checkpoint.read(path) is None

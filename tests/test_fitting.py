@@ -1,0 +1,191 @@
+import json
+
+import numpy as np
+import pytest
+
+from data_contracts import files
+from fer import augment, errors, feed, fitting, models, refs, shards, step, train, train_config, trained
+
+CLASSES = ("dark", "light")
+SIZE = 8
+NO_AUGMENTATION = augment.AugmentConfig(
+    rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False, contrast=0, brightness=0
+)
+TWO_PHASES = (train_config.Phase(epochs=2), train_config.Phase(epochs=3, learning_rate=1e-3, warmup_epochs=0))
+
+
+def config(**changes) -> train_config.TrainConfig:
+    small = {
+        "model": models.ModelConfig(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "augmentation": augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=0, zoom=0.1),
+    }
+    return train_config.TrainConfig(**{**small, **changes})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Shards of 48 train and 24 validation images."""
+    out = tmp_path_factory.mktemp("shards")
+    for split, n_images in (("train", 48), ("validation", 24)):
+        rng = np.random.default_rng(n_images)
+        class_indexes = (np.arange(n_images) % 2).astype(np.int32)
+        pixels = (rng.integers(0, 160, (n_images, SIZE, SIZE)) + 60 * class_indexes[:, None, None]).astype(np.uint8)
+        ids = [f"{split}{row:03}" for row in range(n_images)]
+        shards.write(out / shards.name(split, 0), ids, class_indexes, pixels, CLASSES)
+    return out
+
+
+def fit(folder, out, settings, micro_batch=None, progress=lambda *_: None):
+    out.mkdir(exist_ok=True)
+    (out / files.PREPROCESSING).write_text("{}")
+    counts = {"train": {"dark": 24, "light": 24}, "validation": {"dark": 12, "light": 12}}
+    ref = refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=50.0)
+    arguments = [str(folder), ref.model_dump(mode="json")] * 2
+    micro_batch = micro_batch or settings.micro_batch or settings.batch_size
+    return train.fit(*arguments, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(monkeypatch, n_steps: int) -> None:
+    """Have the training end as by a kill before step `n_steps`, counted from 0."""
+    whole, n_done = step.LocalTrainer.step, 0
+
+    def counted(*arguments):
+        nonlocal n_done
+        if n_done == n_steps:
+            raise Stopped
+        n_done += 1
+        return whole(*arguments)
+
+    monkeypatch.setattr(step.LocalTrainer, "step", counted)
+
+
+@pytest.mark.parametrize("n_steps", [0, 5, 6, 11, 12, 13, 29])  # 6 a epoch
+@pytest.mark.parametrize("changes", [{"phases": TWO_PHASES, "ema": 0.9}, {"epochs": 5, "patience": 1}])
+def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder, tmp_path, changes, n_steps):
+    settings = config(**changes)
+    whole = fit(folder, tmp_path / "whole", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, n_steps)
+        try:
+            resumed = fit(folder, tmp_path / "resumed", settings)  # it had fewer steps
+        except Stopped:
+            patch.undo()
+            resumed = fit(folder, tmp_path / "resumed", settings)
+    assert resumed == whole
+    histories = [json.loads((tmp_path / each / trained.HISTORY).read_bytes()) for each in ("whole", "resumed")]
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
+        assert histories[0][name] == histories[1][name]
+
+
+def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
+    settings = config(phases=TWO_PHASES)
+    found = fit(folder, tmp_path / "phases", settings)
+    history = json.loads((tmp_path / "phases" / trained.HISTORY).read_bytes())
+    assert found["epochs_run"] == 5
+    assert history["learning_rate"][2] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 5 / 18)))
+
+
+@pytest.mark.parametrize("micro_batch", [4, 2, 1])
+def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_path, monkeypatch, micro_batch):
+    import keras
+
+    def build(*_, height, width, n_classes, **__):  # without batch statistics and dropout, which see a micro-batch
+        layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="tanh")]
+        return keras.Sequential(
+            [keras.Input((height, width, 1)), *layers, keras.layers.Dense(n_classes, activation="softmax")]
+        )
+
+    monkeypatch.setattr(models, "build", build)
+    weights = []
+    for each in (8, micro_batch):
+        fit(folder, tmp_path / f"by{each}", config(ema=0.5), micro_batch=each)
+        weights.append(trained.load(tmp_path / f"by{each}").get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+def test_a_training_goes_on_with_another_micro_batch(folder, tmp_path):
+    settings = config(epochs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 8)
+        with pytest.raises(Stopped):
+            fit(folder, tmp_path / "some", settings, micro_batch=8)
+    assert fit(folder, tmp_path / "some", settings, micro_batch=2)["epochs_run"] == 2
+
+
+def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch):
+    kept = {}
+    for ema in (0.0, 0.99):
+        fit(folder, tmp_path / str(ema), config(ema=ema, epochs=2, patience=9))
+        kept[ema] = trained.load(tmp_path / str(ema)).get_weights()
+    assert any(np.abs(one - other).max() > 1e-4 for one, other in zip(kept[0.0], kept[0.99], strict=True))
+
+
+def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: step.StepResult(7.0, 0.5))
+    found = fit(folder, tmp_path / "high", config())
+    assert "7.0 in epoch 1, learning rate" in found["diverged"]["message"]
+    assert not (tmp_path / "high" / trained.MODEL).exists()
+
+
+def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp_path):
+    lengths = []
+
+    def progress(done, total, note=""):
+        if "validation" in note:
+            lengths.append(len(json.loads((tmp_path / "live" / trained.HISTORY).read_bytes())["loss"]))
+
+    fit(folder, tmp_path / "live", config(), progress=progress)
+    assert lengths == [1, 2, 3]
+
+
+def test_batch_and_micro_batch_must_go_together():
+    with pytest.raises(ValueError, match="multiple of micro_batch 3"):
+        config(batch_size=8, micro_batch=3)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    (phase,) = config(epochs=10, warmup_epochs=2, learning_rate=0.1).plan
+    rates = [fitting.learning_rate(phase, "cosine", n_done, 20) for n_done in range(200)]
+    assert rates[0] == pytest.approx(0.1 / 40)
+    assert max(rates) == pytest.approx(0.1)
+    assert rates.index(max(rates)) in (39, 40)
+    assert rates[:40] == sorted(rates[:40])
+    assert rates[40:] == sorted(rates[40:], reverse=True)
+    assert rates[-1] < 1e-4
+
+
+def test_a_constant_learning_rate_stays_after_the_warm_up():
+    (phase,) = config(epochs=10, warmup_epochs=0, learning_rate=0.1).plan
+    assert {fitting.learning_rate(phase, "constant", n_done, 5) for n_done in range(50)} == {0.1}
+
+
+def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path):
+    settings = config(epochs=2)
+    whole = fit(folder, tmp_path / "whole", settings)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "checkpoint.npz").write_bytes(b"PK half of it")
+    assert fit(folder, tmp_path / "damaged", settings) == whole
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch():
+    assert step.batch_sizes(config(batch_size=64), 40, 64) == (40, 40)
+    assert step.batch_sizes(config(batch_size=64), 40, 16) == (32, 16)
+    assert step.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
+
+
+def test_errors_of_the_feed_come_out(folder, tmp_path, monkeypatch):
+    def broken(*_):
+        raise errors.IntegrityError("Shards must be whole.")
+        yield
+
+    monkeypatch.setattr(feed.Resident, "batches", broken)
+    with pytest.raises(errors.IntegrityError):
+        fit(folder, tmp_path / "broken", config())
