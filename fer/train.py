@@ -211,29 +211,24 @@ def fit(
 def _models(
     config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef
 ) -> "tuple[keras.Model, keras.Model]":
-    """The model that is saved, and the one whose weights the steps change: another where it gets averages of them, or
-    where steps are of another precision."""
+    """The model that is saved, and the one whose weights the steps change.
+
+    They are two where it computes in other ways, or where the saved one gets averages of its weights.
+    """
     import keras
 
-    def build() -> "keras.Model":
-        return models.build(
-            config.model,
-            height=train.height,
-            width=train.width,
-            n_classes=len(train.classes),
-            mean=validation.mean,
-            std=validation.std,
-        )
+    from fer import trainable
 
     keras.utils.set_random_seed(config.seed)
-    model = build()
-    if config.precision == "float32" and not config.ema:
+    model = models.build(
+        config.model,
+        height=train.height,
+        width=train.width,
+        n_classes=len(train.classes),
+        mean=validation.mean,
+        std=validation.std,
+    )
+    fuse = keras.config.backend() == "tensorflow" and config.devices == "one"
+    if not fuse and config.precision == "float32" and not config.ema:
         return model, model
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision.replace("-", "_"))
-    try:
-        inner = build()
-    finally:
-        keras.config.set_dtype_policy(before)
-    inner.set_weights(model.get_weights())
-    return model, inner
+    return model, trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse)

@@ -252,16 +252,16 @@ def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(made, monkey
 
 
 def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace, made):
-    blank = made.model_copy(update={"std": 1e-42, "digest": "blank"})  # over which no float32 can be divided
+    endless = made.model_copy(update={"class_weights": {"left": 1e300}, "digest": "endless"})  # no float32
     with pytest.raises(
         errors.TrainingError, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: "
     ) as it:
-        train.train(made, blank, config(), workspace=workspace)
+        train.train(endless, made, config(), workspace=workspace)
     (note,) = [json.loads(each.data) for each in workspace.notes("diverged")]
     assert len(note["images"]) == 8
     assert set(note["images"]) <= {f"train{row:03}" for row in range(100)}
     assert note["images"][0] in str(it.value)
-    key = train.train.key(made, blank, config())
+    key = train.train.key(endless, made, config())
     assert not (workspace.root / "train" / key).exists()
     assert not (workspace.root / ".partial" / "train" / key).exists()
 
