@@ -2,10 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer import augment, child
-
-# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+from fer import augment
 
 HEIGHT, WIDTH = 24, 32
 ALL = augment.AugmentConfig(contrast=0.3, brightness=20, erasing=0.5)
@@ -19,16 +16,8 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def as_in_the_child():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in child.environment().items():
-            patch.setenv(name, value)
-        yield
-
-
 @pytest.fixture(scope="module")
-def augment_layer(as_in_the_child):
+def augment_layer():
     from fer import augment_layer
 
     return augment_layer

@@ -9,19 +9,8 @@ from data_contracts import files
 from fer import child, errors, evaluate, metrics, models, plots, predictions, refs, shards, trained
 from fer.workspace import Workspace
 
-# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_in_the_child():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in child.environment().items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture

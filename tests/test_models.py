@@ -2,18 +2,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from fer import child, errors, models, trained
-
-# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_in_the_child():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in child.environment().items():
-            patch.setenv(name, value)
-        yield
+from fer import errors, models, trained
 
 
 def tiny(**changes) -> models.ModelConfig:
@@ -25,7 +14,7 @@ def build(config: models.ModelConfig, height=16, width=16, mean=128.0, std=64.0)
 
 
 @pytest.fixture(scope="module")
-def model(as_in_the_child):
+def model():
     import keras
 
     keras.utils.set_random_seed(1)

@@ -9,18 +9,7 @@ from data_contracts import files
 from fer import child, errors, images, models, predict, preprocess, trained
 from fer.progress import silent
 
-# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 CLASSES = ("happy", "sad", "angry")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_in_the_child():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in child.environment().items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +23,7 @@ def here(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def model_folder(as_in_the_child, tmp_path_factory):
+def model_folder(tmp_path_factory):
     import keras
 
     folder = tmp_path_factory.mktemp("model")

@@ -10,20 +10,9 @@ from data_contracts import files
 from fer import augment, child, errors, feed, models, refs, shards, stage, train, train_config, trained
 from fer.workspace import Workspace
 
-# Keras 3.15 on TensorFlow 2.21 and NumPy 2.4; nothing of ours.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-
 CLASSES = ("left", "right", "top")
 SIZE = 16
 SOME_AUGMENTATION = augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=0, zoom=0.1, horizontal_flip=False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def as_in_the_child():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in child.environment().items():
-            patch.setenv(name, value)
-        yield
 
 
 def config(**changes) -> train_config.TrainConfig:
