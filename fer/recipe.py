@@ -1,8 +1,11 @@
 """A recipe: every choice of a retraining run, typed and frozen, one section a stage."""
 
+import functools
 import json
+import operator
+import types
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -49,19 +52,34 @@ class Recipe(BaseModel):
 
 
 def _optional(config: Any) -> Any:
-    """`config`, a model class, with every field optional, at every depth."""
+    """`config`, a model class or several told apart by their name, with every field optional, at every depth."""
+    kinds = _kinds(config)
     fields: dict[str, Any] = {}
-    for name, field in config.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        kind = _optional(field.annotation) if nested else field.annotation
-        fields[name] = (kind | None, Field(default=None, description=field.description))
-    return create_model(f"{config.__name__}Settings", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
+    for name in dict.fromkeys(name for kind in kinds for name in kind.model_fields):
+        found = [kind.model_fields[name] for kind in kinds if name in kind.model_fields]
+        texts = dict.fromkeys(each.description for each in found if each.description)
+        annotation = _any_of([each.annotation for each in found])
+        fields[name] = (annotation | None, Field(default=None, description="; ".join(texts)))
+    return create_model(f"{kinds[0].__name__}Settings", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
+
+
+def _any_of(annotations: Sequence[Any]) -> Any:
+    """A value of one of these, optional at every depth; of several names one, for an error that lists them."""
+    if all(get_origin(each) is Literal for each in annotations):
+        return Literal[tuple(name for each in annotations for name in get_args(each))]
+    return functools.reduce(operator.or_, [_optional(each) if _kinds(each) else each for each in annotations])
+
+
+def _kinds(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The model classes that a field holds one of; none for another field."""
+    found = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return found if all(isinstance(each, type) and issubclass(each, BaseModel) for each in found) else ()
 
 
 _sections: dict[str, Any] = {
     name: (_optional(field.annotation) | None, Field(default=None, description=field.description))
     for name, field in Recipe.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    if _kinds(field.annotation)
 }
 _AnySettings: Any = create_model("_AnySettings", __config__=ConfigDict(frozen=True, extra="forbid"), **_sections)
 
@@ -113,11 +131,21 @@ def _value(text: str) -> Any:
 
 
 def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:
-    """The config's values, with those settings that are not None in their place, at every depth."""
+    """The config's values, with those settings that are not None in their place, at every depth.
+
+    A setting that no such config has is kept, for the error that it is.
+    """
+    given = {} if settings is None else {name: each for name, each in settings if each is not None}
+    old = dict(config)
+    if given.get("name", old.get("name")) != old.get("name"):
+        old = {}  # of another kind, with fields and defaults of its own
     values: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        old, new = getattr(config, name), getattr(settings, name, None)
-        values[name] = _with(old, new) if isinstance(old, BaseModel) else old if new is None else new
+    for name in dict.fromkeys([*old, *given]):
+        new = given.get(name)
+        if isinstance(old.get(name), BaseModel):
+            values[name] = _with(old[name], new)
+        else:
+            values[name] = old.get(name) if new is None else new
     return values
 
 

@@ -213,6 +213,16 @@ class ShardsRef(Ref):
         return f"{', '.join(parts)} at {self.height}×{self.width}{weighed}"
 
 
+class WeightsRef(Ref):
+    """A file of weights that a training starts from."""
+
+    file: str
+    identity: str
+
+    def summary(self) -> str:
+        return f"{self.file}, {self.identity}"
+
+
 class ModelRef(Ref):
     """`model.keras`, `preprocessing.json` and `history.json`. The digest is that of the weights."""
 

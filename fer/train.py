@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import child, errors, feed, models, refs, stage, trained
+from fer import child, errors, feed, models, pretrained, refs, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
@@ -53,6 +53,7 @@ def train(
     out: Path,
     balanced: refs.ShardsRef,
     shards: refs.ShardsRef,
+    weights: refs.WeightsRef | None,
     config: TrainConfig,
     *,
     workspace: workspaces.Workspace,
@@ -60,9 +61,9 @@ def train(
 ) -> refs.ModelRef:
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
-    Best is the highest accuracy, then the lowest loss. Writes `model.keras`, `preprocessing.json` and
-    `history.json`. Raises TrainingError if it diverges, is killed or runs out of time or of memory; ConfigError without
-    images.
+    It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
+    `model.keras`, `preprocessing.json` and `history.json`. Raises TrainingError if it diverges, is killed or runs out
+    of time or of memory; ConfigError without images.
     """
     _check(balanced, shards, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
@@ -72,6 +73,7 @@ def train(
         "balanced": balanced.model_dump(mode="json"),
         "shards_folder": str(workspace.folder(shards)),
         "shards": shards.model_dump(mode="json"),
+        "weights": None if weights is None else str(workspace.folder(weights) / weights.file),
         "out": str(out),
         "config": config.model_dump(mode="json"),
     }
@@ -156,6 +158,7 @@ def fit(
     balanced: dict[str, Any],
     shards_folder: str,
     shards: dict[str, Any],
+    weights: str | None,
     out: str,
     config: dict[str, Any],
     micro_batch: int,
@@ -171,10 +174,15 @@ def fit(
 
     settings = TrainConfig.model_validate(config)
     train_ref, validation_ref = refs.ShardsRef.model_validate(balanced), refs.ShardsRef.model_validate(shards)
-    progress(0, sum(each.epochs for each in settings.plan), "reading the images")
+    n_epochs = sum(each.epochs for each in settings.plan)
+    progress(0, n_epochs, "reading the images")
     train_images = feed.open_split(Path(balanced_folder), "train", train_ref, settings.resident_mb)
     validation_images = feed.open_split(Path(shards_folder), "validation", validation_ref, settings.resident_mb)
-    model, inner = _models(settings, train_ref, validation_ref)
+    model = _model(settings, train_ref, validation_ref)
+    if weights is not None:
+        loaded = pretrained.load_into(model, settings.model, Path(weights))
+        new = ", ".join(loaded.left_out)
+        progress(0, n_epochs, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
     folder = Path(out)
 
@@ -183,7 +191,7 @@ def fit(
 
     run = fitting.Fitting(
         model,
-        inner,
+        _inner(model, settings),
         train_images,
         validation_images,
         settings,
@@ -208,19 +216,12 @@ def fit(
     }
 
 
-def _models(
-    config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef
-) -> "tuple[keras.Model, keras.Model]":
-    """The model that is saved, and the one whose weights the steps change.
-
-    They are two where it computes in other ways, or where the saved one gets averages of its weights.
-    """
+def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef) -> "keras.Model":
+    """The model that is saved."""
     import keras
 
-    from fer import trainable
-
     keras.utils.set_random_seed(config.seed)
-    model = models.build(
+    return models.build(
         config.model,
         height=train.height,
         width=train.width,
@@ -228,7 +229,16 @@ def _models(
         mean=validation.mean,
         std=validation.std,
     )
+
+
+def _inner(model: "keras.Model", config: TrainConfig) -> "keras.Model":
+    """The model whose weights the steps change: another one where it computes in other ways, or where `model` gets
+    averages of its weights."""
+    import keras
+
+    from fer import trainable
+
     fuse = keras.config.backend() == "tensorflow" and config.devices == "one"
     if not fuse and config.precision == "float32" and not config.ema:
-        return model, model
-    return model, trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse)
+        return model
+    return trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse)

@@ -33,7 +33,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: models.ModelConfig = Field(default=models.ModelConfig(), description="which model, and how large")
+    model: models.ModelConfig = Field(default=models.SequentialCnn(), description="which model, and how large")
     weights: str | None = Field(
         default=None,
         description="what it starts from: `imagenet`, a file of weights or `registry:NAME@ALIAS`; empty: random",

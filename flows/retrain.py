@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fer import dask_runner, gate, preprocess, recipes, refs, runners
+from fer import dask_runner, gate, preprocess, recipes, refs, runners, train_config
 from fer.recipe import RecipeSettings
 from flows import ingest
 from tasks import caching, models, pixels, releases, summary
@@ -36,7 +36,8 @@ def retrain(
         manifest, division = intake.manifest, intake.split
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
-        model = models.train(balanced, shards, plan.train)
+        weights = _starting_weights(plan.train)
+        model = models.train(balanced, shards, weights, plan.train)
         evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
@@ -47,6 +48,13 @@ def retrain(
         )
         release = releases.register(plan, lineage, division, model, evaluation, verdict, contest)
         return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
+
+
+def _starting_weights(config: train_config.TrainConfig) -> refs.WeightsRef | None:
+    """What training starts from, in the workspace; None: random weights."""
+    if config.weights is None:
+        return None
+    return models.fetch_weights(models.resolve_weights(config.weights, config.model))
 
 
 def _evaluate_champion(

@@ -4,17 +4,34 @@ from prefect import task
 
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
-from fer import plain_text, plots, refs
+from fer import models as zoo
+from fer import plain_text, plots, refs, train_config
 from fer import train as train_stage
+from fer import weights as weights_stage
 from tasks import artifacts, caching
 
 
+@task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
+def resolve_weights(source: str, model: zoo.ModelConfig) -> weights_stage.ResolvedWeights:
+    """Find out which weights the source stands for now, so that the cache knows what it has."""
+    return weights_stage.resolve(source, model)
+
+
+@task(**caching.cached(weights_stage.fetch))
+def fetch_weights(resolved: weights_stage.ResolvedWeights) -> refs.WeightsRef:
+    """Bring the weights that training starts from into the workspace."""
+    progress = artifacts.progress_bar("weights")
+    return weights_stage.fetch(resolved, workspace=caching.workspace(), progress=progress)
+
+
 @task(**caching.cached(train_stage.train))
-def train(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: train_stage.TrainConfig) -> refs.ModelRef:
+def train(
+    balanced: refs.ShardsRef, shards: refs.ShardsRef, weights: refs.WeightsRef | None, config: train_config.TrainConfig
+) -> refs.ModelRef:
     """Train the recipe's model in a process of its own."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
-    model = train_stage.train(balanced, shards, config, workspace=workspace, progress=progress)
+    model = train_stage.train(balanced, shards, weights, config, workspace=workspace, progress=progress)
     curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
     artifacts.markdown(
         "learning-curves", f"{plain_text.in_markdown(model.summary())}\n\n{curves}", "Loss and accuracy by epoch"

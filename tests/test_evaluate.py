@@ -58,7 +58,7 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
         import keras
 
         keras.utils.set_random_seed(0)
-        config = models.ModelConfig(width=4, blocks=1, stem_filters=4, dense_units=8)
+        config = models.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
         model = models.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
         model.save(out / trained.MODEL)
         return refs.ModelRef(

@@ -16,7 +16,7 @@ TWO_PHASES = (train_config.Phase(epochs=2), train_config.Phase(epochs=3, learnin
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": models.ModelConfig(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
+        "model": models.SequentialCnn(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 1e-2,
@@ -45,7 +45,9 @@ def fit(folder, out, settings, micro_batch=None, progress=lambda *_: None):
     ref = refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=50.0)
     arguments = [str(folder), ref.model_dump(mode="json")] * 2
     micro_batch = micro_batch or settings.micro_batch or settings.batch_size
-    return train.fit(*arguments, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress)
+    return train.fit(
+        *arguments, None, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress
+    )
 
 
 class Stopped(Exception):

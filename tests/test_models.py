@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from fer import errors, models, trained
 
 
 def tiny(**changes) -> models.ModelConfig:
-    return models.ModelConfig(**{"width": 4, "blocks": 2, "stem_filters": 4, "dense_units": 8, **changes})
+    return models.SequentialCnn(**{"width": 4, "blocks": 2, "stem_filters": 4, "dense_units": 8, **changes})
 
 
 def build(config: models.ModelConfig, height=16, width=16, mean=128.0, std=64.0):
@@ -73,8 +73,8 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
 
 
 def test_the_defaults_suit_48_by_48_and_a_larger_stride_224_by_224():
-    assert build(models.ModelConfig(), 48, 48).count_params() < 1_500_000
-    large = build(models.ModelConfig(stem_stride=4), 224, 224)
+    assert build(models.SequentialCnn(), 48, 48).count_params() < 1_500_000
+    large = build(models.SequentialCnn(stem_stride=4), 224, 224)
     assert large.get_layer("stem_conv").output.shape == (None, 56, 56, 32)
 
 
@@ -83,6 +83,73 @@ def test_a_size_that_no_pooling_divides_still_works():
     assert model.output_shape == (None, 3)
 
 
+ZOO = {
+    "sequential-cnn": models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8),
+    "plain sequential-cnn": models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, regularised=False),
+    "mini-xception": models.MiniXception(widths=(4, 8)),
+    "se-resnet": models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 2)),
+    "vgg": models.Vgg(stem_filters=4, widths=(4, 8), convolutions=2, squeeze=0),
+    "resnet50": models.ResNet50(),
+    "mobilenet-v2": models.MobileNetV2(alpha=0.35),
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_model_of_the_zoo_takes_grey_bytes_and_loads_in_safe_mode(name, tmp_path):
+    model = build(ZOO[name], 32, 40)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 1), dtype=np.uint8)
+    found = trained.probabilities(model, pixels, batch_size=2)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(found, trained.probabilities(model, pixels.astype(np.float32), batch_size=2))
+    model.save(tmp_path / trained.MODEL)
+    np.testing.assert_array_equal(found, trained.probabilities(trained.load(tmp_path), pixels, batch_size=2))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_model_of_the_zoo_trains_in_mixed_precision(name):
+    import keras
+
+    from fer import trainable
+
+    model = trainable.copied(build(ZOO[name], 32, 32), "mixed_bfloat16", fuse=True)
+    model.compile(keras.optimizers.SGD(0.01), "categorical_crossentropy")
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype=np.uint8)
+    before = model.get_weights()[0]
+    loss = model.train_on_batch(pixels, np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+    assert np.isfinite(loss)
+    assert not np.array_equal(model.get_weights()[0], before)
+    assert model.layers[-1].compute_dtype == "float32"
+
+
+def test_published_models_have_their_published_sizes():
+    mini = models.build(models.MiniXception(), height=48, width=48, n_classes=7, mean=128, std=64)
+    assert mini.count_params() == pytest.approx(58_000, rel=0.02)  # the authors' figure
+    assert build(models.ResNet50(), 48, 48).count_params() == 23_587_712 + 3 * 2_049
+    assert build(models.MobileNetV2(), 48, 48).count_params() == 2_257_984 + 3 * 1_281
+
+
+def test_a_backbone_sees_the_grey_channel_as_its_weights_expect_it():
+    grey = np.full((1, 32, 32, 1), 100, np.uint8)
+    for config, expected in (
+        (models.ResNet50(), 100 - np.array([103.939, 116.779, 123.68])),
+        (models.MobileNetV2(), -0.2157),
+    ):
+        model = build(config, 32, 32)
+        found = model.get_layer("normalise")(model.get_layer("three_channels")([grey] * 3))
+        np.testing.assert_allclose(np.asarray(found)[0, 0, 0], np.broadcast_to(expected, 3), atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [models.ResNet50(), models.MobileNetV2()])
+def test_a_backbone_refuses_images_that_are_too_small(config):
+    with pytest.raises(errors.ConfigError, match=r"32x32 at least.*Received: 16x16.*preprocess\.height"):
+        build(config)
+
+
+def test_stages_and_blocks_must_be_as_many():
+    with pytest.raises(ValidationError, match="each of the 3 widths"):
+        models.SeResNet(blocks=(1, 2))
+
+
 def test_a_model_that_is_not_in_the_zoo_is_refused():
-    with pytest.raises(ValidationError, match="sequential-cnn"):
-        models.ModelConfig(name="resnet-152")
+    with pytest.raises(ValidationError, match="mobilenet-v2"):
+        TypeAdapter(models.ModelConfig).validate_python({"name": "resnet-152"})

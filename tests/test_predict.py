@@ -28,7 +28,7 @@ def model_folder(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
-    config = models.ModelConfig(width=4, blocks=1, stem_filters=4, dense_units=8)
+    config = models.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
     model = models.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
     model.save(folder / trained.MODEL)
     record = preprocess.Preprocessing(

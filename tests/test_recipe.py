@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, metrics, recipe, recipes
+from fer import errors, metrics, models, recipe, recipes
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
@@ -116,3 +116,19 @@ def test_any_text_is_a_setting_or_a_config_error(text):
 def test_numbers_pass_through_unchanged(epochs, rate, seed):
     made = changed(f"train.epochs={epochs}", f"train.learning_rate={rate!r}", f"train.seed={seed}")
     assert (made.train.epochs, made.train.learning_rate, made.train.seed) == (epochs, rate, seed)
+
+
+def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
+    made = changed("train.model.name=se-resnet", "train.model.widths=[8,16]", "train.model.blocks=[1,1]")
+    assert made.train.model == models.SeResNet(widths=(8, 16), blocks=(1, 1))
+    assert changed("train.model.name=sequential-cnn", "train.model.width=7").train.model.blocks == 3
+    with pytest.raises(errors.ConfigError, match=r"train\.model.*\.width.*Received: 4"):
+        changed("train.model.name=vgg", "train.model.width=4")
+    with pytest.raises(errors.ConfigError, match=r"train\.model\.name.*'vgg'.*'mobilenet-v2'.*Received: 'nix'"):
+        changed("train.model.name=nix")
+
+
+def test_phases_are_set_as_a_whole():
+    made = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
+    assert [(each.epochs, each.train_from) for each in made.train.plan] == [(2, "head"), (3, "start")]
+    assert [each.learning_rate for each in made.train.plan] == [made.train.learning_rate, 1e-4]

@@ -1,4 +1,4 @@
-"""A sequential CNN: the 2024 student report's kind of model, with batch normalisation and a strided stem.
+"""A sequential CNN: the 2024 student report's kind of model, plain or with batch normalisation and dropout.
 
 normalise -> stem -> blocks of (Conv-BN-ReLU) x 2, pool, dropout -> flatten -> dense -> softmax. The convolutions are
 VGG's pairs of 3x3 (Simonyan & Zisserman 2015, arXiv:1409.1556) with batch normalisation (Ioffe & Szegedy 2015,
@@ -6,43 +6,42 @@ arXiv:1502.03167). Two convolutions of 32 filters at 48x48 alone would cost as m
 a stem of stride 2 leaves them out.
 """
 
-from typing import TYPE_CHECKING
-
 import keras
 
-if TYPE_CHECKING:
-    from fer.models import ModelConfig
-
-# Keras's 0.99 lags behind by hundreds of steps, more than a small dataset has in its first epochs.
-_MOMENTUM = 0.9
+from fer import models
+from fer.models.layers import MOMENTUM
 
 
 def build(
-    config: "ModelConfig", *, height: int, width: int, n_classes: int, mean: float, std: float
+    config: models.SequentialCnn, *, height: int, width: int, n_classes: int, mean: float, std: float
 ) -> keras.Sequential:
     """Build the model for pixels (N, height, width, 1); `mean` and `std` are those of the train split, 0-255."""
     layers = keras.layers
-    block_dropout = config.dropout / 2
     model = keras.Sequential(name="sequential_cnn")
     model.add(keras.Input((height, width, 1), name="pixels"))
     model.add(layers.Rescaling(1 / std, offset=-mean / std, name="normalise"))
-    _add_convolution(model, "stem", config.stem_filters, 2 * config.stem_stride + 1, config.stem_stride)
+    _add_convolution(model, config, "stem", config.stem_filters, 2 * config.stem_stride + 1, config.stem_stride)
     for block in range(config.blocks):
         filters = config.width * 2**block
-        _add_convolution(model, f"block{block + 1}a", filters)
-        _add_convolution(model, f"block{block + 1}b", filters)
+        _add_convolution(model, config, f"block{block + 1}a", filters)
+        _add_convolution(model, config, f"block{block + 1}b", filters)
         model.add(layers.MaxPooling2D(2, padding="same", name=f"block{block + 1}_pool"))
-        model.add(layers.Dropout(block_dropout, name=f"block{block + 1}_dropout"))
+        if config.regularised:
+            model.add(layers.Dropout(config.dropout / 2, name=f"block{block + 1}_dropout"))
     model.add(layers.Flatten(name="flatten"))
-    model.add(layers.Dense(config.dense_units, use_bias=False, name="dense"))
-    model.add(layers.BatchNormalization(momentum=_MOMENTUM, name="dense_norm"))
+    model.add(layers.Dense(config.dense_units, use_bias=not config.regularised, name="dense"))
+    if config.regularised:
+        model.add(layers.BatchNormalization(momentum=MOMENTUM, name="dense_norm"))
     model.add(layers.ReLU(name="dense_relu"))
-    model.add(layers.Dropout(config.dropout, name="dense_dropout"))
-    model.add(layers.Dense(n_classes, activation="softmax", name="probabilities"))
+    if config.regularised:
+        model.add(layers.Dropout(config.dropout, name="dense_dropout"))
+    model.add(layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities"))
     return model
 
 
-def _add_convolution(model: keras.Sequential, name: str, filters: int, kernel: int = 3, stride: int = 1) -> None:
+def _add_convolution(
+    model: keras.Sequential, config: models.SequentialCnn, name: str, filters: int, kernel: int = 3, stride: int = 1
+) -> None:
     layers = keras.layers
     model.add(
         layers.Conv2D(
@@ -50,10 +49,11 @@ def _add_convolution(model: keras.Sequential, name: str, filters: int, kernel: i
             kernel,
             strides=stride,
             padding="same",
-            use_bias=False,  # batch normalisation has one
+            use_bias=not config.regularised,  # batch normalisation has one
             kernel_initializer="he_normal",
             name=f"{name}_conv",
         )
     )
-    model.add(layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm"))
+    if config.regularised:
+        model.add(layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm"))
     model.add(layers.ReLU(name=f"{name}_relu"))

@@ -16,7 +16,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=models.ModelConfig(width=24, blocks=3, stem_filters=16),
+        model=models.SequentialCnn(width=24, blocks=3, stem_filters=16),
         epochs=16,
         patience=6,
         batch_size=32,

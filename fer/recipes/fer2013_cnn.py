@@ -16,7 +16,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="augment-to-target", target=2_000),
     train=train_config.TrainConfig(
-        model=models.ModelConfig(),
+        model=models.SequentialCnn(),
         epochs=24,
         batch_size=64,
         augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),

@@ -17,7 +17,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=224, width=224, blur_kernel=3),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=models.ModelConfig(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
+        model=models.SequentialCnn(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
         epochs=24,
         batch_size=64,
         augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),

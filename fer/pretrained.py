@@ -1,0 +1,75 @@
+"""Starting weights: from a file to the layers of a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fer import errors, models, trained
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Loaded(NamedTuple):
+    """What of the weights a model took: layers, and the names of its layers with weights that found none."""
+
+    n_layers: int
+    left_out: tuple[str, ...]
+
+
+def load_into(model: "keras.Model", config: models.ModelConfig, path: Path) -> Loaded:
+    """Put weights in the layers of the same names and shapes.
+
+    Variances that are slightly negative, as conversions leave them, become 0: a batch norm that is trained takes their
+    root. Raises IntegrityError if the file is no such file, or nothing in it fits.
+    """
+    source = _read(config, path, model)
+    known = {layer.name: layer for layer in source.layers}
+    n_layers, left_out = 0, []
+    for layer in [each for each in model.layers if each.weights]:
+        weights = known[layer.name].get_weights() if layer.name in known else []
+        if [each.shape for each in weights] != [tuple(each.shape) for each in layer.weights]:
+            left_out.append(layer.name)
+            continue
+        layer.set_weights(_without_negative_variances(layer, weights))
+        n_layers += 1
+    if n_layers == 0:
+        raise errors.IntegrityError(
+            "Starting weights must fit some layers of the model.",
+            received=f"none of {path.name} that fit {config.name}",
+            todo="check train.weights and train.model",
+        )
+    return Loaded(n_layers, tuple(left_out))
+
+
+def _read(config: models.ModelConfig, path: Path, model: "keras.Model") -> "keras.Model":
+    """A model with the file's weights."""
+    import keras
+
+    if path.name == trained.MODEL:
+        return trained.load(path.parent)
+    source: keras.Model
+    if config.name == "resnet50":
+        source = keras.applications.ResNet50(include_top=False, weights=None)
+    elif config.name == "mobilenet-v2":
+        source = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None)
+    else:
+        source = keras.models.clone_model(model)
+    try:
+        source.load_weights(path)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise errors.IntegrityError(
+            f"Starting weights must be those of {config.name} without its top, in one of Keras' forms.",
+            received=f"{type(error).__name__} on reading {path.name}",
+            todo="check train.weights and train.model",
+        ) from error
+    return source
+
+
+def _without_negative_variances(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
+    import keras
+
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return [*weights[:-1], np.maximum(weights[-1], 0)]
+    return weights

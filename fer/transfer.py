@@ -1,0 +1,38 @@
+"""What a phase of transfer learning trains: which layers, and whether batch norms learn."""
+
+import difflib
+from typing import TYPE_CHECKING, Literal
+
+from fer import errors
+
+if TYPE_CHECKING:
+    import keras
+
+START, HEAD = "start", "head"
+_POOLS = ("pool", "flatten")  # the first layer that is no longer the backbone's
+
+
+def set_trainable(model: "keras.Model", train_from: str, batch_norm: Literal["trained", "frozen"]) -> None:
+    """Have the layers from `train_from` on trained, and no others; `start`: all, `head`: those after the backbone.
+
+    Layers count in the order of `model.layers`. A batch norm that is not trained also keeps its statistics, which a
+    small batch would spoil (Keras: it runs as in inference); with `frozen` all of the backbone's do.
+    Raises ConfigError for a layer that is not there. Compile the model afterwards.
+    """
+    import keras
+
+    names = [layer.name for layer in model.layers]
+    pool = next(at for at, name in enumerate(names) if name in _POOLS)
+    first = {START: 0, HEAD: pool}.get(train_from, -1)
+    if first < 0:
+        if train_from not in names:
+            near = difflib.get_close_matches(train_from, names, n=5, cutoff=0.3) or names[:5]
+            raise errors.ConfigError(
+                "A phase's train_from must be start, head or the name of a layer of the model.",
+                received=repr(train_from),
+                todo=f"take one such as {', '.join(near)}",
+            )
+        first = names.index(train_from)
+    for at, layer in enumerate(model.layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = at >= first and not (is_norm and batch_norm == "frozen" and at < pool)

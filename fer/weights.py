@@ -1,0 +1,130 @@
+"""The weights that a training starts from: published ones of keras.applications, a file, or a model of our registry.
+
+What they are is found out first, so that the same weights are the same input wherever they came from; then they are
+brought to the workspace. `fer.pretrained` puts them in a model.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fer import child, errors, models, refs, releases, stage, trained
+from fer import workspace as workspaces
+from fer.progress import Progress
+
+IMAGENET, REGISTRY = "imagenet", "registry:"
+_FILE = "weights.h5"  # in Keras' older form, that of keras.applications
+_FILE_OF_KERAS_3 = "model.weights.h5"
+_DOWNLOAD_TIMEOUT_S = 1_800
+
+
+class Published(NamedTuple):
+    """ImageNet weights without the top, as keras.applications has them."""
+
+    url: str
+    md5: str
+
+
+_PLACE = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_PUBLISHED = {
+    # keras/src/applications/resnet.py, WEIGHTS_HASHES
+    "resnet50": Published(
+        f"{_PLACE}resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", "4d473c1dd8becc155b73f8504c6f6626"
+    ),
+    # Keras names no digest: this one is that of a public mirror's list.
+    "mobilenet-v2": Published(
+        f"{_PLACE}mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        "f1a68526548f7541cda07e19ba6c85f4",
+    ),
+}
+
+
+class ResolvedWeights(BaseModel):
+    """Weights of which it is known which they are. Only `identity` enters keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str = Field(description="equal for equal weights, and the same on any machine")
+    source: str = Field(exclude=True)
+    model: str = Field(exclude=True)
+
+
+def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
+    """Find out which weights `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
+
+    Raises ConfigError, SourceError, StoreError.
+    """
+    if source == IMAGENET:
+        published = _PUBLISHED.get(model.name)
+        if published is None or getattr(model, "alpha", 1.0) != 1.0:
+            raise errors.ConfigError(
+                "ImageNet weights must have been published for the model.",
+                received=f"{model.name}, alpha {getattr(model, 'alpha', 1.0):g}",
+                todo=f"take one of {', '.join(_PUBLISHED)} with alpha 1, or leave train.weights empty",
+            )
+        identity = f"md5:{published.md5}"
+    elif source.startswith(REGISTRY):
+        with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
+            identity = f"{REGISTRY}{manifest.name}@{manifest.version}:{manifest.files[trained.MODEL].sha256}"
+    else:
+        path = Path(source)
+        if path.suffix != ".h5" or not path.is_file():
+            raise errors.SourceError(
+                "train.weights must be imagenet, registry:NAME@ALIAS or a file of weights that ends in .h5.",
+                received=f"{source!r}, which is no such file",
+                todo="correct the path, or leave train.weights empty",
+            )
+        identity = f"sha256:{workspaces.file_sha256(path)}"
+    return ResolvedWeights(identity=identity, source=source, model=model.name)
+
+
+@stage.stage("weights")
+def fetch(
+    out: Path, resolved: ResolvedWeights, *, workspace: workspaces.Workspace, progress: Progress
+) -> refs.WeightsRef:
+    """Bring the weights to the workspace. Raises SourceError, IntegrityError, StoreError."""
+    if resolved.source == IMAGENET:
+        name = _FILE
+        published = _PUBLISHED[resolved.model]
+        arguments = {"url": published.url, "md5": published.md5, "path": str(out / name)}
+        child.run(download, arguments, what="The download", timeout_s=_DOWNLOAD_TIMEOUT_S, progress=progress)
+    elif resolved.source.startswith(REGISTRY):
+        name = trained.MODEL
+        with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
+            shutil.copyfile(folder / name, out / name)
+    else:
+        name = _FILE_OF_KERAS_3 if resolved.source.endswith(".weights.h5") else _FILE
+        shutil.copyfile(resolved.source, out / name)
+        if f"sha256:{workspaces.file_sha256(out / name)}" != resolved.identity:
+            raise errors.IntegrityError(
+                "A file of weights must stay as it is while it is copied.",
+                received=f"another content of {resolved.source}",
+                todo="run the same command again",
+            )
+    return refs.WeightsRef(file=name, identity=resolved.identity)
+
+
+def download(url: str, md5: str, path: str, *, progress: Progress) -> None:
+    """The child's work: bring `url` to `path`. Raises SourceError, IntegrityError."""
+    import keras
+
+    target = Path(path)
+    progress(0, 1, f"downloading {url}")
+    try:
+        found = keras.utils.get_file(target.name, url, cache_dir=target.parent, cache_subdir="aside", file_hash=md5)
+    except ValueError as error:  # the digest
+        raise errors.IntegrityError(
+            "Published weights must have the digest that was published with them.",
+            received=f"{url} with another MD5 than {md5}",
+            todo="look at the network between, or set train.weights to a file that you trust",
+        ) from error
+    except Exception as error:
+        raise errors.SourceError(
+            "Published weights must be in reach.",
+            received=f"{error}",
+            todo=f"try again, or bring {url} here by other means and set train.weights to its path",
+        ) from error
+    Path(found).replace(target)
+    shutil.rmtree(target.parent / "aside")

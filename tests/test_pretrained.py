@@ -1,0 +1,99 @@
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from fer import errors, models, pretrained, trained
+
+SMALL = models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
+
+
+def build(config: models.ModelConfig, n_classes: int = 3, size: int = 32) -> keras.Model:
+    return models.build(config, height=size, width=size, n_classes=n_classes, mean=128, std=60)
+
+
+def published(application, folder, suffix: str):
+    """A file such as keras.applications publishes, of random weights."""
+    keras.utils.set_random_seed(5)
+    source = application(include_top=False, weights=None)
+    path = folder / f"some{suffix}"
+    source.save_weights(path)
+    return source, path
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+@pytest.mark.parametrize(
+    ("config", "application", "n_layers"),
+    [
+        (models.ResNet50(), keras.applications.ResNet50, 106),
+        (models.MobileNetV2(), keras.applications.MobileNetV2, 104),
+    ],
+)
+def test_a_published_file_fills_the_whole_backbone_and_not_the_head(tmp_path, suffix, config, application, n_layers):
+    if suffix == ".h5":
+        source, path = legacy(application, tmp_path)
+    else:
+        source, path = published(application, tmp_path, suffix)
+    model = build(config)
+    loaded = pretrained.load_into(model, config, path)
+    assert loaded == (n_layers, ("probabilities",))
+    for layer in source.layers:
+        for given, taken in zip(
+            layer.get_weights(), model.get_layer(layer.name).get_weights() if layer.weights else [], strict=True
+        ):
+            np.testing.assert_array_equal(given, taken)
+
+
+def legacy(application, folder):
+    """The older form of keras.applications' files: a group a layer, whose attribute names its weights."""
+    keras.utils.set_random_seed(5)
+    source = application(include_top=False, weights=None)
+    path = folder / "some.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in source.layers]
+        file.attrs["backend"] = b"tensorflow"
+        file.attrs["keras_version"] = b"2.2.4"
+        for layer in source.layers:
+            group = file.create_group(layer.name)
+            names = [f"{layer.name}/{weight.name}:0".encode() for weight in layer.weights]
+            group.attrs["weight_names"] = names
+            for name, value in zip(names, layer.get_weights(), strict=True):
+                group[name.decode()] = value
+    return source, path
+
+
+def test_our_own_model_gives_what_fits_by_name_and_shape(tmp_path):
+    keras.utils.set_random_seed(1)
+    source = build(SMALL, n_classes=7)
+    source.save(tmp_path / trained.MODEL)
+    model = build(SMALL, n_classes=3)
+    loaded = pretrained.load_into(model, SMALL, tmp_path / trained.MODEL)
+    assert loaded.left_out == ("probabilities",)
+    np.testing.assert_array_equal(
+        model.get_layer("stem_conv").get_weights()[0], source.get_layer("stem_conv").get_weights()[0]
+    )
+
+
+def test_slightly_negative_variances_become_nothing(tmp_path):
+    source = build(SMALL)
+    norm = source.get_layer("stem_norm")
+    *others, _ = norm.get_weights()
+    norm.set_weights([*others, np.array([-1e-6, 1, 2, 3], np.float32)])
+    source.save_weights(tmp_path / "model.weights.h5")
+    model = build(SMALL)
+    pretrained.load_into(model, SMALL, tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(model.get_layer("stem_norm").get_weights()[-1], [0, 1, 2, 3])
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    build(models.MiniXception(widths=(4,))).save(tmp_path / trained.MODEL)
+    with pytest.raises(errors.IntegrityError, match=r"fit some layers.*se-resnet"):
+        pretrained.load_into(build(models.SeResNet()), models.SeResNet(), tmp_path / trained.MODEL)
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5 at all"])
+@pytest.mark.parametrize("name", ["weights.h5", "model.weights.h5"])
+def test_a_file_that_holds_no_weights_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(errors.IntegrityError, match=r"those of se-resnet.*train\.weights"):
+        pretrained.load_into(build(SMALL), SMALL, tmp_path / name)

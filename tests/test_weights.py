@@ -1,0 +1,100 @@
+import hashlib
+import http.server
+import threading
+
+import keras
+import pytest
+
+from fer import errors, models, weights
+from fer.workspace import Workspace
+
+SMALL = models.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = models.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60)
+    path = tmp_path / "mine.weights.h5"
+    model.save_weights(path)
+    return path
+
+
+def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved, tmp_path):
+    other = tmp_path / "elsewhere.weights.h5"
+    other.write_bytes(saved.read_bytes())
+    workspace = Workspace(tmp_path / "workspace")
+    resolved = [weights.resolve(str(path), SMALL) for path in (saved, other)]
+    assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
+    found = [weights.fetch(each, workspace=workspace) for each in resolved]
+    assert found[0] == found[1]
+    assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
+
+
+def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
+    resolved = weights.resolve(str(saved), SMALL)
+    saved.write_bytes(b"other")
+    with pytest.raises(errors.IntegrityError, match="another content"):
+        weights.fetch(resolved, workspace=Workspace(tmp_path / "workspace"))
+
+
+@pytest.mark.parametrize("source", ["nowhere.h5", "imagenett", ""])
+def test_what_is_no_file_is_refused(source, tmp_path):
+    with pytest.raises(errors.SourceError, match=r"imagenet, registry:NAME@ALIAS or a file"):
+        weights.resolve(source, SMALL)
+
+
+def test_imagenet_weights_are_known_for_the_published_models_alone():
+    assert weights.resolve("imagenet", models.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
+    for config in (SMALL, models.MobileNetV2(alpha=0.5)):
+        with pytest.raises(errors.ConfigError, match=r"resnet50, mobilenet-v2 with alpha 1"):
+            weights.resolve("imagenet", config)
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "some.h5").write_bytes(b"weights")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(tmp_path / "served"))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+def download(url, tmp_path, content=b"weights"):
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    weights.download(url, md5, str(tmp_path / "out.h5"), progress=lambda *_: None)
+
+
+def test_a_download_with_the_published_digest_is_kept(server, tmp_path):
+    download(f"{server}/some.h5", tmp_path)
+    assert (tmp_path / "out.h5").read_bytes() == b"weights"
+    assert {path.name for path in tmp_path.iterdir()} == {"served", "out.h5"}
+
+
+def test_a_download_with_another_digest_is_refused_and_not_kept(server, tmp_path):
+    with pytest.raises(errors.IntegrityError, match=r"another MD5.*train\.weights"):
+        download(f"{server}/some.h5", tmp_path, b"other weights")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_no_answer_says_how_to_do_without(server, tmp_path):
+    with pytest.raises(errors.SourceError, match=r"by other means and set train\.weights"):
+        download(f"{server}/none.h5", tmp_path)
+
+
+def test_keras_publishes_these_weights_where_it_is_said():
+    from keras.src.applications import mobilenet_v2, resnet
+
+    urls = [each.url for each in weights._PUBLISHED.values()]
+    assert urls[0].startswith(resnet.BASE_WEIGHTS_PATH)
+    assert weights._PUBLISHED["resnet50"].md5 == resnet.WEIGHTS_HASHES["resnet50"][1]
+    assert urls[1].startswith(mobilenet_v2.BASE_WEIGHT_PATH)
+    assert keras.__version__.startswith("3.")
