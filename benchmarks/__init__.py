@@ -4,6 +4,7 @@ Each module here has `run()`, which yields Rows. Both sides take turns, so that 
 the median of its rounds.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -28,16 +29,17 @@ class Row:
     @property
     def bar(self) -> str | None:
         """The bar in words."""
-        if self.at_least is not None:
-            return f"≥ {self.at_least:g}"
-        return None if self.at_most is None else f"≤ {self.at_most:g}"
+        bounds = [
+            f"{sign} {bound:g}" for sign, bound in (("≥", self.at_least), ("≤", self.at_most)) if bound is not None
+        ]
+        return ", ".join(bounds) or None
 
     @property
     def keeps(self) -> bool | None:
         """Whether the ratio keeps the bar; None without one."""
         if self.bar is None or self.ratio is None:
             return None
-        return self.ratio >= self.at_least if self.at_least is not None else self.ratio <= (self.at_most or 0)
+        return (self.at_least or 0) <= self.ratio <= (math.inf if self.at_most is None else self.at_most)
 
 
 def medians(candidates: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:

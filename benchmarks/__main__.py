@@ -13,7 +13,7 @@ from typing import Any
 
 import benchmarks
 
-_LAST = ("memory",)  # takes minutes
+_LAST = ("memory", "training_memory")  # take minutes
 _LIBRARIES = ("keras", "numpy", "opencv-python-headless", "pyarrow", "tensorflow-cpu")
 
 

@@ -8,8 +8,6 @@ after any epoch ends in the same bits as one that was not.
 import collections
 import contextlib
 import math
-import resource
-import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, errors, feed, step, trained
+from fer import checkpoint, errors, feed, memory, step, trained
 from fer.progress import Progress
 from fer.train_config import Phase, TrainConfig
 
@@ -193,7 +191,7 @@ class Fitting:
             "validation_accuracy": validation_accuracy,
             "learning_rate": rate,
             "images_per_s": self._steps * self._batch_size / seconds,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": memory.peak_mb(),
             "ended_at": time.time(),
         }
 
@@ -242,7 +240,7 @@ class Fitting:
         speed = n_steps * self._batch_size / seconds
         note = (
             f"epoch {self.state.epoch + 1}: {n_steps / self._steps:.0%}, {speed:,.0f} images/s, "
-            f"{peak_memory_mb() / 1000:.1f} GB"
+            f"{memory.peak_mb() / 1000:.1f} GB"
         )
         self._progress(self.state.epoch, self._n_epochs, note)
 
@@ -251,7 +249,7 @@ class Fitting:
         return (
             f"train {self._last('accuracy'):.3f}, validation {self._last('validation_accuracy'):.3f} "
             f"(best {self.state.best_score[0]:.3f} at {self.state.best_epoch}), "
-            f"{self._last('images_per_s'):,.0f} images/s, {peak_memory_mb() / 1000:.1f} GB, {left} left"
+            f"{self._last('images_per_s'):,.0f} images/s, {memory.peak_mb() / 1000:.1f} GB, {left} left"
         )
 
     def _last(self, name: str) -> float:
@@ -279,9 +277,3 @@ def batches_of(source: feed.Feed, batch_size: int, config: TrainConfig, epoch: i
         on_host = config.augment_on == "host"
         batches = feed.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
     return feed.ahead(batches)
-
-
-def peak_memory_mb() -> float:
-    """The most memory that this process has had (MB)."""
-    unit = 1 if sys.platform == "darwin" else 1_024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

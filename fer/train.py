@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import child, errors, feed, models, pretrained, refs, stage, trained
+from fer import child, errors, feed, memory, models, pretrained, refs, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fer import fitting
 
 _CHECKPOINT = "checkpoint.npz"
+_ABOUT = "training.json"  # what it took
 _DIVERGED = "diverged"  # the kind of note that says which images the last step of a training had
 _SHOWN_IMAGES = 4
 
@@ -62,8 +63,8 @@ def train(
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
     It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
-    `model.keras`, `preprocessing.json` and `history.json`. Raises TrainingError if it diverges, is killed or runs out
-    of time or of memory; ConfigError without images.
+    `model.keras`, `preprocessing.json`, `history.json` and `training.json`. Raises TrainingError if it diverges, is
+    killed or runs out of time or of memory; ConfigError without images, or if memory can't be enough.
     """
     _check(balanced, shards, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
@@ -183,6 +184,12 @@ def fit(
         loaded = pretrained.load_into(model, settings.model, Path(weights))
         new = ", ".join(loaded.left_out)
         progress(0, n_epochs, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
+    inner = _inner(model, settings)
+    room = memory.available()
+    if settings.micro_batch is None:
+        micro_batch = memory.fitting_micro_batch(inner, micro_batch, room, averaged=settings.ema > 0)
+    needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0)
+    progress(0, n_epochs, f"{needed.summary()} with {micro_batch} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
     folder = Path(out)
 
@@ -191,7 +198,7 @@ def fit(
 
     run = fitting.Fitting(
         model,
-        _inner(model, settings),
+        inner,
         train_images,
         validation_images,
         settings,
@@ -207,6 +214,12 @@ def fit(
     except fitting.Diverged as error:
         return {_DIVERGED: {"message": str(error), "images": error.images}}
     model.save(folder / trained.MODEL)
+    about = {
+        "micro_batch": micro_batch,
+        "estimated_memory_mb": needed.peak / memory.MB,
+        "peak_memory_mb": memory.peak_mb(),
+    }
+    workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
         "epochs_run": run.state.epoch,

@@ -1,0 +1,64 @@
+"""Peak memory of training each model of the zoo at three sizes, beside what `fer.memory` estimates.
+
+Each trains for a few steps, micro-batches and an average of the weights among them, in a process of its own; memory is
+the most that this process has had.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks import Row
+from fer import child
+from fer.progress import Progress
+
+# Images at once that a machine of 8 GB has room for.
+_MICRO_BATCHES = {
+    "sequential-cnn": (64, 64, 64),
+    "mini-xception": (64, 64, 16),
+    "se-resnet": (128, 64, 32),
+    "vgg": (128, 64, 32),
+    "resnet50": (64, 32, 8),
+    "mobilenet-v2": (64, 64, 16),
+}
+_SIZES = (48, 96, 224)
+_STEPS = 2
+
+
+def run() -> Iterator[Row]:
+    for name, micro_batches in _MICRO_BATCHES.items():
+        for size, micro_batch in zip(_SIZES, micro_batches, strict=True):
+            arguments = {"name": name, "size": size, "micro_batch": micro_batch}
+            found = child.run(measure, arguments, what="The measurement", timeout_s=900)
+            yield Row(
+                f"{name} at {size}x{size}, {micro_batch} images at once, peak memory of training; reference: its "
+                f"estimate of {found['estimate_mb']:,.0f} MB",
+                found["peak_mb"],
+                "MB",
+                found["estimate_mb"],
+                at_least=0.8,  # 1 / 1.25
+                at_most=1.25,
+            )
+
+
+def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> dict[str, Any]:
+    """The child's work: estimate, train for some steps, and see."""
+    import numpy as np
+    from pydantic import TypeAdapter
+
+    from fer import memory, models, step, train_config, trainable
+
+    model: models.ModelConfig = TypeAdapter(models.ModelConfig).validate_python({"name": name})
+    config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
+    built = models.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
+    inner = trainable.copied(built, "float32", fuse=True)
+    estimate = memory.estimate(inner, micro_batch, averaged=True)
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (2 * micro_batch, size, size, 1), np.uint8)
+    targets = np.eye(7, dtype=np.float32)[draw.integers(0, 7, 2 * micro_batch)]
+    sizes = {"batch_size": 2 * micro_batch, "micro_batch": micro_batch}
+    trainer = step.LocalTrainer(inner, config, np.full(7, 1 / 7, np.float32), **sizes)
+    averages = built.get_weights()
+    for _ in range(_STEPS):
+        trainer.step(pixels, targets, np.ones(2 * micro_batch, np.float32), 1e-3)
+        averages = [0.9 * old + 0.1 * new for old, new in zip(averages, inner.get_weights(), strict=True)]
+    return {"estimate_mb": estimate.peak / memory.MB, "peak_mb": memory.peak_mb()}

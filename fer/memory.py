@@ -1,0 +1,158 @@
+"""How much memory a training will need at most, and how much there is.
+
+The estimate is what the process has before its first step and five terms, fitted to 24 measured peaks of the zoo's
+models at 48x48 to 224x224, 4 to 128 images at once, in float32 and bfloat16, with TensorFlow 2.21 on a CPU: it was
+within 6 % of each of them (benchmarks/training_memory.py measures again).
+"""
+
+import contextlib
+import math
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psutil
+
+from fer import errors
+
+if TYPE_CHECKING:
+    import keras
+
+MB = 1_000_000
+_FIXED_MB = 19
+_LAYER_MB = 2.3  # of the compiled step's graph and oneDNN's primitives
+_OF_WEIGHTS = 3.7  # gradients, the update's own copies, kernels in oneDNN's order
+_OF_OUTPUTS = 0.41  # what is kept of them for the gradients: an activation takes its input's place
+_OF_LARGEST = 10.5  # the largest layer's output, its gradient and scratch, of the layers at work at a time
+_COPIES = 2  # the best epoch's weights, and what is gathered of them after an epoch
+_USABLE = 0.8  # of what there is: the estimate is one, and others are at work too
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+class Estimate(NamedTuple):
+    """The peak of a training in bytes, by what needs it. `base`: what the process has already, images and weights."""
+
+    base: int
+    graph: int
+    weights: int
+    activations: int
+
+    @property
+    def peak(self) -> int:
+        return sum(self)
+
+    def summary(self) -> str:
+        parts = ", ".join(f"{value / 1e9:.1f} {name}" for name, value in self._asdict().items())
+        return f"about {self.peak / 1e9:.1f} GB of memory ({parts})"
+
+
+class Available(NamedTuple):
+    """What this process may have in all, with what it has already, in bytes; and what says so."""
+
+    n_bytes: int
+    source: str
+
+    def summary(self) -> str:
+        return f"{self.n_bytes / 1e9:.1f} GB to be had ({self.source})"
+
+
+def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: int | None = None) -> Estimate:
+    """The peak of training `model`, a built one, with `micro_batch` images at once; `averaged`: with an average.
+
+    Layers before the first that is trained keep nothing for gradients. `base` is measured now unless it is given.
+    """
+    layers = model.layers
+    first = next((at for at, layer in enumerate(layers) if layer.trainable_weights), len(layers))
+    trained = [layer for layer in layers[first:] if "BatchNormalization" not in type(layer).__name__]
+    outputs = sum(each for layer in trained for each in _output_bytes(layer))
+    largest = max((each for layer in layers for each in _output_bytes(layer)), default=0)
+    n_trained = sum(math.prod(each.shape) for each in model.trainable_weights)
+    n_weights = sum(math.prod(each.shape) for each in model.weights)
+    copies = (_COPIES + 2 * averaged) * n_weights
+    return Estimate(
+        base=psutil.Process().memory_info().rss if base is None else base,
+        graph=round((_FIXED_MB + _LAYER_MB * len(layers)) * MB),
+        weights=round(4 * (_OF_WEIGHTS * n_trained + copies)),
+        activations=round(micro_batch * (_OF_OUTPUTS * outputs + _OF_LARGEST * largest)),
+    )
+
+
+def fitting_micro_batch(
+    model: "keras.Model", micro_batch: int, room: Available, *, averaged: bool, base: int | None = None
+) -> int:
+    """`micro_batch`, halved until its estimate is no more than 80 % of `room`. Raises ConfigError if none is."""
+    while True:
+        needed = estimate(model, micro_batch, averaged=averaged, base=base)
+        if needed.peak <= _USABLE * room.n_bytes:
+            return micro_batch
+        if micro_batch % 2:
+            raise errors.ConfigError(
+                f"Training must need no more than {_USABLE:.0%} of the memory.",
+                received=f"{needed.summary()} with {micro_batch} images at once, {room.summary()}",
+                todo="train a smaller model or smaller images, or set train.micro_batch to try it nevertheless",
+            )
+        micro_batch //= 2
+
+
+def available() -> Available:
+    """What this process may have: the GPU's memory if Keras has one, or the machine's within a container's limits."""
+    gpu = _of_gpu()
+    if gpu is not None:
+        return gpu
+    own = psutil.Process().memory_info().rss
+    found = [Available(psutil.virtual_memory().available + own, "free on this machine")]
+    found += [Available(left + own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        found.append(Available(limit, "ulimit -v"))
+    return min(found)
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had (MB).
+
+    Linux keeps two such figures: that of `getrusage` begins with what the parent had.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1_024 / MB
+    unit = 1 if sys.platform == "darwin" else 1_024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
+
+
+def _left_in_cgroups(root: Path) -> Iterator[int]:
+    """What the control group at `root` has left under its limit (bytes): version 2's files, or version 1's."""
+    for limit, usage in (
+        (root / "memory.max", root / "memory.current"),
+        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            texts = limit.read_text().strip(), usage.read_text().strip()
+        except OSError:
+            continue
+        if all(each.isdigit() for each in texts):  # version 2 says "max" where there is no limit
+            yield max(0, int(texts[0]) - int(texts[1]))
+
+
+def _of_gpu() -> Available | None:
+    """The memory that is free on the GPU that Keras has, None without one or a driver that says so."""
+    import keras
+
+    if not keras.distribution.list_devices("gpu"):
+        return None
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", "--id=0"]
+    try:
+        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Available(int(said.strip()) * 2**20, "free on the GPU")
+
+
+def _output_bytes(layer: Any) -> list[int]:
+    """Of each output of a layer, for one image."""
+    outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
+    size = 2 if layer.compute_dtype in ("bfloat16", "float16") else 4
+    return [size * math.prod(each.shape[1:]) for each in outputs]

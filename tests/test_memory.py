@@ -1,0 +1,120 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer import errors, memory, models, trainable, transfer
+
+SMALL = models.SeResNet(stem_filters=8, widths=(8, 16), blocks=(1, 1))
+
+
+def build(size: int = 16, precision: str = "float32") -> keras.Model:
+    model = models.build(SMALL, height=size, width=size, n_classes=3, mean=128, std=60)
+    return trainable.copied(model, precision, fuse=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return build()
+
+
+def peak(model: keras.Model, micro_batch: int = 64, averaged: bool = False) -> int:
+    return memory.estimate(model, micro_batch, averaged=averaged, base=0).peak
+
+
+def room(gigabytes: float) -> memory.Available:
+    return memory.Available(round(gigabytes * 1e9), "free in a test")
+
+
+@given(st.integers(1, 512), st.integers(1, 512))
+def test_more_images_at_once_need_more(model, one, other):
+    assert (peak(model, one) < peak(model, other)) == (one < other)
+
+
+def test_larger_images_averages_and_float32_need_more(model):
+    assert peak(build(32)) > peak(model)
+    assert peak(model, averaged=True) > peak(model)
+    assert peak(build(precision="mixed_bfloat16")) < peak(model)
+
+
+def test_a_frozen_backbone_keeps_nothing_for_gradients():
+    model = build(32)
+    whole = memory.estimate(model, 64, averaged=False, base=0)
+    transfer.set_trainable(model, "head", "frozen")
+    head = memory.estimate(model, 64, averaged=False, base=0)
+    assert head.activations < whole.activations
+    assert head.weights < whole.weights
+
+
+def test_what_the_process_has_already_counts(model):
+    rss = psutil.Process().memory_info().rss
+    assert memory.estimate(model, 1, averaged=False).base == pytest.approx(rss, rel=0.05)
+
+
+@given(st.integers(0, 9), st.floats(0.2, 5))
+def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doublings, gigabytes):
+    batch_size = 3 * 2**doublings
+    try:
+        found = memory.fitting_micro_batch(model, batch_size, room(gigabytes), averaged=False, base=100_000_000)
+    except errors.ConfigError:
+        assert peak(model, 3) + 100_000_000 > 0.8e9 * gigabytes
+        return
+    assert batch_size % found == 0
+    assert peak(model, found) + 100_000_000 <= 0.8e9 * gigabytes + 1
+    assert found == batch_size or peak(model, 2 * found) + 100_000_000 > 0.8e9 * gigabytes
+
+
+def test_too_little_for_one_image_says_what_is_needed_and_what_there_is(model):
+    with pytest.raises(errors.ConfigError, match=r"80 %|80%.*about 0\.\d GB.*1 images at once, 0\.0 GB to be had"):
+        memory.fitting_micro_batch(model, 64, room(0.001), averaged=False, base=0)
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "1000", "memory.current": "400"}, [600]),
+        ({"memory.max": "max", "memory.current": "400"}, []),
+        ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "1400"}, [0]),
+        ({}, []),
+    ],
+)
+def test_a_containers_limit_is_read_in_both_forms(tmp_path, files, left):
+    (tmp_path / "memory").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert list(memory._left_in_cgroups(tmp_path)) == left
+
+
+def test_a_container_can_have_less_than_its_machine(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("1000")
+    (tmp_path / "memory.current").write_text("900")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    found = memory.available()
+    assert found.source == "free in this container"
+    assert found.n_bytes < memory.Available(psutil.virtual_memory().total, "").n_bytes
+
+
+def test_the_gpu_that_keras_has_counts_before_the_machine(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    answer = subprocess.CompletedProcess([], 0, stdout="1024\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    assert memory.available() == (2**30, "free on the GPU")
+
+
+def test_a_models_estimate_is_of_its_arrays(model):
+    found = memory.estimate(model, 10, averaged=False, base=0)
+    floats = sum(np.prod(layer.output.shape[1:]) for layer in model.layers if "Norm" not in type(layer).__name__)
+    assert found.activations > 10 * floats
+
+
+def test_the_peak_is_of_this_process_alone_and_not_of_its_parent():
+    held = np.ones(40_000_000)
+    command = [sys.executable, "-c", "from fer import memory; print(memory.peak_mb())"]
+    of_child = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert memory.peak_mb() > held.nbytes / 1e6
+    assert of_child < memory.peak_mb() - 100
