@@ -14,7 +14,6 @@ from fer import workspace as workspaces
 from fer.progress import Progress
 
 METRICS = "metrics.json"
-_BATCH = 256
 _TIMEOUT_S = 3_600.0
 
 
@@ -30,7 +29,7 @@ def evaluate(
     progress: Progress,
 ) -> refs.EvaluationRef:
     """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and
-    `report.md`.
+    `report.md`; beside them `flip_averaged.parquet`, with the means over each image and its mirror image.
 
     The digest is that of predictions and metrics: how they are drawn or told makes no other evaluation.
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
@@ -58,7 +57,8 @@ def evaluate(
         progress=progress,
     )
     prediction_checks.check(out, workspace.folder(shards), split)
-    found = metrics.from_predictions(out / predictions.FILE)
+    averaged = metrics.from_predictions(out / predictions.FLIP_AVERAGED)
+    found = metrics.from_predictions(out / predictions.FILE).with_flip_averaged(averaged)
     title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
     figure = plots.confusion(found.confusion, found.classes, title=title)
     workspaces.write_atomically(out / METRICS, found.model_dump_json(indent=1).encode())
@@ -73,6 +73,8 @@ def evaluate(
         macro_f1=found.macro.f1,
         macro_f1_interval=found.macro_f1_interval,
         deduplicated=found.deduplicated,
+        flip_averaged=found.flip_averaged,
+        flip_averaged_deduplicated=found.flip_averaged_deduplicated,
     )
 
 
@@ -100,18 +102,20 @@ def score(
             received=f"a model of {model.input_shape[1:]}, images of {images.pixels.shape[1:]}",
             todo="preprocess the images as the model's preprocessing.json says",
         )
-    found = trained.probabilities(model, images.pixels, _BATCH, progress)
+    batch_size, n_images = trained.batch_size(images.pixels), len(images.pixels)
+
+    def told(before: int) -> Progress:
+        return lambda done, total, note="": progress(before + done, 2 * total, note)
+
+    found = trained.probabilities(model, images.pixels, batch_size, told(0))
+    flipped = trained.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))
     order = [model_classes.index(name) for name in images.classes]
     division = pq.read_table(Path(division_folder) / files.SPLIT, columns=["image_id", "is_clean"])
     at = pc.index_in(pa.array(images.image_ids, pa.string()), division["image_id"].combine_chunks())
-    predictions.write(
-        Path(out) / predictions.FILE,
-        images.image_ids,
-        images.class_indexes,
-        found[:, order],
-        division["is_clean"].take(at).to_numpy(),
-        images.classes,
-    )
+    is_clean = division["is_clean"].take(at).to_numpy()
+    for name, said in ((predictions.FILE, found), (predictions.FLIP_AVERAGED, (found + flipped) / 2)):
+        path = Path(out) / name
+        predictions.write(path, images.image_ids, images.class_indexes, said[:, order], is_clean, images.classes)
     return {"n_images": len(images.image_ids)}
 
 
@@ -128,6 +132,7 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
         "",
         _deduplicated(found.deduplicated),
         "",
+        *_flip_averaged(found),
         "| class | precision | recall | F1 | support |",
         "| --- | ---: | ---: | ---: | ---: |",
         *(_row(each) for each in (*found.per_class, found.macro, found.weighted)),
@@ -155,6 +160,19 @@ def _deduplicated(scores: refs.Scores | None) -> str:
         f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
         f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images."
     )
+
+
+def _flip_averaged(found: metrics.Metrics) -> list[str]:
+    if found.flip_averaged is None:
+        return []
+    low, high = found.flip_averaged.accuracy_interval
+    clean = found.flip_averaged_deduplicated
+    others = "" if clean is None else f"; {clean.accuracy:.3f} de-duplicated"
+    return [
+        f"Averaged with what it says of the mirror images, accuracy {found.flip_averaged.accuracy:.3f} ({low:.3f} to "
+        f"{high:.3f}), macro-F1 {found.flip_averaged.macro_f1:.3f}{others}. The gates look at the former figures.",
+        "",
+    ]
 
 
 def _row(each: metrics.ClassScore) -> str:

@@ -47,7 +47,20 @@ class Metrics(BaseModel):
     per_class: tuple[ClassScore, ...]
     calibration_error: float
     deduplicated: refs.Scores | None  # of the split's de-duplicated version; None if it is empty
+    flip_averaged: refs.Scores | None = None
+    flip_averaged_deduplicated: refs.Scores | None = None
     confusion: tuple[tuple[int, ...], ...]
+
+    def with_flip_averaged(self, other: "Metrics") -> "Metrics":
+        """These, and the scores of the same images' averages with their mirror images."""
+        scores = refs.Scores(
+            n_images=other.n_images,
+            accuracy=other.accuracy,
+            accuracy_interval=other.accuracy_interval,
+            macro_f1=other.macro.f1,
+            macro_f1_interval=other.macro_f1_interval,
+        )
+        return self.model_copy(update={"flip_averaged": scores, "flip_averaged_deduplicated": other.deduplicated})
 
 
 def from_predictions(path: Path) -> Metrics:

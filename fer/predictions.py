@@ -13,6 +13,7 @@ from data_contracts import predictions as contract
 from fer import errors
 
 FILE = "predictions.parquet"
+FLIP_AVERAGED = "flip_averaged.parquet"
 
 
 @dataclass(frozen=True)

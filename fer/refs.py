@@ -254,7 +254,8 @@ class Scores(BaseModel):
 class EvaluationRef(Ref):
     """`predictions.parquet`, `metrics.json`, `confusion.png` and `report.md` of one model on one split.
 
-    `deduplicated` are the scores of the split's de-duplicated version, None if it is empty.
+    `deduplicated` are the scores of the split's de-duplicated version, None if it is empty. `flip_averaged` are those
+    of the mean of what the model says of each image and of its mirror image, which `flip_averaged.parquet` holds.
     """
 
     split: str
@@ -264,13 +265,17 @@ class EvaluationRef(Ref):
     macro_f1: float
     macro_f1_interval: tuple[float, float]
     deduplicated: Scores | None = None
+    flip_averaged: Scores | None = None
+    flip_averaged_deduplicated: Scores | None = None
 
     def summary(self) -> str:
         accuracy = f"accuracy {self.accuracy:.3f} [{self.accuracy_interval[0]:.3f}, {self.accuracy_interval[1]:.3f}]"
         macro_f1 = f"macro-F1 {self.macro_f1:.3f} [{self.macro_f1_interval[0]:.3f}, {self.macro_f1_interval[1]:.3f}]"
         clean = self.deduplicated
         others = "" if clean is None else f"; {clean.accuracy:.3f} on the {clean.n_images:,} de-duplicated ones"
-        return f"{accuracy}, {macro_f1} on {self.n_images:,} {self.split} images{others}"
+        flipped = self.flip_averaged
+        averaged = "" if flipped is None else f"; {flipped.accuracy:.3f} averaged with mirror images"
+        return f"{accuracy}, {macro_f1} on {self.n_images:,} {self.split} images{others}{averaged}"
 
 
 class Check(BaseModel):

@@ -84,16 +84,32 @@ def test_an_evaluation_holds_predictions_metrics_picture_and_report(workspace, h
     folder = workspace.folder(ref)
     assert ref.n_images == 30
     assert ref.deduplicated.n_images == 20
-    assert told[-1][:2] == (30, 30)
+    assert told[-1][:2] == (60, 60)
     rows = predictions.read(folder / predictions.FILE)
     assert rows.image_ids == sorted(f"id{row}" for row in range(30))
     found = metrics.Metrics.model_validate_json((folder / "metrics.json").read_bytes())
-    assert found == metrics.from_predictions(folder / predictions.FILE)
+    averaged = metrics.from_predictions(folder / predictions.FLIP_AVERAGED)
+    assert found == metrics.from_predictions(folder / predictions.FILE).with_flip_averaged(averaged)
+    assert ref.flip_averaged.accuracy == averaged.accuracy
+    assert ref.flip_averaged_deduplicated.n_images == 20
     assert (found.accuracy, found.macro.f1) == (ref.accuracy, ref.macro_f1)
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
     report = (folder / "report.md").read_text()
     for name in (*CLASSES, "macro average", "weighted average"):
         assert f"| {name} |" in report
+
+
+def test_the_flip_average_is_the_mean_over_an_image_and_its_mirror_image(workspace, here):
+    model, images = model_of(workspace), shards_of(workspace)
+    ref = evaluate.evaluate(model, images, division_of(workspace), "test", workspace=workspace)
+    found = predictions.read(workspace.folder(ref) / predictions.FLIP_AVERAGED)
+    loaded = trained.load(workspace.folder(model))
+    pixels = shards.load_split(workspace.folder(images), "test").pixels
+    expected = sum(trained.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    single = predictions.read(workspace.folder(ref) / predictions.FILE).probabilities
+    assert np.abs(single - expected).max() > 1e-6
+    assert "mirror images, accuracy" in (workspace.folder(ref) / "report.md").read_text()
 
 
 def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here, tmp_path):
