@@ -13,7 +13,7 @@ from fer import refs, trained
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#1f5fa8", "#d9730d", "#b8bec6"
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#b8bec6"
 
 
 def png(figure: "Figure") -> bytes:
@@ -69,13 +69,13 @@ def curves(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: st
     figure.suptitle(title, fontsize=11)
     epochs = range(1, len(history["loss"]) + 1)
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        axes.plot(epochs, history[name], color=_ORANGE, marker=".", label="train (augmented)")
-        axes.plot(epochs, history[f"validation_{name}"], color=_BLUE, marker=".", label="validation")
-        axes.axvline(best_epoch, color=_GREY, linestyle="--", zorder=0, label=f"best epoch ({best_epoch})")
+        axes.plot(epochs, history[name], color=ORANGE, marker=".", label="train (augmented)")
+        axes.plot(epochs, history[f"validation_{name}"], color=BLUE, marker=".", label="validation")
+        axes.axvline(best_epoch, color=GREY, linestyle="--", zorder=0, label=f"best epoch ({best_epoch})")
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _plain(axes)
+        plain(axes)
     axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -85,7 +85,7 @@ def class_balance(before: Mapping[str, int], after: Mapping[str, int], *, title:
     classes = list(after)
     figure, axes = _figure(7.5, 1.4 + 0.62 * len(classes), title)
     places = np.arange(len(classes))
-    for offset, counts, colour, label in ((-0.2, before, _GREY, "before"), (0.2, after, _BLUE, "after")):
+    for offset, counts, colour, label in ((-0.2, before, GREY, "before"), (0.2, after, BLUE, "after")):
         values = [counts.get(name, 0) for name in classes]
         bars = axes.barh(places + offset, values, height=0.38, color=colour, label=label)
         axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=9)
@@ -94,7 +94,7 @@ def class_balance(before: Mapping[str, int], after: Mapping[str, int], *, title:
     axes.set_xlabel("train images")
     axes.margins(x=0.12)
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -106,7 +106,7 @@ def _figure(width: float, height: float, title: str) -> tuple["Figure", Any]:
     return figure, figure.add_subplot()
 
 
-def _plain(axes: Any) -> None:
+def plain(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)

@@ -41,6 +41,9 @@ class Recipe(BaseModel):
     balance: BalanceConfig
     train: TrainConfig
     gate: GateConfig
+    search: dict[str, str] = Field(
+        default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"
+    )
 
     def with_settings(self, settings: "RecipeSettings | None", model_name: str | None = None) -> Self:
         """This recipe with what is not None in place of its own. Raises ConfigError."""

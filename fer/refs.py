@@ -349,6 +349,19 @@ class Outcome(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
+class SweepOutcome(BaseModel):
+    """What came of a search: its trials as rows, the best first, and the best one's settings as `--set` takes them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    sources: tuple[str, ...]
+    rows: tuple[dict[str, str | int | float], ...]
+    best: float | None
+    assignments: tuple[str, ...]
+    reports: dict[str, str]  # what it shows -> its path
+
+
 def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
     """The sources, where the splits come from, and each stage's digest: what a release was made of."""
     stages = {ref.path.split("/")[0]: ref.digest for ref in (manifest, split, *others)}

@@ -166,6 +166,52 @@ def retrain(
         raise typer.Exit(REJECTED)
 
 
+@app.command()
+def sweep(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
+    ] = None,
+    recipe: RecipeName = "demo",
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to try, in place of the recipe's space: train.learning_rate='1e-4..1e-2 log', "
+            "train.batch_size='32|64'. May be repeated.",
+            metavar="SETTING=DIMENSION",
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many, those of an earlier run of this sweep among them.")
+    ] = 20,
+    concurrency: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
+    set_: Settings = None,
+    kaggle_secret: KaggleSecret = None,
+    verbose: Verbose = False,
+) -> None:
+    """Search a recipe's settings for the best validation accuracy; the test split is not looked at.
+
+    The same command again goes on where it stopped; with more --trials it goes further.
+    """
+    from fer import search as search_module
+
+    sources = source or ["demo"]
+    parameters = _parameters(sources, recipe, set_, kaggle_secret)
+    space = search_module.parse_space(search or []) or None
+    _quiet_prefect(verbose)
+    _say_begin(out, "sweeping", sources, recipe)
+
+    from flows import sweep as sweep_module
+    from flows import terminal
+    from tasks import events
+
+    _start_prefect()
+    with terminal.Terminal(out) as listener, events.heard_by(listener):
+        outcome = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
+    terminal.show_sweep(out, outcome)
+
+
 @data_app.command()
 def check(
     source: Annotated[list[str], typer.Argument(help=f"{_SOURCE}. Several are merged.", metavar="SOURCE…")],

@@ -1,5 +1,6 @@
 """What a run looks like in a terminal: a line a stage, a bar for the one at work."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -129,6 +130,28 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     )
     console.print(Panel(table, title=title, border_style="green" if passed else "red", title_align="left"))
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
+
+
+def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
+    """The trials, the best first, where they are, and how to retrain with the best."""
+    console.print(_rows(f"{outcome.recipe}: trials", outcome.rows))
+    for name, path in outcome.reports.items():
+        console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
+    if outcome.assignments:
+        sources = " ".join(f"--source {_plain(each)}" for each in outcome.sources)
+        chosen = " ".join(f"--set {_plain(shlex.quote(each))}" for each in outcome.assignments)
+        console.print(
+            f"next:  fer retrain {sources} --recipe {outcome.recipe} {chosen}", highlight=False, soft_wrap=True
+        )
+
+
+def _rows(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
+    table = Table(title=_plain(title), title_justify="left", title_style="bold", box=SIMPLE)
+    for column in rows[0] if rows else ():
+        table.add_column(_plain(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    return table
 
 
 def _plan(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:

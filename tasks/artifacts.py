@@ -52,9 +52,13 @@ def progress_bar(name: str) -> progress.Progress:
 def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
     """Show what the stage `name` is about to do: a table in the UI, and an event for the terminal."""
     events.publish(events.Planned(name, title, rows))
-    key = f"{name}-plan"
+    table(f"{name}-plan", rows, title)
+
+
+def table(key: str, rows: Sequence[Mapping[str, str | int | float]], description: str) -> None:
+    """A table. `key` takes lowercase letters, digits and dashes."""
     with _harmless(key):
-        artifacts.create_table_artifact([dict(row) for row in rows], key=key, description=title)
+        artifacts.create_table_artifact([dict(row) for row in rows], key=key, description=description)
 
 
 def markdown(key: str, text: str, description: str = "") -> None:

@@ -1,0 +1,242 @@
+"""A search over a recipe's settings: the space, and a study that proposes trials and remembers how they went.
+
+A dimension is written as text: `1e-4..1e-2 log` or `0.1..0.5` (numbers in between), `2..6` (whole numbers) or
+`adam|sgd` (one of these, each read as JSON or else as it stands).
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from fer import errors
+
+if TYPE_CHECKING:
+    import optuna
+
+State = Literal["complete", "pruned", "failed"]
+_STARTUP = 5  # trials at random before the sampler learns, and before others are held against them
+_WATCHED_FROM = 0.25  # share of the epochs before which no trial is stopped
+
+
+class Range(NamedTuple):
+    """Numbers from `low` to `high`, both among them; whole ones if both are."""
+
+    low: float | int
+    high: float | int
+    log: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+class Choice(NamedTuple):
+    """One of some values."""
+
+    values: tuple[Any, ...]
+
+
+Dimension = Range | Choice
+
+
+class Trial(BaseModel):
+    """One proposal and what came of it. `value` is the best validation accuracy, None if there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    settings: dict[str, Any]
+    state: State | None = None  # None: not ended
+    value: float | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    def assignments(self) -> list[str]:
+        """The settings as `fer retrain --set` takes them."""
+        return [f"{path}={json.dumps(value)}" for path, value in self.settings.items()]
+
+
+def parse(text: str) -> Dimension:
+    """Read a dimension. Raises ConfigError."""
+    body, _, scale = text.strip().partition(" ")
+    low, dots, high = body.partition("..")
+    if not dots and not scale and "|" in body:
+        return Choice(tuple(_value(each) for each in body.split("|")))
+    numbers = [_value(each) for each in (low, high)]
+    if dots and scale in ("", "log") and all(_is_number(each) for each in numbers):
+        found = Range(numbers[0], numbers[1], log=scale == "log")
+        if found.low < found.high and (found.low > 0 or not found.log):
+            return found
+    raise errors.ConfigError(
+        "A dimension of a search must be LOW..HIGH, LOW..HIGH log or A|B|C, low under high and over 0 for log.",
+        received=repr(text),
+        todo="for example --search 'train.learning_rate=1e-4..1e-2 log'",
+    )
+
+
+def parse_space(assignments: Sequence[str]) -> dict[str, str]:
+    """Read `section.field=DIMENSION` texts: setting -> dimension's text. Raises ConfigError."""
+    space: dict[str, str] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or path.strip() in space:
+            raise errors.ConfigError(
+                "A search must name each setting once, as section.field=DIMENSION.",
+                received=repr(assignment),
+                todo="for example --search 'train.learning_rate=1e-4..1e-2 log'",
+            )
+        parse(text)
+        space[path.strip()] = text.strip()
+    return space
+
+
+def corners(space: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Settings that together hold each choice and both ends of each range: what is valid of them is of all between."""
+    ends = {path: _ends(parse(text)) for path, text in space.items()}
+    return [
+        {path: values[min(at, len(values) - 1)] for path, values in ends.items()}
+        for at in range(max((len(values) for values in ends.values()), default=0))
+    ]
+
+
+def _ends(dimension: Dimension) -> tuple[Any, ...]:
+    return dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class Study:
+    """The trials of one search, in a journal of JSON lines at `path`, so that a search that was killed goes on.
+
+    Proposals are those of a tree-structured Parzen estimator (Bergstra et al. 2011), drawn by (seed, number) from the
+    trials that have ended. What is worse after an epoch than the median of the others after as many is to be stopped.
+    """
+
+    def __init__(self, path: Path, space: Mapping[str, str], *, seed: int, epochs: int):
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._space = {name: parse(text) for name, text in space.items()}
+        self._seed = seed
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name="search",
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=math.ceil(_WATCHED_FROM * epochs)),
+        )
+
+    def trials(self) -> list[Trial]:
+        """All so far, by their numbers."""
+        return [self._trial(each) for each in self._study.get_trials(deepcopy=False)]
+
+    def unfinished(self) -> list[Trial]:
+        """Those that were begun and have not ended: a killed search's."""
+        return [each for each in self.trials() if each.state is None]
+
+    def propose(self) -> Trial:
+        """Begin a trial."""
+        import optuna
+
+        number = len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=_STARTUP, constant_liar=True, seed=self._seed + 1_000_003 * number
+        )
+        begun = self._study.ask(self._distributions())
+        return self._trial(self._study.get_trials(deepcopy=False)[begun.number])
+
+    def is_hopeless(self, number: int, epoch: int, best: float) -> bool:
+        """Note the best accuracy up to an epoch of a trial; whether the trial is to be stopped."""
+        import optuna
+
+        known = self._study.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._study, known._trial_id)
+        if epoch not in known.intermediate_values:
+            trial.report(best, epoch)
+        return bool(trial.should_prune())
+
+    def end(self, trial: Trial) -> None:
+        """Note what came of a trial."""
+        import optuna
+
+        states = {
+            "complete": optuna.trial.TrialState.COMPLETE,
+            "pruned": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }
+        known = self._study.get_trials(deepcopy=False)[trial.number]
+        about = trial.model_dump(include={"epochs", "seconds", "reason"})
+        optuna.trial.Trial(self._study, known._trial_id).set_user_attr("about", about)
+        value = trial.value if trial.state == "complete" else None
+        self._study.tell(trial.number, value, state=states[trial.state or "failed"], skip_if_finished=True)
+
+    def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
+        from optuna import distributions
+
+        made: dict[str, distributions.BaseDistribution] = {}
+        for path, dimension in self._space.items():
+            if isinstance(dimension, Choice):  # a choice by its place: what is chosen may be a list
+                made[path] = distributions.CategoricalDistribution(tuple(range(len(dimension.values))))
+            elif dimension.is_whole:
+                made[path] = distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+            else:
+                made[path] = distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+        return made
+
+    def _trial(self, known: "optuna.trial.FrozenTrial") -> Trial:
+        settings: dict[str, Any] = {}
+        for path, dimension in self._space.items():
+            drawn = known.params[path]
+            settings[path] = dimension.values[drawn] if isinstance(dimension, Choice) else drawn
+        states: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+        state = states.get(known.state.name)
+        value = known.value
+        if state == "pruned" and known.intermediate_values:
+            value = max(known.intermediate_values.values())
+        about = known.user_attrs.get("about", {})
+        return Trial(number=known.number, settings=settings, state=state, value=value, **about)
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial of the highest validation accuracy; the first of equals."""
+    complete = [each for each in trials if each.state == "complete" and each.value is not None]
+    return max(complete, key=lambda each: (each.value, -each.number), default=None)
+
+
+def table(trials: Sequence[Trial]) -> list[dict[str, str | int | float]]:
+    """The trials, the best first, as they are shown: column -> value."""
+    order = {"complete": 0, "pruned": 1, "failed": 2, None: 3}
+    ranked = sorted(trials, key=lambda each: (order[each.state], -(each.value or 0), each.number))
+    return [
+        {
+            "trial": each.number,
+            "state": each.state or "unfinished",
+            "validation accuracy": "" if each.value is None else f"{each.value:.4f}",
+            "epochs": each.epochs,
+            "minutes": f"{each.seconds / 60:.1f}",
+            **{path: _shown(value) for path, value in each.settings.items()},
+            "reason": each.reason,
+        }
+        for each in ranked
+    ]
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value).strip('"')

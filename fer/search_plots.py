@@ -1,0 +1,59 @@
+"""The picture of a search: the trials in their order, and each setting against what it gave."""
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from fer import plots, search
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = 3
+_STYLES = {  # state -> marker, colour, what it is called
+    "complete": ("o", plots.BLUE, "complete"),
+    "pruned": ("x", plots.ORANGE, "stopped early"),
+}
+
+
+def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: str) -> "Figure":
+    """Validation accuracy by trial, with the best so far, and by each setting of the space."""
+    from matplotlib.figure import Figure
+
+    n_rows = -(-(len(space) + 1) // _COLUMNS)
+    figure = Figure(figsize=(4.2 * _COLUMNS, 3.2 * n_rows), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    panels = figure.subplots(n_rows, _COLUMNS, squeeze=False, sharey=True).ravel()
+    seen = sorted((each for each in found if each.value is not None), key=lambda each: each.number)
+    _dots(panels[0], seen, [each.number for each in seen])
+    complete = [each for each in seen if each.state == "complete"]
+    best = list(accumulate((each.value or 0 for each in complete), max))
+    panels[0].step([each.number for each in complete], best, where="post", color=plots.GREY, label="best so far")
+    panels[0].set_xlabel("trial")
+    panels[0].legend(frameon=False, fontsize=8)
+    for axes, (path, text) in zip(panels[1:], space.items(), strict=False):
+        dimension = search.parse(text)
+        axes.set_xlabel(path)
+        if isinstance(dimension, search.Choice):
+            places = [dimension.values.index(each.settings[path]) for each in seen]
+            axes.set_xticks(range(len(dimension.values)), [str(each) for each in dimension.values])
+            axes.set_xlim(-0.5, len(dimension.values) - 0.5)
+            _dots(axes, seen, places)
+        else:
+            _dots(axes, seen, [each.settings[path] for each in seen])
+            if dimension.log:
+                axes.set_xscale("log")
+    for row in range(n_rows):
+        panels[row * _COLUMNS].set_ylabel("validation accuracy")
+    for axes in panels[: len(space) + 1]:
+        plots.plain(axes)
+    for axes in panels[len(space) + 1 :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _dots(axes: Any, seen: Sequence[search.Trial], places: Sequence[Any]) -> None:
+    for state, (marker, colour, label) in _STYLES.items():
+        at = [number for number, each in enumerate(seen) if each.state == state]
+        values = [seen[number].value for number in at]
+        axes.scatter([places[number] for number in at], values, marker=marker, color=colour, s=28, label=label)

@@ -1,0 +1,86 @@
+"""Search a recipe's settings for those that are best on the validation split."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+from prefect import flow
+from prefect.futures import PrefectFuture, as_completed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from fer import recipes, refs
+from fer import search as search_space
+from fer.recipe import Recipe, RecipeSettings
+from flows import ingest
+from tasks import caching, releases, sweeps
+
+_MOST_AT_ONCE = 64
+# Its futures are of a subclass, which Prefect's own types do not let a flow have.
+_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=_MOST_AT_ONCE))
+
+
+@flow(
+    name="sweep",
+    flow_run_name=ingest.run_name,
+    task_runner=_RUNNER,
+    **caching.JSON_RESULTS,
+)
+def sweep(
+    sources: list[str],
+    recipe: recipes.Name = "demo",
+    settings: RecipeSettings | None = None,
+    search: dict[str, str] | None = None,
+    trials: int = 20,
+    concurrency: int = 1,
+    seed: int = 0,
+    kaggle_secret: str | None = None,
+) -> refs.SweepOutcome:
+    """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
+
+    Args:
+        sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
+        recipe: The named recipe.
+        settings: Settings in place of the recipe's own; empty fields keep the recipe's.
+        search: What to try: setting -> `LOW..HIGH`, `LOW..HIGH log` or `A|B|C`; empty: the recipe's own space.
+        trials: How many, those of an earlier run of this sweep among them.
+        concurrency: How many at a time.
+        seed: Of the proposals.
+        kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
+    """
+    plan = recipes.load(recipe).with_settings(settings)
+    space = search or plan.search
+    sweeps.check(plan, space)
+    with releases.workspace_in_reach():
+        intake = ingest.examined(plan, sources, kaggle_secret)
+        with sweeps.studying(plan, intake.split, space, seed) as study:
+            _run(study, plan, intake, trials, min(concurrency, _MOST_AT_ONCE))
+            return sweeps.publish(plan, sources, space, study.trials())
+
+
+def _run(study: search_space.Study, plan: Recipe, intake: refs.Intake, n_trials: int, concurrency: int) -> None:
+    """Run what an earlier run left, then new trials, `concurrency` at a time, until there are `n_trials`."""
+    left = study.unfinished()
+    running: dict[int, PrefectFuture[search_space.Trial]] = {}
+    with _stopping() as stopped:
+        while True:
+            while len(running) < concurrency and (left or len(study.trials()) < n_trials):
+                trial = left.pop(0) if left else study.propose()
+                running[trial.number] = sweeps.run_trial.submit(
+                    trial, plan, intake.manifest, intake.split, study.is_hopeless, stopped
+                )
+            if not running:
+                return
+            ended = next(iter(as_completed(list(running.values())))).result()
+            study.end(ended)
+            del running[ended.number]
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that is set once the block ends, however it does: trials still at work then stop."""
+    stopped = threading.Event()
+    try:
+        yield stopped
+    finally:
+        stopped.set()

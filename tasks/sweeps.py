@@ -1,0 +1,164 @@
+"""A search's tasks: one a trial, and one that shows what came of all."""
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from prefect import task
+
+from fer import balance as balance_stage
+from fer import errors, plain_text, plots, recipe, refs, search, search_plots, settings, stage
+from fer import preprocess as preprocess_stage
+from fer import train as train_stage
+from fer import weights as weights_stage
+from fer.progress import Progress
+from fer.recipe import Recipe
+from fer.workspace import write_atomically
+from tasks import artifacts, caching, events
+
+RefT = TypeVar("RefT", bound=refs.Ref)
+
+_SECTIONS = ("preprocess", "balance", "train")  # what a trial may change: the data and its splits stay
+
+
+class _Hopeless(Exception):
+    """The study gave a trial up."""
+
+
+class _Stopped(Exception):
+    """The search ends before its trials."""
+
+
+def check(plan: Recipe, space: Mapping[str, str]) -> None:
+    """Raise ConfigError for a space that is empty, or in which some setting is not one that a trial may have."""
+    if not space:
+        raise errors.ConfigError(
+            "A sweep must have a space to search.",
+            received=f"none in the recipe {plan.name}, and none beside it",
+            todo="for example --search 'train.learning_rate=1e-4..1e-2 log'",
+        )
+    for path in space:
+        if path.split(".")[0] not in _SECTIONS:
+            raise errors.ConfigError(
+                "A sweep must change what is trained, not the data that it is measured by.",
+                received=repr(path),
+                todo=f"search settings of {', '.join(_SECTIONS)}",
+            )
+    for settings_ in search.corners(space):
+        _tried(plan, search.Trial(number=0, settings=settings_))
+
+
+def _tried(plan: Recipe, trial: search.Trial) -> Recipe:
+    """The recipe with the trial's settings. Raises ConfigError."""
+    return plan.with_settings(recipe.parse_settings(trial.assignments()))
+
+
+@contextlib.contextmanager
+def studying(plan: Recipe, division: refs.SplitRef, space: Mapping[str, str], seed: int) -> Iterator[search.Study]:
+    """The study of this recipe, data and space, by this process alone; a killed one's trials are in it."""
+    content = [plan.model_dump(mode="json"), division.digest, dict(space), seed]
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    workspace = caching.workspace()
+    with workspace.locked("sweep", key):
+        path = workspace.root / ".sweeps" / f"{key}.journal"
+        yield search.Study(path, space, seed=seed, epochs=sum(each.epochs for each in plan.train.plan))
+
+
+@task(name="trial", task_run_name="trial {trial.number}", **caching.UNCACHED, **caching.retried(3))
+def run_trial(
+    trial: search.Trial,
+    plan: Recipe,
+    manifest: refs.ManifestRef,
+    division: refs.SplitRef,
+    is_hopeless: Callable[[int, int, float], bool],
+    stopped: threading.Event,
+) -> search.Trial:
+    """Train with the trial's settings; what came of it. A training that fails is a failed trial, not a failed sweep."""
+    name = f"trial {trial.number}"
+    progress = artifacts.progress_bar(name)
+    started = time.monotonic()
+    epochs, best = 0, 0.0
+
+    def told(done: int, total: int, note: str = "") -> None:
+        if stopped.is_set():
+            raise _Stopped
+        progress(done, total, note)
+
+    def watch(epoch: int, history: dict[str, list[float]]) -> None:
+        nonlocal epochs, best
+        epochs, best = epoch, max(history["validation_accuracy"][:epoch])
+        if is_hopeless(trial.number, epoch, best):
+            raise _Hopeless
+
+    def ended(state: search.State, value: float | None, reason: str = "") -> search.Trial:
+        seconds = time.monotonic() - started
+        summary = f"{', '.join(trial.assignments())}: " + (reason or f"validation {value:.4f} after {epochs} epochs")
+        events.publish(events.Ended(name, False, state == "failed", seconds, summary))
+        found = {"state": state, "value": value, "epochs": epochs, "seconds": seconds, "reason": reason}
+        return trial.model_copy(update=found)
+
+    try:
+        with train_stage.watching(watch):
+            model = _train(_tried(plan, trial), manifest, division, told)
+    except _Hopeless:
+        return ended("pruned", best, f"stopped after {epochs} epochs at {best:.4f}, less than the median trial")
+    except errors.FerError as error:
+        if error.may_pass:
+            raise
+        return ended("failed", None, str(error))
+    epochs = model.epochs_run
+    return ended("complete", model.validation_accuracy)
+
+
+def _train(plan: Recipe, manifest: refs.ManifestRef, division: refs.SplitRef, progress: Progress) -> refs.ModelRef:
+    """The stages from pixels to a model; what another trial or run made already is not made again."""
+
+    def run(one: stage.Stage[RefT], *inputs: Any) -> RefT:
+        return one(*inputs, workspace=caching.workspace(), progress=progress)
+
+    shards = run(preprocess_stage.preprocess, manifest, division, plan.preprocess)
+    balanced = run(balance_stage.balance, shards, plan.balance)
+    weights = None
+    if plan.train.weights is not None:
+        weights = run(weights_stage.fetch, weights_stage.resolve(plan.train.weights, plan.train.model))
+    return run(train_stage.train, balanced, shards, weights, plan.train)
+
+
+@task(name="show trials", **caching.UNCACHED)
+def publish(
+    plan: Recipe, sources: Sequence[str], space: Mapping[str, str], trials: Sequence[search.Trial]
+) -> refs.SweepOutcome:
+    """Put the trials in a table, a picture and one JSON document."""
+    best = search.best_of(trials)
+    folder = settings.Settings.load().home / "reports" / "sweeps" / plan.name
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = search.table(trials)
+    title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
+    picture = plots.png(search_plots.trials(trials, space, title=title))
+    assignments = tuple(best.assignments()) if best is not None else ()
+    record = {
+        "recipe": plan.name,
+        "sources": list(sources),
+        "space": dict(space),
+        "best": None if best is None else best.number,
+        "set": list(assignments),
+        "trials": [each.model_dump(mode="json") for each in trials],
+    }
+    made = {"as JSON": folder / "sweep.json", "picture": folder / "trials.png"}
+    write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
+    write_atomically(made["picture"], picture)
+    artifacts.table("trials", rows, title)
+    shown = plain_text.in_markdown(" ".join(f"--set {each}" for each in assignments))
+    artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}\n\nThe best: {shown}", title)
+    return refs.SweepOutcome(
+        recipe=plan.name,
+        sources=tuple(sources),
+        rows=tuple(rows),
+        best=best.value if best is not None else None,
+        assignments=assignments,
+        reports={name: str(path) for name, path in made.items()},
+    )

@@ -1,0 +1,155 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer import errors, plots, search, search_plots
+
+SPACE = {"train.learning_rate": "1e-4..1e-2 log", "train.batch_size": "32|64|128", "train.patience": "1..4"}
+
+
+def study(path, seed=0, epochs=8) -> search.Study:
+    return search.Study(path / "search.journal", SPACE, seed=seed, epochs=epochs)
+
+
+def ended(trial: search.Trial, value: float | None, state="complete", **about) -> search.Trial:
+    return trial.model_copy(update={"value": value, "state": state, **about})
+
+
+@pytest.mark.parametrize(
+    ("text", "dimension"),
+    [
+        ("1e-4..1e-2 log", search.Range(1e-4, 1e-2, log=True)),
+        ("0.1..0.5", search.Range(0.1, 0.5, log=False)),
+        ("2..6", search.Range(2, 6, log=False)),
+        ("adam|sgd", search.Choice(("adam", "sgd"))),
+        ("[8,16]|[16,32]|null|1", search.Choice(([8, 16], [16, 32], None, 1))),
+    ],
+)
+def test_a_dimension_is_read_as_it_is_written(text, dimension):
+    assert search.parse(text) == dimension
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "1..", "..2", "3..2", "0..1 log", "-1..1 log", "a..b", "1..2 linear", "1..inf", "true..2"]
+)
+def test_what_is_no_dimension_is_refused(text):
+    with pytest.raises(errors.ConfigError, match=r"LOW\.\.HIGH"):
+        search.parse(text)
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.booleans())
+def test_every_range_of_numbers_comes_back(low, high, log):
+    text = f"{low!r}..{high!r}{' log' if log else ''}"
+    if low < high:
+        assert search.parse(text) == search.Range(low, high, log)
+    else:
+        with pytest.raises(errors.ConfigError):
+            search.parse(text)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_refused(text):
+    try:
+        found = search.parse(text)
+    except errors.ConfigError:
+        return
+    assert isinstance(found, (search.Range, search.Choice))
+
+
+def test_a_space_names_each_setting_once():
+    assert search.parse_space(["a.b=1..2", "c.d=x|y"]) == {"a.b": "1..2", "c.d": "x|y"}
+    for wrong in (["a.b"], ["a.b=1..2", "a.b=1..3"]):
+        with pytest.raises(errors.ConfigError, match="each setting once"):
+            search.parse_space(wrong)
+
+
+def test_the_corners_hold_every_choice_and_both_ends():
+    found = search.corners(SPACE)
+    assert {each["train.batch_size"] for each in found} == {32, 64, 128}
+    assert {each["train.learning_rate"] for each in found} == {1e-4, 1e-2}
+    assert search.corners({}) == []
+
+
+def test_proposals_are_within_the_space_and_the_same_for_the_same_seed(tmp_path):
+    found = []
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        (tmp_path / name).mkdir()
+        proposing = study(tmp_path / name, seed)
+        trials = []
+        for number in range(8):
+            trial = proposing.propose()
+            proposing.end(ended(trial, trial.settings["train.learning_rate"]))
+            assert trial.number == number
+            trials.append(trial.settings)
+        found.append(trials)
+    for each in found[0]:
+        assert 1e-4 <= each["train.learning_rate"] <= 1e-2
+        assert each["train.batch_size"] in (32, 64, 128)
+        assert each["train.patience"] in (1, 2, 3, 4)
+    assert found[0] == found[1] != found[2]
+    assert len({json.dumps(each) for each in found[0]}) > 4
+
+
+def test_another_process_goes_on_with_what_is_in_the_journal(tmp_path):
+    first = study(tmp_path)
+    done, left = first.propose(), first.propose()
+    first.end(ended(done, 0.5, epochs=4, seconds=6.0))
+    again = study(tmp_path)
+    assert again.unfinished() == [left]
+    assert [each.state for each in again.trials()] == ["complete", None]
+    assert (again.trials()[0].value, again.trials()[0].epochs) == (0.5, 4)
+    again.end(ended(left, 0.6))
+    assert again.propose().number == 2
+
+
+def test_a_trial_far_below_the_others_is_hopeless_but_not_in_its_first_epochs(tmp_path):
+    watched = study(tmp_path, epochs=8)
+    for _ in range(6):
+        trial = watched.propose()
+        for epoch in range(1, 9):
+            assert not watched.is_hopeless(trial.number, epoch, 0.5 + epoch / 100)
+        watched.end(ended(trial, 0.58))
+    bad = watched.propose()
+    found = [watched.is_hopeless(bad.number, epoch, 0.2) for epoch in range(1, 6)]
+    assert found[0] is False
+    assert found[-1] is True
+    watched.end(ended(bad, 0.2, "pruned"))
+    assert watched.trials()[-1].value == 0.2
+    assert search.best_of(watched.trials()).number == 0
+
+
+def test_a_failed_trial_keeps_its_reason_and_is_never_the_best(tmp_path):
+    some = study(tmp_path)
+    some.end(ended(some.propose(), None, "failed", reason="The loss must stay finite."))
+    assert search.best_of(some.trials()) is None
+    assert some.trials()[0].reason == "The loss must stay finite."
+
+
+def test_the_table_has_the_best_first_and_the_settings_as_columns(tmp_path):
+    some = study(tmp_path)
+    for value, state in ((0.5, "complete"), (0.9, "pruned"), (0.7, "complete"), (None, "failed")):
+        trial = some.propose()
+        if state == "pruned":
+            some.is_hopeless(trial.number, 1, value)
+        some.end(ended(trial, value, state))
+    rows = search.table(some.trials())
+    assert [row["trial"] for row in rows] == [2, 0, 1, 3]
+    assert set(SPACE) <= set(rows[0])
+
+
+def test_settings_come_out_as_the_command_takes_them():
+    trial = search.Trial(number=0, settings={"train.learning_rate": 0.003, "train.model.name": "vgg", "a.b": [1, 2]})
+    assert trial.assignments() == ["train.learning_rate=0.003", 'train.model.name="vgg"', "a.b=[1, 2]"]
+
+
+def test_the_picture_is_drawn_for_any_number_of_settings(tmp_path):
+    some = study(tmp_path)
+    for value in (0.5, 0.6, 0.55):
+        some.end(ended(some.propose(), value))
+    figure = search_plots.trials(some.trials(), SPACE, title="t")
+    visible = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_xlabel() for axes in visible] == ["trial", *SPACE]
+    assert plots.png(figure).startswith(b"\x89PNG")
+    assert plots.png(search_plots.trials([], {}, title="none yet")).startswith(b"\x89PNG")

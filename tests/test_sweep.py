@@ -1,0 +1,165 @@
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from fer import errors, recipe, recipes, refs, search
+from fer import train as train_stage
+from tasks import events, sweeps
+
+pytestmark = pytest.mark.end_to_end
+
+QUICK = (
+    'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
+    'index.classes=["happy", "sad", "surprise"]',
+    "demo.duplicates=3",
+    "contracts.max_quarantined_share=0.2",
+    "preprocess.height=24",
+    "preprocess.width=24",
+    "train.epochs=8",
+    "train.model.width=4",
+    "train.model.stem_filters=4",
+    "train.model.blocks=2",
+    "train.model.dense_units=8",
+)
+SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
+
+
+def sweep(space=SPACE, settings=QUICK, **parameters) -> refs.SweepOutcome:
+    from flows.sweep import sweep as flow
+
+    return flow(sources=["demo"], recipe="demo", settings=recipe.parse_settings(settings), search=space, **parameters)
+
+
+class Trainings:
+    """In the place of the stages: a training whose accuracy is told by its settings, epoch by epoch."""
+
+    def __init__(self, accuracy, fails=lambda number: None):
+        self.accuracy, self.fails = accuracy, fails
+        self.seen: list[float] = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, plan, manifest, division, progress):
+        with self._lock:
+            number = len(self.seen)
+            self.seen.append(plan.train.learning_rate)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            if (error := self.fails(number)) is not None:
+                raise error
+            history = {"validation_accuracy": []}
+            for epoch in range(1, 9):
+                history["validation_accuracy"].append(self.accuracy(number) + epoch / 1000)
+                progress(epoch, 8, "")
+                train_stage._watcher.get()(epoch, history)
+            best = history["validation_accuracy"][-1]
+        finally:
+            with self._lock:
+                self.at_once -= 1
+        return refs.ModelRef(
+            model="x",
+            classes=("a",),
+            n_parameters=1,
+            epochs_run=8,
+            best_epoch=8,
+            validation_accuracy=best,
+            train_seconds=1.0,
+        )
+
+
+@pytest.fixture
+def trainings(home, monkeypatch):
+    def use(accuracy, fails=lambda number: None):
+        made = Trainings(accuracy, fails)
+        monkeypatch.setattr(sweeps, "_train", made)
+        return made
+
+    return use
+
+
+def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(home):
+    started: list[str] = []
+
+    def listen(event):
+        if isinstance(event, events.Started) and event.name.startswith("trial"):
+            started.append(event.name)
+
+    quick = [*QUICK, "train.epochs=2"]
+    with events.heard_by(listen):
+        first = sweep(settings=quick, trials=2, concurrency=2)
+        again = sweep(settings=quick, trials=3)
+    assert sorted(started) == ["trial 0", "trial 1", "trial 2"]
+    assert len(first.rows) == 2
+    assert len(again.rows) == 3
+    assert again.best >= first.best > 0
+    record = json.loads(Path(again.reports["as JSON"]).read_text())
+    assert [trial["state"] for trial in record["trials"]] == ["complete"] * 3
+    assert record["trials"][record["best"]]["value"] == again.best
+    assert Path(again.reports["picture"]).read_bytes().startswith(b"\x89PNG")
+    plan = recipes.load("demo").with_settings(recipe.parse_settings([*quick, *again.assignments]))
+    assert plan.train.learning_rate == record["trials"][record["best"]]["settings"]["train.learning_rate"]
+
+
+def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainings):
+    cut = trainings(lambda number: 0.5, lambda number: RuntimeError("power cut") if number == 2 else None)
+    with pytest.raises(RuntimeError, match="power cut"):
+        sweep(trials=4, seed=11)
+    whole = trainings(lambda number: 0.5)
+    outcome = sweep(trials=4, seed=11)
+    assert len(cut.seen) == 3
+    assert len(whole.seen) == 2
+    assert whole.seen[0] == cut.seen[2]
+    assert [row["trial"] for row in sorted(outcome.rows, key=lambda row: row["trial"])] == [0, 1, 2, 3]
+
+
+def test_no_more_trials_at_once_than_allowed_and_that_many_are(trainings):
+    barrier = threading.Barrier(2, timeout=60)
+
+    def accuracy(number):
+        if number < 2:
+            barrier.wait()  # passes only with two at work
+        return 0.5
+
+    found = trainings(accuracy)
+    sweep(trials=5, concurrency=2, seed=12)
+    assert found.most_at_once == 2
+    assert len(found.seen) == 5
+
+
+def test_hopeless_trials_are_stopped_and_failed_ones_say_why(trainings):
+    def fails(number):
+        return errors.TrainingError("The loss must stay finite.") if number == 6 else None
+
+    trainings(lambda number: 0.2 if number == 7 else 0.5, fails)
+    outcome = sweep(trials=8, seed=13)
+    by_number = {row["trial"]: row for row in outcome.rows}
+    assert by_number[6]["state"] == "failed"
+    assert "stay finite" in by_number[6]["reason"]
+    assert by_number[7]["state"] == "pruned"
+    assert by_number[7]["epochs"] < 8
+    assert outcome.rows[0]["state"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("space", "must"),
+    [
+        ({}, "a space to search"),
+        ({"split.seed": "1..2"}, "not the data that it is measured by"),
+        ({"train.batch_size": "0..8"}, r"train\.batch_size must be valid"),
+        ({"train.model.depth": "1..2"}, r"train\.model\.depth must be valid"),
+    ],
+)
+def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(space, must):
+    with pytest.raises(errors.ConfigError, match=must):
+        sweeps.check(recipes.load("demo"), space)
+
+
+def test_the_best_is_of_complete_trials_alone():
+    trials = [
+        search.Trial(number=0, settings={}, state="complete", value=0.4),
+        search.Trial(number=1, settings={}, state="pruned", value=0.9),
+    ]
+    assert search.best_of(trials).number == 0
