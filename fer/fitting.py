@@ -62,7 +62,7 @@ class Fitting:
     """One training of `model`, which ends with the best epoch's weights.
 
     `inner` is the model that the steps change: another one where `model` gets averages or other precision.
-    `class_weights` and `priors` are (C,) float32. `make_trainer` makes the trainer of a phase.
+    `class_weights` and `priors` are (C,) float32. `strategy` is `fer.distributed`'s, None for one device.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Fitting:
         class_weights: np.ndarray,
         priors: np.ndarray,
         micro_batch: int,
+        strategy: Any,
         checkpoint_path: Path,
         after_epoch: Any,
         progress: Progress,
@@ -83,6 +84,9 @@ class Fitting:
         self.model, self._inner = model, inner
         self._train, self._validation, self._config = train, validation, config
         self._class_weights, self._priors = class_weights, priors
+        self._strategy = strategy
+        if strategy is not None:  # a replica's part of the batch goes through it at once
+            micro_batch = config.batch_size
         self._batch_size, self._micro_batch = step.batch_sizes(config, train.n_images, micro_batch)
         self._n_micro = self._batch_size // self._micro_batch
         self._steps = train.n_images // self._batch_size
@@ -97,6 +101,11 @@ class Fitting:
     def run(self) -> None:
         """Train until the last phase ends; go on where a checkpoint says that an earlier attempt was."""
         found = checkpoint.read(self._checkpoint_path)
+        if self._strategy is not None:
+            from fer import distributed
+
+            if not distributed.agree(self._strategy, found.record["epoch"] if found is not None else 0):
+                found = None  # a worker was killed before it had written what others had
         if found is not None:
             self.state = State.of(found.record)
             self._best = found.arrays["best"]
@@ -143,6 +152,12 @@ class Fitting:
             transfer.set_trainable(self._inner, phase.train_from, phase.batch_norm)
         else:
             self._inner.trainable = True
+        if self._strategy is not None:
+            from fer import distributed
+
+            return distributed.StrategyTrainer(
+                self._inner, self._config, self._priors, batch_size=self._batch_size, chosen=self._strategy
+            )
         sizes = {"batch_size": self._batch_size, "micro_batch": self._micro_batch}
         made = step.LocalTrainer(self._inner, self._config, self._priors, **sizes)
         made.optimizer.build(made.model.trainable_variables)

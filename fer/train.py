@@ -171,9 +171,10 @@ def fit(
     `balanced` and `shards` are ShardsRefs, `config` a TrainConfig, as JSON says them. What diverged returns its message
     and the last step's images instead.
     """
-    from fer import fitting
+    from fer import distributed, fitting
 
     settings = TrainConfig.model_validate(config)
+    strategy = distributed.strategy(settings)
     train_ref, validation_ref = refs.ShardsRef.model_validate(balanced), refs.ShardsRef.model_validate(shards)
     n_epochs = sum(each.epochs for each in settings.plan)
     progress(0, n_epochs, "reading the images")
@@ -184,9 +185,10 @@ def fit(
         loaded = pretrained.load_into(model, settings.model, Path(weights))
         new = ", ".join(loaded.left_out)
         progress(0, n_epochs, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
-    inner = _inner(model, settings)
+    with distributed.scope(strategy):
+        inner = _inner(model, settings)
     room = memory.available()
-    if settings.micro_batch is None:
+    if settings.micro_batch is None and strategy is None:
         micro_batch = memory.fitting_micro_batch(inner, micro_batch, room, averaged=settings.ema > 0)
     needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0)
     progress(0, n_epochs, f"{needed.summary()} with {micro_batch} images at once, {room.summary()}")
@@ -205,6 +207,7 @@ def fit(
         class_weights=np.array([train_ref.class_weights.get(each, 1) for each in train_ref.classes], np.float32),
         priors=counts / counts.sum(),
         micro_batch=micro_batch,
+        strategy=strategy,
         checkpoint_path=folder / _CHECKPOINT,
         after_epoch=after_epoch,
         progress=progress,
@@ -251,7 +254,8 @@ def _inner(model: "keras.Model", config: TrainConfig) -> "keras.Model":
 
     from fer import trainable
 
-    fuse = keras.config.backend() == "tensorflow" and config.devices == "one"
-    if not fuse and config.precision == "float32" and not config.ema:
+    is_alone = config.devices == "one"
+    fuse = is_alone and keras.config.backend() == "tensorflow"
+    if is_alone and not fuse and config.precision == "float32" and not config.ema:
         return model
-    return trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse)
+    return trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse, synchronise=not is_alone)

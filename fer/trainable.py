@@ -34,11 +34,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return normalised
 
 
-def copied(model: keras.Model, precision: str, *, fuse: bool) -> keras.Model:
+def copied(model: keras.Model, precision: str, *, fuse: bool, synchronise: bool = False) -> keras.Model:
     """A model with the layers and weights of `model`, float32, that computes in `precision` (`mixed_bfloat16`).
 
     Its weights and those of layers that are float32 whatever the policy, as "probabilities", stay float32. With `fuse`,
-    which needs TensorFlow, batch norms of images are fused.
+    which needs TensorFlow, batch norms of images are fused; with `synchronise` they see all replicas' images.
     """
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -46,6 +46,8 @@ def copied(model: keras.Model, precision: str, *, fuse: bool) -> keras.Model:
         if layer.name != "probabilities":
             config["dtype"] = precision
         kind = type(layer)
+        if synchronise and kind is keras.layers.BatchNormalization:
+            config["synchronized"] = True
         if fuse and kind is keras.layers.BatchNormalization and len(layer.input.shape) == 4 and layer.scale:
             kind = FusedBatchNormalization
         return kind.from_config(config)

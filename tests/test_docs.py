@@ -77,7 +77,7 @@ def test_deployments_name_flows_and_parameters_that_exist():
     from prefect.utilities.importtools import import_object
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    assert {each["name"] for each in deployments} == {"demo", "fer2013-weekly", "fer2013-daily"}
+    assert {each["name"] for each in deployments} == {"demo", "fer2013-weekly", "fer2013-daily", "fer2013-sweep"}
     for each in deployments:
         flow = import_object(each["entrypoint"])
         flow.validate_parameters(each["parameters"])

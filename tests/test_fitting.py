@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import augment, errors, feed, fitting, models, refs, shards, step, train, train_config, trained
+from fer import augment, distributed, errors, feed, fitting, models, refs, shards, step, train, train_config, trained
 
 CLASSES = ("dark", "light")
 SIZE = 8
@@ -54,9 +54,10 @@ class Stopped(Exception):
     pass
 
 
-def stop_after(monkeypatch, n_steps: int) -> None:
+def stop_after(monkeypatch, settings: train_config.TrainConfig, n_steps: int) -> None:
     """Have the training end as by a kill before step `n_steps`, counted from 0."""
-    whole, n_done = step.LocalTrainer.step, 0
+    trainer = distributed.StrategyTrainer if settings.devices == "all" else step.LocalTrainer
+    whole, n_done = trainer.step, 0
 
     def counted(*arguments):
         nonlocal n_done
@@ -65,7 +66,7 @@ def stop_after(monkeypatch, n_steps: int) -> None:
         n_done += 1
         return whole(*arguments)
 
-    monkeypatch.setattr(step.LocalTrainer, "step", counted)
+    monkeypatch.setattr(trainer, "step", counted)
 
 
 @pytest.mark.parametrize("n_steps", [0, 5, 6, 11, 12, 13, 29])  # 6 a epoch
@@ -74,7 +75,7 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder,
     settings = config(**changes)
     whole = fit(folder, tmp_path / "whole", settings)
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, n_steps)
+        stop_after(patch, settings, n_steps)
         try:
             resumed = fit(folder, tmp_path / "resumed", settings)  # it had fewer steps
         except Stopped:
@@ -84,6 +85,16 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder,
     histories = [json.loads((tmp_path / each / trained.HISTORY).read_bytes()) for each in ("whole", "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         assert histories[0][name] == histories[1][name]
+
+
+def test_under_a_strategy_it_goes_on_to_the_same_bits_too(folder, tmp_path):
+    settings = config(devices="all", ema=0.9)
+    whole = fit(folder, tmp_path / "whole", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, settings, 8)
+        with pytest.raises(Stopped):
+            fit(folder, tmp_path / "resumed", settings)
+    assert fit(folder, tmp_path / "resumed", settings) == whole
 
 
 def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
@@ -116,7 +127,7 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
 def test_a_training_goes_on_with_another_micro_batch(folder, tmp_path):
     settings = config(epochs=2)
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, 8)
+        stop_after(patch, settings, 8)
         with pytest.raises(Stopped):
             fit(folder, tmp_path / "some", settings, micro_batch=8)
     assert fit(folder, tmp_path / "some", settings, micro_batch=2)["epochs_run"] == 2

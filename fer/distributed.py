@@ -1,0 +1,133 @@
+"""Training on several GPUs of a machine, or on several machines, by TensorFlow's own strategies.
+
+Each replica takes its part of a global batch; losses and gradients are means over the whole, and batch norms see the
+statistics of the whole, so that the weights are those of one process on the same batches but for rounding, and for
+dropout, which every replica draws for itself. Keras 3's `fit` fails under several workers, so the step is written out.
+
+Several machines are named by TF_CONFIG, as Kubernetes' TFJob and others set it. Every worker reads all images, makes
+the same batches and takes its part of each.
+"""
+
+import contextlib
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fer import errors, step
+from fer.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    import keras
+
+
+def strategy(config: TrainConfig) -> Any:
+    """The tf.distribute strategy that `config.devices` means; None for one device.
+
+    Make it before anything else is made with TensorFlow. Raises ConfigError.
+    """
+    if config.devices == "one":
+        return None
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise errors.ConfigError(
+            "train.devices must be one unless the backend is TensorFlow, whose strategies the others are.",
+            received=f"{config.devices} with {keras.config.backend()}",
+            todo="unset KERAS_BACKEND, or set train.devices to one",
+        )
+    import tensorflow as tf  # noqa: TID251 - tf.distribute has no counterpart in Keras
+
+    if config.devices == "all":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([each.name for each in devices])
+    if "worker" not in _cluster():
+        raise errors.ConfigError(
+            "Several workers must be named by TF_CONFIG.",
+            received=repr(os.environ.get("TF_CONFIG", "")),
+            todo='set it on each to {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": "worker", "index": 0}}',
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _cluster() -> dict[str, Any]:
+    try:
+        return dict(json.loads(os.environ.get("TF_CONFIG", ""))["cluster"])
+    except (ValueError, LookupError, TypeError):
+        return {}
+
+
+def scope(chosen: Any) -> contextlib.AbstractContextManager[Any]:
+    """Within it, the model whose weights the steps change is made."""
+    return contextlib.nullcontext() if chosen is None else chosen.scope()
+
+
+def agree(chosen: Any, number: int) -> bool:
+    """Whether all workers have this number: of n numbers, n times the sum of squares is the square of the sum."""
+    import tensorflow as tf  # noqa: TID251 - see above
+
+    def sums() -> Any:
+        values = tf.constant([1.0, number, number**2], tf.float64)
+        return tf.distribute.get_replica_context().all_reduce("SUM", values)
+
+    n, total, squares = (float(each) for each in chosen.experimental_local_results(chosen.run(tf.function(sums)))[0])
+    return n * squares == total**2
+
+
+class StrategyTrainer:
+    """Steps of all replicas of a strategy at once. Every batch has `batch_size` images, as many for each replica."""
+
+    def __init__(self, model: "keras.Model", config: TrainConfig, priors: np.ndarray, *, batch_size: int, chosen: Any):
+        self._strategy = chosen
+        self._batch_size = batch_size
+        if batch_size % chosen.num_replicas_in_sync:
+            raise errors.ConfigError(
+                "A batch must be a multiple of the replicas that share it.",
+                received=f"{batch_size} images, {chosen.num_replicas_in_sync} replicas",
+                todo="change train.batch_size",
+            )
+        with chosen.scope():
+            self.model = step.trained_model(model, config)
+            self.optimizer = step.optimizer(config)
+            self.optimizer.build(self.model.trainable_variables)
+        self._loss = step.loss(config, priors)
+        self._run = self._compiled(config)
+
+    def step(self, inputs: Any, targets: np.ndarray, weights: np.ndarray, learning_rate: float) -> step.StepResult:
+        self.optimizer.learning_rate = learning_rate
+        given = [*(inputs if isinstance(inputs, list) else [inputs]), targets, weights]
+        loss, n_right = self._run([self._split(each) for each in given])
+        return step.StepResult(float(loss), float(n_right) / self._batch_size)
+
+    def _split(self, values: np.ndarray) -> Any:
+        """Each replica's part of the rows."""
+        share = self._batch_size // self._strategy.num_replicas_in_sync
+
+        def part(context: Any) -> np.ndarray:
+            first = context.replica_id_in_sync_group * share
+            return values[first : first + share]
+
+        return self._strategy.experimental_distribute_values_from_function(part)
+
+    def _compiled(self, config: TrainConfig) -> Any:
+        import tensorflow as tf  # noqa: TID251 - see above
+
+        def one_replica(given: list[Any]) -> tuple[Any, Any]:
+            *inputs, targets, weights = given
+            with tf.GradientTape() as tape:
+                said = self.model(inputs if len(inputs) > 1 else inputs[0], training=True)
+                loss = tf.reduce_sum(self._loss.call(targets, said) * weights) / self._batch_size
+                scaled = self.optimizer.scale_loss(loss)
+            variables = self.model.trainable_variables
+            gradients = tape.gradient(scaled, [each.value for each in variables])
+            self.optimizer.apply(gradients, variables)  # which sums them over the replicas
+            is_right = tf.argmax(said, axis=-1) == tf.argmax(targets, axis=-1)
+            return loss, tf.reduce_sum(tf.cast(is_right, tf.float32))
+
+        @tf.function(jit_compile=config.xla)
+        def run(given: list[Any]) -> tuple[Any, Any]:
+            found = self._strategy.run(one_replica, args=(given,))
+            return tuple(self._strategy.reduce("SUM", each, axis=None) for each in found)
+
+        return run
