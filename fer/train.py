@@ -63,8 +63,8 @@ def train(
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
     It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
-    `model.keras`, `preprocessing.json`, `history.json` and `training.json`. Raises TrainingError if it diverges, is
-    killed or runs out of time or of memory; ConfigError without images, or if memory can't be enough.
+    `model.keras`, `preprocessing.json`, `history.json`, `training.json` and `tensorboard/`. Raises TrainingError if it
+    diverges, is killed or runs out of time or of memory; ConfigError without images, or if memory can't be enough.
     """
     _check(balanced, shards, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
@@ -171,7 +171,9 @@ def fit(
     `balanced` and `shards` are ShardsRefs, `config` a TrainConfig, as JSON says them. What diverged returns its message
     and the last step's images instead.
     """
-    from fer import distributed, fitting
+    import keras
+
+    from fer import distributed, fitting, tensorboard
 
     settings = TrainConfig.model_validate(config)
     strategy = distributed.strategy(settings)
@@ -197,6 +199,8 @@ def fit(
 
     def after_epoch(state: "fitting.State") -> None:
         workspaces.write_atomically(folder / trained.HISTORY, json.dumps(state.history, indent=1).encode())
+        if keras.config.backend() == "tensorflow":
+            tensorboard.write(folder / tensorboard.FOLDER, state.history)
 
     run = fitting.Fitting(
         model,

@@ -1,0 +1,38 @@
+"""A training's history as TensorBoard reads it: `tensorboard --logdir .fer/workspace/train`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+FOLDER = "tensorboard"
+_FILE = "events.out.tfevents.training"  # TensorBoard looks for the middle part
+_TIME = "ended_at"
+_VERSION = "brain.Event:2"  # of the file's form: tensorflow/core/util/events_writer.h
+
+
+def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
+    """Write each list of the history as a curve by epoch, in place of what was written after the epoch before.
+
+    The same history gives the same bytes, so that a training that was killed leaves no curve twice. Needs TensorFlow.
+    """
+    import tensorflow as tf  # noqa: TID251 - its record files and event messages are what TensorBoard reads
+
+    folder.mkdir(exist_ok=True)
+    times = history[_TIME]
+    aside = folder / f"{_FILE}.tmp"
+    with tf.io.TFRecordWriter(str(aside)) as records:
+        records.write(tf.compat.v1.Event(wall_time=times[0], file_version=_VERSION).SerializeToString())
+        for at, time in enumerate(times):
+            values = [
+                tf.compat.v1.Summary.Value(tag=_tag(name), simple_value=curve[at])
+                for name, curve in history.items()
+                if name != _TIME
+            ]
+            event = tf.compat.v1.Event(wall_time=time, step=at + 1, summary=tf.compat.v1.Summary(value=values))
+            records.write(event.SerializeToString(deterministic=True))
+    aside.replace(folder / _FILE)
+
+
+def _tag(name: str) -> str:
+    """Train and validation of one quantity stand side by side."""
+    quantity = name.removeprefix("validation_")
+    return f"{quantity}/{'validation' if quantity != name else 'train'}" if quantity in ("loss", "accuracy") else name

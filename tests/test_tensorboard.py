@@ -1,0 +1,45 @@
+import tensorflow as tf
+
+from fer import tensorboard
+
+HISTORY = {
+    "loss": [1.5, 1.0],
+    "accuracy": [0.5, 0.5],
+    "validation_loss": [1.25, 1.0],
+    "validation_accuracy": [0.25, 0.75],
+    "learning_rate": [0.5, 0.25],
+    "ended_at": [1_000.0, 1_010.0],
+}
+
+
+def read(folder):
+    (path,) = folder.iterdir()
+    assert "tfevents" in path.name
+    return [tf.compat.v1.Event.FromString(each.numpy()) for each in tf.data.TFRecordDataset(str(path))]
+
+
+def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
+    tensorboard.write(tmp_path / "tensorboard", HISTORY)
+    first, *epochs = read(tmp_path / "tensorboard")
+    assert first.file_version == "brain.Event:2"
+    assert [(event.step, event.wall_time) for event in epochs] == [(1, 1_000.0), (2, 1_010.0)]
+    curves = {}
+    for event in epochs:
+        for each in event.summary.value:
+            curves.setdefault(each.tag, []).append(each.simple_value)
+    assert curves == {
+        "loss/train": [1.5, 1.0],
+        "accuracy/train": [0.5, 0.5],
+        "loss/validation": [1.25, 1.0],
+        "accuracy/validation": [0.25, 0.75],
+        "learning_rate": [0.5, 0.25],
+    }
+
+
+def test_written_again_after_another_epoch_no_epoch_is_there_twice(tmp_path):
+    tensorboard.write(tmp_path, {name: values[:1] for name, values in HISTORY.items()})
+    tensorboard.write(tmp_path, HISTORY)
+    assert [event.step for event in read(tmp_path)] == [0, 1, 2]
+    before = next(tmp_path.iterdir()).read_bytes()
+    tensorboard.write(tmp_path, HISTORY)
+    assert next(tmp_path.iterdir()).read_bytes() == before
