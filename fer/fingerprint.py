@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 _PROJECT = ("fer", "data_contracts")
@@ -52,12 +53,24 @@ def reached(name: str) -> dict[str, Path]:
 
 @functools.lru_cache
 def _source(name: str) -> Path | None:
-    """The file of the module `name`; None if it has none, or is no module but something in one."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # the parent is a module, not a package
-        return None
+    """The file of the module `name`; None if it has none, or is no module but something in one.
+
+    Only packages on the way are imported: a module may need TensorFlow.
+    """
+    package, _, _ = name.rpartition(".")
+    if package:
+        above = _spec(package)
+        if above is None or above.submodule_search_locations is None:
+            return None
+    spec = _spec(name)
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
 
 
 @functools.lru_cache  # the ten stages reach the same modules: 0.5 s of parsing become 0.15 s

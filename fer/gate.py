@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, metrics, predictions, refs, stage
+from fer import metrics, predictions, refs, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -151,7 +151,7 @@ def _comparison(
     config: GateConfig,
 ) -> list[refs.Check]:
     who = _who(champion_version)
-    champion_predicted = _paired(candidate, champion)
+    champion_predicted = predictions.paired(candidate, champion)
     compared = np.ones(len(champion_predicted), bool) if unseen is None else unseen
     images = _images(compared, who, config, told=unseen is not None)
     if not images.passed:
@@ -201,23 +201,3 @@ def _no_worse(name: str, who: str, difference: float, bound: float, config: Gate
             f"which must be {-config.margin:+.4f} or more"
         ),
     )
-
-
-def _paired(candidate: predictions.Predictions, champion: predictions.Predictions) -> np.ndarray:
-    """The champion's predictions (N,) in the order of the candidate's images."""
-    places = {image_id: row for row, image_id in enumerate(champion.image_ids)}
-    if len(places) != len(candidate.image_ids) or not all(each in places for each in candidate.image_ids):
-        shared = sum(each in places for each in candidate.image_ids)
-        raise errors.ContractViolation(
-            "Candidate and champion must be scored on the same images.",
-            received=f"{len(candidate.image_ids):,} and {len(places):,} images, {shared:,} of them shared",
-            todo="evaluate the champion on the candidate's test split",
-        )
-    rows = np.array([places[each] for each in candidate.image_ids])
-    if not np.array_equal(candidate.class_indexes, champion.class_indexes[rows]):
-        raise errors.ContractViolation(
-            "Candidate and champion must be scored against the same labels.",
-            received="another label for at least one image",
-            todo="evaluate the champion on the candidate's test split",
-        )
-    return champion.predicted[rows]

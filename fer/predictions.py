@@ -75,3 +75,23 @@ def read(path: Path) -> Predictions:
         table["is_clean"].to_numpy(),
         classes,
     )
+
+
+def paired(candidate: Predictions, champion: Predictions) -> np.ndarray:
+    """The champion's predicted classes (N,) in the order of the candidate's images. Raises ContractViolation."""
+    places = {image_id: row for row, image_id in enumerate(champion.image_ids)}
+    if len(places) != len(candidate.image_ids) or not all(each in places for each in candidate.image_ids):
+        shared = sum(each in places for each in candidate.image_ids)
+        raise errors.ContractViolation(
+            "Candidate and champion must be scored on the same images.",
+            received=f"{len(candidate.image_ids):,} and {len(places):,} images, {shared:,} of them shared",
+            todo="evaluate the champion on the candidate's test split",
+        )
+    rows = np.array([places[each] for each in candidate.image_ids])
+    if not np.array_equal(candidate.class_indexes, champion.class_indexes[rows]):
+        raise errors.ContractViolation(
+            "Candidate and champion must be scored against the same labels.",
+            received="another label for at least one image",
+            todo="evaluate the champion on the candidate's test split",
+        )
+    return champion.predicted[rows]

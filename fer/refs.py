@@ -362,6 +362,17 @@ class SweepOutcome(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
+class ComparisonOutcome(BaseModel):
+    """What came of a comparison: a row a candidate, and which is best on the validation split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    rows: tuple[dict[str, str | int | float], ...]
+    best: str
+    reports: dict[str, str]  # what it shows -> its path
+
+
 def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
     """The sources, where the splits come from, and each stage's digest: what a release was made of."""
     stages = {ref.path.split("/")[0]: ref.digest for ref in (manifest, split, *others)}

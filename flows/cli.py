@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -210,6 +211,48 @@ def sweep(
     with terminal.Terminal(out) as listener, events.heard_by(listener):
         outcome = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
     terminal.show_sweep(out, outcome)
+
+
+@app.command()
+def compare(
+    candidate: Annotated[
+        list[str],
+        typer.Option(
+            help="A name of yours and its settings: 'vgg: train.model.name=vgg train.epochs=20'. Repeated for each.",
+            metavar="'NAME: SETTING=VALUE …'",
+        ),
+    ],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
+    ] = None,
+    recipe: RecipeName = "demo",
+    set_: Settings = None,
+    kaggle_secret: KaggleSecret = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train several variants of a recipe on the same data, and compare them on the same test images.
+
+    Nothing is registered. What was trained before is not trained again.
+    """
+    sources = source or ["demo"]
+    parameters = _parameters(sources, recipe, set_, kaggle_secret)
+    candidates = {}
+    for each in candidate:
+        name, _, given = each.partition(":")
+        candidates[name.strip()] = shlex.split(given)
+        _parameters(sources, recipe, [*(set_ or []), *shlex.split(given)], kaggle_secret)
+    _quiet_prefect(verbose)
+    _say_begin(out, "comparing", sources, recipe)
+
+    from flows import compare as compare_module
+    from flows import terminal
+    from tasks import events
+
+    _start_prefect()
+    with terminal.Terminal(out) as listener, events.heard_by(listener):
+        outcome = compare_module.compare(**parameters, candidates=candidates)
+    terminal.show_comparison(out, outcome)
 
 
 @data_app.command()

@@ -36,7 +36,7 @@ def retrain(
         manifest, division = intake.manifest, intake.split
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
-        weights = _starting_weights(plan.train)
+        weights = starting_weights(plan.train)
         model = models.train(balanced, shards, weights, plan.train)
         evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
@@ -50,7 +50,7 @@ def retrain(
         return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
-def _starting_weights(config: train_config.TrainConfig) -> refs.WeightsRef | None:
+def starting_weights(config: train_config.TrainConfig) -> refs.WeightsRef | None:
     """What training starts from, in the workspace; None: random weights."""
     if config.weights is None:
         return None

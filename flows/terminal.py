@@ -145,6 +145,14 @@ def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
         )
 
 
+def show_comparison(console: Console, outcome: refs.ComparisonOutcome) -> None:
+    """A row a candidate, and where the reports are."""
+    console.print(_rows(f"{outcome.recipe}: models compared", outcome.rows))
+    console.print(f"best on validation: [bold]{_plain(outcome.best)}[/]", highlight=False)
+    for name, path in outcome.reports.items():
+        console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
+
+
 def _rows(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
     table = Table(title=_plain(title), title_justify="left", title_style="bold", box=SIMPLE)
     for column in rows[0] if rows else ():

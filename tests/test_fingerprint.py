@@ -1,4 +1,5 @@
 import importlib
+import subprocess
 import sys
 
 import pytest
@@ -36,6 +37,20 @@ def test_it_changes_with_every_module_that_is_reached_and_with_no_other(project)
         path.write_text(path.read_text() + "# changed\n")
         seen.add(fingerprint.of_module("miniature.stage"))
     assert len(seen) == 4
+
+
+def test_it_is_taken_without_importing_what_is_reached(project):
+    (project / "deep.py").write_text("raise RuntimeError('imported')\n")
+    assert "miniature.deep" in fingerprint.reached("miniature.stage")
+
+
+def test_a_flow_imports_no_keras_which_only_children_need():
+    code = "import sys, flows.retrain; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_of_the_zoo_is_part_of_what_training_reaches():
+    assert {"fer.models.vgg", "fer.models.layers", "fer.step"} <= set(fingerprint.reached("fer.train"))
 
 
 def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, monkeypatch):

@@ -225,7 +225,7 @@ def test_rows_are_paired_by_image_whatever_their_order():
     candidate = predictions.Predictions(list("abcd"), predicted, predicted, **table)
     order = [2, 0, 3, 1]
     champion = predictions.Predictions([*"cadb"], predicted[order], predicted[order], **table)
-    assert gate._paired(candidate, champion).tolist() == predicted.tolist()
+    assert predictions.paired(candidate, champion).tolist() == predicted.tolist()
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import quick_demo
 from typer.testing import CliRunner
 
 from fer import demo_faces, errors, images, recipe, refs, releases
@@ -16,22 +17,6 @@ pytestmark = pytest.mark.end_to_end
 
 DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "drift", "quality")
 STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "register")
-QUICK = (
-    'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
-    'index.classes=["happy", "sad", "surprise"]',
-    "demo.duplicates=3",
-    "contracts.max_quarantined_share=0.2",
-    "preprocess.height=24",
-    "preprocess.width=24",
-    "train.epochs=2",
-    "train.model.width=4",
-    "train.model.stem_filters=4",
-    "train.model.blocks=2",
-    "train.model.dense_units=8",
-    "gate.min_accuracy=0",
-    "gate.min_macro_f1=0",
-    "gate.min_images=1",
-)
 
 
 class Run(NamedTuple):
@@ -49,7 +34,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
         outcome = flow(
             sources=["demo"],
             recipe="demo",
-            settings=recipe.parse_settings([*QUICK, *settings]),
+            settings=recipe.parse_settings([*quick_demo.SETTINGS, *settings]),
             model_name=model_name,
         )
     ended = [event for event in heard if isinstance(event, events.Ended)]

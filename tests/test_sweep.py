@@ -3,6 +3,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import quick_demo
 
 from fer import errors, recipe, recipes, refs, search
 from fer import train as train_stage
@@ -10,23 +11,11 @@ from tasks import events, sweeps
 
 pytestmark = pytest.mark.end_to_end
 
-QUICK = (
-    'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
-    'index.classes=["happy", "sad", "surprise"]',
-    "demo.duplicates=3",
-    "contracts.max_quarantined_share=0.2",
-    "preprocess.height=24",
-    "preprocess.width=24",
-    "train.epochs=8",
-    "train.model.width=4",
-    "train.model.stem_filters=4",
-    "train.model.blocks=2",
-    "train.model.dense_units=8",
-)
+EIGHT_EPOCHS = (*quick_demo.SETTINGS, "train.epochs=8")
 SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
 
 
-def sweep(space=SPACE, settings=QUICK, **parameters) -> refs.SweepOutcome:
+def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> refs.SweepOutcome:
     from flows.sweep import sweep as flow
 
     return flow(sources=["demo"], recipe="demo", settings=recipe.parse_settings(settings), search=space, **parameters)
@@ -87,7 +76,7 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
         if isinstance(event, events.Started) and event.name.startswith("trial"):
             started.append(event.name)
 
-    quick = [*QUICK, "train.epochs=2"]
+    quick = quick_demo.SETTINGS
     with events.heard_by(listen):
         first = sweep(settings=quick, trials=2, concurrency=2)
         again = sweep(settings=quick, trials=3)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from fer import errors
-from fer.models.layers import MOMENTUM
+from fer.models import layers
 
 _SMALLEST_PX = 32
 
@@ -30,4 +30,4 @@ def quick_norms(backbone: keras.Model) -> None:
     """Let its batch norms' statistics follow as fast as those of the other models."""
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = MOMENTUM
+            layer.momentum = layers.MOMENTUM

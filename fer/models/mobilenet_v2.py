@@ -7,15 +7,15 @@ train split are not used: see `fer.models.resnet50`.
 import keras
 
 from fer import models
+from fer.models import backbone
 from fer.models import layers as parts
-from fer.models.backbone import of_grey, quick_norms
 
 
 def build(
     config: models.MobileNetV2, *, height: int, width: int, n_classes: int, mean: float, std: float
 ) -> keras.Model:
     """Build the model for pixels (N, height, width, 1), 32 x 32 at least."""
-    pixels, x = of_grey(height, width, scale=1 / 127.5, offset=-1.0)
-    backbone = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None, input_tensor=x)
-    quick_norms(backbone)
-    return parts.pooled(pixels, backbone.output, "mobilenet_v2", n_classes, config.dropout)
+    pixels, x = backbone.of_grey(height, width, scale=1 / 127.5, offset=-1.0)
+    network = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None, input_tensor=x)
+    backbone.quick_norms(network)
+    return parts.pooled(pixels, network.output, "mobilenet_v2", n_classes, config.dropout)

@@ -9,7 +9,7 @@ a stem of stride 2 leaves them out.
 import keras
 
 from fer import models
-from fer.models.layers import MOMENTUM
+from fer.models import layers as parts
 
 
 def build(
@@ -31,7 +31,7 @@ def build(
     model.add(layers.Flatten(name="flatten"))
     model.add(layers.Dense(config.dense_units, use_bias=not config.regularised, name="dense"))
     if config.regularised:
-        model.add(layers.BatchNormalization(momentum=MOMENTUM, name="dense_norm"))
+        model.add(layers.BatchNormalization(momentum=parts.MOMENTUM, name="dense_norm"))
     model.add(layers.ReLU(name="dense_relu"))
     if config.regularised:
         model.add(layers.Dropout(config.dropout, name="dense_dropout"))
@@ -55,5 +55,5 @@ def _add_convolution(
         )
     )
     if config.regularised:
-        model.add(layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm"))
+        model.add(layers.BatchNormalization(momentum=parts.MOMENTUM, name=f"{name}_norm"))
     model.add(layers.ReLU(name=f"{name}_relu"))

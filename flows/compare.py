@@ -1,0 +1,40 @@
+"""Train several models on the same data and compare them on the same images; nothing is registered."""
+
+from prefect import flow
+
+from fer import recipe as recipe_module
+from fer import recipes, refs
+from fer.recipe import RecipeSettings
+from flows import ingest, retrain
+from tasks import caching, comparison, models, pixels, releases
+
+
+@flow(name="compare", flow_run_name=ingest.run_name, **caching.JSON_RESULTS)
+def compare(
+    sources: list[str],
+    candidates: dict[str, list[str]],
+    recipe: recipes.Name = "demo",
+    settings: RecipeSettings | None = None,
+    kaggle_secret: str | None = None,
+) -> refs.ComparisonOutcome:
+    """Train each candidate, and put them in one table.
+
+    Args:
+        sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
+        candidates: A name of your own -> its settings, as `train.model.name=vgg`, in place of the recipe's.
+        recipe: The named recipe that all candidates are variants of.
+        settings: Settings for all of them; empty fields keep the recipe's.
+        kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
+    """
+    plan = recipes.load(recipe).with_settings(settings)
+    plans = {name: plan.with_settings(recipe_module.parse_settings(given)) for name, given in candidates.items()}
+    comparison.check(plan, plans)
+    with releases.workspace_in_reach():
+        intake = ingest.examined(plan, sources, kaggle_secret)
+        found = {}
+        for name, each in plans.items():
+            shards = pixels.preprocess(intake.manifest, intake.split, each.preprocess)
+            balanced = pixels.balance(shards, each.balance)
+            model = models.train(balanced, shards, retrain.starting_weights(each.train), each.train)
+            found[name] = (model, models.evaluate(model, shards, intake.split))
+        return comparison.publish(plan.name, sources, found)

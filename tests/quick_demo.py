@@ -1,0 +1,18 @@
+"""Settings with which the recipe `demo` runs in seconds, for tests of whole flows."""
+
+SETTINGS = (
+    'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
+    'index.classes=["happy", "sad", "surprise"]',
+    "demo.duplicates=3",
+    "contracts.max_quarantined_share=0.2",
+    "preprocess.height=24",
+    "preprocess.width=24",
+    "train.epochs=2",
+    "train.model.width=4",
+    "train.model.stem_filters=4",
+    "train.model.blocks=2",
+    "train.model.dense_units=8",
+    "gate.min_accuracy=0",
+    "gate.min_macro_f1=0",
+    "gate.min_images=1",
+)
