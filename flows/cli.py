@@ -2,19 +2,18 @@
 
 import json
 import os
-import shlex
-import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fer import errors, plain_text
+from fer import errors
+from flows import running, trials
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -38,13 +37,6 @@ UNFORESEEN = 70  # that of an error which no code here raises on purpose; EX_SOF
 STOPPED = 130  # that of Ctrl-C, as shells have it
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),
-]
-KaggleSecret = Annotated[str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")]
-_SOURCE = escape("kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo")
 
 
 @app.callback()
@@ -83,15 +75,10 @@ def _came_of_ctrl_c(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _shown(text: str, but: str = "") -> str:
-    """Text from outside, in which nothing is markup or steers the terminal."""
-    return escape(plain_text.visible(text, but))
-
-
 def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get("FER_DEBUG"):
         traceback.print_exc()
-    shown = _shown(message, but="\n")
+    shown = running.shown(message, but="\n")
     err.print(f"[red bold]error:[/] {shown}", highlight=False, soft_wrap=True)
     sys.exit(code)
 
@@ -113,24 +100,12 @@ def _unforeseen(error: Exception) -> str:
     return str(errors.FerError(must, received=received.rstrip("."), todo=todo))
 
 
-def _complete_recipes() -> list[str]:
-    from fer import recipes
-
-    return list(recipes.NAMES)
-
-
-RecipeName = Annotated[str, typer.Option(help="A name from `fer recipes list`.", autocompletion=_complete_recipes)]
-
-
 @app.command()
 def retrain(
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
-    ] = None,
-    recipe: RecipeName = "demo",
-    set_: Settings = None,
-    kaggle_secret: KaggleSecret = None,
+    source: running.Sources = None,
+    recipe: running.RecipeName = "demo",
+    set_: running.Settings = None,
+    kaggle_secret: running.KaggleSecret = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name in the registry, in place of the recipe's.", metavar="NAME")
     ] = None,
@@ -142,7 +117,7 @@ def retrain(
         str | None,
         typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
     ] = None,
-    verbose: Verbose = False,
+    verbose: running.Verbose = False,
 ) -> None:
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
@@ -150,16 +125,16 @@ def retrain(
     Exit code 0: released; 10: trained, but refused by the gates; anything else: an error, named in one message.
     """
     sources = source or ["demo"]
-    parameters = _parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
+    parameters = running.parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
     parameters |= _runner(runner, dask_address)
-    _quiet_prefect(verbose)
-    _say_begin(out, "retraining", sources, recipe)
+    running.quiet_prefect(verbose)
+    running.say_begin(out, "retraining", sources, recipe)
 
     from flows import retrain as retrain_module
     from flows import terminal
     from tasks import events
 
-    _start_prefect()
+    running.start_prefect()
     with terminal.Terminal(out) as listener, events.heard_by(listener):
         outcome = retrain_module.retrain(**parameters)
     terminal.show_outcome(out, outcome)
@@ -167,100 +142,16 @@ def retrain(
         raise typer.Exit(REJECTED)
 
 
-@app.command()
-def sweep(
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
-    ] = None,
-    recipe: RecipeName = "demo",
-    search: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What to try, in place of the recipe's space: train.learning_rate='1e-4..1e-2 log', "
-            "train.batch_size='32|64'. May be repeated.",
-            metavar="SETTING=DIMENSION",
-        ),
-    ] = None,
-    trials: Annotated[
-        int, typer.Option(min=1, help="How many, those of an earlier run of this sweep among them.")
-    ] = 20,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many at a time.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
-    set_: Settings = None,
-    kaggle_secret: KaggleSecret = None,
-    verbose: Verbose = False,
-) -> None:
-    """Search a recipe's settings for the best validation accuracy; the test split is not looked at.
-
-    The same command again goes on where it stopped; with more --trials it goes further.
-    """
-    from fer import search as search_module
-
-    sources = source or ["demo"]
-    parameters = _parameters(sources, recipe, set_, kaggle_secret)
-    space = search_module.parse_space(search or []) or None
-    _quiet_prefect(verbose)
-    _say_begin(out, "sweeping", sources, recipe)
-
-    from flows import sweep as sweep_module
-    from flows import terminal
-    from tasks import events
-
-    _start_prefect()
-    with terminal.Terminal(out) as listener, events.heard_by(listener):
-        outcome = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
-    terminal.show_sweep(out, outcome)
-
-
-@app.command()
-def compare(
-    candidate: Annotated[
-        list[str],
-        typer.Option(
-            help="A name of yours and its settings: 'vgg: train.model.name=vgg train.epochs=20'. Repeated for each.",
-            metavar="'NAME: SETTING=VALUE …'",
-        ),
-    ],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{_SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
-    ] = None,
-    recipe: RecipeName = "demo",
-    set_: Settings = None,
-    kaggle_secret: KaggleSecret = None,
-    verbose: Verbose = False,
-) -> None:
-    """Train several variants of a recipe on the same data, and compare them on the same test images.
-
-    Nothing is registered. What was trained before is not trained again.
-    """
-    sources = source or ["demo"]
-    parameters = _parameters(sources, recipe, set_, kaggle_secret)
-    candidates = {}
-    for each in candidate:
-        name, _, given = each.partition(":")
-        candidates[name.strip()] = shlex.split(given)
-        _parameters(sources, recipe, [*(set_ or []), *shlex.split(given)], kaggle_secret)
-    _quiet_prefect(verbose)
-    _say_begin(out, "comparing", sources, recipe)
-
-    from flows import compare as compare_module
-    from flows import terminal
-    from tasks import events
-
-    _start_prefect()
-    with terminal.Terminal(out) as listener, events.heard_by(listener):
-        outcome = compare_module.compare(**parameters, candidates=candidates)
-    terminal.show_comparison(out, outcome)
+app.command()(trials.sweep)
+app.command()(trials.compare)
 
 
 @data_app.command()
 def check(
-    source: Annotated[list[str], typer.Argument(help=f"{_SOURCE}. Several are merged.", metavar="SOURCE…")],
-    recipe: RecipeName = "fer2013-cnn",
-    set_: Settings = None,
-    kaggle_secret: KaggleSecret = None,
+    source: Annotated[list[str], typer.Argument(help=f"{running.SOURCE}. Several are merged.", metavar="SOURCE…")],
+    recipe: running.RecipeName = "fer2013-cnn",
+    set_: running.Settings = None,
+    kaggle_secret: running.KaggleSecret = None,
     show_faces: Annotated[
         bool, typer.Option("--show-faces", help="Write a second report, which shows faces, on this machine.")
     ] = False,
@@ -268,22 +159,22 @@ def check(
         bool, typer.Option("--accept", help="Remember the data as accepted: the next check compares with it.")
     ] = False,
     as_json: AsJson = False,
-    verbose: Verbose = False,
+    verbose: running.Verbose = False,
 ) -> None:
     """Check data by a recipe's contracts and policies, without training, and write the quality report.
 
     Nothing is changed; the data is compared with what was accepted last by `fer retrain`, `--accept` or the flow
     `ingest`. Exit code 0: fit for training; 8: not; anything else: an error, named in one message.
     """
-    parameters = _parameters(source, recipe, set_, kaggle_secret) | {"accept": accept, "show_faces": show_faces}
-    _quiet_prefect(verbose)
+    parameters = running.parameters(source, recipe, set_, kaggle_secret) | {"accept": accept, "show_faces": show_faces}
+    running.quiet_prefect(verbose)
     console = err if as_json else out
-    _say_begin(console, "checking", source, recipe)
+    running.say_begin(console, "checking", source, recipe)
 
     from flows import ingest, terminal
     from tasks import events
 
-    _start_prefect()
+    running.start_prefect()
     try:
         with terminal.Terminal(console) as listener, events.heard_by(listener):
             intake = ingest.ingest(**parameters)
@@ -297,52 +188,12 @@ def check(
         terminal.show_intake(out, intake, source)
 
 
-def _parameters(
-    sources: list[str], recipe: str, set_: list[str] | None, kaggle_secret: str | None, name: str | None = None
-) -> dict[str, Any]:
-    """A flow's parameters, found valid before anything is started."""
-    from fer import recipe as recipe_module
-    from fer import recipes
-    from fer import sources as sources_module
-
-    for each in sources:
-        sources_module.parse(each)
-    settings = recipe_module.parse_settings(set_ or [])
-    recipes.load(recipe).with_settings(settings, name)
-    return {"sources": sources, "recipe": recipe, "settings": settings, "kaggle_secret": kaggle_secret}
-
-
 def _runner(runner: Literal["processes", "dask"], dask_address: str | None) -> dict[str, str | None]:
     """The parameters of a flow that choose the runner, found valid likewise."""
     from fer import dask_runner
 
     dask_runner.chosen(runner, dask_address)
     return {"runner": runner, "dask_address": dask_address}
-
-
-def _quiet_prefect(verbose: bool) -> None:
-    """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
-
-
-def _say_begin(console: Console, what: str, sources: list[str], recipe: str) -> None:
-    names = ", ".join(map(_shown, sources))
-    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{_shown(recipe)}[/]", highlight=False)
-
-
-def _start_prefect() -> None:
-    """Start Prefect's temporary server, unless one is configured, deaf to Ctrl-C.
-
-    A terminal sends Ctrl-C to every process of the run. Were the server gone before the run, Prefect would try for
-    minutes to tell it that the run has ended. At exit Prefect stops it by SIGTERM.
-    """
-    from prefect.client.orchestration import get_client
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits this
-    try:
-        get_client(sync_client=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @app.command()
@@ -367,10 +218,10 @@ def predict(
         for each in predictions:
             ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
             if each.error is not None:
-                table.add_row(_shown(str(each.path)), f"[red]{_shown(each.error)}[/]", "", "")
+                table.add_row(running.shown(str(each.path)), f"[red]{running.shown(each.error)}[/]", "", "")
             else:
                 others = ", ".join(f"{name} {value:.2f}" for name, value in ranked[1:3])
-                table.add_row(_shown(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
+                table.add_row(running.shown(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
         out.print(table)
     if any(each.error is not None for each in predictions):
         raise typer.Exit(errors.SourceError.exit_code)
@@ -384,9 +235,9 @@ def doctor() -> None:
     marks = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
     findings = doctor_module.examine()
     for each in findings:
-        out.print(f"{marks[each.level]} {each.what:<14} {_shown(each.found)}", highlight=False, soft_wrap=True)
+        out.print(f"{marks[each.level]} {each.what:<14} {running.shown(each.found)}", highlight=False, soft_wrap=True)
         if each.fix:
-            out.print(f"  {'':<14} → {_shown(each.fix)}", highlight=False, soft_wrap=True)
+            out.print(f"  {'':<14} → {running.shown(each.fix)}", highlight=False, soft_wrap=True)
     if any(each.level == "fail" for each in findings):
         raise typer.Exit(1)
 
@@ -414,7 +265,7 @@ def list_recipes() -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: Annotated[str, typer.Argument(autocompletion=_complete_recipes)]) -> None:
+def show_recipe(name: Annotated[str, typer.Argument(autocompletion=running.complete_recipes)]) -> None:
     """Show a recipe: its command, duration and expected result, and every setting."""
     from fer import recipes
 
