@@ -106,6 +106,14 @@ def test_the_gpu_that_keras_has_counts_before_the_machine(monkeypatch):
     assert memory.available() == (2**30, "free on the GPU")
 
 
+def test_a_backend_that_raises_without_a_gpu_has_none(monkeypatch):
+    def refuse(kind):
+        raise RuntimeError("Unknown backend: 'gpu' requested")
+
+    monkeypatch.setattr(keras.distribution, "list_devices", refuse)
+    assert memory.available().source != "free on the GPU"
+
+
 def test_a_models_estimate_is_of_its_arrays(model):
     found = memory.estimate(model, 10, averaged=False, base=0)
     floats = sum(np.prod(layer.output.shape[1:]) for layer in model.layers if "Norm" not in type(layer).__name__)

@@ -16,6 +16,14 @@ def test_every_recipe_is_named_as_its_module_and_says_how_to_run_it_and_what_to_
     assert "Expected:" in about
 
 
+@pytest.mark.parametrize("name", recipes.NAMES)
+def test_every_recipe_brings_a_space_that_its_sweep_can_search(name):
+    from tasks import sweeps
+
+    plan = recipes.load(name)
+    sweeps.check(plan, plan.search)
+
+
 def test_an_unknown_recipe_is_refused_with_those_that_are_known():
     with pytest.raises(errors.ConfigError, match=r"'nope'.*demo, fer2013-cnn, report-2024"):
         recipes.load("nope")

@@ -25,4 +25,9 @@ RECIPE = Recipe(
     # As good a model that answers otherwise on 20 % of the 3,589 test images, right on half of them, passes in 94 % of
     # 1,000 simulations (80 % with 0.02).
     gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
+    search={
+        "train.learning_rate": "5e-4..5e-3 log",
+        "train.model.dropout": "0.1..0.5",
+        "train.model.width": "24|32|48",
+    },
 )
