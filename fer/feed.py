@@ -37,7 +37,6 @@ class Batch(NamedTuple):
     class_indexes: np.ndarray  # (B,) int32
     pixels: np.ndarray
     draws: augment.Draws | None = None
-    soft_labels: np.ndarray | None = None  # (B, classes) float32, shares of votes; each row sums to 1
 
 
 class Feed(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, errors, feed, memory, step, trained
+from fer import checkpoint, errors, feed, memory, soft_labels, step, trained
 from fer.progress import Progress
 from fer.train_config import Phase, TrainConfig
 
@@ -62,7 +62,8 @@ class Fitting:
     """One training of `model`, which ends with the best epoch's weights.
 
     `inner` is the model that the steps change: another one where `model` gets averages or other precision.
-    `class_weights` and `priors` are (C,) float32. `strategy` is `fer.distributed`'s, None for one device.
+    `class_weights` and `priors` are (C,) float32; `votes` take the place of the labels of images that have some.
+    `strategy` is `fer.distributed`'s, None for one device.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Fitting:
         *,
         class_weights: np.ndarray,
         priors: np.ndarray,
+        votes: soft_labels.SoftLabels | None,
         micro_batch: int,
         strategy: Any,
         checkpoint_path: Path,
@@ -83,7 +85,7 @@ class Fitting:
     ):
         self.model, self._inner = model, inner
         self._train, self._validation, self._config = train, validation, config
-        self._class_weights, self._priors = class_weights, priors
+        self._class_weights, self._priors, self._votes = class_weights, priors, votes
         self._strategy = strategy
         if strategy is not None:  # a replica's part of the batch goes through it at once
             micro_batch = config.batch_size
@@ -179,7 +181,7 @@ class Fitting:
             for at, batch in enumerate(batches):
                 done = self.state.phase_epoch * self._steps + at
                 rate = learning_rate(phase, config.schedule, done, self._steps)
-                examples = step.examples(batch, config, self._class_weights, epoch=epoch, step=at)
+                examples = step.examples(batch, config, self._class_weights, self._votes, epoch=epoch, step=at)
                 found[at] = trainer.step(*examples, rate)
                 if not math.isfinite(found[at, 0]):
                     raise Diverged(

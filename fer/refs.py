@@ -223,6 +223,16 @@ class WeightsRef(Ref):
         return f"{self.file}, {self.identity}"
 
 
+class SoftLabelsRef(Ref):
+    """`soft_labels.parquet`: the shares of votes of the train images that have some."""
+
+    classes: tuple[str, ...]
+    n_images: int
+
+    def summary(self) -> str:
+        return f"votes for {self.n_images:,} train images"
+
+
 class ModelRef(Ref):
     """`model.keras`, `preprocessing.json` and `history.json`. The digest is that of the weights."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fer import feed
+from fer import feed, soft_labels
 from fer.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -132,15 +132,23 @@ def augments_on_accelerator(config: TrainConfig) -> bool:
     return config.augment_on == "accelerator" and feed.changes_pixels(config.augmentation)
 
 
-def examples(batch: feed.Batch, config: TrainConfig, class_weights: np.ndarray, *, epoch: int, step: int) -> Examples:
+def examples(
+    batch: feed.Batch,
+    config: TrainConfig,
+    class_weights: np.ndarray,
+    votes: soft_labels.SoftLabels | None = None,
+    *,
+    epoch: int,
+    step: int,
+) -> Examples:
     """The batch's examples, blended as drawn for (seed, epoch, step). `class_weights` is (C,) float32.
 
     mixup: Zhang et al. 2018, arXiv:1710.09412; cutmix: Yun et al. 2019, arXiv:1905.04899; each with one share a batch.
     """
     pixels = batch.pixels
     targets = np.eye(len(class_weights), dtype=np.float32)[batch.class_indexes]
-    if config.soft_labels and batch.soft_labels is not None:
-        targets = batch.soft_labels
+    if votes is not None:
+        targets = votes.in_place_of(targets, batch.image_ids.tolist())
     if config.mixup or config.cutmix:
         draw = np.random.default_rng([config.seed, epoch, step, _BLEND])
         pixels, targets = _blended(pixels, targets, config, draw)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import child, errors, feed, memory, models, pretrained, refs, stage, trained
+from fer import child, errors, feed, memory, models, pretrained, refs, soft_labels, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
@@ -55,6 +55,7 @@ def train(
     balanced: refs.ShardsRef,
     shards: refs.ShardsRef,
     weights: refs.WeightsRef | None,
+    votes: refs.SoftLabelsRef | None,
     config: TrainConfig,
     *,
     workspace: workspaces.Workspace,
@@ -66,7 +67,7 @@ def train(
     `model.keras`, `preprocessing.json`, `history.json`, `training.json` and `tensorboard/`. Raises TrainingError if it
     diverges, is killed or runs out of time or of memory; ConfigError without images, or if memory can't be enough.
     """
-    _check(balanced, shards, config)
+    _check(balanced, shards, weights, votes, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
     started = time.monotonic()
     arguments = {
@@ -75,6 +76,7 @@ def train(
         "shards_folder": str(workspace.folder(shards)),
         "shards": shards.model_dump(mode="json"),
         "weights": None if weights is None else str(workspace.folder(weights) / weights.file),
+        "votes": None if votes is None else str(workspace.folder(votes) / soft_labels.FILE),
         "out": str(out),
         "config": config.model_dump(mode="json"),
     }
@@ -143,7 +145,18 @@ def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str
     return error
 
 
-def _check(balanced: refs.ShardsRef, shards: refs.ShardsRef, config: TrainConfig) -> None:
+def _check(
+    balanced: refs.ShardsRef,
+    shards: refs.ShardsRef,
+    weights: refs.WeightsRef | None,
+    votes: refs.SoftLabelsRef | None,
+    config: TrainConfig,
+) -> None:
+    if (config.weights is None) != (weights is None) or config.soft_labels != (votes is not None):
+        raise ValueError(
+            "Training must be given the weights and votes that its config names, and no others. "
+            f"Received: weights={weights!r}, votes={votes!r} for {config.weights!r} and {config.soft_labels}."
+        )
     n_train = sum(balanced.counts.get("train", {}).values())
     n_validation = sum(shards.counts.get("validation", {}).values())
     if balanced.classes != shards.classes or n_train < 1 or n_validation < 1:
@@ -160,6 +173,7 @@ def fit(
     shards_folder: str,
     shards: dict[str, Any],
     weights: str | None,
+    votes: str | None,
     out: str,
     config: dict[str, Any],
     micro_batch: int,
@@ -210,6 +224,7 @@ def fit(
         settings,
         class_weights=np.array([train_ref.class_weights.get(each, 1) for each in train_ref.classes], np.float32),
         priors=counts / counts.sum(),
+        votes=None if votes is None else soft_labels.SoftLabels.read(Path(votes)),
         micro_batch=micro_batch,
         strategy=strategy,
         checkpoint_path=folder / _CHECKPOINT,

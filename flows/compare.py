@@ -35,6 +35,6 @@ def compare(
         for name, each in plans.items():
             shards = pixels.preprocess(intake.manifest, intake.split, each.preprocess)
             balanced = pixels.balance(shards, each.balance)
-            model = models.train(balanced, shards, retrain.starting_weights(each.train), each.train)
+            model = retrain.trained(balanced, shards, intake.split, each.train)
             found[name] = (model, models.evaluate(model, shards, intake.split))
         return comparison.publish(plan.name, sources, found)

@@ -36,8 +36,7 @@ def retrain(
         manifest, division = intake.manifest, intake.split
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
-        weights = starting_weights(plan.train)
-        model = models.train(balanced, shards, weights, plan.train)
+        model = trained(balanced, shards, division, plan.train)
         evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
@@ -50,11 +49,16 @@ def retrain(
         return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
-def starting_weights(config: train_config.TrainConfig) -> refs.WeightsRef | None:
-    """What training starts from, in the workspace; None: random weights."""
-    if config.weights is None:
-        return None
-    return models.fetch_weights(models.resolve_weights(config.weights, config.model))
+def trained(
+    balanced: refs.ShardsRef, shards: refs.ShardsRef, division: refs.SplitRef, config: train_config.TrainConfig
+) -> refs.ModelRef:
+    """A model, trained from the weights and with the votes that the config asks for."""
+    weights = votes = None
+    if config.weights is not None:
+        weights = models.fetch_weights(models.resolve_weights(config.weights, config.model))
+    if config.soft_labels:
+        votes = models.collect_votes(division)
+    return models.train(balanced, shards, weights, votes, config)
 
 
 def _evaluate_champion(

@@ -5,7 +5,7 @@ from prefect import task
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
 from fer import models as zoo
-from fer import plain_text, plots, refs, train_config
+from fer import plain_text, plots, refs, soft_labels, train_config
 from fer import train as train_stage
 from fer import weights as weights_stage
 from tasks import artifacts, caching
@@ -24,14 +24,25 @@ def fetch_weights(resolved: weights_stage.ResolvedWeights) -> refs.WeightsRef:
     return weights_stage.fetch(resolved, workspace=caching.workspace(), progress=progress)
 
 
+@task(**caching.cached(soft_labels.collect))
+def collect_votes(division: refs.SplitRef) -> refs.SoftLabelsRef:
+    """Bring together what annotators voted about the train split."""
+    progress = artifacts.progress_bar("soft labels")
+    return soft_labels.collect(division, workspace=caching.workspace(), progress=progress)
+
+
 @task(**caching.cached(train_stage.train))
 def train(
-    balanced: refs.ShardsRef, shards: refs.ShardsRef, weights: refs.WeightsRef | None, config: train_config.TrainConfig
+    balanced: refs.ShardsRef,
+    shards: refs.ShardsRef,
+    weights: refs.WeightsRef | None,
+    votes: refs.SoftLabelsRef | None,
+    config: train_config.TrainConfig,
 ) -> refs.ModelRef:
     """Train the recipe's model in a process of its own."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
-    model = train_stage.train(balanced, shards, weights, config, workspace=workspace, progress=progress)
+    model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
     curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
     artifacts.markdown(
         "learning-curves", f"{plain_text.in_markdown(model.summary())}\n\n{curves}", "Loss and accuracy by epoch"

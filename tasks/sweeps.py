@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from prefect import task
 
 from fer import balance as balance_stage
-from fer import errors, plain_text, plots, recipe, refs, search, search_plots, settings, stage
+from fer import errors, plain_text, plots, recipe, refs, search, search_plots, settings, soft_labels, stage
 from fer import preprocess as preprocess_stage
 from fer import train as train_stage
 from fer import weights as weights_stage
@@ -125,7 +125,8 @@ def _train(plan: Recipe, manifest: refs.ManifestRef, division: refs.SplitRef, pr
     weights = None
     if plan.train.weights is not None:
         weights = run(weights_stage.fetch, weights_stage.resolve(plan.train.weights, plan.train.model))
-    return run(train_stage.train, balanced, shards, weights, plan.train)
+    votes = run(soft_labels.collect, division) if plan.train.soft_labels else None
+    return run(train_stage.train, balanced, shards, weights, votes, plan.train)
 
 
 @task(name="show trials", **caching.UNCACHED)

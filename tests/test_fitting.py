@@ -46,7 +46,7 @@ def fit(folder, out, settings, micro_batch=None, progress=lambda *_: None):
     arguments = [str(folder), ref.model_dump(mode="json")] * 2
     micro_batch = micro_batch or settings.micro_batch or settings.batch_size
     return train.fit(
-        *arguments, None, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress
+        *arguments, None, None, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import feed, step, train_config
+from fer import feed, soft_labels, step, train_config
 
 UNIFORM = np.full(3, 1 / 3, np.float32)
 
@@ -12,12 +12,11 @@ def config(**changes) -> train_config.TrainConfig:
     return train_config.TrainConfig(**changes)
 
 
-def batch(n_images: int = 8, seed: int = 0, soft_labels=None) -> feed.Batch:
+def batch(n_images: int = 8, seed: int = 0) -> feed.Batch:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (n_images, 6, 6, 1)).astype(np.uint8)
     class_indexes = rng.integers(0, 3, n_images).astype(np.int32)
-    found = feed.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
-    return found if soft_labels is None else found._replace(soft_labels=soft_labels)
+    return feed.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
 
 
 def examples(found: feed.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0) -> step.Examples:
@@ -100,8 +99,10 @@ def test_the_logit_adjusted_loss_is_that_of_logits_shifted_by_the_log_priors():
     assert value(settings, (0, 0, 1), said) == pytest.approx(value(plain, (0, 0, 1), said), rel=1e-4)
 
 
-def test_soft_labels_are_learned_only_when_asked_for():
-    soft = np.full((8, 3), 1 / 3, np.float32)
-    found = batch(soft_labels=soft)
-    assert examples(found, config()).targets.max() == 1
-    np.testing.assert_array_equal(examples(found, config(soft_labels=True)).targets, soft)
+def test_votes_take_the_place_of_the_label_and_weigh_as_their_classes():
+    votes = soft_labels.SoftLabels(["3"], np.array([[1, 1, 2]]))
+    found = batch()
+    _, targets, weights = step.examples(found, config(), np.array([1, 2, 4], np.float32), votes, epoch=1, step=0)
+    np.testing.assert_allclose(targets[3], [0.25, 0.25, 0.5])
+    assert weights[3] == pytest.approx(0.25 + 0.5 + 2)
+    np.testing.assert_array_equal(np.delete(targets, 3, axis=0), np.eye(3)[np.delete(found.class_indexes, 3)])

@@ -67,7 +67,7 @@ def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
     (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
     ref = made.model_dump(mode="json")
-    arguments = (str(folder), ref, str(folder), ref, None, str(out), settings.model_dump(mode="json"))
+    arguments = (str(folder), ref, str(folder), ref, None, None, str(out), settings.model_dump(mode="json"))
     micro_batch = settings.micro_batch or settings.batch_size
     return train.fit(*arguments, micro_batch=micro_batch, progress=progress)
 
@@ -76,7 +76,7 @@ def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
 def model(workspace, made):
     """A model from a true child process, and what was told on the way."""
     told = []
-    ref = train.train(made, made, None, config(), workspace=workspace, progress=lambda *what: told.append(what))
+    ref = train.train(made, made, None, None, config(), workspace=workspace, progress=lambda *what: told.append(what))
     return ref, told
 
 
@@ -188,9 +188,11 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, ma
     whole = fit_here(workspace, made, tmp_path / "whole", settings)
     after = int(np.random.default_rng().integers(1, 5))  # another moment in each run of the tests
     with pytest.raises(errors.Interrupted, match="killed"):
-        train.train(made, made, None, settings, workspace=workspace, progress=killer(after))
+        train.train(made, made, None, None, settings, workspace=workspace, progress=killer(after))
     told = []
-    resumed = train.train(made, made, None, settings, workspace=workspace, progress=lambda *what: told.append(what))
+    resumed = train.train(
+        made, made, None, None, settings, workspace=workspace, progress=lambda *what: told.append(what)
+    )
     assert resumed.digest == whole["digest"]
     assert min(done for done, _, note in told if "validation" in note) > after  # what was finished is not done again
     assert "checkpoint.npz" not in {path.name for path in workspace.folder(resumed).iterdir()}
@@ -199,8 +201,8 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, ma
 def test_a_training_without_time_keeps_its_finished_epochs(workspace, made):
     settings = config(epochs=4, seed=8)
     with pytest.raises(errors.OutOfTime, match="goes on after the last finished epoch"):
-        train.train(made, made, None, settings.model_copy(update={"timeout_s": 0.5}), workspace=workspace)
-    assert (workspace.root / ".partial" / "train" / train.train.key(made, made, None, settings)).is_dir()
+        train.train(made, made, None, None, settings.model_copy(update={"timeout_s": 0.5}), workspace=workspace)
+    assert (workspace.root / ".partial" / "train" / train.train.key(made, made, None, None, settings)).is_dir()
 
 
 def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
@@ -212,7 +214,7 @@ def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
             raise KeyError("enough")
 
     with train.watching(watch), pytest.raises(KeyError, match="enough"):
-        train.train(made, made, None, config(epochs=50, seed=9), workspace=workspace)
+        train.train(made, made, None, None, config(epochs=50, seed=9), workspace=workspace)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert all(length >= epoch for epoch, length in seen)
 
@@ -241,21 +243,26 @@ def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace,
     with pytest.raises(
         errors.TrainingError, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: "
     ) as it:
-        train.train(endless, made, None, config(), workspace=workspace)
+        train.train(endless, made, None, None, config(), workspace=workspace)
     (note,) = [json.loads(each.data) for each in workspace.notes("diverged")]
     assert len(note["images"]) == 8
     assert set(note["images"]) <= {f"train{row:03}" for row in range(100)}
     assert note["images"][0] in str(it.value)
-    key = train.train.key(endless, made, None, config())
+    key = train.train.key(endless, made, None, None, config())
     assert not (workspace.root / "train" / key).exists()
     assert not (workspace.root / ".partial" / "train" / key).exists()
+
+
+def test_votes_that_the_config_asks_for_must_be_given(workspace, made):
+    with pytest.raises(ValueError, match="votes=None"):
+        train.train(made, made, None, None, config(soft_labels=True), workspace=workspace)
 
 
 def test_no_validation_images_are_refused_before_a_child_is_started(workspace, made, tmp_path):
     empty = made.model_copy(update={"counts": {"train": made.counts["train"]}, "digest": "without"})
     with pytest.raises(errors.ConfigError, match="0 validation"):
-        train.train(made, empty, None, config(), workspace=workspace)
-    assert not (workspace.root / "train" / train.train.key(made, empty, None, config())).exists()
+        train.train(made, empty, None, None, config(), workspace=workspace)
+    assert not (workspace.root / "train" / train.train.key(made, empty, None, None, config())).exists()
 
 
 @pytest.mark.parametrize("endless", [math.inf, 1e300])
@@ -266,8 +273,12 @@ def test_a_warm_up_without_end_is_refused(endless):
 
 def test_the_key_follows_the_settings(made):
     assert isinstance(train.train, stage.Stage)
-    assert train.train.key(made, made, None, config()) != train.train.key(made, made, None, config(epochs=4))
+    assert train.train.key(made, made, None, None, config()) != train.train.key(
+        made, made, None, None, config(epochs=4)
+    )
 
 
 def test_a_longer_time_limit_does_not_train_anew(made):
-    assert train.train.key(made, made, None, config()) == train.train.key(made, made, None, config(timeout_s=9))
+    assert train.train.key(made, made, None, None, config()) == train.train.key(
+        made, made, None, None, config(timeout_s=9)
+    )

@@ -1,0 +1,60 @@
+import numpy as np
+import prepared
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fer import errors, refs, soft_labels
+from fer.workspace import Workspace
+
+CLASSES = ("happy", "sad", "angry")
+VOTES = {
+    "a": ([0.5, 0.25, 0.25], "train"),
+    "b": (None, "train"),
+    "c": ([0, 0, 1], "validation"),
+    "d": ([0, 1, 0], "train"),
+}
+
+
+def division(workspace: Workspace, votes=VOTES) -> refs.SplitRef:
+    def write(out):
+        columns = {
+            "image_id": list(votes),
+            "soft_label": pa.array([shares for shares, _ in votes.values()], pa.list_(pa.float32())),
+            "split": [split for _, split in votes.values()],
+        }
+        pq.write_table(pa.table(columns), out / "split.parquet")
+
+    counts = {"train": dict.fromkeys(CLASSES, 1), "validation": {}, "test": {}}
+    ref = refs.SplitRef(classes=CLASSES, counts=counts, origin="drawn")
+    return prepared.committed(workspace, "split", "k", ref, write)
+
+
+def test_the_votes_about_train_images_are_collected_and_those_alone(tmp_path):
+    workspace = Workspace(tmp_path)
+    found = soft_labels.collect(division(workspace), workspace=workspace)
+    assert found.n_images == 2
+    table = pq.read_table(workspace.folder(found) / soft_labels.FILE)
+    assert table.to_pydict() == {"image_id": ["a", "d"], "shares": [[0.5, 0.25, 0.25], [0, 1, 0]]}
+
+
+def test_they_stand_for_an_image_and_its_copies_and_for_no_other(tmp_path):
+    workspace = Workspace(tmp_path)
+    found = soft_labels.collect(division(workspace), workspace=workspace)
+    votes = soft_labels.SoftLabels.read(workspace.folder(found) / soft_labels.FILE)
+    one_hot = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    targets = votes.in_place_of(one_hot, ["a", "a+0", "b", "d+17"])
+    np.testing.assert_allclose(targets, [[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0, 1, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(one_hot, np.eye(3)[[0, 0, 1, 2]])
+
+
+def test_votes_that_do_not_sum_to_one_are_shares_all_the_same():
+    votes = soft_labels.SoftLabels(["a"], np.array([[3, 1, 0]]))
+    np.testing.assert_allclose(votes.in_place_of(np.zeros((1, 3), np.float32), ["a"]), [[0.75, 0.25, 0]])
+
+
+def test_without_any_votes_they_can_not_be_asked_for(tmp_path):
+    workspace = Workspace(tmp_path)
+    none = {name: (None, split) for name, (_, split) in VOTES.items()}
+    with pytest.raises(errors.ConfigError, match=r"no votes for any of 3 train images.*train\.soft_labels"):
+        soft_labels.collect(division(workspace, none), workspace=workspace)
