@@ -7,6 +7,7 @@ bits. When memory runs out, half as many images go through the model at once.
 import contextlib
 import contextvars
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -204,12 +205,15 @@ def fit(
     with distributed.scope(strategy):
         inner = _inner(model, settings)
     room = memory.available()
+    folder = Path(out)
+    micro_batch = int(min(micro_batch, _micro_batch_before(folder)))
     if settings.micro_batch is None and strategy is None:
         micro_batch = memory.fitting_micro_batch(inner, micro_batch, room, averaged=settings.ema > 0)
     needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0)
     progress(0, n_epochs, f"{needed.summary()} with {micro_batch} images at once, {room.summary()}")
+    about = {"micro_batch": micro_batch, "estimated_memory_mb": needed.peak / memory.MB}
+    workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
-    folder = Path(out)
 
     def after_epoch(state: "fitting.State") -> None:
         workspaces.write_atomically(folder / trained.HISTORY, json.dumps(state.history, indent=1).encode())
@@ -236,11 +240,7 @@ def fit(
     except fitting.Diverged as error:
         return {_DIVERGED: {"message": str(error), "images": error.images}}
     model.save(folder / trained.MODEL)
-    about = {
-        "micro_batch": micro_batch,
-        "estimated_memory_mb": needed.peak / memory.MB,
-        "peak_memory_mb": memory.peak_mb(),
-    }
+    about |= {"peak_memory_mb": memory.peak_mb()}
     workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
@@ -249,6 +249,14 @@ def fit(
         "validation_accuracy": run.state.best_score[0],
         "digest": trained.digest(model, (folder / files.PREPROCESSING).read_bytes()),
     }
+
+
+def _micro_batch_before(folder: Path) -> float:
+    """How many images went through the model at once in an earlier attempt: as many do now, for the same bits."""
+    try:
+        return int(json.loads((folder / _ABOUT).read_bytes())["micro_batch"])
+    except (OSError, ValueError, LookupError):
+        return math.inf
 
 
 def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef) -> "keras.Model":

@@ -4,7 +4,21 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import augment, distributed, errors, feed, fitting, models, refs, shards, step, train, train_config, trained
+from fer import (
+    augment,
+    distributed,
+    errors,
+    feed,
+    fitting,
+    memory,
+    models,
+    refs,
+    shards,
+    step,
+    train,
+    train_config,
+    trained,
+)
 
 CLASSES = ("dark", "light")
 SIZE = 8
@@ -131,6 +145,19 @@ def test_a_training_goes_on_with_another_micro_batch(folder, tmp_path):
         with pytest.raises(Stopped):
             fit(folder, tmp_path / "some", settings, micro_batch=8)
     assert fit(folder, tmp_path / "some", settings, micro_batch=2)["epochs_run"] == 2
+
+
+def test_an_attempt_that_goes_on_takes_no_more_images_at_once_than_the_one_before(folder, tmp_path, monkeypatch):
+    settings = config(epochs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "fitting_micro_batch", lambda *_, **__: 2)  # little memory is free
+        stop_after(patch, settings, 8)
+        with pytest.raises(Stopped):
+            fit(folder, tmp_path / "some", settings)
+    fit(folder, tmp_path / "some", settings)
+    about = json.loads((tmp_path / "some" / "training.json").read_bytes())
+    assert about["micro_batch"] == 2
+    assert about["peak_memory_mb"] > 0
 
 
 def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch):
