@@ -37,7 +37,7 @@ def strategy(config: TrainConfig) -> Any:
             received=f"{config.devices} with {keras.config.backend()}",
             todo="unset KERAS_BACKEND, or set train.devices to one",
         )
-    import tensorflow as tf  # noqa: TID251 - tf.distribute has no counterpart in Keras
+    import tensorflow as tf
 
     if config.devices == "all":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -65,7 +65,7 @@ def scope(chosen: Any) -> contextlib.AbstractContextManager[Any]:
 
 def agree(chosen: Any, number: int) -> bool:
     """Whether all workers have this number: of n numbers, n times the sum of squares is the square of the sum."""
-    import tensorflow as tf  # noqa: TID251 - see above
+    import tensorflow as tf
 
     def sums() -> Any:
         values = tf.constant([1.0, number, number**2], tf.float64)
@@ -111,7 +111,7 @@ class StrategyTrainer:
         return self._strategy.experimental_distribute_values_from_function(part)
 
     def _compiled(self, config: TrainConfig) -> Any:
-        import tensorflow as tf  # noqa: TID251 - see above
+        import tensorflow as tf
 
         def one_replica(given: list[Any]) -> tuple[Any, Any]:
             *inputs, targets, weights = given

@@ -14,7 +14,7 @@ def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
 
     The same history gives the same bytes, so that a training that was killed leaves no curve twice. Needs TensorFlow.
     """
-    import tensorflow as tf  # noqa: TID251 - its record files and event messages are what TensorBoard reads
+    import tensorflow as tf
 
     folder.mkdir(exist_ok=True)
     times = history[_TIME]

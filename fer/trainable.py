@@ -18,7 +18,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: "KerasTensor", training: bool | None = None, mask: Any = None) -> Any:
         if not (training and self.trainable):
             return super().call(inputs, training=False, mask=mask)
-        import tensorflow as tf  # noqa: TID251 - what Keras does not offer; `copied` asks for the backend
+        import tensorflow as tf
 
         normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
