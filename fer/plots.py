@@ -60,6 +60,14 @@ def learning_curves(folder: Path, model: refs.ModelRef) -> bytes:
     return png(curves(history, best_epoch=model.best_epoch, title=title))
 
 
+def curves_so_far(history: Mapping[str, Sequence[float]], model: str) -> bytes:
+    """Those of a model that is being trained, as PNG."""
+    scores = list(zip(history["validation_accuracy"], (-loss for loss in history["validation_loss"]), strict=True))
+    best_epoch = scores.index(max(scores)) + 1
+    title = f"{model}, epoch {len(scores)}: best validation accuracy so far {max(scores)[0]:.3f}"
+    return png(curves(history, best_epoch=best_epoch, title=title))
+
+
 def curves(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: str) -> "Figure":
     """Accuracy and loss by epoch, train and validation; the best epoch is marked."""
     from matplotlib.figure import Figure

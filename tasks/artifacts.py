@@ -5,18 +5,21 @@ A page that can't be shown, since Prefect's server does not answer, is worth a w
 
 import base64
 import contextlib
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, cast
 from uuid import UUID
 
-from prefect import artifacts, get_run_logger
+from prefect import artifacts, get_client, get_run_logger
+from prefect.client.schemas.actions import ArtifactUpdate
 
 from fer import progress
 from tasks import events
 
 _UPDATE_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 10.0
+_REDRAW_INTERVAL_S = 10.0
 _PAUSE_S = 60.0  # without updates, after one that failed
 
 
@@ -65,6 +68,34 @@ def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
     with _harmless(key):
         artifacts.create_markdown_artifact(text, key=key, description=description)
+
+
+class LivingPage(Protocol):
+    """Shows the Markdown that `text` makes, now and then; the `last` of them in any case."""
+
+    def __call__(self, text: Callable[[], str], *, last: bool = False) -> None: ...
+
+
+def living_page(key: str, description: str = "") -> LivingPage:
+    """A report that changes while its stage works: one artifact, first shown with its first text."""
+    page: UUID | None = None
+    show_at = -math.inf
+
+    def show(text: Callable[[], str], *, last: bool = False) -> None:
+        nonlocal page, show_at
+        if not last and time.monotonic() < show_at:
+            return
+        show_at = time.monotonic() + _PAUSE_S
+        with _harmless(key):
+            if page is None:
+                created = artifacts.create_markdown_artifact(text(), key=key, description=description)
+                page = cast(UUID, created)
+            else:
+                with get_client(sync_client=True) as client:
+                    client.update_artifact(page, ArtifactUpdate(data=text()))
+            show_at = time.monotonic() + _REDRAW_INTERVAL_S
+
+    return show
 
 
 def picture(png: bytes, title: str) -> str:

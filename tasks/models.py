@@ -42,11 +42,15 @@ def train(
     """Train the recipe's model in a process of its own."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
-    model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
+    page = artifacts.living_page("learning-curves", "Loss and accuracy by epoch")
+
+    def draw(epoch: int, history: dict[str, list[float]]) -> None:
+        page(lambda: artifacts.picture(plots.curves_so_far(history, config.model.name), "Learning curves"))
+
+    with train_stage.watching(draw):
+        model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
     curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
-    artifacts.markdown(
-        "learning-curves", f"{plain_text.in_markdown(model.summary())}\n\n{curves}", "Loss and accuracy by epoch"
-    )
+    page(lambda: f"{plain_text.in_markdown(model.summary())}\n\n{curves}", last=True)
     return model
 
 

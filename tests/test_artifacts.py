@@ -1,9 +1,12 @@
 """What a run shows in the Prefect UI, and that showing it never costs a stage."""
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.states import Failed
 
 from fer import demo_source, errors
@@ -34,6 +37,13 @@ class Server:
     def create_markdown_artifact(self, text: str, key: str, description: str) -> uuid.UUID:
         return self._answer(key)
 
+    def update_artifact(self, artifact_id: uuid.UUID, artifact: ArtifactUpdate) -> None:
+        self._answer(str(artifact.data))
+
+    @contextlib.contextmanager
+    def get_client(self, *, sync_client: bool) -> "Iterator[Server]":
+        yield self
+
     def create_table_artifact(self, rows: list, key: str, description: str) -> uuid.UUID:
         return self._answer(key)
 
@@ -53,6 +63,7 @@ def server(monkeypatch):
     fake = Server()
     monkeypatch.setattr(artifacts, "artifacts", fake)
     monkeypatch.setattr(artifacts, "get_run_logger", lambda: fake)
+    monkeypatch.setattr(artifacts, "get_client", fake.get_client)
     monkeypatch.setattr(artifacts.time, "monotonic", lambda: fake.now)
     return fake
 
@@ -104,6 +115,33 @@ def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server,
     assert len(server.warnings) == 1
     assert heard[-1] == events.Progressed("train", 2, 2, "")
     assert "train: 2 of 2" in server.said
+
+
+def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_the_end(server):
+    page = artifacts.living_page("learning-curves")
+    for epoch in range(1, 31):
+        page(lambda epoch=epoch: f"epoch {epoch}")
+        server.now += 1
+    page(lambda: "the end", last=True)
+    assert server.asked == ["learning-curves", "epoch 11", "epoch 21", "the end"]
+    assert server.said == []
+
+
+def test_a_living_page_that_cannot_be_drawn_or_shown_costs_a_warning_a_minute_and_not_the_stage(server):
+    page = artifacts.living_page("learning-curves")
+    page(lambda: str(1 / 0))
+    server.down = True
+    for _ in range(90):
+        server.now += 1
+        page(lambda: "curves")
+    assert len(server.warnings) == 2
+    assert "ZeroDivisionError" in server.warnings[0]
+    assert "ConnectionError" in server.warnings[1]
+    server.down = False
+    server.now += 60
+    page(lambda: "curves")
+    page(lambda: "the end", last=True)
+    assert server.asked[-2:] == ["learning-curves", "the end"]
 
 
 def test_reports_and_tables_that_cannot_be_shown_are_a_warning(server):

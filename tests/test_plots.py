@@ -57,6 +57,21 @@ def test_a_class_without_images_is_drawn_as_zeros():
     assert texts_of(confusion().axes[0])[6:] == ["0%\n0"] * 3
 
 
+def test_the_curves_of_a_training_at_work_name_the_best_epoch_so_far(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "png", drawn.append)
+    history = {name: [*values, values[0]] for name, values in HISTORY.items()}
+    plots.curves_so_far(history, "vgg")
+    plots.curves_so_far({name: values[:1] for name, values in HISTORY.items()}, "vgg")
+    titles = [figure.get_suptitle() for figure in drawn]
+    assert titles == [
+        "vgg, epoch 3: best validation accuracy so far 0.450",
+        "vgg, epoch 1: best validation accuracy so far 0.350",
+    ]
+    best = [figure.axes[1].get_legend().get_texts()[2].get_text() for figure in drawn]
+    assert best == ["best epoch (2)", "best epoch (1)"]
+
+
 def test_the_curves_name_the_best_epoch():
     labels = [text.get_text() for text in curves().axes[1].get_legend().get_texts()]
     assert "best epoch (2)" in labels
