@@ -114,6 +114,15 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, started: float,
             progress(0, 1, f"memory ran out: going on with {micro_batch} images at once")
 
 
+def costs(folder: Path, model: refs.ModelRef) -> str:
+    """What the training of the model in `folder` took, in words."""
+    about = json.loads((folder / _ABOUT).read_bytes())
+    return (
+        f"{model.train_seconds:,.0f} s of training, {about['micro_batch']} images at once; at most "
+        f"{about['peak_memory_mb']:,.0f} MB of memory, where {about['estimated_memory_mb']:,.0f} were foreseen"
+    )
+
+
 def _watched(out: Path, progress: Progress) -> Progress:
     """The progress that also calls the watcher, if there is one, after each epoch."""
     watcher = _watcher.get()

@@ -7,6 +7,7 @@ from prefect import task
 from data_contracts import files
 from fer import contracts, pages, plain_text, plots, refs, settings
 from fer import quality as quality_stage
+from fer import train as train_stage
 from fer.workspace import write_atomically
 from tasks import artifacts, caching, reports
 
@@ -51,6 +52,7 @@ def publish(
         (scores / "report.md").read_text().partition("\n")[2],
         artifacts.picture((scores / "confusion.png").read_bytes(), "Confusion matrix"),
         "## Training",
+        train_stage.costs(workspace.folder(model), model),
         artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
         "## Contracts",
         *(_contract(name, contracts.read(workspace.folder(ref))) for name, ref in checked.items()),

@@ -133,6 +133,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(summary.artifacts, "markdown", lambda key, text, about: made.told.append(text))
     monkeypatch.setattr(summary.reports, "share", lambda name, folders, key: made.shared.append(folders))
     monkeypatch.setattr(summary.plots, "learning_curves", lambda *_: b"png")
+    monkeypatch.setattr(summary.train_stage, "costs", lambda *_: "60 s of training")
     monkeypatch.setattr(summary.contracts, "read", lambda _: (rule,))
     monkeypatch.setattr(summary.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
     monkeypatch.setattr(summary.refs, "Outcome", lambda **values: SimpleNamespace(**values))
@@ -173,6 +174,7 @@ def test_texts_from_outside_are_no_markup_in_what_is_told_of_a_run(published):
     assert "<b>" not in page
     assert page.count("<img") == 2  # the confusion matrix and the learning curves
     assert "<h1>heading" not in page
+    assert "60 s of training" in page
     (told,) = made.told
     assert "![x]" not in told
     assert "http://" not in told

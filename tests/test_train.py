@@ -1,5 +1,6 @@
 import json
 import math
+import re
 
 import numpy as np
 import psutil
@@ -92,6 +93,12 @@ def test_training_in_a_child_leaves_a_model_that_learned_something(workspace, mo
     assert history["validation_accuracy"][ref.best_epoch - 1] == ref.validation_accuracy
     assert [what[:2] for what in told if "validation" in what[2]] == [(epoch, 6) for epoch in range(1, 7)]
     assert "images/s" in told[-1][2]
+    about = r"([\d,]+) s of training, (\d+) images at once; at most ([\d,]+) MB of memory, where ([\d,]+) were foreseen"
+    numbers = re.fullmatch(about, train.costs(folder, ref)).groups()
+    seconds, micro_batch, peak_mb, foreseen_mb = (int(each.replace(",", "")) for each in numbers)
+    assert seconds == round(ref.train_seconds)
+    assert micro_batch == config().batch_size
+    assert 0.5 < foreseen_mb / peak_mb < 2
 
 
 def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, made, model, tmp_path):
