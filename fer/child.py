@@ -128,10 +128,15 @@ def _forward(stdout: IO[bytes], messages: "queue.SimpleQueue[bytes]") -> None:
 
 
 def environment() -> dict[str, str]:
-    """The child's environment: repeatable arithmetic, all usable cores, no chatter on standard error."""
+    """The child's environment: repeatable arithmetic, all usable cores, of a GPU's memory what is needed.
+
+    By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free.
+    """
     threads = str(parallel.usable_cores())
     return {
         "KERAS_BACKEND": "tensorflow",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,

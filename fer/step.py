@@ -53,12 +53,16 @@ class LocalTrainer:
     def __init__(
         self, model: "keras.Model", config: TrainConfig, priors: np.ndarray, batch_size: int, micro_batch: int
     ):
+        import keras
+
         self._micro_batch = micro_batch
         self._n_micro = batch_size // micro_batch
         self.optimizer = optimizer(config, self._n_micro)
         self.model = trained_model(model, config)
+        # On JAX, Keras would run each operation by itself.
+        compiled = config.xla or keras.config.backend() == "jax"
         self.model.compile(
-            optimizer=self.optimizer, loss=loss(config, priors), metrics=["accuracy"], jit_compile=config.xla
+            optimizer=self.optimizer, loss=loss(config, priors), metrics=["accuracy"], jit_compile=compiled
         )
 
     def step(self, inputs: Any, targets: np.ndarray, weights: np.ndarray, learning_rate: float) -> StepResult:

@@ -100,7 +100,7 @@ class TrainConfig(BaseModel):
         default="float32",
         description="of the layers' arithmetic in training; weights, validation and the saved model stay float32",
     )
-    xla: bool = Field(default=False, description="compile the step by XLA: for GPUs; slower on a CPU")
+    xla: bool = Field(default=False, description="compile the step by XLA: for GPUs; slower on a CPU; JAX always does")
     devices: Literal["one", "all", "workers"] = Field(
         default="one", description="one, all GPUs of this machine, or the workers that TF_CONFIG names"
     )

@@ -204,3 +204,14 @@ def test_the_child_keeps_tensorflow_silent_unless_told_otherwise(monkeypatch):
     assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "3"
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_a_child_takes_of_a_gpu_what_it_needs_unless_told_otherwise(monkeypatch):
+    for name, wanted, other in (
+        ("TF_FORCE_GPU_ALLOW_GROWTH", "true", "false"),
+        ("XLA_PYTHON_CLIENT_PREALLOCATE", "false", "true"),
+    ):
+        monkeypatch.delenv(name, raising=False)
+        assert child.environment()[name] == wanted
+        monkeypatch.setenv(name, other)
+        assert child.environment()[name] == other
