@@ -25,7 +25,7 @@ def test_every_recipe_brings_a_space_that_its_sweep_can_search(name):
 
 
 def test_an_unknown_recipe_is_refused_with_those_that_are_known():
-    with pytest.raises(errors.ConfigError, match=r"'nope'.*demo, fer2013-cnn, .*report-2024"):
+    with pytest.raises(errors.ConfigError, match=r"'nope'.*demo, fer2013-cnn, .*report-2024-se-resnet"):
         recipes.load("nope")
 
 

@@ -1,9 +1,10 @@
 """FER2013 with its official split: train on Training, choose on PublicTest, report on PrivateTest once.
 
 Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-cnn
-Expected: 18 minutes on 2 cores, 17 of them training. Measured before curation, with near-twins, copies and conflicting
-labels in train, of one seed: PrivateTest accuracy 0.642 (95 % interval 0.626 to 0.657), macro-F1 0.543 (0.523 to
-0.564); PublicTest 0.624.
+Expected: 50 minutes on 2 cores with AMX that other work shared for half of the time, 48 of them training. Of one seed:
+PrivateTest accuracy 0.665 (95 % interval 0.650 to 0.681), macro-F1 0.576 (0.554 to 0.599), 0.659 de-duplicated;
+averaged with mirror images 0.668; PublicTest 0.647. A processor without units for bfloat16 is faster with
+train.precision=float32.
 """
 
 from fer import augment, balance, gate, index, models, preprocess, train_config
@@ -14,17 +15,24 @@ RECIPE = Recipe(
     model_name="fer2013-cnn",
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
-    balance=balance.BalanceConfig(strategy="augment-to-target", target=2_000),
+    balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=models.SequentialCnn(),
-        epochs=24,
+        model=models.SequentialCnn(stem_stride=1, dropout=0.4),
+        epochs=40,
+        patience=40,
         batch_size=64,
-        augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),
-        timeout_s=7_200,
+        warmup_epochs=2,
+        weight_decay=2e-2,
+        ema=0.998,
+        precision="mixed-bfloat16",
+        augmentation=augment.AugmentConfig(
+            rotation_deg=15, shift=0.08, shear_deg=0, zoom=0.15, contrast=0.2, brightness=16, erasing=0.25
+        ),
+        timeout_s=10_800,
     ),
     # As good a model that answers otherwise on 20 % of the 3,589 test images, right on half of them, passes in 94 % of
     # 1,000 simulations (80 % with 0.02).
-    gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
+    gate=gate.GateConfig(min_accuracy=0.63, min_macro_f1=0.53, margin=0.025),
     search={
         "train.learning_rate": "5e-4..5e-3 log",
         "train.model.dropout": "0.1..0.5",
