@@ -51,7 +51,7 @@ def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> di
     config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
     built = models.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
     inner = trainable.copied(built, "float32", fuse=True)
-    estimate = memory.estimate(inner, micro_batch, averaged=True)
+    estimate = memory.estimate(inner, micro_batch, averaged=True, base=memory.available().base)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (2 * micro_batch, size, size, 1), np.uint8)
     targets = np.eye(7, dtype=np.float32)[draw.integers(0, 7, 2 * micro_batch)]

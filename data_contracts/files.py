@@ -15,6 +15,7 @@ PREPROCESSING = "preprocessing.json"  # beside shards and models
 CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract
 DOCS = "data_docs"  # the same as a page
 TRAINED_ON = "trained_on.parquet"  # of a release: the pixel_sha256 of its train and validation images
+WEIGHTS_TRAINED_ON = "weights_trained_on.parquet"  # of a model: that of the release whose weights it started from
 
 
 def part(number: int) -> str:

@@ -21,8 +21,8 @@ class Checkpoint(NamedTuple):
     arrays: dict[str, list[np.ndarray]]
 
 
-def write(path: Path, found: Checkpoint) -> None:
-    """Replace what is at `path`, once the bytes are on the disk."""
+def write(path: Path, found: Checkpoint, *, keep_before: bool = False) -> None:
+    """Replace what is at `path`, once the bytes are on the disk; `keep_before`: what it replaces stays beside it."""
     named: dict[str, Any] = {
         f"{name}.{at}": array for name, arrays in found.arrays.items() for at, array in enumerate(arrays)
     }
@@ -33,7 +33,14 @@ def write(path: Path, found: Checkpoint) -> None:
         np.savez(file, allow_pickle=False, **named | {_RECORD: np.frombuffer(record, np.uint8)})
         file.flush()
         os.fsync(file.fileno())
+    if keep_before and path.exists():
+        path.replace(_before(path))
     aside.replace(path)
+
+
+def read_all(path: Path) -> list[Checkpoint]:
+    """What was written last, and what it replaced if that was kept."""
+    return [each for each in (read(path), read(_before(path))) if each is not None]
 
 
 def read(path: Path) -> Checkpoint | None:
@@ -47,3 +54,7 @@ def read(path: Path) -> Checkpoint | None:
         return None
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"before-{path.name}")

@@ -63,16 +63,15 @@ def scope(chosen: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if chosen is None else chosen.scope()
 
 
-def agree(chosen: Any, number: int) -> bool:
-    """Whether all workers have this number: of n numbers, n times the sum of squares is the square of the sum."""
+def of_all(chosen: Any, number: int) -> list[int]:
+    """The number that each replica's process gives, the same list for all of them."""
     import tensorflow as tf
 
-    def sums() -> Any:
-        values = tf.constant([1.0, number, number**2], tf.float64)
-        return tf.distribute.get_replica_context().all_reduce("SUM", values)
+    def gathered() -> Any:
+        return tf.distribute.get_replica_context().all_gather(tf.constant([number]), axis=0)
 
-    n, total, squares = (float(each) for each in chosen.experimental_local_results(chosen.run(tf.function(sums)))[0])
-    return n * squares == total**2
+    found: list[int] = chosen.experimental_local_results(chosen.run(tf.function(gathered)))[0].numpy().tolist()
+    return found
 
 
 class StrategyTrainer:

@@ -16,6 +16,7 @@ FerError
 ├── ContractViolation    data breaks a contract of severity `stop`
 │   └── UnfitData        the data is not fit for training; its report says why
 └── TrainingError        a model can't be trained, or used: it diverged, or its process failed
+    ├── Diverged             its loss is not finite, or far above guessing: the next attempt would do the same
     ├── Interrupted          its process was killed from outside: the next attempt goes on
     ├── OutOfTime            it took longer than it may
     └── OutOfMemory          it needs more memory than there is
@@ -102,6 +103,10 @@ class UnfitData(ContractViolation):
 
 class TrainingError(FerError):
     exit_code = 9
+
+
+class Diverged(TrainingError):
+    pass
 
 
 class Interrupted(TrainingError):

@@ -45,6 +45,7 @@ class State:
     phase: int = 0  # index in the plan
     phase_epoch: int = 0  # finished epochs of it
     epoch: int = 0  # of all
+    seconds: float = 0.0  # that they took, in all attempts
     best_epoch: int = 0
     best_score: tuple[float, float] = (-1.0, -math.inf)  # validation accuracy, and minus its loss
     history: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
@@ -102,21 +103,29 @@ class Fitting:
 
     def run(self) -> None:
         """Train until the last phase ends; go on where a checkpoint says that an earlier attempt was."""
-        found = checkpoint.read(self._checkpoint_path)
-        if self._strategy is not None:
-            from fer import distributed
-
-            if not distributed.agree(self._strategy, found.record["epoch"] if found is not None else 0):
-                found = None  # a worker was killed before it had written what others had
+        found = self._checkpoint()
         if found is not None:
             self.state = State.of(found.record)
             self._best = found.arrays["best"]
+            self._after_epoch(self.state)  # a kill may have come between the checkpoint and this
         while self.state.phase < len(self._plan):
             self._run_phase(self._plan[self.state.phase], found)
             found = None
             self.state.phase += 1
             self.state.phase_epoch = 0
         self.model.set_weights(self._best)
+
+    def _checkpoint(self) -> checkpoint.Checkpoint | None:
+        """What an earlier attempt had finished; of workers, what all of them had: one may be an epoch behind."""
+        kept = checkpoint.read_all(self._checkpoint_path)
+        if self._strategy is None:
+            return next(iter(kept), None)
+        from fer import distributed
+
+        newest = max((each.record["epoch"] for each in kept), default=0)
+        common = min(distributed.of_all(self._strategy, newest))
+        found = next((each for each in kept if each.record["epoch"] == common), None)
+        return found if all(distributed.of_all(self._strategy, int(found is not None))) else None
 
     def _run_phase(self, phase: Phase, found: checkpoint.Checkpoint | None) -> None:
         state = self.state
@@ -130,7 +139,9 @@ class Fitting:
             self._averages = None
         started, n_done = time.monotonic(), state.epoch
         while state.phase_epoch < phase.epochs and not self._out_of_patience():
+            began = time.monotonic()
             values = self._epoch(trainer, phase)
+            state.seconds += time.monotonic() - began
             state.epoch += 1
             state.phase_epoch += 1
             for name, value in values.items():
@@ -200,6 +211,13 @@ class Fitting:
         if self.model is not self._inner:
             self.model.set_weights(self._averages or self._inner.get_weights())
         validation_loss, validation_accuracy = self._validate()
+        if not math.isfinite(validation_loss):
+            raise Diverged(
+                "The validation loss must stay finite.",
+                received=f"{validation_loss} after epoch {epoch}, learning rate {rate:.2g}",
+                todo="lower train.learning_rate",
+                images=[],
+            )
         loss, accuracy = found.mean(axis=0).tolist()
         return {
             "loss": loss,
@@ -240,7 +258,8 @@ class Fitting:
             "best": self._best,
             "optimizer": step.state_of(trainer.optimizer, self._n_micro),
         }
-        checkpoint.write(self._checkpoint_path, checkpoint.Checkpoint(self.state.record(), arrays))
+        found = checkpoint.Checkpoint(self.state.record(), arrays)
+        checkpoint.write(self._checkpoint_path, found, keep_before=self._strategy is not None)
 
     def _check_divergence(self, loss: float) -> None:
         guessing = math.log(max(2, len(self._class_weights)))

@@ -7,6 +7,7 @@ within 6 % of each of them (benchmarks/training_memory.py measures again).
 
 import contextlib
 import math
+import os
 import resource
 import subprocess
 import sys
@@ -50,19 +51,20 @@ class Estimate(NamedTuple):
 
 
 class Available(NamedTuple):
-    """What this process may have in all, with what it has already, in bytes; and what says so."""
+    """What this process may have in all, with the `base` that it has already, in bytes; and what says so."""
 
     n_bytes: int
+    base: int
     source: str
 
     def summary(self) -> str:
         return f"{self.n_bytes / 1e9:.1f} GB to be had ({self.source})"
 
 
-def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: int | None = None) -> Estimate:
+def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: int) -> Estimate:
     """The peak of training `model`, a built one, with `micro_batch` images at once; `averaged`: with an average.
 
-    Layers before the first that is trained keep nothing for gradients. `base` is measured now unless it is given.
+    Layers before the first that is trained keep nothing for gradients.
     """
     layers = model.layers
     first = next((at for at, layer in enumerate(layers) if layer.trainable_weights), len(layers))
@@ -73,7 +75,7 @@ def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: in
     n_weights = sum(math.prod(each.shape) for each in model.weights)
     copies = (_COPIES + 2 * averaged) * n_weights
     return Estimate(
-        base=psutil.Process().memory_info().rss if base is None else base,
+        base=base,
         graph=round((_FIXED_MB + _LAYER_MB * len(layers)) * MB),
         weights=round(4 * (_OF_WEIGHTS * n_trained + copies)),
         activations=round(micro_batch * (_OF_OUTPUTS * outputs + _OF_LARGEST * largest)),
@@ -81,14 +83,17 @@ def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: in
 
 
 def fitting_micro_batch(
-    model: "keras.Model", micro_batch: int, room: Available, *, averaged: bool, base: int | None = None
+    model: "keras.Model", micro_batch: int, room: Available, *, averaged: bool, fewest: int = 1
 ) -> int:
-    """`micro_batch`, halved until its estimate is no more than 80 % of `room`. Raises ConfigError if none is."""
+    """`micro_batch`, halved until its estimate is no more than 80 % of `room`, but not below `fewest`.
+
+    Raises ConfigError if no such estimate is.
+    """
     while True:
-        needed = estimate(model, micro_batch, averaged=averaged, base=base)
+        needed = estimate(model, micro_batch, averaged=averaged, base=room.base)
         if needed.peak <= _USABLE * room.n_bytes:
             return micro_batch
-        if micro_batch % 2:
+        if micro_batch % 2 or micro_batch // 2 < fewest:
             raise errors.ConfigError(
                 f"Training must need no more than {_USABLE:.0%} of the memory.",
                 received=f"{needed.summary()} with {micro_batch} images at once, {room.summary()}",
@@ -103,11 +108,11 @@ def available() -> Available:
     if gpu is not None:
         return gpu
     own = psutil.Process().memory_info().rss
-    found = [Available(psutil.virtual_memory().available + own, "free on this machine")]
-    found += [Available(left + own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
+    found = [Available(psutil.virtual_memory().available + own, own, "free on this machine")]
+    found += [Available(left + own, own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        found.append(Available(limit, "ulimit -v"))
+        found.append(Available(limit, own, "ulimit -v"))
     return min(found)
 
 
@@ -124,21 +129,31 @@ def peak_mb() -> float:
 
 
 def _left_in_cgroups(root: Path) -> Iterator[int]:
-    """What the control group at `root` has left under its limit (bytes): version 2's files, or version 1's."""
-    for limit, usage in (
-        (root / "memory.max", root / "memory.current"),
-        (root / "memory/memory.limit_in_bytes", root / "memory/memory.usage_in_bytes"),
+    """What the control group at `root` has left under its limit (bytes): version 2's files, or version 1's.
+
+    Files that were read and lie idle count as used there, but make room for who asks.
+    """
+    for folder, limit, usage, idle in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            texts = limit.read_text().strip(), usage.read_text().strip()
+            texts = [(folder / name).read_text().strip() for name in (limit, usage)]
         except OSError:
             continue
         if all(each.isdigit() for each in texts):  # version 2 says "max" where there is no limit
-            yield max(0, int(texts[0]) - int(texts[1]))
+            yield max(0, int(texts[0]) - int(texts[1]) + _statistic(folder / "memory.stat", idle))
+
+
+def _statistic(path: Path, name: str) -> int:
+    try:
+        return int(dict(line.split() for line in path.read_text().splitlines())[name])
+    except (OSError, ValueError, LookupError):
+        return 0
 
 
 def _of_gpu() -> Available | None:
-    """The memory that is free on the GPU that Keras has, None without one or a driver that says so."""
+    """The memory that is free on the first GPU that Keras has, None without one or a driver that says so."""
     import keras
 
     try:
@@ -146,12 +161,13 @@ def _of_gpu() -> Available | None:
             return None
     except RuntimeError:  # JAX's way to say so
         return None
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", "--id=0"]
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={first}"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+        return Available(int(said.strip()) * 2**20, 0, "free on the GPU")
+    except (OSError, subprocess.SubprocessError, ValueError):  # a part of a GPU has no figure of its own
         return None
-    return Available(int(said.strip()) * 2**20, "free on the GPU")
 
 
 def _output_bytes(layer: Any) -> list[int]:

@@ -156,7 +156,7 @@ def register(
     with tempfile.TemporaryDirectory() as temporary, open_registry() as models:
         record, trained_on = Path(temporary) / _MODEL, Path(temporary) / files.TRAINED_ON
         record.write_text(model.model_dump_json(indent=1))
-        pq.write_table(_trained_on(workspace.folder(division)), trained_on, compression="zstd")
+        pq.write_table(_trained_on(workspace.folder(division), model_folder), trained_on, compression="zstd")
         content = {_MODEL: record, files.TRAINED_ON: trained_on, _VERDICT: workspace.folder(verdict) / _VERDICT}
         for folder in (model_folder, evaluation_folder):
             files_there = (path for path in sorted(folder.iterdir()) if path.is_file())
@@ -179,11 +179,14 @@ def register(
         )
 
 
-def _trained_on(division: Path) -> pa.Table:
-    """`pixel_sha256` of the train and validation images of a split's folder: what the model knows, or was chosen by."""
+def _trained_on(division: Path, model: Path) -> pa.Table:
+    """`pixel_sha256` of the images that a model knows or was chosen by: train and validation of the split's folder, and
+    those of the release that it started from."""
     rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
-    known = rows.filter(pc.is_in(rows["split"], pa.array(["train", "validation"])))["pixel_sha256"]
-    return pa.table({"pixel_sha256": pc.unique(known)}).sort_by("pixel_sha256")
+    known = rows.filter(pc.is_in(rows["split"], pa.array(["train", "validation"]))).select(["pixel_sha256"])
+    if (earlier := model / files.WEIGHTS_TRAINED_ON).is_file():
+        known = pa.concat_tables([known, pq.read_table(earlier).cast(known.schema)])
+    return pa.table({"pixel_sha256": pc.unique(known["pixel_sha256"])}).sort_by("pixel_sha256")
 
 
 def _promote(models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None) -> registry.Alias:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _BLEND = 1  # tells this use of (seed, epoch, step) from others
 _ITERATION = "iteration"
 # What an optimiser holds that is set anew at each step, or is 0 between two.
-_NO_STATE = ("learning_rate", "gradient_accumulator")
+_ACCUMULATOR = "gradient_accumulator"
+_NO_STATE = ("learning_rate", _ACCUMULATOR)
 
 
 class Examples(NamedTuple):
@@ -73,6 +74,8 @@ class LocalTrainer:
             some = [each[rows] for each in inputs] if isinstance(inputs, list) else inputs[rows]
             logs = self.model.train_on_batch(some, targets[rows], weights[rows], return_dict=True)
             found += float(logs["loss"]), float(logs["accuracy"])
+        if self._n_micro > 1:
+            _leave_out_half_a_batch(self.optimizer, self._n_micro)
         return StepResult(*(found / self._n_micro).tolist())
 
 
@@ -88,6 +91,21 @@ def optimizer(config: TrainConfig, n_micro: int = 1) -> "keras.optimizers.Optimi
     if config.precision == "mixed-float16":  # whose small gradients are 0 unless the loss is scaled up
         return keras.optimizers.LossScaleOptimizer(made)
     return made
+
+
+def _leave_out_half_a_batch(optimizer: "keras.optimizers.Optimizer", n_micro: int) -> None:
+    """Between two batches: forget gradients of a batch of which a micro-batch was left out because it overflowed.
+
+    So the batch is left out as it is without micro-batches; else the optimiser would count on from its middle.
+    """
+    variables = getattr(optimizer, "inner_optimizer", optimizer).variables  # one that scales losses counts nothing
+    counter = next(each for each in variables if each.name == _ITERATION)
+    n_counted = int(counter) % n_micro
+    if n_counted:
+        counter.assign(int(counter) - n_counted)
+        for each in variables:
+            if each.name.endswith(_ACCUMULATOR):
+                each.assign(np.zeros(each.shape, each.dtype))
 
 
 def loss(config: TrainConfig, priors: np.ndarray) -> "keras.losses.Loss":
@@ -221,6 +239,6 @@ def _seed_generators(model: Any) -> Iterator[Any]:
 
 
 def batch_sizes(config: TrainConfig, n_images: int, micro_batch: int) -> tuple[int, int]:
-    """Images a step and at once, of a split that may have fewer than a batch: the first a multiple of the second."""
-    micro = min(micro_batch, config.batch_size, n_images)
-    return min(config.batch_size, n_images) // micro * micro, micro
+    """Images a step, which are all where a split has fewer than a batch; and at once, which divide them."""
+    batch = min(config.batch_size, n_images)
+    return batch, max(each for each in range(1, min(micro_batch, batch) + 1) if batch % each == 0)

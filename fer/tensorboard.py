@@ -10,9 +10,10 @@ _VERSION = "brain.Event:2"  # of the file's form: tensorflow/core/util/events_wr
 
 
 def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
-    """Write each list of the history as a curve by epoch, in place of what was written after the epoch before.
+    """Write each list of the history as a curve by epoch, after what was written of the same history before.
 
-    The same history gives the same bytes, so that a training that was killed leaves no curve twice. Needs TensorFlow.
+    The same history gives the same bytes, so that a training that was killed leaves no curve twice; what is added is
+    appended, as TensorBoard goes on reading the file that it opened. Needs TensorFlow.
     """
     import tensorflow as tf
 
@@ -29,7 +30,14 @@ def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
             ]
             event = tf.compat.v1.Event(wall_time=time, step=at + 1, summary=tf.compat.v1.Summary(value=values))
             records.write(event.SerializeToString(deterministic=True))
-    aside.replace(folder / _FILE)
+    path, whole = folder / _FILE, aside.read_bytes()
+    before = path.read_bytes() if path.exists() else b""
+    if before and whole.startswith(before):
+        with path.open("ab") as file:
+            file.write(whole[len(before) :])
+        aside.unlink()
+    else:
+        aside.replace(path)
 
 
 def _tag(name: str) -> str:

@@ -7,7 +7,6 @@ bits. When memory runs out, half as many images go through the model at once.
 import contextlib
 import contextvars
 import json
-import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from fer import fitting
 
-_CHECKPOINT = "checkpoint.npz"
+_CHECKPOINT = Path(workspaces.SCRATCH, "checkpoint.npz")
 _ABOUT = "training.json"  # what it took
 _DIVERGED = "diverged"  # the kind of note that says which images the last step of a training had
 _SHOWN_IMAGES = 4
@@ -70,7 +69,8 @@ def train(
     """
     _check(balanced, shards, weights, votes, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)
-    started = time.monotonic()
+    if weights is not None and (known := workspace.folder(weights) / files.WEIGHTS_TRAINED_ON).is_file():
+        shutil.copyfile(known, out / known.name)
     arguments = {
         "balanced_folder": str(workspace.folder(balanced)),
         "balanced": balanced.model_dump(mode="json"),
@@ -81,18 +81,16 @@ def train(
         "out": str(out),
         "config": config.model_dump(mode="json"),
     }
-    result = _in_children(arguments, config, started, _watched(out, progress))
+    result = _in_children(arguments, config, _watched(out, progress))
     diverged = result.pop(_DIVERGED, None)
     if diverged is not None:
         raise _divergence(diverged, workspace, out.name)
-    (out / _CHECKPOINT).unlink(missing_ok=True)
-    return refs.ModelRef(
-        **result, model=config.model.name, classes=shards.classes, train_seconds=time.monotonic() - started
-    )
+    return refs.ModelRef(**result, model=config.model.name, classes=shards.classes)
 
 
-def _in_children(arguments: dict[str, Any], config: TrainConfig, started: float, progress: Progress) -> dict[str, Any]:
+def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progress) -> dict[str, Any]:
     """What `fit` returns, with half the micro-batch after each time that memory ran out."""
+    started = time.monotonic()
     micro_batch = config.micro_batch or config.batch_size
     while True:
         try:
@@ -108,7 +106,8 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, started: float,
             )
             return found
         except errors.OutOfMemory:
-            if micro_batch % 2:
+            micro_batch = min(micro_batch, _micro_batch_before(Path(arguments["out"])) or micro_batch)
+            if config.devices != "one" or micro_batch % 2 or micro_batch // 2 < config.model.fewest_at_once:
                 raise
             micro_batch //= 2
             progress(0, 1, f"memory ran out: going on with {micro_batch} images at once")
@@ -135,20 +134,23 @@ def _watched(out: Path, progress: Progress) -> Progress:
         progress(done, total, note)
         path = out / trained.HISTORY
         if done > n_seen and path.exists():
-            n_seen = done
-            watcher(done, json.loads(path.read_bytes()))
+            history = json.loads(path.read_bytes())
+            n_epochs = len(history["loss"])  # fewer than `done` when the training stops before the last
+            if n_epochs > n_seen:
+                n_seen = n_epochs
+                watcher(n_epochs, history)
 
     return tell
 
 
 def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str) -> errors.TrainingError:
     """The error, which names the first of the last batch's images, and where all of them are."""
-    error = errors.TrainingError(found["message"])
+    error = errors.Diverged(found["message"])
     if found["images"]:
         name = f"{key}.json"
         workspace.write_note(_DIVERGED, name, json.dumps(found, indent=1).encode())
         shown = ", ".join(found["images"][:_SHOWN_IMAGES])
-        error = errors.TrainingError(
+        error = errors.Diverged(
             f"{found['message']} The step's {len(found['images'])} images: {shown}, … "
             f"(all: {workspace.root / f'.{_DIVERGED}' / name})"
         )
@@ -215,10 +217,14 @@ def fit(
         inner = _inner(model, settings)
     room = memory.available()
     folder = Path(out)
-    micro_batch = int(min(micro_batch, _micro_batch_before(folder)))
-    if settings.micro_batch is None and strategy is None:
-        micro_batch = memory.fitting_micro_batch(inner, micro_batch, room, averaged=settings.ema > 0)
-    needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0)
+    checkpoint_path = folder / _CHECKPOINT
+    checkpoint_path.parent.mkdir(exist_ok=True)
+    micro_batch = min(micro_batch, _micro_batch_before(folder) or micro_batch)
+    if settings.micro_batch is None and strategy is None and not checkpoint_path.exists():
+        micro_batch = memory.fitting_micro_batch(
+            inner, micro_batch, room, averaged=settings.ema > 0, fewest=settings.model.fewest_at_once
+        )
+    needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0, base=room.base)
     progress(0, n_epochs, f"{needed.summary()} with {micro_batch} images at once, {room.summary()}")
     about = {"micro_batch": micro_batch, "estimated_memory_mb": needed.peak / memory.MB}
     workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
@@ -240,7 +246,7 @@ def fit(
         votes=None if votes is None else soft_labels.SoftLabels.read(Path(votes)),
         micro_batch=micro_batch,
         strategy=strategy,
-        checkpoint_path=folder / _CHECKPOINT,
+        checkpoint_path=checkpoint_path,
         after_epoch=after_epoch,
         progress=progress,
     )
@@ -253,6 +259,7 @@ def fit(
     workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
+        "train_seconds": run.state.seconds,
         "epochs_run": run.state.epoch,
         "best_epoch": run.state.best_epoch,
         "validation_accuracy": run.state.best_score[0],
@@ -260,12 +267,12 @@ def fit(
     }
 
 
-def _micro_batch_before(folder: Path) -> float:
+def _micro_batch_before(folder: Path) -> int | None:
     """How many images went through the model at once in an earlier attempt: as many do now, for the same bits."""
     try:
         return int(json.loads((folder / _ABOUT).read_bytes())["micro_batch"])
     except (OSError, ValueError, LookupError):
-        return math.inf
+        return None
 
 
 def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef) -> "keras.Model":

@@ -121,7 +121,20 @@ class TrainConfig(BaseModel):
     def _whole(self) -> Self:
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}")
+        fewest, at_once = self.model.fewest_at_once, self.micro_batch or self.batch_size
+        if at_once < fewest:
+            raise ValueError(f"{self.model.name} must see {fewest} images at once or more, not {at_once}")
+        if self.devices != "one":
+            self._for_strategies()
         return self
+
+    def _for_strategies(self) -> None:
+        """Each replica takes its part of a batch at once. A loss scale would have to be one for all of them: a replica
+        whose gradients overflow leaves out a step that the others make."""
+        if self.micro_batch is not None:
+            raise ValueError(f"micro_batch must be empty with devices {self.devices}, not {self.micro_batch}")
+        if self.precision == "mixed-float16":
+            raise ValueError(f"precision must be float32 or mixed-bfloat16 with devices {self.devices}")
 
     @property
     def plan(self) -> tuple[Phase, ...]:

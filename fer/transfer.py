@@ -17,13 +17,14 @@ def set_trainable(model: "keras.Model", train_from: str, batch_norm: Literal["tr
 
     Layers count in the order of `model.layers`. A batch norm that is not trained also keeps its statistics, which a
     small batch would spoil (Keras: it runs as in inference); with `frozen` all of the backbone's do.
-    Raises ConfigError for a layer that is not there. Compile the model afterwards.
+    Raises ConfigError for a layer that is not there, or from which on nothing can be trained. Compile the model
+    afterwards.
     """
     import keras
 
     names = [layer.name for layer in model.layers]
-    pool = next(at for at, name in enumerate(names) if name in _POOLS)
-    first = {START: 0, HEAD: pool}.get(train_from, -1)
+    head = _head(model)
+    first = {START: 0, HEAD: head}.get(train_from, -1)
     if first < 0:
         if train_from not in names:
             near = difflib.get_close_matches(train_from, names, n=5, cutoff=0.3) or names[:5]
@@ -35,4 +36,18 @@ def set_trainable(model: "keras.Model", train_from: str, batch_norm: Literal["tr
         first = names.index(train_from)
     for at, layer in enumerate(model.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = at >= first and not (is_norm and batch_norm == "frozen" and at < pool)
+        layer.trainable = at >= first and not (is_norm and batch_norm == "frozen" and at < head)
+    if not model.trainable_weights:
+        raise errors.ConfigError(
+            "A phase must train a layer that has weights.",
+            received=f"train_from {train_from}, from which on no layer has",
+            todo="take an earlier layer, or head",
+        )
+
+
+def _head(model: "keras.Model") -> int:
+    """The first layer after the backbone; where what classifies comes before the pool, that layer."""
+    pool = next(at for at, layer in enumerate(model.layers) if layer.name in _POOLS)
+    if any(layer.weights for layer in model.layers[pool:]):
+        return pool
+    return max(at for at, layer in enumerate(model.layers[:pool]) if layer.weights)

@@ -8,8 +8,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts import files
 from fer import child, errors, models, refs, releases, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
@@ -67,7 +71,8 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
         identity = f"md5:{published.md5}"
     elif source.startswith(REGISTRY):
         with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
-            identity = f"{REGISTRY}{manifest.name}@{manifest.version}:{manifest.files[trained.MODEL].sha256}"
+            source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
+            identity = f"{source}:{manifest.files[trained.MODEL].sha256}"
     else:
         path = Path(source)
         if path.suffix != ".h5" or not path.is_file():
@@ -82,9 +87,18 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
 
 @stage.stage("weights")
 def fetch(
-    out: Path, resolved: ResolvedWeights, *, workspace: workspaces.Workspace, progress: Progress
+    out: Path,
+    resolved: ResolvedWeights,
+    division: refs.SplitRef,
+    *,
+    workspace: workspaces.Workspace,
+    progress: Progress,
 ) -> refs.WeightsRef:
-    """Bring the weights to the workspace. Raises SourceError, IntegrityError, StoreError."""
+    """Bring the weights to the workspace, for a training on the split `division`.
+
+    Raises SourceError, IntegrityError, StoreError; ConfigError if a release's weights know images that `division` holds
+    out.
+    """
     if resolved.source == IMAGENET:
         name = _FILE
         published = _PUBLISHED[resolved.model]
@@ -93,7 +107,9 @@ def fetch(
     elif resolved.source.startswith(REGISTRY):
         name = trained.MODEL
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
+            _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))
             shutil.copyfile(folder / name, out / name)
+            shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
         name = _FILE_OF_KERAS_3 if resolved.source.endswith(".weights.h5") else _FILE
         shutil.copyfile(resolved.source, out / name)
@@ -104,6 +120,21 @@ def fetch(
                 todo="run the same command again",
             )
     return refs.WeightsRef(file=name, identity=resolved.identity)
+
+
+def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:
+    """Raise ConfigError if a release was trained on images that are now to choose by or to test on, or can't say."""
+    known = pq.read_table(trained_on)["pixel_sha256"].combine_chunks() if trained_on.is_file() else None
+    rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
+    held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))["pixel_sha256"]
+    n_known = len(held_out) if known is None else pc.sum(pc.is_in(held_out, known)).as_py() or 0
+    if n_known:
+        received = f"{n_known:,} of the {len(held_out):,} images held out are among those of {source}"
+        raise errors.ConfigError(
+            "Weights must not have been trained on images that are held out now.",
+            received=received if known is not None else f"{source}, which does not say what it was trained on",
+            todo="take a release of the same split, or leave train.weights empty",
+        )
 
 
 def download(url: str, md5: str, path: str, *, progress: Progress) -> None:

@@ -30,6 +30,7 @@ from fer import errors, parallel, refs
 RefT = TypeVar("RefT", bound=refs.Ref)
 RECORD = "_ref.json"
 KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
+SCRATCH = ".scratch"  # in a folder that is being written: what only an attempt that goes on needs
 ABANDONED_AFTER_S = 86_400
 _ATTEMPTS = "attempts"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
@@ -128,7 +129,8 @@ class Workspace:
     ) -> RefT:
         """Return what is committed under (stage, key); else have `produce(folder)` make it, and commit it.
 
-        With `resumable`, finished files of an earlier attempt are still in the folder that `produce` is given.
+        With `resumable`, finished files of an earlier attempt are still in the folder that `produce` is given; what it
+        keeps in `.scratch` there is not committed.
         Raises WorkspaceError where the workspace can't be written or is full; nothing half-written stays then.
         """
         found = self.committed(stage, key, ref_type)
@@ -150,7 +152,9 @@ class Workspace:
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
-                if not (resumable and _worth_resuming(error)):
+                if resumable and _is_full(error):
+                    _remove_all_but_scratch(partial)
+                elif not (resumable and _worth_resuming(error)):
                     shutil.rmtree(partial, ignore_errors=True)
                 with contextlib.suppress(OSError):  # not empty: what is finished is kept
                     partial.rmdir()
@@ -174,6 +178,7 @@ class Workspace:
         final = self.root / stage / key
         final.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(final)
+        shutil.rmtree(final / SCRATCH, ignore_errors=True)
         return ref
 
     @contextlib.contextmanager
@@ -279,7 +284,7 @@ def is_kept(folder: Path, name: str, file: File) -> bool:
 def _files(folder: Path) -> dict[str, File]:
     """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    names = [name for name in paths if name != RECORD and not name.startswith(f"{KNOWN}/")]
+    names = [name for name in paths if name != RECORD and not name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))]
     with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as pool:
         digests = pool.map(lambda name: _known_digest(folder, name) or file_sha256(paths[name]), names)
         return {
@@ -328,6 +333,18 @@ def _remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _remove_all_but_scratch(folder: Path) -> None:
+    """Make room: what is finished is in the way, but for what a training's hours are in."""
+    _remove_unfinished(folder)
+    for path in folder.iterdir():
+        if path.name == SCRATCH:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` beside `path`, then rename: a reader sees the old file or the new one, whole.
 
@@ -348,11 +365,13 @@ def file_sha256(path: Path) -> str:
 
 
 def _worth_resuming(error: BaseException) -> bool:
-    """Whether the same inputs can do better next time, and what is finished does not stand in the way."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return False
+    """Whether the same inputs can do better next time."""
     with_more = (errors.WorkspaceError, errors.OutOfTime, errors.OutOfMemory)
     return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, with_more)
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -18,10 +18,10 @@ def resolve_weights(source: str, model: zoo.ModelConfig) -> weights_stage.Resolv
 
 
 @task(**caching.cached(weights_stage.fetch))
-def fetch_weights(resolved: weights_stage.ResolvedWeights) -> refs.WeightsRef:
+def fetch_weights(resolved: weights_stage.ResolvedWeights, division: refs.SplitRef) -> refs.WeightsRef:
     """Bring the weights that training starts from into the workspace."""
     progress = artifacts.progress_bar("weights")
-    return weights_stage.fetch(resolved, workspace=caching.workspace(), progress=progress)
+    return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(soft_labels.collect))

@@ -95,7 +95,7 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder,
         except Stopped:
             patch.undo()
             resumed = fit(folder, tmp_path / "resumed", settings)
-    assert resumed == whole
+    assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
     histories = [json.loads((tmp_path / each / trained.HISTORY).read_bytes()) for each in ("whole", "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         assert histories[0][name] == histories[1][name]
@@ -108,7 +108,24 @@ def test_under_a_strategy_it_goes_on_to_the_same_bits_too(folder, tmp_path):
         stop_after(patch, settings, 8)
         with pytest.raises(Stopped):
             fit(folder, tmp_path / "resumed", settings)
-    assert fit(folder, tmp_path / "resumed", settings) == whole
+    assert fit(folder, tmp_path / "resumed", settings)["digest"] == whole["digest"]
+
+
+def test_a_history_that_a_kill_left_an_epoch_short_is_made_whole(folder, tmp_path):
+    settings = config(epochs=2)
+    whole = fit(folder, tmp_path / "some", settings)
+    path = tmp_path / "some" / trained.HISTORY
+    history = json.loads(path.read_bytes())
+    path.unlink()
+    assert fit(folder, tmp_path / "some", settings)["digest"] == whole["digest"]
+    assert json.loads(path.read_bytes()) == history
+
+
+def test_the_seconds_of_all_attempts_count(folder, tmp_path):
+    settings = config(epochs=2)
+    once = fit(folder, tmp_path / "some", settings)["train_seconds"]
+    assert once > 0
+    assert fit(folder, tmp_path / "some", settings)["train_seconds"] == once  # nothing was left to do
 
 
 def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
@@ -161,11 +178,47 @@ def test_an_attempt_that_goes_on_takes_no_more_images_at_once_than_the_one_befor
 
 
 def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch):
-    kept = {}
-    for ema in (0.0, 0.99):
-        fit(folder, tmp_path / str(ema), config(ema=ema, epochs=2, patience=9))
-        kept[ema] = trained.load(tmp_path / str(ema)).get_weights()
-    assert any(np.abs(one - other).max() > 1e-4 for one, other in zip(kept[0.0], kept[0.99], strict=True))
+    trained_weights, validated = [], []
+    whole_step, whole_validation = step.LocalTrainer.step, fitting.Fitting._validate
+
+    def stepped(trainer, *arguments):
+        found = whole_step(trainer, *arguments)
+        trained_weights.append(trainer.model.get_weights())
+        return found
+
+    def scored(fitted):
+        validated.append(fitted.model.get_weights())
+        return whole_validation(fitted)
+
+    monkeypatch.setattr(step.LocalTrainer, "step", stepped)
+    monkeypatch.setattr(fitting.Fitting, "_validate", scored)
+    fit(folder, tmp_path / "one", config(ema=0.5, epochs=3, patience=9))  # 18 steps, of which the 8th and 16th count
+    # The share that is kept in 8 steps, after 16: min(0.5, 17 / 26) ** 8.
+    kept = np.float32(0.5**8)
+    at_8, at_16, at_18 = (trained_weights[at - 1] for at in (8, 16, 18))
+    expected = [kept * one + (1 - kept) * other for one, other in zip(at_8, at_16, strict=True)]
+    for found, wanted in zip(validated[2], expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert any(np.abs(one - other).max() > 1e-4 for one, other in zip(validated[2], at_18, strict=True))
+
+
+def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting.Fitting, "_validate", lambda _: (float("nan"), 0.5))
+    found = fit(folder, tmp_path / "nan", config())
+    assert "validation loss must stay finite. Received: nan after epoch 1" in found["diverged"]["message"]
+    assert not (tmp_path / "nan" / trained.MODEL).exists()
+
+
+def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_path):
+    settings = config(epochs=2)
+    whole = fit(folder, tmp_path / "whole", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, settings, 8)
+        with pytest.raises(Stopped):
+            fit(folder, tmp_path / "some", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "fitting_micro_batch", lambda *_, **__: 2)
+        assert fit(folder, tmp_path / "some", settings)["digest"] == whole["digest"]
 
 
 def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monkeypatch):
@@ -191,6 +244,20 @@ def test_batch_and_micro_batch_must_go_together():
         config(batch_size=8, micro_batch=3)
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"batch_size": 1}, "sequential-cnn must see 2 images at once or more, not 1"),
+        ({"micro_batch": 1}, "not 1"),
+        ({"devices": "all", "micro_batch": 4}, "micro_batch must be empty with devices all"),
+        ({"devices": "workers", "precision": "mixed-float16"}, "float32 or mixed-bfloat16 with devices workers"),
+    ],
+)
+def test_what_can_not_go_together_is_refused(changes, match):
+    with pytest.raises(ValueError, match=match):
+        config(**changes)
+
+
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
     (phase,) = config(epochs=10, warmup_epochs=2, learning_rate=0.1).plan
     rates = [fitting.learning_rate(phase, "cosine", n_done, 20) for n_done in range(200)]
@@ -210,15 +277,16 @@ def test_a_constant_learning_rate_stays_after_the_warm_up():
 def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path):
     settings = config(epochs=2)
     whole = fit(folder, tmp_path / "whole", settings)
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "checkpoint.npz").write_bytes(b"PK half of it")
-    assert fit(folder, tmp_path / "damaged", settings) == whole
+    (tmp_path / "damaged" / ".scratch").mkdir(parents=True)
+    (tmp_path / "damaged" / ".scratch" / "checkpoint.npz").write_bytes(b"PK half of it")
+    assert fit(folder, tmp_path / "damaged", settings)["digest"] == whole["digest"]
 
 
 def test_a_split_smaller_than_a_batch_is_one_batch():
     assert step.batch_sizes(config(batch_size=64), 40, 64) == (40, 40)
-    assert step.batch_sizes(config(batch_size=64), 40, 16) == (32, 16)
+    assert step.batch_sizes(config(batch_size=64), 40, 16) == (40, 10)
     assert step.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
+    assert step.batch_sizes(config(batch_size=64), 400, 16) == (64, 16)
 
 
 def test_errors_of_the_feed_come_out(folder, tmp_path, monkeypatch):

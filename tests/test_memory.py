@@ -27,8 +27,8 @@ def peak(model: keras.Model, micro_batch: int = 64, averaged: bool = False) -> i
     return memory.estimate(model, micro_batch, averaged=averaged, base=0).peak
 
 
-def room(gigabytes: float) -> memory.Available:
-    return memory.Available(round(gigabytes * 1e9), "free in a test")
+def room(gigabytes: float, base: int = 0) -> memory.Available:
+    return memory.Available(round(gigabytes * 1e9), base, "free in a test")
 
 
 @given(st.integers(1, 512), st.integers(1, 512))
@@ -53,14 +53,16 @@ def test_a_frozen_backbone_keeps_nothing_for_gradients():
 
 def test_what_the_process_has_already_counts(model):
     rss = psutil.Process().memory_info().rss
-    assert memory.estimate(model, 1, averaged=False).base == pytest.approx(rss, rel=0.05)
+    assert memory.available().base == pytest.approx(rss, rel=0.05)
+    found = [memory.estimate(model, 1, averaged=False, base=base).peak for base in (0, 1_000)]
+    assert found[1] == found[0] + 1_000
 
 
 @given(st.integers(0, 9), st.floats(0.2, 5))
 def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doublings, gigabytes):
     batch_size = 3 * 2**doublings
     try:
-        found = memory.fitting_micro_batch(model, batch_size, room(gigabytes), averaged=False, base=100_000_000)
+        found = memory.fitting_micro_batch(model, batch_size, room(gigabytes, 100_000_000), averaged=False)
     except errors.ConfigError:
         assert peak(model, 3) + 100_000_000 > 0.8e9 * gigabytes
         return
@@ -71,7 +73,14 @@ def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doubling
 
 def test_too_little_for_one_image_says_what_is_needed_and_what_there_is(model):
     with pytest.raises(errors.ConfigError, match=r"80 %|80%.*about 0\.\d GB.*1 images at once, 0\.0 GB to be had"):
-        memory.fitting_micro_batch(model, 64, room(0.001), averaged=False, base=0)
+        memory.fitting_micro_batch(model, 64, room(0.001), averaged=False)
+
+
+def test_it_is_not_halved_below_what_the_model_learns_from(model):
+    one = (peak(model, 1) + 10) / 1e9 / 0.8
+    assert memory.fitting_micro_batch(model, 4, room(one), averaged=False) == 1
+    with pytest.raises(errors.ConfigError, match="2 images at once"):
+        memory.fitting_micro_batch(model, 4, room(one), averaged=False, fewest=2)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,16 @@ def test_too_little_for_one_image_says_what_is_needed_and_what_there_is(model):
     [
         ({"memory.max": "1000", "memory.current": "400"}, [600]),
         ({"memory.max": "max", "memory.current": "400"}, []),
+        ({"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 400\ninactive_file 500"}, [600]),
         ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "1400"}, [0]),
+        (
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "900",
+                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300",
+            },
+            [400],
+        ),
         ({}, []),
     ],
 )
@@ -96,14 +114,34 @@ def test_a_container_can_have_less_than_its_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     found = memory.available()
     assert found.source == "free in this container"
-    assert found.n_bytes < memory.Available(psutil.virtual_memory().total, "").n_bytes
+    assert found.n_bytes < psutil.virtual_memory().total
+
+
+def driver_says(monkeypatch, text: str) -> list[list[str]]:
+    """A GPU, and what its driver is asked."""
+    asked = []
+
+    def run(command, **_):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout=text)
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
 
 
 def test_the_gpu_that_keras_has_counts_before_the_machine(monkeypatch):
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
-    answer = subprocess.CompletedProcess([], 0, stdout="1024\n")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
-    assert memory.available() == (2**30, "free on the GPU")
+    asked = driver_says(monkeypatch, "1024\n")
+    assert memory.available() == (2**30, 0, "free on the GPU")  # what the process has is not there
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    memory.available()
+    assert [each[-1] for each in asked] == ["--id=0", "--id=3"]
+
+
+def test_a_gpu_whose_memory_is_not_told_does_not_count(monkeypatch):
+    driver_says(monkeypatch, "[N/A]\n")
+    assert memory.available().source != "free on the GPU"
 
 
 def test_a_backend_that_raises_without_a_gpu_has_none(monkeypatch):

@@ -95,6 +95,14 @@ def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models,
     assert pq.read_table(folder / files.TRAINED_ON).to_pydict() == {"pixel_sha256": ["a", "b", "c"]}
 
 
+def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, workspace, tmp_path):
+    made = parts(workspace)
+    pq.write_table(pa.table({"pixel_sha256": ["b", "z"]}), workspace.folder(made[1]) / files.WEIGHTS_TRAINED_ON)
+    register(workspace, made)
+    folder = models.fetch(models.get("demo"), tmp_path)
+    assert pq.read_table(folder / files.TRAINED_ON).to_pydict() == {"pixel_sha256": ["a", "b", "c", "z"]}
+
+
 def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):
     register(workspace, parts(workspace))
     assert not [path for path in workspace.root.rglob("*") if path.is_file() and "model.json" in path.name]

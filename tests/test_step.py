@@ -43,7 +43,7 @@ def test_blended_targets_are_shares_and_blended_pixels_stay_in_range(mixup, cutm
     inputs, targets, weights = examples(batch(), config(mixup=mixup, cutmix=cutmix), weights=(1, 2, 3), at=at)
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
     assert targets.min() >= 0
-    assert 0 <= inputs.min() <= inputs.max() <= 255
+    assert 0 <= inputs.min() <= inputs.max() <= 255.001  # float32 rounds
     assert weights.min() >= 1
     assert weights.max() <= 3.00001
 
@@ -118,3 +118,29 @@ def test_a_step_on_jax_is_always_compiled(monkeypatch):
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
     step.LocalTrainer(model, config(), UNIFORM, batch_size=8, micro_batch=8)
     assert asked["jit_compile"] is True
+
+
+def test_a_batch_of_which_a_micro_batch_overflowed_is_left_out_and_the_next_one_is_whole():
+    settings = config(precision="mixed-float16", weight_decay=0.0)
+
+    def trainer(micro_batch):
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+        model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
+        made = step.LocalTrainer(model, settings, UNIFORM, batch_size=8, micro_batch=micro_batch)
+        made.optimizer.build(made.model.trainable_variables)
+        return made
+
+    draw = np.random.default_rng(0)
+    pixels = draw.normal(size=(3, 8, 6, 6, 1)).astype(np.float32)
+    targets = np.eye(3, dtype=np.float32)[draw.integers(0, 3, (3, 8))]
+    weights = np.ones(8, np.float32)
+    overflowing = weights.copy()
+    overflowing[2] = np.inf
+    by_micro, whole = trainer(2), trainer(8)
+    for at in range(3):
+        for each in (by_micro, whole):
+            each.step(pixels[at], targets[at], overflowing if at == 1 else weights, 1e-2)
+    for one, other in zip(by_micro.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert int(by_micro.optimizer.iterations) == int(whole.optimizer.iterations) == 2

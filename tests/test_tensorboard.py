@@ -43,3 +43,17 @@ def test_written_again_after_another_epoch_no_epoch_is_there_twice(tmp_path):
     before = next(tmp_path.iterdir()).read_bytes()
     tensorboard.write(tmp_path, HISTORY)
     assert next(tmp_path.iterdir()).read_bytes() == before
+
+
+def test_an_open_file_is_gone_on_with_and_one_that_was_cut_short_is_made_anew(tmp_path):
+    first = {name: values[:1] for name, values in HISTORY.items()}
+    tensorboard.write(tmp_path, first)
+    (path,) = tmp_path.iterdir()
+    with path.open("rb") as file:
+        n_read = len(file.read())
+        tensorboard.write(tmp_path, HISTORY)
+        assert n_read + len(file.read()) == path.stat().st_size
+    whole = path.read_bytes()
+    path.write_bytes(b"other" + whole[5:-3])  # as of another attempt
+    tensorboard.write(tmp_path, HISTORY)
+    assert path.read_bytes() == whole

@@ -126,7 +126,7 @@ def test_a_streamed_validation_split_is_scored_as_one_in_memory(workspace, made,
             "open_split",
             lambda *what, mb=resident_mb: open_split(*what[:3], mb if what[1] == "validation" else 1),
         )
-        found.append(fit_here(workspace, made, tmp_path / str(resident_mb), config(epochs=1)))
+        found.append({**fit_here(workspace, made, tmp_path / str(resident_mb), config(epochs=1)), "train_seconds": 0})
     assert found[0] == found[1]
 
 
@@ -203,7 +203,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, ma
     )
     assert resumed.digest == whole["digest"]
     assert min(done for done, _, note in told if "validation" in note) > after  # what was finished is not done again
-    assert "checkpoint.npz" not in {path.name for path in workspace.folder(resumed).iterdir()}
+    assert list(workspace.folder(resumed).rglob("checkpoint.npz")) == []
 
 
 def test_a_training_without_time_keeps_its_finished_epochs(workspace, made):
@@ -227,30 +227,72 @@ def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
     assert all(length >= epoch for epoch, length in seen)
 
 
-def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(made, monkeypatch):
-    tried = []
+def test_at_early_stopping_a_watcher_is_told_of_the_epochs_that_there_were(workspace, made):
+    seen = []
+    with train.watching(lambda epoch, history: seen.append((epoch, len(history["loss"])))):
+        ref = train.train(made, made, None, None, config(epochs=60, patience=1, seed=10), workspace=workspace)
+    assert ref.epochs_run < 60
+    assert len({epoch for epoch, _ in seen}) == len(seen)
+    assert all(epoch == length for epoch, length in seen)
+    assert seen[-1][0] == ref.epochs_run
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """The micro-batches that children were given, whose memory is enough for 8 images."""
+    found = []
 
     def run(function, arguments, **named):
-        tried.append(arguments["micro_batch"])
-        if tried[-1] > 8:
+        found.append(arguments["micro_batch"])
+        if found[-1] > 8:
             raise errors.OutOfMemory("Training must have the memory it needs.")
-        return {"micro_batch": tried[-1]}
+        return {"micro_batch": found[-1]}
 
     monkeypatch.setattr(child, "run", run)
-    settings = config(batch_size=64)
-    assert train._in_children({}, settings, 0.0, lambda *_: None) == {"micro_batch": 8}
+    return found
+
+
+def in_children(out, **changes):
+    return train._in_children({"out": str(out)}, config(**changes), lambda *_: None)
+
+
+def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(tried, tmp_path):
+    assert in_children(tmp_path, batch_size=64) == {"micro_batch": 8}
     assert tried == [64, 32, 16, 8]
     tried.clear()
     with pytest.raises(errors.OutOfMemory):
-        train._in_children({}, config(batch_size=36), 0.0, lambda *_: None)
+        in_children(tmp_path, batch_size=36)
     assert tried == [36, 18, 9]
+
+
+def test_half_of_what_went_at_once_and_not_of_the_batch(tried, tmp_path):
+    (tmp_path / "training.json").write_text('{"micro_batch": 16}')  # by the estimate
+    assert in_children(tmp_path, batch_size=64) == {"micro_batch": 8}
+    assert tried == [64, 8]
+
+
+def test_replicas_have_no_micro_batches_to_halve(tried, tmp_path):
+    with pytest.raises(errors.OutOfMemory):
+        in_children(tmp_path, batch_size=64, devices="all")
+    assert tried == [64]
+
+
+def test_it_is_not_halved_to_one_image_where_a_batch_norm_sees_images_alone(tmp_path, monkeypatch):
+    found = []
+
+    def run(function, arguments, **named):
+        found.append(arguments["micro_batch"])
+        raise errors.OutOfMemory("Training must have the memory it needs.")
+
+    monkeypatch.setattr(child, "run", run)
+    with pytest.raises(errors.OutOfMemory):
+        in_children(tmp_path, batch_size=8)
+    assert found == [8, 4, 2]
 
 
 def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace, made):
     endless = made.model_copy(update={"class_weights": {"left": 1e300}, "digest": "endless"})  # no float32
-    with pytest.raises(
-        errors.TrainingError, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: "
-    ) as it:
+    with pytest.raises(errors.Diverged, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: ") as it:
         train.train(endless, made, None, None, config(), workspace=workspace)
     (note,) = [json.loads(each.data) for each in workspace.notes("diverged")]
     assert len(note["images"]) == 8

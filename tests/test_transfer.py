@@ -41,6 +41,20 @@ def test_the_head_alone_leaves_the_backbone_as_it_is_to_the_bit(model, fuse):
     assert changed_by_training(model, fuse) == {"probabilities"}
 
 
+def test_the_head_of_a_model_that_classifies_before_it_pools_is_what_classifies():
+    small = models.MiniXception(stem_filters=4, widths=(4, 8))
+    model = models.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
+    transfer.set_trainable(model, "head", "frozen")
+    assert changed_by_training(model) == {"class_maps"}
+
+
+def test_a_phase_that_would_train_nothing_is_refused():
+    small = models.MiniXception(stem_filters=4, widths=(4, 8))
+    model = models.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
+    with pytest.raises(errors.ConfigError, match="probabilities, from which on no layer has"):
+        transfer.set_trainable(model, "probabilities", "trained")
+
+
 def test_from_a_layer_on_what_comes_before_it_stays(model):
     transfer.set_trainable(model, "stage2_block1a_conv", "trained")
     names = with_weights(model)

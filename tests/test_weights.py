@@ -1,11 +1,16 @@
+import contextlib
 import hashlib
 import http.server
 import threading
+import types
 
 import keras
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from fer import errors, models, weights
+from data_contracts import files
+from fer import errors, models, refs, releases, trained, weights
 from fer.workspace import Workspace
 
 SMALL = models.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
@@ -19,13 +24,75 @@ def saved(tmp_path):
     return path
 
 
+def split_of(workspace) -> refs.SplitRef:
+    """A split that holds out the images of the pixels `b` and `c`."""
+
+    def produce(out):
+        rows = {"pixel_sha256": ["a", "b", "c", "d"], "split": ["train", "validation", "test", "excluded"]}
+        pq.write_table(pa.table(rows), out / files.SPLIT)
+        return refs.SplitRef(classes=("x", "y", "z"), counts={}, origin="drawn")
+
+    return workspace.run("split", "some", refs.SplitRef, produce, resumable=False)
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """A release `mine` as `releases.local_copy` brings it here: a function of the pixels that it was trained on."""
+
+    def release(known):
+        folder = tmp_path / "released"
+        folder.mkdir()
+        models.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / trained.MODEL)
+        if known is not None:
+            pq.write_table(pa.table({"pixel_sha256": known}), folder / files.TRAINED_ON)
+        manifest = types.SimpleNamespace(
+            name="mine", version=3, files={trained.MODEL: types.SimpleNamespace(sha256="0" * 64)}
+        )
+        asked = []
+
+        @contextlib.contextmanager
+        def local_copy(spec):
+            asked.append(spec)
+            yield manifest, folder
+
+        monkeypatch.setattr(releases, "local_copy", local_copy)
+        return asked
+
+    return release
+
+
+def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, tmp_path):
+    asked = released(["a", "e"])
+    workspace = Workspace(tmp_path / "workspace")
+    found = weights.fetch(weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace)
+    assert asked == ["mine@champion", "mine@3"]
+    known = pq.read_table(workspace.folder(found) / files.WEIGHTS_TRAINED_ON)["pixel_sha256"].to_pylist()
+    assert known == ["a", "e"]
+
+
+@pytest.mark.parametrize(
+    ("known", "match"),
+    [
+        (["a", "c"], "1 of the 2 images held out are among those of registry:mine@3"),
+        (None, "mine@3, which does not say"),
+    ],
+)
+def test_a_release_that_knows_what_is_held_out_now_is_refused(released, tmp_path, known, match):
+    released(known)
+    workspace = Workspace(tmp_path / "workspace")
+    with pytest.raises(errors.ConfigError, match=match):
+        weights.fetch(weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace)
+    assert not list(workspace.root.rglob("*.keras"))
+
+
 def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved, tmp_path):
     other = tmp_path / "elsewhere.weights.h5"
     other.write_bytes(saved.read_bytes())
     workspace = Workspace(tmp_path / "workspace")
     resolved = [weights.resolve(str(path), SMALL) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
-    found = [weights.fetch(each, workspace=workspace) for each in resolved]
+    division = split_of(workspace)
+    found = [weights.fetch(each, division, workspace=workspace) for each in resolved]
     assert found[0] == found[1]
     assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
 
@@ -33,8 +100,10 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
 def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
     resolved = weights.resolve(str(saved), SMALL)
     saved.write_bytes(b"other")
+    workspace = Workspace(tmp_path / "workspace")
+    division = split_of(workspace)
     with pytest.raises(errors.IntegrityError, match="another content"):
-        weights.fetch(resolved, workspace=Workspace(tmp_path / "workspace"))
+        weights.fetch(resolved, division, workspace=workspace)
 
 
 @pytest.mark.parametrize("source", ["nowhere.h5", "imagenett", ""])

@@ -120,6 +120,43 @@ def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
     assert list(tmp_path.rglob("shard-0")) == []
 
 
+def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):
+    workspace = Workspace(tmp_path)
+
+    def fill(out: Path) -> refs.DatasetRef:
+        for name in ("shard-0", ".scratch/checkpoint", ".scratch/checkpoint.tmp", "deeper/shard-1"):
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text("done")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(errors.WorkspaceError):
+        run(workspace, fill, resumable=True)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and ".locks" not in path.parts] == [
+        "checkpoint"
+    ]
+
+
+def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path, monkeypatch):
+    workspace = Workspace(tmp_path)
+
+    def write(out: Path) -> refs.DatasetRef:
+        (out / ".scratch").mkdir(exist_ok=True)
+        (out / ".scratch" / "checkpoint").write_text("done")
+        return write_two_files(out)
+
+    def dies() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.sync", dies)  # the last thing before the name
+        with pytest.raises(KeyboardInterrupt):
+            run(workspace, write, resumable=True)
+    assert [path.name for path in tmp_path.rglob("checkpoint")] == ["checkpoint"]
+    made = run(workspace, write, resumable=True)
+    assert list(tmp_path.rglob(".scratch")) == []
+    assert made.digest == run(Workspace(tmp_path / "other"), write_two_files).digest
+
+
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
     def refuse(out: Path) -> refs.DatasetRef:
         raise PermissionError(errno.EACCES, "Permission denied", str(out))

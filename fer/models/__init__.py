@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @property
+    def fewest_at_once(self) -> int:
+        """How many images must go through the model at once, at least, for it to learn."""
+        return 1
+
 
 class SequentialCnn(_Model):
     """The 2024 student report's kind of model."""
@@ -33,6 +38,10 @@ class SequentialCnn(_Model):
     regularised: bool = Field(
         default=True, description="with batch norms and dropout; without, it is as plain as the report's"
     )
+
+    @property
+    def fewest_at_once(self) -> int:
+        return 2 if self.regularised else 1  # the dense layer's batch norm makes one image the same as any other
 
 
 class MiniXception(_Model):
