@@ -41,11 +41,13 @@ def run(
     progress: Progress = silent,
     if_too_slow: str = "run it again when this machine has less to do",
     if_out_of_memory: str = "free some memory, then run the same command again",
+    xla: bool = False,
 ) -> Any:
     """Call `function(**arguments, progress=...)` in a new process and return its result.
 
     `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
-    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. The child never outlives this
+    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. `xla`: see `environment`. The
+    child never outlives this
     call, nor this process, however either ends.
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
     killed, TrainingError if it fails; a FerError or an OSError that `function` raises comes out as it is.
@@ -56,7 +58,7 @@ def run(
     with (
         tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment()
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment(xla=xla)
         ) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -127,12 +129,15 @@ def _forward(stdout: IO[bytes], messages: "queue.SimpleQueue[bytes]") -> None:
     messages.put(b"")
 
 
-def environment() -> dict[str, str]:
+def environment(*, xla: bool = False) -> dict[str, str]:
     """The child's environment: repeatable arithmetic, all usable cores, of a GPU's memory what is needed.
 
-    By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free.
+    By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free. Where XLA is to
+    compile TensorFlow's steps (`xla`), it is XLA that repeats itself: beside TensorFlow's own such operations Keras
+    leaves it out.
     """
     threads = str(parallel.usable_cores())
+    flags = os.environ.get("XLA_FLAGS", "")
     return {
         "KERAS_BACKEND": "tensorflow",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -142,7 +147,8 @@ def environment() -> dict[str, str]:
         "TF_NUM_INTEROP_THREADS": threads,
         **os.environ,
         "PYTHONHASHSEED": "0",
-        "TF_DETERMINISTIC_OPS": "1",  # what tf.config.experimental.enable_op_determinism() sets
+        "TF_DETERMINISTIC_OPS": "0" if xla else "1",  # what tf.config.experimental.enable_op_determinism() sets
+        "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip() if xla else flags,
     }
 
 

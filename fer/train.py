@@ -103,6 +103,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
                 if_too_slow="run the same command again, which goes on after the last finished epoch; or raise "
                 "train.timeout_s, or lower train.epochs",
                 if_out_of_memory="free some memory or train a smaller model, then run the same command again",
+                xla=config.xla,
             )
             return found
         except errors.OutOfMemory:
