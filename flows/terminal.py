@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: a line a stage, a bar for the one at work."""
+"""What a run looks like in a terminal: a line a stage, a bar for each at work."""
 
 import shlex
 import time
@@ -40,8 +40,8 @@ class Terminal:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar: TaskID | None = None
-        self._said_at = 0.0
+        self._bar_of: dict[str, TaskID] = {}  # the stages at work; each is told of by a thread of its own
+        self._said_at: dict[str, float] = {}
 
     def __enter__(self) -> "Terminal":
         self._bars.start()
@@ -54,15 +54,15 @@ class Terminal:
         """Draw one event; a listener for `tasks.events`."""
         match event:
             case events.Started(name):
-                self._remove_bar()
-                self._bar = self._bars.add_task(name, total=None, note="")
-                self._said_at = time.monotonic()
+                self._remove_bar(name)
+                self._bar_of[name] = self._bars.add_task(name, total=None, note="")
+                self._said_at[name] = time.monotonic()
             case events.Planned(name, title, rows):
                 self._console.print(_plan(f"{name}: {title}", rows))
             case events.Progressed(name, done, total, note):
-                if self._bar is not None:
-                    self._bars.update(self._bar, completed=done, total=total, note=_plain(note))
-                self._say(f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
+                if name in self._bar_of:
+                    self._bars.update(self._bar_of[name], completed=done, total=total, note=_plain(note))
+                self._say(name, f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
             case events.Retrying(name, reason, wait_s):
                 self._console.print(
                     f"[yellow]![/] {name}: {_plain(reason)} Trying again in about {wait_s:,.0f} s.",
@@ -70,24 +70,24 @@ class Terminal:
                     soft_wrap=True,
                 )
             case events.Ended(name, cached, failed, seconds, summary):
-                self._remove_bar()
+                self._remove_bar(name)
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
                 duration = "cached" if cached else f"{seconds:,.1f} s"
                 self._console.print(
                     f"{mark} {name:<{_WIDTH}} {duration:>9}  {_plain(summary)}", highlight=False, soft_wrap=True
                 )
 
-    def _say(self, line: str) -> None:
-        """Where there is no terminal to draw a bar in, a line now and then."""
+    def _say(self, name: str, line: str) -> None:
+        """Where there is no terminal to draw a bar in, a line of each stage now and then."""
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._said_at >= _SAY_EVERY_S:
-            self._said_at = now
+        if not self._console.is_terminal and now - self._said_at.get(name, 0.0) >= _SAY_EVERY_S:
+            self._said_at[name] = now
             self._console.print(_plain(line), highlight=False, soft_wrap=True)
 
-    def _remove_bar(self) -> None:
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
+    def _remove_bar(self, name: str) -> None:
+        bar = self._bar_of.pop(name, None)
+        if bar is not None:
+            self._bars.remove_task(bar)
 
 
 def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> None:

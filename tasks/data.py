@@ -18,7 +18,7 @@ from fer import validation as validation_stage
 from tasks import artifacts, caching, events
 
 
-@task(name="resolve", **caching.UNCACHED, **caching.retried(4))
+@task(name="resolve", **caching.UNCACHED, **caching.retried(4), **caching.announced("resolve"))
 def resolve(
     source: str, demo: demo_source.DemoConfig, kaggle_secret: str | None = None
 ) -> download_stage.ResolvedSource:

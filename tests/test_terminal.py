@@ -97,7 +97,6 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
 def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_it_ends():
     screen = console(is_terminal=True)
     with terminal.Terminal(screen) as draw:
-        draw(events.Started("resolve"))
         draw(events.Started("train"))
         draw(events.Progressed("train", 10, 40, "[epochs]"))
         draw._bars.refresh()
@@ -107,6 +106,31 @@ def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_
         assert draw._bars.tasks == []
     assert "25 %" in shown
     assert "[epochs]" in shown
+
+
+def test_stages_at_work_at_once_have_a_bar_each():
+    with terminal.Terminal(console(is_terminal=True)) as draw:
+        draw(events.Started("trial 0"))
+        draw(events.Started("trial 1"))
+        draw(events.Progressed("trial 0", 1, 8, "first"))
+        draw(events.Progressed("trial 1", 3, 8, "second"))
+        assert [(bar.description, bar.completed) for bar in draw._bars.tasks] == [("trial 0", 1), ("trial 1", 3)]
+        draw(events.Started("trial 0"))  # another attempt
+        draw(ended("trial 1"))
+        assert [bar.description for bar in draw._bars.tasks] == ["trial 0"]
+        draw(events.Progressed("trial 0", 2, 8, ""))
+        assert draw._bars.tasks[0].completed == 2
+
+
+def test_stages_at_work_at_once_are_each_told_of_without_a_terminal(clock):
+    screen = console()
+    with terminal.Terminal(screen) as draw:
+        for name in ("trial 0", "trial 1"):
+            draw(events.Started(name))
+        clock.now += 20
+        for name in ("trial 0", "trial 1"):
+            draw(events.Progressed(name, 3, 8, ""))
+    assert [line.split()[:2] for line in screen.export_text().splitlines()] == [["trial", "0"], ["trial", "1"]]
 
 
 def outcome(*, passed: bool) -> refs.Outcome:
