@@ -30,9 +30,11 @@ RECIPE = Recipe(
         ),
         timeout_s=7_200,
     ),
+    # As good a model that answers otherwise on 20 % of the 3,589 test images, right on half of them, passes in 94 % of
+    # 1,000 simulations (81 % with 0.02).
     gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
     search={
         "train.learning_rate": "1e-3..1e-2 log",
-        "train.weight_decay": "1e-4..1e-2 log",
+        "train.weight_decay": "1e-3..1e-1 log",
     },
 )

@@ -32,6 +32,8 @@ RECIPE = Recipe(
         ),
         timeout_s=10_800,
     ),
+    # As good a model that answers otherwise on 20 % of the 3,589 test images, right on half of them, passes in 94 % of
+    # 1,000 simulations (80 % with 0.02).
     gate=gate.GateConfig(min_accuracy=0.66, min_macro_f1=0.60, margin=0.025),
     search={"train.learning_rate": "1e-3..4e-3 log", "train.weight_decay": "1e-2..2e-1 log", "train.mixup": "0.0..0.5"},
 )

@@ -33,7 +33,8 @@ RECIPE = Recipe(
         ),
         timeout_s=10_800,
     ),
-    # The margin is that of `report-2024`, on as many test images.
+    # As good a model that answers otherwise on 25 % of 1,141 test images, right on half of them, passes in 92 % of
+    # 1,000 simulations (35 % with 0.02).
     gate=gate.GateConfig(min_accuracy=0.67, min_macro_f1=0.64, margin=0.045),
     search={"train.learning_rate": "1e-3..4e-3 log", "train.weight_decay": "1e-2..2e-1 log", "train.mixup": "0.0..0.5"},
 )
