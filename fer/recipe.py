@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 from fer import errors, registry
 from fer.balance import BalanceConfig
@@ -119,18 +120,33 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
                     todo=f"leave out the one or the other of {section}",
                 )
             level = deeper
-        level[field] = _value(value)
+        level[field] = parse_value(value)
     try:
         return RecipeSettings.model_validate(nested)
     except ValidationError as error:
         raise _config_error(error) from error
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A setting's value: read as JSON, or else as it stands."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # of thousands of digits or brackets: it is no setting either
         return text
+
+
+def assignments(plan: Recipe, of: Recipe) -> list[str]:
+    """The settings that make `plan` of the recipe `of`, as `parse_settings` takes them."""
+    return [line for name in _sections for line in _differing(name, getattr(plan, name), getattr(of, name))]
+
+
+def _differing(path: str, new: Any, old: Any) -> list[str]:
+    if not isinstance(new, BaseModel) or not isinstance(old, BaseModel):
+        return [] if new == old else [f"{path}={json.dumps(to_jsonable_python(new), ensure_ascii=False)}"]
+    kind = []
+    if type(new) is not type(old):  # `with_settings` begins with the defaults of the new kind
+        kind, old = [f"{path}.name={json.dumps(new.name)}"], type(new)()
+    return kind + [line for name, each in new for line in _differing(f"{path}.{name}", each, getattr(old, name))]
 
 
 def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """A search over a recipe's settings: the space, and a study that proposes trials and remembers how they went.
 
 A dimension is written as text: `1e-4..1e-2 log` or `0.1..0.5` (numbers in between), `2..6` (whole numbers) or
-`adam|sgd` (one of these, each read as JSON or else as it stands).
+`adam | sgd` (one of these, each read as JSON or else as it stands).
 """
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors
+from fer import errors, recipe
 
 if TYPE_CHECKING:
     import optuna
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 State = Literal["complete", "pruned", "failed"]
 _STARTUP = 5  # trials at random before the sampler learns, and before others are held against them
 _WATCHED_FROM = 0.25  # share of the epochs before which no trial is stopped
+_RANGE = re.compile(r"(\S+?)\s*\.\.\s*(\S+?)(\s+log)?")
+_LARGEST = 2**31  # far beyond, the sampler tells neighbouring whole numbers apart no more
 
 
 class Range(NamedTuple):
@@ -32,6 +35,15 @@ class Range(NamedTuple):
     @property
     def is_whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def of_kind(self, value: Any) -> "Range":
+        """The same of floats if `value`, one within, is a float; of whole numbers if it is one."""
+        kind = type(value) if type(value) in (int, float) else None
+        return self if kind is None else Range(kind(self.low), kind(self.high), self.log)
+
+    def text(self) -> str:
+        """What `parse` reads as this."""
+        return f"{self.low!r}..{self.high!r}{' log' if self.log else ''}"
 
 
 class Choice(NamedTuple):
@@ -63,17 +75,17 @@ class Trial(BaseModel):
 
 def parse(text: str) -> Dimension:
     """Read a dimension. Raises ConfigError."""
-    body, _, scale = text.strip().partition(" ")
-    low, dots, high = body.partition("..")
-    if not dots and not scale and "|" in body:
-        return Choice(tuple(_value(each) for each in body.split("|")))
-    numbers = [_value(each) for each in (low, high)]
-    if dots and scale in ("", "log") and all(_is_number(each) for each in numbers):
-        found = Range(numbers[0], numbers[1], log=scale == "log")
-        if found.low < found.high and (found.low > 0 or not found.log):
-            return found
+    found, parts = _RANGE.fullmatch(text.strip()), [each.strip() for each in text.split("|")]
+    low, high, log = found.groups() if found is not None else ("", "", None)
+    ends = [recipe.parse_value(each) for each in (low, high)]
+    if all(_is_number(each) for each in ends):
+        if ends[0] < ends[1] and (ends[0] > 0 or log is None):
+            return Range(ends[0], ends[1], log=log is not None)
+    elif len(parts) > 1 and all(parts):
+        return Choice(tuple(recipe.parse_value(each) for each in parts))
     raise errors.ConfigError(
-        "A dimension of a search must be LOW..HIGH, LOW..HIGH log or A|B|C, low under high and over 0 for log.",
+        "A dimension of a search must be LOW..HIGH, LOW..HIGH log or A|B|C, low under high, over 0 for log, and no "
+        "number beyond 2 to the power of 31.",
         received=repr(text),
         todo="for example --search 'train.learning_rate=1e-4..1e-2 log'",
     )
@@ -108,15 +120,8 @@ def _ends(dimension: Dimension) -> tuple[Any, ...]:
     return dimension.values if isinstance(dimension, Choice) else (dimension.low, dimension.high)
 
 
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 class Study:

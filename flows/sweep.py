@@ -49,8 +49,7 @@ def sweep(
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
     plan = recipes.load(recipe).with_settings(settings)
-    space = search or plan.search
-    sweeps.check(plan, space)
+    space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         with sweeps.studying(plan, intake.split, space, seed) as study:

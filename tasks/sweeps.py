@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,23 +34,42 @@ class _Stopped(Exception):
     """The search ends before its trials."""
 
 
-def check(plan: Recipe, space: Mapping[str, str]) -> None:
-    """Raise ConfigError for a space that is empty, or in which some setting is not one that a trial may have."""
+def checked_space(plan: Recipe, space: Mapping[str, str]) -> dict[str, str]:
+    """The space, each range in numbers of its setting's kind: `0..1` of a share is `0.0..1.0`.
+
+    Raises ConfigError for a space that is empty, or in which some setting is not one that a trial may have.
+    """
     if not space:
         raise errors.ConfigError(
             "A sweep must have a space to search.",
             received=f"none in the recipe {plan.name}, and none beside it",
             todo="for example --search 'train.learning_rate=1e-4..1e-2 log'",
         )
-    for path in space:
+    found = search.parse_space([f"{path}={text}" for path, text in space.items()])
+    for path in found:
         if path.split(".")[0] not in _SECTIONS:
             raise errors.ConfigError(
                 "A sweep must change what is trained, not the data that it is measured by.",
                 received=repr(path),
                 todo=f"search settings of {', '.join(_SECTIONS)}",
             )
-    for settings_ in search.corners(space):
-        _tried(plan, search.Trial(number=0, settings=settings_))
+    for settings_ in search.corners(found):
+        tried = _tried(plan, search.Trial(number=0, settings=settings_))
+        for path, value in settings_.items():
+            found[path] = _in_kind(found[path], path, value, operator.attrgetter(path)(tried))
+    return found
+
+
+def _in_kind(text: str, path: str, given: Any, taken: Any) -> str:
+    """A dimension's text, of the kind of what the recipe made of a value given. Raises ConfigError if it took none."""
+    if given is None and taken is not None:
+        raise errors.ConfigError(
+            "A choice of null must be what the recipe has: it stands for the recipe's own value.",
+            received=f"{path}={text}, where the recipe has {taken!r}",
+            todo="leave null out, or name the values themselves",
+        )
+    dimension = search.parse(text)
+    return dimension.of_kind(taken).text() if isinstance(dimension, search.Range) else text
 
 
 def _tried(plan: Recipe, trial: search.Trial) -> Recipe:

@@ -22,7 +22,7 @@ def test_every_recipe_brings_a_space_that_its_sweep_can_search(name):
     from tasks import sweeps
 
     plan = recipes.load(name)
-    sweeps.check(plan, plan.search)
+    assert sweeps.checked_space(plan, plan.search).keys() == plan.search.keys()
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
@@ -157,3 +157,34 @@ def test_phases_are_set_as_a_whole():
     made = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
     assert [(each.epochs, each.train_from) for each in made.train.plan] == [(2, "head"), (3, "start")]
     assert [each.learning_rate for each in made.train.plan] == [made.train.learning_rate, 1e-4]
+
+
+CHANGES = (
+    "train.epochs=5",
+    "train.timeout_s=77.5",
+    "train.model.name=vgg",
+    "train.model.name=mini-xception",
+    "train.model.stem_filters=16",
+    "train.weights=a b's.h5",
+    'train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]',
+    "train.augmentation.shift=0",
+    "balance.target=median",
+    'demo.images_per_class={"sad": 5}',
+    'index.classes=["happy", "ä"]',
+    "split.seed=7",
+)
+
+
+@given(st.sampled_from(recipes.NAMES), st.lists(st.sampled_from(CHANGES), max_size=6))
+def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, changes):
+    own = plan = recipes.load(name)
+    for each in changes:
+        plan = plan.with_settings(recipe.parse_settings([each]))
+    found = recipe.assignments(plan, own)
+    assert own.with_settings(recipe.parse_settings(found)) == plan
+    assert recipe.assignments(own, own) == []
+
+
+def test_a_number_of_thousands_of_digits_is_a_config_error():
+    with pytest.raises(errors.ConfigError, match=r"train\.epochs"):
+        changed(f"train.epochs=1{'0' * 5000}")

@@ -25,6 +25,11 @@ def ended(trial: search.Trial, value: float | None, state="complete", **about) -
         ("2..6", search.Range(2, 6, log=False)),
         ("adam|sgd", search.Choice(("adam", "sgd"))),
         ("[8,16]|[16,32]|null|1", search.Choice(([8, 16], [16, 32], None, 1))),
+        (" 32 | 64 |128 ", search.Choice((32, 64, 128))),
+        ("[8, 16] | [16, 32]", search.Choice(([8, 16], [16, 32]))),
+        ("../a.h5|../b.h5", search.Choice(("../a.h5", "../b.h5"))),
+        (" 1e-4 .. 1e-2  log ", search.Range(1e-4, 1e-2, log=True)),
+        (f"1..{2**31}", search.Range(1, 2**31, log=False)),
     ],
 )
 def test_a_dimension_is_read_as_it_is_written(text, dimension):
@@ -32,7 +37,11 @@ def test_a_dimension_is_read_as_it_is_written(text, dimension):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1..", "..2", "3..2", "0..1 log", "-1..1 log", "a..b", "1..2 linear", "1..inf", "true..2"]
+    "text",
+    [
+        *("", "1", "1..", "..2", "3..2", "0..1 log", "-1..1 log", "a..b", "1..2 linear", "1..inf", "true..2", "1..NaN"),
+        *("|", "32|", "32||64", " | 64", "1..2147483649", f"1..1{'0' * 400}", f"1..1{'0' * 5000}", "0..1e300"),
+    ],
 )
 def test_what_is_no_dimension_is_refused(text):
     with pytest.raises(errors.ConfigError, match=r"LOW\.\.HIGH"):
@@ -49,13 +58,48 @@ def test_every_range_of_numbers_comes_back(low, high, log):
             search.parse(text)
 
 
-@given(st.text(max_size=30))
+@given(st.integers(), st.integers())
+def test_whole_numbers_come_back_or_are_refused(low, high):
+    if low < high and max(-low, high) <= 2**31:
+        assert search.parse(f"{low}..{high}") == search.Range(low, high, log=False)
+    else:
+        with pytest.raises(errors.ConfigError):
+            search.parse(f"{low}..{high}")
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text('ab .[]{},:"', max_size=5)
+
+
+@given(st.lists(PLAIN | st.lists(PLAIN, max_size=3), min_size=2, max_size=4), st.sampled_from(["|", " | ", "  |"]))
+def test_every_choice_of_json_values_comes_back_whatever_blanks_are_around_them(values, between):
+    assert search.parse(between.join(json.dumps(each) for each in values)) == search.Choice(tuple(values))
+
+
+@given(st.text(max_size=30) | st.text('0123456789.eE+-|[]{}" log', max_size=30))
 def test_any_text_is_read_or_refused(text):
     try:
         found = search.parse(text)
     except errors.ConfigError:
         return
     assert isinstance(found, (search.Range, search.Choice))
+
+
+def test_a_range_is_of_the_kind_of_a_value_within_and_its_text_says_which():
+    whole, broken = search.parse("0..1"), search.parse("1.0..64.0 log")
+    assert whole.of_kind(0.0).text() == "0.0..1.0"
+    assert broken.of_kind(1).text() == "1..64 log"
+    for found, value, is_whole in ((whole, 0.0, False), (whole, 1, True), (whole, False, True), (broken, 8, True)):
+        assert search.parse(found.of_kind(value).text()) == found.of_kind(value)
+        assert found.of_kind(value).is_whole == is_whole
+
+
+def test_the_largest_numbers_are_proposed_like_others(tmp_path):
+    space = {"a.b": f"0..{2**31}", "a.c": f"1..{2**31} log", "a.d": f"-{2.0**31}..0.0"}
+    huge = search.Study(tmp_path / "search.journal", space, seed=0, epochs=8)
+    for number in range(8):
+        trial = huge.propose()
+        assert all(abs(value) <= 2**31 for value in trial.settings.values())
+        huge.end(ended(trial, number / 10))
 
 
 def test_a_space_names_each_setting_once():

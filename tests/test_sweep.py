@@ -139,11 +139,20 @@ def test_hopeless_trials_are_stopped_and_failed_ones_say_why(trainings):
         ({"split.seed": "1..2"}, "not the data that it is measured by"),
         ({"train.batch_size": "0..8"}, r"train\.batch_size must be valid"),
         ({"train.model.depth": "1..2"}, r"train\.model\.depth must be valid"),
+        ({"train.batch_size": "32 | many"}, r"train\.batch_size must be valid.*'many'"),
+        ({"train.epochs": "null|5"}, r"null must be what the recipe has.*train\.epochs=null\|5.*has 16"),
+        ({"train.epochs": "1..2", "train.epochs ": "1..3"}, "each setting once"),
     ],
 )
 def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(space, must):
     with pytest.raises(errors.ConfigError, match=must):
-        sweeps.check(recipes.load("demo"), space)
+        sweeps.checked_space(recipes.load("demo"), space)
+
+
+def test_ranges_are_of_the_kind_of_their_setting_however_they_are_written():
+    given = {"train.mixup": "0..1", "train.epochs": "4.0..8.0", "train.micro_batch": "null | 16", "train.xla": "0..1"}
+    found = sweeps.checked_space(recipes.load("demo"), given)
+    assert found == given | {"train.mixup": "0.0..1.0", "train.epochs": "4..8"}
 
 
 def test_the_best_is_of_complete_trials_alone():

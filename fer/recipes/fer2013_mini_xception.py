@@ -35,6 +35,6 @@ RECIPE = Recipe(
     gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
     search={
         "train.learning_rate": "1e-3..1e-2 log",
-        "train.weight_decay": "1e-3..1e-1 log",
+        "train.weight_decay": "1e-4..1e-1 log",
     },
 )
