@@ -360,15 +360,14 @@ class Outcome(BaseModel):
 
 
 class SweepOutcome(BaseModel):
-    """What came of a search: its trials as rows, the best first, and the best one's settings as `--set` takes them."""
+    """What came of a search: its trials as rows, the best first, and the command that retrains with the best one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str
-    sources: tuple[str, ...]
     rows: tuple[dict[str, str | int | float], ...]
     best: float | None
-    assignments: tuple[str, ...]
+    command: str  # empty without a best one
     reports: dict[str, str]  # what it shows -> its path
 
 

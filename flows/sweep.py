@@ -54,7 +54,7 @@ def sweep(
         intake = ingest.examined(plan, sources, kaggle_secret)
         with sweeps.studying(plan, intake.split, space, seed) as study:
             _run(study, plan, intake, trials, min(concurrency, _MOST_AT_ONCE))
-            return sweeps.publish(plan, sources, space, study.trials())
+            return sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
 
 
 def _run(study: search_space.Study, plan: Recipe, intake: refs.Intake, n_trials: int, concurrency: int) -> None:

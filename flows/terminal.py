@@ -1,6 +1,5 @@
 """What a run looks like in a terminal: a line a stage, a bar for each at work."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -137,12 +136,8 @@ def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
     console.print(_rows(f"{outcome.recipe}: trials", outcome.rows))
     for name, path in outcome.reports.items():
         console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
-    if outcome.assignments:
-        sources = " ".join(f"--source {_plain(each)}" for each in outcome.sources)
-        chosen = " ".join(f"--set {_plain(shlex.quote(each))}" for each in outcome.assignments)
-        console.print(
-            f"next:  fer retrain {sources} --recipe {outcome.recipe} {chosen}", highlight=False, soft_wrap=True
-        )
+    if outcome.command:
+        console.out(f"next:  {plain_text.visible(outcome.command)}", highlight=False)  # as it is to be pasted
 
 
 def show_comparison(console: Console, outcome: refs.ComparisonOutcome) -> None:

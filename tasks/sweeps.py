@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import operator
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 from prefect import task
 
 from fer import balance as balance_stage
-from fer import errors, plain_text, plots, recipe, refs, search, search_plots, settings, soft_labels, stage
+from fer import errors, plain_text, plots, recipe, recipes, refs, search, search_plots, settings, soft_labels, stage
 from fer import preprocess as preprocess_stage
 from fer import train as train_stage
 from fer import weights as weights_stage
@@ -149,9 +150,21 @@ def _train(plan: Recipe, manifest: refs.ManifestRef, division: refs.SplitRef, pr
     return run(train_stage.train, balanced, shards, weights, votes, plan.train)
 
 
+def command(plan: Recipe, sources: Sequence[str], kaggle_secret: str | None) -> str:
+    """What retrains by `plan`, a recipe's with other settings, as a shell takes it."""
+    words = ["fer", "retrain", "--recipe", plan.name]
+    words += [word for each in sources for word in ("--source", each)]
+    words += [word for each in recipe.assignments(plan, recipes.load(plan.name)) for word in ("--set", each)]
+    return shlex.join(words if kaggle_secret is None else [*words, "--kaggle-secret", kaggle_secret])
+
+
 @task(name="show trials", **caching.UNCACHED)
 def publish(
-    plan: Recipe, sources: Sequence[str], space: Mapping[str, str], trials: Sequence[search.Trial]
+    plan: Recipe,
+    sources: Sequence[str],
+    kaggle_secret: str | None,
+    space: Mapping[str, str],
+    trials: Sequence[search.Trial],
 ) -> refs.SweepOutcome:
     """Put the trials in a table, a picture and one JSON document."""
     best = search.best_of(trials)
@@ -160,26 +173,28 @@ def publish(
     rows = search.table(trials)
     title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
     picture = plots.png(search_plots.trials(trials, space, title=title))
-    assignments = tuple(best.assignments()) if best is not None else ()
+    own = recipes.load(plan.name)
+    next_ = command(_tried(plan, best), sources, kaggle_secret) if best is not None else ""
     record = {
         "recipe": plan.name,
         "sources": list(sources),
+        "settings": recipe.assignments(plan, own),
         "space": dict(space),
         "best": None if best is None else best.number,
-        "set": list(assignments),
+        "set": [] if best is None else recipe.assignments(_tried(plan, best), own),
+        "command": next_,
         "trials": [each.model_dump(mode="json") for each in trials],
     }
     made = {"as JSON": folder / "sweep.json", "picture": folder / "trials.png"}
     write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
     write_atomically(made["picture"], picture)
     artifacts.table("trials", rows, title)
-    shown = plain_text.in_markdown(" ".join(f"--set {each}" for each in assignments))
-    artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}\n\nThe best: {shown}", title)
+    shown = f"\n\nThe best:\n\n```\n{plain_text.visible(next_)}\n```" if next_ else ""
+    artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}{shown}", title)
     return refs.SweepOutcome(
         recipe=plan.name,
-        sources=tuple(sources),
         rows=tuple(rows),
         best=best.value if best is not None else None,
-        assignments=assignments,
+        command=next_,
         reports={name: str(path) for name, path in made.items()},
     )

@@ -1,12 +1,16 @@
+import itertools
 import json
+import shlex
 import threading
 from pathlib import Path
 
 import pytest
 import quick_demo
+from rich.console import Console
 
 from fer import errors, recipe, recipes, refs, search
 from fer import train as train_stage
+from flows import terminal
 from tasks import events, sweeps
 
 pytestmark = pytest.mark.end_to_end
@@ -19,6 +23,22 @@ def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> refs.SweepOutcome
     from flows.sweep import sweep as flow
 
     return flow(sources=["demo"], recipe="demo", settings=recipe.parse_settings(settings), search=space, **parameters)
+
+
+def options(command: str, name: str) -> list[str]:
+    """The values of an option in a command, as a shell reads it."""
+    words = shlex.split(command)
+    return [value for option, value in itertools.pairwise(words) if option == name]
+
+
+def changed(*assignments: str) -> recipe.Recipe:
+    return recipes.load("demo").with_settings(recipe.parse_settings(assignments))
+
+
+def retrained(command: str) -> recipe.Recipe:
+    """The recipe that the command trains by."""
+    (name,) = options(command, "--recipe")
+    return recipes.load(name).with_settings(recipe.parse_settings(options(command, "--set")))
 
 
 class Trainings:
@@ -88,8 +108,33 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
     assert [trial["state"] for trial in record["trials"]] == ["complete"] * 3
     assert record["trials"][record["best"]]["value"] == again.best
     assert Path(again.reports["picture"]).read_bytes().startswith(b"\x89PNG")
-    plan = recipes.load("demo").with_settings(recipe.parse_settings([*quick, *again.assignments]))
-    assert plan.train.learning_rate == record["trials"][record["best"]]["settings"]["train.learning_rate"]
+    best = record["trials"][record["best"]]["settings"]
+    plan = retrained(again.command)
+    assert plan == recipes.load("demo").with_settings(
+        recipe.parse_settings([*quick, *(f"{path}={value}" for path, value in best.items())])
+    )
+    assert recipe.parse_settings(record["set"]) == recipe.parse_settings(options(again.command, "--set"))
+    assert set(record["settings"]) == set(recipe.assignments(changed(*quick), recipes.load("demo")))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.weights=it's $HOME.h5", "train.timeout_s=60", 'demo.images_per_class={"sad": 5}'],
+        ["train.model.name=vgg", "train.model.widths=[8, 16]", 'train.phases=[{"epochs": 2, "train_from": "head"}]'],
+        [],
+    ],
+)
+def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted(settings, capsys):
+    sources = ["kaggle:some/faces", "folder:/my faces/of $USER's", "archive:[1] :smile: a.zip"]
+    command = sweeps.command(changed(*settings), sources, "my key")
+    outcome = refs.SweepOutcome(recipe="demo", rows=(), best=0.5, command=command, reports={})
+    terminal.show_sweep(Console(width=40), outcome)
+    pasted = capsys.readouterr().out.splitlines()[-1].removeprefix("next:  ")
+    assert shlex.split(pasted)[:2] == ["fer", "retrain"]
+    assert options(pasted, "--source") == sources
+    assert options(pasted, "--kaggle-secret") == ["my key"]
+    assert retrained(pasted) == changed(*settings)
 
 
 def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainings):
