@@ -56,14 +56,18 @@ Dimension = Range | Choice
 
 
 class Trial(BaseModel):
-    """One proposal and what came of it. `value` is the best validation accuracy, None if there is none."""
+    """One proposal and what came of it. `value` is the best validation accuracy, None if there is none.
+
+    `curve` is the best up to each epoch, as far as it is known; `seconds` are those of the training.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     settings: dict[str, Any]
-    state: State | None = None  # None: not ended
+    state: State | None = None  # None: not ended, or to be tried again
     value: float | None = None
+    curve: tuple[float, ...] = ()
     epochs: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -153,7 +157,7 @@ class Study:
         return [self._trial(each) for each in self._study.get_trials(deepcopy=False)]
 
     def unfinished(self) -> list[Trial]:
-        """Those that were begun and have not ended: a killed search's."""
+        """Those that were begun and have not ended: a killed search's, and those to be tried again."""
         return [each for each in self.trials() if each.state is None]
 
     def propose(self) -> Trial:
@@ -169,16 +173,10 @@ class Study:
 
     def is_hopeless(self, number: int, epoch: int, best: float) -> bool:
         """Note the best accuracy up to an epoch of a trial; whether the trial is to be stopped."""
-        import optuna
-
-        known = self._study.get_trials(deepcopy=False)[number]
-        trial = optuna.trial.Trial(self._study, known._trial_id)
-        if epoch not in known.intermediate_values:
-            trial.report(best, epoch)
-        return bool(trial.should_prune())
+        return bool(self._noted(number, {epoch: best}).should_prune())
 
     def end(self, trial: Trial) -> None:
-        """Note what came of a trial."""
+        """Note what came of a trial; one without a state stays unfinished."""
         import optuna
 
         states = {
@@ -186,11 +184,21 @@ class Study:
             "pruned": optuna.trial.TrialState.PRUNED,
             "failed": optuna.trial.TrialState.FAIL,
         }
-        known = self._study.get_trials(deepcopy=False)[trial.number]
-        about = trial.model_dump(include={"epochs", "seconds", "reason"})
-        optuna.trial.Trial(self._study, known._trial_id).set_user_attr("about", about)
-        value = trial.value if trial.state == "complete" else None
-        self._study.tell(trial.number, value, state=states[trial.state or "failed"], skip_if_finished=True)
+        noted = self._noted(trial.number, dict(enumerate(trial.curve, start=1)))
+        noted.set_user_attr("about", trial.model_dump(include={"epochs", "seconds", "reason"}))
+        if trial.state is not None:
+            value = trial.value if trial.state == "complete" else None
+            self._study.tell(trial.number, value, state=states[trial.state], skip_if_finished=True)
+
+    def _noted(self, number: int, best: Mapping[int, float]) -> "optuna.trial.Trial":
+        """The trial, with the best accuracy up to each of some epochs that are not known yet."""
+        import optuna
+
+        known = self._study.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._study, known._trial_id)
+        for epoch in sorted(best.keys() - known.intermediate_values.keys()):
+            trial.report(best[epoch], epoch)
+        return trial
 
     def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
         from optuna import distributions
@@ -212,11 +220,10 @@ class Study:
             settings[path] = dimension.values[drawn] if isinstance(dimension, Choice) else drawn
         states: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         state = states.get(known.state.name)
-        value = known.value
-        if state == "pruned" and known.intermediate_values:
-            value = max(known.intermediate_values.values())
+        curve = tuple(known.intermediate_values[epoch] for epoch in sorted(known.intermediate_values))
+        value = max(curve) if state == "pruned" and curve else known.value
         about = known.user_attrs.get("about", {})
-        return Trial(number=known.number, settings=settings, state=state, value=value, **about)
+        return Trial(number=known.number, settings=settings, state=state, value=value, curve=curve, **about)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

@@ -41,7 +41,7 @@ def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: st
             _dots(axes, seen, places)
         else:
             _dots(axes, seen, [each.settings[path] for each in seen])
-            if dimension.log:
+            if dimension.log and seen:  # an empty axis has no logarithms
                 axes.set_xscale("log")
     for row in range(n_rows):
         panels[row * _COLUMNS].set_ylabel("validation accuracy")

@@ -38,6 +38,8 @@ def sweep(
 ) -> refs.SweepOutcome:
     """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
 
+    Raises TrainingError, after the report, if no trial is complete.
+
     Args:
         sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
         recipe: The named recipe.
@@ -54,7 +56,9 @@ def sweep(
         intake = ingest.examined(plan, sources, kaggle_secret)
         with sweeps.studying(plan, intake.split, space, seed) as study:
             _run(study, plan, intake, trials, min(concurrency, _MOST_AT_ONCE))
-            return sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
+            outcome = sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
+    sweeps.require_best(outcome)
+    return outcome
 
 
 def _run(study: search_space.Study, plan: Recipe, intake: refs.Intake, n_trials: int, concurrency: int) -> None:

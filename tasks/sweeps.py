@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import operator
 import shlex
@@ -13,7 +14,20 @@ from typing import Any, TypeVar
 from prefect import task
 
 from fer import balance as balance_stage
-from fer import errors, plain_text, plots, recipe, recipes, refs, search, search_plots, settings, soft_labels, stage
+from fer import (
+    errors,
+    plain_text,
+    plots,
+    recipe,
+    recipes,
+    refs,
+    search,
+    search_plots,
+    settings,
+    soft_labels,
+    stage,
+    trained,
+)
 from fer import preprocess as preprocess_stage
 from fer import train as train_stage
 from fer import weights as weights_stage
@@ -25,10 +39,12 @@ from tasks import artifacts, caching, events
 RefT = TypeVar("RefT", bound=refs.Ref)
 
 _SECTIONS = ("preprocess", "balance", "train")  # what a trial may change: the data and its splits stay
+# What another run of the sweep may have more of; a recipe that is valid meets ConfigError where memory can't be enough.
+_TRIED_AGAIN = (errors.OutOfTime, errors.OutOfMemory, errors.ConfigError)
 
 
-class _Hopeless(Exception):
-    """The study gave a trial up."""
+class _Hopeless(errors.TrainingError):
+    """The study gave a trial up: as one of this project's errors it leaves nothing to be resumed in the workspace."""
 
 
 class _Stopped(Exception):
@@ -98,11 +114,15 @@ def run_trial(
     is_hopeless: Callable[[int, int, float], bool],
     stopped: threading.Event,
 ) -> search.Trial:
-    """Train with the trial's settings; what came of it. A training that fails is a failed trial, not a failed sweep."""
+    """Train with the trial's settings; what came of it.
+
+    A training that fails by its settings is a failed trial. One that had too little time or memory stays unfinished.
+    What would fail the next trial too, as a full disk or a store that refuses, is raised and ends the sweep.
+    """
     name = f"trial {trial.number}"
     progress = artifacts.progress_bar(name)
     started = time.monotonic()
-    epochs, best = 0, 0.0
+    curve: tuple[float, ...] = ()
 
     def told(done: int, total: int, note: str = "") -> None:
         if stopped.is_set():
@@ -110,29 +130,50 @@ def run_trial(
         progress(done, total, note)
 
     def watch(epoch: int, history: dict[str, list[float]]) -> None:
-        nonlocal epochs, best
-        epochs, best = epoch, max(history["validation_accuracy"][:epoch])
-        if is_hopeless(trial.number, epoch, best):
-            raise _Hopeless
+        nonlocal curve
+        curve = _curve(history["validation_accuracy"][:epoch])
+        if is_hopeless(trial.number, len(curve), curve[-1]):
+            raise _Hopeless(f"stopped after {len(curve)} epochs at {curve[-1]:.4f}, less than the median trial")
 
-    def ended(state: search.State, value: float | None, reason: str = "") -> search.Trial:
+    def ended(state: search.State | None, said: object, **found: Any) -> search.Trial:
         seconds = time.monotonic() - started
-        summary = f"{', '.join(trial.assignments())}: " + (reason or f"validation {value:.4f} after {epochs} epochs")
-        events.publish(events.Ended(name, False, state == "failed", seconds, summary))
-        found = {"state": state, "value": value, "epochs": epochs, "seconds": seconds, "reason": reason}
-        return trial.model_copy(update=found)
+        summary = f"{', '.join(trial.assignments())}: {said}"
+        events.publish(events.Ended(name, False, state in ("failed", None), seconds, summary))
+        about = {"state": state, "curve": curve, "epochs": len(curve), "seconds": seconds, "reason": str(said)}
+        return trial.model_copy(update=about | found)
 
     try:
+        tried = _tried(plan, trial)
+    except errors.ConfigError as error:
+        return ended("failed", error)
+    try:
         with train_stage.watching(watch):
-            model = _train(_tried(plan, trial), manifest, division, told)
-    except _Hopeless:
-        return ended("pruned", best, f"stopped after {epochs} epochs at {best:.4f}, less than the median trial")
-    except errors.FerError as error:
+            model = _train(tried, manifest, division, told)
+    except _Hopeless as error:
+        return ended("pruned", error)
+    except _TRIED_AGAIN as error:
+        return ended(None, error)
+    except errors.TrainingError as error:
         if error.may_pass:
             raise
-        return ended("failed", None, str(error))
-    epochs = model.epochs_run
-    return ended("complete", model.validation_accuracy)
+        return ended("failed", error)
+    curve = curve or _known_curve(model)
+    found = {"value": model.validation_accuracy, "epochs": model.epochs_run, "seconds": model.train_seconds}
+    said = f"validation {model.validation_accuracy:.4f} after {model.epochs_run} epochs"
+    return ended("complete", said, reason="", **found)
+
+
+def _curve(accuracies: Sequence[float]) -> tuple[float, ...]:
+    """The best up to each epoch."""
+    return tuple(itertools.accumulate(accuracies, max))
+
+
+def _known_curve(model: refs.ModelRef) -> tuple[float, ...]:
+    """That of a model which was trained before; empty where its history is gone."""
+    with contextlib.suppress(errors.WorkspaceError, FileNotFoundError):
+        history = json.loads((caching.workspace().folder(model) / trained.HISTORY).read_bytes())
+        return _curve(history["validation_accuracy"])
+    return ()
 
 
 def _train(plan: Recipe, manifest: refs.ManifestRef, division: refs.SplitRef, progress: Progress) -> refs.ModelRef:
@@ -198,3 +239,14 @@ def publish(
         command=next_,
         reports={name: str(path) for name, path in made.items()},
     )
+
+
+def require_best(outcome: refs.SweepOutcome) -> None:
+    """Raise TrainingError if no trial is complete."""
+    if outcome.best is None:
+        reason, _, _ = str(outcome.rows[0]["reason"]).partition(" Next: ")
+        raise errors.TrainingError(
+            "A sweep must have a trial that is complete.",
+            received=f"none of {len(outcome.rows)}; trial {outcome.rows[0]['trial']}: {reason.rstrip('.')}",
+            todo=f"see {outcome.reports['as JSON']}, then search another space or correct what went wrong",
+        )

@@ -164,6 +164,31 @@ def test_a_trial_far_below_the_others_is_hopeless_but_not_in_its_first_epochs(tm
     assert search.best_of(watched.trials()).number == 0
 
 
+def test_a_trial_without_a_state_stays_unfinished_with_what_is_known_of_it(tmp_path):
+    some = study(tmp_path)
+    some.end(ended(some.propose(), None, None, curve=(0.2, 0.3), epochs=2, reason="It must have the memory it needs."))
+    (left,) = study(tmp_path).unfinished()
+    assert (left.epochs, left.curve, left.reason) == (2, (0.2, 0.3), "It must have the memory it needs.")
+
+
+def test_trials_whose_curves_are_told_at_their_end_stop_a_hopeless_one_too(tmp_path):
+    watched = study(tmp_path, epochs=8)
+    for _ in range(5):
+        watched.end(ended(watched.propose(), 0.6, curve=(0.4, 0.5, 0.6)))
+    bad = watched.propose()
+    assert [watched.is_hopeless(bad.number, epoch, 0.2) for epoch in (1, 2)] == [False, True]
+    assert watched.trials()[0].curve == (0.4, 0.5, 0.6)
+
+
+def test_no_trial_is_stopped_before_five_are_complete(tmp_path):
+    watched = study(tmp_path, epochs=8)
+    for state in ("complete", "pruned", "failed", "complete", "complete", "complete"):
+        watched.end(ended(watched.propose(), 0.6, state, curve=(0.6,) * 8))
+    assert not watched.is_hopeless(watched.propose().number, 8, 0.2)
+    watched.end(ended(watched.propose(), 0.6, curve=(0.6,) * 8))
+    assert watched.is_hopeless(watched.propose().number, 8, 0.2)
+
+
 def test_a_failed_trial_keeps_its_reason_and_is_never_the_best(tmp_path):
     some = study(tmp_path)
     some.end(ended(some.propose(), None, "failed", reason="The loss must stay finite."))
@@ -196,4 +221,5 @@ def test_the_picture_is_drawn_for_any_number_of_settings(tmp_path):
     visible = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_xlabel() for axes in visible] == ["trial", *SPACE]
     assert plots.png(figure).startswith(b"\x89PNG")
-    assert plots.png(search_plots.trials([], {}, title="none yet")).startswith(b"\x89PNG")
+    for space in ({}, SPACE):
+        assert plots.png(search_plots.trials([], space, title="none yet")).startswith(b"\x89PNG")

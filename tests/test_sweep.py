@@ -11,7 +11,7 @@ from rich.console import Console
 from fer import errors, recipe, recipes, refs, search
 from fer import train as train_stage
 from flows import terminal
-from tasks import events, sweeps
+from tasks import caching, events, sweeps
 
 pytestmark = pytest.mark.end_to_end
 
@@ -175,6 +175,78 @@ def test_hopeless_trials_are_stopped_and_failed_ones_say_why(trainings):
     assert by_number[7]["state"] == "pruned"
     assert by_number[7]["epochs"] < 8
     assert outcome.rows[0]["state"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"), [(errors.WorkspaceError, 20), (errors.StoreRefused, 21), (errors.IntegrityError, 22)]
+)
+def test_what_fails_every_trial_ends_the_sweep_and_its_trial_is_tried_again(trainings, kind, seed):
+    cut = trainings(lambda number: 0.5, lambda number: kind("It must hold.") if number == 1 else None)
+    with pytest.raises(kind, match="must hold"):
+        sweep(trials=3, seed=seed)
+    whole = trainings(lambda number: 0.5)
+    outcome = sweep(trials=3, seed=seed)
+    assert whole.seen[0] == cut.seen[1]
+    assert [row["state"] for row in outcome.rows] == ["complete"] * 3
+
+
+@pytest.mark.parametrize(("kind", "seed"), [(errors.OutOfMemory, 23), (errors.OutOfTime, 24), (errors.ConfigError, 25)])
+def test_a_trial_with_too_little_memory_or_time_stops_no_other_and_is_tried_again_in_the_next_run(
+    trainings, kind, seed
+):
+    short = trainings(lambda number: 0.5, lambda number: kind("It must suffice.") if number == 1 else None)
+    first = sweep(trials=3, seed=seed)
+    assert [row["state"] for row in first.rows] == ["complete", "complete", "unfinished"]
+    assert (first.rows[-1]["trial"], first.rows[-1]["reason"]) == (1, "It must suffice.")
+    more = trainings(lambda number: 0.6)
+    second = sweep(trials=3, seed=seed)
+    assert more.seen == [short.seen[1]]
+    assert [(row["trial"], row["state"]) for row in second.rows] == [(1, "complete"), (0, "complete"), (2, "complete")]
+
+
+def test_a_trial_that_fails_by_its_settings_is_not_tried_again_and_a_sweep_of_such_alone_is_an_error(trainings):
+    trainings(lambda number: 0.5, lambda number: errors.TrainingError("The loss must stay finite.", todo="less"))
+    with pytest.raises(errors.TrainingError, match=r"none of 2; trial 0: The loss must stay finite\. Next: see .*json"):
+        sweep(trials=2, seed=14)
+    again = trainings(lambda number: 0.5)
+    with pytest.raises(errors.TrainingError, match="none of 2"):
+        sweep(trials=2, seed=14)
+    assert again.seen == []
+
+
+def test_a_trial_that_is_given_up_leaves_no_checkpoint(trainings, monkeypatch):
+    found = trainings(lambda number: 0.2 if number == 5 else 0.5)
+    place = caching.workspace()
+
+    def train(plan, *inputs):
+        def produce(out):
+            (out / "checkpoint.npz").write_bytes(b"weights")
+            return found(plan, *inputs)
+
+        return place.run("train", f"of-{len(found.seen)}", refs.ModelRef, produce, resumable=True)
+
+    monkeypatch.setattr(sweeps, "_train", train)
+    outcome = sweep(trials=6, seed=15)
+    assert [row["state"] for row in outcome.rows] == [*["complete"] * 5, "pruned"]
+    assert not (place.root / ".partial" / "train" / "of-5").exists()
+
+
+def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(trainings, monkeypatch):
+    def train(plan, *inputs):  # a stage whose output is there calls no watcher
+        def produce(out):
+            (out / "history.json").write_text('{"validation_accuracy": [0.1, 0.3, 0.2]}')
+            return found(plan, *inputs).model_copy(update={"train_seconds": 600.0, "epochs_run": 3})
+
+        return caching.workspace().run("train", "before", refs.ModelRef, produce, resumable=True)
+
+    found = trainings(lambda number: 0.5)
+    with train_stage.watching(lambda epoch, history: None):
+        train(changed(), None, None, lambda *what: None)
+    monkeypatch.setattr(sweeps, "_train", train)
+    outcome = sweep(trials=1, seed=16)
+    (trial,) = json.loads(Path(outcome.reports["as JSON"]).read_text())["trials"]
+    assert trial["curve"] == [0.1, 0.3, 0.3]
+    assert (outcome.rows[0]["epochs"], outcome.rows[0]["minutes"]) == (3, "10.0")
 
 
 @pytest.mark.parametrize(
