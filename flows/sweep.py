@@ -2,18 +2,19 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, cast
 
 from prefect import flow
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from fer import recipes, refs
 from fer import search as search_space
 from fer.recipe import Recipe, RecipeSettings
 from flows import ingest
-from tasks import caching, releases, sweeps
+from tasks import caching, models, releases, sweeps
 
 _MOST_AT_ONCE = 64
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
@@ -31,9 +32,9 @@ def sweep(
     recipe: recipes.Name = "demo",
     settings: RecipeSettings | None = None,
     search: dict[str, str] | None = None,
-    trials: int = 20,
-    concurrency: int = 1,
-    seed: int = 0,
+    trials: Annotated[int, Field(ge=1)] = 20,
+    concurrency: Annotated[int, Field(ge=1)] = 1,
+    seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
 ) -> refs.SweepOutcome:
     """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
@@ -54,14 +55,25 @@ def sweep(
     space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
-        with sweeps.studying(plan, intake.split, space, seed) as study:
-            _run(study, plan, intake, trials, min(concurrency, _MOST_AT_ONCE))
+        weights = {
+            each: models.fetch_weights(models.resolve_weights(each, plan.train.model))
+            for each in sweeps.sources_of_weights(plan, space)
+        }
+        with sweeps.studying(plan, intake.split, weights, space, seed) as study:
+            _run(study, plan, intake, weights, trials, min(concurrency, _MOST_AT_ONCE))
             outcome = sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
     sweeps.require_best(outcome)
     return outcome
 
 
-def _run(study: search_space.Study, plan: Recipe, intake: refs.Intake, n_trials: int, concurrency: int) -> None:
+def _run(
+    study: search_space.Study,
+    plan: Recipe,
+    intake: refs.Intake,
+    weights: Mapping[str, refs.WeightsRef],
+    n_trials: int,
+    concurrency: int,
+) -> None:
     """Run what an earlier run left, then new trials, `concurrency` at a time, until there are `n_trials`."""
     left = study.unfinished()
     running: dict[int, PrefectFuture[search_space.Trial]] = {}
@@ -70,7 +82,7 @@ def _run(study: search_space.Study, plan: Recipe, intake: refs.Intake, n_trials:
             while len(running) < concurrency and (left or len(study.trials()) < n_trials):
                 trial = left.pop(0) if left else study.propose()
                 running[trial.number] = sweeps.run_trial.submit(
-                    trial, plan, intake.manifest, intake.split, study.is_hopeless, stopped
+                    trial, plan, intake.manifest, intake.split, weights, study.is_hopeless, stopped
                 )
             if not running:
                 return

@@ -39,6 +39,14 @@ from tasks import artifacts, caching, events
 RefT = TypeVar("RefT", bound=refs.Ref)
 
 _SECTIONS = ("preprocess", "balance", "train")  # what a trial may change: the data and its splits stay
+_WEIGHTS = "train.weights"
+_STAGES: tuple[stage.Stage[Any], ...] = (  # of a trial
+    preprocess_stage.preprocess,
+    balance_stage.balance,
+    weights_stage.fetch,
+    soft_labels.collect,
+    train_stage.train,
+)
 # What another run of the sweep may have more of; a recipe that is valid meets ConfigError where memory can't be enough.
 _TRIED_AGAIN = (errors.OutOfTime, errors.OutOfMemory, errors.ConfigError)
 
@@ -94,10 +102,29 @@ def _tried(plan: Recipe, trial: search.Trial) -> Recipe:
     return plan.with_settings(recipe.parse_settings(trial.assignments()))
 
 
+def sources_of_weights(plan: Recipe, space: Mapping[str, str]) -> list[str]:
+    """The files and models that trials may start from; ImageNet's weights are the code's."""
+    chosen = search.parse(space[_WEIGHTS]) if _WEIGHTS in space else None
+    found = {plan.train.weights, *(chosen.values if isinstance(chosen, search.Choice) else ())}
+    return sorted(found - {None, weights_stage.IMAGENET})
+
+
 @contextlib.contextmanager
-def studying(plan: Recipe, division: refs.SplitRef, space: Mapping[str, str], seed: int) -> Iterator[search.Study]:
-    """The study of this recipe, data and space, by this process alone; a killed one's trials are in it."""
-    content = [plan.model_dump(mode="json"), division.digest, dict(space), seed]
+def studying(
+    plan: Recipe, division: refs.SplitRef, weights: Mapping[str, refs.WeightsRef], space: Mapping[str, str], seed: int
+) -> Iterator[search.Study]:
+    """The study of this recipe, data, weights, code and space, by this process alone; a killed one's trials are in it.
+
+    `weights`: what each of `sources_of_weights` stands for.
+    """
+    content = [
+        plan.model_dump(mode="json"),
+        division.digest,
+        {source: ref.identity for source, ref in weights.items()},
+        [each.code for each in _STAGES],
+        dict(space),
+        seed,
+    ]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     workspace = caching.workspace()
     with workspace.locked("sweep", key):
@@ -111,6 +138,7 @@ def run_trial(
     plan: Recipe,
     manifest: refs.ManifestRef,
     division: refs.SplitRef,
+    weights: Mapping[str, refs.WeightsRef],
     is_hopeless: Callable[[int, int, float], bool],
     stopped: threading.Event,
 ) -> search.Trial:
@@ -148,7 +176,7 @@ def run_trial(
         return ended("failed", error)
     try:
         with train_stage.watching(watch):
-            model = _train(tried, manifest, division, told)
+            model = _train(tried, manifest, division, weights, told)
     except _Hopeless as error:
         return ended("pruned", error)
     except _TRIED_AGAIN as error:
@@ -176,19 +204,26 @@ def _known_curve(model: refs.ModelRef) -> tuple[float, ...]:
     return ()
 
 
-def _train(plan: Recipe, manifest: refs.ManifestRef, division: refs.SplitRef, progress: Progress) -> refs.ModelRef:
+def _train(
+    plan: Recipe,
+    manifest: refs.ManifestRef,
+    division: refs.SplitRef,
+    weights: Mapping[str, refs.WeightsRef],
+    progress: Progress,
+) -> refs.ModelRef:
     """The stages from pixels to a model; what another trial or run made already is not made again."""
 
     def run(one: stage.Stage[RefT], *inputs: Any) -> RefT:
         return one(*inputs, workspace=caching.workspace(), progress=progress)
 
+    config = plan.train
     shards = run(preprocess_stage.preprocess, manifest, division, plan.preprocess)
     balanced = run(balance_stage.balance, shards, plan.balance)
-    weights = None
-    if plan.train.weights is not None:
-        weights = run(weights_stage.fetch, weights_stage.resolve(plan.train.weights, plan.train.model))
-    votes = run(soft_labels.collect, division) if plan.train.soft_labels else None
-    return run(train_stage.train, balanced, shards, weights, votes, plan.train)
+    start = weights.get(config.weights) if config.weights is not None else None
+    if start is None and config.weights is not None:
+        start = run(weights_stage.fetch, weights_stage.resolve(config.weights, config.model))
+    votes = run(soft_labels.collect, division) if config.soft_labels else None
+    return run(train_stage.train, balanced, shards, start, votes, config)
 
 
 def command(plan: Recipe, sources: Sequence[str], kaggle_secret: str | None) -> str:

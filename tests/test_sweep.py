@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import shlex
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import quick_demo
+from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
 from fer import errors, recipe, recipes, refs, search
@@ -50,7 +52,7 @@ class Trainings:
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def __call__(self, plan, manifest, division, progress):
+    def __call__(self, plan, manifest, division, weights, progress):
         with self._lock:
             number = len(self.seen)
             self.seen.append(plan.train.learning_rate)
@@ -241,12 +243,72 @@ def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(train
 
     found = trainings(lambda number: 0.5)
     with train_stage.watching(lambda epoch, history: None):
-        train(changed(), None, None, lambda *what: None)
+        train(changed(), None, None, {}, lambda *what: None)
     monkeypatch.setattr(sweeps, "_train", train)
     outcome = sweep(trials=1, seed=16)
     (trial,) = json.loads(Path(outcome.reports["as JSON"]).read_text())["trials"]
     assert trial["curve"] == [0.1, 0.3, 0.3]
     assert (outcome.rows[0]["epochs"], outcome.rows[0]["minutes"]) == (3, "10.0")
+
+
+def key(plan, division, space, weights) -> str:
+    with sweeps.studying(plan, division, weights, space, 0):
+        pass
+    newest = max((caching.workspace().root / ".sweeps").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return newest.stem
+
+
+def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, monkeypatch):
+    plan, division = (
+        changed("train.weights=registry:demo@champion"),
+        refs.SplitRef(classes=(), counts={}, origin="drawn"),
+    )
+    (source,) = sweeps.sources_of_weights(plan, SPACE)
+    first, second = ({source: refs.WeightsRef(file="model.keras", identity=each)} for each in ("first", "second"))
+    found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
+    for one in sweeps._STAGES:
+        with monkeypatch.context() as patch:
+            patch.setattr(one, "code", f"{one.code} edited")
+            found.append(key(plan, division, SPACE, first))
+    assert len(set(found)) == len(found) == 7
+
+
+def test_all_trials_start_from_the_weights_that_stood_there_when_the_sweep_began(trainings, monkeypatch, tmp_path):
+    file = tmp_path / "mine.weights.h5"
+    file.write_bytes(b"first")
+    given = []
+
+    def train(plan, manifest, division, weights, progress):
+        given.append({source: ref.identity for source, ref in weights.items()})
+        file.write_bytes(b"second")
+        return found(plan, manifest, division, weights, progress)
+
+    found = trainings(lambda number: 0.5)
+    monkeypatch.setattr(sweeps, "_train", train)
+    settings = (*EIGHT_EPOCHS, f"train.weights={file}")
+    sweep(settings=settings, trials=2, seed=17)
+    assert given == [{str(file): f"sha256:{hashlib.sha256(b'first').hexdigest()}"}] * 2
+    sweep(settings=settings, trials=2, seed=17)
+    assert len(given) == 4
+
+
+def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
+    space = {"train.weights": "null | imagenet | b.h5 | registry:demo@3"}
+    assert sweeps.sources_of_weights(changed("train.weights=a.h5"), space) == ["a.h5", "b.h5", "registry:demo@3"]
+    assert sweeps.sources_of_weights(changed(), SPACE) == []
+
+
+@pytest.mark.parametrize("wrong", [{"trials": 0}, {"concurrency": 0}, {"seed": -1}])
+def test_a_number_that_the_command_refuses_is_refused_by_a_deployment_and_its_form(wrong):
+    from prefect.utilities.callables import parameter_schema
+
+    from flows.sweep import sweep as flow
+
+    flow.validate_parameters({"sources": ["demo"]})
+    (name,) = wrong
+    with pytest.raises(ParameterTypeError, match=f"{name}.*greater than or equal"):
+        flow.validate_parameters({"sources": ["demo"], **wrong})
+    assert "minimum" in parameter_schema(flow).properties[name]
 
 
 @pytest.mark.parametrize(
