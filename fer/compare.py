@@ -1,12 +1,15 @@
 """Several models on the same images: one row each, and what each differs from the first by, image by image."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import metrics, predictions, refs
+from fer import errors, metrics, plain_text, predictions, recipe, refs
+from fer.recipe import Recipe
 from fer.workspace import Workspace
 
+_OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
 _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %
 _SAMPLES = 10_000
 
@@ -21,6 +24,55 @@ class Row(BaseModel):
     evaluation: refs.EvaluationRef
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
+
+
+def parse_candidates(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Read `NAME: SETTING=VALUE …` texts: name -> settings. Raises ConfigError."""
+    candidates: dict[str, list[str]] = {}
+    for text in texts:
+        name, colon, settings = text.partition(":")
+        try:
+            words = shlex.split(settings)
+        except ValueError:  # a quote that is not closed
+            words = None
+        if not colon or words is None or name.strip() in candidates:
+            raise errors.ConfigError(
+                "A candidate must have the form 'NAME: SETTING=VALUE …', with a name of its own.",
+                received=repr(text),
+                todo="for example --candidate 'vgg: train.model.name=vgg'",
+            )
+        candidates[name.strip()] = words
+    return candidates
+
+
+def plans(plan: Recipe, candidates: Mapping[str, Sequence[str]]) -> dict[str, Recipe]:
+    """The candidates' recipes: `plan` with the settings of each.
+
+    Raises ConfigError if there is nothing to compare, a name is empty, a setting is wrong, or some data is other data.
+    """
+    if not candidates:
+        raise errors.ConfigError(
+            "A comparison must have candidates.",
+            received="none",
+            todo="name some: --candidate 'vgg: train.model.name=vgg'",
+        )
+    found = {}
+    for name, settings in candidates.items():
+        if not name.strip():
+            raise errors.ConfigError(
+                "A candidate must have a name.",
+                received=repr(name),
+                todo="name each, as in 'vgg: train.model.name=vgg'",
+            )
+        found[name] = plan.with_settings(recipe.parse_settings(settings))
+        other = next((part for part in _OF_THE_DATA if getattr(found[name], part) != getattr(plan, part)), None)
+        if other is not None:
+            raise errors.ConfigError(
+                "Candidates must be compared on the same data and splits.",
+                received=f"another {other} for {name}",
+                todo=f"give settings of {other} for all of them, by --set",
+            )
+    return found
 
 
 def compare(found: Mapping[str, tuple[refs.ModelRef, refs.EvaluationRef]], workspace: Workspace) -> tuple[Row, ...]:
@@ -87,14 +139,15 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [
         f"| {' | '.join(cells[0])} |",
         f"|{' --- |' * len(cells[0])}",
-        *(
-            f"| {' | '.join(f'{each:,}' if isinstance(each, int) else str(each) for each in row.values())} |"
-            for row in cells
-        ),
+        *(f"| {' | '.join(map(_cell, row.values()))} |" for row in cells),
         "",
         "Intervals are at 95 %. The best is that of the highest validation accuracy; the test split does not choose.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: str | int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else plain_text.in_markdown(str(value))
 
 
 def _with(value: float, interval: tuple[float, float]) -> str:

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fer import recipe as recipe_module
+from fer import compare as compared
 from fer import recipes, refs
 from fer.recipe import RecipeSettings
 from flows import ingest, retrain
@@ -27,8 +27,7 @@ def compare(
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
     plan = recipes.load(recipe).with_settings(settings)
-    plans = {name: plan.with_settings(recipe_module.parse_settings(given)) for name, given in candidates.items()}
-    comparison.check(plan, plans)
+    plans = compared.plans(plan, candidates)
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         found = {}
@@ -37,4 +36,4 @@ def compare(
             balanced = pixels.balance(shards, each.balance)
             model = retrain.trained(balanced, shards, intake.split, each.train)
             found[name] = (model, models.evaluate(model, shards, intake.split))
-        return comparison.publish(plan.name, sources, found)
+        return comparison.publish(plan, sources, plans, found)

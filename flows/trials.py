@@ -1,6 +1,5 @@
 """The commands that train several models to compare them: `fer sweep` and `fer compare`."""
 
-import shlex
 from typing import Annotated
 
 import typer
@@ -71,13 +70,13 @@ def compare(
 
     Nothing is registered. What was trained before is not trained again.
     """
+    from fer import compare as compared
+    from fer import recipes
+
     sources = source or ["demo"]
     parameters = running.parameters(sources, recipe, set_, kaggle_secret)
-    candidates = {}
-    for each in candidate:
-        name, _, given = each.partition(":")
-        candidates[name.strip()] = shlex.split(given)
-        running.parameters(sources, recipe, [*(set_ or []), *shlex.split(given)], kaggle_secret)
+    candidates = compared.parse_candidates(candidate)
+    compared.plans(recipes.load(recipe).with_settings(parameters["settings"]), candidates)
     running.quiet_prefect(verbose)
     running.say_begin(out, "comparing", sources, recipe)
 

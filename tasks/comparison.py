@@ -2,55 +2,55 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from prefect import task
 
-from fer import compare, errors, refs, settings
+from fer import compare, plain_text, recipe, recipes, refs, settings
 from fer.recipe import Recipe
 from fer.workspace import write_atomically
 from tasks import artifacts, caching
 
-_OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
-
-
-def check(plan: Recipe, plans: Mapping[str, Recipe]) -> None:
-    """Raise ConfigError if there is nothing to compare, or candidates are not of the same data."""
-    if not plans:
-        raise errors.ConfigError(
-            "A comparison must have candidates.",
-            received="none",
-            todo="name some: --candidate 'vgg: train.model.name=vgg'",
-        )
-    for name, each in plans.items():
-        other = next((part for part in _OF_THE_DATA if getattr(each, part) != getattr(plan, part)), None)
-        if other is not None:
-            raise errors.ConfigError(
-                "Candidates must be compared on the same data and splits.",
-                received=f"another {other} for {name}",
-                todo=f"give settings of {other} for all of them, by --set",
-            )
-
 
 @task(name="compare", **caching.UNCACHED)
 def publish(
-    recipe: str, sources: Sequence[str], found: Mapping[str, tuple[refs.ModelRef, refs.EvaluationRef]]
+    plan: Recipe,
+    sources: Sequence[str],
+    plans: Mapping[str, Recipe],
+    found: Mapping[str, tuple[refs.ModelRef, refs.EvaluationRef]],
 ) -> refs.ComparisonOutcome:
-    """Put the candidates in a table, on a page of the UI and in files."""
+    """Put the candidates, whose recipes are `plans`, in a table, on a page of the UI and in files."""
     workspace = caching.workspace()
     rows = compare.compare(found, workspace)
-    text = f"# {recipe}: {len(rows)} models compared\n\n{compare.markdown(rows)}"
-    reports = {name: workspace.folder(evaluation) / "report.md" for name, (_, evaluation) in found.items()}
-    by_class = "\n".join(f"\n## {name}\n{path.read_text().partition(chr(10))[2]}" for name, path in reports.items())
-    folder = settings.Settings.load().home / "reports" / "comparisons" / recipe
+    own = recipes.load(plan.name)
+    differing = {name: recipe.assignments(each, own) for name, each in plans.items()}
+    text = f"# {plan.name}: {len(rows)} models compared\n\n{compare.markdown(rows)}"
+    by_class = "".join(
+        _section(name, differing[name], workspace.folder(evaluation)) for name, (_, evaluation) in found.items()
+    )
+    folder = settings.Settings.load().home / "reports" / "comparisons" / plan.name
     folder.mkdir(parents=True, exist_ok=True)
     made = {"as Markdown": folder / "comparison.md", "as JSON": folder / "comparison.json"}
-    record = {"recipe": recipe, "sources": list(sources), "rows": [row.model_dump(mode="json") for row in rows]}
+    record = {
+        "recipe": plan.name,
+        "sources": list(sources),
+        "settings": differing,
+        "rows": [row.model_dump(mode="json") for row in rows],
+    }
     write_atomically(made["as Markdown"], f"{text}{by_class}".encode())
     write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
     return refs.ComparisonOutcome(
-        recipe=recipe,
+        recipe=plan.name,
         rows=tuple(compare.table(rows)),
         best=compare.best_of(rows).candidate,
         reports={name: str(path) for name, path in made.items()},
     )
+
+
+def _section(name: str, differing: Sequence[str], evaluation: Path) -> str:
+    """A candidate's settings and its metrics by class, as Markdown."""
+    shown = plain_text.in_markdown
+    chosen = "\n".join(f"* {shown(each)}" for each in differing) or "The recipe's own settings."
+    _, _, by_class = (evaluation / "report.md").read_text().partition("\n")
+    return f"\n## {shown(name)}\n\n{chosen}\n{by_class}"
