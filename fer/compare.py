@@ -58,9 +58,9 @@ def plans(plan: Recipe, candidates: Mapping[str, Sequence[str]]) -> dict[str, Re
         )
     found = {}
     for name, settings in candidates.items():
-        if not name.strip():
+        if not name or name != name.strip():
             raise errors.ConfigError(
-                "A candidate must have a name.",
+                "A candidate must have a name, without blanks around it.",
                 received=repr(name),
                 todo="name each, as in 'vgg: train.model.name=vgg'",
             )

@@ -88,7 +88,8 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
     ("candidates", "must"),
     [
         ({}, "must have candidates"),
-        ({"a": [], " ": []}, "must have a name"),
+        ({"a": [], "": []}, "must have a name"),
+        ({"a": [], "a ": []}, "must have a name"),
         ({"a": [], "b": ["split.seed=7"]}, r"same data.*another split for b"),
         ({"a": ["train.epochs=many"]}, r"train\.epochs"),
     ],

@@ -1,4 +1,4 @@
-"""What the README and the set-up files say is true of the tree."""
+"""What the README, the docs and the set-up files say is true of the tree."""
 
 import re
 import tomllib
@@ -17,21 +17,46 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def code_blocks() -> list[str]:
-    return re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_every_make_target_of_the_readme_is_in_the_makefile():
-    mentioned = set(re.findall(r"make ([a-z]+)", " ".join([*code_blocks(), *re.findall(r"`([^`\n]+)`", README)])))
-    assert mentioned >= {"run", "test", "lint", "bench", "ui"}
-    assert mentioned <= set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+def code_blocks(page: Path = ROOT / "README.md") -> list[str]:
+    """The blocks of code on a page, each command in one line."""
+    blocks = re.findall(r"```\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    return [re.sub(r"\s*\\\n\s*", " ", each) for each in blocks]
 
 
-def test_every_fer_command_of_the_readme_is_known_with_its_options():
-    commands = re.findall(r"^fer (.+?)(?:  +#.*)?$", "\n".join(code_blocks()), flags=re.MULTILINE)
-    commands += re.findall(r"`fer ([a-z][^`\n]*)`", README)
-    assert len(commands) >= 6
-    for line in commands:
+def inline_code(page: Path) -> list[str]:
+    prose = re.sub(r"```\n.*?```", "", page.read_text(), flags=re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", prose)
+
+
+def make_targets(page: Path) -> set[str]:
+    return set(re.findall(r"^make ([a-z]+)", "\n".join([*code_blocks(page), *inline_code(page)]), flags=re.MULTILINE))
+
+
+def fer_commands(page: Path) -> list[str]:
+    """What follows `fer` in each command, with variables before it or not."""
+    commands = re.findall(r"^(?:[A-Z_]+=\S+ )*fer (.+?)(?:  +#.*)?$", "\n".join(code_blocks(page)), flags=re.MULTILINE)
+    inline = [re.fullmatch(r"(?:[A-Z_]+=\S+ )*fer ([a-z].*)", each) for each in inline_code(page)]
+    return commands + [each[1] for each in inline if each is not None]
+
+
+def test_the_readme_and_the_docs_name_make_targets_and_commands():
+    assert make_targets(ROOT / "README.md") >= {"run", "test", "lint", "bench", "ui"}
+    found = {page.name: len(fer_commands(page)) for page in PAGES}
+    assert found["README.md"] >= 6
+    assert {"data.md", "machines.md", "sweeps.md", "training.md"} <= {name for name, number in found.items() if number}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_on_a_page_is_in_the_makefile(page):
+    assert make_targets(page) <= set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_fer_command_on_a_page_is_known_with_its_options(page):
+    for line in fer_commands(page):
         words = line.replace("[", " ").split()
         command, path = get_command(cli.app), []
         while words and words[0] in getattr(command, "commands", {}):
