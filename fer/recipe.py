@@ -145,7 +145,7 @@ def _differing(path: str, new: Any, old: Any) -> list[str]:
         return [] if new == old else [f"{path}={json.dumps(to_jsonable_python(new), ensure_ascii=False)}"]
     kind = []
     if type(new) is not type(old):  # `with_settings` begins with the defaults of the new kind
-        kind, old = [f"{path}.name={json.dumps(new.name)}"], type(new)()
+        kind, old = [f"{path}.name={json.dumps(dict(new)['name'])}"], type(new)()
     return kind + [line for name, each in new for line in _differing(f"{path}.{name}", each, getattr(old, name))]
 
 
