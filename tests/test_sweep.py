@@ -292,6 +292,26 @@ def test_all_trials_start_from_the_weights_that_stood_there_when_the_sweep_began
     assert len(given) == 4
 
 
+def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
+    given = {}
+
+    def stand_in(real):
+        def stage(*inputs, workspace, progress):
+            given[real.name] = dict(zip(real.inputs, inputs, strict=True))
+            return f"of {real.name}"
+
+        return stage
+
+    for one in sweeps._STAGES:
+        monkeypatch.setattr(f"{one.produce.__module__}.{one.produce.__name__}", stand_in(one))
+    settings = ["train.model.name=mobilenet-v2", "train.weights=imagenet", "train.soft_labels=true"]
+    sweeps._train(changed(*settings), "images", "sides", {}, lambda *what: None)
+    assert given.keys() == {one.name for one in sweeps._STAGES}
+    assert (given["weights"]["division"], given["train"]["weights"]) == ("sides", "of weights")
+    sweeps._train(changed("train.weights=a.h5"), "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
+    assert given["train"]["weights"] == "of the sweep"
+
+
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
     space = {"train.weights": "null | imagenet | b.h5 | registry:demo@3"}
     assert sweeps.sources_of_weights(changed("train.weights=a.h5"), space) == ["a.h5", "b.h5", "registry:demo@3"]
