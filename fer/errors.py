@@ -2,6 +2,7 @@
 
 FerError
 ├── ConfigError          a recipe, setting or option is not valid
+│   └── TooLittleMemory      not even a part of a batch fits the memory that there is now
 ├── SourceError          the data source can't be read: wrong form, empty, unsafe, damaged
 ├── LabelError           a label that the recipe does not know
 ├── KaggleError
@@ -43,6 +44,10 @@ class FerError(Exception):
 
 class ConfigError(FerError):
     exit_code = 2
+
+
+class TooLittleMemory(ConfigError):
+    pass
 
 
 class SourceError(FerError):

@@ -87,14 +87,14 @@ def fitting_micro_batch(
 ) -> int:
     """`micro_batch`, halved until its estimate is no more than 80 % of `room`, but not below `fewest`.
 
-    Raises ConfigError if no such estimate is.
+    Raises TooLittleMemory if no such estimate is.
     """
     while True:
         needed = estimate(model, micro_batch, averaged=averaged, base=room.base)
         if needed.peak <= _USABLE * room.n_bytes:
             return micro_batch
         if micro_batch % 2 or micro_batch // 2 < fewest:
-            raise errors.ConfigError(
+            raise errors.TooLittleMemory(
                 f"Training must need no more than {_USABLE:.0%} of the memory.",
                 received=f"{needed.summary()} with {micro_batch} images at once, {room.summary()}",
                 todo="train a smaller model or smaller images, or set train.micro_batch to try it nevertheless",

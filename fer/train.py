@@ -65,7 +65,8 @@ def train(
 
     It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
     `model.keras`, `preprocessing.json`, `history.json`, `training.json` and `tensorboard/`. Raises TrainingError if it
-    diverges, is killed or runs out of time or of memory; ConfigError without images, or if memory can't be enough.
+    diverges, is killed or runs out of time or of memory; ConfigError without images or for a phase that can't be;
+    TooLittleMemory.
     """
     _check(balanced, shards, weights, votes, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)

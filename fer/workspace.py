@@ -366,8 +366,10 @@ def file_sha256(path: Path) -> str:
 
 def _worth_resuming(error: BaseException) -> bool:
     """Whether the same inputs can do better next time."""
-    with_more = (errors.WorkspaceError, errors.OutOfTime, errors.OutOfMemory)
-    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, with_more)
+    if isinstance(error, errors.Diverged):
+        return False
+    of_the_machine = (errors.WorkspaceError, errors.TrainingError)
+    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, of_the_machine)
 
 
 def _is_full(error: BaseException) -> bool:

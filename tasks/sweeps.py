@@ -47,11 +47,10 @@ _STAGES: tuple[stage.Stage[Any], ...] = (  # of a trial
     soft_labels.collect,
     train_stage.train,
 )
-# What another run of the sweep may have more of; a recipe that is valid meets ConfigError where memory can't be enough.
-_TRIED_AGAIN = (errors.OutOfTime, errors.OutOfMemory, errors.ConfigError)
+_TRIED_AGAIN = (errors.OutOfTime, errors.OutOfMemory, errors.TooLittleMemory)  # another run may have more
 
 
-class _Hopeless(errors.TrainingError):
+class _Hopeless(errors.FerError):
     """The study gave a trial up: as one of this project's errors it leaves nothing to be resumed in the workspace."""
 
 
@@ -151,6 +150,7 @@ def run_trial(
     progress = artifacts.progress_bar(name)
     started = time.monotonic()
     curve: tuple[float, ...] = ()
+    n_epochs = 0
 
     def told(done: int, total: int, note: str = "") -> None:
         if stopped.is_set():
@@ -160,7 +160,8 @@ def run_trial(
     def watch(epoch: int, history: dict[str, list[float]]) -> None:
         nonlocal curve
         curve = _curve(history["validation_accuracy"][:epoch])
-        if is_hopeless(trial.number, len(curve), curve[-1]):
+        hopeless = is_hopeless(trial.number, len(curve), curve[-1])
+        if hopeless and len(curve) < n_epochs:  # after the last epoch the trial is complete
             raise _Hopeless(f"stopped after {len(curve)} epochs at {curve[-1]:.4f}, less than the median trial")
 
     def ended(state: search.State | None, said: object, **found: Any) -> search.Trial:
@@ -172,16 +173,14 @@ def run_trial(
 
     try:
         tried = _tried(plan, trial)
-    except errors.ConfigError as error:
-        return ended("failed", error)
-    try:
+        n_epochs = sum(each.epochs for each in tried.train.plan)
         with train_stage.watching(watch):
             model = _train(tried, manifest, division, weights, told)
     except _Hopeless as error:
         return ended("pruned", error)
     except _TRIED_AGAIN as error:
         return ended(None, error)
-    except errors.TrainingError as error:
+    except (errors.ConfigError, errors.TrainingError) as error:
         if error.may_pass:
             raise
         return ended("failed", error)

@@ -192,7 +192,9 @@ def test_what_fails_every_trial_ends_the_sweep_and_its_trial_is_tried_again(trai
     assert [row["state"] for row in outcome.rows] == ["complete"] * 3
 
 
-@pytest.mark.parametrize(("kind", "seed"), [(errors.OutOfMemory, 23), (errors.OutOfTime, 24), (errors.ConfigError, 25)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [(errors.OutOfMemory, 23), (errors.OutOfTime, 24), (errors.TooLittleMemory, 25)]
+)
 def test_a_trial_with_too_little_memory_or_time_stops_no_other_and_is_tried_again_in_the_next_run(
     trainings, kind, seed
 ):
@@ -214,6 +216,19 @@ def test_a_trial_that_fails_by_its_settings_is_not_tried_again_and_a_sweep_of_su
     with pytest.raises(errors.TrainingError, match="none of 2"):
         sweep(trials=2, seed=14)
     assert again.seen == []
+
+
+@pytest.mark.parametrize(("kind", "seed"), [(errors.ConfigError, 26), (errors.Diverged, 27)])
+def test_settings_that_a_training_refuses_are_a_failed_trial(trainings, kind, seed):
+    trainings(lambda number: 0.5, lambda number: kind("No such layer.") if number == 0 else None)
+    outcome = sweep(trials=2, seed=seed)
+    assert [row["state"] for row in outcome.rows] == ["complete", "failed"]
+
+
+def test_a_trial_that_is_the_worst_after_its_last_epoch_is_complete(trainings, monkeypatch):
+    trainings(lambda number: 0.5)
+    monkeypatch.setattr(search.Study, "is_hopeless", lambda study, number, epoch, best: epoch == 8)
+    assert [row["state"] for row in sweep(trials=2, seed=28).rows] == ["complete"] * 2
 
 
 def test_a_trial_that_is_given_up_leaves_no_checkpoint(trainings, monkeypatch):

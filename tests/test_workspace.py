@@ -98,14 +98,18 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
     assert seen == ["shard-0"]
 
 
-def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [(errors.LabelError, False), (errors.Diverged, False), (errors.TrainingError, True), (errors.OutOfTime, True)],
+)
+def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, kept):
     def refuse(out: Path) -> refs.DatasetRef:
         (out / "part-0").write_text("done")
-        raise errors.LabelError("Every image must be labelled.")
+        raise kind("It must hold.")
 
-    with pytest.raises(errors.LabelError):
+    with pytest.raises(kind):
         run(Workspace(tmp_path), refuse, resumable=True)
-    assert list(tmp_path.rglob("part-0")) == []
+    assert bool(list(tmp_path.rglob("part-0"))) == kept
 
 
 def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
