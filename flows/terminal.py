@@ -68,6 +68,8 @@ class Terminal:
                     highlight=False,
                     soft_wrap=True,
                 )
+            case events.Over(name):
+                self._remove_bar(name)
             case events.Ended(name, cached, failed, seconds, summary):
                 self._remove_bar(name)
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"

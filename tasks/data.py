@@ -18,14 +18,17 @@ from fer import validation as validation_stage
 from tasks import artifacts, caching, events
 
 
-@task(name="resolve", **caching.UNCACHED, **caching.retried(4), **caching.announced("resolve"))
+@task(name="resolve", **caching.UNCACHED, **caching.retried(4))
 def resolve(
     source: str, demo: demo_source.DemoConfig, kaggle_secret: str | None = None
 ) -> download_stage.ResolvedSource:
     """Find out what the source stands for now, so that the cache knows what it has."""
     events.publish(events.Started("resolve"))
-    credentials = _credentials(kaggle_secret)
-    return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials)
+    try:
+        credentials = _credentials(kaggle_secret)
+        return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials)
+    finally:
+        events.publish(events.Over("resolve"))
 
 
 @task(**caching.cached(download_stage.download, retries=4))

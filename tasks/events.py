@@ -57,6 +57,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Over:
+    """Work that is no stage, and has nothing to say at its end, is at its end."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Retrying:
     """An attempt failed for a reason that may pass; the next one follows after about `wait_s` seconds."""
 
@@ -65,7 +72,7 @@ class Retrying:
     wait_s: float
 
 
-Event = Started | Planned | Progressed | Ended | Retrying
+Event = Started | Planned | Progressed | Ended | Over | Retrying
 _listeners: list[Callable[[Event], None]] = []
 
 

@@ -1,4 +1,7 @@
 import os
+import random
+
+import pytest
 
 from fer import child
 
@@ -7,3 +10,12 @@ from fer import child
 os.environ.update(child.environment())
 
 pytest_plugins = ["embedded_store_fixture", "prefect_fixture"]
+
+
+@pytest.fixture
+def keras_draws_alone(monkeypatch):
+    """Keras has random numbers of its own, as in a child: Prefect's threads, which stay once a test has begun them,
+    draw from those of this process between a seed and what is to follow from it."""
+    own = random.Random()  # noqa: S311 - the kind that Keras takes its seeds from
+    monkeypatch.setattr("keras.src.utils.rng_utils.random", own)
+    monkeypatch.setattr("keras.src.random.seed_generator.python_random", own)

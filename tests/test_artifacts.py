@@ -180,10 +180,7 @@ def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
 
 def test_resolving_a_source_is_a_stage_that_one_sees_begin_and_end(heard):
     assert data.resolve.fn("demo", demo_source.DemoConfig()).identity.startswith("demo:")
-    found = {"result": lambda raise_on_failure: None, "is_completed": lambda: True, "timestamp": None}
-    for hook in data.resolve.on_completion_hooks:
-        hook(data.resolve, SimpleNamespace(start_time=None), SimpleNamespace(name="Completed", **found))
-    assert heard == [events.Started("resolve"), events.Ended("resolve", False, False, 0.0, "")]
+    assert heard == [events.Started("resolve"), events.Over("resolve")]
 
 
 @pytest.mark.parametrize(

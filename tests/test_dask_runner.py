@@ -190,9 +190,11 @@ def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(
     workspace, traces = Workspace(tmp_path / "workspace"), tmp_path / "traces"
     with pytest.raises(errors.WorkspaceError, match="several were killed over one piece during 'words'"):
         loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
+    finished = {each.name.removesuffix(" made") for each in traces.glob("* made")}
+    assert finished  # how many, depends on which of them its workers died with
     made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
     assert contents(workspace, made) == expected
-    assert traced(traces, "kept") == N - 1
+    assert finished <= {each.name.removesuffix(" kept") for each in traces.glob("* kept")}
 
 
 def test_an_error_of_a_piece_comes_out_as_it_is(cluster, tmp_path):

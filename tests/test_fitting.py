@@ -20,6 +20,8 @@ from fer import (
     trained,
 )
 
+pytestmark = pytest.mark.usefixtures("keras_draws_alone")
+
 CLASSES = ("dark", "light")
 SIZE = 8
 NO_AUGMENTATION = augment.AugmentConfig(
@@ -83,11 +85,28 @@ def stop_after(monkeypatch, settings: train_config.TrainConfig, n_steps: int) ->
     monkeypatch.setattr(trainer, "step", counted)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(folder, tmp_path_factory):
+    """What a training gives that is not stopped, and where it is; each settings' once."""
+    found = {}
+
+    def fitted(settings):
+        key = settings.model_dump_json()
+        if key not in found:
+            out = tmp_path_factory.mktemp("whole")
+            found[key] = fit(folder, out, settings), out
+        return found[key]
+
+    return fitted
+
+
 @pytest.mark.parametrize("n_steps", [0, 5, 6, 11, 12, 13, 29])  # 6 a epoch
 @pytest.mark.parametrize("changes", [{"phases": TWO_PHASES, "ema": 0.9}, {"epochs": 5, "patience": 1}])
-def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder, tmp_path, changes, n_steps):
+def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(
+    folder, tmp_path, undisturbed, changes, n_steps
+):
     settings = config(**changes)
-    whole = fit(folder, tmp_path / "whole", settings)
+    whole, place = undisturbed(settings)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, settings, n_steps)
         try:
@@ -96,7 +115,7 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder,
             patch.undo()
             resumed = fit(folder, tmp_path / "resumed", settings)
     assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
-    histories = [json.loads((tmp_path / each / trained.HISTORY).read_bytes()) for each in ("whole", "resumed")]
+    histories = [json.loads((each / trained.HISTORY).read_bytes()) for each in (place, tmp_path / "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         assert histories[0][name] == histories[1][name]
 

@@ -104,6 +104,9 @@ def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_
         assert [bar.description for bar in draw._bars.tasks] == ["train"]
         draw(ended("train"))
         assert draw._bars.tasks == []
+        draw(events.Started("resolve"))
+        draw(events.Over("resolve"))
+        assert draw._bars.tasks == []
     assert "25 %" in shown
     assert "[epochs]" in shown
 

@@ -11,6 +11,8 @@ from data_contracts import files
 from fer import augment, child, errors, feed, models, refs, shards, stage, train, train_config, trained
 from fer.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("keras_draws_alone")
+
 CLASSES = ("left", "right", "top")
 SIZE = 16
 SOME_AUGMENTATION = augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=0, zoom=0.1, horizontal_flip=False)
