@@ -7,9 +7,7 @@ within 6 % of each of them (benchmarks/training_memory.py measures again).
 
 import contextlib
 import math
-import os
 import resource
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
-from fer import errors
+from fer import errors, gpu
 
 if TYPE_CHECKING:
     import keras
@@ -154,19 +152,9 @@ def _statistic(path: Path, name: str) -> int:
 
 def _of_gpu() -> Available | None:
     """The memory that is free on the first GPU that Keras has, None without one or a driver that says so."""
-    import keras
-
     try:
-        if not keras.distribution.list_devices("gpu"):
-            return None
-    except RuntimeError:  # JAX's way to say so
-        return None
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits", f"--id={first}"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        return Available(int(said.strip()) * 2**20, 0, "free on the GPU")
-    except (OSError, subprocess.SubprocessError, ValueError):  # a part of a GPU has no figure of its own
+        return Available(int(gpu.asked("memory.free") or "") * 2**20, 0, "free on the GPU")
+    except ValueError:
         return None
 
 

@@ -171,6 +171,8 @@ def _check(
             "Training must be given the weights and votes that its config names, and no others. "
             f"Received: weights={weights!r}, votes={votes!r} for {config.weights!r} and {config.soft_labels}."
         )
+    if config.precision == "auto":
+        raise ValueError("Training must be given a precision; see `fer.precision.settled`. Received: 'auto'.")
     n_train = sum(balanced.counts.get("train", {}).values())
     n_validation = sum(shards.counts.get("validation", {}).values())
     if balanced.classes != shards.classes or n_train < 1 or n_validation < 1:

@@ -96,9 +96,10 @@ class TrainConfig(BaseModel):
         default="host",
         description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding",
     )
-    precision: Literal["float32", "mixed-bfloat16", "mixed-float16"] = Field(
+    precision: Literal["auto", "float32", "mixed-bfloat16", "mixed-float16"] = Field(
         default="float32",
-        description="of the layers' arithmetic in training; weights, validation and the saved model stay float32",
+        description="of the layers' arithmetic in training; weights, validation and the saved model stay float32; "
+        "auto: mixed-bfloat16 where the machine has units for it, or else float32",
     )
     xla: bool = Field(default=False, description="compile the step by XLA: for GPUs; slower on a CPU; JAX always does")
     devices: Literal["one", "all", "workers"] = Field(
@@ -134,7 +135,7 @@ class TrainConfig(BaseModel):
         if self.micro_batch is not None:
             raise ValueError(f"micro_batch must be empty with devices {self.devices}, not {self.micro_batch}")
         if self.precision == "mixed-float16":
-            raise ValueError(f"precision must be float32 or mixed-bfloat16 with devices {self.devices}")
+            raise ValueError(f"precision must be auto, float32 or mixed-bfloat16 with devices {self.devices}")
 
     @property
     def plan(self) -> tuple[Phase, ...]:

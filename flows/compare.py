@@ -3,7 +3,7 @@
 from prefect import flow
 
 from fer import compare as compared
-from fer import recipes, refs
+from fer import precision, recipes, refs
 from fer.recipe import RecipeSettings
 from flows import ingest, retrain
 from tasks import caching, comparison, models, pixels, releases
@@ -27,7 +27,7 @@ def compare(
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
     plan = recipes.load(recipe).with_settings(settings)
-    plans = compared.plans(plan, candidates)
+    plans = {name: precision.settled(each) for name, each in compared.plans(plan, candidates).items()}
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         found = {}

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fer import dask_runner, gate, preprocess, recipes, refs, runners, train_config
+from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
 from fer.recipe import RecipeSettings
 from flows import ingest
 from tasks import caching, models, pixels, releases, summary
@@ -30,7 +30,7 @@ def retrain(
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
     by = dask_runner.chosen(runner, dask_address)
-    plan = recipes.load(recipe).with_settings(settings, model_name)
+    plan = precision.settled(recipes.load(recipe).with_settings(settings, model_name))
     with releases.store_in_reach():
         intake = ingest.accepted(plan, sources, kaggle_secret)
         manifest, division = intake.manifest, intake.split

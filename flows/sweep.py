@@ -10,7 +10,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from fer import recipes, refs
+from fer import precision, recipes, refs
 from fer import search as search_space
 from fer.recipe import Recipe, RecipeSettings
 from flows import ingest
@@ -51,7 +51,7 @@ def sweep(
         seed: Of the proposals.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
-    plan = recipes.load(recipe).with_settings(settings)
+    plan = precision.settled(recipes.load(recipe).with_settings(settings))
     space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)

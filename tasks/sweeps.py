@@ -18,6 +18,7 @@ from fer import (
     errors,
     plain_text,
     plots,
+    precision,
     recipe,
     recipes,
     refs,
@@ -98,7 +99,7 @@ def _in_kind(text: str, path: str, given: Any, taken: Any) -> str:
 
 def _tried(plan: Recipe, trial: search.Trial) -> Recipe:
     """The recipe with the trial's settings. Raises ConfigError."""
-    return plan.with_settings(recipe.parse_settings(trial.assignments()))
+    return precision.settled(plan.with_settings(recipe.parse_settings(trial.assignments())))
 
 
 def sources_of_weights(plan: Recipe, space: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import compare, errors, models, predictions, recipe, recipes, refs
+from fer import compare, errors, models, precision, predictions, recipe, recipes, refs
 from fer.workspace import Workspace
 from flows import cli
 
@@ -129,7 +129,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     outcome = flow(
         sources=["demo"],
         recipe="demo",
-        settings=recipe.parse_settings([*quick_demo.SETTINGS, "train.epochs=1"]),
+        settings=recipe.parse_settings([*quick_demo.SETTINGS, "train.epochs=1", "train.precision=auto"]),
         candidates={"cnn": [], "xception": ["train.model.name=mini-xception", "train.model.widths=[4,8]"]},
     )
     assert [row["model"] for row in outcome.rows] == ["sequential-cnn", "mini-xception"]
@@ -140,6 +140,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
         for name, given in record["settings"].items()
     }
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
+    assert plans["cnn"].train.precision == precision.fastest()
     assert plans["xception"].train.model == models.MiniXception(widths=(4, 8))
     text = Path(outcome.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text

@@ -10,7 +10,7 @@ import pytest
 import quick_demo
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, images, recipe, refs, releases
+from fer import demo_faces, errors, images, precision, recipe, refs, releases
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end
@@ -110,7 +110,7 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
 def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home):
     from prefect.artifacts import Artifact
 
-    run = retrain("train.seed=1", "gate.margin=1")
+    run = retrain("train.seed=1", "train.precision=auto", "gate.margin=1")
     assert run.executed == ["train", "evaluate", "evaluate champion", "gate", "register"]
     report = (home / "workspace" / run.outcome.evaluation.path / "report.md").read_text()
     assert Artifact.get("evaluation").data.startswith(report)
@@ -118,6 +118,8 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home
     assert Artifact.get("champion-evaluation").data.startswith(champions)
     assert run.outcome.verdict.champion_version == 1
     assert run.outcome.release.version == 2
+    with releases.local_copy("demo@2") as (manifest, _):
+        assert manifest.recipe["train"]["precision"] == precision.fastest()
 
 
 def test_a_changed_blur_runs_from_preprocess(first):

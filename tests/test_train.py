@@ -310,6 +310,11 @@ def test_votes_that_the_config_asks_for_must_be_given(workspace, made):
         train.train(made, made, None, None, config(soft_labels=True), workspace=workspace)
 
 
+def test_a_precision_that_was_left_to_the_machine_must_be_settled_before_it_is_keyed(workspace, made):
+    with pytest.raises(ValueError, match="precision"):
+        train.train(made, made, None, None, config(precision="auto"), workspace=workspace)
+
+
 def test_no_validation_images_are_refused_before_a_child_is_started(workspace, made, tmp_path):
     empty = made.model_copy(update={"counts": {"train": made.counts["train"]}, "digest": "without"})
     with pytest.raises(errors.ConfigError, match="0 validation"):
