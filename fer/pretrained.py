@@ -21,8 +21,9 @@ class Loaded(NamedTuple):
 def load_into(model: "keras.Model", config: models.ModelConfig, path: Path) -> Loaded:
     """Put weights in the layers of the same names and shapes.
 
-    Variances that are slightly negative, as conversions leave them, become 0: a batch norm that is trained takes their
-    root. Raises IntegrityError if the file is no such file, or nothing in it fits.
+    Variances that are slightly negative, as conversions leave them, become 0, with scales that make up for it: batch
+    norms answer as before, and can be trained, which takes a root. Raises IntegrityError if the file is no such file,
+    or nothing in it fits.
     """
     source = _read(config, path, model)
     known = {layer.name: layer for layer in source.layers}
@@ -68,8 +69,14 @@ def _read(config: models.ModelConfig, path: Path, model: "keras.Model") -> "kera
 
 
 def _without_negative_variances(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """A conversion from a framework whose norms have a smaller epsilon takes the difference off the variances."""
     import keras
 
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return [*weights[:-1], np.maximum(weights[-1], 0)]
-    return weights
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return weights
+    *others, variance = weights
+    negative = (variance < 0) & (variance + layer.epsilon > 0)
+    if layer.scale:
+        gamma = others[0]
+        gamma[negative] *= np.sqrt(layer.epsilon / (variance[negative] + layer.epsilon))
+    return [*others, np.maximum(variance, 0)]

@@ -74,15 +74,33 @@ def test_our_own_model_gives_what_fits_by_name_and_shape(tmp_path):
     )
 
 
-def test_slightly_negative_variances_become_nothing(tmp_path):
+@pytest.mark.parametrize("smallest", [-1e-6, -5e-4, -9.9e-4])
+def test_negative_variances_become_nothing_and_the_norm_answers_as_before(tmp_path, smallest):
     source = build(SMALL)
     norm = source.get_layer("stem_norm")
-    *others, _ = norm.get_weights()
-    norm.set_weights([*others, np.array([-1e-6, 1, 2, 3], np.float32)])
+    norm.set_weights(
+        [np.array(each, np.float32) for each in ([1, 2, 3, 4], [0, 1, 2, 3], [3, 2, 1, 0])]
+        + [np.array([smallest, 1, 2, 3], np.float32)]
+    )
     source.save_weights(tmp_path / "model.weights.h5")
     model = build(SMALL)
     pretrained.load_into(model, SMALL, tmp_path / "model.weights.h5")
-    np.testing.assert_array_equal(model.get_layer("stem_norm").get_weights()[-1], [0, 1, 2, 3])
+    loaded = model.get_layer("stem_norm")
+    np.testing.assert_array_equal(loaded.get_weights()[-1], [0, 1, 2, 3])
+    some = np.random.default_rng(0).normal(size=(2, 3, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(loaded(some, training=False), norm(some, training=False), rtol=1e-4)
+
+
+def test_a_variance_that_no_norm_could_take_the_root_of_becomes_nothing(tmp_path):
+    source = build(SMALL)
+    norm = source.get_layer("stem_norm")
+    *others, _ = norm.get_weights()
+    norm.set_weights([*others, np.array([-1, 1, 2, 3], np.float32)])
+    source.save_weights(tmp_path / "model.weights.h5")
+    model = build(SMALL)
+    pretrained.load_into(model, SMALL, tmp_path / "model.weights.h5")
+    for found, given in zip(model.get_layer("stem_norm").get_weights(), [*others, [0, 1, 2, 3]], strict=True):
+        np.testing.assert_array_equal(found, given)
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
