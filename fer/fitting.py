@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, errors, feed, memory, soft_labels, step, trained
+from fer import checkpoint, errors, feed, memory, soft_labels, step, trained, transfer
 from fer.progress import Progress
 from fer.train_config import Phase, TrainConfig
 
@@ -159,12 +159,7 @@ class Fitting:
             self._progress(self._n_epochs, self._n_epochs, note)
 
     def _trainer(self, phase: Phase) -> step.Trainer:
-        if phase.train_from != "start" or phase.batch_norm != "trained":
-            from fer import transfer
-
-            transfer.set_trainable(self._inner, phase.train_from, phase.batch_norm)
-        else:
-            self._inner.trainable = True
+        transfer.set_trainable(self._inner, phase.train_from, phase.batch_norm)
         if self._strategy is not None:
             from fer import distributed
 

@@ -147,6 +147,27 @@ def test_the_seconds_of_all_attempts_count(folder, tmp_path):
     assert fit(folder, tmp_path / "some", settings)["train_seconds"] == once  # nothing was left to do
 
 
+@pytest.mark.parametrize("devices", ["one", "all"])
+def test_a_phase_trains_what_an_earlier_one_left_as_it_was(folder, tmp_path, monkeypatch, devices):
+    phases = (
+        train_config.Phase(epochs=1, train_from="head", batch_norm="frozen"),
+        train_config.Phase(epochs=1, train_from="start", batch_norm="trained"),
+    )
+    seen, settings = [], config(phases=phases, devices=devices)
+    trainer = distributed.StrategyTrainer if devices == "all" else step.LocalTrainer
+    whole = trainer.step
+
+    def watched(self, *arguments):
+        found = whole(self, *arguments)
+        seen.append(next(each for each in self.model.layers if each.weights).get_weights()[0])
+        return found
+
+    monkeypatch.setattr(trainer, "step", watched)
+    fit(folder, tmp_path / "out", settings)
+    np.testing.assert_array_equal(seen[0], seen[5])  # the first kernel, after each step
+    assert not np.array_equal(seen[6], seen[11])
+
+
 def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
     settings = config(phases=TWO_PHASES)
     found = fit(folder, tmp_path / "phases", settings)
@@ -160,7 +181,11 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
     import keras
 
     def build(*_, height, width, n_classes, **__):  # without batch statistics and dropout, which see a micro-batch
-        layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3, activation="tanh")]
+        layers = [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(3, activation="tanh"),
+        ]
         return keras.Sequential(
             [keras.Input((height, width, 1)), *layers, keras.layers.Dense(n_classes, activation="softmax")]
         )
