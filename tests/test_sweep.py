@@ -10,7 +10,7 @@ import quick_demo
 from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
-from fer import errors, recipe, recipes, refs, search
+from fer import errors, precision, recipe, recipes, refs, search
 from fer import train as train_stage
 from flows import terminal
 from tasks import caching, events, sweeps
@@ -325,6 +325,11 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
     assert (given["weights"]["division"], given["train"]["weights"]) == ("sides", "of weights")
     sweeps._train(changed("train.weights=a.h5"), "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
     assert given["train"]["weights"] == "of the sweep"
+
+
+def test_a_trials_precision_is_settled_too():
+    trial = search.Trial(number=0, settings={"train.precision": "auto"})
+    assert sweeps._tried(changed(), trial).train.precision == precision.fastest()
 
 
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
