@@ -1,5 +1,6 @@
 """What a run looks like in a terminal: a line a stage, a bar for each at work."""
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -135,7 +137,7 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
 
 def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
-    console.print(_rows(f"{outcome.recipe}: trials", outcome.rows))
+    _print_rows(console, f"{outcome.recipe}: trials", outcome.rows)
     for name, path in outcome.reports.items():
         console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
     if outcome.command:
@@ -144,19 +146,29 @@ def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
 
 def show_comparison(console: Console, outcome: refs.ComparisonOutcome) -> None:
     """A row a candidate, and where the reports are."""
-    console.print(_rows(f"{outcome.recipe}: models compared", outcome.rows))
+    _print_rows(console, f"{outcome.recipe}: models compared", outcome.rows)
     console.print(f"best on validation: [bold]{_plain(outcome.best)}[/]", highlight=False)
     for name, path in outcome.reports.items():
         console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
 
 
-def _rows(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
+def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
+    """A table, or a paragraph a row where a table does not fit."""
     table = Table(title=_plain(title), title_justify="left", title_style="bold", box=SIMPLE)
     for column in rows[0] if rows else ():
         table.add_column(_plain(column), overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    return table
+    unlimited = console.options.update(max_width=sys.maxsize)  # a measure is cut at the width it is taken for
+    if console.measure(table, options=unlimited).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(f"[bold]{_plain(title)}[/]", highlight=False)
+    for row in rows:
+        head, *others = ((column, _cell(value)) for column, value in row.items())
+        console.print(f"{_plain(head[0])} [bold]{head[1]}[/]", highlight=False)
+        said = "; ".join(f"{_plain(column)} {value}" for column, value in others if value)
+        console.print(Padding(said, (0, 0, 0, 2)), highlight=False)
 
 
 def _plan(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:

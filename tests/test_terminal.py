@@ -288,3 +288,36 @@ def test_the_index_says_how_many_files_it_left_out(ignored, end):
         source="demo", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=1, ignored=ignored
     )
     assert manifest.summary().endswith(end)
+
+
+def compared(n_candidates: int) -> refs.ComparisonOutcome:
+    rows = tuple(
+        {
+            "candidate": f"candidate-{number}",
+            "parameters": 1_234_567 + number,
+            "validation accuracy": "0.512",
+            "test accuracy": "0.592 (0.563 to 0.621)",
+            "against the first": "" if number == 0 else "+0.158 (+0.125 to +0.192)",
+        }
+        for number in range(n_candidates)
+    )
+    return refs.ComparisonOutcome(recipe="demo", rows=rows, best="candidate-1", reports={})
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 200])
+def test_no_figure_of_a_comparison_is_broken_however_narrow_the_terminal(width):
+    screen = console(width=width)
+    terminal.show_comparison(screen, compared(2))
+    text = screen.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("candidate-0", "1,234,567", "0.512", "0.592", "(0.563", "(+0.125", "+0.192)"):
+        assert word in text
+
+
+def test_a_comparison_is_a_table_where_there_is_room_and_paragraphs_where_there_is_not():
+    wide, narrow = console(width=200), console(width=100)
+    for screen in (wide, narrow):
+        terminal.show_comparison(screen, compared(2))
+    assert wide.export_text().count("test accuracy") == 1
+    assert narrow.export_text().split().count("candidate") == 2
+    assert "against" not in narrow.export_text().split("candidate-1")[0]
