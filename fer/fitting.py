@@ -113,6 +113,9 @@ class Fitting:
             found = None
             self.state.phase += 1
             self.state.phase_epoch = 0
+        if self.state.epoch < self._n_epochs:
+            note = f"stopped at epoch {self.state.epoch}, the best was {self.state.best_epoch}"
+            self._progress(self._n_epochs, self._n_epochs, note)
         self.model.set_weights(self._best)
 
     def _checkpoint(self) -> checkpoint.Checkpoint | None:
@@ -149,14 +152,11 @@ class Fitting:
             score = (values["validation_accuracy"], -values["validation_loss"])
             if score > state.best_score:
                 state.best_score, state.best_epoch, self._best = score, state.epoch, self.model.get_weights()
+            self._check_divergence(values["loss"])
             self._write_checkpoint(trainer)
             self._after_epoch(state)
             left_s = (time.monotonic() - started) / (state.epoch - n_done) * (self._n_epochs - state.epoch)
             self._progress(state.epoch, self._n_epochs, self._note(left_s))
-            self._check_divergence(values["loss"])
-        if self._out_of_patience() and state.phase + 1 == len(self._plan):
-            note = f"stopped at epoch {state.epoch}, the best was {state.best_epoch}"
-            self._progress(self._n_epochs, self._n_epochs, note)
 
     def _trainer(self, phase: Phase) -> step.Trainer:
         transfer.set_trainable(self._inner, phase.train_from, phase.batch_norm)
@@ -179,7 +179,7 @@ class Fitting:
     def _epoch(self, trainer: step.Trainer, phase: Phase) -> dict[str, float]:
         """Train for one epoch; its values for the history."""
         config, epoch = self._config, self.state.epoch + 1
-        step.seed_layers(trainer.model, config.seed, epoch)
+        step.seed_layers(self._inner, config.seed, epoch)
         found = np.zeros((self._steps, 2))
         rate = 0.0
         started = told = time.monotonic()

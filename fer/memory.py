@@ -9,7 +9,7 @@ import contextlib
 import math
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -81,14 +81,14 @@ def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: in
 
 
 def fitting_micro_batch(
-    model: "keras.Model", micro_batch: int, room: Available, *, averaged: bool, fewest: int = 1
+    estimated: Callable[[int], Estimate], micro_batch: int, room: Available, *, fewest: int = 1
 ) -> int:
-    """`micro_batch`, halved until its estimate is no more than 80 % of `room`, but not below `fewest`.
+    """`micro_batch`, halved until what is `estimated` of it is no more than 80 % of `room`, but not below `fewest`.
 
     Raises TooLittleMemory if no such estimate is.
     """
     while True:
-        needed = estimate(model, micro_batch, averaged=averaged, base=room.base)
+        needed = estimated(micro_batch)
         if needed.peak <= _USABLE * room.n_bytes:
             return micro_batch
         if micro_batch % 2 or micro_batch // 2 < fewest:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from fer import child, errors, images, preprocess, trained
 from fer.progress import Progress, silent
 
-_BATCH = 64
 _TIMEOUT_S = 3_600.0
 
 
@@ -54,12 +53,14 @@ def predict_files(model_folder: str, paths: list[str], *, progress: Progress) ->
         )
     model = trained.load(folder)
     found: list[Prediction] = []
-    for start in range(0, len(paths), _BATCH):
-        here = [Path(path) for path in paths[start : start + _BATCH]]
+    shape = (record.height, record.width, 1)
+    at_once = max(1, min(len(paths), trained.batch_size(np.empty((0, *shape)))))
+    for start in range(0, len(paths), at_once):
+        here = [Path(path) for path in paths[start : start + at_once]]
         read = [read_pixels(path, record.config) for path in here]
         pixels = [each for each in read if isinstance(each, np.ndarray)]
-        stacked = np.reshape(pixels, (len(pixels), record.height, record.width, 1)).astype(np.uint8)
-        rows = iter(trained.probabilities(model, stacked, _BATCH))
+        stacked = np.reshape(pixels, (len(pixels), *shape)).astype(np.uint8)
+        rows = iter(trained.probabilities(model, stacked, at_once))
         for path, each in zip(here, read, strict=True):
             found.append(
                 Prediction(path=path, error=each) if isinstance(each, str) else _said(path, next(rows), record)

@@ -98,7 +98,7 @@ class RecipeSettings(_AnySettings):
 def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
     """Make RecipeSettings of `section.field=value` texts; a value is read as JSON, or else as it stands.
 
-    Raises ConfigError for an unknown section or field, or a value of the wrong type.
+    Raises ConfigError for an unknown section or field, or a value that is null or of the wrong type.
     """
     nested: dict[str, Any] = {}
     for assignment in assignments:
@@ -121,6 +121,12 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
                 )
             level = deeper
         level[field] = parse_value(value)
+        if level[field] is None:
+            raise errors.ConfigError(
+                "A setting must have a value: what is left out keeps the recipe's own.",
+                received=repr(assignment),
+                todo="leave it out where it is to be as in the recipe; to have it empty, leave it empty for all",
+            )
     try:
         return RecipeSettings.model_validate(nested)
     except ValidationError as error:

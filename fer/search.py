@@ -73,8 +73,8 @@ class Trial(BaseModel):
     reason: str = ""
 
     def assignments(self) -> list[str]:
-        """The settings as `fer retrain --set` takes them."""
-        return [f"{path}={json.dumps(value)}" for path, value in self.settings.items()]
+        """The settings as `fer retrain --set` takes them; a value of null stands for the recipe's own."""
+        return [f"{path}={json.dumps(value)}" for path, value in self.settings.items() if value is not None]
 
 
 def parse(text: str) -> Dimension:
@@ -142,6 +142,7 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_off_half_a_line(path)
         self._space = {name: parse(text) for name, text in space.items()}
         self._seed = seed
         self._study = optuna.create_study(
@@ -151,10 +152,13 @@ class Study:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=math.ceil(_WATCHED_FROM * epochs)),
         )
+        for each in self._study.get_trials(deepcopy=False):
+            if not each.state.is_finished() and not self._is_proposed(each):
+                self._study.tell(each.number, state=optuna.trial.TrialState.FAIL)
 
     def trials(self) -> list[Trial]:
         """All so far, by their numbers."""
-        return [self._trial(each) for each in self._study.get_trials(deepcopy=False)]
+        return [self._trial(each) for each in self._study.get_trials(deepcopy=False) if self._is_proposed(each)]
 
     def unfinished(self) -> list[Trial]:
         """Those that were begun and have not ended: a killed search's, and those to be tried again."""
@@ -213,6 +217,10 @@ class Study:
                 made[path] = distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
         return made
 
+    def _is_proposed(self, known: "optuna.trial.FrozenTrial") -> bool:
+        """Whether the trial has all of its settings: a kill may have come before the last was written."""
+        return self._space.keys() <= known.params.keys()
+
     def _trial(self, known: "optuna.trial.FrozenTrial") -> Trial:
         settings: dict[str, Any] = {}
         for path, dimension in self._space.items():
@@ -224,6 +232,14 @@ class Study:
         value = max(curve) if state == "pruned" and curve else known.value
         about = known.user_attrs.get("about", {})
         return Trial(number=known.number, settings=settings, state=state, value=value, curve=curve, **about)
+
+
+def _cut_off_half_a_line(journal: Path) -> None:
+    """Remove what a kill or a full disk left of a line, which what is appended to would make one that can't be read."""
+    if journal.exists():
+        with journal.open("r+b") as file:
+            data = file.read()
+            file.truncate(data.rfind(b"\n") + 1)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

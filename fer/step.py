@@ -22,6 +22,9 @@ _ITERATION = "iteration"
 # What an optimiser holds that is set anew at each step, or is 0 between two.
 _ACCUMULATOR = "gradient_accumulator"
 _NO_STATE = ("learning_rate", _ACCUMULATOR)
+_RAREST = 1e-6  # a class's share, of one that has no image
+_LEAST = 1e-37  # a probability, as float32 has them
+_LEFT = 1e-7  # 1 - p, whose power has a gradient
 
 
 class Examples(NamedTuple):
@@ -111,27 +114,28 @@ def _leave_out_half_a_batch(optimizer: "keras.optimizers.Optimizer", n_micro: in
 def loss(config: TrainConfig, priors: np.ndarray) -> "keras.losses.Loss":
     """The loss of probabilities (B, C) against target shares (B, C); `priors` (C,) are the train split's.
 
-    Focal: Lin et al. 2017, arXiv:1708.02002. Logit-adjusted: Menon et al. 2021, arXiv:2007.07314.
+    Focal: Lin et al. 2017, arXiv:1708.02002. Logit-adjusted: Menon et al. 2021, arXiv:2007.07314. Keras' own losses cut
+    probabilities off at 1e-7: what is further off, as rare classes are with margins, would not be learned from.
     """
     import keras
     from keras import ops
 
     smoothing = config.label_smoothing
-    if config.loss == "focal":
-        return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, label_smoothing=smoothing)
-    plain = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-    if config.loss == "cross-entropy":
-        return plain
-    margins = np.power(np.maximum(priors, 1e-6), config.logit_tau).astype(np.float32)
+    gamma = config.focal_gamma if config.loss == "focal" else 0.0
+    tau = config.logit_tau if config.loss == "logit-adjusted" else 0.0
+    margins = (tau * np.log(np.maximum(priors, _RAREST))).astype(np.float32)
 
-    class LogitAdjusted(keras.losses.Loss):
-        """Cross-entropy of softmax(logits + tau * log(prior)), which are the probabilities times prior^tau, scaled."""
+    class CrossEntropy(keras.losses.Loss):
+        """Of softmax(logits + tau * log(prior)), times (1 - p)^gamma."""
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
-            adjusted = y_pred * margins
-            return plain.call(y_true, adjusted / ops.sum(adjusted, axis=-1, keepdims=True))
+            shares = y_true * (1 - smoothing) + smoothing / len(priors)
+            logs = ops.log_softmax(ops.log(ops.maximum(y_pred, _LEAST)) + margins)
+            if gamma:
+                shares = shares * ops.maximum(1 - ops.exp(logs), _LEFT) ** gamma
+            return -ops.sum(shares * logs, axis=-1)
 
-    return LogitAdjusted()
+    return CrossEntropy()
 
 
 def trained_model(model: "keras.Model", config: TrainConfig) -> "keras.Model":
@@ -239,6 +243,12 @@ def _seed_generators(model: Any) -> Iterator[Any]:
 
 
 def batch_sizes(config: TrainConfig, n_images: int, micro_batch: int) -> tuple[int, int]:
-    """Images a step, which are all where a split has fewer than a batch; and at once, which divide them."""
+    """Images a step, which are all where a split has fewer than a batch; and at once, which divide them.
+
+    Where only fewer than the model learns from would divide all of a split, some are left out of each epoch.
+    """
     batch = min(config.batch_size, n_images)
-    return batch, max(each for each in range(1, min(micro_batch, batch) + 1) if batch % each == 0)
+    most = min(micro_batch, batch)
+    fewest = min(config.model.fewest_at_once, most)
+    at_once = next((each for each in range(most, fewest - 1, -1) if batch % each == 0), most)
+    return batch - batch % at_once, at_once

@@ -1,6 +1,9 @@
 """A training's history as TensorBoard reads it: `tensorboard --logdir .fer/workspace/train`."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 FOLDER = "tensorboard"
@@ -13,14 +16,14 @@ def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
     """Write each list of the history as a curve by epoch, after what was written of the same history before.
 
     The same history gives the same bytes, so that a training that was killed leaves no curve twice; what is added is
-    appended, as TensorBoard goes on reading the file that it opened. Needs TensorFlow.
+    appended, as TensorBoard goes on reading the file that it opened. Needs TensorFlow. Raises OSError.
     """
     import tensorflow as tf
 
     folder.mkdir(exist_ok=True)
     times = history[_TIME]
     aside = folder / f"{_FILE}.tmp"
-    with tf.io.TFRecordWriter(str(aside)) as records:
+    with _disk_errors(aside), tf.io.TFRecordWriter(str(aside)) as records:
         records.write(tf.compat.v1.Event(wall_time=times[0], file_version=_VERSION).SerializeToString())
         for at, time in enumerate(times):
             values = [
@@ -38,6 +41,17 @@ def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
         aside.unlink()
     else:
         aside.replace(path)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """A full disk as Python says it: of TensorFlow it is the same error as a lack of memory."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def _tag(name: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import child, errors, feed, memory, models, pretrained, refs, soft_labels, stage, trained
+from fer import child, errors, feed, memory, models, pretrained, refs, soft_labels, stage, step, trained, transfer
 from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fer import fitting
 
 _CHECKPOINT = Path(workspaces.SCRATCH, "checkpoint.npz")
+_MICRO_BATCH = Path(workspaces.SCRATCH, "micro_batch.json")  # of the first attempt; later ones take no more
 _ABOUT = "training.json"  # what it took
 _DIVERGED = "diverged"  # the kind of note that says which images the last step of a training had
 _SHOWN_IMAGES = 4
@@ -224,14 +225,14 @@ def fit(
     checkpoint_path = folder / _CHECKPOINT
     checkpoint_path.parent.mkdir(exist_ok=True)
     micro_batch = min(micro_batch, _micro_batch_before(folder) or micro_batch)
+    of_phases = _estimates(inner, settings, train_images.n_images, room.base)
     if settings.micro_batch is None and strategy is None and not checkpoint_path.exists():
-        micro_batch = memory.fitting_micro_batch(
-            inner, micro_batch, room, averaged=settings.ema > 0, fewest=settings.model.fewest_at_once
-        )
-    needed = memory.estimate(inner, micro_batch, averaged=settings.ema > 0, base=room.base)
-    progress(0, n_epochs, f"{needed.summary()} with {micro_batch} images at once, {room.summary()}")
-    about = {"micro_batch": micro_batch, "estimated_memory_mb": needed.peak / memory.MB}
-    workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
+        fewest = settings.model.fewest_at_once
+        micro_batch = memory.fitting_micro_batch(of_phases, micro_batch, room, fewest=fewest)
+    workspaces.write_atomically(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
+    _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)
+    needed = of_phases(micro_batch)
+    progress(0, n_epochs, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
     def after_epoch(state: "fitting.State") -> None:
@@ -259,7 +260,11 @@ def fit(
     except fitting.Diverged as error:
         return {_DIVERGED: {"message": str(error), "images": error.images}}
     model.save(folder / trained.MODEL)
-    about |= {"peak_memory_mb": memory.peak_mb()}
+    about = {
+        "micro_batch": at_once,
+        "estimated_memory_mb": needed.peak / memory.MB,
+        "peak_memory_mb": memory.peak_mb(),
+    }
     workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
@@ -274,9 +279,24 @@ def fit(
 def _micro_batch_before(folder: Path) -> int | None:
     """How many images went through the model at once in an earlier attempt: as many do now, for the same bits."""
     try:
-        return int(json.loads((folder / _ABOUT).read_bytes())["micro_batch"])
-    except (OSError, ValueError, LookupError):
+        return int(json.loads((folder / _MICRO_BATCH).read_bytes()))
+    except (OSError, ValueError, TypeError):
         return None
+
+
+def _estimates(inner: "keras.Model", config: TrainConfig, n_images: int, base: int) -> Callable[[int], memory.Estimate]:
+    """The estimate of the phase that needs most, by the images at once. Raises ConfigError for a phase that can't be,
+    before any other has taken its time."""
+
+    def estimated(micro_batch: int) -> memory.Estimate:
+        found = []
+        for phase in config.plan:
+            transfer.set_trainable(inner, phase.train_from, phase.batch_norm)
+            found.append(memory.estimate(inner, min(micro_batch, n_images), averaged=config.ema > 0, base=base))
+        return max(found, key=lambda each: each.peak)
+
+    estimated(1)
+    return estimated
 
 
 def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef) -> "keras.Model":

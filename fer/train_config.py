@@ -94,7 +94,8 @@ class TrainConfig(BaseModel):
     )
     augment_on: Literal["host", "accelerator"] = Field(
         default="host",
-        description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding",
+        description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding, and "
+        "there what mixup and cutmix blended",
     )
     precision: Literal["auto", "float32", "mixed-bfloat16", "mixed-float16"] = Field(
         default="float32",

@@ -2,6 +2,8 @@
 `history.json`, one list an epoch-wise measurement."""
 
 import hashlib
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 _MOST_AT_ONCE = 256
+# What Keras, HDF5 and zipfile raise on a file with a bit turned over or a part missing.
+_DAMAGED = (
+    ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 _PIXELS_AT_ONCE = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
 
 
@@ -26,7 +32,7 @@ def load(folder: Path) -> "keras.Model":
     path = folder / MODEL
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except _DAMAGED as error:
         raise errors.IntegrityError(
             f"{MODEL} must be a whole Keras model of Keras's own layers.",
             received=f"{type(error).__name__} on loading {path}",

@@ -46,13 +46,18 @@ _PUBLISHED = {
 
 
 class ResolvedWeights(BaseModel):
-    """Weights of which it is known which they are. Only `identity` enters keys."""
+    """Weights of which it is known which they are. Where they come from enters no key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str = Field(description="equal for equal weights, and the same on any machine")
+    file: str = Field(description="the name that they get, which says in what form they are")
     source: str = Field(exclude=True)
     model: str = Field(exclude=True)
+
+    @property
+    def is_release(self) -> bool:
+        return self.source.startswith(REGISTRY)
 
 
 def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
@@ -68,11 +73,11 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
                 received=f"{model.name}, alpha {getattr(model, 'alpha', 1.0):g}",
                 todo=f"take one of {', '.join(_PUBLISHED)} with alpha 1, or leave train.weights empty",
             )
-        identity = f"md5:{published.md5}"
+        identity, file = f"md5:{published.md5}", _FILE
     elif source.startswith(REGISTRY):
         with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
             source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
-            identity = f"{source}:{manifest.files[trained.MODEL].sha256}"
+            identity, file = f"{source}:{manifest.files[trained.MODEL].sha256}", trained.MODEL
     else:
         path = Path(source)
         if path.suffix != ".h5" or not path.is_file():
@@ -82,44 +87,44 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
                 todo="correct the path, or leave train.weights empty",
             )
         identity = f"sha256:{workspaces.file_sha256(path)}"
-    return ResolvedWeights(identity=identity, source=source, model=model.name)
+        file = _FILE_OF_KERAS_3 if source.endswith(".weights.h5") else _FILE
+    return ResolvedWeights(identity=identity, file=file, source=source, model=model.name)
 
 
 @stage.stage("weights")
 def fetch(
     out: Path,
     resolved: ResolvedWeights,
-    division: refs.SplitRef,
+    division: refs.SplitRef | None,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> refs.WeightsRef:
-    """Bring the weights to the workspace, for a training on the split `division`.
+    """Bring the weights to the workspace; those of a release for a training on the split `division`, others for any.
 
     Raises SourceError, IntegrityError, StoreError; ConfigError if a release's weights know images that `division` holds
     out.
     """
+    if resolved.is_release != (division is not None):
+        raise ValueError(f"Weights of a release, and no others, must be for a split. Received: {division!r}.")
     if resolved.source == IMAGENET:
-        name = _FILE
         published = _PUBLISHED[resolved.model]
-        arguments = {"url": published.url, "md5": published.md5, "path": str(out / name)}
+        arguments = {"url": published.url, "md5": published.md5, "path": str(out / resolved.file)}
         child.run(download, arguments, what="The download", timeout_s=_DOWNLOAD_TIMEOUT_S, progress=progress)
-    elif resolved.source.startswith(REGISTRY):
-        name = trained.MODEL
+    elif division is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
             _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))
-            shutil.copyfile(folder / name, out / name)
+            shutil.copyfile(folder / trained.MODEL, out / resolved.file)
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
-        name = _FILE_OF_KERAS_3 if resolved.source.endswith(".weights.h5") else _FILE
-        shutil.copyfile(resolved.source, out / name)
-        if f"sha256:{workspaces.file_sha256(out / name)}" != resolved.identity:
+        shutil.copyfile(resolved.source, out / resolved.file)
+        if f"sha256:{workspaces.file_sha256(out / resolved.file)}" != resolved.identity:
             raise errors.IntegrityError(
                 "A file of weights must stay as it is while it is copied.",
                 received=f"another content of {resolved.source}",
                 todo="run the same command again",
             )
-    return refs.WeightsRef(file=name, identity=resolved.identity)
+    return refs.WeightsRef(file=resolved.file, identity=resolved.identity)
 
 
 def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:

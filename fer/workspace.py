@@ -152,7 +152,7 @@ class Workspace:
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
-                if resumable and _is_full(error):
+                if resumable and (_is_full(error) or isinstance(error, errors.IntegrityError)):
                     _remove_all_but_scratch(partial)
                 elif not (resumable and _worth_resuming(error)):
                     shutil.rmtree(partial, ignore_errors=True)
@@ -334,7 +334,7 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _remove_all_but_scratch(folder: Path) -> None:
-    """Make room: what is finished is in the way, but for what a training's hours are in."""
+    """Remove what is finished, which is in the way or in doubt, but not what a training's hours are in."""
     _remove_unfinished(folder)
     for path in folder.iterdir():
         if path.name == SCRATCH:

@@ -55,7 +55,7 @@ def trained(
     """A model, trained from the weights and with the votes that the config asks for."""
     weights = votes = None
     if config.weights is not None:
-        weights = models.fetch_weights(models.resolve_weights(config.weights, config.model), division)
+        weights = models.starting_weights(config.weights, config.model, division)
     if config.soft_labels:
         votes = models.collect_votes(division)
     return models.train(balanced, shards, weights, votes, config)

@@ -56,7 +56,7 @@ def sweep(
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         weights = {
-            each: models.fetch_weights(models.resolve_weights(each, plan.train.model), intake.split)
+            each: models.starting_weights(each, plan.train.model, intake.split)
             for each in sweeps.sources_of_weights(plan, space)
         }
         with sweeps.studying(plan, intake.split, weights, space, seed) as study:

@@ -18,10 +18,16 @@ def resolve_weights(source: str, model: zoo.ModelConfig) -> weights_stage.Resolv
 
 
 @task(**caching.cached(weights_stage.fetch))
-def fetch_weights(resolved: weights_stage.ResolvedWeights, division: refs.SplitRef) -> refs.WeightsRef:
-    """Bring the weights that training starts from into the workspace."""
+def fetch_weights(resolved: weights_stage.ResolvedWeights, division: refs.SplitRef | None) -> refs.WeightsRef:
+    """Bring the weights that training starts from into the workspace; those of a release for this split."""
     progress = artifacts.progress_bar("weights")
     return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
+
+
+def starting_weights(source: str, model: zoo.ModelConfig, division: refs.SplitRef) -> refs.WeightsRef:
+    """The weights that `source` stands for now, in the workspace."""
+    resolved = resolve_weights(source, model)
+    return fetch_weights(resolved, division if resolved.is_release else None)
 
 
 @task(**caching.cached(soft_labels.collect))

@@ -1,7 +1,10 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_contracts import files
 from fer import (
@@ -18,6 +21,7 @@ from fer import (
     train,
     train_config,
     trained,
+    workspace,
 )
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
@@ -331,6 +335,95 @@ def test_a_split_smaller_than_a_batch_is_one_batch():
     assert step.batch_sizes(config(batch_size=64), 40, 16) == (40, 10)
     assert step.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
     assert step.batch_sizes(config(batch_size=64), 400, 16) == (64, 16)
+
+
+@given(st.integers(1, 200), st.integers(1, 128), st.integers(1, 128))
+def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_images, batch_size, micro_batch):
+    settings = config(batch_size=max(2, batch_size))  # with batch norms: 2 images at least
+    batch, at_once = step.batch_sizes(settings, n_images, max(2, micro_batch))
+    assert batch % at_once == 0
+    assert min(2, n_images) <= at_once <= max(2, micro_batch)
+    whole = min(settings.batch_size, n_images)
+    assert batch == whole or whole - at_once < batch < whole
+
+
+def test_a_phase_that_can_not_be_is_found_before_any_other_has_taken_its_time(folder, tmp_path, monkeypatch):
+    n_steps = []
+    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: n_steps.append(1))
+    phases = (train_config.Phase(epochs=2), train_config.Phase(epochs=2, train_from="blok_1"))
+    with pytest.raises(errors.ConfigError, match="'blok_1'"):
+        fit(folder, tmp_path, config(phases=phases))
+    assert n_steps == []
+
+
+def test_what_was_found_to_fit_stays_after_a_full_disk_which_leaves_the_scratch_alone(folder, tmp_path, monkeypatch):
+    settings, digests = config(epochs=2), []
+    monkeypatch.setattr(memory, "fitting_micro_batch", lambda *_, **__: 4)
+    for name in ("whole", "some"):
+        if name == "some":
+            with pytest.MonkeyPatch.context() as patch:
+                stop_after(patch, settings, 8)
+                with pytest.raises(Stopped):
+                    fit(folder, tmp_path / name, settings)
+            for path in (tmp_path / name).iterdir():
+                if path.name != workspace.SCRATCH:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        digests.append(fit(folder, tmp_path / name, settings)["digest"])
+    assert digests[0] == digests[1]
+
+
+def test_the_estimate_is_that_of_the_phase_that_needs_most_and_of_no_more_images_than_there_are(folder, tmp_path):
+    def foreseen(name, **changes):
+        fit(folder, tmp_path / name, config(ema=0.5, **changes))
+        return json.loads((tmp_path / name / "training.json").read_bytes())["estimated_memory_mb"]
+
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        whole = memory.estimate
+        patch.setattr(
+            memory,
+            "estimate",
+            lambda model, at_once, **about: (
+                asked.append((at_once, len(model.trainable_weights))) or whole(model, at_once, **{**about, "base": 0})
+            ),
+        )
+        head = (train_config.Phase(epochs=1, train_from="head"),)
+        of_head, of_all = foreseen("head", phases=head), foreseen("all", epochs=1)
+        of_both = foreseen("both", phases=(*head, train_config.Phase(epochs=1)))
+        foreseen("large", epochs=1, batch_size=512)
+    assert of_head < of_all == of_both
+    assert max(at_once for at_once, _ in asked) == 48
+
+
+def test_an_epoch_that_diverged_is_in_no_checkpoint(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: step.StepResult(7.0, 0.5))
+    assert "diverged" in fit(folder, tmp_path / "high", config())
+    assert not (tmp_path / "high" / ".scratch" / "checkpoint.npz").exists()
+
+
+def test_the_progress_ends_whole_where_an_earlier_phase_ran_out_of_patience(folder, tmp_path):
+    told = []
+    phases = (train_config.Phase(epochs=9, learning_rate=1e-9), train_config.Phase(epochs=1))
+    found = fit(
+        folder,
+        tmp_path,
+        config(phases=phases, patience=1),
+        progress=lambda done, total, _="": told.append((done, total)),
+    )
+    assert found["epochs_run"] < 10
+    assert told[-1] == (10, 10)
+
+
+def test_where_images_are_augmented_changes_nothing_of_what_dropout_draws(folder, tmp_path):
+    drawn = augment.AugmentConfig(
+        rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False, contrast=0, brightness=1e-6
+    )
+    found = []
+    for place in ("host", "accelerator"):
+        fit(folder, tmp_path / place, config(augmentation=drawn, augment_on=place, epochs=1))
+        found.append(trained.load(tmp_path / place).get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_errors_of_the_feed_come_out(folder, tmp_path, monkeypatch):

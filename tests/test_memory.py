@@ -1,5 +1,7 @@
+import functools
 import subprocess
 import sys
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -25,6 +27,10 @@ def model() -> keras.Model:
 
 def peak(model: keras.Model, micro_batch: int = 64, averaged: bool = False) -> int:
     return memory.estimate(model, micro_batch, averaged=averaged, base=0).peak
+
+
+def of(model: keras.Model, base: int = 0) -> Callable[[int], memory.Estimate]:
+    return functools.partial(memory.estimate, model, averaged=False, base=base)
 
 
 def room(gigabytes: float, base: int = 0) -> memory.Available:
@@ -62,7 +68,7 @@ def test_what_the_process_has_already_counts(model):
 def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doublings, gigabytes):
     batch_size = 3 * 2**doublings
     try:
-        found = memory.fitting_micro_batch(model, batch_size, room(gigabytes, 100_000_000), averaged=False)
+        found = memory.fitting_micro_batch(of(model, 100_000_000), batch_size, room(gigabytes, 100_000_000))
     except errors.ConfigError:
         assert peak(model, 3) + 100_000_000 > 0.8e9 * gigabytes
         return
@@ -73,14 +79,14 @@ def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doubling
 
 def test_too_little_for_one_image_says_what_is_needed_and_what_there_is(model):
     with pytest.raises(errors.ConfigError, match=r"80 %|80%.*about 0\.\d GB.*1 images at once, 0\.0 GB to be had"):
-        memory.fitting_micro_batch(model, 64, room(0.001), averaged=False)
+        memory.fitting_micro_batch(of(model), 64, room(0.001))
 
 
 def test_it_is_not_halved_below_what_the_model_learns_from(model):
     one = (peak(model, 1) + 10) / 1e9 / 0.8
-    assert memory.fitting_micro_batch(model, 4, room(one), averaged=False) == 1
+    assert memory.fitting_micro_batch(of(model), 4, room(one)) == 1
     with pytest.raises(errors.ConfigError, match="2 images at once"):
-        memory.fitting_micro_batch(model, 4, room(one), averaged=False, fewest=2)
+        memory.fitting_micro_batch(of(model), 4, room(one), fewest=2)
 
 
 @pytest.mark.parametrize(

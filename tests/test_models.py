@@ -1,5 +1,11 @@
+import contextlib
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from fer import errors, models, trained
@@ -70,6 +76,26 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
         (tmp_path / trained.MODEL).write_bytes(content)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         trained.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("saved") / trained.MODEL
+    build(tiny()).save(path)
+    return path.read_bytes()
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_a_damaged_file_loads_or_is_refused(saved, data):
+    damaged = bytearray(saved)
+    for at in data.draw(st.lists(st.integers(0, len(saved) - 1), min_size=1, max_size=3)):
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    kept = data.draw(st.integers(len(saved) - 64, len(saved)) | st.integers(0, len(saved)))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, trained.MODEL).write_bytes(damaged[:kept])
+        with contextlib.suppress(errors.IntegrityError):
+            trained.load(Path(folder))
 
 
 def test_the_defaults_suit_48_by_48_and_a_larger_stride_224_by_224():
@@ -143,6 +169,13 @@ def test_a_backbone_sees_the_grey_channel_as_its_weights_expect_it():
 def test_a_backbone_refuses_images_that_are_too_small(config):
     with pytest.raises(errors.ConfigError, match=r"32x32 at least.*Received: 16x16.*preprocess\.height"):
         build(config)
+
+
+@pytest.mark.parametrize("name", ["mini-xception", "se-resnet", "vgg"])
+@pytest.mark.parametrize("filters", [0, -1, 100_000])
+def test_filters_that_no_layer_can_have_are_refused(name, filters):
+    with pytest.raises(ValidationError, match="widths"):
+        TypeAdapter(models.ModelConfig).validate_python({"name": name, "widths": [8, filters, 8]})
 
 
 def test_stages_and_blocks_must_be_as_many():

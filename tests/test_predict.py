@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -24,8 +25,6 @@ def here(monkeypatch):
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    import keras
-
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
     config = models.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
@@ -75,12 +74,24 @@ def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_
 
 
 def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict, "_BATCH", 2)
+    monkeypatch.setattr(trained, "_MOST_AT_ONCE", 2)
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(5)]
     together = predict.predict(model_folder, paths)
     alone = [predict.predict(model_folder, [path])[0] for path in paths]
     assert [each.path for each in together] == paths
     assert [each.label for each in together] == [each.label for each in alone]
+
+
+@pytest.mark.parametrize("n_files", [1, 3])
+def test_no_more_images_are_scored_than_there_are(model_folder, tmp_path, monkeypatch, n_files):
+    sizes = []
+    whole = keras.Model.predict_on_batch
+    monkeypatch.setattr(
+        keras.Model, "predict_on_batch", lambda model, pixels: sizes.append(len(pixels)) or whole(model, pixels)
+    )
+    paths = [str(picture(tmp_path / f"{seed}.png", seed)) for seed in range(n_files)]
+    predict.predict_files(str(model_folder), paths, progress=lambda *_: None)
+    assert sizes == [n_files]
 
 
 def test_a_folder_without_a_model_is_refused(model_folder, tmp_path):

@@ -119,6 +119,8 @@ def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name):
         ("preprocess.blur_kernel=4", r"preprocess\.blur_kernel must be valid.*odd"),
         ("train=5", r"form section\.field=value"),
         ("train.epochs.more=1", r"train\.epochs"),
+        ("train.weights=null", r"must have a value.*'train\.weights=null'"),
+        ("train.model.widths=[0]", r"train\.model\.widths.*greater than or equal to 1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_was_received(assignment, message):

@@ -1,4 +1,6 @@
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -189,6 +191,24 @@ def test_no_trial_is_stopped_before_five_are_complete(tmp_path):
     assert watched.is_hopeless(watched.propose().number, 8, 0.2)
 
 
+@given(st.integers(1, 400))
+def test_a_kill_in_the_middle_of_any_write_leaves_a_search_that_goes_on(n_lost):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        first = study(path)
+        first.end(ended(first.propose(), 0.5))
+        first.propose()
+        journal = path / "search.journal"
+        journal.write_bytes(journal.read_bytes()[:-n_lost])
+        again = study(path)
+        assert again.trials()[0].settings.keys() == SPACE.keys()
+        for left in again.unfinished():
+            again.end(ended(left, 0.6))
+        again.end(ended(again.propose(), 0.7))
+        assert search.best_of(study(path).trials()).value == 0.7
+        assert study(path).unfinished() == []
+
+
 def test_a_failed_trial_keeps_its_reason_and_is_never_the_best(tmp_path):
     some = study(tmp_path)
     some.end(ended(some.propose(), None, "failed", reason="The loss must stay finite."))
@@ -211,6 +231,7 @@ def test_the_table_has_the_best_first_and_the_settings_as_columns(tmp_path):
 def test_settings_come_out_as_the_command_takes_them():
     trial = search.Trial(number=0, settings={"train.learning_rate": 0.003, "train.model.name": "vgg", "a.b": [1, 2]})
     assert trial.assignments() == ["train.learning_rate=0.003", 'train.model.name="vgg"', "a.b=[1, 2]"]
+    assert search.Trial(number=0, settings={"train.weights": None}).assignments() == []  # the recipe's own
 
 
 def test_the_picture_is_drawn_for_any_number_of_settings(tmp_path):

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,27 @@ def test_the_logit_adjusted_loss_is_that_of_logits_shifted_by_the_log_priors():
     assert value(settings, (0, 0, 1), said, priors) == pytest.approx(expected, rel=1e-4)
     plain = config(label_smoothing=0)
     assert value(settings, (0, 0, 1), said) == pytest.approx(value(plain, (0, 0, 1), said), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "focal", "logit-adjusted"])
+def test_what_is_far_off_is_learned_from_too(kind):
+    found = step.loss(config(loss=kind, logit_tau=8), np.array([0.98, 0.01, 0.01], np.float32))
+    truth = tf.constant([[0.0, 0.0, 1.0]])
+    logits = tf.Variable([[30.0, 0.0, 0.0]])
+    with tf.GradientTape() as tape:
+        value = found(truth, tf.nn.softmax(logits))
+    assert float(value) > 26
+    assert float(tape.gradient(value, logits)[0, 2]) < -0.9
+
+
+@given(st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.integers(0, 2), st.floats(0, 0.9))
+def test_where_nothing_is_far_off_the_losses_are_keras_own(logits, truth, smoothing):
+    said, target = keras.ops.softmax(np.array([logits], np.float32)), np.eye(3, dtype=np.float32)[[truth]]
+    plain = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+    focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, label_smoothing=smoothing)
+    for kind, known in (("cross-entropy", plain), ("focal", focal)):
+        found = step.loss(config(loss=kind, label_smoothing=smoothing), UNIFORM)
+        assert float(found(target, said)) == pytest.approx(float(known(target, said)), rel=1e-3, abs=1e-5)
 
 
 def test_votes_take_the_place_of_the_label_and_weigh_as_their_classes():

@@ -1,3 +1,7 @@
+import errno
+from pathlib import Path
+
+import pytest
 import tensorflow as tf
 
 from fer import tensorboard
@@ -34,6 +38,14 @@ def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
         "accuracy/validation": [0.25, 0.75],
         "learning_rate": [0.5, 0.25],
     }
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_no_lack_of_memory(tmp_path):
+    (tmp_path / "events.out.tfevents.training.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as found:
+        tensorboard.write(tmp_path, HISTORY)
+    assert found.value.errno == errno.ENOSPC
 
 
 def test_written_again_after_another_epoch_no_epoch_is_there_twice(tmp_path):

@@ -268,7 +268,8 @@ def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(tried, tmp_p
 
 
 def test_half_of_what_went_at_once_and_not_of_the_batch(tried, tmp_path):
-    (tmp_path / "training.json").write_text('{"micro_batch": 16}')  # by the estimate
+    (tmp_path / ".scratch").mkdir()
+    (tmp_path / ".scratch" / "micro_batch.json").write_text("16")  # by the estimate
     assert in_children(tmp_path, batch_size=64) == {"micro_batch": 8}
     assert tried == [64, 8]
 

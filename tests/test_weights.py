@@ -91,19 +91,30 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
     workspace = Workspace(tmp_path / "workspace")
     resolved = [weights.resolve(str(path), SMALL) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
-    division = split_of(workspace)
-    found = [weights.fetch(each, division, workspace=workspace) for each in resolved]
+    found = [weights.fetch(each, None, workspace=workspace) for each in resolved]
     assert found[0] == found[1]
     assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
+
+
+def test_the_same_bytes_in_another_form_are_other_weights(saved, tmp_path):
+    other = tmp_path / "elsewhere.h5"
+    other.write_bytes(saved.read_bytes())
+    keys = [weights.fetch.key(weights.resolve(str(path), SMALL), None) for path in (saved, other)]
+    assert keys[0] != keys[1]
+
+
+def test_only_a_release_is_fetched_for_a_split(saved, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    with pytest.raises(ValueError, match="must be for a split"):
+        weights.fetch(weights.resolve(str(saved), SMALL), split_of(workspace), workspace=workspace)
 
 
 def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
     resolved = weights.resolve(str(saved), SMALL)
     saved.write_bytes(b"other")
     workspace = Workspace(tmp_path / "workspace")
-    division = split_of(workspace)
     with pytest.raises(errors.IntegrityError, match="another content"):
-        weights.fetch(resolved, division, workspace=workspace)
+        weights.fetch(resolved, None, workspace=workspace)
 
 
 @pytest.mark.parametrize("source", ["nowhere.h5", "imagenett", ""])

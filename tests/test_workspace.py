@@ -100,7 +100,13 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
 
 @pytest.mark.parametrize(
     ("kind", "kept"),
-    [(errors.LabelError, False), (errors.Diverged, False), (errors.TrainingError, True), (errors.OutOfTime, True)],
+    [
+        (errors.LabelError, False),
+        (errors.IntegrityError, False),
+        (errors.Diverged, False),
+        (errors.TrainingError, True),
+        (errors.OutOfTime, True),
+    ],
 )
 def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, kept):
     def refuse(out: Path) -> refs.DatasetRef:
@@ -122,6 +128,18 @@ def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
     with pytest.raises(errors.WorkspaceError, match=r"room .*No space left on device.* Next: free some space"):
         run(workspace, fill, resumable=True)
     assert list(tmp_path.rglob("shard-0")) == []
+
+
+def test_a_damaged_input_costs_what_was_made_of_it_but_not_the_hours_in_the_scratch(tmp_path):
+    def refuse(out: Path) -> refs.DatasetRef:
+        for name in ("shard-0", ".scratch/checkpoint"):
+            (out / name).parent.mkdir(exist_ok=True)
+            (out / name).write_text("done")
+        raise errors.IntegrityError("Shards must be whole.")
+
+    with pytest.raises(errors.IntegrityError):
+        run(Workspace(tmp_path), refuse, resumable=True)
+    assert [path.name for path in tmp_path.rglob("*") if path.name in ("shard-0", "checkpoint")] == ["checkpoint"]
 
 
 def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):

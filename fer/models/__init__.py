@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 if TYPE_CHECKING:
     import keras
 
+_Filters = Annotated[int, Field(ge=1, le=2_048)]
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +51,7 @@ class MiniXception(_Model):
 
     name: Literal["mini-xception"] = "mini-xception"
     stem_filters: int = Field(default=8, ge=1, le=256, description="filters of the two first convolutions")
-    widths: tuple[int, ...] = Field(
+    widths: tuple[_Filters, ...] = Field(
         default=(16, 32, 64, 128),
         min_length=1,
         max_length=6,
@@ -60,7 +62,7 @@ class MiniXception(_Model):
 class _Staged(_Model):
     stem_filters: int = Field(default=48, ge=1, le=512, description="filters of the first convolution")
     stem_stride: int = Field(default=2, ge=1, le=8, description="step of the first convolution; 8 suits 224x224")
-    widths: tuple[int, ...] = Field(
+    widths: tuple[_Filters, ...] = Field(
         default=(48, 96, 192),
         min_length=1,
         max_length=6,
@@ -76,12 +78,14 @@ class SeResNet(_Staged):
     """A compact residual network, made for training on a CPU."""
 
     name: Literal["se-resnet"] = "se-resnet"
-    blocks: tuple[int, ...] = Field(default=(1, 2, 2), description="residual blocks of each stage")
+    blocks: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        default=(1, 2, 2), description="residual blocks of each stage"
+    )
 
     @model_validator(mode="after")
     def _as_many(self) -> "SeResNet":
-        if len(self.blocks) != len(self.widths) or min(self.blocks) < 1:
-            raise ValueError(f"blocks must name a number over 0 for each of the {len(self.widths)} widths")
+        if len(self.blocks) != len(self.widths):
+            raise ValueError(f"blocks must name a number for each of the {len(self.widths)} widths")
         return self
 
 
@@ -90,7 +94,7 @@ class Vgg(_Staged):
 
     name: Literal["vgg"] = "vgg"
     stem_filters: int = Field(default=64, ge=1, le=512, description="filters of the first convolution")
-    widths: tuple[int, ...] = Field(
+    widths: tuple[_Filters, ...] = Field(
         default=(64, 128, 256),
         min_length=1,
         max_length=6,
