@@ -1,13 +1,15 @@
 """A recipe: every choice of a retraining run, typed and frozen, one section a stage."""
 
+import difflib
 import functools
 import json
 import operator
 import types
-from collections.abc import Sequence
-from typing import Any, Literal, Self, get_args, get_origin
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from fer import errors, registry
@@ -146,6 +148,51 @@ def assignments(plan: Recipe, of: Recipe) -> list[str]:
     return [line for name in _sections for line in _differing(name, getattr(plan, name), getattr(of, name))]
 
 
+class Described(NamedTuple):
+    """A setting of a recipe, as `--set` takes it, and what it means."""
+
+    assignment: str
+    meaning: str
+
+
+def described(plan: Recipe) -> list[Described]:
+    """Every setting of the recipe, in the order of its sections."""
+    return list(_described(plan, RecipeSettings))
+
+
+def _described(config: BaseModel, of: type[BaseModel], before: str = "") -> Iterator[Described]:
+    for name, field in of.model_fields.items():
+        if name not in type(config).model_fields:  # of another model
+            continue
+        value, within = getattr(config, name), _within(field)
+        if within is not None:
+            yield from _described(value, within, f"{before}{name}.")
+            continue
+        choices = [
+            f"one of {', '.join(map(str, get_args(each)))}" for each in _parts(field) if get_origin(each) is Literal
+        ]
+        own = type(config).model_fields[name].description
+        text = json.dumps(to_jsonable_python(value), ensure_ascii=False)
+        yield Described(f"{before}{name}={text}", "; ".join(([own] if own else []) + choices))
+
+
+def _paths(of: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Every setting that some recipe can have."""
+    for name, field in of.model_fields.items():
+        within = _within(field)
+        yield from [f"{before}{name}"] if within is None else _paths(within, f"{before}{name}.")
+
+
+def _within(field: FieldInfo) -> type[BaseModel] | None:
+    """The settings that a field of settings holds, None for one that holds a value."""
+    return next((each for each in _parts(field) if isinstance(each, type) and issubclass(each, BaseModel)), None)
+
+
+def _parts(field: FieldInfo) -> tuple[Any, ...]:
+    """What an optional field may be."""
+    return get_args(field.annotation)
+
+
 def _differing(path: str, new: Any, old: Any) -> list[str]:
     if not isinstance(new, BaseModel) or not isinstance(old, BaseModel):
         return [] if new == old else [f"{path}={json.dumps(to_jsonable_python(new), ensure_ascii=False)}"]
@@ -177,6 +224,14 @@ def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:
 def _config_error(error: ValidationError) -> errors.ConfigError:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place, list(_paths(RecipeSettings)), cutoff=0.7)
+        first_look = f"take {' or '.join(near)}, or see" if near else "see"
+        return errors.ConfigError(
+            "A setting must be one that a recipe has.",
+            received=f"{place}={first['input']!r}",
+            todo=f"{first_look} `fer recipes show NAME` for all of them",
+        )
     return errors.ConfigError(
         f"The setting {place} must be valid: {first['msg']}.",
         received=repr(first["input"]),

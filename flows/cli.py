@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
@@ -265,12 +266,23 @@ def list_recipes() -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: Annotated[str, typer.Argument(autocompletion=running.complete_recipes)]) -> None:
-    """Show a recipe: its command, duration and expected result, and every setting."""
+def show_recipe(
+    name: Annotated[str, typer.Argument(autocompletion=running.complete_recipes, metavar="NAME")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a recipe: its command, duration and expected result, and every setting, as --set takes it."""
+    from fer import recipe as recipe_module
     from fer import recipes
 
+    plan = recipes.load(name)
+    if as_json:
+        typer.echo(plan.model_dump_json(indent=1))
+        return
     out.print(escape(recipes.about(name)), highlight=False)
-    out.print_json(recipes.load(name).model_dump_json())
+    for each in recipe_module.described(plan):
+        out.print(f"\n[bold]{escape(each.assignment)}[/]", highlight=False, soft_wrap=True)
+        if each.meaning:
+            out.print(Padding(escape(each.meaning), (0, 0, 0, 4)), highlight=False)
 
 
 @models_app.command("list")

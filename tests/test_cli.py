@@ -126,8 +126,12 @@ def test_recipes_are_listed_and_shown(tmp_path):
     listed = fer("recipes", "list", home=tmp_path)
     assert all(name in listed.stdout for name in ("demo", "fer2013-cnn", "report-2024"))
     shown = fer("recipes", "show", "report-2024", home=tmp_path)
-    assert '"height": 224' in shown.stdout
+    assert "preprocess.height=224" in shown.stdout.splitlines()
+    assert "train.timeout_s=7200.0" in shown.stdout.splitlines()
+    assert "one of cross-entropy, focal, logit-adjusted" in " ".join(shown.stdout.split())
     assert "Expected:" in shown.stdout
+    as_json = json.loads(fer("recipes", "show", "report-2024", "--json", home=tmp_path).stdout)
+    assert as_json["preprocess"]["height"] == 224
 
 
 NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doctor`."
