@@ -12,7 +12,7 @@ from fer.progress import Progress, silent
 
 FOLDER = "demo-faces"
 
-_README = """Faces drawn by fer-retraining; no person is shown. One folder a class, 48x48 grey PNG.
+_README = """Faces drawn by fer-retraining; no person is shown. One folder per class, 48x48 grey PNG.
 Some files are broken or blank, some faces are there twice, once more in other light, in the wrong folder, too dark,
 too bright, out of focus or stretched, and a few pictures show no face. All that is on purpose: finding it is part of
 the demo.

@@ -2,7 +2,7 @@
 
 The estimate is what the process has before its first step and five terms, fitted to 24 measured peaks of the zoo's
 models at 48x48 to 224x224, 4 to 128 images at once, in float32 and bfloat16, with TensorFlow 2.21 on a CPU: it was
-within 6 % of each of them (benchmarks/training_memory.py measures again).
+within 6 % of each of them, and within 13 % when benchmarks/training_memory.py measured again.
 """
 
 import contextlib

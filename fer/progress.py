@@ -1,4 +1,7 @@
-"""How a stage says how far it is: a callable that takes (done, total, note)."""
+"""How a stage says how far it is: a callable that takes (done, total, note).
+
+With a total of 0 nothing is counted: the note is one to keep, such as how much memory a training will need.
+"""
 
 from typing import Protocol
 

@@ -34,7 +34,7 @@ class DatasetRef(Ref):
 
 
 class ManifestRef(Ref):
-    """`manifest.parquet`, one row a file found, and its bytes and thumbnails in `images/` and `thumbnails/`."""
+    """`manifest.parquet`, one row per file found, and its bytes and thumbnails in `images/` and `thumbnails/`."""
 
     source: str  # of the datasets, as in `DatasetRef.source`, sorted and joined by SOURCES_JOINED_BY
     layouts: tuple[str, ...]
@@ -110,7 +110,7 @@ class Leak(BaseModel):
 
 
 class SplitRef(Ref):
-    """`split.parquet`: one row an image that is not in quarantine, with its split.
+    """`split.parquet`: one row per image that is not in quarantine, with its split.
 
     `failures` holds a line where images leak and the policy is `stop`, and where a side lacks a class; `warnings` one
     where a drawn side is far from its share.

@@ -40,8 +40,8 @@ _watcher: contextvars.ContextVar[Watcher | None] = contextvars.ContextVar("watch
 def watching(watcher: Watcher) -> Iterator[None]:
     """Have `watcher(epoch, history)` called after each epoch that is trained meanwhile, in the thread that trains.
 
-    `history` is one list a value, as long as there are epochs. An exception that it raises stops the training and comes
-    out of the stage.
+    `history` is one list per value, as long as there are epochs. An exception that it raises stops the training and
+    comes out of the stage.
     """
     token = _watcher.set(watcher)
     try:
@@ -113,7 +113,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
             if config.devices != "one" or micro_batch % 2 or micro_batch // 2 < config.model.fewest_at_once:
                 raise
             micro_batch //= 2
-            progress(0, 1, f"memory ran out: going on with {micro_batch} images at once")
+            progress(0, 0, f"memory ran out: going on with {micro_batch} images at once")
 
 
 def costs(folder: Path, model: refs.ModelRef) -> str:
@@ -217,7 +217,7 @@ def fit(
     if weights is not None:
         loaded = pretrained.load_into(model, settings.model, Path(weights))
         new = ", ".join(loaded.left_out)
-        progress(0, n_epochs, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
+        progress(0, 0, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
     with distributed.scope(strategy):
         inner = _inner(model, settings)
     room = memory.available()
@@ -232,7 +232,7 @@ def fit(
     workspaces.write_atomically(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
     _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)
     needed = of_phases(micro_batch)
-    progress(0, n_epochs, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
+    progress(0, 0, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
     def after_epoch(state: "fitting.State") -> None:

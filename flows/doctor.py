@@ -46,7 +46,7 @@ def _memory() -> Finding:
     memory = psutil.virtual_memory()
     text = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free, {os.cpu_count()} cores"
     if memory.available < 3e9:
-        return Finding("warn", "memory", text, "close something: training wants 3 GB at 48×48, 6 GB at 224×224")
+        return Finding("warn", "memory", text, "close something: a training takes 1 to 3.3 GB in a process of its own")
     return Finding("ok", "memory", text)
 
 

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: a line a stage, a bar for each at work."""
+"""What a run looks like in a terminal: one line per stage, a bar for each at work."""
 
 import sys
 import time
@@ -64,6 +64,8 @@ class Terminal:
                 if name in self._bar_of:
                     self._bars.update(self._bar_of[name], completed=done, total=total, note=_plain(note))
                 self._say(name, f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
+            case events.Noted(name, text):
+                self._console.print(f"  {name:<{_WIDTH}} {_plain(text)}", highlight=False, soft_wrap=True)
             case events.Retrying(name, reason, wait_s):
                 self._console.print(
                     f"[yellow]![/] {name}: {_plain(reason)} Trying again in about {wait_s:,.0f} s.",

@@ -37,13 +37,17 @@ def progress_bar(name: str) -> progress.Progress:
 
     def update(done: int, total: int, note: str = "") -> None:
         nonlocal show_at, log_at
+        if total == 0:
+            events.publish(events.Noted(name, note))
+            logger.info(f"{name}: {note}")
+            return
         events.publish(events.Progressed(name, done, total, note))
         now, finished = time.monotonic(), done >= total
         text = f"{name}: {done:,} of {total:,} {note}".strip()
         if bar is not None and (finished or now >= show_at):
             show_at = now + _PAUSE_S
             with _harmless(key):
-                artifacts.update_progress_artifact(bar, progress=100.0 * done / max(total, 1), description=text)
+                artifacts.update_progress_artifact(bar, progress=100.0 * done / total, description=text)
                 show_at = now + _UPDATE_INTERVAL_S
         if finished or now >= log_at:
             log_at = now + _LOG_INTERVAL_S

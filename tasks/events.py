@@ -35,6 +35,14 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """What a stage found on its way and is worth keeping."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Ended:
     name: str
     cached: bool
@@ -72,7 +80,7 @@ class Retrying:
     wait_s: float
 
 
-Event = Started | Planned | Progressed | Ended | Over | Retrying
+Event = Started | Planned | Progressed | Noted | Ended | Over | Retrying
 _listeners: list[Callable[[Event], None]] = []
 
 

@@ -88,6 +88,14 @@ def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
     assert server.said == ["train: 9 of 9"]
 
 
+def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, heard):
+    progress = artifacts.progress_bar("train")
+    progress(0, 0, "about 1.2 GB of memory")
+    assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
+    assert server.said == ["train: about 1.2 GB of memory"]
+    assert server.asked == ["train-progress"]
+
+
 def test_a_server_that_fails_during_a_stage_costs_one_warning_a_minute_and_not_the_stage(server):
     progress = artifacts.progress_bar("train")
     server.down = True

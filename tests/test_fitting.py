@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -285,6 +286,13 @@ def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp
 
     fit(folder, tmp_path / "live", config(), progress=progress)
     assert lengths == [1, 2, 3]
+
+
+def test_the_memory_that_it_will_need_is_told_beside_what_there_is(folder, tmp_path):
+    kept = []
+    fit(folder, tmp_path, config(epochs=1), progress=lambda done, total, note="": total or kept.append(note))
+    (note,) = kept
+    assert re.fullmatch(r"about \d+\.\d GB of memory .* with 8 images at once, \d+\.\d GB to be had .*", note)
 
 
 def test_batch_and_micro_batch_must_go_together():

@@ -94,6 +94,15 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(clock):
     assert screen.export_text() == "  train               15 of 40 [epochs]\n  train               30 of 40 [epochs]\n"
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_a_stage_notes_is_a_line_that_stays(is_terminal):
+    screen = console(is_terminal=is_terminal)
+    with terminal.Terminal(screen) as draw:
+        draw(events.Started("train"))
+        draw(events.Noted("train", f"about {ESCAPES} 1.2 GB [of memory]"))
+    assert "1.2 GB [of memory]\n" in screen.export_text()
+
+
 def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_it_ends():
     screen = console(is_terminal=True)
     with terminal.Terminal(screen) as draw:

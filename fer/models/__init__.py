@@ -1,4 +1,4 @@
-"""The zoo: one module a model, built by name.
+"""The zoo: one module per model, built by name.
 
 A model takes grey pixels (N, H, W, 1), 0-255, uint8 or float; normalises them itself; and ends in softmax
 probabilities (N, classes). It is made of Keras 3's own layers only, so that it loads in safe mode. Its last layers are

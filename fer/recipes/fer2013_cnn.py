@@ -1,4 +1,4 @@
-"""FER2013 with its official split: train on Training, choose on PublicTest, report on PrivateTest once.
+"""FER2013 with its official split: train on Training, choose on PublicTest, report on PrivateTest.
 
 Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-cnn
 Expected: 50 minutes on 2 cores with AMX that other work shared for half of the time, 48 of them training. Of one seed:

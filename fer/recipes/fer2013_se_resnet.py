@@ -1,4 +1,4 @@
-"""FER2013 by a residual network that a CPU trains in an evening: bfloat16, mixup, an average of the weights.
+"""FER2013 by a residual network that a CPU with AMX trains in an evening: mixup, an average of the weights.
 
 Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-se-resnet
 Expected: 90 minutes on 2 cores with AMX that other work shared, 88 of them training. Of one seed: PrivateTest accuracy

@@ -1,6 +1,6 @@
 """The 2024 student report's workflow: five classes at 224×224 grey, blur, its balancing rule, a sequential CNN.
 
-Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024   (a folder a class, no split; `Suprise` is known)
+Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024   (one folder per class, no split)
 Expected: 25 minutes on 2 cores that other work shared (24 of them training), 2.9 GB at most in all processes. Measured
 before curation, of one seed: test accuracy 0.672 (95 % interval 0.644 to 0.699), macro-F1 0.642 (0.612 to 0.671); the
 report: 0.58 and 0.56.

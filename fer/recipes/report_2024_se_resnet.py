@@ -1,6 +1,6 @@
 """The report's data at the size of its sources, 48×48, by a residual network: what its five classes allow.
 
-Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024-se-resnet   (a folder a class, no split)
+Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024-se-resnet   (one folder per class, no split)
 Expected: 92 minutes on 2 cores with AMX that other work shared for a third of the time, 91 of them training. Of one
 seed: test accuracy 0.721 (95 % interval 0.694 to 0.747), macro-F1 0.687 (0.655 to 0.718), 0.716 de-duplicated; averaged
 with mirror images 0.728 (0.701 to 0.754) and 0.697 (0.667 to 0.727); validation 0.698; the report: 0.58 and 0.56.
