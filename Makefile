@@ -29,8 +29,8 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedded store, no account
 	@$(BIN)/fer retrain --source demo --recipe demo
 
-test: $(READY)  ## the whole test suite
-	@$(BIN)/pytest
+test: $(READY)  ## the whole test suite, its modules in two processes
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff, mypy, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
