@@ -16,9 +16,9 @@ from fer.recipe import Recipe, RecipeSettings
 from flows import ingest
 from tasks import caching, models, releases, sweeps
 
-_MOST_AT_ONCE = 64
+MOST_AT_ONCE = 64
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
-_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=_MOST_AT_ONCE))
+_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=MOST_AT_ONCE))
 
 
 @flow(
@@ -33,7 +33,7 @@ def sweep(
     settings: RecipeSettings | None = None,
     search: dict[str, str] | None = None,
     trials: Annotated[int, Field(ge=1)] = 20,
-    concurrency: Annotated[int, Field(ge=1)] = 1,
+    concurrency: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
 ) -> refs.SweepOutcome:
@@ -60,7 +60,7 @@ def sweep(
             for each in sweeps.sources_of_weights(plan, space)
         }
         with sweeps.studying(plan, intake.split, weights, space, seed) as study:
-            _run(study, plan, intake, weights, trials, min(concurrency, _MOST_AT_ONCE))
+            _run(study, plan, intake, weights, trials, concurrency)
             outcome = sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
     sweeps.require_best(outcome)
     return outcome

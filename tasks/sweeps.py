@@ -221,8 +221,7 @@ def _train(
     balanced = run(balance_stage.balance, shards, plan.balance)
     start = weights.get(config.weights) if config.weights is not None else None
     if start is None and config.weights is not None:
-        resolved = weights_stage.resolve(config.weights, config.model)
-        start = run(weights_stage.fetch, resolved, division if resolved.is_release else None)
+        start = run(weights_stage.fetch, weights_stage.resolve(config.weights, config.model), None)  # ImageNet's
     votes = run(soft_labels.collect, division) if config.soft_labels else None
     return run(train_stage.train, balanced, shards, start, votes, config)
 
