@@ -1,6 +1,6 @@
 """Several models on the same images: one row each, and what each differs from the first by, image by image."""
 
-import shlex
+import re
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,7 @@ from fer.workspace import Workspace
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
 _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %
 _SAMPLES = 10_000
+_NEXT_SETTING = re.compile(r"\s+(?=[\w.]+=)")
 
 
 class Row(BaseModel):
@@ -27,21 +28,20 @@ class Row(BaseModel):
 
 
 def parse_candidates(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Read `NAME: SETTING=VALUE …` texts: name -> settings. Raises ConfigError."""
+    """Read `NAME: SETTING=VALUE …` texts: name -> settings. Raises ConfigError.
+
+    A setting ends where the next begins, so that a value may have blanks and quotes, as JSON has.
+    """
     candidates: dict[str, list[str]] = {}
     for text in texts:
         name, colon, settings = text.partition(":")
-        try:
-            words = shlex.split(settings)
-        except ValueError:  # a quote that is not closed
-            words = None
-        if not colon or words is None or name.strip() in candidates:
+        if not colon or name.strip() in candidates:
             raise errors.ConfigError(
                 "A candidate must have the form 'NAME: SETTING=VALUE …', with a name of its own.",
                 received=repr(text),
                 todo="for example --candidate 'vgg: train.model.name=vgg'",
             )
-        candidates[name.strip()] = words
+        candidates[name.strip()] = [each for each in _NEXT_SETTING.split(settings.strip()) if each]
     return candidates
 
 

@@ -56,8 +56,7 @@ def compare(
     candidate: Annotated[
         list[str],
         typer.Option(
-            help="A name of yours and its settings: 'vgg: train.model.name=vgg train.epochs=20'. Repeated for each. "
-            "A setting with quotes or blanks of its own needs single quotes within double ones.",
+            help="A name of yours and its settings: 'vgg: train.model.name=vgg train.epochs=20'. Repeated for each.",
             metavar="'NAME: SETTING=VALUE …'",
         ),
     ],

@@ -100,11 +100,19 @@ def test_candidates_that_cannot_be_compared_are_refused(candidates, must):
 
 
 def test_a_candidate_is_read_as_a_name_and_its_settings():
-    found = compare.parse_candidates(["cnn:", " a b : train.epochs=5 'train.model.widths=[8, 16]'", "c: x=a:b"])
+    found = compare.parse_candidates(["cnn:", " a b : train.epochs=5  train.model.widths=[8, 16] ", "c: x=a:b"])
     assert found == {"cnn": [], "a b": ["train.epochs=5", "train.model.widths=[8, 16]"], "c": ["x=a:b"]}
 
 
-@pytest.mark.parametrize("texts", [["vgg"], ["a:", "a : train.epochs=5"], ["a: 'train.epochs=5"]])
+def test_a_candidates_values_are_json_as_those_of_set_are():
+    phases = '[{"epochs": 1, "train_from": "head"}, {"epochs": 4, "learning_rate": 5e-4}]'
+    found = compare.parse_candidates([f"a: train.weights=my file.h5 train.phases={phases} train.seed=2"])
+    assert found == {"a": ["train.weights=my file.h5", f"train.phases={phases}", "train.seed=2"]}
+    plan = compare.plans(recipes.load("demo"), found)["a"]
+    assert [each.epochs for each in plan.train.phases] == [1, 4]
+
+
+@pytest.mark.parametrize("texts", [["vgg"], ["a:", "a : train.epochs=5"]])
 def test_a_candidate_without_a_colon_or_a_name_of_its_own_is_refused(texts):
     with pytest.raises(errors.ConfigError, match="NAME: SETTING=VALUE"):
         compare.parse_candidates(texts)
