@@ -57,14 +57,9 @@ def _read(config: models.ModelConfig, path: Path, model: "keras.Model") -> "kera
         source = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None)
     else:
         source = keras.models.clone_model(model)
-    try:
+    must = f"Starting weights must be those of {config.name} without its top, in one of Keras' forms."
+    with trained.damage_seen(path, must, todo="check train.weights and train.model"):
         source.load_weights(path)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise errors.IntegrityError(
-            f"Starting weights must be those of {config.name} without its top, in one of Keras' forms.",
-            received=f"{type(error).__name__} on reading {path.name}",
-            todo="check train.weights and train.model",
-        ) from error
     return source
 
 

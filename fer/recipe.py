@@ -127,7 +127,7 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
             raise errors.ConfigError(
                 "A setting must have a value: what is left out keeps the recipe's own.",
                 received=repr(assignment),
-                todo="leave it out where it is to be as in the recipe; to have it empty, leave it empty for all",
+                todo="leave it out: --set replaces a value of the recipe and can't empty it",
             )
     try:
         return RecipeSettings.model_validate(nested)
@@ -149,9 +149,10 @@ def assignments(plan: Recipe, of: Recipe) -> list[str]:
 
 
 class Described(NamedTuple):
-    """A setting of a recipe, as `--set` takes it, and what it means."""
+    """A setting of a recipe, its value as `--set` takes it (None: empty) and what it means."""
 
-    assignment: str
+    path: str
+    value: str | None
     meaning: str
 
 
@@ -172,15 +173,8 @@ def _described(config: BaseModel, of: type[BaseModel], before: str = "") -> Iter
             f"one of {', '.join(map(str, get_args(each)))}" for each in _parts(field) if get_origin(each) is Literal
         ]
         own = type(config).model_fields[name].description
-        text = json.dumps(to_jsonable_python(value), ensure_ascii=False)
-        yield Described(f"{before}{name}={text}", "; ".join(([own] if own else []) + choices))
-
-
-def _paths(of: type[BaseModel], before: str = "") -> Iterator[str]:
-    """Every setting that some recipe can have."""
-    for name, field in of.model_fields.items():
-        within = _within(field)
-        yield from [f"{before}{name}"] if within is None else _paths(within, f"{before}{name}.")
+        text = None if value is None else json.dumps(to_jsonable_python(value), ensure_ascii=False)
+        yield Described(f"{before}{name}", text, "; ".join(([own] if own else []) + choices))
 
 
 def _within(field: FieldInfo) -> type[BaseModel] | None:
@@ -223,17 +217,39 @@ def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:
 
 def _config_error(error: ValidationError) -> errors.ConfigError:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    parts, within = _place([str(part) for part in first["loc"]])
+    place = ".".join(parts)
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place, list(_paths(RecipeSettings)), cutoff=0.7)
-        first_look = f"take {' or '.join(near)}, or see" if near else "see"
+        known = dict.fromkeys(name for kind in within for name in (_sections if kind is Recipe else kind.model_fields))
+        near = difflib.get_close_matches(parts[-1], known)
+        names = " or ".join(".".join([*parts[:-1], each]) for each in near)
         return errors.ConfigError(
-            "A setting must be one that a recipe has.",
+            "A setting must be one that the recipe has.",
             received=f"{place}={first['input']!r}",
-            todo=f"{first_look} `fer recipes show NAME` for all of them",
+            todo=f"take {names}" if near else f"take one of {', '.join(known)}",
         )
     return errors.ConfigError(
         f"The setting {place} must be valid: {first['msg']}.",
         received=repr(first["input"]),
         todo="see `fer recipes show NAME` for the fields and their values",
     )
+
+
+def _place(loc: Sequence[str]) -> tuple[list[str], tuple[type[BaseModel], ...]]:
+    """A setting's path of where pydantic met an error, and the model classes that the setting is of.
+
+    Pydantic names which of several kinds it tried between a field and what is in it.
+    """
+    path: list[str] = []
+    within: tuple[type[BaseModel], ...] = (Recipe,)
+    inner: tuple[type[BaseModel], ...] = (Recipe,)
+    for part in loc:
+        tried = [kind for kind in inner if "name" in kind.model_fields and kind.model_fields["name"].default == part]
+        if tried:
+            inner = tuple(tried)
+            continue
+        path.append(part)
+        within = inner
+        fields = [kind.model_fields[part] for kind in inner if part in kind.model_fields]
+        inner = tuple(kind for field in fields for kind in _kinds(field.annotation))
+    return path, within

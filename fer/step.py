@@ -23,7 +23,7 @@ _ITERATION = "iteration"
 _ACCUMULATOR = "gradient_accumulator"
 _NO_STATE = ("learning_rate", _ACCUMULATOR)
 _RAREST = 1e-6  # a class's share, of one that has no image
-_LEAST = 1e-37  # a probability, as float32 has them
+_LEAST = 1e-30  # a probability, whose logarithm has a gradient, in float16 times a loss scale too
 _LEFT = 1e-7  # 1 - p, whose power has a gradient
 
 
@@ -114,19 +114,22 @@ def _leave_out_half_a_batch(optimizer: "keras.optimizers.Optimizer", n_micro: in
 def loss(config: TrainConfig, priors: np.ndarray) -> "keras.losses.Loss":
     """The loss of probabilities (B, C) against target shares (B, C); `priors` (C,) are the train split's.
 
-    Focal: Lin et al. 2017, arXiv:1708.02002. Logit-adjusted: Menon et al. 2021, arXiv:2007.07314. Keras' own losses cut
-    probabilities off at 1e-7: what is further off, as rare classes are with margins, would not be learned from.
+    Focal: Lin et al. 2017, arXiv:1708.02002. Logit-adjusted: Menon et al. 2021, arXiv:2007.07314. Both are of
+    logarithms: Keras' focal loss cuts probabilities off at 1e-7, and what is further off, as rare classes are with
+    margins, would not be learned from. Its plain one finds the logits again, on TensorFlow.
     """
     import keras
     from keras import ops
 
     smoothing = config.label_smoothing
+    if config.loss == "cross-entropy":
+        return keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     gamma = config.focal_gamma if config.loss == "focal" else 0.0
     tau = config.logit_tau if config.loss == "logit-adjusted" else 0.0
     margins = (tau * np.log(np.maximum(priors, _RAREST))).astype(np.float32)
 
-    class CrossEntropy(keras.losses.Loss):
-        """Of softmax(logits + tau * log(prior)), times (1 - p)^gamma."""
+    class OfLogarithms(keras.losses.Loss):
+        """Cross-entropy of p = softmax(logits + tau * log(prior)), times (1 - p)^gamma."""
 
         def call(self, y_true: Any, y_pred: Any) -> Any:
             shares = y_true * (1 - smoothing) + smoothing / len(priors)
@@ -135,7 +138,7 @@ def loss(config: TrainConfig, priors: np.ndarray) -> "keras.losses.Loss":
                 shares = shares * ops.maximum(1 - ops.exp(logs), _LEFT) ** gamma
             return -ops.sum(shares * logs, axis=-1)
 
-    return CrossEntropy()
+    return OfLogarithms()
 
 
 def trained_model(model: "keras.Model", config: TrainConfig) -> "keras.Model":
@@ -245,10 +248,10 @@ def _seed_generators(model: Any) -> Iterator[Any]:
 def batch_sizes(config: TrainConfig, n_images: int, micro_batch: int) -> tuple[int, int]:
     """Images a step, which are all where a split has fewer than a batch; and at once, which divide them.
 
-    Where only fewer than the model learns from would divide all of a split, some are left out of each epoch.
+    Where no number from half of `micro_batch` on divides all of such a split, a few are left out of each epoch.
     """
     batch = min(config.batch_size, n_images)
     most = min(micro_batch, batch)
-    fewest = min(config.model.fewest_at_once, most)
-    at_once = next((each for each in range(most, fewest - 1, -1) if batch % each == 0), most)
+    fewest = min(most, max((most + 1) // 2, config.model.fewest_at_once))
+    at_once = max(range(fewest, most + 1), key=lambda each: (batch - batch % each, each))
     return batch - batch % at_once, at_once

@@ -231,7 +231,7 @@ def fit(
         micro_batch = memory.fitting_micro_batch(of_phases, micro_batch, room, fewest=fewest)
     workspaces.write_atomically(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
     _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)
-    needed = of_phases(micro_batch)
+    needed = of_phases(at_once)
     progress(0, 0, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 

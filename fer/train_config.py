@@ -95,7 +95,7 @@ class TrainConfig(BaseModel):
     augment_on: Literal["host", "accelerator"] = Field(
         default="host",
         description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding, and "
-        "there what mixup and cutmix blended",
+        "for mixup and cutmix, which blend images before they are augmented there and after it on the host",
     )
     precision: Literal["auto", "float32", "mixed-bfloat16", "mixed-float16"] = Field(
         default="float32",

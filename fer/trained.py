@@ -1,9 +1,11 @@
 """A trained model's folder: `model.keras`, `preprocessing.json`, which says what its input went through, and
 `history.json`, one list an epoch-wise measurement."""
 
+import contextlib
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ MODEL = "model.keras"
 HISTORY = "history.json"
 _MOST_AT_ONCE = 256
 # What Keras, HDF5 and zipfile raise on a file with a bit turned over or a part missing.
-_DAMAGED = (
+_OF_DAMAGE = (
     ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
 _PIXELS_AT_ONCE = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
@@ -30,14 +32,20 @@ def load(folder: Path) -> "keras.Model":
     import keras
 
     path = folder / MODEL
-    try:
+    must = f"{MODEL} must be a whole Keras model of Keras's own layers."
+    with damage_seen(path, must, todo="remove the folder, then fetch or train the model again"):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except _DAMAGED as error:
-        raise errors.IntegrityError(
-            f"{MODEL} must be a whole Keras model of Keras's own layers.",
-            received=f"{type(error).__name__} on loading {path}",
-            todo="remove the folder, then fetch or train the model again",
-        ) from error
+
+
+@contextlib.contextmanager
+def damage_seen(path: Path, must: str, *, todo: str) -> Iterator[None]:
+    """Make what reading a damaged file raises an IntegrityError; a lack of memory stays what it is."""
+    try:
+        yield
+    except _OF_DAMAGE as error:
+        if "RESOURCE_EXHAUSTED" in str(error):  # of JAX, whose errors are RuntimeErrors
+            raise
+        raise errors.IntegrityError(must, received=f"{type(error).__name__} on loading {path}", todo=todo) from error
 
 
 def batch_size(pixels: np.ndarray) -> int:

@@ -268,21 +268,25 @@ def list_recipes() -> None:
 @recipes_app.command("show")
 def show_recipe(
     name: Annotated[str, typer.Argument(autocompletion=running.complete_recipes, metavar="NAME")],
+    set_: running.Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a recipe: its command, duration and expected result, and every setting, as --set takes it."""
     from fer import recipe as recipe_module
     from fer import recipes
 
-    plan = recipes.load(name)
+    plan = recipes.load(name).with_settings(recipe_module.parse_settings(set_ or []))
     if as_json:
         typer.echo(plan.model_dump_json(indent=1))
         return
     out.print(escape(recipes.about(name)), highlight=False)
     for each in recipe_module.described(plan):
-        out.print(f"\n[bold]{escape(each.assignment)}[/]", highlight=False, soft_wrap=True)
-        if each.meaning:
-            out.print(Padding(escape(each.meaning), (0, 0, 0, 4)), highlight=False)
+        value = " (empty)" if each.value is None else f"={each.value}"
+        out.print(f"\n[bold]{escape(each.path + value)}[/]", highlight=False, soft_wrap=True)
+        out.print(Padding(escape(each.meaning), (0, 0, 0, 4)), highlight=False)
+    out.print(f"\nregistered as {plan.model_name} (--name for another)", highlight=False)
+    for path, dimension in plan.search.items():
+        out.print(f"fer sweep tries {escape(f'{path}={dimension}')}", highlight=False, soft_wrap=True)
 
 
 @models_app.command("list")

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from fer import plain_text
 
+MOST_TRIALS_AT_ONCE = 64
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),

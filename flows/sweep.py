@@ -13,12 +13,11 @@ from pydantic import Field
 from fer import precision, recipes, refs
 from fer import search as search_space
 from fer.recipe import Recipe, RecipeSettings
-from flows import ingest
+from flows import ingest, running
 from tasks import caching, models, releases, sweeps
 
-MOST_AT_ONCE = 64
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
-_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=MOST_AT_ONCE))
+_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=running.MOST_TRIALS_AT_ONCE))
 
 
 @flow(
@@ -33,7 +32,7 @@ def sweep(
     settings: RecipeSettings | None = None,
     search: dict[str, str] | None = None,
     trials: Annotated[int, Field(ge=1)] = 20,
-    concurrency: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] = 1,
+    concurrency: Annotated[int, Field(ge=1, le=running.MOST_TRIALS_AT_ONCE)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
 ) -> refs.SweepOutcome:

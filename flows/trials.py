@@ -24,7 +24,7 @@ def sweep(
     trials: Annotated[
         int, typer.Option(min=1, help="How many, those of an earlier run of this sweep among them.")
     ] = 20,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="How many at a time.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, max=running.MOST_TRIALS_AT_ONCE, help="How many at a time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
     set_: running.Settings = None,
     kaggle_secret: running.KaggleSecret = None,

@@ -167,7 +167,8 @@ def run_trial(
 
     def ended(state: search.State | None, said: object, **found: Any) -> search.Trial:
         seconds = time.monotonic() - started
-        summary = f"{', '.join(trial.assignments())}: {said}"
+        settings_ = ", ".join(f"{path}={json.dumps(value)}" for path, value in trial.settings.items())
+        summary = f"{settings_}: {said}"
         events.publish(events.Ended(name, False, state in ("failed", None), seconds, summary))
         about = {"state": state, "curve": curve, "epochs": len(curve), "seconds": seconds, "reason": str(said)}
         return trial.model_copy(update=about | found)

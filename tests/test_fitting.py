@@ -343,6 +343,7 @@ def test_a_split_smaller_than_a_batch_is_one_batch():
     assert step.batch_sizes(config(batch_size=64), 40, 16) == (40, 10)
     assert step.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
     assert step.batch_sizes(config(batch_size=64), 400, 16) == (64, 16)
+    assert step.batch_sizes(config(batch_size=64), 61, 32) == (60, 30)
 
 
 @given(st.integers(1, 200), st.integers(1, 128), st.integers(1, 128))
@@ -350,9 +351,12 @@ def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_im
     settings = config(batch_size=max(2, batch_size))  # with batch norms: 2 images at least
     batch, at_once = step.batch_sizes(settings, n_images, max(2, micro_batch))
     assert batch % at_once == 0
-    assert min(2, n_images) <= at_once <= max(2, micro_batch)
+    most = min(max(2, micro_batch), settings.batch_size, n_images)
+    assert most / 2 <= at_once <= most
+    assert at_once >= min(2, n_images)
     whole = min(settings.batch_size, n_images)
-    assert batch == whole or whole - at_once < batch < whole
+    fitting_exactly = [each for each in range(max(2, (most + 1) // 2), most + 1) if whole % each == 0]
+    assert (batch == whole) if fitting_exactly or most < 2 else (whole - at_once < batch < whole)
 
 
 def test_a_phase_that_can_not_be_is_found_before_any_other_has_taken_its_time(folder, tmp_path, monkeypatch):

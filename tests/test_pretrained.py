@@ -1,7 +1,13 @@
+import contextlib
+import tempfile
+from pathlib import Path
+
 import h5py
+import hypothesis
 import keras
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from fer import errors, models, pretrained, trained
 
@@ -101,6 +107,46 @@ def test_a_variance_that_no_norm_could_take_the_root_of_becomes_nothing(tmp_path
     pretrained.load_into(model, SMALL, tmp_path / "model.weights.h5")
     for found, given in zip(model.get_layer("stem_norm").get_weights(), [*others, [0, 1, 2, 3]], strict=True):
         np.testing.assert_array_equal(found, given)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model.weights.h5"
+    build(SMALL).save_weights(path)
+    return path
+
+
+@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.given(data=st.data())
+def test_a_damaged_file_loads_or_is_refused(saved, data):
+    damaged = bytearray(saved.read_bytes())
+    for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=3, max_size=3)):
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, saved.name)
+        path.write_bytes(damaged)
+        with contextlib.suppress(errors.IntegrityError):
+            pretrained.load_into(build(SMALL), SMALL, path)
+
+
+def test_what_hdf5_raises_in_the_middle_of_a_file_is_damage(saved, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("Unable to synchronously check link existence")
+
+    model = build(SMALL)
+    monkeypatch.setattr(keras.Model, "load_weights", broken)
+    with pytest.raises(errors.IntegrityError, match=r"those of se-resnet.*RuntimeError.*train\.weights"):
+        pretrained.load_into(model, SMALL, saved)
+
+
+def test_a_lack_of_memory_is_no_damage(saved, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+
+    model = build(SMALL)
+    monkeypatch.setattr(keras.Model, "load_weights", full)
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        pretrained.load_into(model, SMALL, saved)
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
