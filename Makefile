@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 export DO_NOT_TRACK = 1
-# As pip does: behind a company's proxy only the system knows the authority that signs for it.
+# Behind a company's proxy only the system knows the authority that signs for it.
 export UV_SYSTEM_CERTS ?= true
 
 .PHONY: help setup run test lint bench ui lock clean

@@ -152,10 +152,11 @@ def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str
     if found["images"]:
         name = f"{key}.json"
         workspace.write_note(_DIVERGED, name, json.dumps(found, indent=1).encode())
+        note = workspace.note(_DIVERGED, name)
         shown = ", ".join(found["images"][:_SHOWN_IMAGES])
         error = errors.Diverged(
             f"{found['message']} The step's {len(found['images'])} images: {shown}, … "
-            f"(all: {workspace.root / f'.{_DIVERGED}' / name})"
+            f"(all: {note.place if note is not None else name})"
         )
     return error
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import compare, plain_text, recipe, recipes, refs, settings
+from fer import compare, plain_text, precision, recipe, recipes, refs, settings
 from fer.recipe import Recipe
 from fer.workspace import write_atomically
 from tasks import artifacts, caching
@@ -22,7 +22,7 @@ def publish(
     """Put the candidates, whose recipes are `plans`, in a table, on a page of the UI and in files."""
     workspace = caching.workspace()
     rows = compare.compare(found, workspace)
-    own = recipes.load(plan.name)
+    own = precision.settled(recipes.load(plan.name))
     differing = {name: recipe.assignments(each, own) for name, each in plans.items()}
     text = f"# {plan.name}: {len(rows)} models compared\n\n{compare.markdown(rows)}"
     by_class = "".join(

@@ -228,10 +228,14 @@ def _train(
 
 
 def command(plan: Recipe, sources: Sequence[str], kaggle_secret: str | None) -> str:
-    """What retrains by `plan`, a recipe's with other settings, as a shell takes it."""
+    """What retrains by `plan`, a recipe's with other settings, as a shell takes it.
+
+    What `auto` stands for on this machine is left out: another one may be fast in other arithmetic.
+    """
     words = ["fer", "retrain", "--recipe", plan.name]
     words += [word for each in sources for word in ("--source", each)]
-    words += [word for each in recipe.assignments(plan, recipes.load(plan.name)) for word in ("--set", each)]
+    own = precision.settled(recipes.load(plan.name))
+    words += [word for each in recipe.assignments(plan, own) for word in ("--set", each)]
     return shlex.join(words if kaggle_secret is None else [*words, "--kaggle-secret", kaggle_secret])
 
 
@@ -250,7 +254,7 @@ def publish(
     rows = search.table(trials)
     title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
     picture = plots.png(search_plots.trials(trials, space, title=title))
-    own = recipes.load(plan.name)
+    own = precision.settled(recipes.load(plan.name))
     next_ = command(_tried(plan, best), sources, kaggle_secret) if best is not None else ""
     record = {
         "recipe": plan.name,

@@ -33,8 +33,8 @@ def options(command: str, name: str) -> list[str]:
     return [value for option, value in itertools.pairwise(words) if option == name]
 
 
-def changed(*assignments: str) -> recipe.Recipe:
-    return recipes.load("demo").with_settings(recipe.parse_settings(assignments))
+def changed(*assignments: str, name: str = "demo") -> recipe.Recipe:
+    return recipes.load(name).with_settings(recipe.parse_settings(assignments))
 
 
 def retrained(command: str) -> recipe.Recipe:
@@ -137,6 +137,16 @@ def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted
     assert options(pasted, "--source") == sources
     assert options(pasted, "--kaggle-secret") == ["my key"]
     assert retrained(pasted) == changed(*settings)
+
+
+def test_the_command_leaves_the_arithmetic_to_the_machine_that_it_is_pasted_on():
+    plan = changed("train.epochs=3", name="fer2013-cnn")
+    command = sweeps.command(precision.settled(plan), ["demo"], None)
+    assert options(command, "--set") == ["train.epochs=3"]
+    assert retrained(command) == plan
+    other = "float32" if precision.fastest() != "float32" else "mixed-bfloat16"
+    chosen = changed(f"train.precision={other}", name="fer2013-cnn")
+    assert options(sweeps.command(chosen, ["demo"], None), "--set") == [f'train.precision="{other}"']
 
 
 def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainings):
