@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from fer.settings import Settings
 from fer.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Name = Literal["processes", "dask"]  # of the runners
 _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
@@ -102,14 +103,16 @@ class Dask:
                 workspace=str(Settings.load().workspace),
             )
             n_ahead = _AHEAD * _n_threads(client)
-            executor = client.get_executor(pure=False)
+            submitted: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # what is taken is released on the cluster
             takers = concurrent.futures.ThreadPoolExecutor(n_ahead)
             with _watched(client) as is_lost:
 
                 def submit(piece: P) -> "concurrent.futures.Future[R]":
                     if is_lost():
                         raise concurrent.futures.CancelledError
-                    return takers.submit(_take, executor.submit(work, piece), is_lost, out, workspace)
+                    future = client.submit(work, piece, pure=False)
+                    submitted.add(future)
+                    return takers.submit(_take, future, is_lost, out, workspace)
 
                 try:
                     return parallel.bounded(submit, iter(pieces), lambda: n_ahead, say)
@@ -117,7 +120,7 @@ class Dask:
                     raise _translated(error, note) from error
                 finally:
                     if not is_lost():
-                        executor.shutdown(wait=False)  # cancels what is not done
+                        client.cancel(list(submitted))
                     takers.shutdown(wait=True, cancel_futures=True)
 
 
@@ -172,16 +175,20 @@ class _Work:
 
 
 def _take(
-    done: "concurrent.futures.Future[tuple[R, dict[str, File]]]",
+    future: "Future[tuple[R, dict[str, File]]]",
     is_lost: Callable[[], bool],
     out: Path,
     workspace: Workspace,
 ) -> R:
     """The result of a piece, once its files are in `out`. Raises CancelledError if the cluster is lost meanwhile."""
-    while not concurrent.futures.wait([done], _LOOK_EVERY_S).done:
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    while not done.wait(_LOOK_EVERY_S):
         if is_lost():
             raise concurrent.futures.CancelledError
-    result, made = done.result()
+    # Not by Dask's own executor, which reads a result and its state one after the other: between the two a worker's
+    # death can make an error of what was done.
+    result, made = future.result()
     for name, file in made.items():  # none where the workers see `out`
         cast(RemoteWorkspace, workspace).download(file, out / name)
     return result

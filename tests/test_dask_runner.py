@@ -186,6 +186,21 @@ def test_a_killed_worker_costs_nothing(cluster, tmp_path, expected):
     assert contents(workspace, made) == expected
 
 
+def test_a_result_that_is_here_counts_though_its_worker_dies_at_once(tmp_path):
+    class Lost:
+        """A future of Dask's whose result was brought here before its worker died, and its state with it."""
+
+        status = "error"
+
+        def add_done_callback(self, callback):
+            callback(self)
+
+        def result(self):
+            return "made", {}
+
+    assert dask_runner._take(Lost(), lambda: False, tmp_path, Workspace(tmp_path)) == "made"
+
+
 def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(cluster, tmp_path, expected):
     workspace, traces = Workspace(tmp_path / "workspace"), tmp_path / "traces"
     with pytest.raises(errors.WorkspaceError, match="several were killed over one piece during 'words'"):
