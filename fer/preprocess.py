@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts import files
 from fer import encoded, errors, faces, images, refs, reuse, runners, shard_checks, shards, stage
@@ -92,8 +92,17 @@ def probe(config: PreprocessConfig) -> tuple[int, ...]:
 
 
 def load_record(folder: Path) -> Preprocessing:
-    """Read `preprocessing.json` from a folder of shards or of a model."""
-    return Preprocessing.model_validate_json((folder / files.PREPROCESSING).read_bytes())
+    """Read `preprocessing.json` from a folder of shards or of a model. Raises IntegrityError."""
+    path = folder / files.PREPROCESSING
+    try:
+        return Preprocessing.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise errors.IntegrityError(
+            f"{files.PREPROCESSING} must be such as this version of the project can read.",
+            received=f"{' '.join(str(each) for each in (path, *first['loc']))}: {first['msg']}",
+            todo="use the version of this project that made it, or retrain under another name: --name NAME",
+        ) from error
 
 
 def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:

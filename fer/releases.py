@@ -42,8 +42,15 @@ def fetch(
     """
     with open_registry() as models:
         models.fetch(models.get(name, str(version)), out, progress)
-    with _readable(_MODEL, f"{name}@{version}"):
+    try:
         model = refs.ModelRef.model_validate_json((out / _MODEL).read_bytes(), extra="ignore")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise errors.IntegrityError(
+            f"A release's {_MODEL} must be such as this version of the project can read.",
+            received=f"{' '.join(str(each) for each in (f'{name}@{version}', *first['loc']))}: {first['msg']}",
+            todo="begin anew under another name: --name NAME",
+        ) from error
     if model.digest != model_digest:
         raise errors.IntegrityError(
             "A release's model must be the one that its manifest names.",
@@ -77,32 +84,14 @@ def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.C
                 version=opponent.version,
                 source=source,
                 model=model,
-                same_preprocessing=_record_of(model, workspace).is_kept(),
+                same_preprocessing=preprocess.load_record(workspace.folder(model)).is_kept(),
             ),
         )
 
 
 def preprocessing_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
     """How a model's training images were preprocessed. Raises IntegrityError."""
-    return _record_of(model, workspace).config
-
-
-def _record_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.Preprocessing:
-    with _readable(files.PREPROCESSING, model.path):
-        return preprocess.load_record(workspace.folder(model))
-
-
-@contextlib.contextmanager
-def _readable(file: str, where: str) -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise errors.IntegrityError(
-            f"A release's {file} must be such as this version of the project can read.",
-            received=f"{' '.join(str(each) for each in (where, *first['loc']))}: {first['msg']}",
-            todo="begin anew under another name: --name NAME",
-        ) from error
+    return preprocess.load_record(workspace.folder(model)).config
 
 
 def registration_key(
@@ -180,13 +169,25 @@ def register(
 
 
 def _trained_on(division: Path, model: Path) -> pa.Table:
-    """`pixel_sha256` of the images that a model knows or was chosen by: train and validation of the split's folder, and
-    those of the release that it started from."""
+    """What `trained_on.parquet` says of a model: train and validation of the split's folder, and what the release knows
+    that it started from. Of an image that was both, it is `train`."""
     rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
-    known = rows.filter(pc.is_in(rows["split"], pa.array(["train", "validation"]))).select(["pixel_sha256"])
+    known = rows.filter(pc.is_in(rows["split"], pa.array(["train", "validation"])))
     if (earlier := model / files.WEIGHTS_TRAINED_ON).is_file():
-        known = pa.concat_tables([known, pq.read_table(earlier).cast(known.schema)])
-    return pa.table({"pixel_sha256": pc.unique(known["pixel_sha256"])}).sort_by("pixel_sha256")
+        known = pa.concat_tables([known, read_trained_on(earlier).cast(known.schema)])
+    found = known.group_by("pixel_sha256").aggregate([("split", "min")])
+    return found.rename_columns(["pixel_sha256", "split"]).sort_by("pixel_sha256")
+
+
+def read_trained_on(path: Path) -> pa.Table:
+    """`pixel_sha256` and `split` of a release's images: `train`, or `validation` for those that it was only chosen by.
+
+    A release that names no splits counts as trained on all of its images.
+    """
+    found = pq.read_table(path)
+    if "split" not in found.column_names:
+        found = found.append_column("split", pa.repeat("train", len(found)))
+    return found.select(["pixel_sha256", "split"])
 
 
 def _promote(models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None) -> registry.Alias:

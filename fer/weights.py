@@ -128,11 +128,16 @@ def fetch(
 
 
 def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:
-    """Raise ConfigError if a release was trained on images that are now to choose by or to test on, or can't say."""
-    known = pq.read_table(trained_on)["pixel_sha256"].combine_chunks() if trained_on.is_file() else None
+    """Raise ConfigError if a release can't say what it was trained on, was trained on images that are now to choose by
+    or to test on, or was chosen by images that are now to test on."""
+    known = releases.read_trained_on(trained_on) if trained_on.is_file() else None
     rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
-    held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))["pixel_sha256"]
-    n_known = len(held_out) if known is None else pc.sum(pc.is_in(held_out, known)).as_py() or 0
+    held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
+    n_known = len(held_out)
+    if known is not None:
+        trained_on_it = _are_in(held_out, known.filter(pc.equal(known["split"], "train")))
+        is_test = pc.equal(held_out["split"], "test")
+        n_known = pc.sum(pc.if_else(is_test, _are_in(held_out, known), trained_on_it)).as_py() or 0
     if n_known:
         received = f"{n_known:,} of the {len(held_out):,} images held out are among those of {source}"
         raise errors.ConfigError(
@@ -140,6 +145,10 @@ def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Pa
             received=received if known is not None else f"{source}, which does not say what it was trained on",
             todo="take a release of the same split, or leave train.weights empty",
         )
+
+
+def _are_in(images: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+    return pc.is_in(images["pixel_sha256"], others["pixel_sha256"].combine_chunks())
 
 
 def download(url: str, md5: str, path: str, *, progress: Progress) -> None:

@@ -100,6 +100,15 @@ def test_a_folder_without_a_model_is_refused(model_folder, tmp_path):
         predict.predict(tmp_path, [])
 
 
+def test_a_model_of_a_newer_project_is_refused_and_says_what_to_do(model_folder, tmp_path):
+    record = json.loads((model_folder / files.PREPROCESSING).read_bytes())
+    record["config"]["sharpened"] = True
+    shutil.copytree(model_folder, tmp_path / "model")
+    (tmp_path / "model" / files.PREPROCESSING).write_text(json.dumps(record))
+    with pytest.raises(errors.IntegrityError, match=r"preprocessing\.json config sharpened: .* Next: use the version"):
+        predict.predict_files(str(tmp_path / "model"), [], progress=silent)
+
+
 def test_a_model_whose_preprocessing_the_code_no_longer_does_is_refused(model_folder, tmp_path):
     record = json.loads((model_folder / files.PREPROCESSING).read_bytes())
     record["probe"] = [255 - value for value in record["probe"]]

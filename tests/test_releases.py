@@ -92,15 +92,28 @@ def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models,
     release = register(workspace, parts(workspace))
     assert (release.version, release.champion_version) == (1, 1)
     folder = models.fetch(models.get("demo"), tmp_path)
-    assert pq.read_table(folder / files.TRAINED_ON).to_pydict() == {"pixel_sha256": ["a", "b", "c"]}
+    assert releases.read_trained_on(folder / files.TRAINED_ON).to_pydict() == {
+        "pixel_sha256": ["a", "b", "c"],
+        "split": ["train", "validation", "train"],
+    }
 
 
 def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, workspace, tmp_path):
     made = parts(workspace)
-    pq.write_table(pa.table({"pixel_sha256": ["b", "z"]}), workspace.folder(made[1]) / files.WEIGHTS_TRAINED_ON)
+    earlier = {"pixel_sha256": ["a", "b", "y", "z"], "split": ["validation", "train", "validation", "train"]}
+    pq.write_table(pa.table(earlier), workspace.folder(made[1]) / files.WEIGHTS_TRAINED_ON)
     register(workspace, made)
     folder = models.fetch(models.get("demo"), tmp_path)
-    assert pq.read_table(folder / files.TRAINED_ON).to_pydict() == {"pixel_sha256": ["a", "b", "c", "z"]}
+    assert releases.read_trained_on(folder / files.TRAINED_ON).to_pydict() == {
+        "pixel_sha256": ["a", "b", "c", "y", "z"],
+        "split": ["train", "train", "train", "validation", "train"],
+    }
+
+
+def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_path):
+    pq.write_table(pa.table({"pixel_sha256": ["a"]}), tmp_path / files.TRAINED_ON)
+    found = releases.read_trained_on(tmp_path / files.TRAINED_ON)
+    assert found.to_pydict() == {"pixel_sha256": ["a"], "split": ["train"]}
 
 
 def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):

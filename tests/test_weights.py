@@ -37,14 +37,18 @@ def split_of(workspace) -> refs.SplitRef:
 
 @pytest.fixture
 def released(tmp_path, monkeypatch):
-    """A release `mine` as `releases.local_copy` brings it here: a function of the pixels that it was trained on."""
+    """A release `mine` as `releases.local_copy` brings it here: a function of the pixels that it knows -> their split;
+    of a list of them for one that names no splits, None for one that says nothing."""
 
     def release(known):
         folder = tmp_path / "released"
         folder.mkdir()
         models.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / trained.MODEL)
         if known is not None:
-            pq.write_table(pa.table({"pixel_sha256": known}), folder / files.TRAINED_ON)
+            columns = {"pixel_sha256": list(known)}
+            if isinstance(known, dict):
+                columns["split"] = list(known.values())
+            pq.write_table(pa.table(columns), folder / files.TRAINED_ON)
         manifest = types.SimpleNamespace(
             name="mine", version=3, files={trained.MODEL: types.SimpleNamespace(sha256="0" * 64)}
         )
@@ -62,18 +66,21 @@ def released(tmp_path, monkeypatch):
 
 
 def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, tmp_path):
-    asked = released(["a", "e"])
+    asked = released({"a": "train", "b": "validation", "e": "train"})
     workspace = Workspace(tmp_path / "workspace")
     found = weights.fetch(weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace)
     assert asked == ["mine@champion", "mine@3"]
     known = pq.read_table(workspace.folder(found) / files.WEIGHTS_TRAINED_ON)["pixel_sha256"].to_pylist()
-    assert known == ["a", "e"]
+    assert known == ["a", "b", "e"]
 
 
 @pytest.mark.parametrize(
     ("known", "match"),
     [
-        (["a", "c"], "1 of the 2 images held out are among those of registry:mine@3"),
+        ({"a": "train", "b": "validation", "c": "train"}, "1 of the 2 images held out are among those of .*mine@3"),
+        ({"a": "train", "c": "validation"}, "1 of the 2 images held out are among those of registry:mine@3"),
+        ({"a": "train", "b": "train"}, "1 of the 2 images held out are among those of registry:mine@3"),
+        (["a", "b"], "1 of the 2 images held out are among those of registry:mine@3"),
         (None, "mine@3, which does not say"),
     ],
 )
