@@ -383,8 +383,14 @@ class ComparisonOutcome(BaseModel):
 
 
 def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
-    """The sources, where the splits come from, and each stage's digest: what a release was made of."""
-    stages = {ref.path.split("/")[0]: ref.digest for ref in (manifest, split, *others)}
+    """The sources, where the splits come from, and each stage's digest: what a release was made of.
+
+    Of weights it is which they are: `registry:NAME@VERSION:…`, or their file's digest.
+    """
+    stages = {
+        ref.path.split("/")[0]: ref.identity if isinstance(ref, WeightsRef) else ref.digest
+        for ref in (manifest, split, *others)
+    }
     return {"source": manifest.source, "split_origin": split.origin} | stages
 
 

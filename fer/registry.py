@@ -52,7 +52,7 @@ class Registration(BaseModel):
     registration_key: str = Field(min_length=1, description="a second registration with it is the first one")
     model_digest: str
     recipe: dict[str, Any]
-    inputs: dict[str, str] = Field(description="stage -> digest of its output")
+    inputs: dict[str, str] = Field(description="stage -> digest of its output; of weights, which they are")
     code_fingerprint: str
     metrics: dict[str, Any]
     environment: dict[str, str] = Field(description="library -> version")
@@ -199,8 +199,8 @@ class Registry:
     def promote(self, name: str, version: int, expected: Alias | None, alias: str = CHAMPION) -> Alias:
         """Point the alias to `version`, if it still is as `expected` (None: not there).
 
-        Nothing happens if it points there already. Raises StoreConflict if another one moved it, ConfigError if the
-        version is not there or was rejected.
+        Nothing happens if it points there already, even if it was just moved there. Raises StoreConflict if another one
+        moved it elsewhere, ConfigError if the version is not there or was rejected.
         """
         if self.get(name, str(version)).status != "released":
             raise errors.ConfigError(
@@ -219,9 +219,15 @@ class Registry:
             "id": uuid.uuid4().hex,
         }
         key, data = _alias_key(name, alias), json.dumps(pointer).encode()
-        if expected is None:
-            return Alias(version, self.store.put_if_absent(key, data))
-        return Alias(version, self.store.put_if_match(key, data, expected.etag))
+        try:
+            if expected is None:
+                return Alias(version, self.store.put_if_absent(key, data))
+            return Alias(version, self.store.put_if_match(key, data, expected.etag))
+        except errors.StoreConflict:
+            current = self.alias(name, alias)
+            if current is None or current.version != version:
+                raise
+            return current
 
     def fetch(self, manifest: Manifest, into: Path, progress: Progress = silent) -> Path:
         """Download the version's files into a folder; what is there and whole is kept. Returns the folder.

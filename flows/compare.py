@@ -34,6 +34,6 @@ def compare(
         for name, each in plans.items():
             shards = pixels.preprocess(intake.manifest, intake.split, each.preprocess)
             balanced = pixels.balance(shards, each.balance)
-            model = retrain.trained(balanced, shards, intake.split, each.train)
+            model, _ = retrain.trained(balanced, shards, intake.split, each.train)
             found[name] = (model, models.evaluate(model, shards, intake.split))
         return comparison.publish(plan, sources, plans, found)

@@ -36,29 +36,29 @@ def retrain(
         manifest, division = intake.manifest, intake.split
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
-        model = trained(balanced, shards, division, plan.train)
+        model, started_from = trained(balanced, shards, division, plan.train)
         evaluation = models.evaluate(model, shards, division)
         contest = releases.find_champion(plan.model_name, model)
         opponent = contest.opponent
         scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess, by)
         verdict = models.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
-        lineage = refs.lineage(
-            manifest, division, intake.validation, intake.curation, shards, balanced, model, evaluation, verdict
-        )
+        made = (intake.validation, intake.curation, shards, balanced, *started_from, model, evaluation, verdict)
+        lineage = refs.lineage(manifest, division, *made)
         release = releases.register(plan, lineage, division, model, evaluation, verdict, contest)
         return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
 def trained(
     balanced: refs.ShardsRef, shards: refs.ShardsRef, division: refs.SplitRef, config: train_config.TrainConfig
-) -> refs.ModelRef:
-    """A model, trained from the weights and with the votes that the config asks for."""
+) -> tuple[refs.ModelRef, tuple[refs.Ref, ...]]:
+    """A model, trained from the weights and with the votes that the config asks for, and these."""
     weights = votes = None
     if config.weights is not None:
         weights = models.starting_weights(config.weights, config.model, division)
     if config.soft_labels:
         votes = models.collect_votes(division)
-    return models.train(balanced, shards, weights, votes, config)
+    model = models.train(balanced, shards, weights, votes, config)
+    return model, tuple(each for each in (weights, votes) if each is not None)
 
 
 def _evaluate_champion(

@@ -59,13 +59,14 @@ def publish(
         "## Data quality",
         quality_stage.markdown(workspace.folder(intake.quality)).partition("\n")[2],
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
-    write_atomically(folder / _PAGE, html.encode())
-    shutil.rmtree(folder / files.DOCS, ignore_errors=True)
-    for name, ref in {"manifest": intake.validation, **checked}.items():
-        shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
-    reports.share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
+    with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / _PAGE, html.encode())
+        shutil.rmtree(folder / files.DOCS, ignore_errors=True)
+        for name, ref in {"manifest": intake.validation, **checked}.items():
+            shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
+        reports.share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
     return refs.Outcome(
         sources=tuple(sources),
         recipe=recipe,

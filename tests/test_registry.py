@@ -1,3 +1,4 @@
+import contextlib
 import datetime
 import threading
 import uuid
@@ -165,6 +166,23 @@ def test_one_of_eight_first_promotions_wins(models, files):
     assert len(won) == 1
     assert models.alias("demo") == won[0]
     assert models.get("demo").version == won[0].version
+
+
+def test_eight_promotions_of_the_same_version_agree(models, files, monkeypatch):
+    models.register("demo", files, _registration())
+    found, ready = models.alias, threading.Barrier(8)
+
+    def read_together(*arguments):
+        alias = found(*arguments)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            ready.wait(10)
+        ready.abort()
+        return alias
+
+    monkeypatch.setattr(models, "alias", read_together)
+    with ThreadPoolExecutor(8) as racers:
+        outcomes = list(racers.map(lambda _: _outcome(lambda: models.promote("demo", 1, None)), range(8)))
+    assert outcomes == [found("demo")] * 8
 
 
 def test_a_promotion_that_was_decided_on_an_older_champion_is_a_conflict(models, files):

@@ -123,6 +123,14 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home
         assert manifest.recipe["train"]["precision"] == precision.fastest()
 
 
+def test_a_champion_is_trained_further_on_its_own_split_and_the_release_says_from_where(first):
+    run = retrain("train.weights=registry:demo@1", "train.seed=2", "gate.margin=1")
+    assert run.outcome.release.status == "released"
+    release = f"{run.outcome.release.name}@{run.outcome.release.version}"
+    with releases.local_copy(release) as (manifest, _), releases.local_copy("demo@1") as (start, _):
+        assert manifest.inputs["weights"] == f"registry:demo@1:{start.files['model.keras'].sha256}"
+
+
 def test_a_changed_blur_runs_from_preprocess(first):
     run = retrain("preprocess.blur_kernel=5", "gate.margin=1")
     assert run.executed == [

@@ -1,5 +1,7 @@
 """Reports in a real store."""
 
+import contextlib
+import threading
 import urllib.error
 import urllib.request
 from types import SimpleNamespace
@@ -128,7 +130,14 @@ def published(tmp_path, monkeypatch):
 
     made = SimpleNamespace(folder=tmp_path / "home" / "reports" / "demo" / "2", told=[], shared=[])
     monkeypatch.setenv("FER_HOME", str(tmp_path / "home"))
-    workspace = SimpleNamespace(folder=lambda each: tmp_path / each.path)
+    lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def locked(*_):
+        with lock:
+            yield
+
+    workspace = SimpleNamespace(folder=lambda each: tmp_path / each.path, locked=locked)
     monkeypatch.setattr(summary.caching, "workspace", lambda: workspace)
     monkeypatch.setattr(summary.artifacts, "markdown", lambda key, text, about: made.told.append(text))
     monkeypatch.setattr(summary.reports, "share", lambda name, folders, key: made.shared.append(folders))
@@ -165,6 +174,26 @@ def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_befor
     ]
     assert not (docs / "gone").exists()
     assert made.shared[-1] == {"release": made.folder}
+
+
+def test_a_second_run_of_the_same_release_leaves_its_reports_alone_until_they_are_shared(published, monkeypatch):
+    others, is_as_it_was = [], []
+
+    def share(name, folders, key):
+        if others:
+            return
+        sign = folders["release"] / files.DOCS / "sign"
+        sign.touch()
+        others.append(threading.Thread(target=published))
+        others[0].start()
+        others[0].join(0.5)
+        is_as_it_was.append(sign.exists())
+
+    monkeypatch.setattr(summary.reports, "share", share)
+    made = published()
+    others[0].join(10)
+    assert is_as_it_was == [True]
+    assert not (made.folder / files.DOCS / "sign").exists()
 
 
 def test_texts_from_outside_are_no_markup_in_what_is_told_of_a_run(published):
