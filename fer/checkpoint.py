@@ -6,6 +6,7 @@ A kill at any moment leaves the last one whole. Nothing in it is pickled.
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def read(path: Path) -> Checkpoint | None:
             return Checkpoint(known["record"], arrays)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
 
 

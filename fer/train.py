@@ -225,7 +225,8 @@ def fit(
     folder = Path(out)
     checkpoint_path = folder / _CHECKPOINT
     checkpoint_path.parent.mkdir(exist_ok=True)
-    micro_batch = min(micro_batch, _micro_batch_before(folder) or micro_batch)
+    if checkpoint_path.exists():  # what is trained already was trained so: the rest gives the same bits
+        micro_batch = min(micro_batch, _micro_batch_before(folder) or micro_batch)
     of_phases = _estimates(inner, settings, train_images.n_images, room.base)
     if settings.micro_batch is None and strategy is None and not checkpoint_path.exists():
         fewest = settings.model.fewest_at_once

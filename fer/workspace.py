@@ -32,6 +32,7 @@ RECORD = "_ref.json"
 KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
 SCRATCH = ".scratch"  # in a folder that is being written: what only an attempt that goes on needs
 ABANDONED_AFTER_S = 86_400
+SCRATCH_ABANDONED_AFTER_S = 14 * 86_400
 _ATTEMPTS = "attempts"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 
@@ -152,7 +153,7 @@ class Workspace:
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
-                if resumable and (_is_full(error) or isinstance(error, errors.IntegrityError)):
+                if resumable and (_is_full(error) or isinstance(error, _NOT_OF_THE_STAGE)):
                     _remove_all_but_scratch(partial)
                 elif not (resumable and _worth_resuming(error)):
                     shutil.rmtree(partial, ignore_errors=True)
@@ -191,15 +192,18 @@ class Workspace:
     def _remove_abandoned(self, stage: str, key: str) -> None:
         """Remove what killed runs of this stage left under other keys, once nothing was added to it for a day.
 
-        Until then it may be resumed, such as a large download after a run of another source. A lock that is held means
-        still at work.
+        Until then it may be resumed, such as a large download after a run of another source; for two weeks if it has a
+        checkpoint, of which other trainings must not rob one that goes on later. A lock that is held means still at
+        work.
         """
         for folder in (self.root / ".partial" / stage).glob("*"):
             if folder.name == key:
                 continue
             lock = filelock.FileLock(self.root / ".locks" / f"{stage}-{folder.name}.lock", timeout=0)
             with contextlib.suppress(filelock.Timeout), lock:
-                if time.time() - _last_change(folder) > ABANDONED_AFTER_S:
+                has_scratch = any(path.is_file() for path in (folder / SCRATCH).rglob("*"))
+                kept_s = SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S
+                if time.time() - _last_change(folder) > kept_s:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -370,6 +374,9 @@ def _worth_resuming(error: BaseException) -> bool:
         return False
     of_the_machine = (errors.WorkspaceError, errors.TrainingError)
     return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, of_the_machine)
+
+
+_NOT_OF_THE_STAGE = (errors.IntegrityError, errors.ConfigError)  # a damaged input, or the environment's mistake
 
 
 def _is_full(error: BaseException) -> bool:

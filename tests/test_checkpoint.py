@@ -45,6 +45,17 @@ def test_a_flipped_byte_of_a_weight_is_no_checkpoint(tmp_path):
     assert checkpoint.read(path) is None
 
 
+def test_no_flipped_bit_of_the_directory_is_an_error(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.write(path, SAMPLE)
+    data = path.read_bytes()
+    for at in range(data.index(b"PK\x01\x02"), len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+            found = checkpoint.read(path)
+            assert found is None or found.record == SAMPLE.record
+
+
 def test_a_pickle_is_not_read(tmp_path):
     path = tmp_path / "checkpoint.npz"
     with path.open("wb") as file:

@@ -204,6 +204,13 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
         np.testing.assert_allclose(one, other, atol=2e-6)
 
 
+def test_an_attempt_that_left_no_checkpoint_leaves_no_smaller_micro_batch_either(folder, tmp_path):
+    (tmp_path / "some" / ".scratch").mkdir(parents=True)
+    (tmp_path / "some" / ".scratch" / "micro_batch.json").write_text("2")
+    fit(folder, tmp_path / "some", config(epochs=1))
+    assert json.loads((tmp_path / "some" / "training.json").read_bytes())["micro_batch"] == config().batch_size
+
+
 def test_a_training_goes_on_with_another_micro_batch(folder, tmp_path):
     settings = config(epochs=2)
     with pytest.MonkeyPatch.context() as patch:

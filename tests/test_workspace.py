@@ -130,14 +130,15 @@ def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
     assert list(tmp_path.rglob("shard-0")) == []
 
 
-def test_a_damaged_input_costs_what_was_made_of_it_but_not_the_hours_in_the_scratch(tmp_path):
+@pytest.mark.parametrize("kind", [errors.IntegrityError, errors.ConfigError])
+def test_what_is_no_fault_of_the_stage_costs_what_was_made_but_not_the_hours_in_the_scratch(tmp_path, kind):
     def refuse(out: Path) -> refs.DatasetRef:
         for name in ("shard-0", ".scratch/checkpoint"):
             (out / name).parent.mkdir(exist_ok=True)
             (out / name).write_text("done")
-        raise errors.IntegrityError("Shards must be whole.")
+        raise kind("Shards must be whole, and workers named by TF_CONFIG.")
 
-    with pytest.raises(errors.IntegrityError):
+    with pytest.raises(kind):
         run(Workspace(tmp_path), refuse, resumable=True)
     assert [path.name for path in tmp_path.rglob("*") if path.name in ("shard-0", "checkpoint")] == ["checkpoint"]
 
@@ -252,9 +253,9 @@ def test_after_kill_9_the_same_stage_completes_and_what_was_half_written_is_gone
     assert not (folder / "half").exists()
 
 
-def make_old(path: Path) -> None:
-    two_days_ago = time.time() - 2 * 86_400
-    os.utime(path, (two_days_ago, two_days_ago))
+def make_old(path: Path, days: float = 2) -> None:
+    then = time.time() - days * 86_400
+    os.utime(path, (then, then))
 
 
 def test_what_a_killed_run_left_under_another_key_is_removed_after_a_day_but_not_what_is_at_work(tmp_path):
@@ -267,6 +268,16 @@ def test_what_a_killed_run_left_under_another_key_is_removed_after_a_day_but_not
     process.join()
     run(Workspace(tmp_path), key="k3")
     assert not half.parent.exists()
+
+
+def test_a_killed_training_can_be_resumed_for_two_weeks(tmp_path):
+    checkpoint = tmp_path / ".partial" / "stage" / "killed" / ".scratch" / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    for number, (days, is_kept) in enumerate([(13, True), (15, False)]):
+        make_old(checkpoint, days)
+        run(Workspace(tmp_path), key=f"another-{number}")
+        assert checkpoint.exists() == is_kept
 
 
 def test_a_killed_download_can_be_resumed_after_a_run_of_another_source(tmp_path):
