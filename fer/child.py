@@ -28,6 +28,7 @@ _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting
 _LAST_LINES = 20  # of what the child wrote: in the error's note
 _SHOWN_LINES = 3  # of these, in its message, unless they are longer than this
 _SHOWN_CHARACTERS = 400
+_CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)  # of the work itself
 _KERNEL_COUNTERS = Path("/proc/vmstat")
 _NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")  # Python's, TensorFlow's, PyTorch's
 
@@ -50,7 +51,7 @@ def run(
     child never outlives this
     call, nor this process, however either ends.
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
-    killed, TrainingError if it fails; a FerError or an OSError that `function` raises comes out as it is.
+    killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises comes out as it is.
     """
     command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
     kills = _out_of_memory_kills()
@@ -198,6 +199,8 @@ def _death(
         todo = if_out_of_memory
     elif code == -signal.SIGKILL:
         kind, received, todo = errors.Interrupted, "it was killed from outside", "run the same command again"
+    elif -code in _CRASHES:
+        received = f"it crashed by {signal.Signals(-code).name}"
     elif code < 0:
         kind, received = errors.Interrupted, f"it was ended by {signal.Signals(-code).name}"
     else:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 State = Literal["complete", "pruned", "failed"]
 _STARTUP = 5  # trials at random before the sampler learns, and before others are held against them
 _WATCHED_FROM = 0.25  # share of the epochs before which no trial is stopped
+_LENGTHS = {"train.epochs", "train.phases"}  # at as many epochs, trials of other lengths are at other learning rates
 _RANGE = re.compile(r"(\S+?)\s*\.\.\s*(\S+?)(\s+log)?")
 _LARGEST = 2**31  # far beyond, the sampler tells neighbouring whole numbers apart no more
 
@@ -132,7 +133,8 @@ class Study:
     """The trials of one search, in a journal of JSON lines at `path`, so that a search that was killed goes on.
 
     Proposals are those of a tree-structured Parzen estimator (Bergstra et al. 2011), drawn by (seed, number) from the
-    trials that have ended. What is worse after an epoch than the median of the others after as many is to be stopped.
+    trials that have ended. What is worse after an epoch than the median of the others after as many is to be stopped,
+    unless the space has trainings of several lengths.
     """
 
     def __init__(self, path: Path, space: Mapping[str, str], *, seed: int, epochs: int):
@@ -145,12 +147,13 @@ class Study:
         _cut_off_half_a_line(path)
         self._space = {name: parse(text) for name, text in space.items()}
         self._seed = seed
+        of_median = optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=math.ceil(_WATCHED_FROM * epochs))
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name="search",
             direction="maximize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=math.ceil(_WATCHED_FROM * epochs)),
+            pruner=optuna.pruners.NopPruner() if _LENGTHS & space.keys() else of_median,
         )
         for each in self._study.get_trials(deepcopy=False):
             if not each.state.is_finished() and not self._is_proposed(each):

@@ -40,6 +40,9 @@ def ask_for_too_much(progress):
 def die(*, progress):
     os.kill(os.getpid(), signal.SIGKILL)
 
+def crash(*, progress):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
 def leave(*, progress):
     print("first words\\nsecond words\\n\\nlast but one\\nlast words", file=sys.stderr, flush=True)
     os._exit(7)
@@ -147,6 +150,12 @@ def test_a_child_that_was_killed_from_outside_may_be_tried_again(work, monkeypat
     with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as it:
         run(work.die)
     assert it.value.may_pass
+
+
+def test_a_child_that_crashes_by_itself_would_do_so_again(work):
+    with pytest.raises(errors.TrainingError, match="it crashed by SIGSEGV") as it:
+        run(work.crash)
+    assert not it.value.may_pass
 
 
 def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory(work, monkeypatch):

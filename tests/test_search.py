@@ -166,6 +166,14 @@ def test_a_trial_far_below_the_others_is_hopeless_but_not_in_its_first_epochs(tm
     assert search.best_of(watched.trials()).number == 0
 
 
+@pytest.mark.parametrize("length", ["train.epochs=4..64", 'train.phases=[{"epochs": 4}] | [{"epochs": 64}]'])
+def test_no_trial_is_stopped_where_some_are_longer_than_others(tmp_path, length):
+    watched = search.Study(tmp_path / "search.journal", search.parse_space([length]), seed=0, epochs=8)
+    for _ in range(6):
+        watched.end(ended(watched.propose(), 0.6, curve=(0.6,) * 8))
+    assert not watched.is_hopeless(watched.propose().number, 8, 0.2)
+
+
 def test_a_trial_without_a_state_stays_unfinished_with_what_is_known_of_it(tmp_path):
     some = study(tmp_path)
     some.end(ended(some.propose(), None, None, curve=(0.2, 0.3), epochs=2, reason="It must have the memory it needs."))
