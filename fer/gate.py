@@ -153,7 +153,7 @@ def _comparison(
     who = _who(champion_version)
     champion_predicted = predictions.paired(candidate, champion)
     compared = np.ones(len(champion_predicted), bool) if unseen is None else unseen
-    images = _images(compared, who, config, told=unseen is not None)
+    images = _images(candidate, compared, who, config, told=unseen is not None)
     if not images.passed:
         return [images]
     found = metrics.paired_difference(
@@ -172,24 +172,30 @@ def _comparison(
     ]
 
 
-def _images(compared: np.ndarray, who: str, config: GateConfig, *, told: bool) -> refs.Check:
-    """Whether there are enough images to compare on.
+def _images(
+    candidate: predictions.Predictions, compared: np.ndarray, who: str, config: GateConfig, *, told: bool
+) -> refs.Check:
+    """Whether there are enough images to compare on, and some of each class: macro-F1 would count a class without any
+    as equally well known to both.
 
     A champion that does not say what it was trained on is compared all the same: what it knows by heart makes it look
     better, which can cost a challenger the title but can't give it to a worse one.
     """
     n, n_all = int(compared.sum()), len(compared)
-    enough = n >= config.min_images
+    of_classes = [set(candidate.class_indexes[rows].tolist()) for rows in (np.ones(n_all, bool), compared)]
+    gone = [candidate.classes[each] for each in sorted(of_classes[0] - of_classes[1])]
     detail = f"compared on {n:,} of {n_all:,} test images"
-    if not enough:
-        detail = f"only {n:,} of {n_all:,} test images to compare on, fewer than gate.min_images={config.min_images:,}"
+    lacks = [f"fewer than gate.min_images={config.min_images:,}"] if n < config.min_images else []
+    lacks += [f"none of {', '.join(gone)}"] if gone else []
+    if lacks:
+        detail = f"only {n:,} of {n_all:,} test images to compare on, {', and '.join(lacks)}"
     if not told:
         detail += f"; the {who} does not say what it was trained on, and may know some of them"
     elif n < n_all:
         detail += f"; the {who} was trained on the other {n_all - n:,}"
-        if not enough:
+        if lacks:
             detail += ": keep its split.seed and shares, or give this model a name of its own: --name NAME"
-    return refs.Check(name=f"images that the {who} was not trained on", passed=enough, detail=detail)
+    return refs.Check(name=f"images that the {who} was not trained on", passed=not lacks, detail=detail)
 
 
 def _no_worse(name: str, who: str, difference: float, bound: float, config: GateConfig) -> refs.Check:

@@ -180,6 +180,14 @@ def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspa
     assert judge(workspace, candidate, champion, against, min_images=20).passed
 
 
+def test_a_class_of_which_the_champion_knows_every_image_can_not_be_compared(workspace):
+    champion = evaluation(workspace, "champion", TRUTH)
+    collapsed = evaluation(workspace, "candidate", np.where(TRUTH == 2, 0, TRUTH))
+    verdict = judge(workspace, collapsed, champion, opponent(workspace, 3, trained_on=range(2, 300, 3)))
+    assert not verdict.passed
+    assert f"only 200 of 300 test images to compare on, none of {CLASSES[2]};" in verdict.checks[-1].detail
+
+
 def test_a_champion_that_does_not_say_what_it_was_trained_on_is_compared_with_a_warning(workspace):
     candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
     verdict = judge(workspace, candidate, champion, opponent(workspace, trained_on=None))
