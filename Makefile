@@ -3,6 +3,9 @@
 PYTHON ?= python3.11
 BOOTSTRAP := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
+# Of `make bench`, from its command line only: WSL has a NAME in the environment.
+NAME =
+JSON =
 READY := .venv/.ready
 
 export DO_NOT_TRACK = 1

@@ -114,11 +114,16 @@ def _prefect() -> Finding:
     if url is None:
         return Finding("ok", "prefect", "no server configured: each run starts a temporary one", "to see runs: make ui")
     try:
+        shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
+    except httpx.InvalidURL:
+        return Finding(
+            "fail", "prefect", "PREFECT_API_URL is no URL", "correct it, or unset it to use a temporary server"
+        )
     except httpx.HTTPError as error:
         fix = "start it (make ui), or unset PREFECT_API_URL to use a temporary server"
-        return Finding("fail", "prefect", f"{url} does not answer ({type(error).__name__})", fix)
-    return Finding("ok", "prefect", url)
+        return Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)
+    return Finding("ok", "prefect", str(shown))
 
 
 def _telemetry() -> Finding:

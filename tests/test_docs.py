@@ -1,6 +1,8 @@
 """What the README, the docs and the set-up files say is true of the tree."""
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -116,6 +118,23 @@ def test_deployments_run_in_the_folder_that_they_were_made_from(monkeypatch):
     assert apply_values(step, {}, remove_notset=False) == {
         "prefect.deployments.steps.set_working_directory": {"directory": "/srv/fer"}
     }
+
+
+def test_benchmarks_are_named_on_the_command_line_only():
+    def planned(*arguments):
+        command = ["make", "--dry-run", "bench", *arguments]
+        environment = os.environ | {"NAME": "some-host", "JSON": "1"}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "some-host" not in planned()
+    assert "--json" not in planned()
+    assert "benchmarks feed --json" in planned("NAME=feed", "JSON=1")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_that_names_tensorboards_command_says_how_to_install_it(page):
+    text = page.read_text()
+    assert "tensorboard --logdir" not in text or "pip install tensorboard" in text
 
 
 def test_set_up_trusts_what_the_system_trusts_unless_told_otherwise():
