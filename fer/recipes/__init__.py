@@ -8,7 +8,13 @@ from fer import errors
 from fer.recipe import Recipe
 
 Name = Literal[
-    "demo", "fer2013-cnn", "fer2013-mini-xception", "fer2013-se-resnet", "report-2024", "report-2024-se-resnet"
+    "demo",
+    "fer2013-cnn",
+    "fer2013-mini-xception",
+    "fer2013-se-resnet",
+    "report-2024",
+    "report-2024-mobilenet",
+    "report-2024-se-resnet",
 ]
 NAMES: tuple[str, ...] = get_args(Name)
 
