@@ -9,6 +9,7 @@ So what a table says of a file depends neither on the order of its rows nor on t
 import bisect
 import dataclasses
 import posixpath
+import unicodedata
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ SUBJECT_COLUMNS = (
     "subject", "subjectid", "person", "personid", "identity", "identityid", "actor", "actorid", "participant",
     "participantid", "individual",
 )  # fmt: skip
+_NO_SUBJECT = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised
 
 
 class _Said(NamedTuple):
@@ -139,28 +141,35 @@ class _Finder:
     """Finds files by what tables call them."""
 
     def __init__(self, names: Collection[str]):
-        self._names = names
+        self._names: dict[str, list[str]] = defaultdict(list)  # by what they are composed: macOS takes accents apart
         self._ends: dict[str | None, list[str]] = defaultdict(list)  # side -> paths from their last part on, sorted
-        for name in names:
-            self._ends[_side(name)].append(_backwards(name))
+        for name in sorted(names):
+            self._names[_composed(name)].append(name)
+            self._ends[_side(name)].append(_backwards(_composed(name)))
         for ends in self._ends.values():
             ends.sort()
 
     def from_folder(self, folder: str, file: str) -> list[str]:
         """The file at the path `file` from `folder`."""
         name = posixpath.normpath(posixpath.join(folder, file))
-        return [name] if name in self._names else []
+        same = self._names.get(_composed(name), [])
+        return [name] if name in same else same[:2]
 
     def by_end(self, file: str) -> list[str]:
         """The file whose path shares the longest end with `file`, two where they are several; none of another split."""
-        path = posixpath.normpath(file).lstrip("/")
+        path = _composed(posixpath.normpath(file).lstrip("/"))
         backwards = _backwards(path)
         longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
         if not longest:
             return []
         sides = self._ends.keys() if _side(path) is None else {None, _side(path)} & self._ends.keys()
         found = [each for side in sides for each in _beginning(self._ends[side], longest)]
-        return sorted("/".join(reversed(each[:-1].split("/"))) for each in found)[:2]
+        composed = {"/".join(reversed(each[:-1].split("/"))) for each in found}
+        return sorted(name for each in composed for name in self._names[each])[:2]
+
+
+def _composed(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
 
 
 def _side(path: str) -> str | None:
@@ -226,7 +235,8 @@ def _rows(
             made.append(_Row(_Said("", "", ""), "", None, f"a row of {table.name} {defect}", place))
             continue
         raw_split = split_of_table or class_folders.split_of(cell(row, split)) or cell(row, split)
-        said = _Said(cell(row, label), raw_split, cell(row, next(iter(subject_names), None)))
+        subject = cell(row, next(iter(subject_names), None))
+        said = _Said(cell(row, label), raw_split, "" if labels.normalised(subject) in _NO_SUBJECT else subject)
         member = found.members.get(row[file])
         missing = None if member is not None else f"{table.name} names a file that is not there"
         made.append(_Row(said, row[file], member, missing, place))

@@ -118,9 +118,11 @@ def _archive(given: str) -> ArchiveSource:
 
 
 def _absolute(path: str, what: str) -> Path:
+    """One name for a folder however it is reached by `..`; a link keeps its own, since it may be moved on."""
     try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError:  # ~someone, of whom this machine does not know
+        found = Path(path).expanduser().absolute()
+        return found.resolve() if ".." in found.parts else found
+    except (RuntimeError, ValueError):  # ~someone, of whom this machine does not know; a NUL
         raise errors.SourceError(f"The {what} must exist.", received=path, todo="check the path") from None
 
 

@@ -196,6 +196,13 @@ def test_sources_stand_for_the_same_whatever_their_version_and_order(tmp_path, m
     folder = f"folder:{tmp_path / 'faces'}"
     assert baseline.families(["kaggle:a/b/versions/3", "folder:faces", "demo"]) == ("demo", folder, "kaggle:a/b")
     assert baseline.families([folder, "kaggle:a/b"]) == (folder, "kaggle:a/b")
+    assert baseline.families(["folder:faces/../faces"]) == (folder,)
+
+
+def test_a_link_to_a_folder_keeps_its_own_name_wherever_it_leads(tmp_path):
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "current").symlink_to("faces")
+    assert baseline.families([f"folder:{tmp_path / 'current'}"]) == (f"folder:{tmp_path / 'current'}",)
 
 
 def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path):

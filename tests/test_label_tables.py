@@ -1,6 +1,7 @@
 import csv
 import io
 import itertools
+import unicodedata
 import zipfile
 
 import pyarrow as pa
@@ -56,6 +57,29 @@ def test_file_names_count_from_the_table_from_the_root_or_by_their_ends(workspac
     made = run(workspace, IMAGES | {table: text(*rows, separator="\t" if table == "t.tsv" else ",")})
     assert made.n_quarantined == 0
     assert list(labels_of(workspace, made).values()) == ["happy", "angry", "happy"]
+
+
+@pytest.mark.parametrize("before", ["", "/home/me/"])
+@pytest.mark.parametrize(("of_file", "of_table"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_an_accent_is_the_same_composed_or_not(workspace, before, of_file, of_table):
+    stored, written = (unicodedata.normalize(form, "images/José.png") for form in (of_file, of_table))
+    made = run(workspace, {stored: png(1), "t.csv": text(("file", "label"), (f"{before}{written}", "happy"))})
+    assert made.n_quarantined == 0
+    assert labels_of(workspace, made) == {stored: "happy"}
+
+
+def test_of_two_files_with_the_same_accent_the_one_is_taken_that_is_written(workspace):
+    both = [unicodedata.normalize(form, "José.png") for form in ("NFC", "NFD")]
+    files = {name: png(n) for n, name in enumerate(both)}
+    made = run(workspace, files | {"t.csv": text(("file", "label"), *zip(both, ["happy", "angry"], strict=True))})
+    assert labels_of(workspace, made) == dict(zip(both, ["happy", "angry"], strict=True))
+
+
+@pytest.mark.parametrize("unknown", ["unknown", "N/A", "-1", "None", "?"])
+def test_what_says_that_the_person_is_not_known_is_no_subject(workspace, unknown):
+    rows = [("file", "label", "subject"), ("images/0.png", "happy", unknown), ("images/1.png", "happy", "p1")]
+    found = by_path(workspace, run(workspace, IMAGES | {"t.csv": text(*rows)}))
+    assert [found[f"images/{n}.png"]["subject"] for n in (0, 1)] == [None, "p1"]
 
 
 def test_a_name_that_fits_several_files_is_an_error(workspace):
