@@ -218,9 +218,10 @@ class WeightsRef(Ref):
 
     file: str
     identity: str
+    origin: str  # what they were trained on, and who says so
 
     def summary(self) -> str:
-        return f"{self.file}, {self.identity}"
+        return f"{self.file}, {self.identity}; {self.origin}"
 
 
 class SoftLabelsRef(Ref):
@@ -243,10 +244,13 @@ class ModelRef(Ref):
     best_epoch: int
     validation_accuracy: float
     train_seconds: float
+    started_from: str | None = None  # the origin of its starting weights, as in WeightsRef; None: random ones
 
     def summary(self) -> str:
         best = f"best epoch {self.best_epoch} of {self.epochs_run}"
-        return f"{self.model}, {self.n_parameters:,} parameters, {best}, validation {self.validation_accuracy:.3f}"
+        start = "" if self.started_from is None else f"; started from {self.started_from}"
+        accuracy = f"validation {self.validation_accuracy:.3f}"
+        return f"{self.model}, {self.n_parameters:,} parameters, {best}, {accuracy}{start}"
 
 
 class Scores(BaseModel):
@@ -385,13 +389,15 @@ class ComparisonOutcome(BaseModel):
 def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
     """The sources, where the splits come from, and each stage's digest: what a release was made of.
 
-    Of weights it is which they are: `registry:NAME@VERSION:…`, or their file's digest.
+    Of weights it is which they are: `registry:NAME@VERSION:…`, or their file's digest; `weights_origin` says what they
+    were trained on.
     """
     stages = {
         ref.path.split("/")[0]: ref.identity if isinstance(ref, WeightsRef) else ref.digest
         for ref in (manifest, split, *others)
     }
-    return {"source": manifest.source, "split_origin": split.origin} | stages
+    origins = {"weights_origin": ref.origin for ref in others if isinstance(ref, WeightsRef)}
+    return {"source": manifest.source, "split_origin": split.origin} | stages | origins
 
 
 def source_family(source: str) -> str:

@@ -87,7 +87,8 @@ def train(
     diverged = result.pop(_DIVERGED, None)
     if diverged is not None:
         raise _divergence(diverged, workspace, out.name)
-    return refs.ModelRef(**result, model=config.model.name, classes=shards.classes)
+    started_from = None if weights is None else weights.origin
+    return refs.ModelRef(**result, model=config.model.name, classes=shards.classes, started_from=started_from)
 
 
 def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progress) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer import augment, models
+from fer import augment, errors, models
+
+IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 
 
 class Phase(BaseModel):
@@ -37,6 +39,13 @@ class TrainConfig(BaseModel):
     weights: str | None = Field(
         default=None,
         description="what it starts from: `imagenet`, a file of weights or `registry:NAME@ALIAS`; empty: random",
+    )
+    weights_origin: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="of a file of weights, which must have it: what they were trained on, as you declare it. It says "
+        "that they saw no image of validation or test, and is recorded, not verified",
     )
     phases: tuple[Phase, ...] = Field(
         default=(), description="one after another, in place of `epochs`; empty: one in which every layer is trained"
@@ -128,6 +137,7 @@ class TrainConfig(BaseModel):
             raise ValueError(f"{self.model.name} must see {fewest} images at once or more, not {at_once}")
         if self.devices != "one":
             self._for_strategies()
+        check_origin(self.weights, self.weights_origin)
         return self
 
     def _for_strategies(self) -> None:
@@ -146,4 +156,19 @@ class TrainConfig(BaseModel):
         return tuple(
             each.model_copy(update={name: value for name, value in own.items() if getattr(each, name) is None})
             for each in phases
+        )
+
+
+def check_origin(weights: str | None, origin: str | None) -> None:
+    """Raise ConfigError for a file of weights of which nobody says what they saw.
+
+    What keras.applications publishes saw ImageNet alone, and a release of ours says which images it was trained on.
+    """
+    is_known = weights is None or weights == IMAGENET or weights.startswith(REGISTRY)
+    if not is_known and not (origin or "").strip():
+        raise errors.ConfigError(
+            "Weights from a file must come with their origin: they may have seen images that are held out here.",
+            received=f"train.weights={weights} without train.weights_origin",
+            todo="if you know that they saw no image of validation or test, declare what they were trained on, as in "
+            "--set 'train.weights_origin=ImageNet'; it is recorded as declared by you, and not verified",
         )

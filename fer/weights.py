@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import child, errors, models, refs, releases, stage, trained
+from fer import child, errors, models, refs, releases, stage, train_config, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
-IMAGENET, REGISTRY = "imagenet", "registry:"
+IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY
 _FILE = "weights.h5"  # in Keras' older form, that of keras.applications
 _FILE_OF_KERAS_3 = "model.weights.h5"
 _DOWNLOAD_TIMEOUT_S = 1_800
@@ -52,6 +52,7 @@ class ResolvedWeights(BaseModel):
 
     identity: str = Field(description="equal for equal weights, and the same on any machine")
     file: str = Field(description="the name that they get, which says in what form they are")
+    origin: str = Field(description="what they were trained on, and who says so")
     source: str = Field(exclude=True)
     model: str = Field(exclude=True)
 
@@ -60,9 +61,10 @@ class ResolvedWeights(BaseModel):
         return self.source.startswith(REGISTRY)
 
 
-def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
+def resolve(source: str, model: models.ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
     """Find out which weights `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
 
+    Of a file somebody must have declared what its weights were trained on.
     Raises ConfigError, SourceError, StoreError.
     """
     if source == IMAGENET:
@@ -74,10 +76,12 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
                 todo=f"take one of {', '.join(_PUBLISHED)} with alpha 1, or leave train.weights empty",
             )
         identity, file = f"md5:{published.md5}", _FILE
+        origin = "ImageNet, as published with keras.applications"
     elif source.startswith(REGISTRY):
         with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
             source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
             identity, file = f"{source}:{manifest.files[trained.MODEL].sha256}", trained.MODEL
+            origin = f"{source}, checked against the images held out"
     else:
         path = Path(source)
         if path.suffix != ".h5" or not path.is_file():
@@ -86,9 +90,11 @@ def resolve(source: str, model: models.ModelConfig) -> ResolvedWeights:
                 received=f"{source!r}, which is no such file",
                 todo="correct the path, or leave train.weights empty",
             )
+        train_config.check_origin(source, declared_origin)
         identity = f"sha256:{workspaces.file_sha256(path)}"
+        origin = f"a file, declared by the user and not verified: {declared_origin}"
         file = _FILE_OF_KERAS_3 if source.endswith(".weights.h5") else _FILE
-    return ResolvedWeights(identity=identity, file=file, source=source, model=model.name)
+    return ResolvedWeights(identity=identity, file=file, origin=origin, source=source, model=model.name)
 
 
 @stage.stage("weights")
@@ -124,7 +130,7 @@ def fetch(
                 received=f"another content of {resolved.source}",
                 todo="run the same command again",
             )
-    return refs.WeightsRef(file=resolved.file, identity=resolved.identity)
+    return refs.WeightsRef(file=resolved.file, identity=resolved.identity, origin=resolved.origin)
 
 
 def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:
@@ -169,7 +175,8 @@ def download(url: str, md5: str, path: str, *, progress: Progress) -> None:
         raise errors.SourceError(
             "Published weights must be in reach.",
             received=f"{error}",
-            todo=f"try again, or bring {url} here by other means and set train.weights to its path",
+            todo=f"try again, or bring {url} here by other means and set train.weights to its path and "
+            "train.weights_origin to ImageNet",
         ) from error
     Path(found).replace(target)
     shutil.rmtree(target.parent / "aside")

@@ -54,7 +54,7 @@ def trained(
     """A model, trained from the weights and with the votes that the config asks for, and these."""
     weights = votes = None
     if config.weights is not None:
-        weights = models.starting_weights(config.weights, config.model, division)
+        weights = models.starting_weights(config.weights, config, division)
     if config.soft_labels:
         votes = models.collect_votes(division)
     model = models.train(balanced, shards, weights, votes, config)

@@ -55,7 +55,7 @@ def sweep(
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         weights = {
-            each: models.starting_weights(each, plan.train.model, intake.split)
+            each: models.starting_weights(each, plan.train, intake.split)
             for each in sweeps.sources_of_weights(plan, space)
         }
         with sweeps.studying(plan, intake.split, weights, space, seed) as study:

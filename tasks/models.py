@@ -12,9 +12,11 @@ from tasks import artifacts, caching
 
 
 @task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
-def resolve_weights(source: str, model: zoo.ModelConfig) -> weights_stage.ResolvedWeights:
+def resolve_weights(
+    source: str, model: zoo.ModelConfig, declared_origin: str | None = None
+) -> weights_stage.ResolvedWeights:
     """Find out which weights the source stands for now, so that the cache knows what it has."""
-    return weights_stage.resolve(source, model)
+    return weights_stage.resolve(source, model, declared_origin)
 
 
 @task(**caching.cached(weights_stage.fetch))
@@ -24,9 +26,9 @@ def fetch_weights(resolved: weights_stage.ResolvedWeights, division: refs.SplitR
     return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
 
 
-def starting_weights(source: str, model: zoo.ModelConfig, division: refs.SplitRef) -> refs.WeightsRef:
-    """The weights that `source` stands for now, in the workspace."""
-    resolved = resolve_weights(source, model)
+def starting_weights(source: str, config: train_config.TrainConfig, division: refs.SplitRef) -> refs.WeightsRef:
+    """The weights that `source` stands for now, in the workspace, for a training by `config`."""
+    resolved = resolve_weights(source, config.model, config.weights_origin)
     return fetch_weights(resolved, division if resolved.is_release else None)
 
 

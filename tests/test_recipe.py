@@ -171,6 +171,16 @@ def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
         changed("train.model.name=nix")
 
 
+@pytest.mark.parametrize("origin", [[], ["train.weights_origin=  "]])
+def test_weights_from_a_file_are_refused_before_anything_runs_unless_their_origin_is_declared(origin):
+    with pytest.raises(errors.ConfigError, match=r"train\.weights=some\.h5 without train\.weights_origin"):
+        changed("train.weights=some.h5", *origin)
+    found = changed("train.weights=some.h5", "train.weights_origin=other faces").train
+    assert (found.weights, found.weights_origin) == ("some.h5", "other faces")
+    for known in ("imagenet", "registry:mine@champion"):
+        assert changed(f"train.weights={known}").train.weights == known
+
+
 def test_phases_are_set_as_a_whole():
     made = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
     assert [(each.epochs, each.train_from) for each in made.train.plan] == [(2, "head"), (3, "start")]
@@ -183,7 +193,8 @@ CHANGES = (
     "train.model.name=vgg",
     "train.model.name=mini-xception",
     "train.model.stem_filters=16",
-    "train.weights=a b's.h5",
+    "train.weights=registry:a b's@1",
+    "train.weights_origin=a b's",
     'train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]',
     "train.augmentation.shift=0",
     "balance.target=median",

@@ -129,6 +129,8 @@ def test_a_champion_is_trained_further_on_its_own_split_and_the_release_says_fro
     release = f"{run.outcome.release.name}@{run.outcome.release.version}"
     with releases.local_copy(release) as (manifest, _), releases.local_copy("demo@1") as (start, _):
         assert manifest.inputs["weights"] == f"registry:demo@1:{start.files['model.keras'].sha256}"
+        assert manifest.inputs["weights_origin"] == run.outcome.model.started_from
+        assert run.outcome.model.started_from == "registry:demo@1, checked against the images held out"
 
 
 def test_a_changed_blur_runs_from_preprocess(first):

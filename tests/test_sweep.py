@@ -122,7 +122,7 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 @pytest.mark.parametrize(
     "settings",
     [
-        ["train.weights=it's $HOME.h5", "train.timeout_s=60", 'demo.images_per_class={"sad": 5}'],
+        ["train.weights=it's $HOME.h5", "train.weights_origin=faces", "train.timeout_s=60", 'demo.images_per_class={"sad": 5}'],
         ["train.model.name=vgg", "train.model.widths=[8, 16]", 'train.phases=[{"epochs": 2, "train_from": "head"}]'],
         [],
     ],
@@ -289,7 +289,7 @@ def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, mon
         refs.SplitRef(classes=(), counts={}, origin="drawn"),
     )
     (source,) = sweeps.sources_of_weights(plan, SPACE)
-    first, second = ({source: refs.WeightsRef(file="model.keras", identity=each)} for each in ("first", "second"))
+    first, second = ({source: refs.WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second"))
     found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
     for one in sweeps._STAGES:
         with monkeypatch.context() as patch:
@@ -310,7 +310,7 @@ def test_all_trials_start_from_the_weights_that_stood_there_when_the_sweep_began
 
     found = trainings(lambda number: 0.5)
     monkeypatch.setattr(sweeps, "_train", train)
-    settings = (*EIGHT_EPOCHS, f"train.weights={file}")
+    settings = (*EIGHT_EPOCHS, f"train.weights={file}", "train.weights_origin=other faces")
     sweep(settings=settings, trials=2, seed=17)
     assert given == [{str(file): f"sha256:{hashlib.sha256(b'first').hexdigest()}"}] * 2
     sweep(settings=settings, trials=2, seed=17)
@@ -333,7 +333,8 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
     sweeps._train(changed(*settings), "images", "sides", {}, lambda *what: None)
     assert given.keys() == {one.name for one in sweeps._STAGES}
     assert (given["weights"]["division"], given["train"]["weights"]) == (None, "of weights")
-    sweeps._train(changed("train.weights=a.h5"), "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
+    plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
+    sweeps._train(plan, "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
     assert given["train"]["weights"] == "of the sweep"
 
 
@@ -344,7 +345,8 @@ def test_a_trials_precision_is_settled_too():
 
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
     space = {"train.weights": "null | imagenet | b.h5 | registry:demo@3"}
-    assert sweeps.sources_of_weights(changed("train.weights=a.h5"), space) == ["a.h5", "b.h5", "registry:demo@3"]
+    plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
+    assert sweeps.sources_of_weights(plan, space) == ["a.h5", "b.h5", "registry:demo@3"]
     assert sweeps.sources_of_weights(changed(), SPACE) == []
 
 

@@ -14,6 +14,7 @@ from fer import errors, models, refs, releases, trained, weights
 from fer.workspace import Workspace
 
 SMALL = models.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
+ORIGIN = "faces of another data set"
 
 
 @pytest.fixture
@@ -96,28 +97,50 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
     other = tmp_path / "elsewhere.weights.h5"
     other.write_bytes(saved.read_bytes())
     workspace = Workspace(tmp_path / "workspace")
-    resolved = [weights.resolve(str(path), SMALL) for path in (saved, other)]
+    resolved = [weights.resolve(str(path), SMALL, ORIGIN) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
     found = [weights.fetch(each, None, workspace=workspace) for each in resolved]
     assert found[0] == found[1]
     assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
 
 
+def test_a_file_whose_origin_nobody_declares_is_refused_since_it_may_have_seen_the_test(saved):
+    for origin in (None, "", "  "):
+        with pytest.raises(errors.ConfigError, match=r"without train\.weights_origin.*--set 'train\.weights_origin="):
+            weights.resolve(str(saved), SMALL, origin)
+
+
+def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    found = weights.fetch(weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
+    assert found.origin == "a file, declared by the user and not verified: faces of another data set"
+    assert weights.resolve("imagenet", models.ResNet50()).origin == "ImageNet, as published with keras.applications"
+    released({})
+    assert weights.resolve("registry:mine@champion", SMALL).origin.startswith("registry:mine@3, checked against")
+
+
+def test_another_origin_of_the_same_file_is_told_and_not_what_was_said_before(saved, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    found = [weights.fetch(weights.resolve(str(saved), SMALL, each), None, workspace=workspace) for each in "ab"]
+    assert [each.origin[-1] for each in found] == ["a", "b"]
+    assert found[0].digest == found[1].digest
+
+
 def test_the_same_bytes_in_another_form_are_other_weights(saved, tmp_path):
     other = tmp_path / "elsewhere.h5"
     other.write_bytes(saved.read_bytes())
-    keys = [weights.fetch.key(weights.resolve(str(path), SMALL), None) for path in (saved, other)]
+    keys = [weights.fetch.key(weights.resolve(str(path), SMALL, ORIGIN), None) for path in (saved, other)]
     assert keys[0] != keys[1]
 
 
 def test_only_a_release_is_fetched_for_a_split(saved, tmp_path):
     workspace = Workspace(tmp_path / "workspace")
     with pytest.raises(ValueError, match="must be for a split"):
-        weights.fetch(weights.resolve(str(saved), SMALL), split_of(workspace), workspace=workspace)
+        weights.fetch(weights.resolve(str(saved), SMALL, ORIGIN), split_of(workspace), workspace=workspace)
 
 
 def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
-    resolved = weights.resolve(str(saved), SMALL)
+    resolved = weights.resolve(str(saved), SMALL, ORIGIN)
     saved.write_bytes(b"other")
     workspace = Workspace(tmp_path / "workspace")
     with pytest.raises(errors.IntegrityError, match="another content"):
