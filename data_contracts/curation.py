@@ -15,9 +15,9 @@ Issue = Literal[
     "low_information",
     "odd_size",
     "outlier",  # unlike all the others
-    "label_error",  # confident learning says that the label is wrong
 ]
 ISSUES: tuple[Issue, ...] = get_args(Issue)
+LABEL_ERROR = "label_error"  # an issue that is only looked for once the splits are known: see LABEL_ERRORS
 Action = Literal["keep", "drop", "quarantine"]
 
 # findings.parquet: one row an accepted image, sorted by image_id.
@@ -26,9 +26,19 @@ FINDINGS = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("group", pa.string(), nullable=False),  # image_id of the first of its connected near-twins, or its own
         pa.field("outlier_score", pa.float32()),  # the larger, the less like the others; null if it can't be told
-        pa.field("suggested_label", pa.string()),  # the class that the model of inspection finds likeliest; else null
-        pa.field("label_quality", pa.float32()),  # out-of-fold probability of its own label, 0-1
-        pa.field("is_label_error", pa.bool_(), nullable=False),
+    ]
+)
+
+# label_errors.parquet: one row an image of train, validation or test, sorted by image_id.
+LABEL_ERRORS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # of files.SPLITS, before the policy
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("suggested_label", pa.string()),  # the class that a model of train's labels finds likeliest
+        pa.field("label_quality", pa.float32()),  # the probability of its own label, 0-1; of train's images out of fold
+        pa.field("is_label_error", pa.bool_(), nullable=False),  # confident learning says that the label is wrong
+        pa.field("action", pa.string(), nullable=False),  # of Action; of validation and test always `keep`
     ]
 )
 

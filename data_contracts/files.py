@@ -9,6 +9,7 @@ FINDINGS = "findings.parquet"  # what inspection found of each accepted image
 PAIRS = "pairs.parquet"  # near-duplicates
 CURATION = "curation.parquet"  # what is to become of each accepted image
 SPLIT = "split.parquet"
+LABEL_ERRORS = "label_errors.parquet"  # labels of the split's images that are in doubt
 SIDES = "sides.parquet"  # beside it: the sides of all images that ever had one
 SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models

@@ -195,10 +195,11 @@ def issues(folders: Folders, said: Mapping[str, Any]) -> list[Found]:
     lists = table["issues"].combine_chunks()
     names, rows = pc.list_flatten(lists), pc.list_parent_indices(lists)
     actions = pc.take(table["action"], rows)
+    doubted = label_errors(folders)["action"]
     found = []
-    for issue in curation.ISSUES:
+    for issue in (*curation.ISSUES, curation.LABEL_ERROR):
         beginnings = (value for name, value in said["thresholds"].items() if name.startswith(f"{issue}_"))
-        its = _tallied(actions.filter(pc.equal(names, issue)))
+        its = _tallied(doubted if issue == curation.LABEL_ERROR else actions.filter(pc.equal(names, issue)))
         found.append(
             {
                 "issue": issue,
@@ -229,9 +230,22 @@ def twins(folders: Folders, said: Mapping[str, Any]) -> Found:
     }
 
 
-def labels(classes: Sequence[str], said: Mapping[str, Any]) -> Found:
-    """Conflicting labels, and labels in doubt as a matrix: rows the given label, columns the suggested one."""
-    suggested = said["suggested_labels"]
+def label_errors(folders: Folders) -> pa.Table:
+    """The labels in doubt (data_contracts.curation.LABEL_ERRORS); none where they were not looked for."""
+    path = folders["split"] / files.LABEL_ERRORS if "split" in folders else None
+    if path is None or not path.is_file():
+        return curation.LABEL_ERRORS.empty_table()
+    found = pq.read_table(path)
+    return found.filter(found["is_label_error"])
+
+
+def labels(classes: Sequence[str], said: Mapping[str, Any], doubted: Found) -> Found:
+    """Conflicting labels, and labels in doubt as a matrix: rows the given label, columns the suggested one.
+
+    `said` by curation, and of labels in doubt `doubted`, empty where they were not looked for.
+    """
+    suggested = doubted.get("suggested_labels", {})
+    by_split = doubted.get("by_split", {})
     matrix = [[suggested.get(given, {}).get(other, 0) for other in classes] for given in classes]
     ranked = sorted(
         ((-count, given, other) for given, others in suggested.items() for other, count in others.items() if count)
@@ -239,7 +253,8 @@ def labels(classes: Sequence[str], said: Mapping[str, Any]) -> Found:
     return {
         "conflicting_groups": said["n_conflicting_groups"],
         "conflicting_images": said["issues"]["conflicting_labels"]["n_images"],
-        "in_doubt": said["issues"]["label_error"]["n_images"],
+        "in_doubt": sum(by_split.values()),
+        "in_doubt_by_split": by_split,
         "matrix": matrix,
         "commonest": [{"given": given, "suggested": other, "images": -count} for count, given, other in ranked[:3]],
     }

@@ -4,7 +4,6 @@ Out: `curation.parquet` (data_contracts.curation.CURATION) and `curation.json`.
 """
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,7 +35,7 @@ _EXAMPLES = 10
 
 
 class Policies(BaseModel):
-    """What to do with images of each issue (data_contracts.curation.Issue)."""
+    """What to do with images of each issue (data_contracts.curation.Issue, and LABEL_ERROR)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,7 +55,10 @@ class Policies(BaseModel):
     low_information: Policy = "keep"
     odd_size: Policy = Field(default="keep", description="far larger or smaller than the others, or of another shape")
     outlier: Policy = Field(default="keep", description="unlike all the others")
-    label_error: Policy = Field(default="keep", description="confident learning says that the label is wrong")
+    label_error: Policy = Field(
+        default="keep",
+        description="confident learning says that the label is wrong; of train alone, once the splits are known",
+    )
 
 
 class CurateConfig(BaseModel):
@@ -182,7 +184,6 @@ def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray
         "low_information": ~blank & (images.numbers("entropy") < config.low_information_bits),
         "odd_size": _odd_size(images.numbers("width"), images.numbers("height"), config.odd_size_iqrs),
         "outlier": ~blank & (images.numbers("outlier_score") > config.outlier_score),
-        "label_error": images.findings["is_label_error"].to_numpy(),
     }
     return np.column_stack([found[name] for name in contract.ISSUES])
 
@@ -267,12 +268,6 @@ def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: refs.C
     policies = config.policies.model_dump()
     content = images.near.content
     group_sizes = np.bincount(np.unique(np.column_stack([images.near.group, content]), axis=0)[:, 0], minlength=1)
-    changed = images.findings.filter(images.findings["is_label_error"])
-    given = images.accepted["label"].filter(images.findings["is_label_error"])
-    changes = Counter(zip(given.to_pylist(), changed["suggested_label"].to_pylist(), strict=True))
-    suggested: dict[str, dict[str, int]] = {}
-    for (label, other), count in sorted(changes.items(), key=lambda each: (-each[1], str(each[0]))):
-        suggested.setdefault(label, {})[str(other)] = count
     return {
         "n_images": len(content),
         "n_redundant_copies": len(content) - len(images.near.sha256s),  # over all sides and labels
@@ -287,7 +282,6 @@ def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: refs.C
         "dropped": ref.dropped,
         "quarantined": ref.quarantined,
         "failures": ref.failures,
-        "suggested_labels": suggested,  # given -> suggested -> images
         "sources": _sources(images),
     }
 
@@ -305,7 +299,6 @@ def _examples(images: Images, found: np.ndarray) -> dict[str, list[str]]:
         "low_information": images.numbers("entropy"),
         "odd_size": -abs(area - np.median(area)) if len(area) else area,
         "outlier": -images.numbers("outlier_score"),
-        "label_error": images.numbers("label_quality"),
     }
     ids = images.accepted["image_id"]
     shown: dict[str, list[str]] = {}

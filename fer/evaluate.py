@@ -72,6 +72,7 @@ def evaluate(
         accuracy_interval=found.accuracy_interval,
         macro_f1=found.macro.f1,
         macro_f1_interval=found.macro_f1_interval,
+        absent_classes=found.absent_classes,
         deduplicated=found.deduplicated,
         flip_averaged=found.flip_averaged,
         flip_averaged_deduplicated=found.flip_averaged_deduplicated,
@@ -128,7 +129,7 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
         "",
         f"Accuracy **{found.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{found.macro.f1:.3f}** "
         f"({f1_low:.3f} to {f1_high:.3f}; both at 95 %), calibration error {found.calibration_error:.3f}, "
-        f"{found.n_images:,} images.",
+        f"{found.n_images:,} images{refs.left_out(found.absent_classes)}.",
         "",
         _deduplicated(found.deduplicated),
         "",
@@ -158,7 +159,7 @@ def _deduplicated(scores: refs.Scores | None) -> str:
     return (
         "De-duplicated – without images that have a twin closer to training, repeat another one, or were to be "
         f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
-        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images."
+        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images{refs.left_out(scores.absent_classes)}."
     )
 
 

@@ -175,8 +175,8 @@ def _comparison(
 def _images(
     candidate: predictions.Predictions, compared: np.ndarray, who: str, config: GateConfig, *, told: bool
 ) -> refs.Check:
-    """Whether there are enough images to compare on, and some of each class: macro-F1 would count a class without any
-    as equally well known to both.
+    """Whether there are enough images to compare on, and some of each class: macro-F1 would leave a class without any
+    out, and say nothing of who knows it better.
 
     A champion that does not say what it was trained on is compared all the same: what it knows by heart makes it look
     better, which can cost a challenger the title but can't give it to a worse one.

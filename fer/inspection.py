@@ -1,8 +1,8 @@
 """Stage 4: what can be known of the accepted images only by looking at all of them.
 
-Near-twins (`duplicates`), images unlike all the others (`outliers`), and labels in doubt (`label_errors`), all from
-the thumbnails that the index left. Out: `findings.parquet` and `pairs.parquet` (data_contracts.curation), and
-`inspect.json`, which says how they were looked for. What is to be done about them is for `curate` to say.
+Near-twins (`duplicates`) and images unlike all the others (`outliers`), from the thumbnails that the index left. Out:
+`findings.parquet` and `pairs.parquet` (data_contracts.curation), and `inspect.json`, which says how they were looked
+for. What is to be done about them is for `curate` to say. Labels are not looked at: see `train_labels`.
 """
 
 import json
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import duplicates, errors, label_errors, outliers, refs, stage, twins
+from fer import duplicates, errors, outliers, refs, stage, twins
 from fer.progress import Progress
 from fer.workspace import Workspace
 
@@ -31,7 +31,10 @@ class InspectConfig(BaseModel):
     near_duplicate_correlation: float = Field(
         default=0.9, ge=0.8, le=1, description="of two thumbnails' grey levels, from which on they are near-twins"
     )
-    label_errors: bool = Field(default=True, description="look for labels that are likely wrong")
+    label_errors: bool = Field(
+        default=True,
+        description="look for labels that are likely wrong, by a model of train's; policies touch train alone",
+    )
     max_label_share: float = Field(
         default=0.1,
         gt=0,
@@ -54,58 +57,43 @@ def inspect(
 ) -> refs.InspectionRef:
     """Write `findings.parquet` and `pairs.parquet` of the accepted images.
 
-    Memory: 2.5 kB an image, and 1.5 kB more while label errors are looked for. Raises WorkspaceError for an accepted
+    Memory: 2.5 kB an image. Raises WorkspaceError for an accepted
     image without a thumbnail, and SourceError where nearly all images are alike.
     """
-    columns = ["image_id", "pixel_sha256", "label", "part", "row"]
+    columns = ["image_id", "pixel_sha256", "part", "row"]
     accepted = pq.read_table(workspace.folder(validation) / files.ACCEPTED, columns=columns).sort_by("image_id")
     image_ids, contents = accepted["image_id"].to_pylist(), accepted["pixel_sha256"].to_pylist()
-    thumbnails = _thumbnails(workspace.folder(manifest) / files.THUMBNAILS, accepted)
-    progress(0, 3, "near-twins")
+    thumbnails = read_thumbnails(workspace.folder(manifest) / files.THUMBNAILS, accepted)
+    progress(0, 2, "near-twins")
     pairs = duplicates.find(thumbnails, contents, config.near_duplicate_correlation, progress)
     ids = np.array(image_ids, dtype=object)
     first, second = ids[pairs.first], ids[pairs.second]
     known = twins.Twins(image_ids, contents, zip(first, second, strict=True))
     groups = [known.group(image_id) for image_id in image_ids]
-    progress(1, 3, "outliers")
+    progress(1, 2, "outliers")
     unlike = outliers.scores(thumbnails)
-    progress(2, 3, "label errors")
-    doubts = None
-    if config.label_errors:
-        labels = np.array([validation.classes.index(label) for label in accepted["label"].to_pylist()])
-        doubts = label_errors.find(
-            thumbnails,
-            labels,
-            groups,
-            folds=config.folds,
-            max_share=config.max_label_share,
-            seed=config.seed,
-            progress=progress,
-        )
-    progress(3, 3, "images inspected")
-    n, nothing = len(image_ids), [None] * len(image_ids)
+    progress(2, 2, "images inspected")
     findings = {
         "image_id": image_ids,
         "group": groups,
         "outlier_score": pa.array(unlike, pa.float32(), mask=np.isnan(unlike)),
-        "suggested_label": nothing if doubts is None else np.array(validation.classes)[doubts.suggested].tolist(),
-        "label_quality": nothing if doubts is None else doubts.quality,
-        "is_label_error": np.zeros(n, bool) if doubts is None else doubts.is_error,
     }
     pq.write_table(pa.table(findings, schema=curation.FINDINGS), out / files.FINDINGS)
     found = {"first": first.tolist(), "second": second.tolist(), "correlation": pairs.correlation}
     pq.write_table(pa.table(found, schema=curation.PAIRS), out / files.PAIRS)
     (out / REPORT).write_text(json.dumps({"config": config.model_dump(mode="json")}, indent=1))
     return refs.InspectionRef(
-        n_images=n,
+        n_images=len(image_ids),
         n_pairs=len(first),
         n_groups=sum(size > 1 for size in Counter(groups).values()),
-        n_label_errors=None if doubts is None else int(doubts.is_error.sum()),
     )
 
 
-def _thumbnails(folder: Path, accepted: pa.Table) -> np.ndarray:
-    """The thumbnails of the accepted images, in their order, (n, pixels) uint8. One part is in memory at a time."""
+def read_thumbnails(folder: Path, accepted: pa.Table) -> np.ndarray:
+    """The thumbnails of the `accepted` images (by part and row), in their order, (n, pixels) uint8.
+
+    One part is in memory at a time.
+    """
     pixels = contract.THUMBNAIL_SIDE**2
     found = np.empty((accepted.num_rows, pixels), np.uint8)
     parts, rows = accepted["part"].to_numpy(), accepted["row"].to_numpy()

@@ -31,6 +31,7 @@ _AT_ONCE = 100  # images
 _SAMPLE = 2_000  # images that filters are drawn from and features are scaled by
 _RIDGE = 0.02  # of the features' mean variance
 _DECIMALS = 4
+_NO_FOLD = -1
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ def find(
     labels: np.ndarray,
     groups: Sequence[str],
     *,
+    learned: np.ndarray | None = None,
     folds: int,
     max_share: float,
     seed: int,
     progress: Progress = silent,
 ) -> Doubts | None:
     """The labels in doubt of `thumbnails`, (n, pixels) uint8, of the classes `labels`, (n,) integers from 0 on.
+
+    The model learns from the images `learned`, (n,) bool, alone, or from all; what it says of them is out of fold.
+    Nothing of the others changes that: they are only held against the model, by their labels.
 
     A label is called wrong where confident learning says so and its own probability is at most `max_share` of what is
     usual in its class. From a model that is often wrong itself the former alone doubts a third of FER2013's labels, and
@@ -66,20 +71,30 @@ def find(
     import sklearn.linear_model  # noqa: F401 - and those that this one loads
     import threadpoolctl
 
+    is_learned = np.ones(len(labels), bool) if learned is None else learned
     classes, labels = np.unique(labels, return_inverse=True)
-    fold_of = _folds(labels, groups, folds, seed) if len(classes) > 1 else None
-    if fold_of is None:
+    to_learn = np.flatnonzero(is_learned)
+    folds_learned = None
+    if len(classes) > 1 and len(np.unique(labels[to_learn])) == len(classes):
+        folds_learned = _folds(labels[to_learn], [groups[at] for at in to_learn], folds, seed)
+    if folds_learned is None:
         return None
+    fold_of = np.full(len(labels), _NO_FOLD)
+    fold_of[to_learn] = folds_learned
     # Threads of ours, one a core: those of BLAS below them would take twice as long on busy cores.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        features = _features(thumbnails, seed, progress)
+        features = _features(thumbnails, to_learn, seed, progress)
         progress(1, 3, "label errors: images described")
         scores = _out_of_fold(features, labels, fold_of)
         progress(2, 3, "label errors: labels predicted")
-        probabilities = _calibrated(scores, labels)
+        probabilities = _calibrated(scores, labels, is_learned)
     own = probabilities[np.arange(len(labels)), labels]
-    usual = np.bincount(labels, own) / np.bincount(labels)
-    is_error = _confident_learning(labels, probabilities) & (own <= max_share * usual[labels])
+    usual = np.bincount(labels[is_learned], own[is_learned]) / np.bincount(labels[is_learned])
+    is_error = np.zeros(len(labels), bool)
+    is_error[is_learned] = _confident_learning(labels[is_learned], probabilities[is_learned])
+    if not is_learned.all():
+        is_error[~is_learned] = _confident_learning(labels, probabilities)[~is_learned]
+    is_error &= own <= max_share * usual[labels]
     progress(3, 3, "label errors: labels compared")
     return Doubts(classes[probabilities.argmax(axis=1)], own.astype(np.float32), is_error)
 
@@ -98,22 +113,25 @@ def _folds(labels: np.ndarray, groups: Sequence[str], folds: int, seed: int) -> 
     return np.array([fold[group] for group in groups])
 
 
-def _features(thumbnails: np.ndarray, seed: int, progress: Progress) -> np.ndarray:
-    """(n, features) uint8 of 0.._LEVELS."""
+def _features(thumbnails: np.ndarray, to_learn: np.ndarray, seed: int, progress: Progress) -> np.ndarray:
+    """(n, features) uint8 of 0.._LEVELS; filters and scales are those of the rows `to_learn`."""
     images = thumbnails.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    sample = images[:: max(1, len(images) // _SAMPLE)]
+    sample = images[to_learn[:: max(1, len(to_learn) // _SAMPLE)]]
     filters = _filters(sample, np.random.default_rng(seed))
     of_sample = np.concatenate([_pooled(sample[at : at + _AT_ONCE], filters) for at in range(0, len(sample), _AT_ONCE)])
     middle, spread = of_sample.mean(axis=0), of_sample.std(axis=0) + 1e-3
     features = np.empty((len(images), of_sample.shape[1]), np.uint8)
 
-    def describe(start: int) -> None:
-        pooled = _pooled(images[start : start + _AT_ONCE], filters)
+    def describe(rows: np.ndarray) -> None:
+        pooled = _pooled(images[rows], filters)
         scaled = (pooled - middle) * (16 / spread) + (_LEVELS + 1) / 2
-        features[start : start + _AT_ONCE] = np.clip(np.rint(scaled), 0, _LEVELS)
+        features[rows] = np.clip(np.rint(scaled), 0, _LEVELS)
 
+    # A product of other rows may be rounded otherwise: those learned from are together only with their like.
+    others = np.setdiff1d(np.arange(len(images)), to_learn)
+    batches = [rows[at : at + _AT_ONCE] for rows in (to_learn, others) for at in range(0, len(rows), _AT_ONCE)]
     with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:  # NumPy works without the GIL
-        for done, _ in enumerate(threads.map(describe, range(0, len(images), _AT_ONCE)), start=1):
+        for done, _ in enumerate(threads.map(describe, batches), start=1):
             if done % 20 == 0:
                 progress(min(done * _AT_ONCE, len(images)), len(images), "images described for label errors")
     return features
@@ -156,7 +174,7 @@ def _pooled(images: np.ndarray, filters: np.ndarray) -> np.ndarray:
 
 
 def _out_of_fold(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
-    """Scores, (n, classes) float64, by ridge regression on the images of the other folds.
+    """Scores, (n, classes) float64, by ridge regression on the images of the other folds; without a fold by all folds.
 
     The products of all folds are added up once; leaving one out is to subtract its own.
     """
@@ -181,6 +199,9 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) 
             some = rows[start : start + _EXACT_ROWS]
             scores[some] = features[some].astype(np.float64) @ weights + offset
 
+    others = np.flatnonzero(fold_of == _NO_FOLD)
+    if len(others):
+        folds, sums = [*folds, others], [*sums, [np.zeros_like(each) for each in total]]
     with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:
         list(threads.map(predict, folds, sums))
     return scores
@@ -197,13 +218,14 @@ def _sums(features: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
     return [squares, products, features.sum(axis=0, dtype=np.float64), targets.sum(axis=0, dtype=np.float64)]
 
 
-def _calibrated(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Probabilities, (n, classes) float64 of 4 decimals, by multinomial regression on the scores."""
+def _calibrated(scores: np.ndarray, labels: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """Probabilities, (n, classes) float64 of 4 decimals, by multinomial regression on the scores of the `learned`."""
     from sklearn import linear_model
 
-    scaled = (scores - scores.mean(axis=0)) / (scores.std(axis=0) + 1e-9)
+    own = scores[learned]
+    scaled = (scores - own.mean(axis=0)) / (own.std(axis=0) + 1e-9)
     model = linear_model.LogisticRegression(C=10.0, max_iter=200, tol=1e-6)
-    return model.fit(scaled, labels).predict_proba(scaled).round(_DECIMALS)
+    return model.fit(scaled[learned], labels[learned]).predict_proba(scaled).round(_DECIMALS)
 
 
 def _confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

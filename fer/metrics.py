@@ -1,7 +1,8 @@
 """How good predictions are, computed from the predictions Parquet alone.
 
 A confusion matrix is (..., classes, classes) integer: rows are the truth, columns what was predicted. A precision,
-recall or F1 whose denominator is 0 counts as 0, as scikit-learn has it.
+recall or F1 whose denominator is 0 counts as 0, as scikit-learn has it. A class without an image tells nothing about a
+model, and is left out of the macro averages; which were is in `absent_classes`.
 """
 
 import math
@@ -44,6 +45,7 @@ class Metrics(BaseModel):
     macro: ClassScore
     macro_f1_interval: tuple[float, float]
     weighted: ClassScore
+    absent_classes: tuple[str, ...] = ()  # those without an image, which the macro averages leave out
     per_class: tuple[ClassScore, ...]
     calibration_error: float
     deduplicated: refs.Scores | None  # of the split's de-duplicated version; None if it is empty
@@ -59,6 +61,7 @@ class Metrics(BaseModel):
             accuracy_interval=other.accuracy_interval,
             macro_f1=other.macro.f1,
             macro_f1_interval=other.macro_f1_interval,
+            absent_classes=other.absent_classes,
         )
         return self.model_copy(update={"flip_averaged": scores, "flip_averaged_deduplicated": other.deduplicated})
 
@@ -75,28 +78,30 @@ def from_predictions(path: Path) -> Metrics:
         values = (float(each @ weights) for each in (precision, recall, f1))
         return ClassScore(**dict(zip(("precision", "recall", "f1"), values, strict=True)), name=name, support=n_images)
 
-    scores = _overall(matrix)
+    scores = _overall(matrix, found.classes)
     clean = confusion(found.class_indexes[found.is_clean], found.predicted[found.is_clean], n_classes)
     return Metrics(
         classes=found.classes,
         n_images=n_images,
         accuracy=scores.accuracy,
         accuracy_interval=scores.accuracy_interval,
-        macro=average("macro average", np.full(n_classes, 1 / n_classes)),
+        macro=average("macro average", (support > 0) / np.count_nonzero(support)),
         macro_f1_interval=scores.macro_f1_interval,
         weighted=average("weighted average", shares),
+        absent_classes=scores.absent_classes,
         per_class=tuple(
             ClassScore(name=name, precision=precision[i], recall=recall[i], f1=f1[i], support=support[i])
             for i, name in enumerate(found.classes)
         ),
         calibration_error=calibration_error(found.class_indexes, found.predicted, found.probabilities),
-        deduplicated=_overall(clean) if clean.any() else None,
+        deduplicated=_overall(clean, found.classes) if clean.any() else None,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
     )
 
 
-def _overall(matrix: np.ndarray) -> refs.Scores:
+def _overall(matrix: np.ndarray, classes: tuple[str, ...]) -> refs.Scores:
     """The scores of a confusion matrix of an image at least."""
+    support = matrix.sum(axis=-1).tolist()
     n_images, n_right = int(matrix.sum()), int(np.trace(matrix))
     return refs.Scores(
         n_images=n_images,
@@ -104,6 +109,7 @@ def _overall(matrix: np.ndarray) -> refs.Scores:
         accuracy_interval=wilson(n_right, n_images),
         macro_f1=float(macro_f1(matrix)),
         macro_f1_interval=bootstrap_macro_f1(matrix),
+        absent_classes=tuple(name for name, count in zip(classes, support, strict=True) if not count),
     )
 
 
@@ -114,8 +120,13 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.nd
 
 
 def macro_f1(matrix: np.ndarray) -> np.ndarray:
-    """The mean of the classes' F1, of one confusion matrix or of many: (..., classes, classes) -> (...)."""
-    return _scores(matrix)[2].mean(axis=-1)
+    """The mean F1 of the classes that have images, of a confusion matrix or many: (..., classes, classes) -> (...).
+
+    An image that is taken for one of an absent class costs its own class; as the absent one's F1 of 0 it would count
+    again, as much as all images of a class that is there.
+    """
+    _, _, f1, support = _scores(matrix)
+    return f1.mean(axis=-1, where=support > 0)
 
 
 def _scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

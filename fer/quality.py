@@ -12,7 +12,7 @@ changes      to the data accepted before this: new, gone, relabelled, by class; 
 balance      accepted, train, validation, test, excluded, and the de-duplicated splits (`_clean`): class -> images
 twins        copies, near-twins and their groups. Empty: not reached
 leaks        images with a twin, or their subject, on a side closer to training, before the repair and after it (`left`)
-labels       conflicts, and labels in doubt (matrix of given by suggested). Empty: not reached
+labels       conflicts, and labels in doubt (matrix of given by suggested; by split). Empty: not reached
 issues       by issue: policy, threshold, images, actions
 properties   by property of the images: histogram, quantiles, thresholds, the last accepted data's histogram
 contract     by rule: whether it holds
@@ -37,6 +37,7 @@ _SAYS = {
     "inspect": "inspect.json",
     "curate": "curation.json",
     "split": "split.json",
+    "label errors": "label_errors.json",
     "drift": "drift.json",
 }
 _SETTINGS = ("config", "policies", "thresholds", "history")
@@ -71,7 +72,8 @@ def quality(
         "drift": drift,
     }  # fmt: skip
     folders = {stage: workspace.folder(ref) for stage, ref in made.items() if ref is not None}
-    said = {stage: account.document(folders.get(stage), name) for stage, name in _SAYS.items()}
+    beside = {"label errors": folders.get("split")}  # which is theirs, where they were looked for
+    said = {stage: account.document((folders | beside).get(stage), name) for stage, name in _SAYS.items()}
     whereabouts = account.whereabouts(folders)
     failures = [line for ref in (validation, curation, split, drift) if ref is not None for line in ref.failures]
     failures += [] if problem is None else [problem]
@@ -103,7 +105,9 @@ def quality(
         "balance": account.balance(folders, validation.classes),
         "twins": account.twins(folders, said["curate"]) if inspection is not None else {},
         "leaks": account.leaks(folders, said["split"], said["curate"]),
-        "labels": account.labels(validation.classes, said["curate"]) if curation is not None else {},
+        "labels": account.labels(validation.classes, said["curate"], said["label errors"])
+        if curation is not None
+        else {},
         "issues": account.issues(folders, said["curate"]) if curation is not None else [],
         "properties": account.histograms(folders, said["curate"].get("thresholds", {}), said["drift"]),
         "contract": said["validate"].get("rules", []),
@@ -113,7 +117,7 @@ def quality(
         },
     }
     if inspection is not None and curation is not None:
-        report["labels"]["looked_for_errors"] = inspection.n_label_errors is not None
+        report["labels"]["looked_for_errors"] = split is not None and split.n_label_errors is not None
     write_atomically(out / JSON, json.dumps(report, indent=1).encode())
     progress(2, 3, "report written")
     galleries = None

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files, manifest
+from fer import account
 from fer.quality_page import Example, Gallery, Picture
 
 MOST = 16
@@ -46,8 +47,11 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     decided = pq.read_table(folders["curate"] / files.CURATION, columns=["image_id", "issues"])
     columns = [*_PROPERTIES, "mean", "p05", "p99", "entropy", "sharpness"]
     images = pq.read_table(folders["validate"] / files.ACCEPTED, columns=columns).sort_by("image_id")
-    for name in ("outlier_score", "suggested_label", "label_quality", "is_label_error"):
-        images = images.append_column(name, _by_id(found, name, images["image_id"]))
+    images = images.append_column("outlier_score", _by_id(found, "outlier_score", images["image_id"]))
+    doubted = account.label_errors(folders)
+    in_doubt = images.take(pc.index_in(doubted["image_id"], images["image_id"].combine_chunks()))
+    for name in ("suggested_label", "label_quality"):
+        in_doubt = in_doubt.append_column(name, doubted[name])
     thumbnails = _Thumbnails(folders["index"] / files.THUMBNAILS)
     issues = _by_id(decided, "issues", images["image_id"]).combine_chunks()
     at, names = pc.list_parent_indices(issues), pc.list_flatten(issues)
@@ -57,7 +61,7 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
 
     made = [
         _conflicts(having("conflicting_labels"), thumbnails),
-        _label_errors(having("label_error"), thumbnails),
+        _label_errors(in_doubt, thumbnails),
         _near_twins(pq.read_table(folders["inspect"] / files.PAIRS), images, thumbnails),
     ]
     for issue, (column, order) in _BY_PROPERTY.items():

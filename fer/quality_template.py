@@ -191,7 +191,10 @@ with an identical one{{ '; below them, with the same subject' if leaks.left_subj
 {{ labels.conflicting_images|n }} images.</p>
 {% if not labels.looked_for_errors %}<p>Labels that are likely wrong were not looked for.</p>
 {% else %}<p><b>{{ labels.in_doubt|n }}</b> labels are in doubt: a model that was not shown the image is confident of
-another class.{% for each in labels.commonest %}{{ ' Most often ' if loop.first else ', ' }}{{ each.given }} →
+another class: {% for name, n in labels.in_doubt_by_split.items() %}{{ n|n }} of {{ name }}
+{{- ', ' if not loop.last }}{% endfor %}. The model learned from train alone, and the policy is for train alone; images
+of validation and test stay where they are.
+{%- for each in labels.commonest %}{{ ' Most often ' if loop.first else ', ' }}{{ each.given }} →
 {{ each.suggested }} ({{ each.images|n }}){{ '.' if loop.last }}{% endfor %}</p>
 {% if labels.in_doubt %}{{ heat(classes, labels.matrix, 'the label given', 'the label suggested') }}{% endif %}
 {% endif %}{% endif %}

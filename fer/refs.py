@@ -74,11 +74,9 @@ class InspectionRef(Ref):
     n_images: int
     n_pairs: int  # of near-twins, identical ones among them
     n_groups: int  # of two or more connected near-twins
-    n_label_errors: int | None  # None: not looked for
 
     def summary(self) -> str:
-        labels = "" if self.n_label_errors is None else f", {self.n_label_errors:,} labels in doubt"
-        return f"{self.n_groups:,} groups of near-twins among {self.n_images:,} images{labels}"
+        return f"{self.n_groups:,} groups of near-twins among {self.n_images:,} images"
 
 
 class CurationRef(Ref):
@@ -125,6 +123,8 @@ class SplitRef(Ref):
     n_leaked: int = 0  # images of validation and test with a near-twin closer to training, after the repair
     n_leaked_subjects: int = 0  # likewise those whose subject is closer to training
     n_kept_sides: int = 0  # images whose side is that of the last accepted split
+    n_label_errors: int | None = None  # labels of train in doubt; None: not looked for
+    n_label_errors_held_out: int | None = None  # likewise of validation and test, about which nothing is done
     failures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -132,7 +132,10 @@ class SplitRef(Ref):
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
         n_excluded = sum(self.excluded.values())
         excluded = f"; {n_excluded:,} excluded" if n_excluded else ""
-        return f"{', '.join(parts)} ({self.origin}){excluded}; {self.n_leaked:,} leaked"
+        labels = ""
+        if self.n_label_errors is not None:
+            labels = f"; labels in doubt: {self.n_label_errors:,} of train, {self.n_label_errors_held_out:,} held out"
+        return f"{', '.join(parts)} ({self.origin}){excluded}; {self.n_leaked:,} leaked{labels}"
 
 
 class DriftRef(Ref):
@@ -254,7 +257,10 @@ class ModelRef(Ref):
 
 
 class Scores(BaseModel):
-    """Accuracy and macro-F1 of some images, with their intervals at 95 %."""
+    """Accuracy and macro-F1 of some images, with their intervals at 95 %.
+
+    `absent_classes` have no image among them, and are left out of macro-F1.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -263,6 +269,7 @@ class Scores(BaseModel):
     accuracy_interval: tuple[float, float]
     macro_f1: float
     macro_f1_interval: tuple[float, float]
+    absent_classes: tuple[str, ...] = ()
 
 
 class EvaluationRef(Ref):
@@ -278,6 +285,7 @@ class EvaluationRef(Ref):
     accuracy_interval: tuple[float, float]
     macro_f1: float
     macro_f1_interval: tuple[float, float]
+    absent_classes: tuple[str, ...] = ()  # those without an image, which macro-F1 leaves out
     deduplicated: Scores | None = None
     flip_averaged: Scores | None = None
     flip_averaged_deduplicated: Scores | None = None
@@ -287,9 +295,17 @@ class EvaluationRef(Ref):
         macro_f1 = f"macro-F1 {self.macro_f1:.3f} [{self.macro_f1_interval[0]:.3f}, {self.macro_f1_interval[1]:.3f}]"
         clean = self.deduplicated
         others = "" if clean is None else f"; {clean.accuracy:.3f} on the {clean.n_images:,} de-duplicated ones"
+        if clean is not None and clean.absent_classes != self.absent_classes:
+            others += left_out(clean.absent_classes)
         flipped = self.flip_averaged
         averaged = "" if flipped is None else f"; {flipped.accuracy:.3f} averaged with mirror images"
-        return f"{accuracy}, {macro_f1} on {self.n_images:,} {self.split} images{others}{averaged}"
+        images = f"{self.n_images:,} {self.split} images{left_out(self.absent_classes)}"
+        return f"{accuracy}, {macro_f1} on {images}{others}{averaged}"
+
+
+def left_out(absent_classes: tuple[str, ...]) -> str:
+    """What is to be said behind a number of images, or a macro-F1, of the classes that have none; "" if all have."""
+    return f" (none of {', '.join(absent_classes)}, left out of macro-F1)" if absent_classes else ""
 
 
 class Check(BaseModel):
@@ -392,12 +408,15 @@ def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, s
     Of weights it is which they are: `registry:NAME@VERSION:…`, or their file's digest; `weights_origin` says what they
     were trained on.
     """
-    stages = {
+    stages = {"split": split.digest} | {
         ref.path.split("/")[0]: ref.identity if isinstance(ref, WeightsRef) else ref.digest
-        for ref in (manifest, split, *others)
+        for ref in (manifest, *others)
     }
-    origins = {"weights_origin": ref.origin for ref in others if isinstance(ref, WeightsRef)}
-    return {"source": manifest.source, "split_origin": split.origin} | stages | origins
+    found = {"source": manifest.source, "split_origin": split.origin} | stages
+    for ref in others:
+        if isinstance(ref, WeightsRef):
+            found["weights_origin"] = ref.origin
+    return found
 
 
 def source_family(source: str) -> str:

@@ -43,7 +43,7 @@ _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
 # With others, the last split's sides mean nothing.
 _DRAWING = ("use_official", "test_share", "validation_share", "seed")
 _FAR_OFF = 1.5  # times a share
-_ROW_GROUP = 65_536  # preprocessing reads it in a stream
+ROW_GROUP = 65_536  # preprocessing reads it in a stream
 _TOLD_FROM = 20  # images of a share: below, what is off is off by a few
 
 
@@ -121,11 +121,11 @@ def split(
     made = divide(images, near, history, config, sources)
     progress(2, 3, "sides assigned")
     counts = _counts(made.sides, _label_codes(images), curation.classes)
-    pq.write_table(_table(images, made), out / files.SPLIT, row_group_size=_ROW_GROUP)
+    pq.write_table(_table(images, made), out / files.SPLIT, row_group_size=ROW_GROUP)
     pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
     ref = refs.SplitRef(
-        digest=_digest(out),
+        digest=digest(out),
         classes=curation.classes,
         counts=counts,
         origin=made.origin,
@@ -151,7 +151,7 @@ def split(
     return ref
 
 
-def _digest(out: Path) -> str:
+def digest(out: Path) -> str:
     """Of what images stand where; in which words it is told makes no other split."""
     files_made = "".join(workspaces.file_sha256(out / name) for name in (files.SPLIT, files.SIDES))
     return hashlib.sha256(files_made.encode()).hexdigest()

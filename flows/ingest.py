@@ -89,6 +89,9 @@ def examined(
     except errors.SourceError as error:
         report(inspection, curation, problem=str(error))
         raise
+    if plan.inspect.label_errors:
+        policy = plan.curate.policies.label_error
+        division = data.label_errors(manifest, curation, inspection, division, plan.inspect, policy)
     drift = data.drift(validation, before.validation, before.anchor, plan.drift)
     quality, shown = report(inspection, curation, division, drift)
     return refs.Intake(

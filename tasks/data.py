@@ -7,7 +7,7 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import baseline, demo_source, errors, inspection, kaggle, refs, sources
+from fer import baseline, demo_source, errors, inspection, kaggle, refs, sources, train_labels
 from fer import curate as curate_stage
 from fer import download as download_stage
 from fer import drift as drift_stage
@@ -56,7 +56,7 @@ def validate(manifest: refs.ManifestRef, config: validation_stage.ValidateConfig
 def inspect(
     manifest: refs.ManifestRef, validation: refs.ValidationRef, config: inspection.InspectConfig
 ) -> refs.InspectionRef:
-    """Find near-twins, outliers and labels in doubt."""
+    """Find near-twins and outliers."""
     progress = artifacts.progress_bar("inspect")
     return inspection.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
 
@@ -100,6 +100,28 @@ def split(
     """Assign each image to train, validation or test; near-twins never to two of them."""
     progress = artifacts.progress_bar("split")
     return split_stage.split(curation, inspection, previous, config, workspace=caching.workspace(), progress=progress)
+
+
+@task(**caching.cached(train_labels.find))
+def label_errors(
+    manifest: refs.ManifestRef,
+    curation: refs.CurationRef,
+    inspected: refs.InspectionRef,
+    division: refs.SplitRef,
+    config: inspection.InspectConfig,
+    policy: curate_stage.Policy,
+) -> refs.SplitRef:
+    """Find labels in doubt by a model of train's; take out of train what the policy says."""
+    return train_labels.find(
+        manifest,
+        curation,
+        inspected,
+        division,
+        config,
+        policy,
+        workspace=caching.workspace(),
+        progress=artifacts.progress_bar("label errors"),
+    )
 
 
 @task(**caching.cached(drift_stage.drift))

@@ -12,7 +12,7 @@ from fer import curate, errors, progress, refs, split
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad", "surprise")
-FINDING = ("outlier_score", "suggested_label", "label_quality", "is_label_error")
+FINDING = ("outlier_score",)
 
 
 def image(number, pixels=None, **differing):
@@ -42,9 +42,6 @@ def image(number, pixels=None, **differing):
         "part": 0,
         "row": number,
         "outlier_score": 0.0,
-        "suggested_label": None,
-        "label_quality": None,
-        "is_label_error": False,
     } | differing
 
 
@@ -64,7 +61,7 @@ def committed(workspace, images, pairs=(), inspected=None):
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.FINDINGS).sort_by("image_id"), out / files.FINDINGS)
         ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "correlation": 0.95} for a, b in pairs]
         pq.write_table(pa.Table.from_pylist(ends, schema=contract.PAIRS), out / files.PAIRS)
-        return refs.InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0, n_label_errors=0)
+        return refs.InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0)
 
     return (
         workspace.run("validate", key, refs.ValidationRef, validation, resumable=False),
@@ -126,7 +123,6 @@ def test_ordinary_images_have_no_issue_and_are_kept_in_order(tmp_path):
         ("odd_size", {"width": 96, "height": 97}, {"width": 60, "height": 60}),
         ("odd_size", {"width": 68, "height": 33}, {"width": 60, "height": 40}),
         ("outlier", {"outlier_score": 3.6}, {"outlier_score": 3.5}),
-        ("label_error", {"is_label_error": True, "suggested_label": "sad"}, {"suggested_label": "sad"}),
     ],
 )
 def test_an_issue_begins_at_its_threshold_and_is_the_only_one(tmp_path, issue, differing, nearly):
@@ -242,17 +238,15 @@ def test_examples_are_ten_at_most_and_the_worst_come_first(tmp_path):
     assert made.report["issues"]["dark"]["examples"] == [f"{n:032x}" for n in range(19, 9, -1)]
 
 
-def test_the_report_has_policies_thresholds_sources_and_suggested_labels(tmp_path):
-    doubted = {"is_label_error": True, "suggested_label": "sad", "label_quality": 0.1}
-    images = [image(n, **doubted, raw_split="train", source="archive:b") for n in range(3)]
-    images += [image(3, **doubted, label="surprise"), *(image(n, suggested_label="sad") for n in range(4, 10))]
+def test_the_report_has_policies_thresholds_and_sources(tmp_path):
+    images = [image(n, raw_split="train", source="archive:b") for n in range(3)]
+    images += [image(3, label="surprise"), *(image(n) for n in range(4, 10))]
     report = Curated(tmp_path, images).report
-    assert report["suggested_labels"] == {"happy": {"sad": 3}, "surprise": {"sad": 1}}
     assert report["sources"] == {
         "archive:a": {"with_split": 0, "without_split": 7},
         "archive:b": {"with_split": 3, "without_split": 0},
     }
-    assert report["policies"]["label_error"] == report["issues"]["label_error"]["policy"] == "keep"
+    assert report["policies"]["outlier"] == report["issues"]["outlier"]["policy"] == "keep"
     assert report["thresholds"]["dark_p99"] == 82
     assert (report["n_images"], report["failures"]) == (10, [])
 

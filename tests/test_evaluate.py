@@ -179,3 +179,21 @@ def test_the_report_names_every_number_of_table_1(tmp_path):
     assert "De-duplicated" in report
     assert "accuracy **0.750**" in report
     assert "4 images" in report
+
+
+def test_classes_without_an_image_are_named_where_macro_f1_is_told(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    said = np.eye(3, dtype=np.float32)[[0, 1, 2]]
+    predictions.write(
+        path, ["a", "b", "c"], np.arange(3, dtype=np.int32), said, np.array([1, 1, 0], bool), tuple("xyz")
+    )
+    found = metrics.from_predictions(path)
+    assert "2 images (none of z, left out of macro-F1)." in evaluate.report(found, "some", "test")
+    ref = refs.EvaluationRef(
+        split="test", n_images=3, accuracy=1, accuracy_interval=(0, 1), macro_f1=1, macro_f1_interval=(0, 1),
+        deduplicated=found.deduplicated,
+    )  # fmt: skip
+    assert "on the 2 de-duplicated ones (none of z, left out of macro-F1)" in ref.summary()
+    assert "on 3 test images (none of z, left out of macro-F1)" in (
+        ref.model_copy(update={"absent_classes": ("z",)}).summary()
+    )

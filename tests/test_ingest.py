@@ -63,7 +63,17 @@ def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home,
     assert executed == []
     assert again.split == first.split
     grown, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 30)}")
-    assert executed == ["download", "index", "validate", "inspect", "curate", "split", "drift", "quality"]
+    assert executed == [
+        "download",
+        "index",
+        "validate",
+        "inspect",
+        "curate",
+        "split",
+        "label errors",
+        "drift",
+        "quality",
+    ]
     assert (grown.drift.n_baseline, grown.drift.n_new, grown.drift.n_gone) == (60, 30, 0)
     assert grown.split.n_kept_sides == 60
     assert sides(home, first).items() <= sides(home, grown).items()
@@ -164,3 +174,31 @@ def test_the_command_says_what_it_found_and_prints_json_on_demand(home, tmp_path
     assert isinstance(unfit.exception, errors.UnfitData)
     assert unfit.exception.exit_code == 8
     assert json.loads(unfit.stdout)["verdict"] == "stop"
+
+
+def test_what_a_model_thinks_of_labels_touches_train_alone_and_learns_nothing_from_the_test(home, tmp_path):
+    draw = np.random.default_rng(3)
+
+    def divided(name: str, test_labels: list[str]) -> dict[str, str]:
+        """The side of each image's content, of an archive with splits whose test has these labels."""
+        with zipfile.ZipFile(tmp_path / name, "w") as target:
+            labels = iter(test_labels)
+            for number in range(90):
+                shown = CLASSES[number % 3]
+                data = images.encode_png(demo_faces.draw(shown, np.random.default_rng([7, number])))
+                side = "train" if number < 45 else "validation" if number < 60 else "test"
+                label = next(labels) if side == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else shown
+                target.writestr(f"{side}/{label}/{number:03}.png", data)
+        quick = (*QUICK, "inspect.max_label_share=1", "curate.policies.label_error=quarantine")
+        intake, _ = ingest(f"archive:{tmp_path / name}", quick=quick, accept=False)
+        return sides(home, intake)
+
+    right = [CLASSES[number % 3] for number in range(60, 90)]
+    first = divided("right.zip", right)
+    second = divided("wrong.zip", draw.permutation(right).tolist())
+    for found in (first, second):
+        assert sum(side == "test" for side in found.values()) == 30
+        assert sum(side == "validation" for side in found.values()) == 15
+        assert 0 < sum(side == "train" for side in found.values()) < 45
+    kept = [{name for name, side in found.items() if side == "train"} for found in (first, second)]
+    assert kept[0] == kept[1]

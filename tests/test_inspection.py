@@ -82,7 +82,7 @@ def test_what_is_written_keeps_the_contract(inspected):
     _, findings, pairs = inspected
     assert findings.schema.equals(curation.FINDINGS)
     assert pairs.schema.equals(curation.PAIRS)
-    for name in ("image_id", "group", "is_label_error"):
+    for name in ("image_id", "group"):
         assert findings[name].null_count == 0
 
 
@@ -115,33 +115,10 @@ def test_scores_are_null_where_they_cant_be_told(inspected):
     assert [name for name, value in score.items() if value is None] == [image_id(239)]
 
 
-def test_label_errors_are_counted(inspected):
-    ref, findings, _ = inspected
-    assert ref.n_label_errors == sum(findings["is_label_error"].to_pylist())
-    assert set(findings["suggested_label"].to_pylist()) == set(CLASSES)
-    agreeing = [
-        row["suggested_label"] == CLASSES[at % 2]
-        for row in findings.to_pylist()
-        for at in [next(at for at in range(240) if image_id(at) == row["image_id"])]
-    ]
-    assert np.mean(agreeing) > 0.8
-
-
-def test_label_errors_are_left_out_when_asked(tmp_path):
-    workspace = Workspace(tmp_path)
-    config = inspection.InspectConfig(label_errors=False)
-    ref = inspection.inspect(*committed(workspace, faces()), config, workspace=workspace)
-    findings = pq.read_table(workspace.folder(ref) / files.FINDINGS)
-    assert ref.n_label_errors is None
-    assert findings["suggested_label"].null_count == findings["label_quality"].null_count == findings.num_rows
-    assert not any(findings["is_label_error"].to_pylist())
-
-
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_few_images_are_inspected_as_far_as_they_can_be(tmp_path, n):
     workspace = Workspace(tmp_path)
     ref = inspection.inspect(*committed(workspace, faces()[:n]), inspection.InspectConfig(), workspace=workspace)
-    assert ref.n_label_errors is None
     assert pq.read_table(workspace.folder(ref) / files.FINDINGS).num_rows == ref.n_images
 
 

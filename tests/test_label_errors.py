@@ -133,3 +133,21 @@ def test_images_of_one_grey_and_few_images_are_no_trouble():
     assert np.isfinite(doubts.quality).all()
     assert doubts.quality.min() >= 0
     assert doubts.quality.max() <= 1
+
+
+def test_what_is_not_learned_from_is_doubted_and_changes_nothing_of_what_is():
+    images, labels, given, is_wrong = planted()
+    learned = np.arange(len(labels)) % 4 > 0
+    alone = find(images[learned], given[learned], [str(at) for at in np.flatnonzero(learned)])
+    doubts = find(images, given, learned=learned)
+    for name in ("suggested", "quality", "is_error"):
+        assert np.array_equal(getattr(doubts, name)[learned], getattr(alone, name))
+    others = ~learned
+    right = doubts.is_error & is_wrong & others
+    assert right.sum() / (is_wrong & others).sum() > 0.6
+    assert (doubts.suggested[right] == labels[right]).all()
+
+
+def test_a_class_that_only_the_others_have_is_left_alone():
+    images, labels = faces()
+    assert find(images, labels, learned=labels != 1) is None

@@ -36,7 +36,7 @@ def test_the_scores_are_those_of_scikit_learn(pairs):
     expected = precision_recall_fscore_support(truth, predicted, labels=range(3), zero_division=0)
     for found, reference in zip(metrics._scores(matrix), expected, strict=True):
         np.testing.assert_allclose(found, reference)
-    reference = f1_score(truth, predicted, labels=range(3), average="macro", zero_division=0)
+    reference = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert metrics.macro_f1(matrix) == pytest.approx(reference)
 
 
@@ -61,6 +61,25 @@ def test_the_deduplicated_scores_are_those_of_the_clean_images_alone(tmp_path):
     assert found.accuracy_interval == alone.accuracy_interval
     assert found.macro_f1_interval == alone.macro_f1_interval
     assert alone.deduplicated.accuracy == alone.accuracy
+
+
+@pytest.mark.parametrize("of_absent", [0, 1], ids=["never said", "said of an image of another class"])
+def test_a_class_without_a_clean_image_is_left_out_of_the_deduplicated_macro_f1_and_named(tmp_path, of_absent):
+    truth, predicted = [0, 0, 1, 1, 2], [0, 0, 1, 1 + of_absent, 2]
+    found = metrics.from_predictions(write(tmp_path / "p", truth, predicted, is_clean=[1, 1, 1, 1, 0]))
+    assert (found.absent_classes, found.deduplicated.absent_classes) == ((), ("angry",))
+    sad = 2 / 3 if of_absent else 1
+    assert found.deduplicated.macro_f1 == pytest.approx((1 + sad) / 2)
+    assert found.deduplicated.macro_f1_interval[0] <= found.deduplicated.macro_f1
+    assert found.deduplicated.macro_f1_interval[1] > 0.9
+    flipped = found.with_flip_averaged(found)
+    assert flipped.flip_averaged_deduplicated.absent_classes == ("angry",)
+
+
+def test_a_class_that_the_split_lacks_is_left_out_of_all_macro_averages(tmp_path):
+    found = metrics.from_predictions(write(tmp_path / "p", [0, 0, 1, 1], [0, 0, 1, 1]))
+    assert (found.macro.f1, found.macro.recall, found.macro.precision) == (1, 1, 1)
+    assert (found.macro_f1_interval, found.absent_classes) == ((1, 1), ("angry",))
 
 
 def test_without_a_clean_image_there_are_no_deduplicated_scores(tmp_path):

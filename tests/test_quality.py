@@ -2,6 +2,7 @@ import base64
 import hashlib
 import html.parser
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -129,22 +130,48 @@ class Data:
                     "image_id": row["image_id"],
                     "group": group.get(row["image_id"], row["image_id"]),
                     "outlier_score": 1.0,
-                    "suggested_label": "happy" if self.label_errors else None,
-                    "label_quality": 0.05,
-                    "is_label_error": number == 3 and bool(self.label_errors),
                 }
-                for number, row in enumerate(self.rows)
+                for row in self.rows
             ]
             found.sort(key=lambda row: row["image_id"])
             write(out / files.FINDINGS, found, curation_contract.FINDINGS)
             rows = [{"first": first, "second": second, "correlation": value} for first, second, value in pairs]
             write(out / files.PAIRS, rows, curation_contract.PAIRS)
             (out / "inspect.json").write_text(json.dumps({"config": INSPECTED}))
-            return refs.InspectionRef(
-                n_images=len(found), n_pairs=3, n_groups=3, n_label_errors=self.label_errors or None
-            )
+            return refs.InspectionRef(n_images=len(found), n_pairs=3, n_groups=3)
 
         return self.commit("inspect", refs.InspectionRef, produce)
+
+    def doubted(self, division):
+        """The split, with label errors beside it if they were looked for."""
+
+        def produce(out):
+            shutil.copytree(self.workspace.folder(division), out, dirs_exist_ok=True)
+            labels = {row["image_id"]: (number, row["label"]) for number, row in enumerate(self.rows)}
+            rows = [
+                {
+                    "image_id": row["image_id"],
+                    "split": row["split"],
+                    "label": row["label"],
+                    "suggested_label": "happy",
+                    "label_quality": 0.05,
+                    "is_label_error": labels[row["image_id"]][0] == 3,
+                    "action": "keep",
+                }
+                for row in pq.read_table(out / files.SPLIT).to_pylist()
+                if row["split"] != "excluded"
+            ]
+            write(out / files.LABEL_ERRORS, rows, curation_contract.LABEL_ERRORS)
+            in_doubt = [row for row in rows if row["is_label_error"]]
+            suggested = {row["label"]: {"happy": 1} for row in in_doubt}
+            by_split = {name: sum(row["split"] == name for row in in_doubt) for name in files.SPLITS}
+            (out / "label_errors.json").write_text(json.dumps({"suggested_labels": suggested, "by_split": by_split}))
+            counts = {"n_label_errors": by_split["train"], "n_label_errors_held_out": by_split["validation"]}
+            return division.model_copy(update={"path": "", "digest": division.digest, **counts})
+
+        if not self.label_errors:
+            return division
+        return self.commit(f"label errors {division.digest[:8]}", refs.SplitRef, produce)
 
     def made(self, before=None):
         """The Refs of all stages before the report; `before` is a `Data` that was accepted last."""
@@ -153,7 +180,7 @@ class Data:
             return [manifest, validation, None, None, None, None]
         last = None if before is None else before.validation()
         curation = curate.curate(validation, inspection, curate.CurateConfig(), self.splits, workspace=self.workspace)
-        division = split.split(curation, inspection, None, self.splits, workspace=self.workspace)
+        division = self.doubted(split.split(curation, inspection, None, self.splits, workspace=self.workspace))
         change = drift.drift(validation, last, None, drift.DriftConfig(), workspace=self.workspace)
         return [manifest, validation, inspection, curation, division, change]
 
@@ -243,7 +270,7 @@ def test_data_that_could_not_be_divided_has_a_report_that_says_why(data):
     assert "could not be divided" in report.tree.text
     assert "broke its contract" not in report.tree.text
     assert "quarantined by curation blank 1" in report.tree.text
-    assert report.json["labels"]["in_doubt"] == 1
+    assert report.json["labels"]["looked_for_errors"] is False
     assert report.json["issues"]
     assert report.tree.of("svg")
     assert problem in quality.markdown(report.folder)
@@ -456,7 +483,8 @@ def test_a_source_with_train_alone_is_said_to_have_no_other_split(data):
 def test_issues_have_their_policy_threshold_and_what_became_of_the_images(data):
     data.rows[6]["p99"] = 60.0
     issues = {each["issue"]: each for each in data.report().json["issues"]}
-    assert list(issues) == list(curation_contract.ISSUES)
+    assert list(issues) == [*curation_contract.ISSUES, curation_contract.LABEL_ERROR]
+    assert issues["label_error"]["actions"] == {"keep": 1, "drop": 0, "quarantine": 0}
     assert issues["dark"]["images"] == 1
     assert issues["dark"]["policy"] == "keep"
     assert issues["dark"]["threshold"] == curate.CurateConfig().dark_p99
@@ -470,6 +498,7 @@ def test_labels_in_doubt_are_a_matrix_of_given_by_suggested(data):
     assert labels["matrix"] == [[0, 0], [1, 0]]
     assert labels["commonest"] == [{"given": "sad", "suggested": "happy", "images": 1}]
     assert labels["conflicting_groups"] == 1
+    assert (labels["in_doubt"], labels["in_doubt_by_split"]) == (1, {"train": 0, "validation": 1, "test": 0})
 
 
 def test_labels_that_nobody_doubted_are_not_told_as_sound(data):

@@ -15,7 +15,7 @@ from flows import cli
 
 pytestmark = pytest.mark.end_to_end
 
-DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "drift", "quality")
+DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "label errors", "drift", "quality")
 STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "register")
 
 
@@ -74,7 +74,7 @@ def test_the_first_run_leaves_its_reports_where_it_says(first, home):
 def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
     with releases.local_copy("demo@champion") as (manifest, folder):
         assert (folder / "model.keras").is_file()
-        known_by_the_split = {"download", "inspect", "drift", "quality"}
+        known_by_the_split = {"download", "inspect", "label errors", "drift", "quality"}
         assert set(manifest.inputs) >= {"source", *STAGES[:-1]} - known_by_the_split
         assert manifest.metrics["accuracy"] == pytest.approx(first.outcome.evaluation.accuracy)
         assert manifest.recipe["train"]["epochs"] == 2

@@ -512,7 +512,7 @@ def committed(workspace, images, pairs=(), sources=None):
 
     def inspection(out):
         pq.write_table(pairs_of(pairs), out / files.PAIRS)
-        return refs.InspectionRef(n_images=len(images), n_pairs=len(pairs), n_groups=0, n_label_errors=None)
+        return refs.InspectionRef(n_images=len(images), n_pairs=len(pairs), n_groups=0)
 
     return (
         workspace.run("curate", key, refs.CurationRef, curation, resumable=False),

@@ -122,7 +122,12 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 @pytest.mark.parametrize(
     "settings",
     [
-        ["train.weights=it's $HOME.h5", "train.weights_origin=faces", "train.timeout_s=60", 'demo.images_per_class={"sad": 5}'],
+        [
+            "train.weights=it's $HOME.h5",
+            "train.weights_origin=faces",
+            "train.timeout_s=60",
+            'demo.images_per_class={"sad": 5}',
+        ],
         ["train.model.name=vgg", "train.model.widths=[8, 16]", 'train.phases=[{"epochs": 2, "train_from": "head"}]'],
         [],
     ],
@@ -289,7 +294,9 @@ def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, mon
         refs.SplitRef(classes=(), counts={}, origin="drawn"),
     )
     (source,) = sweeps.sources_of_weights(plan, SPACE)
-    first, second = ({source: refs.WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second"))
+    first, second = (
+        {source: refs.WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second")
+    )
     found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
     for one in sweeps._STAGES:
         with monkeypatch.context() as patch:

@@ -211,7 +211,7 @@ def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/q
         validation=refs.ValidationRef(
             classes=("happy",), n_found=9, n_accepted=9, quarantined={}, failures=(), warnings=()
         ),
-        inspection=refs.InspectionRef(n_images=9, n_pairs=0, n_groups=0, n_label_errors=None),
+        inspection=refs.InspectionRef(n_images=9, n_pairs=0, n_groups=0),
         curation=refs.CurationRef(classes=("happy",), issues={}, dropped={}, quarantined={}, failures=()),
         split=refs.SplitRef(classes=("happy",), counts={"train": {"happy": 9}}, origin="drawn"),
         drift=refs.DriftRef(n_baseline=None, n_new=9, n_gone=0, n_relabelled=0, failures=(), warnings=()),

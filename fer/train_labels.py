@@ -1,0 +1,160 @@
+"""Stage 7: labels in doubt. A model of train's labels doubts those of train, and the policy acts on these alone.
+
+It comes after the split, since a model of all labels would carry the test's into the choice of what is trained on, and
+a test that lost what a model doubts would flatter every model. The labels of validation and test are held against the
+same model for the report; whatever it finds, their images stay where they are, with the labels that they have.
+
+Out: the split (`split.parquet`, `sides.parquet`, `split.json`) without the images of train that the policy takes out,
+`label_errors.parquet` (data_contracts.curation.LABEL_ERRORS), and `label_errors.json`.
+"""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts import curation as curation_contract
+from data_contracts import files
+from data_contracts import split as split_contract
+from fer import curate, inspection, label_errors, refs, relatives, split, stage
+from fer.progress import Progress
+from fer.workspace import Workspace
+
+REPORT = "label_errors.json"
+REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}
+
+
+@stage.stage("label errors")
+def find(
+    out: Path,
+    manifest: refs.ManifestRef,
+    curation: refs.CurationRef,
+    inspected: refs.InspectionRef,
+    division: refs.SplitRef,
+    config: inspection.InspectConfig,
+    policy: curate.Policy,
+    *,
+    workspace: Workspace,
+    progress: Progress,
+) -> refs.SplitRef:
+    """`division` without the images of train that `policy` drops or quarantines because their label is in doubt.
+
+    Doubts about train are out of fold; a fold divides no near-twins and no subject. Where nothing is taken out, the
+    digest is that of `division`. Images taken out keep their side in `sides.parquet`.
+    """
+    folder = workspace.folder(division)
+    images = pq.read_table(folder / files.SPLIT)
+    used = images.filter(pc.not_equal(images["split"], split_contract.EXCLUDED))
+    is_train = np.asarray(pc.equal(used["split"], "train").to_numpy(), bool)
+    doubts = label_errors.find(
+        inspection.read_thumbnails(workspace.folder(manifest) / files.THUMBNAILS, used),
+        used["class_index"].to_numpy(),
+        _units(used["image_id"], workspace.folder(curation), workspace.folder(inspected)),
+        learned=is_train,
+        folds=config.folds,
+        max_share=config.max_label_share,
+        seed=config.seed,
+        progress=progress,
+    )
+    found = _table(used, doubts, division.classes, policy)
+    pq.write_table(found, out / files.LABEL_ERRORS)
+    taken = found.filter(pc.not_equal(found["action"], "keep"))
+    if len(taken):
+        pq.write_table(_without(images, taken, policy), out / files.SPLIT, row_group_size=split.ROW_GROUP)
+    else:
+        shutil.copyfile(folder / files.SPLIT, out / files.SPLIT)
+    shutil.copyfile(folder / files.SIDES, out / files.SIDES)
+    in_doubt = found.filter(found["is_label_error"])
+    ref = _ref(division, images, taken, in_doubt, policy, looked=doubts is not None).model_copy(
+        update={"path": "", "digest": split.digest(out)}
+    )
+    before = json.loads((folder / split.REPORT).read_bytes())
+    after = before | ref.model_dump(mode="json", exclude={"path", "digest"})
+    (out / split.REPORT).write_text(json.dumps(after, indent=1))
+    (out / REPORT).write_text(json.dumps(_report(in_doubt, config, policy), indent=1))
+    return ref
+
+
+def _units(image_ids: pa.ChunkedArray, curation: Path, inspected: Path) -> list[str]:
+    """A name for each image's unit: all that near-twins and subjects connect with it."""
+    images = split.read_images(curation / files.CURATION)
+    near = relatives.read(images, pq.read_table(inspected / files.PAIRS, columns=["first", "second"]))
+    at = pc.index_in(image_ids, value_set=images["image_id"].combine_chunks()).to_numpy()
+    return [near.unit_keys[each] for each in near.unit[at].tolist()]
+
+
+def _table(
+    used: pa.Table, doubts: label_errors.Doubts | None, classes: tuple[str, ...], policy: curate.Policy
+) -> pa.Table:
+    """data_contracts.curation.LABEL_ERRORS of the images in `used`."""
+    n = len(used)
+    is_error = np.zeros(n, bool) if doubts is None else doubts.is_error
+    acted_on = pc.and_(pa.array(is_error & (policy in REASONS)), pc.equal(used["split"], "train"))
+    columns = {
+        "suggested_label": pa.nulls(n) if doubts is None else pa.array(classes).take(pa.array(doubts.suggested)),
+        "label_quality": pa.nulls(n) if doubts is None else pa.array(doubts.quality),
+        "is_label_error": pa.array(is_error),
+        "action": pc.if_else(acted_on, policy, "keep"),
+    }
+    schema = curation_contract.LABEL_ERRORS
+    arrays = [(columns[name] if name in columns else used[name]).cast(schema.field(name).type) for name in schema.names]
+    return pa.table(arrays, schema=schema)
+
+
+def _without(images: pa.Table, taken: pa.Table, policy: curate.Policy) -> pa.Table:
+    """`images` (data_contracts.split.SCHEMA) with those `taken` out excluded."""
+    gone = pc.is_in(images["image_id"], value_set=taken["image_id"].combine_chunks())
+    columns = {
+        "split": pc.if_else(gone, split_contract.EXCLUDED, images["split"]),
+        "reason": pc.if_else(gone, REASONS[policy], images["reason"]),
+        "is_clean": pc.and_(images["is_clean"], pc.invert(gone)),
+    }
+    return pa.table([columns.get(name, images[name]) for name in images.column_names], schema=split_contract.SCHEMA)
+
+
+def _ref(
+    division: refs.SplitRef,
+    images: pa.Table,
+    taken: pa.Table,
+    in_doubt: pa.Table,
+    policy: curate.Policy,
+    *,
+    looked: bool,
+) -> refs.SplitRef:
+    lost = Counter(taken["label"].to_pylist())
+    n_clean = pc.sum(pc.and_(images["is_clean"], pc.is_in(images["image_id"], taken["image_id"].combine_chunks())))
+    doubted = Counter(in_doubt["split"].to_pylist())
+    n_held_out = doubted["validation"] + doubted["test"]
+    stops = policy == "stop" and doubted["train"]
+    return division.model_copy(
+        update={
+            "counts": division.counts
+            | {"train": {label: count - lost[label] for label, count in division.counts["train"].items()}},
+            "n_clean": division.n_clean | {"train": division.n_clean["train"] - (n_clean.as_py() or 0)},
+            "excluded": division.excluded | ({REASONS[policy]: len(taken)} if len(taken) else {}),
+            "n_label_errors": doubted["train"] if looked else None,
+            "n_label_errors_held_out": n_held_out if looked else None,
+            "failures": (
+                *division.failures,
+                *([f"{doubted['train']:,} images of train: label error: policy stop"] if stops else []),
+            ),
+        }
+    )
+
+
+def _report(in_doubt: pa.Table, config: inspection.InspectConfig, policy: curate.Policy) -> dict[str, object]:
+    changes = Counter(zip(in_doubt["label"].to_pylist(), in_doubt["suggested_label"].to_pylist(), strict=True))
+    suggested: dict[str, dict[str, int]] = {}
+    for (label, other), count in sorted(changes.items(), key=lambda each: (-each[1], each[0])):
+        suggested.setdefault(label, {})[other] = count
+    by_split = Counter(in_doubt["split"].to_pylist())
+    return {
+        "config": {name: getattr(config, name) for name in ("max_label_share", "folds", "seed")} | {"policy": policy},
+        "by_split": {name: by_split[name] for name in files.SPLITS},
+        "suggested_labels": suggested,  # given -> suggested -> images
+    }

@@ -1,0 +1,220 @@
+import functools
+import json
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from data_contracts import curation, files, manifest
+from data_contracts import split as contract
+from fer import demo_faces, inspection, refs, split, train_labels
+from fer.workspace import Workspace
+
+CLASSES = ("happy", "surprise", "sad")
+N_PER_CLASS = 100
+PLANTED = {"train": 12, "validation": 3, "test": 6}
+
+
+@functools.cache
+def faces():
+    """(n, 2304) uint8 drawn faces of each class in turn; the classes, (n,); and the sides, of which test is a fifth."""
+    labels = np.arange(N_PER_CLASS * len(CLASSES)) % len(CLASSES)
+    drawn = [demo_faces.draw(CLASSES[at], np.random.default_rng(number)) for number, at in enumerate(labels)]
+    sides = np.array(["train", "train", "test", "validation", "train"])[np.arange(len(labels)) // 3 % 5]
+    return np.stack(drawn).reshape(len(drawn), -1), labels, sides
+
+
+def planted():
+    """The classes with a few wrong ones on each side; whether each is wrong."""
+    _, labels, sides = faces()
+    draw, wrong = np.random.default_rng(1), np.zeros(len(labels), bool)
+    for side, n in PLANTED.items():
+        wrong[draw.choice(np.flatnonzero(sides == side), n, replace=False)] = True
+    return np.where(wrong, (labels + 1) % len(CLASSES), labels), wrong
+
+
+class Found:
+    def __init__(self, folder, given, policy="keep", subject=None, **config):
+        self.workspace = Workspace(folder)
+        self.before = self.given(given, subject)
+        settings = inspection.InspectConfig(folds=4, **config)
+        self.ref = train_labels.find(*self.before, settings, policy, workspace=self.workspace)
+        self.folder = self.workspace.folder(self.ref)
+        self.rows = {row["image_id"]: row for row in pq.read_table(self.folder / files.SPLIT).to_pylist()}
+        table = pq.read_table(self.folder / files.LABEL_ERRORS)
+        assert table.schema.equals(curation.LABEL_ERRORS)
+        self.labels = {row["image_id"]: row for row in table.to_pylist()}
+        self.said = json.loads((self.folder / split.REPORT).read_bytes())
+
+    def given(self, labels, subject):
+        """What the stages before leave."""
+        pixels, _, sides = faces()
+
+        def commit(stage, ref, write):
+            def produce(out):
+                write(out)
+                return ref
+
+            return self.workspace.run(stage, "0", type(ref), produce, resumable=False)
+
+        rows = [
+            {
+                "image_id": f"{number:032x}",
+                "pixel_sha256": f"{number:064x}",
+                "label": CLASSES[labels[number]],
+                "class_index": int(labels[number]),
+                "subject": None if subject is None else subject(number),
+                "group": f"{number:032x}",
+                "issues": [],
+                "action": "keep",
+                "split": str(sides[number]),
+                "is_clean": True,
+                "part": 0,
+                "row": number,
+            }
+            for number in range(len(pixels))
+        ]
+        rows[0] |= {"split": contract.EXCLUDED, "reason": "exact duplicate", "is_clean": False}
+
+        def table(schema):
+            return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)
+
+        def index(out):
+            (out / files.THUMBNAILS).mkdir()
+            column = pa.array([each.tobytes() for each in pixels], manifest.THUMBNAIL_SCHEMA.field("pixels").type)
+            thumbnails = pa.table({"pixels": column}, schema=manifest.THUMBNAIL_SCHEMA)
+            pq.write_table(thumbnails, out / files.THUMBNAILS / files.part(0))
+
+        def divide(out):
+            pq.write_table(table(contract.SCHEMA), out / files.SPLIT)
+            pq.write_table(table(contract.SIDES), out / files.SIDES)
+            (out / split.REPORT).write_text(json.dumps({"config": {"seed": 0}, "history": "none"}))
+
+        counts = {
+            side: {name: sum((row["split"], row["label"]) == (side, name) for row in rows) for name in CLASSES}
+            for side in files.SPLITS
+        }
+        n_clean = {side: sum(by_class.values()) for side, by_class in counts.items()}
+        division = refs.SplitRef(
+            classes=CLASSES, counts=counts, origin="drawn", n_clean=n_clean, excluded={"exact duplicate": 1}
+        )
+        return (
+            commit(
+                "index",
+                refs.ManifestRef(source="t", layouts=("x",), classes=CLASSES, n_found=len(rows), n_quarantined=0),
+                index,
+            ),
+            commit(
+                "curate",
+                refs.CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=()),
+                lambda out: pq.write_table(table(curation.CURATION), out / files.CURATION),
+            ),
+            commit(
+                "inspect",
+                refs.InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0),
+                lambda out: pq.write_table(curation.PAIRS.empty_table(), out / files.PAIRS),
+            ),
+            commit("split", division, divide),
+        )
+
+    def of(self, *sides):
+        return {name: row for name, row in self.labels.items() if row["split"] in sides}
+
+    def doubted(self, *sides):
+        return {name for name, row in self.of(*sides).items() if row["is_label_error"]}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    made = {}
+
+    def find(policy):
+        if policy not in made:
+            made[policy] = Found(tmp_path_factory.mktemp(policy), planted()[0], policy)
+        return made[policy]
+
+    return find
+
+
+@pytest.mark.parametrize("policy", ["keep", "drop", "quarantine", "stop"])
+def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(found, policy):
+    made = found(policy)
+    assert made.doubted("test")
+    assert made.doubted("validation")
+    before = pq.read_table(made.workspace.folder(made.before[3]) / files.SPLIT).to_pylist()
+    held_out = [row for row in before if row["split"] in ("validation", "test")]
+    assert [made.rows[row["image_id"]] for row in held_out] == held_out
+    assert {row["action"] for row in made.of("validation", "test").values()} == {"keep"}
+
+
+@pytest.mark.parametrize("policy", ["drop", "quarantine"])
+def test_images_of_train_whose_label_is_in_doubt_are_taken_out_with_the_reason(found, policy):
+    made = found(policy)
+    _, is_wrong = planted()
+    gone = {name for name, row in made.rows.items() if row["reason"] == train_labels.REASONS[policy]}
+    assert gone == made.doubted("train") == {name for name in made.labels if made.labels[name]["action"] == policy}
+    right = sum(is_wrong[int(name, 16)] for name in gone)
+    assert right / PLANTED["train"] > 0.4
+    assert right / len(gone) > 0.4
+    assert all((made.rows[name]["split"], made.rows[name]["is_clean"]) == (contract.EXCLUDED, False) for name in gone)
+    assert made.ref.excluded == {"exact duplicate": 1, train_labels.REASONS[policy]: len(gone)}
+    left = Counter(row["label"] for row in made.rows.values() if row["split"] == "train")
+    assert made.ref.counts["train"] == left
+    assert made.ref.n_clean["train"] == left.total()
+    assert made.ref.n_label_errors == len(gone)
+    assert made.ref.n_label_errors_held_out == len(made.doubted("validation", "test"))
+    assert made.said["excluded"] == made.ref.excluded
+    assert made.said["config"] == {"seed": 0}
+
+
+def test_the_labels_of_validation_and_test_change_nothing_of_what_train_keeps(found, tmp_path):
+    given, _ = planted()
+    _, _, sides = faces()
+    held_out = np.flatnonzero(sides != "train")
+    other = given.copy()
+    other[held_out] = np.random.default_rng(2).permutation(given[held_out])
+    made = Found(tmp_path, other, "drop")
+    assert made.of("train") == found("drop").of("train")
+    kept = [{name for name, row in each.rows.items() if row["split"] == "train"} for each in (made, found("drop"))]
+    assert kept[0] == kept[1]
+    assert len(made.doubted("test")) > 2 * len(found("drop").doubted("test"))
+
+
+@pytest.mark.parametrize("policy", ["keep", "drop", "quarantine"])
+def test_an_image_that_is_taken_out_keeps_its_side(found, policy):
+    made = found(policy)
+    sides = [made.workspace.folder(ref) / files.SIDES for ref in (made.before[3], made.ref)]
+    assert sides[0].read_bytes() == sides[1].read_bytes()
+
+
+def test_where_nothing_is_taken_out_it_is_the_same_split_to_all_that_comes_after(found):
+    kept, dropped = found("keep"), found("drop")
+    assert kept.ref.digest == split.digest(kept.workspace.folder(kept.before[3]))
+    assert kept.ref.digest != dropped.ref.digest
+    assert kept.ref.counts == kept.before[3].counts
+    assert kept.ref.n_label_errors == dropped.ref.n_label_errors
+
+
+def test_stop_ends_the_run_for_labels_of_train(found):
+    made = found("stop")
+    assert made.ref.failures == (f"{len(made.doubted('train')):,} images of train: label error: policy stop",)
+    assert found("drop").ref.failures == found("keep").ref.failures == ()
+    assert made.ref.counts == made.before[3].counts
+
+
+def test_the_report_counts_by_split_and_by_label(found):
+    said = json.loads((found("keep").folder / train_labels.REPORT).read_bytes())
+    assert said["by_split"] == {side: len(found("keep").doubted(side)) for side in files.SPLITS}
+    counted = sum(sum(others.values()) for others in said["suggested_labels"].values())
+    assert counted == sum(said["by_split"].values())
+    assert said["config"]["policy"] == "keep"
+
+
+def test_subjects_too_few_to_learn_from_are_said_and_nothing_is_taken_out(tmp_path):
+    made = Found(tmp_path, planted()[0], "drop", subject=lambda number: str(number % 3))
+    assert made.ref.n_label_errors is None
+    assert "doubt" not in made.ref.summary()
+    assert not made.doubted(*files.SPLITS)
+    assert made.ref.digest == split.digest(made.workspace.folder(made.before[3]))
