@@ -76,7 +76,7 @@ def find(
     to_learn = np.flatnonzero(is_learned)
     folds_learned = None
     if len(classes) > 1 and len(np.unique(labels[to_learn])) == len(classes):
-        folds_learned = _folds(labels[to_learn], [groups[at] for at in to_learn], folds, seed)
+        folds_learned = _folds(labels[to_learn], [groups[at] for at in to_learn.tolist()], folds, seed)
     if folds_learned is None:
         return None
     fold_of = np.full(len(labels), _NO_FOLD)
