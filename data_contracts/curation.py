@@ -6,7 +6,7 @@ import pyarrow as pa
 
 Issue = Literal[
     "exact_duplicate",  # same pixels and label as another image that the source puts on the same side
-    "near_duplicate",  # near-twin of another image
+    "near_duplicate",  # near-twin of another image, of whatever kind (see KINDS)
     "conflicting_labels",  # same pixels as an image of another class
     "blank",  # every pixel the same
     "dark",
@@ -42,12 +42,23 @@ LABEL_ERRORS = pa.schema(
     ]
 )
 
+# How two images are one photograph; a pair has the first that holds.
+Kind = Literal[
+    "identical",  # the same pixels
+    "near",  # as they are their grey levels correlate: other light, compression, blur, some noise
+    "shifted",  # they do once one is moved, zoomed or turned: cropped otherwise, or under a border or a line of text
+    "mirrored",  # likewise once one is mirrored
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 # pairs.parquet: near-twins, each pair once, sorted.
 PAIRS = pa.schema(
     [
         pa.field("first", pa.string(), nullable=False),  # image_id, the smaller of the two
         pa.field("second", pa.string(), nullable=False),
-        pa.field("correlation", pa.float32(), nullable=False),  # of the thumbnails; 1 for identical images
+        pa.field("kind", pa.string(), nullable=False),  # of KINDS
+        # 1 for identical images; of the thumbnails as they are for near ones, of what lies on each other for the others
+        pa.field("correlation", pa.float32(), nullable=False),
     ]
 )
 

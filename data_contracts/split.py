@@ -16,6 +16,8 @@ SCHEMA = pa.schema(
         # Whether it is in the de-duplicated version of its split, whose figures stand beside the official ones: no
         # near-twin on a side closer to training (excluded or not), the first of its near-twins here, not to be dropped.
         pa.field("is_clean", pa.bool_(), nullable=False),
+        # pixel_sha256 of its near-twins with other pixels, in this split or not: who met them has met this image.
+        pa.field("near_duplicates", pa.list_(pa.string()), nullable=False),
         pa.field("part", pa.int32(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),
     ]

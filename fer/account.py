@@ -131,7 +131,8 @@ def whereabouts(folders: Folders) -> Found:
 def leaks(folders: Folders, said: Found, curated: Found) -> Found:
     """Images with a twin on a side closer to training, as the split stage counted them; `left`: after the repair.
 
-    `before` has a row for each official split, with its images whose twin (`exact`, `near`) or `subject` is in train;
+    `before` has a row for each official split, with its images that have a twin (`twins`; of these by the closest kind
+    `identical`, `near`, `shifted`, `mirrored`) or their `subject` in train;
     `n_before` counts as `left` does: of validation and test, those with a twin on any side closer to training. Where
     no image has a subject, nothing is said of them. `unofficial` says why `before` is empty. `curated` by curation.
     """
@@ -145,7 +146,7 @@ def leaks(folders: Folders, said: Found, curated: Found) -> Found:
     ]
     return {name: said[name] for name in ("origin", "history", "n_kept_sides", "matrix", "largest_unit")} | {
         "before": before,
-        "n_before": said.get("n_leaked_before", sum(each["near"] for each in before)),
+        "n_before": said.get("n_leaked_before", sum(each["twins"] for each in before)),
         "left": said["n_leaked"],
         "left_subjects": said.get("n_leaked_subjects", 0) if has_subjects else None,
         "unofficial": None if before else _unofficial(said, curated),
@@ -218,11 +219,11 @@ def twins(folders: Folders, said: Mapping[str, Any]) -> Found:
     sizes = pc.value_counts(groups).field("counts").to_numpy(zero_copy_only=False)
     several = sizes[sizes > 1]
     by_size = dict(zip(*(each.tolist() for each in np.unique(several, return_counts=True)), strict=True))
-    correlations = pq.read_table(folders["inspect"] / files.PAIRS, columns=["correlation"])["correlation"]
+    kinds = counts(folders["inspect"] / files.PAIRS, "kind")
     return {
         "redundant_copies": said["n_redundant_copies"],
-        "pairs": len(correlations),
-        "least_correlation": pc.min(correlations).as_py(),
+        "pairs": sum(kinds.values()),
+        "pairs_by_kind": {kind: kinds[kind] for kind in curation.KINDS if kind in kinds},
         "groups": len(several),
         "groups_not_identical": said["n_near_groups"],
         "images_in_groups": int(several.sum()),

@@ -224,7 +224,7 @@ def _read(accepted_path: Path, inspection_folder: Path) -> Images:
             received=f"{len(accepted):,} accepted, {len(findings):,} inspected, not the same",
             todo="run the same command again",
         )
-    pairs = pq.read_table(inspection_folder / files.PAIRS, columns=["first", "second"])
+    pairs = pq.read_table(inspection_folder / files.PAIRS, columns=["first", "second", "kind"])
     return Images(accepted, findings, relatives.read(accepted, pairs))
 
 

@@ -1,13 +1,19 @@
-"""Near-twins: pairs of images whose thumbnails' grey levels correlate.
+"""Near-twins: pairs of images that show one photograph, by their thumbnails' grey levels.
 
-All pairs are compared, by an exact bound first. For x, y centred and of unit length, and any orthonormal basis of a few
-directions, x·y = low·low + rest·rest <= low·low + |rest||rest| (Cauchy-Schwarz): the coordinates in the basis and the
-length of the rest bound the correlation from above, so that no pair is lost. The basis follows the main directions of
-the images; 31 to 63 of them take about the same time. Of 34,034 distinct images of FER2013 it leaves 1 pair in 14,000
-to be compared in full, and all pairs are found in 1/16 of the time of the plain product (benchmarks/quality.py).
+Identical images by their contents; near ones by the correlation of their thumbnails as they are; shifted and mirrored
+ones by the correlation of what lies on each other once they are aligned (`probes` proposes pairs, `alignment` measures
+them).
 
-Cost: n² / 2 products of 48 numbers, about 1 s for 36 thousand images and, reckoned from that, a quarter of an hour for
-a million on 2 cores; memory of a few 10 MB and 0.2 kB an image beside the thumbnails.
+For near ones all pairs are compared, by an exact bound first. For x, y centred and of unit length, and any orthonormal
+basis of a few directions, x·y = low·low + rest·rest <= low·low + |rest||rest| (Cauchy-Schwarz): the coordinates in the
+basis and the length of the rest bound the correlation from above, so that no pair is lost. The basis follows the main
+directions of the images; 31 to 63 of them take about the same time. Of 34,034 distinct images of FER2013 it leaves 1
+pair in 14,000 to be compared in full, and all pairs are found in 1/16 of the time of the plain product
+(benchmarks/quality.py).
+
+Cost: n² / 2 products of 48 numbers for near ones, about 1 s for 36 thousand images on 2 cores; 60 times that for
+shifted and mirrored ones, a minute, and estimated from that a quarter of a day for a million. Memory: a few 10 MB and
+1.5 kB an image beside the thumbnails.
 """
 
 import concurrent.futures
@@ -16,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer import directions, errors, parallel
+from data_contracts import curation
+from fer import alignment, directions, errors, parallel, probes
 from fer.progress import Progress, silent
 
 _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the cache
@@ -28,44 +35,91 @@ _MAX_PAIRS = 5_000_000  # a few GB once `twins.Twins` holds them; FER2013 has 4 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Row k says that the images at `first[k]` < `second[k]` (int64) are near-twins of this `correlation` (float32).
-
-    Sorted by both.
+    """Row k says that the images at `first[k]` < `second[k]` (int64) are near-twins of this `kind`, a number in
+    data_contracts.curation.KINDS (int64), and `correlation` (float32). Sorted by both.
     """
 
     first: np.ndarray
     second: np.ndarray
+    kind: np.ndarray
     correlation: np.ndarray
 
 
-def find(thumbnails: np.ndarray, contents: Sequence[str], correlation: float, progress: Progress = silent) -> Pairs:
-    """The near-twins among `thumbnails`, (n, pixels) uint8, from this `correlation` (Pearson's) on.
+_IDENTICAL, _NEAR, _SHIFTED, _MIRRORED = range(len(curation.KINDS))
+
+
+def find(
+    thumbnails: np.ndarray,
+    contents: Sequence[str],
+    correlation: float,
+    aligned: float | None = None,
+    progress: Progress = silent,
+) -> Pairs:
+    """The near-twins among `thumbnails`, (n, pixels) uint8: from this `correlation` (Pearson's) on as they are, and
+    from `aligned` on once one is moved, zoomed, turned or mirrored, of which none are looked for without it.
 
     Of images of equal `contents` (their pixels' digests) the first stands for all: it is paired with each of them, with
     correlation 1, and it alone with others. So 1,000 copies make 999 pairs, not half a million; `twins.Twins` knows how
     to read them. An image whose thumbnail is of one grey correlates with nothing, and is paired with its copies alone.
-    The result is the same on any machine: who is compared hangs on float32, who is a pair on whole numbers.
+    Of near ones the result is the same on any machine: who is compared hangs on float32, who is a pair on whole
+    numbers. Of the others it hangs on real numbers where an alignment ends within a hair of another step of its grid.
     Raises SourceError if there are more than 5 million pairs.
     """
     seen: dict[str, int] = {}
     stands_for = np.array([seen.setdefault(content, at) for at, content in enumerate(contents)], dtype=np.int64)
     copies = np.flatnonzero(stands_for != np.arange(len(stands_for)))
-    found = [(stands_for[copies], copies, np.ones(len(copies)))]
+    found = [(stands_for[copies], copies, np.full(len(copies), _IDENTICAL), np.ones(len(copies)))]
     chosen = np.flatnonzero(stands_for == np.arange(len(stands_for)))
     chosen = chosen[directions.varied(thumbnails)[chosen]]
     n_pairs = len(copies)
-    for each in _blocks(thumbnails, chosen, correlation, progress):
-        found.append(each)
-        n_pairs += len(each[0])
+
+    def count(n_more: int) -> None:
+        nonlocal n_pairs
+        n_pairs += n_more
         if n_pairs > _MAX_PAIRS:
             raise errors.SourceError(
                 f"A dataset must have {_MAX_PAIRS:,} pairs of near-twins at most.",
                 received=f"more among {len(contents):,} images at a correlation of {correlation} and above",
                 todo="raise inspect.near_duplicate_correlation: nearly all images look alike",
             )
-    first, second, measured = (np.concatenate(each) for each in zip(*found, strict=True))
+
+    for first, second, measured in _blocks(thumbnails, chosen, correlation, progress):
+        found.append((first, second, np.full(len(first), _NEAR), measured))
+        count(len(first))
+    if aligned is not None:
+        near = np.concatenate([each[0] * len(contents) + each[1] for each in found[1:]] or [np.empty(0, np.int64)])
+        for each in _aligned(thumbnails, chosen, near, aligned, progress):
+            found.append(each)
+            count(len(each[0]))
+    first, second, kind, measured = (np.concatenate(each) for each in zip(*found, strict=True))
     order = np.lexsort((second, first))
-    return Pairs(first[order], second[order], measured[order].astype(np.float32))
+    return Pairs(first[order], second[order], kind[order], measured[order].astype(np.float32))
+
+
+def _aligned(
+    thumbnails: np.ndarray, chosen: np.ndarray, known: np.ndarray, correlation: float, progress: Progress
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """The shifted and mirrored pairs among `chosen` rows, (smaller, larger, kind, correlation), a batch a probe.
+
+    Those that are `known`, as smaller * n + larger, are not looked at, and each comes once: from the first probe that
+    leads to a place where it correlates.
+    """
+    n = len(thumbnails)
+    # Where the window is of one grey there is nothing to align; of 48 pixels the outer ones alone are then not.
+    seen = chosen[directions.varied(alignment.windows(thumbnails[chosen]))]
+    images = thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE)
+    for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
+        first, second = seen[candidates.first], seen[candidates.second]
+        new = np.flatnonzero(~np.isin(first * n + second, known))
+        view = probes.PROBES[candidates.probe]
+        measured = alignment.align(
+            images, candidates.first[new], candidates.second[new], candidates.mirrored[new], view
+        ).correlation
+        fits = measured >= correlation
+        at = new[fits]
+        yield first[at], second[at], np.where(candidates.mirrored[at], _MIRRORED, _SHIFTED), measured[fits]
+        known = np.concatenate([known, first[at] * n + second[at]])
+        progress(number, len(probes.PROBES), "near-twins that are moved or mirrored")
 
 
 def correlations(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

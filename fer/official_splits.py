@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_contracts import files
+from data_contracts.curation import KINDS
 from fer import archives, errors, refs, relatives, sides
 
 
@@ -57,19 +58,27 @@ def sides_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np
 
 
 def matrix(near: relatives.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
-    """Of each official split, how many images have identical ones, near-twins (those among them) or subjects in each
-    other one.
+    """Of each official split, how many images have a twin or their subject in each other one: `twins`, of these by the
+    closest kind `identical`, `near`, `shifted` and `mirrored`, and `subject`.
     """
     if (official == sides.NONE).all():
         return {}
     around = near.around(sides.bits(official))
-    kinds = {"exact": around.identical, "near": around.twins, "subject": around.subject}
-    return {
-        name: {
-            other: {kind: int(((official == side) & (found & (1 << at) > 0)).sum()) for kind, found in kinds.items()}
-            for at, other in enumerate(files.SPLITS)
-            if at != side
+
+    def counted(side: int, other: int) -> dict[str, int]:
+        has = {
+            kind: (official == side) & (getattr(around, kind) & (1 << other) > 0)
+            for kind in ("twins", *KINDS, "subject")
         }
+        counts = {kind: int(has[kind].sum()) for kind in ("twins", "subject")}
+        closer = np.zeros(len(official), bool)
+        for kind in KINDS:
+            counts[kind] = int((has[kind] & ~closer).sum())
+            closer |= has[kind]
+        return counts
+
+    return {
+        name: {other: counted(side, at) for at, other in enumerate(files.SPLITS) if at != side}
         for side, name in enumerate(files.SPLITS)
     }
 
@@ -80,7 +89,7 @@ def leaks(near: relatives.Relatives, official: np.ndarray) -> tuple[refs.Leak, .
     """
     found = matrix(near, official)
     return tuple(
-        refs.Leak(split=name, exact=found[name]["train"]["exact"], near=found[name]["train"]["near"])
+        refs.Leak(split=name, **{kind: found[name]["train"][kind] for kind in ("twins", *KINDS)})
         for side, name in enumerate(files.SPLITS)
         if side != sides.TRAIN and (official == side).any()
     )

@@ -104,7 +104,7 @@ def _near_twins(pairs: pa.Table, images: pa.Table, thumbnails: "_Thumbnails") ->
     )
     pictures = thumbnails.of(images.take(at).to_pylist())
     examples = tuple(
-        Example(tuple(pictures[2 * number : 2 * number + 2]), f"correlation {pair['correlation']:.3f}")
+        Example(tuple(pictures[2 * number : 2 * number + 2]), f"{pair['kind']}, correlation {pair['correlation']:.3f}")
         for number, pair in enumerate(shown)
     )
     return Gallery("Near-twins", "pairs, the least alike first", examples, len(pairs))

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from data_contracts.curation import KINDS
 from data_contracts.files import SPLITS
 from data_contracts.split import EXCLUDED
 from fer import charts, pages, plain_text, quality_style, quality_template
@@ -91,6 +92,7 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         group_sizes=_group_sizes(report["twins"].get("groups_by_size", {})),
         has_thresholds=any(each["thresholds"] for each in report["properties"]),
         histogram=_histogram,
+        kinds_of_twins=KINDS,
         levels=_flow(report),
         outlines={key: name for key, name in _OUTLINES.items() if any(key in each for each in report["properties"])},
         property_names={each["property"]: each["title"].lower() for each in report["properties"]},

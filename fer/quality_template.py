@@ -139,24 +139,27 @@ stand where they stood in the data accepted before this.{% endif %}</p>{% endif 
 {% if not twins %}<p class="note">Not reached.</p>{% else %}{% set looked = made.settings.inspect.config %}
 <p><b>{{ twins.redundant_copies|n }}</b> redundant exact copies.
 <b>{{ twins.groups|n }}</b> groups of near-twins
-{%- if looked is defined %} (a correlation of {{ looked.near_duplicate_correlation }} or more){% endif %}, identical
-ones among them, with {{ twins.images_in_groups|n }} images; in {{ twins.groups_not_identical|n }} groups they are not
-all identical.{% if twins.pairs %}
-{{ twins.pairs|n }} pairs, the least alike of which correlate at {{ '%.3f'|format(twins.least_correlation) }}.
-{% endif %}</p>
+{%- if looked is defined %} (a correlation of {{ looked.near_duplicate_correlation }} or more as they are
+{%- if looked.aligned_duplicates %}, or of {{ looked.aligned_duplicate_correlation }} once one is moved, zoomed, turned
+or mirrored to lie on the other{% endif %}){% endif %}, identical ones among them, with
+{{ twins.images_in_groups|n }} images; in {{ twins.groups_not_identical|n }} groups they are not all identical.
+{% if twins.pairs %}{{ twins.pairs|n }} pairs:
+{% for kind, count in twins.pairs_by_kind.items() %}{{ count|n }} {{ kind }}
+{{- ', ' if not loop.last else '.' }}{% endfor %}{% endif %}</p>
 <div class="two">
 {% if leaks %}{% set by_subject = leaks.left_subjects is not none %}<div><h3>Leaks</h3>
-<p class="note">In the source's own splits, images with a twin{{ ', or their subject,' if by_subject }} in train. Below
-them, images of validation and test with one on any side closer to training.</p>
+<p class="note">In the source's own splits, images with a twin{{ ', or their subject,' if by_subject }} in train, each
+by its closest kind. Below them, images of validation and test with one on any side closer to training.</p>
 {% call table('Leaks') %}
-<thead><tr><th>split</th><th class="n">identical</th><th class="n">near or identical</th>
-{% if by_subject %}<th class="n">same subject</th>{% endif %}</tr></thead>
-<tbody>{% for each in leaks.before %}<tr><th>{{ each.split }}</th><td class="n">{{ each.exact|n }}</td>
-<td class="n">{{ each.near|n }}</td>{% if by_subject %}<td class="n">{{ each.subject|n }}</td>{% endif %}</tr>{% else %}
-<tr><td colspan="{{ 4 if by_subject else 3 }}">{{ leaks.unofficial }}</td></tr>{% endfor %}
-</tbody><tfoot>{% if leaks.before %}<tr><th colspan="2">before the repair, on any side</th>
+<thead><tr><th>split</th>{% for kind in kinds_of_twins %}<th class="n">{{ kind }}</th>{% endfor %}
+<th class="n">all</th>{% if by_subject %}<th class="n">same subject</th>{% endif %}</tr></thead>
+<tbody>{% for each in leaks.before %}<tr><th>{{ each.split }}</th>
+{% for kind in kinds_of_twins %}<td class="n">{{ each[kind]|n }}</td>{% endfor %}<td class="n">{{ each.twins|n }}</td>
+{% if by_subject %}<td class="n">{{ each.subject|n }}</td>{% endif %}</tr>{% else %}
+<tr><td colspan="{{ 7 if by_subject else 6 }}">{{ leaks.unofficial }}</td></tr>{% endfor %}
+</tbody><tfoot>{% if leaks.before %}<tr><th colspan="5">before the repair, on any side</th>
 <td class="n">{{ leaks.n_before|n }}</td>{% if by_subject %}<td></td>{% endif %}</tr>{% endif %}
-<tr><th colspan="2">left after the repair</th>{% for left in (leaks.left, leaks.left_subjects) if left is not none %}
+<tr><th colspan="5">left after the repair</th>{% for left in (leaks.left, leaks.left_subjects) if left is not none %}
 <td class="n"><span class="says {{ 'warn' if left else 'pass' }}">{{ left|n }}</span></td>{% endfor %}</tr></tfoot>
 {% endcall %}</div>
 <div><h3>As it is, and de-duplicated</h3>
@@ -167,12 +170,12 @@ them, images of validation and test with one on any side closer to training.</p>
 <tr><th>{{ name }}</th><td class="n">{{ side_sums[name]|n }}</td><td class="n">{{ clean|n }}</td>
 <td class="n">{{ (side_sums[name] - clean)|n }}</td></tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
 {% if leaks and leaks.matrix %}<div><h3>Which side the twin is on</h3>
-<p class="note">Before the repair: images of the row's split with a near or identical twin in the column's; in brackets,
-with an identical one{{ '; below them, with the same subject' if leaks.left_subjects is not none }}.</p>
+<p class="note">Before the repair: images of the row's split with a twin of any kind in the column's; in brackets, with
+an identical one{{ '; below them, with the same subject' if leaks.left_subjects is not none }}.</p>
 {% call table('Twins between the official sides') %}
 <thead><tr><th></th>{% for name in leaks.matrix %}<th class="n">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, row in leaks.matrix.items() %}<tr><th>{{ name }}</th>{% for other in leaks.matrix %}
-<td class="n">{% if other in row %}{{ row[other].near|n }} ({{ row[other].exact|n }})
+<td class="n">{% if other in row %}{{ row[other].twins|n }} ({{ row[other].identical|n }})
 {% if leaks.left_subjects is not none %}<br>{{ row[other].subject|n }}{% endif %}{% else %}–{% endif %}</td>
 {% endfor %}</tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
 <div><h3>Groups by size</h3>

@@ -98,13 +98,18 @@ class CurationRef(Ref):
 
 
 class Leak(BaseModel):
-    """Images of the official `split` with a twin on a side closer to training, before it is repaired."""
+    """Images of the official `split` with a twin in train, before it is repaired, each by the closest kind of twin that
+    it has there (data_contracts.curation.KINDS).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     split: str
-    exact: int
-    near: int  # the exact ones among them
+    twins: int  # all of them
+    identical: int
+    near: int
+    shifted: int
+    mirrored: int
 
 
 class SplitRef(Ref):

@@ -59,6 +59,8 @@ def give_way(near: relatives.Relatives, sides: np.ndarray) -> Excluded:
             for found, reason in (
                 (around.identical, f"identical to an image in {name}"),
                 (around.near, f"near-twin of an image in {name}"),
+                (around.shifted, f"shifted near-twin of an image in {name}"),
+                (around.mirrored, f"mirrored near-twin of an image in {name}"),
                 (around.subject, f"same subject as an image in {name}"),
             ):
                 at = (sides == side) & (found & (1 << further) > 0)

@@ -112,7 +112,7 @@ def split(
     folder = workspace.folder(curation)
     images = read_images(folder / files.CURATION)
     near = relatives.read(
-        images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second"])
+        images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second", "kind"])
     )
     progress(1, 3, "near-twins and subjects joined")
     told, remembered = _told(None if previous is None else workspace.folder(previous), config)
@@ -121,7 +121,7 @@ def split(
     made = divide(images, near, history, config, sources)
     progress(2, 3, "sides assigned")
     counts = _counts(made.sides, _label_codes(images), curation.classes)
-    pq.write_table(_table(images, made), out / files.SPLIT, row_group_size=ROW_GROUP)
+    pq.write_table(_table(images, near, made), out / files.SPLIT, row_group_size=ROW_GROUP)
     pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
     ref = refs.SplitRef(
@@ -302,12 +302,13 @@ def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> d
     }
 
 
-def _table(images: pa.Table, made: Division) -> pa.Table:
+def _table(images: pa.Table, near: relatives.Relatives, made: Division) -> pa.Table:
     named = pa.array([*files.SPLITS, contract.EXCLUDED]).take(pa.array(made.sides % (len(files.SPLITS) + 1)))
     columns = {
         "split": named,
         "reason": pa.array(made.reasons, pa.string()),
         "is_clean": pa.array(made.is_clean),
+        "near_duplicates": near.near_duplicates(),
     }
     arrays = [columns[name] if name in columns else images[name] for name in contract.SCHEMA.names]
     in_use = pc.or_(pa.array(made.sides != sides.NONE), columns["reason"].is_valid())

@@ -83,7 +83,7 @@ def find(
 def _units(image_ids: pa.ChunkedArray, curation: Path, inspected: Path) -> list[str]:
     """A name for each image's unit: all that near-twins and subjects connect with it."""
     images = split.read_images(curation / files.CURATION)
-    near = relatives.read(images, pq.read_table(inspected / files.PAIRS, columns=["first", "second"]))
+    near = relatives.read(images, pq.read_table(inspected / files.PAIRS, columns=["first", "second", "kind"]))
     at = pc.index_in(image_ids, value_set=images["image_id"].combine_chunks()).to_numpy()
     return [near.unit_keys[each] for each in near.unit[at].tolist()]
 

@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import child, errors, models, refs, releases, stage, train_config, trained
+from fer import child, errors, models, refs, relatives, releases, stage, train_config, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -137,24 +138,22 @@ def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Pa
     """Raise ConfigError if a release can't say what it was trained on, was trained on images that are now to choose by
     or to test on, or was chosen by images that are now to test on."""
     known = releases.read_trained_on(trained_on) if trained_on.is_file() else None
-    rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "split"])
+    rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "near_duplicates", "split"])
     held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
     n_known = len(held_out)
     if known is not None:
-        trained_on_it = _are_in(held_out, known.filter(pc.equal(known["split"], "train")))
-        is_test = pc.equal(held_out["split"], "test")
-        n_known = pc.sum(pc.if_else(is_test, _are_in(held_out, known), trained_on_it)).as_py() or 0
+        trained_on_it = relatives.met(held_out, known.filter(pc.equal(known["split"], "train"))["pixel_sha256"])
+        is_test = pc.equal(held_out["split"], "test").to_numpy()
+        n_known = int(np.where(is_test, relatives.met(held_out, known["pixel_sha256"]), trained_on_it).sum())
     if n_known:
-        received = f"{n_known:,} of the {len(held_out):,} images held out are among those of {source}"
+        received = (
+            f"{n_known:,} of the {len(held_out):,} images held out, or twins of theirs, are among those of {source}"
+        )
         raise errors.ConfigError(
             "Weights must not have been trained on images that are held out now.",
             received=received if known is not None else f"{source}, which does not say what it was trained on",
             todo="take a release of the same split, or leave train.weights empty",
         )
-
-
-def _are_in(images: pa.Table, others: pa.Table) -> pa.ChunkedArray:
-    return pc.is_in(images["pixel_sha256"], others["pixel_sha256"].combine_chunks())
 
 
 def download(url: str, md5: str, path: str, *, progress: Progress) -> None:

@@ -59,7 +59,7 @@ def committed(workspace, images, pairs=(), inspected=None):
         seen = images if inspected is None else inspected
         rows = [{name: each[name] for name in ("image_id", *FINDING)} | {"group": each["image_id"]} for each in seen]
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.FINDINGS).sort_by("image_id"), out / files.FINDINGS)
-        ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "correlation": 0.95} for a, b in pairs]
+        ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "kind": "near", "correlation": 0.95} for a, b in pairs]
         pq.write_table(pa.Table.from_pylist(ends, schema=contract.PAIRS), out / files.PAIRS)
         return refs.InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0)
 

@@ -16,7 +16,12 @@ from fer import account, contracts, curate, drift, images, quality, refs, split
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad")
-INSPECTED = {"near_duplicate_correlation": 0.93, "max_label_share": 0.125}
+INSPECTED = {
+    "near_duplicate_correlation": 0.93,
+    "aligned_duplicates": True,
+    "aligned_duplicate_correlation": 0.96,
+    "max_label_share": 0.125,
+}
 SIDE = contract.THUMBNAIL_SIDE
 VOID = {"meta", "img", "br"}
 
@@ -135,7 +140,10 @@ class Data:
             ]
             found.sort(key=lambda row: row["image_id"])
             write(out / files.FINDINGS, found, curation_contract.FINDINGS)
-            rows = [{"first": first, "second": second, "correlation": value} for first, second, value in pairs]
+            rows = [
+                {"first": a, "second": b, "kind": "near" if value < 1 else "identical", "correlation": value}
+                for a, b, value in pairs
+            ]
             write(out / files.PAIRS, rows, curation_contract.PAIRS)
             (out / "inspect.json").write_text(json.dumps({"config": INSPECTED}))
             return refs.InspectionRef(n_images=len(found), n_pairs=3, n_groups=3)
@@ -399,19 +407,21 @@ def test_classes_are_counted_by_split_and_in_the_de_duplicated_ones(data):
 
 def test_twins_and_leaks_are_those_that_the_stages_counted(data):
     report = data.report()
-    assert report.json["twins"] | {"least_correlation": 0} == {
+    assert report.json["twins"] == {
         "redundant_copies": 2,
         "pairs": 3,
-        "least_correlation": 0,
+        "pairs_by_kind": {"identical": 2, "near": 1},
         "groups": 3,
         "groups_not_identical": 1,
         "images_in_groups": 6,
         "groups_by_size": {"2": 3},
     }
-    assert {"split": "test", "exact": 1, "near": 1} in report.json["leaks"]["before"]
+    kinds = {"twins": 1, "identical": 1, "near": 0, "shifted": 0, "mirrored": 0}
+    assert {"split": "test"} | kinds in report.json["leaks"]["before"]
     assert report.json["leaks"]["left"] == 0
     assert "2 redundant exact copies" in report.tree.text
-    assert "a correlation of 0.93 or more" in report.tree.text
+    assert "a correlation of 0.93 or more as they are, or of 0.96 once one is moved" in report.tree.text
+    assert "3 pairs: 2 identical, 1 near." in report.tree.text
 
 
 def test_where_no_image_has_a_subject_none_is_spoken_of(data):
@@ -432,7 +442,8 @@ def test_subjects_on_two_sides_are_counted_beside_the_twins(data):
     assert report.ref.verdict == "warn"
     assert "2 images of validation and test have their subject closer to training" in report.ref.warnings
     told = report.tree.text
-    assert f"test {test['exact']} {test['near']} 2 " in told
+    counts = " ".join(str(test[kind]) for kind in (*curation_contract.KINDS, "twins", "subject"))
+    assert f"test {counts} " in told
     assert "2 left by subject" in told.partition("What came in")[0]
     assert "and 2 by their subject" in quality.markdown(report.folder)
 

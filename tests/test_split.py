@@ -46,15 +46,18 @@ def table_of(images):
     return pa.Table.from_pylist(images, schema=curation_contract.CURATION).sort_by("image_id")
 
 
-def pairs_of(pairs):
-    rows = [{"first": first["image_id"], "second": second["image_id"], "correlation": 0.95} for first, second in pairs]
+def pairs_of(pairs, kind="near"):
+    rows = [
+        {"first": first["image_id"], "second": second["image_id"], "kind": kind, "correlation": 0.95}
+        for first, second in pairs
+    ]
     return pa.Table.from_pylist(rows, schema=curation_contract.PAIRS)
 
 
-def divide(images, pairs=(), before=None, sources=(), **config):
+def divide(images, pairs=(), before=None, sources=(), kind="near", **config):
     """Each image's image_id -> (split or None, reason, is_clean), and the Division; `before` is such a dict."""
     table = table_of(images)
-    near = relatives.read(table, pairs_of(pairs))
+    near = relatives.read(table, pairs_of(pairs, kind))
     history = None
     if before is not None:
         stood = [
@@ -469,9 +472,13 @@ def test_leaks_are_counted_before_the_repair_and_told_by_split():
     pairs = [(images[5], images[25]), (images[13], images[26])]
     for leakage, n_leaked in (("drop", 0), ("keep", 7), ("stop", 7)):
         _, made = divide(images, pairs, leakage=leakage)
-        assert made.leaks == (refs.Leak(split="validation", exact=3, near=3), refs.Leak(split="test", exact=2, near=3))
-        assert made.matrix["test"]["validation"] == {"exact": 2, "near": 3, "subject": 0}
-        assert made.matrix["validation"]["test"] == {"exact": 2, "near": 3, "subject": 0}
+        none = {"near": 0, "shifted": 0, "mirrored": 0}
+        assert made.leaks == (
+            refs.Leak(split="validation", **none | {"twins": 3, "identical": 3}),
+            refs.Leak(split="test", **none | {"twins": 3, "identical": 2, "near": 1}),
+        )
+        counted = none | {"twins": 3, "identical": 2, "near": 1, "subject": 0}
+        assert made.matrix["test"]["validation"] == made.matrix["validation"]["test"] == counted
         assert (made.n_leaked_before, made.n_leaked) == (7, n_leaked)
 
 
@@ -498,7 +505,31 @@ def test_a_quarantined_image_is_in_no_split_and_drives_none_out():
     found, made = divide(images)
     assert sides_of(images, found)[:2] == ["train", None]
     assert reasons_of(images, found)[1] is None
-    assert made.leaks[1].exact == 1  # as the source has it
+    assert made.leaks[1].identical == 1  # as the source has it
+
+
+@pytest.mark.parametrize("kind", curation_contract.KINDS[1:])
+def test_a_twin_of_any_kind_is_kept_on_one_side_counted_by_its_kind_and_known_to_who_met_the_other(kind):
+    images = [image(n, raw_split=("train", "val", "test")[n % 3]) for n in range(12)]
+    found, made = divide(images, [(images[0], images[2])], kind=kind)
+    reason = {"near": "near-twin", "shifted": "shifted near-twin", "mirrored": "mirrored near-twin"}[kind]
+    assert found[images[0]["image_id"]][:2] == (None, f"{reason} of an image in test")
+    leak = made.leaks[1]
+    assert {name: getattr(leak, name) for name in curation_contract.KINDS} == {
+        name: int(name == kind) for name in curation_contract.KINDS
+    }
+    assert (made.n_leaked_before, made.n_leaked) == (1, 0)
+
+
+def test_who_met_an_image_has_met_its_twins_and_no_others(tmp_path):
+    images = [image(n, raw_split=("train", "val", "test")[n % 3]) for n in range(12)]
+    twin = image(12, raw_split="train") | {"pixel_sha256": images[0]["pixel_sha256"]}
+    workspace = Workspace(tmp_path)
+    rows = read(workspace, run(workspace, [*images, twin], pairs=[(images[0], images[2]), (images[5], images[8])]))
+    met = relatives.met(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
+    seen = {row["image_id"] for row, is_met in zip(rows.to_pylist(), met, strict=True) if is_met}
+    assert seen == {each["image_id"] for each in (images[0], images[2], twin)}
+    assert not relatives.met(rows, pa.chunked_array([[]], pa.string())).any()
 
 
 def committed(workspace, images, pairs=(), sources=None):

@@ -30,6 +30,7 @@ def split_of(workspace) -> refs.SplitRef:
 
     def produce(out):
         rows = {"pixel_sha256": ["a", "b", "c", "d"], "split": ["train", "validation", "test", "excluded"]}
+        rows["near_duplicates"] = pa.array([[], [], ["twin of c"], []], pa.list_(pa.string()))
         pq.write_table(pa.table(rows), out / files.SPLIT)
         return refs.SplitRef(classes=("x", "y", "z"), counts={}, origin="drawn")
 
@@ -78,10 +79,23 @@ def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, 
 @pytest.mark.parametrize(
     ("known", "match"),
     [
-        ({"a": "train", "b": "validation", "c": "train"}, "1 of the 2 images held out are among those of .*mine@3"),
-        ({"a": "train", "c": "validation"}, "1 of the 2 images held out are among those of registry:mine@3"),
-        ({"a": "train", "b": "train"}, "1 of the 2 images held out are among those of registry:mine@3"),
-        (["a", "b"], "1 of the 2 images held out are among those of registry:mine@3"),
+        (
+            {"a": "train", "b": "validation", "c": "train"},
+            "1 of the 2 images held out, or twins of theirs, are among those of .*mine@3",
+        ),
+        (
+            {"a": "train", "c": "validation"},
+            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+        ),
+        (
+            {"a": "train", "b": "train"},
+            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+        ),
+        (
+            {"twin of c": "validation"},
+            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+        ),
+        (["a", "b"], "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3"),
         (None, "mine@3, which does not say"),
     ],
 )
