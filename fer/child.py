@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from fer import errors, parallel
+from fer import arithmetic, errors, parallel
 from fer.progress import Progress, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer import child; child.main()"
@@ -42,14 +42,14 @@ def run(
     progress: Progress = silent,
     if_too_slow: str = "run it again when this machine has less to do",
     if_out_of_memory: str = "free some memory, then run the same command again",
+    threads: int | None = None,
     xla: bool = False,
 ) -> Any:
     """Call `function(**arguments, progress=...)` in a new process and return its result.
 
     `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
-    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. `xla`: see `environment`. The
-    child never outlives this
-    call, nor this process, however either ends.
+    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. `threads`, `xla`: see
+    `environment`. The child never outlives this call, nor this process, however either ends.
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
     killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises comes out as it is.
     """
@@ -59,7 +59,11 @@ def run(
     with (
         tempfile.TemporaryFile() as stderr,
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment(xla=xla)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=environment(threads=threads, xla=xla),
         ) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -130,23 +134,29 @@ def _forward(stdout: IO[bytes], messages: "queue.SimpleQueue[bytes]") -> None:
     messages.put(b"")
 
 
-def environment(*, xla: bool = False) -> dict[str, str]:
-    """The child's environment: repeatable arithmetic, all usable cores, of a GPU's memory what is needed.
+def environment(*, threads: int | None = None, xla: bool = False) -> dict[str, str]:
+    """The child's environment: repeatable arithmetic, in so many threads (None: one for each usable core), with Keras
+    as the project configures it; of a GPU's memory what is needed.
 
     By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free. Where XLA is to
     compile TensorFlow's steps (`xla`), it is XLA that repeats itself: beside TensorFlow's own such operations Keras
     leaves it out.
     """
-    threads = str(parallel.usable_cores())
+    n_threads = str(threads or parallel.usable_cores())
     flags = os.environ.get("XLA_FLAGS", "")
+    given = {name: value for name, value in os.environ.items() if name not in arithmetic.CLEARED}
     return {
-        "KERAS_BACKEND": "tensorflow",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "OMP_NUM_THREADS": threads,
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": threads,
-        **os.environ,
+        **given,
+        "KERAS_BACKEND": arithmetic.backend(),
+        "KERAS_HOME": str(arithmetic.KERAS_HOME),
+        "TF_NUM_INTRAOP_THREADS": n_threads,
+        "TF_NUM_INTEROP_THREADS": n_threads,
+        "NPROC": n_threads,  # what JAX asks on a CPU
+        "OMP_NUM_THREADS": n_threads,  # PyTorch
+        "MKL_NUM_THREADS": n_threads,
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's, which would take no more threads than there are cores
         "PYTHONHASHSEED": "0",
         "TF_DETERMINISTIC_OPS": "0" if xla else "1",  # what tf.config.experimental.enable_op_determinism() sets
         "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip() if xla else flags,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import child, errors, metrics, plots, prediction_checks, predictions, refs, shards, stage, trained
+from fer import arithmetic, child, errors, metrics, plots, prediction_checks, predictions, refs, shards, stage, trained
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -53,6 +53,7 @@ def evaluate(
             "out": str(out),
         },
         what="Scoring",
+        threads=arithmetic.SCORING_THREADS,
         timeout_s=_TIMEOUT_S,
         progress=progress,
     )

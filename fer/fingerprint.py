@@ -2,8 +2,9 @@
 
 Prefect's own `TASK_SOURCE` hashes the task's lines alone and misses a change in what they call, so the sources of the
 stage's module and of every project module that it imports, directly or not, are hashed here, with the versions of the
-libraries whose changes can change bytes. Left out are `fer.errors` and `fer.progress`: nearly every module imports
-them, and what is said when a stage fails, or how far it is, is in no output.
+libraries whose changes can change bytes, the variables that make these compute in other ways, and how Keras is
+configured. Left out are `fer.errors` and `fer.progress`: nearly every module imports them, and what is said when a
+stage fails, or how far it is, is in no output.
 """
 
 import ast
@@ -11,9 +12,10 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+
+from fer import arithmetic
 
 _PROJECT = ("fer", "data_contracts")
 _SHAPELESS = ("fer.errors", "fer.progress")
@@ -34,7 +36,7 @@ _BACKENDS = {"tensorflow": ("tensorflow-cpu", "tensorflow"), "jax": ("jax",), "t
 
 def of_module(name: str) -> str:
     """SHA-256 (hex) of the sources and library versions that the project module `name` reaches."""
-    return _of_sources(tuple(sorted(reached(name).items())), os.environ.get("KERAS_BACKEND", "tensorflow"))
+    return _of_sources(tuple(sorted(reached(name).items())), arithmetic.backend())
 
 
 def reached(name: str) -> dict[str, Path]:
@@ -95,6 +97,9 @@ def _of_sources(modules: tuple[tuple[str, Path], ...], backend: str) -> str:
         digest.update(f"{library}=={_version(_SHAPING[library])}\0".encode())
     if "keras" in libraries:
         digest.update(f"{backend}=={_version(_BACKENDS.get(backend, ()))}\0".encode())
+        digest.update(arithmetic.KERAS_CONFIGURATION.read_bytes() + b"\0")
+    for variable, value in arithmetic.variables(libraries).items():
+        digest.update(f"{variable}={value}\0".encode())
     return digest.hexdigest()
 
 

@@ -5,16 +5,13 @@ AMD EPYC with AVX2.
 """
 
 import functools
-import os
 import shutil
-from pathlib import Path
 from typing import Literal
 
-from fer import child, gpu
+from fer import arithmetic, child, gpu
 from fer.progress import Progress
 from fer.recipe import Recipe
 
-_CPU = Path("/proc/cpuinfo")
 _AMX = "amx_bf16"
 _AMPERE = 8.0  # the first CUDA compute capability with bfloat16
 _TIMEOUT_S = 300
@@ -38,8 +35,8 @@ def fastest() -> Literal["float32", "mixed-bfloat16"]:
         found = child.run(capability, {}, what="Looking for a GPU", timeout_s=_TIMEOUT_S)
         if found is not None:
             return "mixed-bfloat16" if found >= _AMPERE else "float32"
-    on_tensorflow = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-    return "mixed-bfloat16" if on_tensorflow and _AMX in _flags() else "float32"
+    on_tensorflow = arithmetic.backend() == "tensorflow"
+    return "mixed-bfloat16" if on_tensorflow and _AMX in arithmetic.processor_flags() else "float32"
 
 
 def capability(*, progress: Progress) -> float | None:
@@ -48,12 +45,3 @@ def capability(*, progress: Progress) -> float | None:
         return float(gpu.asked("compute_cap") or "")
     except ValueError:
         return None
-
-
-def _flags() -> set[str]:
-    """What the processor can do, in Linux' words; nothing elsewhere."""
-    try:
-        lines = _CPU.read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import child, errors, images, preprocess, trained
+from fer import arithmetic, child, errors, images, preprocess, trained
 from fer.progress import Progress, silent
 
 _TIMEOUT_S = 3_600.0
@@ -34,6 +34,7 @@ def predict(model_folder: Path, paths: Sequence[Path], *, progress: Progress = s
         predict_files,
         arguments,
         what="Prediction",
+        threads=arithmetic.SCORING_THREADS,
         timeout_s=_TIMEOUT_S,
         progress=progress,
         if_too_slow="give it fewer files at a time",

@@ -55,7 +55,7 @@ class Registration(BaseModel):
     inputs: dict[str, str] = Field(description="stage -> digest of its output; of weights, which they are")
     code_fingerprint: str
     metrics: dict[str, Any]
-    environment: dict[str, str] = Field(description="library -> version")
+    environment: dict[str, str] = Field(description="of the training: library -> version; what else decides its bits")
     champion_at_registration: int | None = Field(description="the version that it was compared with")
 
 

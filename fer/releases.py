@@ -3,10 +3,8 @@
 import contextlib
 import hashlib
 import json
-import platform
 import tempfile
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,14 +13,13 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import embedded_store, errors, evaluate, fingerprint, preprocess, refs, registry, settings, stage
+from fer import embedded_store, errors, evaluate, fingerprint, preprocess, refs, registry, settings, stage, trained
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
 from fer.workspace import Workspace
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
 _VERDICT = "verdict.json"
-_LIBRARIES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "opencv-python-headless", "pyarrow", "fer-retraining")
 
 
 @contextlib.contextmanager
@@ -139,7 +136,7 @@ def register(
         inputs=lineage,
         code_fingerprint=fingerprint.of_module("fer.recipe"),
         metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
-        environment=_environment(),
+        environment=trained.environment(model_folder),
         champion_at_registration=verdict.champion_version,
     )
     with tempfile.TemporaryDirectory() as temporary, open_registry() as models:
@@ -225,11 +222,3 @@ def _only_name(models: registry.Registry) -> str:
             todo="name one: --model NAME@champion" if names else "make one: fer retrain",
         )
     return names[0]
-
-
-def _environment() -> dict[str, str]:
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    for library in _LIBRARIES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[library] = metadata.version(library)
-    return found

@@ -16,7 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import child, errors, feed, memory, models, pretrained, refs, soft_labels, stage, step, trained, transfer
+from fer import (
+    arithmetic,
+    child,
+    errors,
+    feed,
+    gpu,
+    memory,
+    models,
+    pretrained,
+    refs,
+    soft_labels,
+    stage,
+    step,
+    trained,
+    transfer,
+)
 from fer import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
@@ -28,7 +43,6 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = Path(workspaces.SCRATCH, "checkpoint.npz")
 _MICRO_BATCH = Path(workspaces.SCRATCH, "micro_batch.json")  # of the first attempt; later ones take no more
-_ABOUT = "training.json"  # what it took
 _DIVERGED = "diverged"  # the kind of note that says which images the last step of a training had
 _SHOWN_IMAGES = 4
 
@@ -106,6 +120,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
                 if_too_slow="run the same command again, which goes on after the last finished epoch; or raise "
                 "train.timeout_s, or lower train.epochs",
                 if_out_of_memory="free some memory or train a smaller model, then run the same command again",
+                threads=config.threads,
                 xla=config.xla,
             )
             return found
@@ -119,7 +134,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
 
 def costs(folder: Path, model: refs.ModelRef) -> str:
     """What the training of the model in `folder` took, in words."""
-    about = json.loads((folder / _ABOUT).read_bytes())
+    about = json.loads((folder / trained.ABOUT).read_bytes())
     return (
         f"{model.train_seconds:,.0f} s of training, {about['micro_batch']} images at once; at most "
         f"{about['peak_memory_mb']:,.0f} MB of memory, where {about['estimated_memory_mb']:,.0f} were foreseen"
@@ -267,8 +282,16 @@ def fit(
         "micro_batch": at_once,
         "estimated_memory_mb": needed.peak / memory.MB,
         "peak_memory_mb": memory.peak_mb(),
+        "environment": arithmetic.environment()
+        | {
+            "device": gpu.asked("name") or "CPU",
+            "images at once": str(at_once),
+            "replicas": str(1 if strategy is None else strategy.num_replicas_in_sync),
+            "threads": str(settings.threads),
+            "precision": settings.precision,
+        },
     }
-    workspaces.write_atomically(folder / _ABOUT, json.dumps(about, indent=1).encode())
+    workspaces.write_atomically(folder / trained.ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
         "train_seconds": run.state.seconds,

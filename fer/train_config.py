@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer import augment, errors, models
+from fer import augment, errors, models, parallel
 
 IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 
@@ -110,6 +110,13 @@ class TrainConfig(BaseModel):
         default="float32",
         description="of the layers' arithmetic in training; weights, validation and the saved model stay float32; "
         "auto: mixed-bfloat16 where the machine has units for it, or else float32",
+    )
+    threads: int = Field(
+        default_factory=parallel.usable_cores,
+        ge=1,
+        le=1_024,
+        description="that compute on the CPU; by default one for each core that the run may use. The bits of the model "
+        "depend on their number, and on any number of cores are the same for one",
     )
     xla: bool = Field(default=False, description="compile the step by XLA: for GPUs; slower on a CPU; JAX always does")
     devices: Literal["one", "all", "workers"] = Field(

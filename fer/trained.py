@@ -1,8 +1,9 @@
-"""A trained model's folder: `model.keras`, `preprocessing.json`, which says what its input went through, and
-`history.json`, one list an epoch-wise measurement."""
+"""A trained model's folder: `model.keras`, `preprocessing.json`, which says what its input went through,
+`history.json`, one list an epoch-wise measurement, and `training.json`, which says what the training took and where."""
 
 import contextlib
 import hashlib
+import json
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 HISTORY = "history.json"
+ABOUT = "training.json"
 _MOST_AT_ONCE = 256
 # What Keras, HDF5 and zipfile raise on a file with a bit turned over or a part missing.
 _OF_DAMAGE = (
@@ -35,6 +37,14 @@ def load(folder: Path) -> "keras.Model":
     must = f"{MODEL} must be a whole Keras model of Keras's own layers."
     with damage_seen(path, must, todo="remove the folder, then fetch or train the model again"):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the model in `folder` was trained by: interpreter, libraries, variables, machine, threads, precision."""
+    try:
+        return dict(json.loads((folder / ABOUT).read_bytes())["environment"])
+    except FileNotFoundError:
+        return {}
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ def workspace(tmp_path):
 def here(monkeypatch):
     """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
 
-    def run(function, arguments, *, what, timeout_s, progress):
+    def run(function, arguments, *, what, timeout_s, progress, threads):
         return function(**json.loads(json.dumps(arguments)), progress=progress)
 
     monkeypatch.setattr(child, "run", run)

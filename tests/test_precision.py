@@ -13,7 +13,7 @@ AMX = "processor : 0\nflags\t\t: fma avx512_bf16 amx_bf16 amx_tile\n"
 def machine(tmp_path, monkeypatch):
     """One with AMX, without a driver of GPUs, and not asked before."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(precision, "_CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision.arithmetic, "_PROCESSOR", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(AMX)
     precision.fastest.cache_clear()
     yield tmp_path

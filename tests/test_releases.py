@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, preprocess, recipes, refs, registry, releases
+from fer import errors, preprocess, recipes, refs, registry, releases, trained
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad")
@@ -114,6 +114,14 @@ def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_pat
     pq.write_table(pa.table({"pixel_sha256": ["a"]}), tmp_path / files.TRAINED_ON)
     found = releases.read_trained_on(tmp_path / files.TRAINED_ON)
     assert found.to_pydict() == {"pixel_sha256": ["a"], "split": ["train"]}
+
+
+def test_a_release_says_by_what_it_was_trained_and_not_by_what_it_was_registered(models, workspace):
+    made = parts(workspace)
+    where = {"processor": "of another machine", "threads": "3"}
+    (workspace.folder(made[1]) / trained.ABOUT).write_text(json.dumps({"environment": where}))
+    register(workspace, made)
+    assert models.get("demo").environment == where
 
 
 def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):

@@ -1,0 +1,122 @@
+"""What decides the last bits of a result beside code and settings: what of it is in keys, and what is recorded.
+
+Keras runs in child processes (`fer.child`), which get `KERAS_HOME` as the folder of their configuration: nobody's
+`~/.keras/keras.json` reaches them. How many threads they compute in is given to them, as sums are cut by it.
+Variables that someone set to compute in other ways are left to them, and are part of the keys of what reaches the
+libraries that they speak to. The processor's and the GPU's kind are conditions that no key holds; `environment` says
+what they were.
+"""
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from fer import parallel
+
+KERAS_HOME = Path(__file__).with_name("keras_home")
+KERAS_CONFIGURATION = KERAS_HOME / "keras.json"
+# Scoring is quick, and its results should be the same on any number of cores.
+SCORING_THREADS = 8
+# What would shape results and is of no use here: limits for debugging, other kinds of variables on JAX, and threads
+# that are taken away again.
+CLEARED = (
+    "KERAS_MAX_EPOCHS",
+    "KERAS_MAX_STEPS_PER_EPOCH",
+    "KERAS_NNX_ENABLED",
+    "OMP_DYNAMIC",
+    "OMP_THREAD_LIMIT",
+)
+_PROCESSOR = Path("/proc/cpuinfo")
+_INSTRUCTIONS = ("amx", "asimd", "avx", "bf16", "fma", "i8mm", "sve")  # beginnings of the flags that kernels look for
+# Imported name -> beginnings of the names of variables that make it compute in other ways. None of them holds a secret.
+_VARIABLES = {
+    "cv2": ("OPENCV_CPU_DISABLE", "OPENCV_IPP", "OPENCV_OPENCL_"),
+    "keras": (
+        "CUBLAS_WORKSPACE_CONFIG",
+        "CUDNN_",
+        "DNNL_",
+        "JAX_DEFAULT_",
+        "JAX_DISABLE_JIT",
+        "JAX_ENABLE_X64",
+        "JAX_NUMPY_",
+        "JAX_PLATFORMS",
+        "JAX_THREEFRY_PARTITIONABLE",
+        "KERAS_TORCH_DEVICE",
+        "MKL_CBWR",
+        "MKL_DEBUG_CPU_TYPE",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "NVIDIA_TF32_OVERRIDE",
+        "ONEDNN_",
+        "TF_AUTOTUNE_",
+        "TF_AUTO_MIXED_PRECISION_",
+        "TF_CUBLAS",
+        "TF_CUDNN_",
+        "TF_DISABLE_",
+        "TF_ENABLE_",
+        "TF_MKL_",
+        "TF_ONEDNN_",
+        "TF_SET_ONEDNN_",
+        "TF_USE_",
+        "TF_XLA_FLAGS",
+        "TORCH_ALLOW_TF32_",
+        "XLA_FLAGS",
+    ),
+    "numpy": ("GLIBC_TUNABLES", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE"),
+    "pyarrow": ("ARROW_USER_SIMD_LEVEL",),
+}
+_LIBRARIES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "opencv-python-headless",
+    "pyarrow",
+    "fer-retraining",
+)
+
+
+def backend() -> str:
+    """Keras' backend."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
+
+
+def variables(libraries: Iterable[str] = tuple(_VARIABLES)) -> dict[str, str]:
+    """The variables that are set and make one of `libraries`, imported names, compute in other ways."""
+    beginnings = tuple(each for library in libraries for each in _VARIABLES.get(library, ()))
+    return {name: value for name, value in sorted(os.environ.items()) if value and name.startswith(beginnings)}
+
+
+def environment() -> dict[str, str]:
+    """This process' interpreter, machine, libraries and variables, for a record."""
+    found = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": _of_processor("model name") or platform.processor() or "unknown",
+        "instruction set": " ".join(sorted(each for each in processor_flags() if each.startswith(_INSTRUCTIONS))),
+        "cores": str(parallel.usable_cores()),
+        "backend": backend(),
+    }
+    for library in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[library] = importlib.metadata.version(library)
+    return found | variables()
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, in Linux' words; nothing elsewhere."""
+    return set((_of_processor("flags") or _of_processor("Features")).split())
+
+
+def _of_processor(field: str) -> str:
+    try:
+        lines = _PROCESSOR.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), "")
