@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ def _made() -> "Interpreter":
 
 def _model() -> bytes:
     paths = [each for each in importlib.metadata.files(_PACKAGE) or () if each.name == _FILE]
-    content = paths[0].locate().read_bytes() if paths else b""
+    content = Path(str(paths[0].locate())).read_bytes() if paths else b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise errors.IntegrityError(
             f"The face detector {_FILE} of the package {_PACKAGE} must be the one that this project was made for.",

