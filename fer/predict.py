@@ -16,7 +16,7 @@ from fer import child, errors, faces, images, preprocess, trained
 from fer.progress import Progress, silent
 
 _TIMEOUT_S = 3_600.0
-NO_FACE = "no face found in it; if it is one, --whole takes all of the picture"
+NO_FACE = "no face found; --whole takes all of the picture for one"
 
 
 class Prediction(BaseModel):
