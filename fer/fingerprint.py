@@ -21,6 +21,7 @@ _PROJECT = ("fer", "data_contracts")
 _SHAPELESS = ("fer.errors", "fer.progress")
 _SHAPING = {  # imported name -> the distributions that may provide it
     "PIL": ("pillow",),
+    "ai_edge_litert": ("ai-edge-litert",),
     "cleanlab": ("cleanlab",),
     "cv2": ("opencv-python-headless",),
     "great_expectations": ("great-expectations",),

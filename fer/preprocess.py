@@ -44,10 +44,10 @@ class PreprocessConfig(BaseModel):
     face: faces.Cut = Field(
         default="whole",
         description="what is taken of an image: all of it, its largest face (crop), or that turned until the eyes are "
-        "level (align); all of it where no face is found, as in half of FER2013, whose images are faces already",
+        "level (align); all of it where no face is found",
     )
     face_margin: float = Field(
-        default=0.1, ge=0, le=1, description="around a face that is cut out, as a fraction of its side"
+        default=0.1, ge=0, le=1, description="around a face framed as FER2013's are, as a fraction of its side"
     )
     images_per_shard: int = Field(
         default=2_048, ge=1, le=4_096, description="at most; large images get fewer, 64 MiB of pixels a shard"
@@ -73,11 +73,19 @@ class Preprocessing(BaseModel):
     mean: float
     std: float
     probe: tuple[int, ...] = Field(description="what `probe` gave when this was written")
+    detector: str | None = Field(default=None, description="what found the faces that were cut out; null if none were")
 
     def is_kept(self) -> bool:
         """Whether this code still prepares images as it did then, but for rounding."""
+        if self.detector != detector(self.config):
+            return False
         now = probe(self.config)
         return len(now) == len(self.probe) and max(map(abs, np.subtract(now, self.probe))) <= _PROBE_TOLERANCE
+
+
+def detector(config: PreprocessConfig) -> str | None:
+    """What finds the faces that are cut out by this config; None if none are."""
+    return None if config.face == "whole" else faces.DETECTOR
 
 
 def probe(config: PreprocessConfig) -> tuple[int, ...]:
@@ -110,9 +118,11 @@ def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | Non
 
     Raises images.UndecodableImage.
     """
-    image = images.decode(data)
-    if config.face != "whole":
-        image = faces.cut_out(image, config.face, config.face_margin)
+    return prepare_pixels(faces.cut_out(images.decode(data), config.face, config.face_margin), config, out)
+
+
+def prepare_pixels(image: np.ndarray, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:
+    """What was taken of an image, grey (H, W) uint8, to a model's input, (H, W) uint8, in `out` if it is given."""
     return images.prepare(
         image, config.height, config.width, config.blur_kernel, config.blur_sigma, config.contrast, out
     )
@@ -172,6 +182,7 @@ def preprocess(
         mean=sums.mean,
         std=sums.std,
         probe=probe(config),
+        detector=detector(config),
     )
     told = record.model_dump_json(indent=1).encode()
     workspaces.write_atomically(out / files.PREPROCESSING, told)

@@ -203,29 +203,65 @@ def predict(
     model: Annotated[
         str | None, typer.Option(help="NAME@champion or NAME@VERSION; needless while there is one name.")
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Take all of each image for the face, whatever is in it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the emotion in images by a released model."""
-    from fer import predict as predict_module
-    from fer import releases, settings
+    """Predict the emotion of each face in images by a released model.
+
+    Faces are looked for and cut out as the model's training images were; an image that is such a crop already is taken
+    whole. Exit code 3: an image could not be read, or shows no face; the others are predicted.
+    """
+    from fer import settings
 
     settings.Settings.load().require_home()
+    _require_files(images)
+    from fer import predict as predict_module
+    from fer import releases
+
     with releases.local_copy(model) as (manifest, folder):
-        predictions = predict_module.predict(folder, images)
+        predictions = predict_module.predict(folder, images, whole=whole)
     if as_json:
         typer.echo(json.dumps([each.model_dump(mode="json") for each in predictions], indent=1))
     else:
-        table = Table("image", "emotion", "probability", "next", title=f"by {manifest.name}@{manifest.version}")
+        above = _shared_folder(images)
+        table = Table(title=f"by {manifest.name}@{manifest.version}")
+        table.add_column("image", overflow="fold")
+        table.add_column("emotion", overflow="fold")
+        table.add_column("next", overflow="fold")
+        table.add_column("taken", overflow="fold")
         for each in predictions:
-            ranked = sorted(each.probabilities.items(), key=lambda item: -item[1])
+            name = running.shown(str(each.path if above is None else each.path.relative_to(above)))
+            ranked = [f"{kind} {value:.2f}" for kind, value in sorted(each.probabilities.items(), key=lambda n: -n[1])]
             if each.error is not None:
-                table.add_row(running.shown(str(each.path)), f"[red]{running.shown(each.error)}[/]", "", "")
+                table.add_row(name, f"[red]{running.shown(each.error)}[/]", "", "")
             else:
-                others = ", ".join(f"{name} {value:.2f}" for name, value in ranked[1:3])
-                table.add_row(running.shown(str(each.path)), ranked[0][0], f"{ranked[0][1]:.3f}", others)
+                table.add_row(name, ranked[0], ", ".join(ranked[1:3]), each.note)
         out.print(table)
+        if above is not None:
+            out.print(f"images in {running.shown(str(above))}", highlight=False, soft_wrap=True)
     if any(each.error is not None for each in predictions):
         raise typer.Exit(errors.SourceError.exit_code)
+
+
+def _require_files(paths: list[Path]) -> None:
+    """Raise SourceError unless each is a file: before anything is loaded that takes seconds."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise errors.SourceError(
+            "Each image must be a file.",
+            received=f"no file {', '.join(missing)}",
+            todo="correct the names; nothing was predicted",
+        )
+
+
+def _shared_folder(paths: list[Path]) -> Path | None:
+    """The folder below which all of several paths lie, if that says something: their names then need it no more."""
+    if len(paths) < 2 or len({path.is_absolute() for path in paths}) > 1:
+        return None
+    above = Path(os.path.commonpath([path.parent for path in paths]))
+    return above if above.parts else None
 
 
 @app.command()

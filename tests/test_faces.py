@@ -123,10 +123,54 @@ def test_a_turned_face_is_levelled():
     assert n_closer >= len(SEEDS)  # of twice as many; the others' eyes or faces are not found
 
 
-def test_a_face_without_eyes_is_cut_out_and_not_turned(monkeypatch):
+def test_a_profile_whose_eyes_tell_little_is_cut_out_and_not_turned():
     picture = turned(photo(0), 12)
-    monkeypatch.setattr(faces, "_EYES_HIGH", 0.15)  # only the forehead is searched
-    assert np.array_equal(faces.cut_out(picture, "align", 0.1), faces.cut_out(picture, "crop", 0.1))
+    (face,) = faces.find(picture)
+    left, right = face.points[2:]
+    face.points[2:] = (left + right) / 2 + np.outer((-0.05, 0.05), right - left)
+    assert np.array_equal(faces.cut(picture, face, "align", 0.1), faces.cut(picture, face, "crop", 0.1))
+
+
+def test_each_of_several_faces_is_found_the_largest_first():
+    picture = (np.arange(480)[:, None] // 6 + np.arange(640) // 6 + 30).astype(np.uint8)
+    places = [(40, 60, 150), (300, 90, 110), (480, 300, 80)]
+    for seed, (x, y, side) in enumerate(places):
+        picture[y : y + side, x : x + side] = cv2.resize(face(seed), (side, side), interpolation=cv2.INTER_AREA)
+    found = faces.find(picture)
+    assert len(found) == 3
+    for each, (x, y, side) in zip(found, places, strict=True):
+        assert np.hypot(*(each.points[0] - (x + side / 2, y + side / 2))) < side / 5
+        assert 0.5 * side < each.side < side
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_small_and_large_faces_are_found_in_a_photograph_of_12_megapixels(share):
+    height, width = 3000, 4000
+    picture = (np.arange(height)[:, None] // 40 + np.arange(width) // 40 + 40).astype(np.uint8)
+    side = round(share * width / 0.7)  # the box takes 0.7 of a drawn face's picture
+    picture[900 : 900 + side, 2100 : 2100 + side] = cv2.resize(face(2), (side, side), interpolation=cv2.INTER_CUBIC)
+    (found,) = faces.find(picture)
+    assert np.hypot(*(found.points[0] - (2100 + side / 2, 900 + side / 2))) < side / 5
+    assert faces.find(picture, largest_only=True)[0].side == pytest.approx(found.side, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crop_without_surroundings_shows_a_face_and_is_a_crop(seed):
+    drawn = demo_faces.draw(demo_faces.CLASSES[seed % 7], np.random.default_rng(seed))
+    (found,) = faces.find(drawn)
+    assert faces.is_crop(drawn, found)
+
+
+def test_a_face_in_a_picture_is_no_crop():
+    (found,) = faces.find(photo(0, height=400, width=400))
+    assert not faces.is_crop(photo(0, height=400, width=400), found)
+
+
+def test_a_crop_is_framed_as_that_which_was_pasted():
+    """The drawn faces leave a little more room than FER2013's, whose framing the square has."""
+    for seed in SEEDS:
+        found = faces.cut_out(photo(seed, height=400, width=400), "crop", 0.0)
+        assert 0.7 * FACE_PX < found.shape[0] < 1.1 * FACE_PX
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])

@@ -2,12 +2,13 @@ import json
 import math
 import shutil
 
+import cv2
 import keras
 import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import child, errors, images, models, predict, preprocess, trained
+from fer import child, demo_faces, errors, faces, images, models, predict, preprocess, trained
 from fer.progress import silent
 
 CLASSES = ("happy", "sad", "angry")
@@ -43,9 +44,22 @@ def model_folder(tmp_path_factory):
     return folder
 
 
+def drawn(seed):
+    return demo_faces.draw(demo_faces.CLASSES[seed % 7], np.random.default_rng(seed))
+
+
 def picture(path, seed):
-    rng = np.random.default_rng(seed)
-    path.write_bytes(images.encode_png(rng.integers(0, 256, (30, 20), dtype=np.uint8)))
+    """A crop of a face, as FER2013's are."""
+    path.write_bytes(images.encode_png(drawn(seed)))
+    return path
+
+
+def photo(path, *faces_at):
+    """640 × 480, with a drawn face of `side` pixels at each (x, y, side)."""
+    pixels = (np.arange(480)[:, None] // 6 + np.arange(640) // 6 + 30).astype(np.uint8)
+    for seed, (x, y, side) in enumerate(faces_at):
+        pixels[y : y + side, x : x + side] = cv2.resize(drawn(seed), (side, side), interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(images.encode_png(pixels))
     return path
 
 
@@ -90,7 +104,7 @@ def test_no_more_images_are_scored_than_there_are(model_folder, tmp_path, monkey
         keras.Model, "predict_on_batch", lambda model, pixels: sizes.append(len(pixels)) or whole(model, pixels)
     )
     paths = [str(picture(tmp_path / f"{seed}.png", seed)) for seed in range(n_files)]
-    predict.predict_files(str(model_folder), paths, progress=lambda *_: None)
+    predict.predict_files(str(model_folder), paths, whole=False, progress=lambda *_: None)
     assert sizes == [n_files]
 
 
@@ -106,7 +120,7 @@ def test_a_model_of_a_newer_project_is_refused_and_says_what_to_do(model_folder,
     shutil.copytree(model_folder, tmp_path / "model")
     (tmp_path / "model" / files.PREPROCESSING).write_text(json.dumps(record))
     with pytest.raises(errors.IntegrityError, match=r"preprocessing\.json config sharpened: .* Next: use the version"):
-        predict.predict_files(str(tmp_path / "model"), [], progress=silent)
+        predict.predict_files(str(tmp_path / "model"), [], whole=False, progress=silent)
 
 
 def test_a_model_whose_preprocessing_the_code_no_longer_does_is_refused(model_folder, tmp_path):
@@ -115,4 +129,58 @@ def test_a_model_whose_preprocessing_the_code_no_longer_does_is_refused(model_fo
     shutil.copytree(model_folder, tmp_path / "model")
     (tmp_path / "model" / files.PREPROCESSING).write_text(json.dumps(record))
     with pytest.raises(errors.IntegrityError, match="prepared"):
-        predict.predict_files(str(tmp_path / "model"), [], progress=silent)
+        predict.predict_files(str(tmp_path / "model"), [], whole=False, progress=silent)
+
+
+def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_path):
+    path = photo(tmp_path / "a.png", (350, 120, 140))
+    (found,) = predict.predict(model_folder, [path])
+    assert (found.taken, found.note, found.error) == ("face", "the face", None)
+    x, y, width, height = found.box
+    assert np.hypot(x + width / 2 - 420, y + height / 2 - 190) < 28
+    assert 70 < width < 140
+    assert 0.7 < found.score <= 1
+    (whole,) = predict.predict(model_folder, [path], whole=True)
+    assert whole.probabilities != found.probabilities
+    (face,) = predict.read_inputs(path, preprocess.load_record(model_folder).config, whole=False)
+    image = images.decode(path.read_bytes())
+    expected = faces.cut(image, faces.find(image)[0], "crop", 0.0)
+    assert np.array_equal(face.pixels, preprocess.prepare_pixels(expected, preprocess.load_record(model_folder).config))
+
+
+def test_each_of_several_faces_gets_a_prediction_that_says_which(model_folder, tmp_path):
+    path = photo(tmp_path / "a.png", (40, 60, 160), (400, 200, 110))
+    alone = predict.predict(model_folder, [photo(tmp_path / "b.png", (40, 60, 160))])
+    found = predict.predict(model_folder, [picture(tmp_path / "c.png", 1), path])
+    assert [each.path.name for each in found] == ["c.png", "a.png", "a.png"]
+    assert [each.note for each in found[1:]] == ["face 1 of 2", "face 2 of 2"]
+    assert found[1].box[0] < 200 < 400 < found[2].box[0]
+    assert found[1].probabilities == pytest.approx(alone[0].probabilities, abs=0.02)
+
+
+@pytest.mark.parametrize("face", ["whole", "crop", "align"])
+def test_a_picture_without_a_face_gets_no_emotion_and_says_how_to_have_one(tmp_path, face):
+    config = preprocess.PreprocessConfig(height=16, width=16, face=face)
+    path = photo(tmp_path / "empty.png")
+    (found,) = predict.read_inputs(path, config, whole=False)
+    assert found.label is None
+    assert "no face" in found.error
+    assert "--whole" in found.error
+    (whole,) = predict.read_inputs(path, config, whole=True)
+    assert (whole.known.taken, whole.known.note) == ("whole", "all of it, as asked")
+    assert np.array_equal(whole.pixels, preprocess.prepare_pixels(images.decode(path.read_bytes()), config))
+
+
+def test_a_crop_is_taken_whole_by_a_model_of_crops_and_that_is_said(model_folder, tmp_path):
+    (found,) = predict.predict(model_folder, [picture(tmp_path / "a.png", 3)])
+    assert (found.taken, found.note) == ("whole", "all of it: a crop already")
+    assert found.box is not None
+
+
+@pytest.mark.parametrize("face", ["crop", "align"])
+def test_a_model_of_cut_out_faces_sees_what_its_training_would(tmp_path, face):
+    config = preprocess.PreprocessConfig(height=16, width=16, face=face, face_margin=0.2)
+    for path in (photo(tmp_path / "a.png", (350, 120, 140)), picture(tmp_path / "b.png", 3)):
+        (found,) = predict.read_inputs(path, config, whole=False)
+        assert found.known.taken == "face"
+        assert np.array_equal(found.pixels, preprocess.prepare_encoded(path.read_bytes(), config))

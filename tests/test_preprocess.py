@@ -8,7 +8,7 @@ import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import contracts, errors, images, predict, preprocess, runners, shards
+from fer import contracts, demo_faces, errors, images, predict, preprocess, runners, shards
 from fer.workspace import Workspace
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
@@ -191,6 +191,26 @@ def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monke
     assert not record.is_kept()
 
 
+@pytest.mark.parametrize(("face", "cuts"), [("whole", False), ("crop", True), ("align", True)])
+def test_a_record_notices_another_detector_if_faces_were_cut_out(monkeypatch, face, cuts):
+    config = preprocess.PreprocessConfig(height=16, width=16, face=face)
+    record = preprocess.Preprocessing(
+        config=config,
+        classes=("happy", "sad"),
+        height=16,
+        width=16,
+        mean=1.0,
+        std=1.0,
+        probe=preprocess.probe(config),
+        detector=preprocess.detector(config),
+    )
+    assert record.is_kept()
+    before_it_was_recorded = record.model_copy(update={"detector": None})
+    assert before_it_was_recorded.is_kept() is not cuts
+    monkeypatch.setattr(preprocess.faces, "DETECTOR", "another")
+    assert record.is_kept() is not cuts
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -205,7 +225,10 @@ def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monke
 def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, change):
     """Byte for byte, JPEG and PNG, through the code that `fer predict` runs on a file."""
     draw = np.random.default_rng(1)
-    smooth = [cv2.resize(draw.integers(0, 256, (9, 8), np.uint8), (90, 80)) for _ in range(6)]
+    smooth = [cv2.resize(draw.integers(0, 256, (9, 8), np.uint8), (190, 180)) for _ in range(6)]
+    for seed, image in enumerate(smooth):
+        face = demo_faces.draw(demo_faces.CLASSES[seed], np.random.default_rng(seed))
+        image[20:140, 30:150] = cv2.resize(face, (120, 120), interpolation=cv2.INTER_CUBIC)
     found = [cv2.imencode(kind, image)[1].tobytes() for image, kind in zip(smooth, [".jpg", ".png"] * 3, strict=True)]
     splits = ["train", "train", "train", "train", "validation", "test"]
     rows = [(f"{n:032x}", n % 3, split, 0, n) for n, split in enumerate(splits)]
@@ -217,4 +240,5 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
         for image_id, pixels in zip(here.image_ids, here.pixels[..., 0], strict=True):
             path = tmp_path / "a picture"
             path.write_bytes(found[int(image_id, 16)])
-            assert np.array_equal(predict.read_pixels(path, record.config), pixels)
+            (seen,) = predict.read_inputs(path, record.config, whole=config.face == "whole")
+            assert np.array_equal(seen.pixels, pixels)
