@@ -10,7 +10,7 @@ import pytest
 import quick_demo
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, images, precision, recipe, refs, releases
+from fer import demo_faces, errors, images, precision, recipe, refs, registry_moves, releases
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end
@@ -172,6 +172,27 @@ def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_
     with releases.open_registry() as models:
         rejected = models.get("demo", str(run.outcome.release.version))
     assert any("floor 1" in reason for reason in rejected.reasons)
+
+
+def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_is_promoted_by_name(first):
+    settings = ("train.seed=1", "train.precision=auto", "gate.margin=1")
+    retrain("gate.margin=1", model_name="again")
+    released = retrain(*settings, model_name="again").outcome.release
+    assert (released.version, released.status, released.champion_version) == (2, "released", 2)
+    with releases.open_registry() as models:
+        registry_moves.rollback(models, "again", reason="too sad", by="ann@host")
+        assert models.log("again").entries[-2].by.startswith("run ")
+    run = retrain(*settings, model_name="again")
+    assert run.executed == ["register"]
+    kept = run.outcome.release
+    assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
+    assert "by ann@host: too sad; `fer models promote again@2` lifts it" in kept.kept_because
+    assert "too sad" in Path(run.outcome.reports["report"]).read_text()
+    assert retrain(*settings, model_name="again").outcome.release == kept
+    with releases.open_registry() as models:
+        assert [each.version for each in models.versions("again")] == [1, 2]
+        registry_moves.promote(models, "again", 2)
+    assert retrain(*settings, model_name="again").outcome.release == released
 
 
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
