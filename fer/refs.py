@@ -340,12 +340,14 @@ class ReleaseRef(Ref):
 
     name: str
     version: int
-    status: str  # "released" or "rejected"
+    status: str  # "released", "rejected", or "kept": it passed its gates but is not promoted
     uri: str
     champion_version: int | None  # what the alias points to afterwards
+    kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
 
     def summary(self) -> str:
-        return f"{self.name} version {self.version} {self.status}; champion: {self.champion_version or 'none'}"
+        why = f": {self.kept_because}" if self.kept_because else ""
+        return f"{self.name} version {self.version} {self.status}{why}; champion: {self.champion_version or 'none'}"
 
 
 class Opponent(BaseModel):
@@ -364,8 +366,8 @@ class Contest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    alias_version: int | None = None  # None: the alias does not exist yet
-    alias_etag: str | None = None
+    alias_version: int | None = None  # None: there is no champion
+    alias_state: str | None = None
     opponent: Opponent | None = None
 
 

@@ -1,35 +1,38 @@
 """The model registry: immutable versions of models, and aliases that move, in an object store.
 
     models/<name>/files/<upload>/<file>     a version's files, under a prefix that no other upload has
+    models/<name>/log/00000012.json         what was done: a version's number claimed, the champion moved
     models/<name>/versions/00007.json       the version's manifest: the version exists once this does
     models/<name>/aliases/champion.json     a pointer to a version
 
-A manifest is written by one conditional put (`If-None-Match: *`), an alias moved by compare-and-swap (`If-Match`), so
-that of several writers exactly one wins, and a writer that dies in the middle leaves files that nothing refers to.
+Entries of the log and manifests are written by one conditional put (`If-None-Match: *`), an alias moved by
+compare-and-swap (`If-Match`), so that of several writers exactly one wins. A writer that dies in the middle leaves
+files that nothing refers to, a number whose manifest can be restored from its copy, or an alias that is behind its log.
 """
 
 import concurrent.futures
 import contextlib
 import datetime
-import json
+import hashlib
 import re
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from fer import errors, objectstore, workspace
+from fer import errors, objectstore, registry_ledger, registry_log, workspace
 from fer.progress import Progress, silent
+from fer.registry_log import NAME as _NAME
+from fer.registry_log import SHA256 as _SHA256
+from fer.registry_log import Act, Log, Name
 
 CHAMPION = "champion"
-_NAME = r"[a-z0-9][a-z0-9-]{0,62}"
 _FILE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
-_SHA256 = r"[0-9a-f]{64}"
+_COPY = ".manifest.json"  # no release's file can have this name
 _READERS = 8
-
-Name = Annotated[str, Field(pattern=rf"^{_NAME}$")]
 
 
 class File(BaseModel):
@@ -47,7 +50,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    status: Literal["released", "rejected"]
+    status: Literal["released", "rejected", "kept"] = Field(description="kept: passed its gates, but is not promoted")
     reasons: tuple[str, ...] = Field(description="the verdict's lines")
     registration_key: str = Field(min_length=1, description="a second registration with it is the first one")
     model_digest: str
@@ -77,10 +80,10 @@ class Manifest(Registration):
 
 
 class Alias(NamedTuple):
-    """What an alias points to; `etag` names this very state of it."""
+    """What an alias points to; `state` names this very state of it."""
 
     version: int
-    etag: str
+    state: str
 
 
 class Spec(NamedTuple):
@@ -107,127 +110,213 @@ class Registry:
         self.store = store
 
     def register(
-        self, name: str, files: dict[str, Path], registration: Registration, progress: Progress = silent
+        self,
+        name: str,
+        files: dict[str, Path],
+        registration: Registration,
+        progress: Progress = silent,
+        by: str | None = None,
     ) -> Manifest:
         """Upload the files and add the next version; or return the version that has this registration's key.
 
-        What killed uploads left is removed first, a day later: nobody would do it by hand.
-        Raises ConfigError for names that are not valid, StoreError where the store fails: then no version came about,
-        or, if only the store's answer was lost, the same call finds it.
+        `by` says who registers it; None: who runs this process. What killed uploads left is removed first, a day later:
+        nobody would do it by hand. Raises ConfigError for names that are not valid, IntegrityError if something of the
+        model was lost, StoreError where the store fails: then no version came about, or the same call finds it.
         """
         _check(name, _NAME, "A model's name")
         for file in files:
             _check(file, _FILE, "A file's name")
         with contextlib.suppress(errors.StoreError):  # no reason not to register
             self.remove_orphans(name)
-        known = self.versions(name)
-        for manifest in known:
-            if manifest.registration_key == registration.registration_key:
-                return manifest
+        ledger = self.ledger(name)
+        known = self._registered(name, registration.registration_key, ledger.read().log)
+        if known is not None:
+            return known
         prefix = f"models/{name}/files/{uuid.uuid4().hex}/"
         uploaded = self._upload(prefix, files, progress)
-        version = max((manifest.version for manifest in known), default=0) + 1
-        while True:
-            made = Manifest(
+        others: list[Manifest] = []
+
+        def claim(state: registry_ledger.State) -> Act | None:
+            if (other := self._claimed(name, registration.registration_key, state.log)) is not None:
+                others.append(other)
+                return None
+            manifest = Manifest(
                 **dict(registration),
                 name=name,
-                version=version,
+                version=max([state.log.highest_version(), *self.numbers(name)]) + 1,
                 created_utc=datetime.datetime.now(datetime.UTC),
                 files=uploaded,
             )
-            data = made.model_dump_json(indent=1).encode()
-            try:
-                self.store.put_if_absent(_version_key(name, version), data)
-            except errors.StoreConflict:
-                other = self._version(name, version)
-                if other is not None and other.registration_key == registration.registration_key:
-                    self._remove(prefix)
-                    return other
-                version += 1  # one at a time, so that no other writer's version goes unseen
-            else:
-                return Manifest.model_validate_json(data)  # as `get` would give it: lists for tuples
+            data = manifest.model_dump_json(indent=1).encode()
+            self.store.put(prefix + _COPY, data)
+            return Act(
+                action="register",
+                by=by or registry_log.operator(),
+                version=manifest.version,
+                model_digest=manifest.model_digest,
+                from_version=state.champion,
+                to_version=state.champion,
+                verdict=manifest.reasons,
+                status=manifest.status,
+                registration_key=manifest.registration_key,
+                manifest=registry_log.Copy(key=prefix + _COPY, sha256=hashlib.sha256(data).hexdigest()),
+            )
+
+        while True:
+            entry = ledger.move(claim)
+            if entry is None:
+                self._remove(prefix)
+                return others[-1]
+            found = self.restore(entry)
+            if found is None:
+                raise self._damaged(name, prefix + _COPY)
+            if found.registration_key == registration.registration_key:  # else a writer without a log took the number
+                return found
+
+    def restore(self, claim: registry_log.Entry) -> Manifest | None:
+        """The version whose number the entry claimed, its manifest written anew from the copy if it is not there.
+
+        None if it is not there and the copy is not whole.
+        """
+        if claim.version is None or claim.manifest is None:
+            return None
+        found = self._version(claim.name, claim.version)
+        if found is None and (data := self.copy(claim)) is not None:
+            with contextlib.suppress(errors.StoreConflict):
+                self.store.put_if_absent(version_key(claim.name, claim.version), data)
+            found = self._version(claim.name, claim.version)
+        return found
+
+    def copy(self, claim: registry_log.Entry) -> bytes | None:
+        """The copy of the manifest that the entry names; None if it is not whole."""
+        found = self.store.get(claim.manifest.key) if claim.manifest is not None else None
+        if found is None or claim.manifest is None:
+            return None
+        return found.data if hashlib.sha256(found.data).hexdigest() == claim.manifest.sha256 else None
+
+    def _registered(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
+        """The version that has this registration's key; finished, if only its number was claimed."""
+        known = (each for each in self.versions(name) if each.registration_key == registration_key)
+        return next(known, None) or self._claimed(name, registration_key, log)
+
+    def _claimed(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
+        claim = log.claim(registration_key)
+        found = self.restore(claim) if claim is not None else None
+        return found if found is not None and found.registration_key == registration_key else None
 
     def names(self) -> tuple[str, ...]:
-        """The models that have a version, sorted."""
+        """The models that have a version, or had one, sorted."""
         return tuple(
-            name for name in sorted(self.store.folders("models/")) if any(self.store.list(f"models/{name}/versions/"))
+            name
+            for name in sorted(self.store.folders("models/"))
+            if any(self.store.list(f"models/{name}/versions/")) or any(self.store.list(f"models/{name}/log/"))
         )
 
     def versions(self, name: str) -> list[Manifest]:
         """The model's versions, oldest first; none for an unknown model."""
         _check(name, _NAME, "A model's name")
-        prefix = f"models/{name}/versions/"
-        numbers = sorted(
-            int(found[1])
-            for listed in self.store.list(prefix)
-            if (found := re.fullmatch(r"([0-9]+)\.json", listed.key.removeprefix(prefix)))
-        )
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-            manifests = readers.map(lambda version: self._version(name, version), numbers)
+            manifests = readers.map(lambda version: self._version(name, version), self.numbers(name))
             return [each for each in manifests if each is not None]
 
+    def numbers(self, name: str) -> list[int]:
+        """The numbers of the versions whose manifests are there, damaged ones among them."""
+        prefix = f"models/{name}/versions/"
+        keys = (listed.key.removeprefix(prefix) for listed in self.store.list(prefix))
+        return sorted(int(found[1]) for each in keys if (found := re.fullmatch(r"([0-9]+)\.json", each)))
+
     def get(self, name: str, which: str = CHAMPION) -> Manifest:
-        """The version with this number or alias. Raises ConfigError if there is none."""
+        """The version with this number or alias. Raises ConfigError if there is none, IntegrityError if it was lost."""
         _check(name, _NAME, "A model's name")
         version = int(which) if re.fullmatch(r"[1-9][0-9]{0,8}", which) else None
         if version is None:
             alias = self.alias(name, which)
             if alias is None:
-                raise errors.ConfigError(
-                    f"The model {name!r} must have the alias {which!r}.",
-                    received="no such alias",
-                    todo="see `fer models list`; `fer retrain` makes a champion when its gates pass",
-                )
+                raise self._no_alias(name, which)
             version = alias.version
         manifest = self._version(name, version)
         if manifest is None:
+            if not which.isdecimal() or version in self.ledger(name).read().log.claims():
+                raise self._damaged(name, version_key(name, version), "nothing")
             raise errors.ConfigError(
                 "The version must be in the registry.", received=f"{name}@{version}", todo="see `fer models list`"
             )
         return manifest
 
     def alias(self, name: str, alias: str = CHAMPION) -> Alias | None:
-        """What the alias points to, or None if there is no such alias."""
-        found = self.store.get(_alias_key(name, alias))
+        """What the alias points to, or None if there is no such alias. Raises IntegrityError if it was lost."""
+        key = _alias_key(name, alias)
+        if alias == CHAMPION:
+            state = self.ledger(name).read()
+            return None if state.champion is None else Alias(state.champion, state.id)
+        found = self.store.get(key)
         if found is None:
             return None
         try:
-            return Alias(int(json.loads(found.data)["version"]), found.etag)
-        except (ValueError, KeyError, TypeError):
-            raise self._damaged(_alias_key(name, alias)) from None
+            pointer = registry_log.Pointer.model_validate_json(found.data)
+        except pydantic.ValidationError:
+            raise self._damaged(name, key) from None
+        return None if pointer.version is None else Alias(pointer.version, registry_log.identity(found.data))
 
-    def promote(self, name: str, version: int, expected: Alias | None, alias: str = CHAMPION) -> Alias:
-        """Point the alias to `version`, if it still is as `expected` (None: not there).
+    def ledger(self, name: str) -> registry_ledger.Ledger:
+        """The log of a model and its champion."""
+        _check(name, _NAME, "A model's name")
+        return registry_ledger.Ledger(self.store, name, lambda: _had_champion(self.versions(name)))
 
-        Nothing happens if it points there already, even if it was just moved there. Raises StoreConflict if another one
-        moved it elsewhere, ConfigError if the version is not there or was rejected.
+    def log(self, name: str) -> registry_log.Log:
+        """What was done with a model. Raises IntegrityError if any of it was lost."""
+        return self.ledger(name).read().log
+
+    def promote(self, name: str, version: int, expected: Alias | None, by: str | None = None) -> Alias:
+        """Make `version` champion on behalf of a run, if the champion still is as `expected` (None: there is none).
+
+        `by` says who does; None: who runs this process. Nothing happens if it is champion already, even if it just
+        became it. Raises StoreConflict if another one was promoted meanwhile or this one may be promoted by name only,
+        ConfigError if it is not there or was rejected.
         """
-        if self.get(name, str(version)).status != "released":
+        manifest = self.promotable(name, version)
+        reached: list[Alias] = []
+
+        def promotion(state: registry_ledger.State) -> Act | None:
+            current = None if state.champion is None else Alias(state.champion, state.id)
+            if current is not None and current.version == version:
+                reached.append(current)
+                return None
+            if current != expected:
+                raise errors.StoreConflict(
+                    f"The champion of {name!r} must be as it was when the promotion was decided.",
+                    received=f"version {current.version} instead" if current else "no champion any more",
+                    todo="look at what is there now and decide anew",
+                )
+            if (bar := state.log.bar(version, manifest.model_digest)) is not None:
+                raise errors.StoreConflict(
+                    "A version that a run promotes must not have been rolled back or withdrawn.",
+                    received=registry_log.why_barred(bar, version),
+                    todo=f"see `fer models log {name}`",
+                )
+            return Act(
+                action="promote",
+                by=by or registry_log.operator(),
+                version=version,
+                model_digest=manifest.model_digest,
+                from_version=state.champion,
+                to_version=version,
+                verdict=manifest.reasons,
+            )
+
+        entry = self.ledger(name).move(promotion)
+        return reached[-1] if entry is None else Alias(version, entry.id)
+
+    def promotable(self, name: str, version: int) -> Manifest:
+        """The version, which may become champion. Raises ConfigError if it is not there or was rejected."""
+        manifest = self.get(name, str(version))
+        if manifest.status == "rejected":
             raise errors.ConfigError(
                 "A version that is promoted must have passed its gates.",
                 received=f"{name}@{version}, which was rejected",
                 todo=f"see why: `fer models show {name}@{version}`",
             )
-        current = self.alias(name, alias)
-        if current is not None and current.version == version:
-            return current
-        # The ID makes each state's bytes, and so its ETag, its own: moved away and back is not the state that was.
-        pointer = {
-            "version": version,
-            "previous": expected.version if expected else None,
-            "moved_utc": datetime.datetime.now(datetime.UTC).isoformat(),
-            "id": uuid.uuid4().hex,
-        }
-        key, data = _alias_key(name, alias), json.dumps(pointer).encode()
-        try:
-            if expected is None:
-                return Alias(version, self.store.put_if_absent(key, data))
-            return Alias(version, self.store.put_if_match(key, data, expected.etag))
-        except errors.StoreConflict:
-            current = self.alias(name, alias)
-            if current is None or current.version != version:
-                raise
-            return current
+        return manifest
 
     def fetch(self, manifest: Manifest, into: Path, progress: Progress = silent) -> Path:
         """Download the version's files into a folder; what is there and whole is kept. Returns the folder.
@@ -252,7 +341,11 @@ class Registry:
             prefix = listed.key.rsplit("/", 1)[0] + "/"
             newest[prefix] = max(newest.get(prefix, listed.modified), listed.modified)
         # Versions after files: an upload that becomes a version meanwhile is seen.
-        used = {file.key.rsplit("/", 1)[0] + "/" for each in self.versions(name) for file in each.files.values()}
+        known = {each.version: each for each in self.versions(name)}
+        claims = Log(self.ledger(name).entries()).claims()
+        keys = [file.key for each in known.values() for file in each.files.values()]
+        keys += [each.manifest.key for version, each in claims.items() if version not in known and each.manifest]
+        used = {each.rsplit("/", 1)[0] + "/" for each in keys}
         before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=older_than_s)
         orphans = tuple(prefix for prefix, when in newest.items() if prefix not in used and when <= before)
         for prefix in orphans:
@@ -261,7 +354,7 @@ class Registry:
 
     def uri(self, manifest: Manifest) -> str:
         """The `s3://` URI of the version's manifest."""
-        return self.store.uri(_version_key(manifest.name, manifest.version))
+        return self.store.uri(version_key(manifest.name, manifest.version))
 
     def _upload(self, prefix: str, files: dict[str, Path], progress: Progress) -> dict[str, File]:
         uploaded: dict[str, File] = {}
@@ -282,27 +375,39 @@ class Registry:
             self.store.delete(listed.key)
 
     def _version(self, name: str, version: int) -> Manifest | None:
-        key = _version_key(name, version)
+        key = version_key(name, version)
         found = self.store.get(key)
         if found is None:
             return None
         try:
             manifest = Manifest.model_validate_json(found.data)
         except pydantic.ValidationError:
-            raise self._damaged(key) from None
+            raise self._damaged(name, key) from None
         if (manifest.name, manifest.version) != (name, version):
-            raise self._damaged(key)
+            raise self._damaged(name, key)
         return manifest
 
-    def _damaged(self, key: str) -> errors.IntegrityError:
-        return errors.IntegrityError(
-            "What the registry holds must be as it was written.",
-            received=f"something else at {self.store.uri(key)}",
-            todo="restore it from a backup; a newer version of this project may have written it",
+    def _no_alias(self, name: str, alias: str) -> errors.ConfigError:
+        moved = self.log(name).last_move if alias == CHAMPION else None
+        return errors.ConfigError(
+            f"The model {name!r} must have the alias {alias!r}.",
+            received="no such alias" if moved is None else f"no champion: {registry_log.said(moved)}",
+            todo="see `fer models list`; `fer retrain` makes a champion when its gates pass",
         )
 
+    def _damaged(self, name: str, key: str, received: str = "something else") -> errors.IntegrityError:
+        return self.ledger(name).damaged(self.store.uri(key), received)
 
-def _version_key(name: str, version: int) -> str:
+
+def _had_champion(versions: Sequence[Manifest]) -> str | None:
+    """What versions that are older than the log say of a champion; None if there was none."""
+    released = [each.version for each in versions if each.status == "released"]
+    met = [each.champion_at_registration for each in versions if each.champion_at_registration is not None]
+    latest = max(released + met, default=None)
+    return None if latest is None else f"version {latest} was released"
+
+
+def version_key(name: str, version: int) -> str:
     return f"models/{name}/versions/{version:05d}.json"
 
 

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,19 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import embedded_store, errors, evaluate, fingerprint, preprocess, refs, registry, settings, stage, trained
+from fer import (
+    embedded_store,
+    errors,
+    evaluate,
+    fingerprint,
+    preprocess,
+    refs,
+    registry,
+    registry_log,
+    settings,
+    stage,
+    trained,
+)
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
 from fer.workspace import Workspace
@@ -70,13 +83,13 @@ def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.C
         opponent = models.get(name, str(alias.version))
         if opponent.model_digest == candidate.digest:
             if opponent.champion_at_registration is None:
-                return refs.Contest(alias_version=alias.version, alias_etag=alias.etag)
+                return refs.Contest(alias_version=alias.version, alias_state=alias.state)
             opponent = models.get(name, str(opponent.champion_at_registration))
         model = fetch(name, opponent.version, opponent.model_digest, workspace=workspace)
         source = opponent.inputs.get("source", "unknown")
         return refs.Contest(
             alias_version=alias.version,
-            alias_etag=alias.etag,
+            alias_state=alias.state,
             opponent=refs.Opponent(
                 version=opponent.version,
                 source=source,
@@ -99,14 +112,24 @@ def registration_key(
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def registered(name: str, key: str) -> bool:
-    """Whether all is done that `register` does: the version is there and, if released, the champion."""
+class Registered(NamedTuple):
+    """Whether all is done that `register` does, and the ID of the entry that keeps the model from being promoted."""
+
+    done: bool
+    barred_by: str = ""
+
+
+def registered(name: str, key: str) -> Registered:
+    """Whether the version is there and, if it passed its gates, the champion or barred from becoming it."""
     with open_registry() as models:
         found = next((each for each in models.versions(name) if each.registration_key == key), None)
         if found is None or found.status == "rejected":
-            return found is not None
-        alias = models.alias(name)
-        return alias is not None and alias.version == found.version
+            return Registered(found is not None)
+        state = models.ledger(name).read()
+        bar = None if state.champion == found.version else state.log.bar(found.version, found.model_digest)
+        if bar is not None:
+            return Registered(done=True, barred_by=bar.id)
+        return Registered(done=state.champion == found.version)
 
 
 def register(
@@ -118,18 +141,22 @@ def register(
     verdict: refs.VerdictRef,
     against: refs.Contest,
     *,
+    by: str | None = None,
     workspace: Workspace,
     progress: Progress = silent,
 ) -> refs.ReleaseRef:
     """Register a version, released or rejected as the verdict says, and make a released one champion.
 
-    `division` is the split that the model was trained and tested on. Raises StoreConflict if another run moved the
-    champion alias since `against` was found.
+    A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
+    `division` is the split that the model was trained and tested on, `by` the run. Raises StoreConflict if another run
+    moved the champion alias since `against` was found, IntegrityError if something of the registry was lost.
     """
     model_folder, evaluation_folder = workspace.folder(model), workspace.folder(evaluation)
+    with open_registry() as models:
+        bar = models.log(recipe.model_name).bar(None, model.digest) if verdict.passed else None
     registration = registry.Registration(
-        status="released" if verdict.passed else "rejected",
-        reasons=tuple(check.detail for check in verdict.checks),
+        status="rejected" if not verdict.passed else "released" if bar is None else "kept",
+        reasons=(*(check.detail for check in verdict.checks), *([registry_log.why_barred(bar)] if bar else ())),
         registration_key=registration_key(recipe, model, evaluation, verdict),
         model_digest=model.digest,
         recipe=recipe.model_dump(mode="json"),
@@ -147,21 +174,27 @@ def register(
         for folder in (model_folder, evaluation_folder):
             files_there = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in files_there if not path.name.startswith("_")}
-        manifest = models.register(recipe.model_name, content, registration, progress)
-        alias = models.alias(recipe.model_name)
-        if manifest.status == "released":
-            expected = None
-            if against.alias_version is not None and against.alias_etag is not None:
-                expected = registry.Alias(against.alias_version, against.alias_etag)
-            alias = _promote(models, manifest, expected)
+        manifest = models.register(recipe.model_name, content, registration, progress, by)
+        state = models.ledger(manifest.name).read()
+        champion, status, kept_because = state.champion, manifest.status, ""
+        if manifest.status != "rejected":
+            bar = state.log.bar(manifest.version, manifest.model_digest)
+            if bar is not None and champion != manifest.version:
+                status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
+            else:
+                expected = None
+                if against.alias_version is not None and against.alias_state is not None:
+                    expected = registry.Alias(against.alias_version, against.alias_state)
+                status, champion = "released", _promote(models, manifest, expected, by).version
         return refs.ReleaseRef(
             path=f"{manifest.name}@{manifest.version}",
             digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
             name=manifest.name,
             version=manifest.version,
-            status=manifest.status,
+            status=status,
+            kept_because=kept_because,
             uri=models.uri(manifest),
-            champion_version=alias.version if alias else None,
+            champion_version=champion,
         )
 
 
@@ -187,9 +220,11 @@ def read_trained_on(path: Path) -> pa.Table:
     return found.select(["pixel_sha256", "split"])
 
 
-def _promote(models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None) -> registry.Alias:
+def _promote(
+    models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None, by: str | None
+) -> registry.Alias:
     try:
-        return models.promote(manifest.name, manifest.version, expected)
+        return models.promote(manifest.name, manifest.version, expected, by)
     except errors.StoreConflict as error:
         raise errors.StoreConflict(
             f"The champion of {manifest.name!r} must be the one that this run's candidate was compared with.",
@@ -211,6 +246,14 @@ def local_copy(spec: str | None) -> Iterator[tuple[registry.Manifest, Path]]:
         folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
         folder.mkdir(parents=True, exist_ok=True)
         yield manifest, models.fetch(manifest, folder)
+
+
+def withdrawn(manifest: registry.Manifest) -> str:
+    """A sentence on the version's withdrawal; empty if it was not withdrawn."""
+    with open_registry() as models:
+        log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias
+    entry = log.withdrawn.get(manifest.version)
+    return "" if entry is None else registry_log.said(entry)
 
 
 def _only_name(models: registry.Registry) -> str:

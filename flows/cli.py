@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
-from flows import running, trials
+from flows import registry_commands, running, trials
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -22,18 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(help="The model registry: versions and aliases.", no_args_is_help=True)
 recipes_app = typer.Typer(help="The recipes: what a retraining run does.", no_args_is_help=True)
 data_app = typer.Typer(help="The data: checked without training.", no_args_is_help=True)
 store_app = typer.Typer(help="The embedded S3 store (SeaweedFS on loopback).", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-app.add_typer(models_app, name="models")
+app.add_typer(registry_commands.app, name="models")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(store_app, name="store")
 
 out = Console()
 err = Console(stderr=True)
-REJECTED = 10  # the exit code of `fer retrain` when the gates refuse the model
+REJECTED = 10  # the exit code of `fer retrain` when the model does not become champion
 UNFORESEEN = 70  # that of an error which no code here raises on purpose; EX_SOFTWARE of sysexits.h
 STOPPED = 130  # that of Ctrl-C, as shells have it
 
@@ -123,7 +122,8 @@ def retrain(
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
     Finished stages are cached: the same command again goes on where it stopped, or does nothing.
-    Exit code 0: released; 10: trained, but refused by the gates; anything else: an error, named in one message.
+    Exit code 0: released; 10: trained, but refused by the gates, or kept because it was rolled back or withdrawn;
+    anything else: an error, named in one message.
     """
     sources = source or ["demo"]
     parameters = running.parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
@@ -139,7 +139,7 @@ def retrain(
     with terminal.Terminal(out) as listener, events.heard_by(listener):
         outcome = retrain_module.retrain(**parameters)
     terminal.show_outcome(out, outcome)
-    if outcome.release.status == "rejected":
+    if outcome.release.status != "released":
         raise typer.Exit(REJECTED)
 
 
@@ -221,7 +221,10 @@ def predict(
     from fer import releases
 
     with releases.local_copy(model) as (manifest, folder):
+        withdrawn = releases.withdrawn(manifest)
         predictions = predict_module.predict(folder, images, whole=whole)
+    if withdrawn:
+        err.print(f"[yellow]![/] {running.shown(withdrawn)}", highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([each.model_dump(mode="json") for each in predictions], indent=1))
     else:
@@ -323,50 +326,6 @@ def show_recipe(
     out.print(f"\nregistered as {plan.model_name} (--name for another)", highlight=False)
     for path, dimension in plan.search.items():
         out.print(f"fer sweep tries {escape(f'{path}={dimension}')}", highlight=False, soft_wrap=True)
-
-
-@models_app.command("list")
-def list_models(as_json: AsJson = False) -> None:
-    """List every version of every model, newest first."""
-    from fer import releases, settings
-
-    settings.Settings.load().require_home()
-    with releases.open_registry() as models:
-        found, aliases = [], {}
-        for name in models.names():
-            found += models.versions(name)[::-1]
-            aliases[name] = models.alias(name)
-    if as_json:
-        typer.echo(json.dumps([manifest.model_dump(mode="json") for manifest in found], indent=1))
-        return
-    if not found:
-        out.print("The registry is empty. Make a first version: fer retrain")
-        return
-    table = Table("model", "version", "status", "accuracy", "macro-F1", "made (UTC)", "alias")
-    for manifest in found:
-        alias = aliases[manifest.name]
-        table.add_row(
-            manifest.name,
-            str(manifest.version),
-            manifest.status,
-            f"{manifest.metrics['accuracy']:.3f}",
-            f"{manifest.metrics['macro']['f1']:.3f}",
-            f"{manifest.created_utc:%Y-%m-%d %H:%M}",
-            "champion" if alias is not None and alias.version == manifest.version else "",
-        )
-    out.print(table)
-
-
-@models_app.command("show")
-def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
-    """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files."""
-    from fer import registry, releases, settings
-
-    wanted = registry.parse_spec(spec)
-    settings.Settings.load().require_home()
-    with releases.open_registry() as models:
-        manifest = models.get(*wanted)
-    out.print_json(manifest.model_dump_json())
 
 
 @store_app.command("up")

@@ -119,21 +119,23 @@ def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> 
 
 def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     """What was trained, how good it is, what the gates said, where things are, what to type next."""
-    release, passed = outcome.release, outcome.verdict.passed
+    release, released = outcome.release, outcome.release.status == "released"
     table = _table()
     table.add_row("model", f"{_plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
     table.add_row("quality", _plain(outcome.evaluation.summary()))
     for check in outcome.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {_plain(check.detail)}")
+    if release.kept_because:
+        table.add_row("kept", _plain(release.kept_because))
     table.add_row("release", _plain(release.uri))
     for name, path in outcome.reports.items():
         table.add_row(name, _plain(path))
     champion = f"{_plain(release.name)}@champion is version {release.champion_version}"
-    verdict = "released" if passed else "rejected by the gates"
+    verdict = {"rejected": "rejected by the gates", "kept": "kept, not promoted"}.get(release.status, release.status)
     title = f"{_plain(release.name)} version {release.version}: {verdict}" + (
         f"; {champion}" if release.champion_version else ""
     )
-    console.print(Panel(table, title=title, border_style="green" if passed else "red", title_align="left"))
+    console.print(Panel(table, title=title, border_style="green" if released else "red", title_align="left"))
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
 
 

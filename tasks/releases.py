@@ -4,11 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from prefect import task
+from prefect import runtime, task
 
 from fer import embedded_store, errors, objectstore, preprocess, recipe, refs, remote_workspace, settings
 from fer import releases as release_stage
 from tasks import artifacts, caching
+
+_MOST_OF_A_NAME = 200  # characters; many sources make a long one
 
 
 @contextlib.contextmanager
@@ -56,7 +58,13 @@ def preprocessing_of(model: refs.ModelRef) -> preprocess.PreprocessConfig:
 def _registration(parameters: dict[str, Any]) -> tuple[str, bool]:
     plan = parameters["plan"]
     key = release_stage.registration_key(plan, parameters["model"], parameters["evaluation"], parameters["verdict"])
-    return key, release_stage.registered(plan.model_name, key)
+    found = release_stage.registered(plan.model_name, key)
+    return key + found.barred_by, found.done  # what was released once is kept while it is barred
+
+
+def _run() -> str:
+    """This flow run, as the registry's log names it."""
+    return f"run {str(runtime.flow_run.name)[:_MOST_OF_A_NAME]} ({runtime.flow_run.id})"
 
 
 @task(**caching.keyed("register", _registration), **caching.retried(3))
@@ -73,5 +81,5 @@ def register(
     progress = artifacts.progress_bar("register")
     workspace = caching.workspace()
     return release_stage.register(
-        plan, lineage, division, model, evaluation, verdict, against, workspace=workspace, progress=progress
+        plan, lineage, division, model, evaluation, verdict, against, by=_run(), workspace=workspace, progress=progress
     )

@@ -26,7 +26,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fer import embedded_store, errors, objectstore, predict, releases, settings
+from fer import embedded_store, errors, objectstore, predict, registry_ledger, registry_log, releases, settings
 from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -322,8 +322,12 @@ def test_an_error_that_ctrl_c_has_caused_on_its_way_is_no_error(monkeypatch, cap
     assert capsys.readouterr().err == "stopped. Run the same command again to go on; finished stages are kept.\n"
 
 
-def test_listing_models_asks_for_the_alias_once_a_model(monkeypatch, tmp_path):
+def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path):
     asked = []
+
+    class Manifest(SimpleNamespace):
+        def model_dump(self, mode):
+            return {}
 
     class Registry:
         def names(self):
@@ -333,13 +337,22 @@ def test_listing_models_asks_for_the_alias_once_a_model(monkeypatch, tmp_path):
             made = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
             figures = {"accuracy": 0.5, "macro": {"f1": 0.5}}
             return [
-                SimpleNamespace(name=name, version=each, status="released", metrics=figures, created_utc=made)
+                Manifest(
+                    name=name,
+                    version=each,
+                    status="released",
+                    metrics=figures,
+                    created_utc=made,
+                    model_digest=str(each),
+                )
                 for each in (1, 2, 3)
             ]
 
-        def alias(self, name):
+        def ledger(self, name):
             asked.append(name)
-            return SimpleNamespace(version=2) if name == "demo" else None
+            champion = 2 if name == "demo" else None
+            state = registry_ledger.State(registry_log.Log([]), champion, "")
+            return SimpleNamespace(read=lambda: state)
 
     monkeypatch.setenv("FER_HOME", str(tmp_path))
     monkeypatch.setattr(releases, "open_registry", lambda: contextlib.nullcontext(Registry()))

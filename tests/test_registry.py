@@ -41,6 +41,12 @@ def _registration(key: str | None = None, **more: object) -> Registration:
     return Registration.model_validate(made | more)
 
 
+def uploaded(models) -> set[str]:
+    """The files of `demo`, without the copies of manifests beside them."""
+    keys = (each.key for each in models.store.list("models/demo/files/"))
+    return {key for key in keys if not key.endswith("/.manifest.json")}
+
+
 def _outcome(call):
     try:
         return call()
@@ -79,7 +85,7 @@ def test_racing_writers_of_the_same_registration_make_one_version_and_leave_no_o
         made = list(racers.map(lambda _: models.register("demo", files, same), range(8)))
     assert {each.version for each in made} == {2}
     kept = {file.key for each in models.versions("demo") for file in each.files.values()}
-    assert {each.key for each in models.store.list("models/demo/files/")} == kept
+    assert uploaded(models) == kept
 
 
 def test_a_registration_that_is_there_is_returned_and_uploads_nothing(models, files, monkeypatch):
@@ -123,8 +129,7 @@ def test_an_upload_that_was_killed_leaves_no_version_and_is_cleared_away_later(m
     assert models.versions("demo") == [kept]
     assert models.remove_orphans("demo") == ()
     assert models.remove_orphans("demo", older_than_s=-60) == ("models/demo/files/0123456789abcdef/",)
-    left = {each.key for each in models.store.list("models/demo/files/")}
-    assert left == {file.key for file in kept.files.values()}
+    assert uploaded(models) == {file.key for file in kept.files.values()}
 
 
 def test_a_registration_clears_away_what_was_left_more_than_a_day_ago(models, files, monkeypatch):
@@ -139,8 +144,9 @@ def test_a_registration_clears_away_what_was_left_more_than_a_day_ago(models, fi
 
     monkeypatch.setattr(models.store, "list", with_an_old_one)
     made = models.register("demo", files, _registration())
-    left = {each.key for each in listed("models/demo/files/")}
-    assert left == {file.key for file in made.files.values()} | {"models/demo/files/fedcba9876543210/model.keras"}
+    assert uploaded(models) == {file.key for file in made.files.values()} | {
+        "models/demo/files/fedcba9876543210/model.keras"
+    }
 
 
 def test_orphans_that_may_not_be_removed_do_not_stop_a_registration(models, files, monkeypatch):
@@ -170,19 +176,19 @@ def test_one_of_eight_first_promotions_wins(models, files):
 
 def test_eight_promotions_of_the_same_version_agree(models, files, monkeypatch):
     models.register("demo", files, _registration())
-    found, ready = models.alias, threading.Barrier(8)
+    put, ready = models.store.put_if_absent, threading.Barrier(8)
 
-    def read_together(*arguments):
-        alias = found(*arguments)
+    def put_together(key, data):
         with contextlib.suppress(threading.BrokenBarrierError):
             ready.wait(10)
         ready.abort()
-        return alias
+        return put(key, data)
 
-    monkeypatch.setattr(models, "alias", read_together)
+    monkeypatch.setattr(models.store, "put_if_absent", put_together)
     with ThreadPoolExecutor(8) as racers:
         outcomes = list(racers.map(lambda _: _outcome(lambda: models.promote("demo", 1, None)), range(8)))
-    assert outcomes == [found("demo")] * 8
+    assert outcomes == [models.alias("demo")] * 8
+    assert [each.action for each in models.log("demo").entries] == ["register", "promote"]
 
 
 def test_a_promotion_that_was_decided_on_an_older_champion_is_a_conflict(models, files):
@@ -202,6 +208,81 @@ def test_a_champion_that_went_and_came_back_is_not_the_one_that_was_seen(models,
     models.promote("demo", 1, models.promote("demo", 2, seen))
     with pytest.raises(errors.StoreConflict):
         models.promote("demo", 3, seen)
+
+
+def test_a_number_is_not_given_again_when_the_newest_manifest_was_lost(models, files):
+    models.register("demo", files, _registration("first"))
+    models.register("demo", files, _registration("second"))
+    models.store.delete("models/demo/versions/00002.json")
+    assert models.register("demo", files, _registration("third")).version == 3
+    with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+        models.get("demo", "2")
+
+
+def test_the_files_of_a_version_whose_manifest_was_lost_are_no_orphans(models, files):
+    lost = models.register("demo", files, _registration())
+    models.store.delete("models/demo/versions/00001.json")
+    assert models.remove_orphans("demo", older_than_s=-60) == ()
+    assert uploaded(models) == {file.key for file in lost.files.values()}
+
+
+def test_a_registration_whose_manifest_was_lost_comes_back_when_it_is_made_again(models, files, monkeypatch):
+    lost = models.register("demo", files, _registration("again"))
+    models.store.delete("models/demo/versions/00001.json")
+    monkeypatch.setattr(models.store, "upload_file", lambda *_: pytest.fail("uploaded"))
+    assert models.register("demo", files, _registration("again")) == lost
+
+
+def test_a_registration_that_lost_its_copy_too_gets_another_number(models, files):
+    models.register("demo", files, _registration("again"))
+    for each in list(models.store.list("models/demo/files/")):
+        models.store.delete(each.key)
+    models.store.delete("models/demo/versions/00001.json")
+    assert models.register("demo", files, _registration("again")).version == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"version": 1'])
+def test_a_champion_that_was_lost_is_not_no_champion(models, files, damage):
+    models.register("demo", files, _registration())
+    models.promote("demo", 1, None)
+    models.register("demo", files, _registration())
+    if damage:
+        models.store.put("models/demo/aliases/champion.json", damage)
+    else:
+        models.store.delete("models/demo/aliases/champion.json")
+    for call in (
+        lambda: models.alias("demo"),
+        lambda: models.get("demo"),
+        lambda: models.promote("demo", 2, None),
+        lambda: models.register("demo", files, _registration()),
+    ):
+        with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+            call()
+
+
+def test_a_champion_that_was_altered_by_hand_is_an_integrity_error(models, files):
+    for _ in range(2):
+        models.register("demo", files, _registration())
+    models.promote("demo", 1, None)
+    key = "models/demo/aliases/champion.json"
+    models.store.put(key, models.store.get(key).data.replace(b'"version":1', b'"version":2'))
+    with pytest.raises(errors.IntegrityError, match=r"version 2.*the log says version 1.*repair"):
+        models.get("demo")
+
+
+@pytest.mark.parametrize("at", ["models/demo/log/", "models/demo/versions/"])
+def test_a_first_version_that_comes_about_while_one_looks_is_no_lost_champion(models, files, monkeypatch, at):
+    other, listed = Registry(models.store), models.store.list
+
+    def another_is_first(prefix):
+        if prefix == at:
+            monkeypatch.undo()
+            other.register("demo", files, _registration())
+        return listed(prefix)
+
+    monkeypatch.setattr(models.store, "list", another_is_first)
+    assert models.alias("demo") is None
+    assert models.register("demo", files, _registration()).version == 2
 
 
 def test_promoting_the_champion_changes_nothing(models, files):

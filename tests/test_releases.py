@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, preprocess, recipes, refs, registry, releases, trained
+from fer import errors, preprocess, recipes, refs, registry, registry_moves, releases, trained
 from fer.workspace import Workspace
 
 CLASSES = ("happy", "sad")
@@ -85,7 +85,7 @@ def register(workspace, made, against=None):
 
 
 def is_registered(made):
-    return releases.registered(RECIPE.model_name, releases.registration_key(RECIPE, *made[1:]))
+    return releases.registered(RECIPE.model_name, releases.registration_key(RECIPE, *made[1:])).done
 
 
 def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models, workspace, tmp_path):
@@ -152,6 +152,67 @@ def test_a_rejected_version_is_registered_without_being_champion(models, workspa
     release = register(workspace, made)
     assert (release.status, release.champion_version) == ("rejected", None)
     assert is_registered(made)
+
+
+def test_a_champion_that_was_lost_is_not_no_champion_for_the_next_candidate(models, workspace):
+    register(workspace, parts(workspace))
+    models.store.delete("models/demo/aliases/champion.json")
+    candidate = parts(workspace, weights="b")
+    with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+        releases.contest("demo", candidate[1], workspace)
+    with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+        register(workspace, candidate)
+    assert len(models.versions("demo")) == 1
+
+
+def two_champions(models, workspace):
+    """What the second one's registration took, and whom it met; the first one is champion again."""
+    register(workspace, parts(workspace))
+    made = parts(workspace, weights="b")
+    against = releases.contest("demo", made[1], workspace)
+    assert register(workspace, made, against).champion_version == 2
+    registry_moves.rollback(models, "demo", reason="too sad", by="ann@host")
+    return made, releases.contest("demo", made[1], workspace)
+
+
+def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why(models, workspace):
+    made, against = two_champions(models, workspace)
+    assert (against.alias_version, against.opponent.version) == (1, 1)
+    before = len(models.log("demo").entries)
+    release = register(workspace, made, against)
+    assert (release.version, release.status, release.champion_version) == (2, "kept", 1)
+    assert "by ann@host: too sad; `fer models promote demo@2` lifts it" in release.summary()
+    assert is_registered(made)
+    assert (models.get("demo").version, len(models.log("demo").entries)) == (1, before)
+    registry_moves.promote(models, "demo", 2)
+    assert register(workspace, made, releases.contest("demo", made[1], workspace)).status == "released"
+
+
+def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
+    made, against = two_champions(models, workspace)
+    other_verdict = refs.VerdictRef(passed=True, checks=(), champion_version=1)
+    other = committed(workspace, "gate", "other", other_verdict, {"verdict.json": b"another one"})
+    release = register(workspace, (*made[:3], other), against)
+    assert (release.version, release.status, release.champion_version) == (3, "kept", 1)
+    assert "version 3 is the same model as version 2" in release.kept_because
+    assert models.get("demo", "3").status == "kept"
+    assert "demo@2` lifts it" in models.get("demo", "3").reasons[-1]
+
+
+def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_conflict(models, workspace):
+    register(workspace, parts(workspace))
+    made = parts(workspace, weights="b")
+    against = releases.contest("demo", made[1], workspace)
+    registry_moves.withdraw(models, "demo", 1, "wrong")
+    with pytest.raises(errors.StoreConflict, match="run the same command again"):
+        register(workspace, made, against)
+    assert models.alias("demo") is None
+    assert register(workspace, made, releases.contest("demo", made[1], workspace)).champion_version == 2
+
+
+def test_the_log_names_the_run_that_promoted(models, workspace):
+    releases.register(RECIPE, LINEAGE, *parts(workspace), refs.Contest(), by="run demo (12)", workspace=workspace)
+    assert {each.by for each in models.log("demo").entries} == {"run demo (12)"}
 
 
 def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):

@@ -10,7 +10,7 @@ import pytest
 import quick_demo
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, images, precision, recipe, refs, releases
+from fer import demo_faces, errors, images, precision, recipe, refs, registry_moves, releases
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end
@@ -174,6 +174,47 @@ def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_
     with releases.open_registry() as models:
         rejected = models.get("demo", str(run.outcome.release.version))
     assert any("floor 1" in reason for reason in rejected.reasons)
+
+
+def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_is_promoted_by_name(first, monkeypatch):
+    settings = ("train.seed=1", "train.precision=auto", "gate.margin=1")
+    retrain("gate.margin=1", model_name="again")
+    released = retrain(*settings, model_name="again").outcome.release
+    assert (released.version, released.status, released.champion_version) == (2, "released", 2)
+    with releases.open_registry() as models:
+        registry_moves.rollback(models, "again", reason="too sad", by="ann@host")
+        assert models.log("again").entries[-2].by.startswith("run ")
+    run = retrain(*settings, model_name="again")
+    assert run.executed == ["register"]
+    kept = run.outcome.release
+    assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
+    assert "by ann@host: too sad; `fer models promote again@2` lifts it" in kept.kept_because
+    assert "too sad" in Path(run.outcome.reports["report"]).read_text()
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    given = [f"--set={each}" for each in (*quick_demo.SETTINGS, *settings)]
+    command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *given])
+    assert command.exit_code == cli.REJECTED, command.output
+    assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
+    with releases.open_registry() as models:
+        assert [each.version for each in models.versions("again")] == [1, 2]
+        registry_moves.promote(models, "again", 2)
+    assert retrain(*settings, model_name="again").outcome.release == released
+
+
+def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(first, tmp_path):
+    retrain(model_name="withdrawn")
+    with releases.open_registry() as models:
+        registry_moves.withdraw(models, "withdrawn", 1, "its faces may not be used", by="ann@host")
+    face = tmp_path / "face.png"
+    face.write_bytes(images.encode_png(demo_faces.draw("happy", np.random.default_rng(0))))
+    shell = CliRunner(env={"COLUMNS": "300"})
+    predicted = shell.invoke(cli.app, ["predict", str(face), "--model", "withdrawn@1"])
+    assert predicted.exit_code == 0, predicted.output
+    assert "version 1 was withdrawn" in predicted.stderr
+    assert "by ann@host: its faces may not be used" in predicted.stderr
+    refused = shell.invoke(cli.app, ["predict", str(face), "--model", "withdrawn"])
+    assert isinstance(refused.exception, errors.ConfigError)
+    assert "its faces may not be used" in str(refused.exception)
 
 
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):

@@ -203,6 +203,16 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
     assert "fer models list" in text
 
 
+def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
+    found = outcome(passed=True)
+    kept = {"status": "kept", "champion_version": 1, "kept_because": "version 2 was rolled back by [ann]: too sad"}
+    screen = console()
+    terminal.show_outcome(screen, found.model_copy(update={"release": found.release.model_copy(update=kept)}))
+    text = screen.export_text()
+    assert "demo version 2: kept, not promoted; demo@champion is version 1" in text
+    assert "version 2 was rolled back by [ann]: too sad" in text
+
+
 def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> refs.Intake:
     return refs.Intake(
         manifest=refs.ManifestRef(

@@ -1,0 +1,212 @@
+"""A model's log and its champion alias in the store: read together, and moved so that a kill in between loses nothing.
+
+A move is one entry of the log, under the next number; writing it decides. The alias then follows by compare-and-swap
+(`If-Match`). A writer that dies between the two leaves an alias that is behind: readers go by the log, and the next
+writer brings the alias up. The alias object is made before the first entry and never removed, and it says up to which
+entry it goes: so an alias that is gone was lost, and a log that ends before its alias was lost in part. Neither is
+taken for "no champion yet".
+"""
+
+import concurrent.futures
+import contextlib
+import re
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pydantic
+
+from fer import errors, objectstore, registry_log
+from fer.registry_log import Act, Entry, Log, Pointer
+
+_READERS = 8
+
+
+class State(NamedTuple):
+    """What the log and the alias say; `id` names this very state of the champion."""
+
+    log: Log
+    champion: int | None
+    id: str
+    behind: bool = False  # the log goes on where the alias ends
+    unborn: bool = False  # neither is there yet
+    found: Pointer | None = None  # an alias from before there was a log
+
+
+Decision = Callable[[State], Act | None]  # the entry to write; None: nothing is to be written
+
+
+class Ledger:
+    """Those of the model `name`. `had_champion` says by the versions, where there is no log, whether there ever was a
+    champion: in words, or None."""
+
+    def __init__(self, store: objectstore.ObjectStore, name: str, had_champion: Callable[[], str | None]):
+        self.store = store
+        self.name = name
+        self.alias_key = f"models/{name}/aliases/champion.json"
+        self._had_champion = had_champion
+
+    def read(self) -> State:
+        """What is true now. Raises IntegrityError if the alias or an entry was lost or altered."""
+        found = self.store.get(self.alias_key)  # before the log, which may be ahead of it but never behind
+        log = Log(self.entries())
+        if found is None:
+            said = f"the log goes to entry {log.head}" if log.head else self._had_champion()
+            if said is None:
+                return State(log, None, "", unborn=True)
+            if self.store.get(self.alias_key) is not None:  # made since
+                return self.read()
+            raise self._lost("nothing", said)
+        pointer = parsed(found.data)
+        if pointer is None:
+            raise self._lost("something else")
+        if pointer.entry is not None and pointer.entry > log.head:
+            first = self.store.uri(registry_log.key(self.name, log.head + 1))
+            raise self.damaged(first, f"{log.head} entries, though the alias goes to {pointer.entry}: nothing")
+        if not agree(pointer, found.data, log):
+            raise self._lost(f"version {pointer.version}", f"the log says version {log.champion}")
+        if not log.head:
+            identity = "" if pointer.entry == 0 else registry_log.identity(found.data)
+            return State(log, pointer.version, identity, found=pointer if pointer.entry is None else None)
+        return State(log, log.champion, log.pointer().id, behind=(pointer.entry or 0) < log.head)
+
+    def entries(self) -> list[Entry]:
+        """The entries in their order. Raises IntegrityError if one is missing or damaged."""
+        numbers = self.numbers()
+        if numbers != list(range(1, len(numbers) + 1)):
+            numbers = self.numbers()  # a listing may have met two new entries halfway
+        for expected, number in enumerate(numbers, 1):
+            if number != expected:
+                raise self.damaged(self.store.uri(registry_log.key(self.name, expected)), "nothing")
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+            found = list(readers.map(self.entry, numbers))
+        for number, entry in zip(numbers, found, strict=True):
+            if entry is None:
+                raise self.damaged(self.store.uri(registry_log.key(self.name, number)), "something else")
+        return [each for each in found if each is not None]
+
+    def numbers(self) -> list[int]:
+        """The numbers of the entries that are there, damaged ones among them."""
+        prefix = f"models/{self.name}/log/"
+        keys = (listed.key.removeprefix(prefix) for listed in self.store.list(prefix))
+        return sorted(int(found[1]) for each in keys if (found := re.fullmatch(r"([0-9]{8})\.json", each)))
+
+    def entry(self, number: int) -> Entry | None:
+        """The entry of that number; None if it is missing or damaged."""
+        found = self.store.get(registry_log.key(self.name, number))
+        try:
+            entry = Entry.model_validate_json(found.data) if found else None
+        except pydantic.ValidationError:
+            return None
+        return entry if entry is not None and (entry.name, entry.number) == (self.name, number) else None
+
+    def move(self, decide: Decision) -> Entry | None:
+        """Write the entry that `decide` makes of the state, and bring the alias up to it; the entry.
+
+        `decide` is asked again with the new state if another writer's entry came in between; it may raise. If it
+        returns None, nothing is written.
+        """
+        while True:
+            state = self._ready()
+            act = decide(state)
+            if act is None:
+                if state.behind:
+                    self._follow()
+                return None
+            written = self.append(act, state.log.head + 1)
+            if written is not None:
+                self._follow()
+                return written
+
+    def append(self, act: Act, number: int, entry_id: str | None = None) -> Entry | None:
+        """Write an entry; None if there is another one of that number."""
+        entry = Entry(
+            **dict(act),
+            name=self.name,
+            number=number,
+            id=entry_id or uuid.uuid4().hex,
+            at_utc=registry_log.now(),
+        )
+        key, data = registry_log.key(self.name, number), entry.model_dump_json(indent=1).encode()
+        try:
+            self.store.put_if_absent(key, data)
+        except errors.StoreConflict:
+            return None
+        except errors.StoreUnavailable:
+            written = self.store.get(key)  # only the answer may have been lost
+            if written is None:
+                raise
+            return entry if written.data == data else None
+        return entry
+
+    def settle(self) -> None:
+        """Bring the alias up to the end of the log, if it is behind. Raises what the store raises."""
+        while True:
+            found = self.store.get(self.alias_key)
+            wanted = Log(self.entries()).pointer()
+            current = parsed(found.data) if found else None
+            if current is not None and current.entry is not None and current.entry >= (wanted.entry or 0):
+                return
+            data = wanted.model_dump_json().encode()
+            try:
+                if found is None:
+                    self.store.put_if_absent(self.alias_key, data)
+                else:
+                    self.store.put_if_match(self.alias_key, data, found.etag)
+            except errors.StoreConflict:
+                continue  # another writer was at it too
+            return
+
+    def damaged(self, where: str, received: str) -> errors.IntegrityError:
+        """The error that says that the registry is not as it was left."""
+        return errors.IntegrityError(
+            "What the registry holds must be as it was written.",
+            received=f"{received} at {where}",
+            todo=f"see what can be restored: fer models repair {self.name}; a newer version of this project may have "
+            "written it",
+        )
+
+    def _follow(self) -> None:
+        with contextlib.suppress(errors.StoreUnavailable):  # the entry has decided; the next writer brings it up
+            self.settle()
+
+    def _ready(self) -> State:
+        """The state, with an alias object and, if that is from before there was a log, an entry that takes it over."""
+        state = self.read()
+        if state.unborn:
+            with contextlib.suppress(errors.StoreConflict):
+                data = Pointer(version=None, entry=0).model_dump_json().encode()
+                self.store.put_if_absent(self.alias_key, data)
+            return self.read()
+        if state.found is not None:
+            version = state.found.version
+            by = registry_log.operator()
+            taken = Act(action="found", by=by, version=version, to_version=version, reason="older than the log")
+            self.append(taken, 1, state.id)
+            self._follow()
+            return self.read()
+        return state
+
+    def _lost(self, received: str, although: str | None = None) -> errors.IntegrityError:
+        return errors.IntegrityError(
+            f"The alias {self.name}@champion must be as it was left.",
+            received=f"{received} at {self.store.uri(self.alias_key)}" + (f", though {although}" if although else ""),
+            todo=f"see what it was and put it back: fer models repair {self.name}",
+        )
+
+
+def agree(pointer: Pointer, data: bytes, log: Log) -> bool:
+    """Whether the alias, whose bytes are `data`, is what the log came to at some entry, or was taken over by it."""
+    if pointer.entry is None:
+        identity = registry_log.identity(data)
+        return not log.head or any(each.action == "found" and each.id == identity for each in log.entries)
+    until = Log(log.entries[: pointer.entry])
+    return pointer.version is None if not until.head else pointer == until.pointer()
+
+
+def parsed(data: bytes) -> Pointer | None:
+    """The alias of these bytes; None if they are none."""
+    try:
+        return Pointer.model_validate_json(data)
+    except pydantic.ValidationError:
+        return None

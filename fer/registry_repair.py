@@ -1,0 +1,192 @@
+"""What of a model in the registry was lost or damaged, and what of it can be put back."""
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fer import errors, objectstore, registry, registry_ledger, registry_log
+from fer.registry_log import Act, Entry, Log, Pointer
+
+_DAMAGED = "damaged, or was written by a newer version of this project"
+_MOST_LOST = 10_000  # entries; an alias that claims more was altered
+
+
+class Finding(NamedTuple):
+    """Something that is not as it was left, and what is done about it; `fix` is empty where nothing can be done."""
+
+    what: str
+    fix: str = ""
+
+
+class _Plan(NamedTuple):
+    findings: list[Finding]
+    writes: list[Callable[[], object]]
+
+
+def repair(models: registry.Registry, name: str, *, apply: bool, by: str | None = None) -> list[Finding]:
+    """Find what was lost or damaged; with `apply`, put back what can be put back.
+
+    Entries of the log that are gone become entries that say so; manifests come back from their copies; the alias is
+    made anew from the log. What is overwritten is kept under `models/<name>/damaged/`. Raises StoreConflict if another
+    writer was at it too.
+    """
+    ledger = models.ledger(name)
+    who = by or registry_log.operator()
+    plan = _Plan([], [])
+    log = _log(ledger, who, plan)
+    _manifests(models, name, log, plan)
+    _alias(models, ledger, log, who, plan)
+    if apply:
+        for write in plan.writes:
+            write()
+    return plan.findings
+
+
+def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
+    """The log with entries in place of the lost ones."""
+    found = ledger.store.get(ledger.alias_key)
+    pointer = registry_ledger.parsed(found.data) if found is not None else None
+    numbers = ledger.numbers()
+    head = max(numbers, default=0)
+    promised = pointer.entry if pointer is not None and pointer.entry is not None else 0
+    if promised <= head + _MOST_LOST:
+        head = max(head, promised)
+    known = {number: ledger.entry(number) for number in numbers}
+    entries: list[Entry] = []
+    for number in range(1, head + 1):
+        entry = known.get(number)
+        if entry is None:
+            before = entries[-1].to_version if entries else None
+            following = next((each for later in range(number, head + 1) if (each := known.get(later))), None)
+            if following is not None:
+                after = following.from_version
+            else:
+                after = pointer.version if pointer is not None and promised >= number else before
+            entry = _placeholder(ledger.name, number, by, before, after)
+            key = registry_log.key(ledger.name, number)
+            plan.findings.append(
+                Finding(
+                    f"entry {number} of the log is {_DAMAGED if number in numbers else 'missing'}: "
+                    f"{ledger.store.uri(key)}",
+                    "an entry that says so takes its place; what it said is not known, so look whether a version was "
+                    "rolled back or withdrawn there",
+                )
+            )
+            plan.writes.append(_replaces(ledger, key, entry.model_dump_json(indent=1)))
+        entries.append(entry)
+    return Log(entries)
+
+
+def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> None:
+    there = {listed.key: listed.size_bytes for listed in models.store.list(f"models/{name}/files/")}
+    claims, numbers = log.claims(), models.numbers(name)
+    found = models.store.get(models.ledger(name).alias_key)
+    pointer = registry_ledger.parsed(found.data) if found is not None else None
+    champions = {*log.lineage(), *([pointer.version] if pointer and pointer.version and not log.head else [])}
+    for version in sorted({*claims, *numbers, *champions}):
+        key = registry.version_key(name, version)
+        manifest = None
+        with contextlib.suppress(errors.IntegrityError):
+            manifest = models.get(name, str(version)) if version in numbers else None
+        if manifest is not None:
+            lost = [file for file, stored in manifest.files.items() if there.get(stored.key) != stored.size_bytes]
+            if lost:
+                plan.findings.append(Finding(f"{name}@{version}: {', '.join(lost)} missing or cut short"))
+            continue
+        what = f"the manifest of {name}@{version} is {_DAMAGED if version in numbers else 'missing'}"
+        copy = models.copy(claims[version]) if version in claims else None
+        if copy is None:
+            plan.findings.append(Finding(f"{what}, and there is no copy of it: {models.store.uri(key)}"))
+        else:
+            plan.findings.append(Finding(f"{what}: {models.store.uri(key)}", "it is restored from its copy"))
+            plan.writes.append(_replaces(models.ledger(name), key, copy.decode()))
+
+
+def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, by: str, plan: _Plan) -> None:
+    found = ledger.store.get(ledger.alias_key)
+    pointer = registry_ledger.parsed(found.data) if found is not None else None
+    if found is not None and pointer is not None and registry_ledger.agree(pointer, found.data, log):
+        if log.head and (pointer.entry or 0) < log.head:
+            plan.findings.append(Finding(_behind(pointer, log), "the alias is brought up to it"))
+            plan.writes.append(ledger.settle)
+        return
+    champion, why = log.champion, "the log names it"
+    if not log.head:
+        champion, why = (
+            _newest_release(models, ledger.name),
+            "no log tells, so it is the newest that was released; if it was another, promote that one by name",
+        )
+        if found is None and champion is None:
+            return
+    state = (
+        "gone"
+        if found is None
+        else _DAMAGED
+        if pointer is None
+        else f"at version {pointer.version}, which does not fit the log"
+    )
+    to = f"version {champion}" if champion else "no version"
+    plan.findings.append(Finding(f"the alias {ledger.name}@champion is {state}", f"it leads to {to} again: {why}"))
+    act = Act(
+        action="repair",
+        by=by,
+        version=champion,
+        from_version=log.champion,
+        to_version=champion,
+        reason=f"the alias was {state}",
+    )
+    plan.writes.append(lambda: _rebuild(ledger, act, log.head + 1, found))
+
+
+def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, found: objectstore.Object | None) -> None:
+    if ledger.append(act, number) is None:
+        raise errors.StoreConflict(
+            "A log must stay as it was found while it is repaired.",
+            received=f"another entry {number}",
+            todo=f"run it again: fer models repair {ledger.name}",
+        )
+    wanted = Log(ledger.entries()).pointer().model_dump_json()
+    _write(ledger, ledger.alias_key, wanted, found)
+
+
+def _replaces(ledger: registry_ledger.Ledger, key: str, text: str) -> Callable[[], object]:
+    return lambda: _write(ledger, key, text, ledger.store.get(key))
+
+
+def _write(ledger: registry_ledger.Ledger, key: str, text: str, found: objectstore.Object | None) -> None:
+    """Write over what was found, which is kept beside."""
+    if found is None:
+        ledger.store.put_if_absent(key, text.encode())
+        return
+    ledger.store.put(f"models/{ledger.name}/damaged/{uuid.uuid4().hex}/{key.rsplit('/', 1)[-1]}", found.data)
+    ledger.store.put_if_match(key, text.encode(), found.etag)
+
+
+def _placeholder(name: str, number: int, by: str, before: int | None, after: int | None) -> Entry:
+    return Entry(
+        action="lost",
+        by=by,
+        from_version=before,
+        to_version=after,
+        reason="this entry was lost; what it said is not known",
+        name=name,
+        number=number,
+        id=uuid.uuid4().hex,
+        at_utc=registry_log.now(),
+    )
+
+
+def _newest_release(models: registry.Registry, name: str) -> int | None:
+    found = []
+    for version in models.numbers(name):
+        try:
+            manifest = models.get(name, str(version))
+        except errors.IntegrityError:
+            continue
+        found += [version] if manifest.status == "released" else []
+    return max(found, default=None)
+
+
+def _behind(pointer: Pointer, log: Log) -> str:
+    return f"the alias ends at entry {pointer.entry or 0} of the log, which goes to {log.head}"

@@ -1,0 +1,232 @@
+"""The commands `fer models …`: what is in the registry, and what an operator does with a champion."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fer import errors
+from flows import running
+
+if TYPE_CHECKING:
+    from fer import registry, registry_log
+
+app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
+out = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+ModelName = Annotated[str, typer.Argument(metavar="NAME")]
+OneVersion = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List every version of every model, newest first."""
+    found: list[dict[str, object]] = []
+    remarks: list[str] = []
+    table = Table("model", "version", "status", "accuracy", "macro-F1", "made (UTC)", "alias")
+    failed = None
+    with _registry() as models:
+        for name in models.names():
+            try:
+                state = models.ledger(name).read()
+            except errors.IntegrityError as error:
+                failed, state = error, None
+                remarks.append(str(error))
+            versions = models.versions(name)[::-1]
+            for manifest in versions:
+                standing = _standing(manifest, state.log if state else None)
+                champion = state is not None and state.champion == manifest.version
+                found.append(manifest.model_dump(mode="json") | {"champion": champion} | standing)
+                remarks += [f"{manifest.name}: {each}" for each in standing.values() if each]
+                table.add_row(
+                    manifest.name,
+                    str(manifest.version),
+                    next((word for word, sentence in standing.items() if sentence), manifest.status).replace("_", " "),
+                    f"{manifest.metrics['accuracy']:.3f}",
+                    f"{manifest.metrics['macro']['f1']:.3f}",
+                    f"{manifest.created_utc:%Y-%m-%d %H:%M}",
+                    "champion" if champion else "",
+                )
+            lost = set(state.log.claims() if state else ()) - {each.version for each in versions}
+            remarks += [f"{name}@{each} was lost. Next: fer models repair {name}" for each in sorted(lost)]
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    elif not found and not remarks:
+        out.print("The registry is empty. Make a first version: fer retrain")
+    else:
+        out.print(table)
+    for remark in remarks:
+        Console(stderr=as_json).print(running.shown(remark), highlight=False, soft_wrap=True)
+    if failed is not None:
+        raise typer.Exit(failed.exit_code)
+
+
+@app.command("show")
+def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
+    """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files; and its standing."""
+    from fer import registry
+
+    wanted = registry.parse_spec(spec)
+    with _registry() as models:
+        manifest = models.get(*wanted)
+        state = models.ledger(manifest.name).read()
+    champion = {"champion": state.champion == manifest.version}
+    out.print_json(data=manifest.model_dump(mode="json") | champion | _standing(manifest, state.log))
+
+
+@app.command("promote")
+def promote(spec: OneVersion, reason: Reason = "") -> None:
+    """Make a version champion by name; what was rolled back or withdrawn may be promoted by runs again."""
+    from fer import registry_moves
+
+    name, version = _name_and_version(spec)
+    with _registry() as models:
+        entry = registry_moves.promote(models, name, version, reason)
+    if entry is None:
+        out.print(f"{name}@{version} is champion already.", highlight=False)
+        return
+    _say_moved(entry)
+    if entry.from_version is not None and entry.from_version > version:
+        out.print(
+            f"A run may promote version {entry.from_version} again; `fer models rollback` is what keeps it from that.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command("rollback")
+def rollback(
+    name: ModelName,
+    to: Annotated[int | None, typer.Option(min=1, help="Where to; without it, the champion before.")] = None,
+    reason: Reason = "",
+) -> None:
+    """Go back to an earlier champion; no run promotes the version left until `promote` names it."""
+    from fer import registry_moves
+
+    with _registry() as models:
+        entry = registry_moves.rollback(models, name, to, reason)
+    _say_moved(entry)
+
+
+@app.command("withdraw")
+def withdraw(spec: OneVersion, reason: Annotated[str, typer.Option(help="Why; it is kept in the log.")]) -> None:
+    """Take a version out of use until `promote` names it. A champion gives way to the one before it, or to none."""
+    from fer import registry_moves
+
+    name, version = _name_and_version(spec)
+    with _registry() as models:
+        entry = registry_moves.withdraw(models, name, version, reason)
+    if entry is None:
+        out.print(f"{name}@{version} was withdrawn already.", highlight=False)
+    else:
+        out.print(f"{name}@{version} is withdrawn.", highlight=False)
+        _say_moved(entry)
+
+
+@app.command("log")
+def show_log(name: ModelName, as_json: AsJson = False) -> None:
+    """List what was done with a model: who, when, from which champion to which, upon what verdict, why."""
+    with _registry() as models:
+        log = models.log(name)
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in log.entries], indent=1))
+        return
+    if not log.entries:
+        out.print(f"Nothing is in the log of {running.shown(name)}. See: fer models list")
+        return
+    table = Table("entry", "when (UTC)", "what", "version", "from", "to", "by", "why")
+    for each in log.entries:
+        table.add_row(
+            str(each.number),
+            f"{each.at_utc:%Y-%m-%d %H:%M}",
+            f"{each.action} {each.status or ''}".strip(),
+            _number(each.version),
+            _number(each.from_version),
+            _number(each.to_version),
+            running.shown(each.by),
+            running.shown(each.reason or "; ".join(each.verdict)),
+        )
+    out.print(table)
+
+
+@app.command("repair")
+def repair(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said.")] = False,
+) -> None:
+    """Find what of a model was lost or damaged, and with --yes put back what can be.
+
+    Exit code 0: nothing is missing, or all was put back; 7: something is not.
+    """
+    from fer import registry_repair
+
+    with _registry() as models:
+        findings = registry_repair.repair(models, name, apply=yes)
+    if not findings:
+        out.print(f"Nothing of {running.shown(name)} is missing.", highlight=False)
+        return
+    for each in findings:
+        mark, then = ("[green]✓[/]" if yes else "[yellow]![/]", each.fix) if each.fix else ("[red]✗[/]", _UNREPAIRED)
+        out.print(f"{mark} {running.shown(each.what)}\n  → {running.shown(then)}", highlight=False, soft_wrap=True)
+    if not yes:
+        out.print("Nothing was changed.", highlight=False)
+        if any(each.fix for each in findings):
+            out.print(f"next:  fer models repair {running.shown(name)} --yes", highlight=False)
+    if not yes or not all(each.fix for each in findings):
+        raise typer.Exit(errors.IntegrityError.exit_code)
+
+
+_UNREPAIRED = "this can't be put back from here: restore it from a backup, or withdraw the version"
+
+
+@contextmanager
+def _registry() -> "Iterator[registry.Registry]":
+    from fer import releases, settings
+
+    settings.Settings.load().require_home()
+    with releases.open_registry() as models:
+        yield models
+
+
+def _standing(manifest: "registry.Manifest", log: "registry_log.Log | None") -> dict[str, str]:
+    """Why a version is withdrawn or was rolled back, in words; empty where it is not."""
+    from fer import registry_log
+
+    withdrawn = log.withdrawn.get(manifest.version) if log is not None else None
+    bar = log.bar(manifest.version, manifest.model_digest) if log is not None and withdrawn is None else None
+    return {
+        "withdrawn": registry_log.why_barred(withdrawn) if withdrawn is not None else "",
+        "rolled_back": registry_log.why_barred(bar, manifest.version) if bar is not None else "",
+    }
+
+
+def _name_and_version(spec: str) -> tuple[str, int]:
+    from fer import registry
+
+    name, which = registry.parse_spec(spec)
+    if not which.isdecimal():
+        raise errors.ConfigError("A version must be given by its number.", received=spec, todo=f"{name}@VERSION")
+    return name, int(which)
+
+
+def _say_moved(entry: "registry_log.Entry") -> None:
+    champion = f"version {entry.to_version}" if entry.to_version else "none"
+    before = f"version {entry.from_version}" if entry.from_version else "none"
+    out.print(f"{entry.name}@champion is {champion}" + (f"; before: {before}" if entry.moves else ""), highlight=False)
+    if entry.action != "promote":
+        out.print(
+            f"No run promotes version {entry.version} again until it is named: fer models promote "
+            f"{entry.name}@{entry.version}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _number(version: int | None) -> str:
+    return "–" if version is None else str(version)

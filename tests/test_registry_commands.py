@@ -1,0 +1,138 @@
+"""`fer models …` as an operator meets it, on a real store."""
+
+import json
+import uuid
+
+import pytest
+from typer.testing import CliRunner
+
+from fer import errors, registry, releases
+from flows import cli
+
+ALIAS = "models/demo/aliases/champion.json"
+
+
+@pytest.fixture
+def models(store, store_settings, monkeypatch, tmp_path):
+    """Versions 1 and 2, one promoted after the other; the commands open this registry too."""
+    monkeypatch.setenv("FER_HOME", str(store_settings.home))
+    monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
+    monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
+    monkeypatch.setenv("LOGNAME", "ann")
+    found = registry.Registry(store)
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    for number in (1, 2):
+        registration = {
+            "status": "released",
+            "reasons": ("accuracy 0.70, floor 0.6",),
+            "registration_key": uuid.uuid4().hex,
+            "model_digest": str(number),
+            "recipe": {},
+            "inputs": {},
+            "code_fingerprint": "ef",
+            "metrics": {"accuracy": 0.7, "macro": {"f1": 0.6}},
+            "environment": {},
+            "champion_at_registration": number - 1 or None,
+        }
+        files = {"model.keras": tmp_path / "model.keras"}
+        made = found.register("demo", files, registry.Registration.model_validate(registration), by="run [a] (1)")
+        found.promote("demo", made.version, found.alias("demo"), by="run [a] (1)")
+    return found
+
+
+def fer(*arguments: str, code: int = 0):
+    """What `fer models …` prints; errors are raised as `fer` itself would say them."""
+    done = CliRunner(env={"COLUMNS": "250"}).invoke(cli.app, ["models", *arguments])
+    if isinstance(done.exception, errors.FerError):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+def rows(output: str) -> list[str]:
+    """The lines, without the lines that are drawn between columns."""
+    return output.replace("│", " ").splitlines()
+
+
+def test_a_rollback_says_who_is_champion_and_how_it_is_undone(models):
+    said = fer("rollback", "demo", "--reason", "too sad").output
+    assert "demo@champion is version 1; before: version 2" in said
+    assert "No run promotes version 2 again until it is named: fer models promote demo@2" in said
+    assert models.get("demo").version == 1
+    assert "demo@champion is version 2; before: version 1" in fer("promote", "demo@2").output
+    assert "champion already" in fer("promote", "demo@2").output
+    assert "A run may promote version 2 again" in fer("promote", "demo@1").output
+    assert "demo@champion is version 2" in fer("rollback", "demo", "--to", "2").output
+
+
+def test_the_log_says_who_when_from_to_and_why(models):
+    fer("rollback", "demo", "--reason", "too [bold]sad")
+    lines = rows(fer("log", "demo").output)
+    assert len([line for line in lines if "run [a] (1)" in line]) == 4
+    (back,) = (line.split() for line in lines if "rollback" in line)
+    assert [back[0], *back[3:7]] == ["5", "rollback", "2", "2", "1"]
+    assert back[7].startswith("ann@")
+    assert back[8:] == ["too", "[bold]sad"]
+    (promoted,) = (line for line in lines if " promote " in line and line.split()[0] == "2")
+    assert "accuracy 0.70, floor 0.6" in promoted
+    entries = json.loads(fer("log", "demo", "--json").output)
+    assert [each["action"] for each in entries] == ["register", "promote", "register", "promote", "rollback"]
+    assert "Nothing is in the log of other" in fer("log", "other").output
+
+
+def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
+    fer("rollback", "demo", "--reason", "too sad")
+    listed = fer("list").output
+    (second,) = (line.split() for line in rows(listed) if "rolled back" in line and "lifts it" not in line)
+    assert second[:4] == ["demo", "2", "rolled", "back"]
+    assert "too sad; `fer models promote demo@2` lifts it" in listed
+    said = fer("withdraw", "demo@2", "--reason", "its faces may not be used").output
+    assert "demo@2 is withdrawn" in said
+    assert "withdrawn already" in fer("withdraw", "demo@2", "--reason", "again").output
+    listed = json.loads(fer("list", "--json").stdout)
+    assert [(each["version"], each["champion"]) for each in listed] == [(2, False), (1, True)]
+    assert "its faces may not be used" in listed[0]["withdrawn"]
+    assert listed[1]["withdrawn"] == listed[1]["rolled_back"] == ""
+    assert "its faces may not be used" in json.loads(fer("show", "demo@2").output)["withdrawn"]
+    shown = json.loads(fer("show", "demo").output)
+    assert (shown["version"], shown["champion"], shown["withdrawn"]) == (1, True, "")
+    with releases.local_copy("demo@2") as (manifest, _):
+        assert "its faces may not be used" in releases.withdrawn(manifest)
+    with releases.local_copy("demo") as (manifest, _):
+        assert (manifest.version, releases.withdrawn(manifest)) == (1, "")
+
+
+def test_a_withdrawal_needs_a_reason(models):
+    assert "--reason" in fer("withdraw", "demo@2", code=2).output
+    with pytest.raises(errors.ConfigError, match="must have a reason"):
+        fer("withdraw", "demo@2", "--reason", " ")
+
+
+@pytest.mark.parametrize("arguments", [("promote", "demo"), ("withdraw", "demo@champion", "--reason", "x")])
+def test_a_version_is_moved_by_its_number(models, arguments):
+    with pytest.raises(errors.ConfigError, match="number"):
+        fer(*arguments)
+
+
+def test_a_lost_champion_is_said_by_list_and_put_back_by_repair(models):
+    models.store.delete(ALIAS)
+    listed = fer("list", code=7).output
+    assert "fer models repair demo" in listed
+    assert [line.split()[-1] for line in rows(listed) if "released" in line] != []
+    assert "champion" not in [line.split()[-1] for line in rows(listed) if "released" in line]
+    said = fer("repair", "demo", code=7).output
+    assert "demo@champion is gone" in said
+    assert "Nothing was changed" in said
+    assert "fer models repair demo --yes" in said
+    assert models.store.get(ALIAS) is None
+    fer("repair", "demo", "--yes")
+    assert models.get("demo").version == 2
+    assert "Nothing of demo is missing" in fer("repair", "demo").output
+
+
+def test_a_lost_manifest_is_said_by_list_and_what_can_not_be_repaired_is_said_too(models):
+    copy = models.log("demo").claims()[1].manifest.key
+    models.store.delete("models/demo/versions/00001.json")
+    assert "demo@1 was lost. Next: fer models repair demo" in fer("list").output
+    models.store.delete(copy)
+    assert "can't be put back from here" in fer("repair", "demo", "--yes", code=7).output

@@ -1,0 +1,162 @@
+"""What `fer models repair` finds lost or damaged, and what it puts back."""
+
+import json
+import uuid
+
+import pytest
+
+from fer import errors, registry_moves
+from fer.registry import Registration, Registry
+from fer.registry_repair import repair
+
+ALIAS = "models/demo/aliases/champion.json"
+ENTRY = "models/demo/log/{:08d}.json"
+MANIFEST = "models/demo/versions/{:05d}.json"
+
+
+@pytest.fixture
+def models(store, tmp_path):
+    """Versions 1 to 3, promoted one after another; the third was rolled back."""
+    found = Registry(store)
+    (tmp_path / "model.keras").write_bytes(b"weights")
+    for number in (1, 2, 3):
+        registration = {
+            "status": "released",
+            "reasons": ("accuracy 0.70, floor 0.6",),
+            "registration_key": uuid.uuid4().hex,
+            "model_digest": str(number),
+            "recipe": {},
+            "inputs": {},
+            "code_fingerprint": "ef",
+            "metrics": {"accuracy": 0.7, "macro": {"f1": 0.6}},
+            "environment": {},
+            "champion_at_registration": number - 1 or None,
+        }
+        files = {"model.keras": tmp_path / "model.keras"}
+        made = found.register("demo", files, Registration.model_validate(registration))
+        found.promote("demo", made.version, found.alias("demo"))
+    registry_moves.rollback(found, "demo", reason="too sad")
+    return found
+
+
+def everything(models) -> dict[str, bytes]:
+    return {each.key: models.store.get(each.key).data for each in models.store.list("models/")}
+
+
+def test_a_registry_that_is_whole_has_nothing_to_repair(models):
+    before = everything(models)
+    assert repair(models, "demo", apply=True) == []
+    assert repair(models, "other", apply=True) == []
+    assert everything(models) == before
+
+
+@pytest.mark.parametrize(
+    "damage", [None, b"", b'{"version": 3}', b'{"version": 9, "entry": 7}', b'{"version": 1, "entry": 1000000000}']
+)
+def test_the_alias_is_made_anew_from_the_log(models, damage):
+    if damage is None:
+        models.store.delete(ALIAS)
+    else:
+        models.store.put(ALIAS, damage)
+    before = everything(models)
+    (said,) = repair(models, "demo", apply=False)
+    assert "demo@champion" in said.what
+    assert "version 2" in said.fix
+    assert everything(models) == before
+    assert repair(models, "demo", apply=True, by="ann@host") == [said]
+    assert models.get("demo").version == 2
+    assert models.log("demo").bar(3, None) is not None
+    last = models.log("demo").entries[-1]
+    assert (last.action, last.by, last.from_version, last.to_version) == ("repair", "ann@host", 2, 2)
+    assert repair(models, "demo", apply=True) == []
+    if damage is not None:
+        assert damage in [data for key, data in everything(models).items() if key.startswith("models/demo/damaged/")]
+
+
+def test_an_alias_that_is_behind_its_log_is_brought_up(models, monkeypatch):
+    def unavailable(*_):
+        raise errors.StoreUnavailable("The store must answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models.store, "put_if_match", unavailable)
+        registry_moves.rollback(models, "demo")
+    (said,) = repair(models, "demo", apply=True)
+    assert "entry 7 of the log, which goes to 8" in said.what
+    assert json.loads(models.store.get(ALIAS).data)["version"] == 1
+    assert repair(models, "demo", apply=True) == []
+
+
+@pytest.mark.parametrize("damage", [None, b"half of it"])
+def test_a_manifest_comes_back_from_its_copy(models, damage):
+    manifest, data = models.get("demo", "3"), models.store.get(MANIFEST.format(3)).data
+    if damage is None:
+        models.store.delete(MANIFEST.format(3))
+    else:
+        models.store.put(MANIFEST.format(3), damage)
+    (said,) = repair(models, "demo", apply=True)
+    assert said.fix
+    assert models.get("demo", "3") == manifest
+    assert models.store.get(MANIFEST.format(3)).data == data
+
+
+@pytest.mark.parametrize("copy", [None, b"{}"])
+def test_a_manifest_without_a_whole_copy_can_not_be_repaired_and_is_said(models, copy):
+    key = models.log("demo").claims()[3].manifest.key
+    models.store.delete(MANIFEST.format(3))
+    if copy is None:
+        models.store.delete(key)
+    else:
+        models.store.put(key, copy)
+    (said,) = repair(models, "demo", apply=True)
+    assert "demo@3 is missing" in said.what
+    assert not said.fix
+    assert [each.version for each in models.versions("demo")] == [1, 2]
+
+
+def test_a_version_without_a_file_is_said(models):
+    models.store.put(models.get("demo", "1").files["model.keras"].key, b"cut")
+    (said,) = repair(models, "demo", apply=True)
+    assert said.what == "demo@1: model.keras missing or cut short"
+    assert not said.fix
+
+
+@pytest.mark.parametrize("numbers", [(1,), (4,), (7,), (3, 4), (6, 7), (1, 2, 3, 4, 5, 6, 7)])
+@pytest.mark.parametrize("damage", [None, b"{"])
+def test_lost_entries_become_entries_that_say_so_and_the_champion_stays(models, numbers, damage):
+    for number in numbers:
+        if damage is None:
+            models.store.delete(ENTRY.format(number))
+        else:
+            models.store.put(ENTRY.format(number), damage)
+    with pytest.raises(errors.IntegrityError):
+        models.alias("demo")
+    said = repair(models, "demo", apply=True)
+    assert [each.what.split(" of ")[0] for each in said[: len(numbers)]] == [f"entry {number}" for number in numbers]
+    assert all(each.fix for each in said)
+    assert models.get("demo").version == 2
+    entries = {each.number: each.action for each in models.log("demo").entries}
+    assert {entries[number] for number in numbers} == {"lost"}
+    assert repair(models, "demo", apply=True) == []
+
+
+def test_with_the_whole_log_and_the_alias_gone_the_newest_release_is_champion_and_it_is_said_why(models):
+    for each in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
+        models.store.delete(each.key)
+    (said,) = repair(models, "demo", apply=True)
+    assert "version 3" in said.fix
+    assert "if it was another, promote that one by name" in said.fix
+    assert models.get("demo").version == 3
+    assert registry_moves.rollback(models, "demo").to_version == 2
+
+
+def test_what_another_writer_changed_meanwhile_is_a_conflict(models, monkeypatch):
+    models.store.delete(ALIAS)
+    put = models.store.put_if_absent
+
+    def late(key, data):
+        put(key, data.replace(b"demo", b"demo", 1) + b" ")
+        return put(key, data)
+
+    monkeypatch.setattr(models.store, "put_if_absent", late)
+    with pytest.raises(errors.StoreConflict, match="fer models repair demo"):
+        repair(models, "demo", apply=True)
