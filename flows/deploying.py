@@ -24,23 +24,22 @@ _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapte
 _PAGE = 200  # the most that the server gives at once
 
 
-def keep_pauses(deployment: str) -> dict[str, Any]:
-    """A build step of `prefect.yaml`, for the deployment of that name: whether it and its schedules are paused.
+def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
+    """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
 
-    Returns `paused`, and under `active` a bool for each slug of a schedule; what is new is active. Prints what else
-    the deployment that follows is about to replace.
+    Returns `active`: for the slug of each declared schedule, whether it is to be active. What is new is; a pause of the
+    whole deployment, which no declaration can keep, becomes one of its schedules.
     """
     declared = declarations().get(deployment, {})
+    slugs = [each.get("slug", "") for each in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
         found = next(iter(_matching(client, declared)), None)
-    slugs = [each["slug"] for each in declared.get("schedules") or [] if "slug" in each]
     if found is None:
-        return {"paused": False, "active": dict.fromkeys(slugs, True)}
+        return {"active": dict.fromkeys(slugs, True)}
     for each in replaced(declared, found):
         typer.echo(f"replaced on the server: {deployment}: {each}")
-    pairs = _paired(declared, found)
-    active = {slug: schedule is None or schedule.active for slug, schedule in zip(slugs, pairs, strict=True)}
-    return {"paused": found.paused, "active": active}
+    there = zip(slugs, _paired(declared, found), strict=True)
+    return {"active": {slug: not found.paused and (each is None or each.active) for slug, each in there}}
 
 
 def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
@@ -85,7 +84,7 @@ def overwritten(client: SyncPrefectClient) -> dict[str, list[str]]:
 def replaced(declared: Mapping[str, Any], found: DeploymentResponse) -> list[str]:
     """What of a deployment on the server is otherwise in its declaration, `what: there → here`.
 
-    Of job variables, which may be secret, only the names. Pauses are not replaced where `keep_pauses` is a build step.
+    Of job variables, which may be secret, only the names. Pauses of declared schedules are for `keep_pauses`.
     """
     limit, pool = declared.get("concurrency_limit"), declared.get("work_pool") or {}
     limit = limit if isinstance(limit, dict) else {"limit": limit}
@@ -106,6 +105,7 @@ def replaced(declared: Mapping[str, Any], found: DeploymentResponse) -> list[str
     )
     changes += _changes("job variables", variables, declared_variables, secret=True)
     pairs = _paired(declared, found)
+    changes += ["paused → not paused"] if found.paused and not pairs and found.schedules else []
     for schedule, there in zip(declared.get("schedules") or [], pairs, strict=True):
         if there is not None:
             name = schedule.get("slug", "without a slug")
