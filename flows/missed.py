@@ -8,7 +8,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
-from prefect.states import Cancelled
+from prefect.states import Completed
 
 _NOT_CANCELLED = [each for each in StateType if each not in (StateType.CANCELLED, StateType.CANCELLING)]
 
@@ -37,4 +37,4 @@ def superseded() -> Any | None:
     if not later or later[0].id == run.id:
         return None
     message = f"It was missed, and the run scheduled for {later[0].expected_start_time:%Y-%m-%d %H:%M:%S %Z} is due."
-    return Cancelled(name="Superseded", message=message)
+    return Completed(name="Superseded", message=message)
