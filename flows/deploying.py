@@ -43,11 +43,16 @@ def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
 
 
 def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
-    """The deployments that the file declares, by name, with the environment's variables put in; none without a file."""
-    if not path.is_file():
+    """The deployments that the file declares, by name, with the environment's variables put in.
+
+    None where there is no such file, or none of `prefect deploy`'s, which then says itself what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (FileNotFoundError, yaml.YAMLError):
         return {}
-    declared = (yaml.safe_load(path.read_text()) or {}).get("deployments") or []
-    return {each["name"]: apply_values(each, os.environ, remove_notset=False) for each in declared if "name" in each}
+    declared = content.get("deployments") or [] if isinstance(content, dict) else []
+    return {each["name"]: apply_values(each, dict(os.environ)) for each in declared if "name" in each}
 
 
 def on_server(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -286,11 +287,17 @@ def test_a_schedule_added_on_the_server_is_removed_and_that_is_said(server, monk
     assert [each.slug for each in server.deployment("ingest/fer2013-daily").schedules] == ["daily"]
 
 
-def test_the_log_of_the_server_holds_no_error(server):
-    told = server.log
-    assert "Traceback" not in told, told
-    assert "| ERROR" not in told, told
-    assert "| CRITICAL" not in told, told
+def test_the_logs_of_the_server_and_the_workers_hold_no_error(server):
+    assert unexpected(server.log) == []
+    assert unexpected((server.home / "worker.log").read_text()) == []
+
+
+def unexpected(log: str) -> list[str]:
+    """The records of errors, but for one: Prefect marks several runs as late at once, each in a transaction of SQLite
+    that begins by reading; one of them fails, and is made up five seconds later."""
+    records = re.split(r"^(?=[\d:.]{12} \| )", log, flags=re.MULTILINE)
+    errors = [each for each in records if re.search(r"Traceback|\| (ERROR|CRITICAL)", each)]
+    return [each for each in errors if not ("database is locked" in each and "'name': 'Late'" in each)]
 
 
 def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, monkeypatch):
