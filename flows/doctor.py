@@ -117,9 +117,8 @@ def _prefect() -> list[Finding]:
 
     url = get_current_settings().api.url
     if url is None:
-        return [
-            Finding("ok", "prefect", "no server configured: each run starts a temporary one", "to see runs: make ui")
-        ]
+        found = "no server configured: each run starts a temporary one"
+        return [Finding("ok", "prefect", found, "to see runs: make ui")]
     try:
         shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
@@ -143,11 +142,8 @@ def _deployed() -> list[Finding]:
         with get_client(sync_client=True) as client:
             findings = _schedules(client)
             changed = deploying.overwritten(client)
-    except (
-        httpx.HTTPError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # the last is Prefect's for a server of another version
+    # The last two are for what another version of Prefect answers.
+    except (httpx.HTTPError, ValueError, RuntimeError) as error:
         fix = "see that the server's Prefect is of the version above"
         return [Finding("warn", "schedules", f"the server does not tell ({type(error).__name__})", fix)]
     fix = "`prefect deploy` replaces that; put into prefect.yaml before what is to stay"
@@ -177,9 +173,8 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
     findings = []
     if coming:
         name, starts = min(coming.items(), key=lambda each: each[1])
-        findings += [
-            Finding("ok", "schedules", f"{len(coming)} with coming runs, {name} {starts:%Y-%m-%d %H:%M %Z} first")
-        ]
+        text = f"{len(coming)} with coming runs, {name} first at {starts:%Y-%m-%d %H:%M %Z}"
+        findings.append(Finding("ok", "schedules", text))
     if idle:
         text = f"active, but without a coming run: {', '.join(sorted(idle))}"
         if all(idle.values()):
