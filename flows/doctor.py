@@ -180,9 +180,7 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
         if all(idle.values()):
             findings += [Finding("warn", "schedules", text, "it is new on the server; look again in a minute")]
         else:
-            fix = (
-                "the server schedules nothing: see its log, and start it from this environment (make ui); or pause them"
-            )
+            fix = "the server's scheduler fails: see its log, start it from this environment (make ui); or pause them"
             findings += [Finding("fail", "schedules", text, fix)]
     for pool in sorted(each for each in pools if each is not None):
         if client.read_work_pool(pool).status != "READY":
