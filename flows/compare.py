@@ -5,7 +5,7 @@ from prefect import flow
 from fer import compare as compared
 from fer import precision, recipes, refs
 from fer.recipe import RecipeSettings
-from flows import ingest, retrain
+from flows import ingest, missed, retrain
 from tasks import caching, comparison, models, pixels, releases
 
 
@@ -26,6 +26,8 @@ def compare(
         settings: Settings for all of them; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
+    if (ended := missed.superseded()) is not None:
+        return ended
     plan = recipes.load(recipe).with_settings(settings)
     plans = {name: precision.settled(each) for name, each in compared.plans(plan, candidates).items()}
     with releases.workspace_in_reach():

@@ -1,21 +1,26 @@
 """What is configured, what is reachable, what is missing, and the fix."""
 
+import datetime
 import os
 import shutil
 import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
 from fer import embedded_store, errors, remote_workspace, settings
 from tasks import releases
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
 _NEEDED_DISK_GB = 5
 _KAGGLE = "https://www.kaggle.com"
 _TIMEOUT_S = 5
+_SCHEDULED_AFTER = datetime.timedelta(minutes=1)  # the scheduler looks at what is new every few seconds
 
 
 class Finding(NamedTuple):
@@ -31,7 +36,7 @@ def examine() -> list[Finding]:
     """Look at everything that a run needs; changes nothing but starts and stops the embedded store."""
     configured = settings.Settings.load()
     findings = [_python(), _memory(), _disk(configured), _store(configured)]
-    findings += [_kaggle_key(), _kaggle_answer(), _prefect(), _telemetry()]
+    findings += [_kaggle_key(), _kaggle_answer(), *_prefect(), _telemetry()]
     changed = [each for each in configured.described() if not each.is_default]
     findings += [Finding("ok", "setting", f"{each.variable}={each.value}") for each in changed]
     return findings
@@ -106,24 +111,82 @@ def _kaggle_answer() -> Finding:
     return Finding("ok", "kaggle.com", "answers")
 
 
-def _prefect() -> Finding:
+def _prefect() -> list[Finding]:
     import httpx
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url
     if url is None:
-        return Finding("ok", "prefect", "no server configured: each run starts a temporary one", "to see runs: make ui")
+        found = "no server configured: each run starts a temporary one"
+        return [Finding("ok", "prefect", found, "to see runs: make ui")]
     try:
         shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
     except httpx.InvalidURL:
-        return Finding(
-            "fail", "prefect", "PREFECT_API_URL is no URL", "correct it, or unset it to use a temporary server"
-        )
+        fix = "correct it, or unset it to use a temporary server"
+        return [Finding("fail", "prefect", "PREFECT_API_URL is no URL", fix)]
     except httpx.HTTPError as error:
         fix = "start it (make ui), or unset PREFECT_API_URL to use a temporary server"
-        return Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)
-    return Finding("ok", "prefect", str(shown))
+        return [Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)]
+    return [Finding("ok", "prefect", str(shown)), *_deployed()]
+
+
+def _deployed() -> list[Finding]:
+    """The schedules and deployments of the server that answers."""
+    import httpx
+    from prefect import get_client
+
+    from flows import deploying
+
+    try:
+        with get_client(sync_client=True) as client:
+            findings = _schedules(client)
+            changed = deploying.overwritten(client)
+    # The last two are for what another version of Prefect answers.
+    except (httpx.HTTPError, ValueError, RuntimeError) as error:
+        fix = "see that the server's Prefect is of the version above"
+        return [Finding("warn", "schedules", f"the server does not tell ({type(error).__name__})", fix)]
+    fix = "`prefect deploy` replaces that; put into prefect.yaml before what is to stay"
+    findings += [Finding("warn", "deployment", f"{name}: {'; '.join(each)}", fix) for name, each in changed.items()]
+    return findings
+
+
+def _schedules(client: "SyncPrefectClient") -> list[Finding]:
+    """Whether each active schedule has a coming run, and its pool a worker."""
+    from flows import deploying
+
+    now = datetime.datetime.now(datetime.UTC)
+    coming: dict[str, datetime.datetime] = {}
+    idle: dict[str, bool] = {}  # deployments without a coming run of one of their schedules -> whether they are new
+    pools = set()
+    for deployment in deploying.on_server(client):
+        for schedule in [] if deployment.paused else [each for each in deployment.schedules if each.active]:
+            pools.add(deployment.work_pool_name)
+            starts = deploying.next_start(client, schedule)
+            if starts is None:
+                changed = deployment.updated or now
+                idle[deployment.name] = changed > now - _SCHEDULED_AFTER
+            else:
+                coming[deployment.name] = min(starts, coming.get(deployment.name, starts))
+    if not coming and not idle:
+        return [Finding("ok", "schedules", "none is active")]
+    findings = []
+    if coming:
+        name, starts = min(coming.items(), key=lambda each: each[1])
+        text = f"{len(coming)} with coming runs, {name} first at {starts:%Y-%m-%d %H:%M %Z}"
+        findings.append(Finding("ok", "schedules", text))
+    if idle:
+        text = f"active, but without a coming run: {', '.join(sorted(idle))}"
+        if all(idle.values()):
+            findings += [Finding("warn", "schedules", text, "it is new on the server; look again in a minute")]
+        else:
+            fix = "the server's scheduler fails: see its log, start it from this environment (make ui); or pause them"
+            findings += [Finding("fail", "schedules", text, fix)]
+    for pool in sorted(each for each in pools if each is not None):
+        if client.read_work_pool(pool).status != "READY":
+            fix = f"prefect worker start --pool {pool}; of the scheduled runs missed until then the newest is made up"
+            findings += [Finding("warn", "worker", f"none works for the pool {pool}", fix)]
+    return findings
 
 
 def _telemetry() -> Finding:

@@ -6,6 +6,7 @@ from prefect import flow, runtime
 
 from fer import errors, recipes, refs
 from fer.recipe import Recipe, RecipeSettings
+from flows import missed
 from tasks import caching, data, releases, reports
 
 
@@ -34,6 +35,8 @@ def ingest(
         accept: Remember the data as accepted, and share its report in the store; else only look.
         show_faces: Write a second report, which shows faces, on this machine.
     """
+    if (ended := missed.superseded()) is not None:
+        return ended
     plan = recipes.load(recipe).with_settings(settings)
     if not accept:
         with releases.workspace_in_reach():

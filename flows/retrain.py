@@ -4,7 +4,7 @@ from prefect import flow
 
 from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
 from fer.recipe import RecipeSettings
-from flows import ingest
+from flows import ingest, missed
 from tasks import caching, models, pixels, releases, summary
 
 
@@ -29,6 +29,8 @@ def retrain(
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
+    if (ended := missed.superseded()) is not None:
+        return ended
     by = dask_runner.chosen(runner, dask_address)
     plan = precision.settled(recipes.load(recipe).with_settings(settings, model_name))
     with releases.store_in_reach():

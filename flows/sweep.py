@@ -13,7 +13,7 @@ from pydantic import Field
 from fer import precision, recipes, refs
 from fer import search as search_space
 from fer.recipe import Recipe, RecipeSettings
-from flows import ingest, running
+from flows import ingest, missed, running
 from tasks import caching, models, releases, sweeps
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
@@ -50,6 +50,8 @@ def sweep(
         seed: Of the proposals.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
+    if (ended := missed.superseded()) is not None:
+        return ended
     plan = precision.settled(recipes.load(recipe).with_settings(settings))
     space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():

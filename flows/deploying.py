@@ -1,0 +1,178 @@
+"""What `prefect deploy` does to a deployment that is on the server: it keeps pauses, and says what it replaces."""
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import typer
+import yaml
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.utilities.templating import apply_values
+
+DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
+_INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
+_PAGE = 200  # the most that the server gives at once
+
+
+def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
+    """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
+
+    Returns `active`: for the slug of each declared schedule, whether it is to be active. What is new is; a pause of the
+    whole deployment, which no declaration can keep, becomes one of its schedules.
+    """
+    declared = declarations().get(deployment, {})
+    slugs = [each.get("slug", "") for each in declared.get("schedules") or []]
+    with get_client(sync_client=True) as client:
+        found = next(iter(_matching(client, declared)), None)
+    if found is None:
+        return {"active": dict.fromkeys(slugs, True)}
+    for each in replaced(declared, found):
+        typer.echo(f"replaced on the server: {deployment}: {each}")
+    there = zip(slugs, _paired(declared, found), strict=True)
+    return {"active": {slug: not found.paused and (each is None or each.active) for slug, each in there}}
+
+
+def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
+    """The deployments that the file declares, by name, with the environment's variables put in.
+
+    None where there is no such file, or none of `prefect deploy`'s, which then says itself what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (FileNotFoundError, yaml.YAMLError):
+        return {}
+    declared = content.get("deployments") or [] if isinstance(content, dict) else []
+    return {each["name"]: apply_values(each, dict(os.environ)) for each in declared if "name" in each}
+
+
+def on_server(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
+    """Every deployment that the server has."""
+    offset = 0
+    while page := client.read_deployments(limit=_PAGE, offset=offset):
+        yield from page
+        offset += len(page)
+
+
+def next_start(client: SyncPrefectClient, schedule: DeploymentSchedule) -> datetime.datetime | None:
+    """When the schedule's next run is to start; None if the server has none."""
+    coming = {
+        "created_by": {"id_": [schedule.id]},
+        "expected_start_time": {"after_": datetime.datetime.now(datetime.UTC)},
+        "state": {"type": {"any_": ["SCHEDULED"]}},
+    }
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter.model_validate(coming), sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=1
+    )
+    return found[0].expected_start_time if found else None
+
+
+def overwritten(client: SyncPrefectClient) -> dict[str, list[str]]:
+    """What `prefect deploy --all` would replace on the server: deployment -> each difference, in words."""
+    differences = {
+        name: replaced(declared, found)
+        for name, declared in declarations().items()
+        for found in _matching(client, declared)
+    }
+    return {name: found for name, found in differences.items() if found}
+
+
+def replaced(declared: Mapping[str, Any], found: DeploymentResponse) -> list[str]:
+    """What of a deployment on the server is otherwise in its declaration, `what: there → here`.
+
+    Of job variables, which may be secret, only the names. Pauses of declared schedules are for `keep_pauses`.
+    """
+    limit, pool = declared.get("concurrency_limit"), declared.get("work_pool") or {}
+    limit = limit if isinstance(limit, dict) else {"limit": limit}
+    at_once = found.global_concurrency_limit
+    strategy = found.concurrency_options.collision_strategy.value if found.concurrency_options else None
+    changes = [
+        _change("description", found.description, declared.get("description", found.description)),
+        _change("tags", sorted(found.tags), sorted(declared.get("tags") or [])),
+        _change("work pool", found.work_pool_name, pool.get("name", found.work_pool_name)),
+        _change("work queue", found.work_queue_name, pool.get("work_queue_name", "default")),
+        _change("concurrency limit", at_once.limit if at_once else None, limit.get("limit")),
+        _change("collision strategy", strategy, limit.get("collision_strategy", strategy)),
+    ]
+    changes += _changes("parameters", found.parameters, declared.get("parameters") or {})
+    variables, declared_variables = dict(found.job_variables), dict(pool.get("job_variables") or {})
+    changes += _changes(
+        "job variables: env", variables.pop("env", None) or {}, declared_variables.pop("env", None) or {}, secret=True
+    )
+    changes += _changes("job variables", variables, declared_variables, secret=True)
+    pairs = _paired(declared, found)
+    changes += ["paused → not paused"] if found.paused and not pairs and found.schedules else []
+    for schedule, there in zip(declared.get("schedules") or [], pairs, strict=True):
+        if there is not None:
+            name = schedule.get("slug", "without a slug")
+            changes += _changes(f"schedule {name}", _times(there), _declared_times(schedule))
+    kept = [each.id for each in pairs if each is not None]
+    if pairs and any(each.slug is None for each in found.schedules):  # then the server makes all of them anew
+        changes += [f"schedule {_shown(_times(each))} → removed" for each in found.schedules if each.id not in kept]
+    return [each for each in changes if each]
+
+
+def _matching(client: SyncPrefectClient, declared: Mapping[str, Any]) -> list[DeploymentResponse]:
+    """The deployments on the server of the same name and of a flow function of the same name, wherever that lies."""
+    name, function = declared.get("name", ""), _function(declared.get("entrypoint"))
+    found = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+    return [each for each in found if _function(each.entrypoint) == function]
+
+
+def _function(entrypoint: str | None) -> str:
+    return re.split(r"[.:]", entrypoint or "")[-1]
+
+
+def _paired(declared: Mapping[str, Any], found: DeploymentResponse) -> list[DeploymentSchedule | None]:
+    """For each declared schedule that of the server: of its slug, or one without a slug for the same times."""
+    pairs = []
+    for schedule in declared.get("schedules") or []:
+        by_slug = [each for each in found.schedules if each.slug is not None and each.slug == schedule.get("slug")]
+        alike = [each for each in found.schedules if each.slug is None and _times(each) == _declared_times(schedule)]
+        pairs.append(next(iter(by_slug + alike), None))
+    return pairs
+
+
+def _times(schedule: DeploymentSchedule) -> dict[str, Any]:
+    """When it fires and with which parameters of its own, in the terms of `prefect.yaml`."""
+    when = schedule.schedule.model_dump(exclude={"anchor_date"})
+    return _plain_times(when | {"parameters": schedule.parameters})
+
+
+def _declared_times(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    interval = _INTERVAL.validate_python(schedule.get("interval"))
+    names = ("cron", "rrule", "timezone", "day_or", "parameters")
+    return _plain_times({"interval": interval} | {name: schedule.get(name) for name in names})
+
+
+def _plain_times(when: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what holds anyway: UTC, no parameters, and either of a cron's days."""
+    usual = {"timezone": "UTC", "day_or": True}
+    return {name: value for name, value in when.items() if value not in (None, {}) and usual.get(name) != value}
+
+
+def _changes(what: str, there: Mapping[str, Any], here: Mapping[str, Any], *, secret: bool = False) -> list[str]:
+    names = sorted({*there, *here})
+    return [_change(f"{what}: {name}", there.get(name), here.get(name), secret=secret) for name in names]
+
+
+def _change(what: str, there: Any, here: Any, *, secret: bool = False) -> str:
+    """Empty where both are the same."""
+    if there == here:
+        return ""
+    if secret:
+        return f"{what} → {'removed' if here is None else 'replaced'}"
+    return f"{what}: {_shown(there)} → {_shown(here)}"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value in (None, {}, []) else json.dumps(value, ensure_ascii=False, default=str)
