@@ -322,6 +322,12 @@ class ReleaseRef(Ref):
     def summary(self) -> str:
         return f"{self.name} version {self.version} {self.status}; champion: {self.champion_version or 'none'}"
 
+    def sentence(self) -> str:
+        """What became of the version, and who is champion."""
+        said = "released" if self.status == "released" else "rejected by the gates"
+        champion = f"; {self.name}@champion is version {self.champion_version}" if self.champion_version else ""
+        return f"{self.name} version {self.version}: {said}{champion}"
+
 
 class Opponent(BaseModel):
     """The released model that a candidate is compared with. `model` names the folder of all its release's files."""
@@ -357,6 +363,22 @@ class Outcome(BaseModel):
     verdict: VerdictRef
     release: ReleaseRef
     reports: dict[str, str]  # what it shows -> its path
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gates refused the model."""
+        return self.release.status == "rejected"
+
+    def message(self) -> str:
+        """One line: the version, and its figures and whether it is champion, or why it was refused."""
+        release, evaluation = self.release, self.evaluation
+        version = f"{release.name}@{release.version}"
+        if self.is_refused:
+            return f"{version}: " + "; ".join(check.detail for check in self.verdict.checks if not check.passed)
+        low, high = evaluation.accuracy_interval
+        accuracy = f"accuracy {evaluation.accuracy:.3f} [{low:.3f}, {high:.3f}] on {evaluation.n_images:,} test images"
+        champion = "champion" if release.champion_version == release.version else "not champion"
+        return f"{version}: {accuracy}, {champion}"
 
 
 class SweepOutcome(BaseModel):
