@@ -306,8 +306,17 @@ class VerdictRef(Ref):
     champion_version: int | None  # what the candidate was compared with; None without a champion
 
     def summary(self) -> str:
-        failed = [check.detail for check in self.checks if not check.passed]
-        return "passed" if self.passed else "failed: " + "; ".join(failed)
+        return "passed" if self.passed else f"failed: {self.reason()}"
+
+    def reason(self) -> str:
+        """What stands in the candidate's way; empty if it passed."""
+        return "; ".join(check.detail for check in self.checks if not check.passed)
+
+    def sentence(self) -> str:
+        """What the gates made of the candidate, and why."""
+        if not self.passed:
+            return f"Rejected by the gates: {self.reason()}"
+        return f"Passed the gates: {'; '.join(check.detail for check in self.checks)}"
 
 
 class ReleaseRef(Ref):
@@ -374,7 +383,7 @@ class Outcome(BaseModel):
         release, evaluation = self.release, self.evaluation
         version = f"{release.name}@{release.version}"
         if self.is_refused:
-            return f"{version}: " + "; ".join(check.detail for check in self.verdict.checks if not check.passed)
+            return f"{version}: {self.verdict.reason()}"
         low, high = evaluation.accuracy_interval
         accuracy = f"accuracy {evaluation.accuracy:.3f} [{low:.3f}, {high:.3f}] on {evaluation.n_images:,} test images"
         champion = "champion" if release.champion_version == release.version else "not champion"

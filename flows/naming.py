@@ -1,5 +1,6 @@
 """The names of runs, by which they can be told apart in a list."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,8 +28,10 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
         parts.append(f"of {', '.join(parameters['candidates'])}")
     settings = _settings(parameters)
     if settings:
-        more = len(settings) - _SETTINGS_SHOWN
-        parts.append(f"with {' '.join(settings[:_SETTINGS_SHOWN])}" + (f" and {more} more" if more > 0 else ""))
+        parts.append(f"with {' '.join(settings[:_SETTINGS_SHOWN])}")
+    if more := settings[_SETTINGS_SHOWN:]:
+        which = hashlib.sha256("\0".join(more).encode()).hexdigest()[:_DIGITS]
+        parts.append(f"and {len(more)} more ({which})")
     return plain_text.visible(" ".join(parts))
 
 
@@ -45,7 +48,10 @@ def _version(source: str, resolved: ResolvedSource) -> str:
 
 
 def _settings(parameters: Mapping[str, Any]) -> list[str]:
-    """What differs from the recipe, seeds first; none where the flow is about to refuse its parameters."""
+    """What differs from the recipe, seeds first, then the shortest.
+
+    None where the flow is about to refuse its parameters.
+    """
     given = parameters.get("settings")
     try:
         settings = recipe.RecipeSettings.model_validate(given) if given is not None else None
@@ -53,4 +59,4 @@ def _settings(parameters: Mapping[str, Any]) -> list[str]:
         found = recipe.assignments(own.with_settings(settings), own)
     except (ValueError, errors.ConfigError):
         return []
-    return sorted(found, key=lambda each: not each.partition("=")[0].endswith("seed"))
+    return sorted(found, key=lambda each: (not each.partition("=")[0].endswith(".seed"), len(each), each))

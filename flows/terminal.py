@@ -142,20 +142,24 @@ def show_outcome(console: Console, outcome: refs.Outcome, settings: Sequence[str
 
 def _propose(console: Console, outcome: refs.Outcome, settings: Sequence[str]) -> None:
     """What helps a refused run."""
-    sources = [word for source in outcome.sources for word in ("--source", source)]
-    run = ["--recipe", outcome.recipe, *sources, *(word for each in settings for word in ("--set", each))]
-    candidates = ["--candidate", "now:", "--candidate", "NAME: SETTING=VALUE"]
-    commands = {
-        "which classes and images it gets wrong": f"open {outcome.reports['report']}" if outcome.reports else "",
-        "the verdict and every figure": f"fer models show {outcome.release.name}@{outcome.release.version}",
-        "what a run may set, gate.* among it": f"fer recipes show {outcome.recipe}",
-        "other settings beside these, on the same images": shlex.join(["fer", "compare", *run, *candidates]),
-        "for other data than the champion's": shlex.join(["fer", "retrain", *run, "--name", "NEW-NAME"]),
+    given = ["--recipe", outcome.recipe]
+    given += [word for source in outcome.sources for word in ("--source", source)]
+    given += [word for each in settings for word in ("--set", each)]
+    variants = ["--candidate", "now:", "--candidate", "NAME: SETTING=VALUE"]
+    proposed = {
+        "its figures by class, and where it is wrong": outcome.reports.get("report", ""),
+        "the verdict": f"fer models show {outcome.release.name}@{outcome.release.version}",
+        "what can be set, the gate's bounds among it": f"fer recipes show {outcome.recipe}",
+        "other settings on the same images": shlex.join(["fer", "compare", *given, *variants]),
     }
+    if outcome.verdict.champion_version is not None:
+        other = shlex.join(["fer", "retrain", *given, "--name", "NEW-NAME"])
+        proposed["a model for something else than the champion is for"] = other
     console.print("next:")
-    for why, command in commands.items():
-        console.print(f"  {why}:", style="dim", highlight=False)
-        console.out(f"    {plain_text.visible(command)}", highlight=False)  # as it is to be pasted
+    for why, what in proposed.items():
+        if what:
+            console.print(f"  {why}:", style="dim", highlight=False)
+            console.out(f"    {plain_text.visible(what)}", highlight=False)  # as it is to be pasted
 
 
 def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:

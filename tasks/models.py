@@ -115,7 +115,7 @@ def _show_verdict(verdict: refs.VerdictRef) -> None:
     ]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"
     text = "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines])
-    artifacts.markdown("verdict", text, plain_text.visible(verdict.summary()))
+    artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 
 @task(**caching.cached(gate_stage.gate, again=lambda verdict, _: _show_verdict(verdict)))

@@ -150,9 +150,8 @@ def _completed(found: Any) -> State[Any]:
     name, message = None, None
     if isinstance(found, refs.Outcome):
         name, message = "Refused" if found.is_refused else "Released", found.message()
-        get_run_logger().info("%s", plain_text.visible(found.release.sentence()))
-        for shown, path in found.reports.items():
-            get_run_logger().info("%s: %s", shown, plain_text.visible(path))
+        if "report" in found.reports:
+            get_run_logger().info("report: %s", plain_text.visible(found.reports["report"]))
         tag(outcome=name.lower(), model=found.release.name)
         _send_of_model(found)
     elif isinstance(found, refs.Intake):

@@ -49,9 +49,8 @@ def _preprocess(
 
 def _show_balance(balanced: refs.ShardsRef, parameters: dict[str, Any]) -> None:
     source, config = parameters["source"], parameters["config"]
-    artifacts.table(
-        "balance-plan", balance_stage.table(balance_stage.plan(source, config)), balance_stage.title(config)
-    )
+    rows = balance_stage.table(balance_stage.plan(source, config))
+    artifacts.table("balance-plan", rows, balance_stage.title(config))
     _show_classes(source, balanced)
 
 
