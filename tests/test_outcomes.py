@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import logging
 import re
 import threading
 import time
@@ -29,7 +30,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from fer import errors, recipe, refs
 from flows import naming
-from tasks import caching, events, outcomes
+from tasks import caching, events, logs, outcomes
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -187,6 +188,14 @@ def test_a_known_error_that_was_tried_again_in_vain_has_no_traceback_in_the_log(
     log = "\n".join(log_of(run_of("in vain")))
     assert "Retries are exhausted" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("told", ["Engine execution exited", "Engine execution exited: The store must answer."])
+def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(told):
+    error = errors.StoreUnavailable("The store must answer.")
+    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, told, (), (type(error), error, None))
+    assert logs.keeps(record)
+    assert (record.exc_info, record.getMessage()) == (None, "Engine execution exited: The store must answer.")
 
 
 def test_an_error_that_nobody_foresaw_keeps_its_traceback():
