@@ -331,8 +331,17 @@ class VerdictRef(Ref):
     champion_version: int | None  # what the candidate was compared with; None without a champion
 
     def summary(self) -> str:
-        failed = [check.detail for check in self.checks if not check.passed]
-        return "passed" if self.passed else "failed: " + "; ".join(failed)
+        return "passed" if self.passed else f"failed: {self.reason()}"
+
+    def reason(self) -> str:
+        """What stands in the candidate's way; empty if it passed."""
+        return "; ".join(check.detail for check in self.checks if not check.passed)
+
+    def sentence(self) -> str:
+        """What the gates made of the candidate, and why."""
+        if not self.passed:
+            return f"Refused by the gates: {self.reason()}"
+        return f"Passed the gates: {'; '.join(check.detail for check in self.checks)}"
 
 
 class ReleaseRef(Ref):
@@ -348,6 +357,12 @@ class ReleaseRef(Ref):
     def summary(self) -> str:
         why = f": {self.kept_because}" if self.kept_because else ""
         return f"{self.name} version {self.version} {self.status}{why}; champion: {self.champion_version or 'none'}"
+
+    def sentence(self) -> str:
+        """What became of the version, and who is champion."""
+        said = {"rejected": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
+        champion = f"; {self.name}@champion is version {self.champion_version}" if self.champion_version else ""
+        return f"{self.name} version {self.version}: {said}{champion}"
 
 
 class Opponent(BaseModel):
@@ -384,6 +399,29 @@ class Outcome(BaseModel):
     verdict: VerdictRef
     release: ReleaseRef
     reports: dict[str, str]  # what it shows -> its path
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gates refused the model."""
+        return self.release.status == "rejected"
+
+    @property
+    def word(self) -> str:
+        """`released`, `refused`, or `kept`: it passed its gates but is not promoted."""
+        return "refused" if self.is_refused else self.release.status
+
+    def message(self) -> str:
+        """One line: the version, and its figures and whether it is champion, or why it was refused or kept."""
+        release, evaluation = self.release, self.evaluation
+        version = f"{release.name}@{release.version}"
+        if self.is_refused:
+            return f"{version}: {self.verdict.reason()}"
+        if self.release.kept_because:
+            return f"{version}: {self.release.kept_because}"
+        low, high = evaluation.accuracy_interval
+        accuracy = f"accuracy {evaluation.accuracy:.3f} [{low:.3f}, {high:.3f}] on {evaluation.n_images:,} test images"
+        champion = "champion" if release.champion_version == release.version else "not champion"
+        return f"{version}: {accuracy}, {champion}"
 
 
 class SweepOutcome(BaseModel):

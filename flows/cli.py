@@ -138,7 +138,7 @@ def retrain(
     running.start_prefect()
     with terminal.Terminal(out) as listener, events.heard_by(listener):
         outcome = retrain_module.retrain(**parameters)
-    terminal.show_outcome(out, outcome)
+    terminal.show_outcome(out, outcome, set_ or [])
     if outcome.release.status != "released":
         raise typer.Exit(REJECTED)
 

@@ -5,11 +5,12 @@ from prefect import flow
 from fer import compare as compared
 from fer import precision, recipes, refs
 from fer.recipe import RecipeSettings
-from flows import ingest, missed, retrain
-from tasks import caching, comparison, models, pixels, releases
+from flows import ingest, missed, naming, retrain
+from tasks import caching, comparison, models, outcomes, pixels, releases
 
 
-@flow(name="compare", flow_run_name=ingest.run_name, **caching.JSON_RESULTS)
+@flow(name="compare", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@outcomes.told
 def compare(
     sources: list[str],
     candidates: dict[str, list[str]],
@@ -29,6 +30,7 @@ def compare(
     if (ended := missed.superseded()) is not None:
         return ended
     plan = recipes.load(recipe).with_settings(settings)
+    outcomes.tag(recipe=plan.name)
     plans = {name: precision.settled(each) for name, each in compared.plans(plan, candidates).items()}
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)

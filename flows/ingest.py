@@ -1,22 +1,15 @@
 """Bring data in, check it, and accept it if it is sound: what a schedule does every day, without training."""
 
-from typing import Any
-
-from prefect import flow, runtime
+from prefect import flow
 
 from fer import errors, recipes, refs
 from fer.recipe import Recipe, RecipeSettings
-from flows import missed
-from tasks import caching, data, releases, reports
+from flows import missed, naming
+from tasks import caching, data, outcomes, releases, reports
 
 
-def run_name() -> str:
-    """Of a run of this flow or of `retrain`: the recipe and the sources."""
-    parameters: dict[str, Any] = runtime.flow_run.parameters
-    return f"{parameters['recipe']} from {', '.join(parameters['sources'])}"
-
-
-@flow(name="ingest", flow_run_name=run_name, **caching.JSON_RESULTS)
+@flow(name="ingest", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@outcomes.told
 def ingest(
     sources: list[str],
     recipe: recipes.Name = "fer2013-cnn",
@@ -38,6 +31,7 @@ def ingest(
     if (ended := missed.superseded()) is not None:
         return ended
     plan = recipes.load(recipe).with_settings(settings)
+    outcomes.tag(recipe=plan.name)
     if not accept:
         with releases.workspace_in_reach():
             return examined(plan, sources, kaggle_secret, show_faces=show_faces)
@@ -60,7 +54,9 @@ def examined(
     Raises UnfitData, after the report, if it is not fit for training.
     """
     sources = sorted(sources)  # in another order they are the same data
-    datasets = tuple(data.download(data.resolve(source, plan.demo, kaggle_secret)) for source in sources)
+    resolved = {source: data.resolve(source, plan.demo, kaggle_secret) for source in sources}
+    naming.add_versions(resolved)
+    datasets = tuple(data.download(resolved[source]) for source in sources)
     manifest = data.index(datasets, plan.index)
     validation = data.validate(manifest, plan.contracts)
 
@@ -79,6 +75,7 @@ def examined(
         shown = reports.show_quality(plan.name, sources, validation, quality, written(True) if show_faces else None)
         if share:
             reports.share_quality(validation, quality)
+            outcomes.tell_data(plan.name, sources, validation, drift, quality, shown)
         reports.require_fit(quality, shown)
         return quality, shown
 

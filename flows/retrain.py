@@ -4,11 +4,12 @@ from prefect import flow
 
 from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
 from fer.recipe import RecipeSettings
-from flows import ingest, missed
-from tasks import caching, models, pixels, releases, summary
+from flows import ingest, missed, naming
+from tasks import caching, models, outcomes, pixels, releases, summary
 
 
-@flow(name="retrain", flow_run_name=ingest.run_name, **caching.JSON_RESULTS)
+@flow(name="retrain", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@outcomes.told
 def retrain(
     sources: list[str],
     recipe: recipes.Name = "demo",
@@ -33,6 +34,7 @@ def retrain(
         return ended
     by = dask_runner.chosen(runner, dask_address)
     plan = precision.settled(recipes.load(recipe).with_settings(settings, model_name))
+    outcomes.tag(recipe=plan.name, model=plan.model_name)
     with releases.store_in_reach():
         intake = ingest.accepted(plan, sources, kaggle_secret)
         manifest, division = intake.manifest, intake.split

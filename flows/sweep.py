@@ -13,8 +13,8 @@ from pydantic import Field
 from fer import precision, recipes, refs
 from fer import search as search_space
 from fer.recipe import Recipe, RecipeSettings
-from flows import ingest, missed, running
-from tasks import caching, models, releases, sweeps
+from flows import ingest, missed, naming, running
+from tasks import caching, models, outcomes, releases, sweeps
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=running.MOST_TRIALS_AT_ONCE))
@@ -22,10 +22,11 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
 
 @flow(
     name="sweep",
-    flow_run_name=ingest.run_name,
+    flow_run_name=naming.run_name,
     task_runner=_RUNNER,
     **caching.JSON_RESULTS,
 )
+@outcomes.told
 def sweep(
     sources: list[str],
     recipe: recipes.Name = "demo",
@@ -53,6 +54,7 @@ def sweep(
     if (ended := missed.superseded()) is not None:
         return ended
     plan = precision.settled(recipes.load(recipe).with_settings(settings))
+    outcomes.tag(recipe=plan.name)
     space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)

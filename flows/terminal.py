@@ -1,5 +1,6 @@
 """What a run looks like in a terminal: one line per stage, a bar for each at work."""
 
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -117,8 +118,11 @@ def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> 
     console.print(Panel(table, title=title, border_style=colour, title_align="left"))
 
 
-def show_outcome(console: Console, outcome: refs.Outcome) -> None:
-    """What was trained, how good it is, what the gates said, where things are, what to type next."""
+def show_outcome(console: Console, outcome: refs.Outcome, settings: Sequence[str] = ()) -> None:
+    """What was trained, how good it is, what the gates said, where things are, what to type next.
+
+    `settings` are those that were given for this run.
+    """
     release, released = outcome.release, outcome.release.status == "released"
     table = _table()
     table.add_row("model", f"{_plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
@@ -130,13 +134,34 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     table.add_row("release", _plain(release.uri))
     for name, path in outcome.reports.items():
         table.add_row(name, _plain(path))
-    champion = f"{_plain(release.name)}@champion is version {release.champion_version}"
-    verdict = {"rejected": "rejected by the gates", "kept": "kept, not promoted"}.get(release.status, release.status)
-    title = f"{_plain(release.name)} version {release.version}: {verdict}" + (
-        f"; {champion}" if release.champion_version else ""
-    )
+    title = _plain(release.sentence())
     console.print(Panel(table, title=title, border_style="green" if released else "red", title_align="left"))
+    if outcome.is_refused:
+        _propose(console, outcome, settings)
+        return
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
+
+
+def _propose(console: Console, outcome: refs.Outcome, settings: Sequence[str]) -> None:
+    """What helps a refused run."""
+    given = ["--recipe", outcome.recipe]
+    given += [word for source in outcome.sources for word in ("--source", source)]
+    given += [word for each in settings for word in ("--set", each)]
+    variants = ["--candidate", "now:", "--candidate", "NAME: SETTING=VALUE"]
+    proposed = {
+        "its figures by class, and where it is wrong": outcome.reports.get("report", ""),
+        "the verdict": f"fer models show {outcome.release.name}@{outcome.release.version}",
+        "what can be set, the gate's bounds among it": f"fer recipes show {outcome.recipe}",
+        "other settings on the same images": shlex.join(["fer", "compare", *given, *variants]),
+    }
+    if outcome.verdict.champion_version is not None:
+        other = shlex.join(["fer", "retrain", *given, "--name", "NEW-NAME"])
+        proposed["a model for something else than the champion is for"] = other
+    console.print("next:")
+    for why, what in proposed.items():
+        if what:
+            console.print(f"  {why}:", style="dim", highlight=False)
+            console.out(f"    {plain_text.visible(what)}", highlight=False)  # as it is to be pasted
 
 
 def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:

@@ -29,7 +29,7 @@ def progress_bar(name: str) -> progress.Progress:
     logger = get_run_logger()
     bar: UUID | None = None
     key = f"{name.replace(' ', '-')}-progress"
-    with _harmless(key):
+    with harmless(f"The artifact {key!r}"):
         created = artifacts.create_progress_artifact(0.0, key=key, description=f"{name}: started")
         bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
     show_at = time.monotonic() + _UPDATE_INTERVAL_S
@@ -46,10 +46,10 @@ def progress_bar(name: str) -> progress.Progress:
         text = f"{name}: {done:,} of {total:,} {note}".strip()
         if bar is not None and (finished or now >= show_at):
             show_at = now + _PAUSE_S
-            with _harmless(key):
+            with harmless(f"The artifact {key!r}"):
                 artifacts.update_progress_artifact(bar, progress=100.0 * done / total, description=text)
                 show_at = now + _UPDATE_INTERVAL_S
-        if finished or now >= log_at:
+        if now >= log_at:  # what came of it, the stage's summary says
             log_at = now + _LOG_INTERVAL_S
             logger.info(text)
 
@@ -64,13 +64,13 @@ def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]])
 
 def table(key: str, rows: Sequence[Mapping[str, str | int | float]], description: str) -> None:
     """A table. `key` takes lowercase letters, digits and dashes."""
-    with _harmless(key):
+    with harmless(f"The artifact {key!r}"):
         artifacts.create_table_artifact([dict(row) for row in rows], key=key, description=description)
 
 
 def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
-    with _harmless(key):
+    with harmless(f"The artifact {key!r}"):
         artifacts.create_markdown_artifact(text, key=key, description=description)
 
 
@@ -90,7 +90,7 @@ def living_page(key: str, description: str = "") -> LivingPage:
         if not last and time.monotonic() < show_at:
             return
         show_at = time.monotonic() + _PAUSE_S
-        with _harmless(key):
+        with harmless(f"The artifact {key!r}"):
             if page is None:
                 created = artifacts.create_markdown_artifact(text(), key=key, description=description)
                 page = cast(UUID, created)
@@ -108,8 +108,9 @@ def picture(png: bytes, title: str) -> str:
 
 
 @contextlib.contextmanager
-def _harmless(key: str) -> Iterator[None]:
+def harmless(what: str) -> Iterator[None]:
+    """Make of an error in showing `what` a warning in the log."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever is wrong with a page, it is not the stage's work
-        get_run_logger().warning("The artifact %r can't be shown (%s); the run goes on.", key, type(error).__name__)
+        get_run_logger().warning("%s can't be shown (%s); the run goes on.", what, type(error).__name__)

@@ -3,15 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+from prefect import get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from fer import errors, remote_workspace, settings
+from fer import errors, plain_text, remote_workspace, settings
 from fer.stage import Stage
 from fer.workspace import Workspace
-from tasks import events
+from tasks import artifacts, events, logs
+
+logs.tidy()
+
+Again = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
 
 
 def workspace() -> Workspace:
@@ -19,21 +24,23 @@ def workspace() -> Workspace:
     return remote_workspace.of(settings.Settings.load())
 
 
-def cached(stage: Stage[Any], name: str | None = None, *, retries: int = 3) -> dict[str, Any]:
+def cached(
+    stage: Stage[Any], name: str | None = None, *, retries: int = 3, again: Again | None = None
+) -> dict[str, Any]:
     """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs.
 
     `name` is the task's, where it is not the stage's. A second attempt finds what the first one finished: it may only
-    have to bring it to the store.
+    have to bring it to the store. `again` shows in the UI what the body shows, of a Ref that an earlier run made.
     """
 
     def state(parameters: dict[str, Any]) -> tuple[str, bool]:
         inputs = [parameters[name] for name in stage.inputs]
         return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
 
-    return keyed(name or stage.name, state) | retried(retries)
+    return keyed(name or stage.name, state, again) | retried(retries)
 
 
-def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]]) -> dict[str, Any]:
+def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]], again: Again | None = None) -> dict[str, Any]:
     """The options of a task whose output has a key of its own; `state` gives it, and whether the output is there.
 
     Prefect's key holds the workspace's name of the attempt too, which changes when the output is gone, so that
@@ -44,7 +51,7 @@ def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]]) -> dic
         found, committed = state(parameters)
         return f"{name}-{found}-{workspace().attempt(name, found, committed=committed)}"
 
-    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name)}
+    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name, again)}
 
 
 # Prefect pickles results by default; nothing is unpickled here.
@@ -53,11 +60,19 @@ JSON_RESULTS: dict[str, Any] = {"result_serializer": "json"}
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, **JSON_RESULTS}
 
 
-def announced(name: str) -> dict[str, Any]:
-    """The options that tell the listeners in `tasks.events` how a task ended."""
+def announced(name: str, again: Again | None = None) -> dict[str, Any]:
+    """The options that tell the log and the listeners in `tasks.events` how a task ended; of `again` see `cached`."""
 
     def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
-        events.publish(events.Ended.of(name, run, state))
+        event = events.Ended.of(name, run, state)
+        events.publish(event)
+        if event.summary:
+            found = " (cached)" if event.cached else ""
+            get_run_logger().info("%s%s: %s", name, found, plain_text.visible(event.summary))
+        context = TaskRunContext.get()
+        if again is not None and event.cached and context is not None:
+            with artifacts.harmless(f"What {name} found"):
+                again(state.result(), context.parameters)
 
     return {"on_completion": [ended], "on_failure": [ended]}
 

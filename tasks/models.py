@@ -10,6 +10,9 @@ from fer import train as train_stage
 from fer import weights as weights_stage
 from tasks import artifacts, caching
 
+_CURVES = "Loss and accuracy by epoch"
+_METRICS, _CHAMPIONS_METRICS = "evaluation", "champion-evaluation"  # pages
+
 
 @task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
 def resolve_weights(
@@ -39,7 +42,16 @@ def collect_votes(division: refs.SplitRef) -> refs.SoftLabelsRef:
     return soft_labels.collect(division, workspace=caching.workspace(), progress=progress)
 
 
-@task(**caching.cached(train_stage.train))
+def _curves(model: refs.ModelRef) -> str:
+    png = plots.learning_curves(caching.workspace().folder(model), model)
+    return f"{plain_text.in_markdown(model.summary())}\n\n{artifacts.picture(png, 'Learning curves')}"
+
+
+def _show_curves(model: refs.ModelRef) -> None:
+    artifacts.markdown("learning-curves", _curves(model), _CURVES)
+
+
+@task(**caching.cached(train_stage.train, again=lambda model, _: _show_curves(model)))
 def train(
     balanced: refs.ShardsRef,
     shards: refs.ShardsRef,
@@ -50,32 +62,42 @@ def train(
     """Train the recipe's model in a process of its own."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
-    page = artifacts.living_page("learning-curves", "Loss and accuracy by epoch")
+    page = artifacts.living_page("learning-curves", _CURVES)
 
     def draw(epoch: int, history: dict[str, list[float]]) -> None:
         page(lambda: artifacts.picture(plots.curves_so_far(history, config.model.name), "Learning curves"))
 
     with train_stage.watching(draw):
         model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
-    curves = artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves")
-    page(lambda: f"{plain_text.in_markdown(model.summary())}\n\n{curves}", last=True)
+    page(lambda: _curves(model), last=True)
     return model
 
 
-@task(**caching.cached(evaluate_stage.evaluate))
+def _show_metrics(evaluation: refs.EvaluationRef, page: str) -> None:
+    folder = caching.workspace().folder(evaluation)
+    matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
+    text = f"{(folder / 'report.md').read_text()}\n\n{matrix}"
+    artifacts.markdown(page, text, plain_text.visible(evaluation.summary()))
+
+
+@task(**caching.cached(evaluate_stage.evaluate, again=lambda found, _: _show_metrics(found, _METRICS)))
 def evaluate(
     model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
 ) -> refs.EvaluationRef:
     """Predict a split and measure the predictions."""
-    return _evaluate(model, shards, division, split, "evaluate", "evaluation")
+    return _evaluate(model, shards, division, split, "evaluate", _METRICS)
 
 
-@task(**caching.cached(evaluate_stage.evaluate, "evaluate champion"))
+@task(
+    **caching.cached(
+        evaluate_stage.evaluate, "evaluate champion", again=lambda found, _: _show_metrics(found, _CHAMPIONS_METRICS)
+    )
+)
 def evaluate_champion(
     model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
 ) -> refs.EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
-    return _evaluate(model, shards, division, split, "evaluate champion", "champion-evaluation")
+    return _evaluate(model, shards, division, split, "evaluate champion", _CHAMPIONS_METRICS)
 
 
 def _evaluate(
@@ -84,13 +106,21 @@ def _evaluate(
     workspace = caching.workspace()
     progress = artifacts.progress_bar(name)
     evaluation = evaluate_stage.evaluate(model, shards, division, split, workspace=workspace, progress=progress)
-    folder = workspace.folder(evaluation)
-    matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
-    artifacts.markdown(page, f"{(folder / 'report.md').read_text()}\n\n{matrix}", f"Metrics on the {split} split")
+    _show_metrics(evaluation, page)
     return evaluation
 
 
-@task(**caching.cached(gate_stage.gate))
+def _show_verdict(verdict: refs.VerdictRef) -> None:
+    shown = plain_text.in_markdown
+    lines = [
+        f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
+    ]
+    head = f"# The gates {'passed' if verdict.passed else 'failed'}"
+    text = "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines])
+    artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
+
+
+@task(**caching.cached(gate_stage.gate, again=lambda verdict, _: _show_verdict(verdict)))
 def gate(
     evaluation: refs.EvaluationRef,
     division: refs.SplitRef,
@@ -105,10 +135,5 @@ def gate(
     verdict = gate_stage.gate(
         evaluation, division, source, opponent, opponent_evaluation, config, workspace=workspace, progress=progress
     )
-    shown = plain_text.in_markdown
-    lines = [
-        f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
-    ]
-    head = f"# The gates {'passed' if verdict.passed else 'failed'}"
-    artifacts.markdown("verdict", "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines]))
+    _show_verdict(verdict)
     return verdict

@@ -1,5 +1,7 @@
 """The pixels' tasks: shards of a model's input, and their balance."""
 
+from typing import Any
+
 from prefect import task
 
 from fer import balance as balance_stage
@@ -8,6 +10,7 @@ from fer import preprocess as preprocess_stage
 from tasks import artifacts, caching
 
 _PROCESSES = runners.Processes()
+_CLASSES = "Train images by class"
 
 
 @task(**caching.cached(preprocess_stage.preprocess))
@@ -44,7 +47,19 @@ def _preprocess(
     return preprocess_stage.preprocess(manifest, split, config, workspace=workspace, progress=progress, runner=runner)
 
 
-@task(**caching.cached(balance_stage.balance))
+def _show_balance(balanced: refs.ShardsRef, parameters: dict[str, Any]) -> None:
+    source, config = parameters["source"], parameters["config"]
+    rows = balance_stage.table(balance_stage.plan(source, config))
+    artifacts.table("balance-plan", rows, balance_stage.title(config))
+    _show_classes(source, balanced)
+
+
+def _show_classes(source: refs.ShardsRef, balanced: refs.ShardsRef) -> None:
+    figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title=_CLASSES)
+    artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), _CLASSES), _CLASSES)
+
+
+@task(**caching.cached(balance_stage.balance, again=_show_balance))
 def balance(
     source: refs.ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES
 ) -> refs.ShardsRef:
@@ -53,6 +68,5 @@ def balance(
     progress = artifacts.progress_bar("balance")
     workspace = caching.workspace()
     balanced = balance_stage.balance(source, config, workspace=workspace, progress=progress, runner=runner)
-    figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title="Train images by class")
-    artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), "Train images by class"))
+    _show_classes(source, balanced)
     return balanced

@@ -32,7 +32,7 @@ def publish(
     folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
     text = "\n".join(
         [
-            f"# {_plain(release.name)} version {release.version}: {release.status}",
+            f"# {_plain(release.sentence())}",
             f"- **sources** {_plain(', '.join(sources))}, **recipe** {_plain(recipe)}",
             f"- **data** {_plain(intake.quality.summary())}",
             f"- **split** {_plain(intake.split.summary())}",
@@ -44,7 +44,8 @@ def publish(
             f"- **release** `{release.uri}`",
         ]
     )
-    artifacts.markdown("retraining", f"{text}\n- **report** `{folder / _PAGE}`", "What came of this run")
+    sentence = plain_text.visible(release.sentence())
+    artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
     scores = workspace.folder(evaluation)
     checked: dict[str, refs.Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
     page = [

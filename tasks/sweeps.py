@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from prefect import task
+from prefect import get_run_logger, task
 
 from fer import balance as balance_stage
 from fer import (
@@ -170,6 +170,7 @@ def run_trial(
         settings_ = ", ".join(f"{path}={json.dumps(value)}" for path, value in trial.settings.items())
         summary = f"{settings_}: {said}"
         events.publish(events.Ended(name, False, state in ("failed", None), seconds, summary))
+        get_run_logger().info("%s: %s", name, plain_text.visible(summary))
         about = {"state": state, "curve": curve, "epochs": len(curve), "seconds": seconds, "reason": str(said)}
         return trial.model_copy(update=about | found)
 

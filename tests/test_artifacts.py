@@ -85,7 +85,15 @@ def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
     assert heard[0] == events.Started("train")
     assert heard[-1] == events.Progressed("train", 9, 9, "")
     assert len(heard) == 10
-    assert server.said == ["train: 9 of 9"]
+    assert server.said == []  # what came of it is the stage's summary
+
+
+def test_a_stage_that_takes_long_says_how_far_it_is_in_the_log_now_and_then(server):
+    progress = artifacts.progress_bar("train")
+    for done in range(1, 26):
+        server.now += 1
+        progress(done, 25, "epochs")
+    assert server.said == ["train: 10 of 25 epochs", "train: 20 of 25 epochs"]
 
 
 def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, heard):
@@ -122,7 +130,7 @@ def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server,
     assert server.asked == ["train-progress"]
     assert len(server.warnings) == 1
     assert heard[-1] == events.Progressed("train", 2, 2, "")
-    assert "train: 2 of 2" in server.said
+    assert "train: 1 of 2" in server.said
 
 
 def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_the_end(server):

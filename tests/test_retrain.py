@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import quick_demo
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from typer.testing import CliRunner
 
 from fer import demo_faces, errors, images, precision, recipe, refs, registry_moves, releases
@@ -108,6 +111,32 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
     assert again.outcome == first.outcome
 
 
+def pages(*, run: FlowRun) -> dict[str, str]:
+    """The artifacts of a run -> their descriptions."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=100)
+    return {each.key: each.description for each in found if each.key is not None}
+
+
+def newest_run() -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+
+
+def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
+    release = retrain().outcome.release
+    run = newest_run()
+    shown = pages(run=run)
+    assert {"quality-report", "balance-plan", "class-balance-chart", "learning-curves", "evaluation"} <= set(shown)
+    assert shown["verdict"].startswith("Passed the gates: accuracy ")
+    assert shown["release"] == "demo version 1: released; demo@champion is version 1"
+    assert run.state_name == "Released"
+    assert run.state.message.startswith(f"demo@{release.version}: accuracy 0.")
+    assert set(run.tags) == {"recipe:demo", "model:demo", "outcome:released", "stages:cached"}
+
+
 def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home):
     from prefect.artifacts import Artifact
 
@@ -174,6 +203,12 @@ def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_
     with releases.open_registry() as models:
         rejected = models.get("demo", str(run.outcome.release.version))
     assert any("floor 1" in reason for reason in rejected.reasons)
+    run = newest_run()
+    assert (run.state_name, run.state.is_completed()) == ("Refused", True)
+    assert "floor 1" in run.state.message
+    shown = pages(run=run)
+    assert shown["verdict"].startswith("Refused by the gates: accuracy ")
+    assert ": refused by the gates; demo@champion is version" in shown["release"]
 
 
 def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_is_promoted_by_name(first, monkeypatch):

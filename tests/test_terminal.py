@@ -1,12 +1,16 @@
 """What a person sees of a run."""
 
 import io
+import shlex
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 
 from fer import refs
-from flows import terminal
+from fer.compare import parse_candidates
+from flows import cli, terminal
 from tasks import events
 
 
@@ -187,7 +191,7 @@ def outcome(*, passed: bool) -> refs.Outcome:
     ("passed", "title", "mark"),
     [
         (True, "demo version 2: released; demo@champion is version 2", "✓"),
-        (False, "demo version 2: rejected by the gates; demo@champion is version 1", "✗"),
+        (False, "demo version 2: refused by the gates; demo@champion is version 1", "✗"),
     ],
 )
 def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title, mark):
@@ -200,7 +204,38 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
     assert "accuracy 0.700 [0.400, 0.900]" in text
     assert "s3://models/[demo]/2" in text
     assert "/data/[fer]/report.md" in text
-    assert "fer models list" in text
+    assert ("fer models list" in text) == passed
+
+
+def test_after_a_refusal_the_terminal_proposes_what_helps_it_and_not_to_predict():
+    screen = console(width=200)
+    told = outcome(passed=False).model_copy(update={"sources": ("folder:my faces",), "reports": {"report": "/r.html"}})
+    terminal.show_outcome(screen, told, ["gate.margin=0.1", "train.seed=2"])
+    text = screen.export_text()
+    after = [line.strip() for line in text[text.index("next:") :].splitlines()]
+    assert "fer predict" not in text
+    assert "/r.html" in after
+    assert "fer models show demo@2" in after
+    commands = [shlex.split(line)[1:] for line in after if line.startswith("fer ")]
+    for command in commands:
+        assert get_command(cli.app).commands[command[0]]
+    (compare,) = (command for command in commands if command[0] == "compare")
+    assert compare[1:9] == [
+        *("--recipe", "demo", "--source", "folder:my faces"),
+        *("--set", "gate.margin=0.1", "--set", "train.seed=2"),
+    ]
+    candidates = [value for option, value in pairwise(compare) if option == "--candidate"]
+    assert parse_candidates(candidates)["now"] == []
+    (anew,) = (command for command in commands if command[0] == "retrain")
+    assert anew[-2:] == ["--name", "NEW-NAME"]
+
+
+def test_a_refusal_without_a_champion_does_not_propose_another_name():
+    screen = console(width=200)
+    told = outcome(passed=False)
+    told = told.model_copy(update={"verdict": told.verdict.model_copy(update={"champion_version": None})})
+    terminal.show_outcome(screen, told)
+    assert "--name" not in screen.export_text()
 
 
 def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():

@@ -1,0 +1,408 @@
+"""What a run came to, as it stands in Prefect: states, names, tags, log lines, events; on a real server."""
+
+import http.server
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import flow, task
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.events import AutomationCore
+from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
+from prefect.events.schemas.events import Event
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+from fer import errors, recipe, refs
+from flows import naming
+from tasks import caching, events, logs, outcomes
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(autouse=True)
+def kept_log() -> Iterator[None]:
+    """Prefect's test server is not sent log lines unless this is said."""
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: True}):
+        yield
+
+
+def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> refs.Outcome:
+    return refs.Outcome(
+        sources=("demo",),
+        recipe="demo",
+        quality=refs.QualityRef(verdict="pass", failures=(), warnings=()),
+        model=refs.ModelRef(
+            model="vgg",
+            classes=("happy", "sad"),
+            n_parameters=12,
+            epochs_run=3,
+            best_epoch=2,
+            validation_accuracy=0.75,
+            train_seconds=6.0,
+        ),
+        evaluation=refs.EvaluationRef(
+            split="test",
+            n_images=1250,
+            accuracy=0.7,
+            accuracy_interval=(0.4, 0.9),
+            macro_f1=0.6,
+            macro_f1_interval=(0.3, 0.8),
+        ),
+        verdict=refs.VerdictRef(
+            passed=passed,
+            checks=(
+                refs.Check(name="floor", passed=passed, detail="accuracy 0.7, floor 0.8"),
+                refs.Check(name="other", passed=True, detail="macro-F1 0.6, floor 0.5"),
+            ),
+            champion_version=1,
+        ),
+        release=refs.ReleaseRef(
+            name=name,
+            version=2,
+            status="released" if passed else "rejected",
+            uri="s3://models/demo/2",
+            champion_version=champion,
+        ),
+        reports={"report": "/reports/report.html"},
+    )
+
+
+def flow_of(body: Callable[[], Any], name: str) -> Callable[[], Any]:
+    """A flow that does what ours do around their bodies."""
+
+    def run() -> Any:
+        return body()
+
+    return flow(name="outcomes", flow_run_name=name, **caching.JSON_RESULTS)(outcomes.told(run))
+
+
+def run_of(name: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+    return run
+
+
+def log_of(run: FlowRun) -> list[str]:
+    APILogWorker.drain_all(timeout=30)
+    with get_client(sync_client=True) as client:
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        return [line.message for line in client.read_logs(of_run, limit=200)]
+
+
+def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) -> list[Event]:
+    """The events of such a name on the server, of one run or all, once there are `n`; it stores them now and then."""
+    related = None
+    if run is not None:
+        related = EventRelatedFilter(id=[f"prefect.flow-run.{run.id}"])
+    found: list[Event] = []
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while len(found) < n and time.monotonic() < deadline:
+            time.sleep(0.5)
+            for each in wanted:
+                found = client.read_events(EventFilter(event=each, related=related), limit=50).events
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "message", "event"),
+    [
+        (
+            outcome(passed=True, champion=2),
+            "Released",
+            "demo@2: accuracy 0.700 [0.400, 0.900] on 1,250 test images, champion",
+            "fer.model.released",
+        ),
+        (
+            outcome(passed=True, champion=3),
+            "Released",
+            "demo@2: accuracy 0.700 [0.400, 0.900] on 1,250 test images, not champion",
+            "fer.model.released",
+        ),
+        (outcome(passed=False), "Refused", "demo@2: accuracy 0.7, floor 0.8", "fer.model.refused"),
+    ],
+)
+def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the_outcome(found, state, message, event):
+    name = f"run to {state} {found.release.champion_version}"
+    assert flow_of(lambda: found, name)() == found
+    run = run_of(name)
+    assert (run.state_name, run.state.is_completed(), run.state.message) == (state, True, message)
+    assert {f"outcome:{state.lower()}", "model:demo"} <= set(run.tags)
+    log = log_of(run)
+    assert "report: /reports/report.html" in log
+    assert any(message in line for line in log)
+    (told,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
+    assert told.event == event
+    assert dict(told.resource) == {
+        "prefect.resource.id": "fer.model.demo",
+        "prefect.resource.name": "demo",
+        "fer.recipe": "demo",
+        "fer.version": "2",
+        "fer.repeated": "false",
+    }
+    assert told.payload["message"] == message
+    assert told.payload["accuracy_interval"] == [0.4, 0.9]
+    assert [each["passed"] for each in told.payload["checks"]] == [found.verdict.passed, True]
+
+
+def test_a_known_error_is_its_message_in_the_state_and_in_the_log_and_reaches_the_caller():
+    error = errors.UnfitData("Data must be fit.", received="3 of 4", todo="read it", reports={"as JSON": "/a.json"})
+
+    @task(name="check", **caching.UNCACHED, **caching.retried(3))
+    def check() -> None:
+        raise error
+
+    with pytest.raises(errors.UnfitData) as caught:
+        flow_of(check, "unfit")()
+    assert caught.value.reports == {"as JSON": "/a.json"}
+    run = run_of("unfit")
+    assert (run.state_name, run.state.is_failed(), run.state.message) == ("Failed", True, str(error))
+    log = log_of(run)
+    assert f"UnfitData: {error}" in log
+    assert "Traceback" not in "\n".join(log)
+
+
+def test_a_known_error_that_was_tried_again_in_vain_has_no_traceback_in_the_log():
+    @task(name="ask", **caching.UNCACHED, **(caching.retried(1) | {"retry_delay_seconds": 0}))
+    def ask() -> None:
+        raise errors.StoreUnavailable("The store must answer.")
+
+    with pytest.raises(errors.StoreUnavailable):
+        flow_of(ask, "in vain")()
+    log = "\n".join(log_of(run_of("in vain")))
+    assert "Retries are exhausted" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("told", ["Engine execution exited", "Engine execution exited: The store must answer."])
+def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(told):
+    error = errors.StoreUnavailable("The store must answer.")
+    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, told, (), (type(error), error, None))
+    assert logs.keeps(record)
+    assert (record.exc_info, record.getMessage()) == (None, "Engine execution exited: The store must answer.")
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback():
+    def divide() -> float:
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        flow_of(divide, "unforeseen")()
+    run = run_of("unforeseen")
+    assert run.state.is_failed()
+    assert "in divide" in "\n".join(log_of(run))
+
+
+def test_a_task_is_a_line_with_its_summary_in_the_log_and_nothing_else():
+    weights = refs.WeightsRef(file="model.keras", identity="registry:demo@1")
+
+    @task(name="weights", **caching.UNCACHED, **caching.announced("weights"))
+    def fetch() -> refs.WeightsRef:
+        return weights
+
+    assert flow_of(fetch, "one task")() == weights
+    (begun, told, ended) = log_of(run_of("one task"))
+    assert (begun.startswith("Beginning"), told, ended.startswith("Finished")) == (
+        True,
+        "weights: model.keras, registry:demo@1",
+        True,
+    )
+
+
+def test_tags_are_added_to_those_that_a_run_has():
+    from prefect import tags
+
+    def tagged() -> None:
+        outcomes.tag(recipe="demo", model="demo")
+        outcomes.tag(outcome="fit")
+
+    with tags("mine"):
+        flow_of(tagged, "tagged")()
+    assert set(run_of("tagged").tags) == {"mine", "recipe:demo", "model:demo", "outcome:fit"}
+
+
+DRIFTED = refs.DriftRef(
+    n_baseline=9, n_new=3, n_gone=1, n_relabelled=0, failures=(), warnings=("brightness drifted: 0.4",)
+)
+CALM = DRIFTED.model_copy(update={"warnings": ()})
+FIT = refs.QualityRef(verdict="pass", failures=(), warnings=())
+UNFIT = refs.QualityRef(verdict="stop", failures=("too few images",), warnings=())
+FOUND = refs.ValidationRef(classes=("happy",), n_found=9, n_accepted=8, quarantined={}, failures=(), warnings=())
+
+
+@pytest.mark.parametrize(
+    ("drift", "quality", "told"),
+    [
+        (CALM, FIT, []),
+        (None, FIT, []),
+        (DRIFTED, FIT, ["fer.data.drifted"]),
+        (None, UNFIT, ["fer.data.refused"]),
+        (DRIFTED, UNFIT, ["fer.data.drifted", "fer.data.refused"]),
+    ],
+)
+def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, told):
+    name = f"data {drift and drift.warnings} {quality.verdict}"
+    kaggle = "kaggle:owner/slug/versions/3"
+
+    def tell() -> None:
+        outcomes.tell_data("demo", [kaggle], FOUND, drift, quality, {"data quality": "/quality.html"})
+
+    flow_of(tell, name)()
+    flow_of(lambda: outcome(passed=True, name="sentinel"), f"{name}, after")()  # events arrive in order
+    events_of(EventNameFilter(prefix=["fer.model"]), run=run_of(f"{name}, after"))
+    found = events_of(EventNameFilter(prefix=["fer."]), run=run_of(name), n=len(told))
+    assert sorted(each.event for each in found) == told
+    for each in found:
+        assert each.resource["prefect.resource.id"].startswith("fer.data.demo-kaggle-owner-slug-")
+        assert each.resource["prefect.resource.name"] == "demo from kaggle:owner/slug"
+        assert each.payload["sources"] == [kaggle]
+        assert each.payload["n_accepted"] == 8
+        assert each.payload["reports"] == {"data quality": "/quality.html"}
+        figure = "brightness drifted" if each.event == "fer.data.drifted" else "too few images"
+        assert figure in each.payload["message"]
+    assert ("outcome:unfit-data" in run_of(name).tags) == bool(quality.failures)
+
+
+class Inbox:
+    """Where notifications arrive: a server on loopback that keeps what is posted."""
+
+    def __init__(self) -> None:
+        self.arrived: list[str] = []
+        inbox = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                inbox.arrived.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    made = Inbox()
+    threading.Thread(target=made.server.serve_forever, daemon=True).start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def refused_before() -> refs.Outcome:
+    """What a run comes to that finds everything cached."""
+    events.publish(events.Ended("register", cached=True, failed=False, seconds=0.0, summary=""))
+    return outcome(passed=False, name="as before")
+
+
+def test_a_run_that_found_everything_cached_says_so_in_its_state_tags_and_event():
+    flow_of(refused_before, "all cached")()
+    run = run_of("all cached")
+    assert (run.state_name, "stages:cached" in run.tags) == ("Refused", True)
+    assert run.state.message.endswith("(every stage cached)")
+    (told,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
+    assert told.resource["fer.repeated"] == "true"
+
+
+def test_the_automation_in_the_docs_notifies_of_what_is_refused_and_of_nothing_else(inbox):
+    page = (Path(__file__).parent.parent / "docs" / "outcomes.md").read_text()
+    (text,) = re.findall(r"```\n(name: .*?)```", page, flags=re.DOTALL)
+    webhook = CustomWebhookNotificationBlock(
+        name="test inbox", url=inbox.url, method="POST", json_data={"said": "{{subject}} | {{body}}"}
+    )
+    webhook.save("test-inbox", overwrite=True)
+    documented = yaml.safe_load(text)
+    documented["actions"][0]["block_document_id"] = webhook._block_document_id
+    with get_client(sync_client=True) as client:
+        automation = client.create_automation(AutomationCore.model_validate(documented))
+        time.sleep(2)  # until the server listens by it
+        flow_of(refused_before, "refused before")()
+        for number, each in enumerate([outcome(passed=True, name="fine"), outcome(passed=False, name="worse")]):
+            flow_of(lambda each=each: each, f"notified {number}")()
+        deadline = time.monotonic() + 60
+        while not inbox.arrived and time.monotonic() < deadline:
+            time.sleep(0.5)
+        client.delete_automation(automation)
+    (arrived,) = inbox.arrived
+    assert json.loads(arrived) == {"said": "worse: refused | worse@2: accuracy 0.7, floor 0.8"}
+
+
+def named(**parameters: Any) -> str:
+    """What a run with these parameters is called."""
+    seen = []
+
+    @flow(name="names", flow_run_name=naming.run_name)
+    def run(
+        sources: list[str],
+        recipe: str = "demo",
+        settings: recipe.RecipeSettings | None = None,
+        model_name: str | None = None,
+    ) -> None:
+        from prefect import runtime
+
+        seen.append(runtime.flow_run.name)
+
+    run(**parameters)
+    return seen[0]
+
+
+def test_a_run_is_called_by_its_recipe_sources_model_and_settings():
+    assert named(sources=["demo"]) == "demo from demo"
+    settings = {"train": {"seed": 3, "epochs": 5}, "gate": {"margin": 0.02}}
+    expected = "fer2013-cnn from kaggle:a/b, folder:/c as mine with train.seed=3 train.epochs=5 gate.margin=0.02"
+    several = {"sources": ["kaggle:a/b", "folder:/c"], "recipe": "fer2013-cnn", "model_name": "mine"}
+    assert named(**several, settings=settings) == expected
+    assert named(**several, settings=recipe.RecipeSettings.model_validate(settings)) == expected
+
+
+def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
+    many = ["train.epochs=3", "train.patience=2", "train.seed=1", "gate.margin=0.1", "gate.min_accuracy=0.1"]
+    names = {
+        named(sources=["demo"], settings=recipe.parse_settings([*many, f"preprocess.blur_kernel={size}"]))
+        for size in (5, 7)
+    }
+    assert len(names) == 2
+    assert all(each.startswith("demo from demo with train.seed=1 ") and " and 2 more (" in each for each in names)
+
+
+def test_a_name_of_settings_that_will_be_refused_does_not_stop_the_run():
+    assert named(sources=["demo"], settings=recipe.parse_settings(["train.epochs=-1"])) == "demo from demo"
+    assert named(sources=["\x1b[31mfolder"], recipe="cake") == "cake from \\u001b[31mfolder"
+
+
+def test_the_version_of_a_source_is_in_the_name_once_it_is_known():
+    from fer.download import ResolvedSource
+    from fer.sources import parse
+
+    digest = "0123456789abcdef" * 4
+    resolved = {
+        "kaggle:a/b": ResolvedSource(identity="kaggle:a/b/versions/7", source=parse("kaggle:a/b")),
+        "folder:c": ResolvedSource(identity=f"folder:sha256:{digest}", source=parse("demo")),
+        "demo": ResolvedSource(identity='demo:{"seed": 1}', source=parse("demo")),
+    }
+
+    @flow(name="versions", flow_run_name=naming.run_name)
+    def run(sources: list[str], recipe: str = "demo") -> None:
+        naming.add_versions(resolved)
+
+    run(list(resolved))
+    run_of("demo from kaggle:a/b/versions/7, folder:c@01234567, demo")
