@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow, runtime
 
-from fer import errors, recipes, refs
+from fer import errors, gate, recipes, refs
 from fer.recipe import Recipe, RecipeSettings
 from tasks import caching, data, releases, reports
 
@@ -69,8 +69,10 @@ def examined(
         problem: str | None = None,
     ) -> tuple[refs.QualityRef, dict[str, str]]:
         def written(faces: bool) -> refs.QualityRef:
-            named = tuple(sources)
-            return data.quality(manifest, validation, inspection, curation, division, drift, named, problem, faces)
+            named, further = tuple(sources), () if division is None else gate.warnings(division, plan.gate)
+            return data.quality(
+                manifest, validation, inspection, curation, division, drift, named, problem, further, faces
+            )
 
         quality = written(False)
         shown = reports.show_quality(plan.name, sources, validation, quality, written(True) if show_faces else None)

@@ -5,7 +5,7 @@ from prefect import flow
 from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
 from fer.recipe import RecipeSettings
 from flows import ingest
-from tasks import caching, models, pixels, releases, summary
+from tasks import caching, data, models, pixels, releases, summary
 
 
 @flow(name="retrain", flow_run_name=ingest.run_name, **caching.JSON_RESULTS)
@@ -32,8 +32,11 @@ def retrain(
     by = dask_runner.chosen(runner, dask_address)
     plan = precision.settled(recipes.load(recipe).with_settings(settings, model_name))
     with releases.store_in_reach():
-        intake = ingest.accepted(plan, sources, kaggle_secret)
+        intake = ingest.examined(plan, sources, kaggle_secret, share=True)
         manifest, division = intake.manifest, intake.split
+        champion = releases.find_champion(plan.model_name).opponent
+        releases.require_judgeable(champion, manifest.source, division, plan.gate)
+        data.accept(plan.name, sources, intake, plan.split)
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
         model, started_from = trained(balanced, shards, division, plan.train)

@@ -125,6 +125,8 @@ def show_outcome(console: Console, outcome: refs.Outcome) -> None:
     table.add_row("quality", _plain(outcome.evaluation.summary()))
     for check in outcome.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {_plain(check.detail)}")
+    if outcome.verdict.power is not None:
+        table.add_row("power", _plain(outcome.verdict.power.short()))
     table.add_row("release", _plain(release.uri))
     for name, path in outcome.reports.items():
         table.add_row(name, _plain(path))

@@ -124,6 +124,7 @@ def quality(
     drift: refs.DriftRef | None,
     named: tuple[str, ...],
     problem: str | None,
+    further: tuple[str, ...],
     show_faces: bool,
 ) -> refs.QualityRef:
     """Write the data quality report."""
@@ -136,6 +137,7 @@ def quality(
         drift,
         named,
         problem,
+        further,
         show_faces,
         workspace=caching.workspace(),
         progress=artifacts.progress_bar("quality"),

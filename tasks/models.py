@@ -108,5 +108,6 @@ def gate(
         f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
     ]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"
-    artifacts.markdown("verdict", "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines]))
+    told = [] if verdict.power is None else ["", f"Power: {shown(verdict.power.sentence())}."]
+    artifacts.markdown("verdict", "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines, *told]))
     return verdict

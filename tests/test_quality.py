@@ -160,8 +160,8 @@ class Data:
     def said(self, made, name):
         return json.loads((self.workspace.folder(made) / name).read_bytes())
 
-    def report(self, show_faces=False, before=None, made=None, problem=None):
-        given = (*(made or self.made(before)), self.named, problem, show_faces)
+    def report(self, show_faces=False, before=None, made=None, problem=None, further=()):
+        given = (*(made or self.made(before)), self.named, problem, further, show_faces)
         return Report(self.workspace, quality.quality(*given, workspace=self.workspace))
 
 
@@ -657,6 +657,6 @@ def test_the_short_version_fits_a_screen_and_says_the_same(data):
 def test_progress_ends_where_it_says(data):
     said = []
     quality.quality(
-        *data.made(), data.named, None, False, workspace=data.workspace, progress=lambda *each: said.append(each[:2])
+        *data.made(), data.named, None, (), False, workspace=data.workspace, progress=lambda *each: said.append(each[:2])
     )
     assert said[-1] == (3, 3)
