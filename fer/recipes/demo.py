@@ -11,6 +11,7 @@ from fer.recipe import Recipe
 RECIPE = Recipe(
     name="demo",
     model_name="demo",
+    made_for=("demo",),
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     split=split.SplitConfig(test_share=0.15, validation_share=0.10),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),

@@ -13,6 +13,7 @@ from fer.recipe import Recipe
 RECIPE = Recipe(
     name="fer2013-cnn",
     model_name="fer2013-cnn",
+    made_for=("kaggle:msambare/fer2013",),
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
