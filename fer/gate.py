@@ -166,8 +166,9 @@ def enough_images(division: refs.SplitRef, config: GateConfig) -> Finding:
         in_all = math.ceil(missing * n_all / n)
         todo = f"add about {in_all:,} images, of which test gets {n / n_all:.0%}, or raise split.test_share"
     todo += (
-        f"; or lower the bound (--set gate.min_images={n}): on so few an accuracy is known to ±{0.98 / math.sqrt(n):.2f} "
-        f"at worst, and as good a model passes a comparison with the margin of {config.margin:g} in {equal:.0%} of cases"
+        f"; or lower the bound (--set gate.min_images={n}): on so few an accuracy is known to "
+        f"±{0.98 / math.sqrt(n):.2f} at worst, and as good a model passes a comparison with the margin of "
+        f"{config.margin:g} in {equal:.0%} of cases"
     )
     return Finding(name, passed=False, detail=detail, todo=todo, lacks_data=True)
 

@@ -23,8 +23,8 @@ _REFUSED = 0.95  # of candidates with at least the loss `refused_from`
 _PASSED, _CAUGHT = 0.95, 0.99  # of equals and of those worse by LOSS, by as many images as `images_needed`
 _USUAL_SHARE = 0.2  # d of two trainings on FER2013
 _FAR = 8.0  # standard deviations
-_POINTS = 2_001  # of an integral
-_HALVINGS = 40
+_POINTS = 801  # of an integral
+_HALVINGS = 16  # of a loss of 1
 _NORMAL = statistics.NormalDist()
 
 
@@ -33,7 +33,7 @@ def of(
 ) -> refs.Power:
     """The power of a comparison on `n_images`, of which exactly one model is right on `n_discordant`.
 
-    `macro_f1_se` is the standard error of the difference in macro-F1, `correlation` that of it with the one in accuracy.
+    `macro_f1_se`: the standard error of the difference in macro-F1; `correlation`: of it with the one in accuracy.
     """
 
     def passes(loss: float) -> float:

@@ -26,7 +26,6 @@ from fer.split import SplitConfig
 from fer.train_config import TrainConfig
 from fer.validation import ValidateConfig
 
-
 _LONGEST_NAME = 63  # that the registry takes
 
 

@@ -316,16 +316,17 @@ class Power(BaseModel):
     def sentence(self) -> str:
         """All of it in words, as far as it is approximate: see `fer.power`."""
         return (
-            f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of those "
-            f"{100 * self.loss:g} points worse"
+            f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of "
+            f"those {100 * self.loss:g} points worse"
         )
 
     def short(self) -> str:
         """A line for the terminal."""
         return (
-            f"exactly one of the two is right on {self.n_discordant / self.n_images:.1%} of {self.n_images:,} images: the "
-            f"margin of {self.margin:g} passes {self.equal_passes:.0%} of equals and {self.worse_passes:.0%} of models "
-            f"{100 * self.loss:g} points worse, and refuses 95% of those {100 * self.refused_from:.1f} points worse"
+            f"exactly one of the two is right on {self.n_discordant / self.n_images:.1%} of {self.n_images:,} images: "
+            f"the margin of {self.margin:g} passes {self.equal_passes:.0%} of equals and {self.worse_passes:.0%} of "
+            f"models {100 * self.loss:g} points worse, and refuses 95% of those {100 * self.refused_from:.1f} points "
+            "worse"
         )
 
 

@@ -71,9 +71,7 @@ def test_identical_models_pass_and_worse_ones_are_worse_on_as_many_images_at_lea
 def told(n, share, margin, correlation=0.8):
     n_discordant = round(n * share)
     se = (max(n_discordant, 1) / n / n) ** 0.5
-    return power.of(
-        n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95
-    )
+    return power.of(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
 
 
 @settings(max_examples=60, deadline=None)

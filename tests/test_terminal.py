@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fer import refs
+from fer import power, refs
 from flows import terminal
 from tasks import events
 
@@ -201,6 +201,16 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
     assert "s3://models/[demo]/2" in text
     assert "/data/[fer]/report.md" in text
     assert "fer models list" in text
+
+
+def test_an_outcome_says_what_its_comparison_can_tell():
+    screen = console(width=400)
+    result = outcome(passed=True)
+    told = power.of(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
+    verdict = result.verdict.model_copy(update={"power": told})
+    terminal.show_outcome(screen, result.model_copy(update={"verdict": verdict}))
+    assert f"power    {told.short()}" in screen.export_text()
+    assert "15.0% of 400 images" in told.short()
 
 
 def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> refs.Intake:
