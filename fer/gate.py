@@ -160,11 +160,11 @@ def enough_images(division: refs.SplitRef, config: GateConfig) -> Finding:
     if not n:
         return Finding(name, passed=False, detail=detail, todo="add some", lacks_data=True)
     equal = power.expected(n, config.margin, config.confidence)
-    if division.origin == "official":
-        todo = f"add {missing:,} images to the source's test split, or draw another (split.use_official=false)"
-    else:
+    if division.origin == "drawn" or "test drawn" in division.origin:
         in_all = math.ceil(missing * n_all / n)
         todo = f"add about {in_all:,} images, of which test gets {n / n_all:.0%}, or raise split.test_share"
+    else:
+        todo = f"add {missing:,} images to the source's test split, or draw another (split.use_official=false)"
     todo += (
         f"; or lower the bound (--set gate.min_images={n}): on so few an accuracy is known to "
         f"±{0.98 / math.sqrt(n):.2f} at worst, and as good a model passes a comparison with the margin of "

@@ -21,7 +21,7 @@ from fer import refs
 LOSS = 0.02  # of accuracy and macro-F1: what is stated of a candidate that is truly worse
 _REFUSED = 0.95  # of candidates with at least the loss `refused_from`
 _PASSED, _CAUGHT = 0.95, 0.99  # of equals and of those worse by LOSS, by as many images as `images_needed`
-_USUAL_SHARE = 0.2  # d of two trainings on FER2013
+_USUAL_SHARE = 0.2  # d, assumed where there is no comparison yet
 _FAR = 8.0  # standard deviations
 _POINTS = 801  # of an integral
 _HALVINGS = 16  # of a loss of 1

@@ -279,9 +279,17 @@ def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and
     assert judge(workspace, candidate, min_images=24).passed
 
 
-def test_of_an_official_test_split_it_is_said_that_the_source_must_have_more(workspace):
-    with pytest.raises(errors.ContractViolation, match="add 76 images to the source's test split"):
-        required(workspace, division(workspace, 24, origin="official"))
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("official", "add 76 images to the source's test split"),
+        ("official, validation drawn", "add 76 images to the source's test split"),
+        ("official, test drawn", "add about 760 images, of which test gets 10%"),
+    ],
+)
+def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, origin, said):
+    with pytest.raises(errors.ContractViolation, match=said):
+        required(workspace, division(workspace, 24, n_train=216, origin=origin))
 
 
 @pytest.mark.parametrize(

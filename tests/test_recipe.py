@@ -110,9 +110,11 @@ def test_a_name_from_sources_is_one_that_the_registry_takes_and_its_own_however_
     assert all(each.endswith("-fer2013-se-resnet") for each in names)
 
 
-REPORT, PRIVATE_TEST = (228, 228, 228, 228, 229), (491, 55, 528, 879, 626, 594, 416)
+PRIVATE_TEST = (491, 55, 528, 879, 626, 594, 416)
+REPORT = (105, 299, 322, 315, 99)  # 8 % of the data's images by class
+DEMO = (149, 81, 143, 223, 187, 163, 126)
 SIMULATED = {  # recipe -> test images by class, accuracy, share of images on which as good a model answers otherwise
-    "demo": ((36, 20, 34, 54, 45, 39, 30), 0.9, 0.10),
+    "demo": (DEMO, 0.87, 0.10),
     "fer2013-cnn": (PRIVATE_TEST, 0.65, 0.20),
     "fer2013-mini-xception": (PRIVATE_TEST, 0.66, 0.20),
     "fer2013-se-resnet": (PRIVATE_TEST, 0.68, 0.20),
@@ -123,7 +125,7 @@ SIMULATED = {  # recipe -> test images by class, accuracy, share of images on wh
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
-def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name):
+def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
     images_per_class, accuracy, disagreement = SIMULATED[name]
     margin, n_classes = recipes.load(name).gate.margin, len(images_per_class)
     truth = np.repeat(np.arange(n_classes), images_per_class)
@@ -141,7 +143,7 @@ def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name):
         found = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
         return min(found.accuracy_bound, found.macro_f1_bound) >= -margin
 
-    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.84  # 0.9 but for the noise of 80 trials
+    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.75  # 0.83 or more but for the noise of 80 trials
     assert np.mean([passes(1.5 * margin) for _ in range(20)]) <= 0.05
 
 
@@ -244,3 +246,8 @@ def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, chan
 def test_a_number_of_thousands_of_digits_is_a_config_error():
     with pytest.raises(errors.ConfigError, match=r"train\.epochs"):
         changed(f"train.epochs=1{'0' * 5000}")
+
+
+def test_the_demo_has_a_thousand_faces_to_test_on():
+    plan = recipes.load("demo")
+    assert sum(plan.demo.images_per_class.values()) * plan.split.test_share > 1_000
