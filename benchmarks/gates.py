@@ -7,6 +7,7 @@ share of the images exactly one of the two models is right, in proportion to r (
 simulated pair goes through the gate's own bounds. The demo's share is that of two seeds; the others' are assumed.
 """
 
+import functools
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ def _wrong(truth: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> n
     return keys.argmax(axis=1)
 
 
+@functools.cache
 def _recalls(judged: Judged) -> np.ndarray:
     """The recall of each class, a line in the logarithm of its images, by which both figures are met."""
     counts = np.array(judged.images)
