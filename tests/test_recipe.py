@@ -143,7 +143,8 @@ def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
         found = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
         return min(found.accuracy_bound, found.macro_f1_bound) >= -margin
 
-    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.75  # 0.83 or more but for the noise of 80 trials
+    # Here each class is known alike; benchmarks/gates.py has them as they are.
+    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.75
     assert np.mean([passes(1.5 * margin) for _ in range(20)]) <= 0.05
 
 
