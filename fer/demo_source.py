@@ -31,7 +31,7 @@ class DemoConfig(BaseModel):
 
     seed: int = Field(default=20241, ge=0, description="Another seed draws other faces.")
     images_per_class: dict[str, int] = Field(
-        default={"angry": 240, "disgust": 130, "fear": 230, "happy": 360, "neutral": 300, "sad": 260, "surprise": 200},
+        default={"angry": 360, "disgust": 195, "fear": 345, "happy": 540, "neutral": 450, "sad": 390, "surprise": 300},
         description="Distinct faces to draw of each class.",
     )
     duplicates: int = Field(default=12, ge=0, description="Faces that are delivered once more under another name.")

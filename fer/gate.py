@@ -3,10 +3,14 @@
 "No worse" is non-inferiority: on the same test images, the one-sided lower bound of candidate minus champion must lie
 above minus a margin. A plain comparison of two numbers would let chance decide between equal models. Test images that
 the champion was trained on, or chosen by, are left out: it knows them by heart.
+
+All that needs no candidate is `beforehand`, which is part of the verdict, and which `require` asks before a training.
 """
 
 import json
+import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import metrics, predictions, refs, stage
+from fer import errors, metrics, power, predictions, refs, relatives, stage
 from fer import workspace as workspaces
 from fer.progress import Progress
 
@@ -30,7 +34,10 @@ class GateConfig(BaseModel):
         default=0.02, ge=0, le=1, description="how much worse than the champion is still as good, in accuracy and F1"
     )
     min_images: int = Field(
-        default=100, ge=1, description="test images that the champion wasn't trained on, needed for a comparison"
+        default=100,
+        ge=1,
+        description="test images to judge a model by; where there is a champion, of those that it wasn't trained on. "
+        "With fewer no run trains",
     )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="that the candidate is no worse than the margin")
     samples: int = Field(default=2_000, ge=100, le=100_000, description="of the bootstrap")
@@ -50,66 +57,161 @@ def gate(
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> refs.VerdictRef:
-    """Write `verdict.json`: each check, and whether all passed.
+    """Write `verdict.json`: each check, whether all passed, and what the comparison can tell at all (`power`).
 
     `division` is where the evaluated images come from, of the dataset `source`. Without an `opponent` there is no
     champion yet, which passes and is said. `opponent_evaluation` is the champion's on the same images; it is not needed
     where there is an `obstacle`. Raises ContractViolation if the two evaluations are not of the same images.
     """
-    checks = [*_floors(evaluation, config)]
-    stands_in_the_way = obstacle(opponent, source, division)
+    known = beforehand(opponent, source, division, config, workspace=workspace)
+    checks = [*_floors(evaluation, config), *(each.check() for each in known)]
+    told = None
     if opponent is None:
         checks.append(
             refs.Check(name="no worse than the champion", passed=True, detail="there is no champion to compare with")
         )
-    elif stands_in_the_way is not None:
-        checks.append(stands_in_the_way)
-    elif opponent_evaluation is None:
-        raise ValueError("An opponent that can be compared must be evaluated. Received: opponent_evaluation=None.")
-    else:
+    elif all(each.passed for each in known):
+        if opponent_evaluation is None:
+            raise ValueError("An opponent that can be compared must be evaluated. Received: opponent_evaluation=None.")
         candidate_rows = predictions.read(workspace.folder(evaluation) / predictions.FILE)
         champion_rows = predictions.read(workspace.folder(opponent_evaluation) / predictions.FILE)
-        unseen = _unseen(candidate_rows, workspace.folder(division), workspace.folder(opponent.model))
-        checks += _comparison(candidate_rows, champion_rows, unseen, opponent.version, config)
+        images = _test_images(workspace.folder(division), workspace.folder(opponent.model))
+        compared, told = _comparison(candidate_rows, champion_rows, images, opponent.version, config)
+        checks += compared
     passed = all(check.passed for check in checks)
     champion_version = None if opponent is None else opponent.version
     verdict = {
         "passed": passed,
         "checks": [check.model_dump() for check in checks],
         "champion_version": champion_version,
+        "power": None if told is None else told.model_dump() | {"says": told.sentence()},
         "config": config.model_dump(),
     }
     workspaces.write_atomically(out / "verdict.json", json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
-    return refs.VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version)
+    return refs.VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=told)
+
+
+class Finding(NamedTuple):
+    """What is known of a candidate before there is one; `todo` says what to set if it did not pass."""
+
+    name: str
+    passed: bool
+    detail: str
+    todo: str = ""
+    lacks_data: bool = False  # whether it did not pass for want of test images, whoever the champion is
+
+    def check(self) -> refs.Check:
+        """The line of a verdict."""
+        return refs.Check(name=self.name, passed=self.passed, detail="; ".join(filter(None, (self.detail, self.todo))))
+
+
+def beforehand(
+    opponent: refs.Opponent | None,
+    source: str,
+    division: refs.SplitRef,
+    config: GateConfig,
+    *,
+    workspace: workspaces.Workspace,
+) -> tuple[Finding, ...]:
+    """All that the gate can know of any candidate from `source` that is trained and tested on `division`."""
+    found = [enough_images(division, config)]
+    stands_in_the_way = _obstacle(opponent, source, division)
+    if stands_in_the_way is not None:
+        found.append(stands_in_the_way)
+    elif opponent is not None and found[0].passed:
+        images = _test_images(workspace.folder(division), workspace.folder(opponent.model))
+        found.append(_images(images, division.classes, _who(opponent.version), config))
+    return tuple(found)
+
+
+def require(
+    opponent: refs.Opponent | None,
+    source: str,
+    division: refs.SplitRef,
+    config: GateConfig,
+    *,
+    workspace: workspaces.Workspace,
+) -> None:
+    """Refuse a training whose model the gate would refuse whatever it learned.
+
+    Raises ContractViolation for a test split that is too small, ConfigError for what the champion rules out: another
+    dataset, classes or preprocessing code, or too few test images that it does not know.
+    """
+    failed = [each for each in beforehand(opponent, source, division, config, workspace=workspace) if not each.passed]
+    if failed:
+        kind = errors.ContractViolation if all(each.lacks_data for each in failed) else errors.ConfigError
+        raise kind(
+            "What the gates can know before a training must let its model pass; nothing was trained.",
+            received="; and ".join(each.detail for each in failed),
+            todo="; and ".join(each.todo for each in failed),
+        )
+
+
+def enough_images(division: refs.SplitRef, config: GateConfig) -> Finding:
+    """Whether the test split is large enough to judge any model by, the first of its name too."""
+    counts = {name: sum(by_class.values()) for name, by_class in division.counts.items()}
+    n, n_all = counts.get("test", 0), sum(counts.values())
+    name = "test images"
+    if n >= config.min_images:
+        return Finding(name, passed=True, detail=f"{n:,} test images, of at least {config.min_images:,}")
+    missing = config.min_images - n
+    detail = f"{n:,} test images, {missing:,} fewer than gate.min_images={config.min_images:,}"
+    if not n:
+        return Finding(name, passed=False, detail=detail, todo="add some", lacks_data=True)
+    equal = power.expected(n, config.margin, config.confidence)
+    if division.origin == "drawn" or "test drawn" in division.origin:
+        in_all = math.ceil(missing * n_all / n)
+        todo = f"add about {in_all:,} images, of which test gets {n / n_all:.0%}, or raise split.test_share"
+    else:
+        todo = f"add {missing:,} images to the source's test split, or draw another (split.use_official=false)"
+    todo += (
+        f"; or lower the bound (--set gate.min_images={n}): on so few an accuracy is known to "
+        f"±{0.98 / math.sqrt(n):.2f} at worst, and as good a model passes a comparison with the margin of "
+        f"{config.margin:g} in {equal:.0%} of cases"
+    )
+    return Finding(name, passed=False, detail=detail, todo=todo, lacks_data=True)
+
+
+def warnings(division: refs.SplitRef, config: GateConfig) -> tuple[str, ...]:
+    """What the data's report says if no model of a division can be judged, and so none be released."""
+    found = enough_images(division, config)
+    return () if found.passed else (f"too few to release a model: {found.detail}; {found.todo}",)
 
 
 def obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRef) -> refs.Check | None:
     """The failed check that says why the champion can't be compared with a candidate from `source`, if so."""
+    found = _obstacle(opponent, source, division)
+    return None if found is None else found.check()
+
+
+def _obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRef) -> Finding | None:
     if opponent is None:
         return None
-    who = _who(opponent.version)
+    who, todo = _who(opponent.version), "give it a name of its own: --name NAME"
     families = [refs.source_family(each) for each in (opponent.source, source)]
     if families[0] != families[1]:
-        return refs.Check(
+        return Finding(
             name=f"same dataset as the {who}",
             passed=False,
-            detail=f"the {who} was made from {families[0]}, this model from {families[1]}; "
-            "give it a name of its own: --name NAME",
+            detail=f"the {who} was made from {families[0]}, this model from {families[1]}",
+            todo=todo,
         )
     if set(opponent.model.classes) != set(division.classes):
-        return refs.Check(
+        return Finding(
             name=f"same classes as the {who}",
             passed=False,
             detail=f"the {who} knows other classes: {', '.join(opponent.model.classes)}; this model "
-            f"{', '.join(division.classes)}; give it a name of its own: --name NAME",
+            f"{', '.join(division.classes)}",
+            todo=todo,
         )
     if not opponent.same_preprocessing:
-        return refs.Check(
+        return Finding(
             name=f"same preprocessing code as the {who}",
             passed=False,
             detail=f"the code that prepares images has changed since the {who} was trained, which would judge it on "
-            "images that it does not know; give the new model a name of its own: --name NAME",
+            "images that it does not know",
+            todo="give the new model a name of its own: --name NAME",
         )
     return None
 
@@ -133,69 +235,89 @@ def _floor(name: str, value: float, interval: tuple[float, float], floor: float)
     )
 
 
-def _unseen(candidate: predictions.Predictions, division: Path, champion: Path) -> np.ndarray | None:
-    """Which of the candidate's images (N,) the champion did not train on; None if its release does not say."""
-    if not (champion / files.TRAINED_ON).is_file():
-        return None
-    known = pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"].combine_chunks()
-    rows = pq.read_table(division / files.SPLIT, columns=["image_id", "pixel_sha256"])
-    seen = dict(zip(rows["image_id"].to_pylist(), pc.is_in(rows["pixel_sha256"], known).to_pylist(), strict=True))
-    return np.array([not seen[image_id] for image_id in candidate.image_ids])
+class _TestImages(NamedTuple):
+    """The images of a test split: (N,) each. `unseen`: the champion met neither them nor a near-twin of theirs in its
+    training; None: it does not say.
+    """
+
+    image_ids: list[str]
+    class_indexes: np.ndarray
+    unseen: np.ndarray | None
+
+    @property
+    def compared(self) -> np.ndarray:
+        """(N,) bool. A champion that does not say what it was trained on is compared all the same: what it knows by
+        heart makes it look better, which can cost a challenger the title but can't give it to a worse one.
+        """
+        return np.ones(len(self.image_ids), bool) if self.unseen is None else self.unseen
+
+
+def _test_images(division: Path, champion: Path) -> _TestImages:
+    columns = ["image_id", "pixel_sha256", "near_duplicates", "class_index", "split"]
+    rows = pq.read_table(division / files.SPLIT, columns=columns)
+    rows = rows.filter(pc.equal(rows["split"], "test"))
+    unseen = None
+    if (champion / files.TRAINED_ON).is_file():
+        unseen = ~relatives.met(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
+    return _TestImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), unseen)
 
 
 def _comparison(
     candidate: predictions.Predictions,
     champion: predictions.Predictions,
-    unseen: np.ndarray | None,
+    images: _TestImages,
     champion_version: int,
     config: GateConfig,
-) -> list[refs.Check]:
+) -> tuple[list[refs.Check], refs.Power]:
     who = _who(champion_version)
     champion_predicted = predictions.paired(candidate, champion)
-    compared = np.ones(len(champion_predicted), bool) if unseen is None else unseen
-    images = _images(candidate, compared, who, config, told=unseen is not None)
-    if not images.passed:
-        return [images]
+    is_compared = dict(zip(images.image_ids, images.compared.tolist(), strict=True))
+    compared = np.array([is_compared[image_id] for image_id in candidate.image_ids])
+    truth, old, new = (each[compared] for each in (candidate.class_indexes, champion_predicted, candidate.predicted))
     found = metrics.paired_difference(
-        candidate.class_indexes[compared],
-        champion_predicted[compared],
-        candidate.predicted[compared],
+        truth,
+        old,
+        new,
         len(candidate.classes),
         confidence=config.confidence,
         samples=config.samples,
         seed=config.seed,
     )
-    return [
-        images,
+    checks = [
         _no_worse("accuracy", who, found.accuracy, found.accuracy_bound, config),
         _no_worse("macro-F1", who, found.macro_f1, found.macro_f1_bound, config),
     ]
+    n_discordant = int(((old == truth) != (new == truth)).sum())
+    return checks, power.of(
+        len(truth),
+        n_discordant,
+        macro_f1_se=found.macro_f1_se,
+        correlation=found.correlation,
+        margin=config.margin,
+        confidence=config.confidence,
+    )
 
 
-def _images(
-    candidate: predictions.Predictions, compared: np.ndarray, who: str, config: GateConfig, *, told: bool
-) -> refs.Check:
+def _images(images: _TestImages, classes: tuple[str, ...], who: str, config: GateConfig) -> Finding:
     """Whether there are enough images to compare on, and some of each class: macro-F1 would leave a class without any
     out, and say nothing of who knows it better.
-
-    A champion that does not say what it was trained on is compared all the same: what it knows by heart makes it look
-    better, which can cost a challenger the title but can't give it to a worse one.
     """
+    compared = images.compared
     n, n_all = int(compared.sum()), len(compared)
-    of_classes = [set(candidate.class_indexes[rows].tolist()) for rows in (np.ones(n_all, bool), compared)]
-    gone = [candidate.classes[each] for each in sorted(of_classes[0] - of_classes[1])]
-    detail = f"compared on {n:,} of {n_all:,} test images"
+    of_classes = [set(images.class_indexes[rows].tolist()) for rows in (np.ones(n_all, bool), compared)]
+    gone = [classes[each] for each in sorted(of_classes[0] - of_classes[1])]
+    detail, todo = f"compared on {n:,} of {n_all:,} test images", ""
     lacks = [f"fewer than gate.min_images={config.min_images:,}"] if n < config.min_images else []
     lacks += [f"none of {', '.join(gone)}"] if gone else []
     if lacks:
         detail = f"only {n:,} of {n_all:,} test images to compare on, {', and '.join(lacks)}"
-    if not told:
+    if images.unseen is None:
         detail += f"; the {who} does not say what it was trained on, and may know some of them"
     elif n < n_all:
-        detail += f"; the {who} was trained on the other {n_all - n:,}"
+        detail += f"; the {who} was trained on the other {n_all - n:,} or on near-twins of theirs"
         if lacks:
-            detail += ": keep its split.seed and shares, or give this model a name of its own: --name NAME"
-    return refs.Check(name=f"images that the {who} was not trained on", passed=not lacks, detail=detail)
+            todo = "keep its split.seed and shares, or give this model a name of its own: --name NAME"
+    return Finding(f"images that the {who} was not trained on", passed=not lacks, detail=detail, todo=todo)
 
 
 def _no_worse(name: str, who: str, difference: float, bound: float, config: GateConfig) -> refs.Check:

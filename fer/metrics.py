@@ -173,12 +173,17 @@ def calibration_error(truth: np.ndarray, predicted: np.ndarray, probabilities: n
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus champion on the same images, and the one-sided lower bound of it."""
+    """Candidate minus champion on the same images, and the one-sided lower bound of it.
+
+    `correlation` is that of the two differences over the bootstrap's draws.
+    """
 
     accuracy: float
     accuracy_bound: float
     macro_f1: float
     macro_f1_bound: float
+    macro_f1_se: float = 0.0
+    correlation: float = 0.0
 
 
 def paired_difference(
@@ -211,9 +216,13 @@ def paired_difference(
     old, new = matrices(of_champion), matrices(of_candidate)
     accuracy = (np.trace(new, axis1=1, axis2=2) - np.trace(old, axis1=1, axis2=2)) / n
     f1 = macro_f1(new) - macro_f1(old)
+    spread, f1_spread = float(accuracy[1:].std()), float(f1[1:].std())
+    common = float(np.cov(accuracy[1:], f1[1:], ddof=0)[0, 1])
     return Difference(
         accuracy=float(accuracy[0]),
         accuracy_bound=float(np.quantile(accuracy[1:], 1 - confidence)),
         macro_f1=float(f1[0]),
         macro_f1_bound=float(np.quantile(f1[1:], 1 - confidence)),
+        macro_f1_se=f1_spread,
+        correlation=common / (spread * f1_spread) if spread and f1_spread else 0.0,
     )

@@ -56,6 +56,7 @@ def quality(
     drift: refs.DriftRef | None,
     named: tuple[str, ...],
     problem: str | None,
+    further: tuple[str, ...],
     show_faces: bool,
     *,
     workspace: Workspace,
@@ -64,7 +65,8 @@ def quality(
     """Write the report. `named` are the sources as the user gave them.
 
     The later stages' Refs are None where `validation` has failures: no stage ran after it. `problem` is the message of
-    a stage that could not divide the data; `split` and `drift` are None then.
+    a stage that could not divide the data; `split` and `drift` are None then. `further` are warnings of what comes
+    after the data: why no model of it could be released.
     With `show_faces` the page holds thumbnails of examples; else it holds no image, and no path beyond examples.
     """
     made: dict[str, refs.Ref | None] = {
@@ -86,6 +88,7 @@ def quality(
             for what, count in leaked.items()
             if count
         ]
+    warnings += further
     verdict = "stop" if failures else "warn" if warnings else "pass"
     progress(1, 3, "every file accounted for")
     report: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import hashlib
 import json
 import operator
 import types
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fer import errors, registry
+from fer import baseline, errors, registry, sources
 from fer.balance import BalanceConfig
 from fer.curate import CurateConfig
 from fer.demo_source import DemoConfig
@@ -25,6 +26,8 @@ from fer.split import SplitConfig
 from fer.train_config import TrainConfig
 from fer.validation import ValidateConfig
 
+_LONGEST_NAME = 63  # that the registry takes
+
 
 class Recipe(BaseModel):
     """What to do with a source, from its files to a release. Hand a stage its own section, never the whole."""
@@ -33,6 +36,10 @@ class Recipe(BaseModel):
 
     name: str
     model_name: registry.Name = Field(description="the name in the model registry that versions are filed under")
+    made_for: tuple[str, ...] = Field(
+        default=(),
+        description="the sources, as `baseline.families` has them, whose models bear `model_name`; none: of any source",
+    )
     demo: DemoConfig = Field(default=DemoConfig(), description="the synthetic source `demo`")
     index: IndexConfig
     contracts: ValidateConfig = ValidateConfig()
@@ -55,6 +62,25 @@ class Recipe(BaseModel):
             return self.model_validate(_with(self, settings) | named)
         except ValidationError as error:
             raise _config_error(error) from error
+
+
+def model_name(plan: Recipe, given_sources: Sequence[str], given: str | None = None) -> str:
+    """What versions of a recipe's models of these sources are filed under; `given` by the user, it is that.
+
+    Of other sources than a recipe is made for, its name would put models of two datasets in one line, in which the one
+    is no match for the other: they are filed under the sources' names and the recipe's.
+    Raises ConfigError, SourceError for what is no source.
+    """
+    if given is not None:
+        return given
+    if not plan.made_for or set(baseline.families(given_sources)) <= set(plan.made_for):
+        return plan.model_name
+    slugs = sorted({sources.slug(sources.parse(each)) for each in given_sources})
+    head, tail = "-".join(slugs), f"-{plan.model_name}"
+    if len(head) + len(tail) > _LONGEST_NAME:
+        exact = f"-{hashlib.sha256(head.encode()).hexdigest()[:8]}"
+        head = head[: _LONGEST_NAME - len(exact) - len(tail)].rstrip("-") + exact
+    return head + tail
 
 
 def _optional(config: Any) -> Any:

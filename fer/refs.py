@@ -323,12 +323,45 @@ class Check(BaseModel):
     detail: str
 
 
+class Power(BaseModel):
+    """What a comparison with the champion can tell on its images: see `fer.power`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_images: int
+    n_discordant: int  # images on which exactly one of the two is right
+    margin: float
+    confidence: float
+    loss: float  # of accuracy and macro-F1: what is truly worse, for `worse_passes`
+    equal_passes: float  # how often a candidate passes that is as good
+    worse_passes: float
+    refused_from: float  # the smallest true loss that is refused in 95 % of cases
+    images_needed: int  # to pass 95 % of equals and 1 % of those worse by `loss`, by a margin for it
+
+    def sentence(self) -> str:
+        """All of it in words, as far as it is approximate: see `fer.power`."""
+        return (
+            f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of "
+            f"those {100 * self.loss:g} points worse"
+        )
+
+    def short(self) -> str:
+        """A line for the terminal."""
+        return (
+            f"exactly one of the two is right on {self.n_discordant / self.n_images:.1%} of {self.n_images:,} images: "
+            f"the margin of {self.margin:g} passes {self.equal_passes:.0%} of equals and {self.worse_passes:.0%} of "
+            f"models {100 * self.loss:g} points worse, and refuses 95% of those {100 * self.refused_from:.1f} points "
+            "worse"
+        )
+
+
 class VerdictRef(Ref):
-    """`verdict.json`: whether the candidate may become champion, and why."""
+    """`verdict.json`: whether the candidate may become champion, and why; `power` where it was compared with one."""
 
     passed: bool
     checks: tuple[Check, ...]
     champion_version: int | None  # what the candidate was compared with; None without a champion
+    power: Power | None = None
 
     def summary(self) -> str:
         return "passed" if self.passed else f"failed: {self.reason()}"

@@ -70,18 +70,18 @@ def fetch(
     return model
 
 
-def contest(name: str, candidate: refs.ModelRef, workspace: Workspace) -> refs.Contest:
+def contest(name: str, candidate: refs.ModelRef | None, workspace: Workspace) -> refs.Contest:
     """Find what `candidate` must be compared with: the champion of `name`, if there is one.
 
     A candidate that already is the champion meets whom it met when it was promoted, so that a run that is repeated
-    comes to the same verdict.
+    comes to the same verdict. None: it is yet to be trained.
     """
     with open_registry() as models:
         alias = models.alias(name)
         if alias is None:
             return refs.Contest()
         opponent = models.get(name, str(alias.version))
-        if opponent.model_digest == candidate.digest:
+        if candidate is not None and opponent.model_digest == candidate.digest:
             if opponent.champion_at_registration is None:
                 return refs.Contest(alias_version=alias.version, alias_state=alias.state)
             opponent = models.get(name, str(opponent.champion_at_registration))

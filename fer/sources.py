@@ -9,6 +9,7 @@ kaggle:OWNER/SLUG[/versions/N]      a dataset on Kaggle, its current version unl
 import contextlib
 import dataclasses
 import re
+import unicodedata
 from pathlib import Path
 from typing import TypeAlias
 
@@ -90,6 +91,21 @@ def parse(text: str) -> Source:
         owner, slug, version = found.groups()
         return KaggleSource(owner, slug, int(version) if version else None)
     raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(text), todo=_hint(kind, text.strip()))
+
+
+def slug(source: Source) -> str:
+    """What a source is called in a name, `[a-z0-9-]`: its folder's or archive's name, or OWNER-SLUG of Kaggle."""
+    match source:
+        case DemoSource():
+            kind, called = "demo", "demo"
+        case FolderSource(path):
+            kind, called = "folder", path.name
+        case ArchiveSource(path):
+            kind, called = "archive", path.stem
+        case KaggleSource(owner, name):
+            kind, called = "kaggle", f"{owner}-{name}"
+    plain = unicodedata.normalize("NFKD", called).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or kind
 
 
 def _folder(given: str) -> FolderSource:

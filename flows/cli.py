@@ -107,7 +107,12 @@ def retrain(
     set_: running.Settings = None,
     kaggle_secret: running.KaggleSecret = None,
     name: Annotated[
-        str | None, typer.Option(help="The model's name in the registry, in place of the recipe's.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="The model's name in the registry. Without it the recipe's, or, for another dataset than the recipe's "
+            "own, SOURCE-RECIPE.",
+            metavar="NAME",
+        ),
     ] = None,
     runner: Annotated[
         Literal["processes", "dask"],
@@ -129,7 +134,7 @@ def retrain(
     parameters = running.parameters(sources, recipe, set_, kaggle_secret, name) | {"model_name": name}
     parameters |= _runner(runner, dask_address)
     running.quiet_prefect(verbose)
-    running.say_begin(out, "retraining", sources, recipe)
+    running.say_begin(out, "retraining", sources, recipe, running.model_name(sources, recipe, name))
 
     from flows import retrain as retrain_module
     from flows import terminal
@@ -323,7 +328,10 @@ def show_recipe(
         value = " (empty)" if each.value is None else f"={each.value}"
         out.print(f"\n[bold]{escape(each.path + value)}[/]", highlight=False, soft_wrap=True)
         out.print(Padding(escape(each.meaning), (0, 0, 0, 4)), highlight=False)
-    out.print(f"\nregistered as {plan.model_name} (--name for another)", highlight=False)
+    of_others = ""
+    if plan.made_for:
+        of_others = f" from {', '.join(plan.made_for)}, as SOURCE-{plan.model_name} from other sources"
+    out.print(f"\nregistered as {plan.model_name}{of_others} (--name for another)", highlight=False)
     for path, dimension in plan.search.items():
         out.print(f"fer sweep tries {escape(f'{path}={dimension}')}", highlight=False, soft_wrap=True)
 

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from fer import errors, recipes, refs
+from fer import errors, gate, recipes, refs
 from fer.recipe import Recipe, RecipeSettings
 from flows import missed, naming
 from tasks import caching, data, outcomes, releases, reports
@@ -68,8 +68,10 @@ def examined(
         problem: str | None = None,
     ) -> tuple[refs.QualityRef, dict[str, str]]:
         def written(faces: bool) -> refs.QualityRef:
-            named = tuple(sources)
-            return data.quality(manifest, validation, inspection, curation, division, drift, named, problem, faces)
+            named, further = tuple(sources), () if division is None else gate.warnings(division, plan.gate)
+            return data.quality(
+                manifest, validation, inspection, curation, division, drift, named, problem, further, faces
+            )
 
         quality = written(False)
         shown = reports.show_quality(plan.name, sources, validation, quality, written(True) if show_faces else None)

@@ -3,9 +3,10 @@
 from prefect import flow
 
 from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
+from fer import recipe as recipe_module
 from fer.recipe import RecipeSettings
 from flows import ingest, missed, naming
-from tasks import caching, models, outcomes, pixels, releases, summary
+from tasks import caching, data, models, outcomes, pixels, releases, summary
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
@@ -26,18 +27,23 @@ def retrain(
         recipe: The named recipe.
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
-        model_name: The model's name in the registry, in place of the recipe's; another dataset deserves another one.
+        model_name: The model's name in the registry. Without it the recipe's own, or, for another dataset than the
+            recipe is made for, the sources' names and the recipe's.
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
     if (ended := missed.superseded()) is not None:
         return ended
     by = dask_runner.chosen(runner, dask_address)
-    plan = precision.settled(recipes.load(recipe).with_settings(settings, model_name))
+    named = recipe_module.model_name(recipes.load(recipe), sources, model_name)
+    plan = precision.settled(recipes.load(recipe).with_settings(settings, named))
     outcomes.tag(recipe=plan.name, model=plan.model_name)
     with releases.store_in_reach():
-        intake = ingest.accepted(plan, sources, kaggle_secret)
+        intake = ingest.examined(plan, sources, kaggle_secret, share=True)
         manifest, division = intake.manifest, intake.split
+        champion = releases.find_champion(plan.model_name).opponent
+        releases.require_judgeable(champion, manifest.source, division, plan.gate)
+        data.accept(plan.name, sources, intake, plan.split)
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)
         model, started_from = trained(balanced, shards, division, plan.train)

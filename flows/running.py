@@ -48,14 +48,24 @@ def parameters(
     return {"sources": sources, "recipe": recipe, "settings": settings, "kaggle_secret": kaggle_secret}
 
 
+def model_name(sources: list[str], recipe: str, given: str | None) -> str:
+    """The name in the registry, as the flow will have it."""
+    from fer import recipe as recipe_module
+    from fer import recipes
+
+    return recipe_module.model_name(recipes.load(recipe), sources, given)
+
+
 def quiet_prefect(verbose: bool) -> None:
     """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
 
 
-def say_begin(console: Console, what: str, sources: list[str], recipe: str) -> None:
+def say_begin(console: Console, what: str, sources: list[str], recipe: str, model: str | None = None) -> None:
+    """`model`: the name that versions are filed under, where there will be some."""
     names = ", ".join(map(shown, sources))
-    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{shown(recipe)}[/]", highlight=False)
+    filed = "" if model is None else f", model [bold]{shown(model)}[/]"
+    console.print(f"{what}: source [bold]{names}[/], recipe [bold]{shown(recipe)}[/]{filed}", highlight=False)
 
 
 def start_prefect() -> None:

@@ -129,6 +129,8 @@ def show_outcome(console: Console, outcome: refs.Outcome, settings: Sequence[str
     table.add_row("quality", _plain(outcome.evaluation.summary()))
     for check in outcome.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {_plain(check.detail)}")
+    if outcome.verdict.power is not None:
+        table.add_row("power", _plain(outcome.verdict.power.short()))
     if release.kept_because:
         table.add_row("kept", _plain(release.kept_because))
     table.add_row("release", _plain(release.uri))

@@ -146,6 +146,7 @@ def quality(
     drift: refs.DriftRef | None,
     named: tuple[str, ...],
     problem: str | None,
+    further: tuple[str, ...],
     show_faces: bool,
 ) -> refs.QualityRef:
     """Write the data quality report."""
@@ -158,6 +159,7 @@ def quality(
         drift,
         named,
         problem,
+        further,
         show_faces,
         workspace=caching.workspace(),
         progress=artifacts.progress_bar("quality"),

@@ -116,7 +116,8 @@ def _show_verdict(verdict: refs.VerdictRef) -> None:
         f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
     ]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"
-    text = "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines])
+    told = [] if verdict.power is None else ["", f"Power: {shown(verdict.power.sentence())}."]
+    text = "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines, *told])
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 

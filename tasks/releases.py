@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import runtime, task
 
-from fer import embedded_store, errors, objectstore, preprocess, recipe, refs, remote_workspace, settings
+from fer import embedded_store, errors, gate, objectstore, preprocess, recipe, refs, remote_workspace, settings
 from fer import releases as release_stage
 from tasks import artifacts, caching
 
@@ -45,9 +45,16 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
 
 
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
-def find_champion(name: str, model: refs.ModelRef) -> refs.Contest:
-    """Find the model that the candidate is compared with, and bring it here."""
+def find_champion(name: str, model: refs.ModelRef | None = None) -> refs.Contest:
+    """Find the model that the candidate is compared with, and bring it here; without a candidate, the champion."""
     return release_stage.contest(name, model, caching.workspace())
+
+
+def require_judgeable(
+    opponent: refs.Opponent | None, source: str, division: refs.SplitRef, config: gate.GateConfig
+) -> None:
+    """Raise ContractViolation or ConfigError if the gate would refuse any model that is trained on `division`."""
+    gate.require(opponent, source, division, config, workspace=caching.workspace())
 
 
 def preprocessing_of(model: refs.ModelRef) -> preprocess.PreprocessConfig:

@@ -40,6 +40,7 @@ def publish(
             f"- **model** {_plain(model.summary())}",
             f"- **test** {_plain(evaluation.summary())}",
             *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
+            *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
             *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),
             f"- **release** `{release.uri}`",
         ]

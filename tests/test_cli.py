@@ -132,6 +132,8 @@ def test_recipes_are_listed_and_shown(tmp_path):
     assert "one of cross-entropy, focal, logit-adjusted" in " ".join(shown.stdout.split())
     assert "Expected:" in shown.stdout
     assert "registered as report-2024 (--name for another)" in shown.stdout
+    demo = " ".join(fer("recipes", "show", "demo", home=tmp_path).stdout.split())
+    assert "registered as demo from demo, as SOURCE-demo from other sources (--name for another)" in demo
     assert "fer sweep tries train.learning_rate=5e-4..5e-3 log" in shown.stdout.splitlines()
     assert "train.micro_batch (empty)" in shown.stdout.splitlines()
     other = fer("recipes", "show", "report-2024", "--set", "train.model.name=vgg", home=tmp_path)

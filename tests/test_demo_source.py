@@ -261,7 +261,7 @@ def test_a_negative_count_of_defects_is_refused():
 def test_by_default_all_seven_classes_are_drawn_and_disgust_is_the_rarest():
     counts = demo_source.DemoConfig().images_per_class
     assert set(counts) == {"angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"}
-    assert 1_600 <= sum(counts.values()) <= 2_000
+    assert 2_400 <= sum(counts.values()) <= 3_000
     assert min(counts, key=counts.__getitem__) == "disgust"
 
 

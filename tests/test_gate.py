@@ -46,15 +46,26 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
     return workspace.run("evaluate", name, refs.EvaluationRef, produce, resumable=False)
 
 
-def division(workspace, n=300, classes=CLASSES) -> refs.SplitRef:
-    """A split of which only the test images matter."""
+def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> refs.SplitRef:
+    """A split of which only the test images matter, those of TRUTH; an image of train is among them, as it is there."""
 
     def produce(out):
-        rows = [{"image_id": str(row), "pixel_sha256": f"pixels of {row}", "split": "test"} for row in range(n)]
+        rows = [
+            {
+                "image_id": str(row),
+                "pixel_sha256": f"pixels of {row}",
+                "near_duplicates": [f"pixels of a twin of {row}"],
+                "class_index": int(TRUTH[row]),
+                "split": "test",
+            }
+            for row in range(n)
+        ]
+        rows.append(rows[0] | {"image_id": "t", "pixel_sha256": "pixels of t", "class_index": 0, "split": "train"})
         pq.write_table(pa.Table.from_pylist(rows), out / files.SPLIT)
-        return refs.SplitRef(classes=classes, counts={}, origin="drawn")
+        counts = {"train": {classes[0]: n_train}, "test": {classes[0]: n}}
+        return refs.SplitRef(classes=classes, counts=counts, origin=origin)
 
-    return workspace.run("split", f"{n}{classes}", refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", f"{n}{classes}{n_train}{origin}", refs.SplitRef, produce, resumable=False)
 
 
 def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> refs.Opponent:
@@ -75,7 +86,7 @@ def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="de
             train_seconds=1.0,
         )
 
-    model = workspace.run("champion", f"{trained_on}{classes}", refs.ModelRef, produce, resumable=False)
+    model = workspace.run("champion", str(hash((str(trained_on), classes))), refs.ModelRef, produce, resumable=False)
     return refs.Opponent(version=version, source=source, model=model, same_preprocessing=same_code)
 
 
@@ -93,7 +104,8 @@ def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace)
     assert verdict.checks[-1].detail == "there is no champion to compare with"
     written = json.loads((workspace.folder(verdict) / "verdict.json").read_bytes())
     assert written["passed"] is True
-    assert len(written["checks"]) == 3
+    assert len(written["checks"]) == 4
+    assert written["power"] is None
 
 
 def test_a_candidate_below_a_floor_fails_with_the_numbers(workspace):
@@ -156,23 +168,25 @@ def test_the_key_hangs_on_what_the_champion_was_trained_on_and_made_from(workspa
     assert len(keys) == 3
 
 
-def test_images_that_the_champion_was_trained_on_are_left_out(workspace):
+@pytest.mark.parametrize("known", [range(150), [f"a twin of {row}" for row in range(150)]])
+def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_twin_of(workspace, known):
     # The champion knows the first 150 by heart and guesses the rest; the candidate is fair on all.
     predicted = np.where(np.arange(300) < 150, TRUTH, (TRUTH + 1) % 3)
     champion = evaluation(workspace, "champion", predicted)
     candidate = evaluation(workspace, "candidate", right(0.4))
     assert not judge(workspace, candidate, champion, opponent(workspace)).passed
-    verdict = judge(workspace, candidate, champion, opponent(workspace, 3, trained_on=range(150)))
+    verdict = judge(workspace, candidate, champion, opponent(workspace, 3, trained_on=known))
     assert verdict.passed
     details = [check.detail for check in verdict.checks]
-    assert "compared on 150 of 300 test images; the champion (version 3) was trained on the other 150" in details
+    compared = "compared on 150 of 300 test images"
+    assert f"{compared}; the champion (version 3) was trained on the other 150 or on near-twins of theirs" in details
 
 
 def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspace):
     candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
     against = opponent(workspace, 3, trained_on=range(280))
     verdict = judge(workspace, candidate, champion, against)
-    assert [check.passed for check in verdict.checks] == [True, True, False]
+    assert [check.passed for check in verdict.checks] == [True, True, True, False]
     last = verdict.checks[-1].detail
     assert "only 20 of 300 test images to compare on, fewer than gate.min_images=100" in last
     assert "trained on the other 280" in last
@@ -198,7 +212,7 @@ def test_a_champion_that_does_not_say_what_it_was_trained_on_is_compared_with_a_
 def test_a_much_worse_candidate_fails(workspace):
     candidate = evaluation(workspace, "candidate", right(0.5))
     verdict = judge(workspace, candidate, evaluation(workspace, "champion", right(0.9)))
-    assert [check.passed for check in verdict.checks] == [True, True, True, False, False]
+    assert [check.passed for check in verdict.checks] == [True, True, True, True, False, False]
 
 
 def test_a_better_candidate_passes(workspace):
@@ -250,6 +264,102 @@ def test_making_answers_right_never_turns_a_pass_into_a_fail(few, more, margin, 
 
     # The draws of the two are not the same, hence the slack.
     assert bound(more) >= -margin or bound(few) < -margin + 0.02
+
+
+def required(workspace, images, against=None, source="demo", **config):
+    gate.require(against, source, images, gate.GateConfig(**config), workspace=workspace)
+
+
+def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and_by_the_gate(workspace):
+    few = division(workspace, 24, n_train=216)
+    with pytest.raises(errors.ContractViolation) as raised:
+        required(workspace, few)
+    said = str(raised.value)
+    assert "24 test images, 76 fewer than gate.min_images=100" in said
+    assert "add about 760 images, of which test gets 10%, or raise split.test_share" in said
+    assert "--set gate.min_images=24" in said
+    assert "±0.20 at worst" in said
+    candidate = evaluation(workspace, "candidate", right(0.9)[:24], truth=TRUTH[:24])
+    verdict = judge(workspace, candidate)
+    assert not verdict.passed
+    assert any("76 fewer than gate.min_images=100" in check.detail for check in verdict.checks)
+    required(workspace, few, min_images=24)
+    assert judge(workspace, candidate, min_images=24).passed
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("official", "add 76 images to the source's test split"),
+        ("official, validation drawn", "add 76 images to the source's test split"),
+        ("official, test drawn", "add about 760 images, of which test gets 10%"),
+    ],
+)
+def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, origin, said):
+    with pytest.raises(errors.ContractViolation, match=said):
+        required(workspace, division(workspace, 24, n_train=216, origin=origin))
+
+
+@pytest.mark.parametrize(
+    ("champion", "source", "said"),
+    [
+        ({"source": "kaggle:a/b/versions/1"}, "demo", "was made from kaggle:a/b, this model from demo"),
+        ({"classes": ("happy", "sad", "fear")}, "demo", "knows other classes: happy, sad, fear"),
+        ({"same_code": False}, "demo", "the code that prepares images has changed"),
+        ({"trained_on": range(280)}, "demo", "only 20 of 300 test images to compare on"),
+        ({"trained_on": range(2, 300, 3)}, "demo", "none of angry"),
+    ],
+)
+def test_what_the_champion_rules_out_is_refused_before_the_training(workspace, champion, source, said):
+    with pytest.raises(errors.ConfigError, match=f"{said}.*Next: .*--name NAME"):
+        required(workspace, division(workspace), opponent(workspace, 3, **champion), source)
+
+
+def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
+    required(workspace, division(workspace), opponent(workspace, trained_on=range(300, 400)))
+    required(workspace, division(workspace), opponent(workspace, trained_on=None))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 300),
+    known=st.integers(0, 300),
+    least=st.integers(1, 300),
+    source=st.sampled_from(["demo", "archive:sha256:0"]),
+)
+def test_the_gate_refuses_all_that_is_refused_before_the_training(tmp_path_factory, n, known, least, source):
+    workspace = Workspace(tmp_path_factory.mktemp("gate"))
+    images, against = division(workspace, n), opponent(workspace, trained_on=range(known))
+    config = gate.GateConfig(min_images=least, margin=1)
+    candidate = evaluation(workspace, "candidate", TRUTH[:n], truth=TRUTH[:n])
+    verdict = gate.gate(candidate, images, source, against, candidate, config, workspace=workspace)
+    try:
+        gate.require(against, source, images, config, workspace=workspace)
+    except errors.FerError:
+        assert not verdict.passed
+    else:
+        assert verdict.passed  # a candidate that answers as the champion
+
+
+def test_a_verdict_says_what_its_comparison_can_tell(workspace):
+    verdict = judge(
+        workspace,
+        evaluation(workspace, "candidate", right(0.7, seed=1)),
+        evaluation(workspace, "champion", right(0.7, seed=2)),
+        margin=0.1,
+    )
+    power = verdict.power
+    assert (power.n_images, power.margin) == (300, 0.1)
+    assert power.n_discordant == int(((right(0.7, seed=1) == TRUTH) != (right(0.7, seed=2) == TRUTH)).sum())
+    written = json.loads((workspace.folder(verdict) / "verdict.json").read_bytes())["power"]
+    assert written.pop("says") == power.sentence()
+    assert written == power.model_dump()
+
+
+def test_what_is_not_compared_has_no_power(workspace):
+    candidate = evaluation(workspace, "candidate", right(0.7))
+    assert judge(workspace, candidate).power is None
+    assert judge(workspace, candidate, None, opponent(workspace, source="archive")).power is None
 
 
 def test_a_champion_whose_images_can_no_longer_be_prepared_as_it_knows_them_fails(workspace):

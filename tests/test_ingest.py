@@ -16,7 +16,12 @@ from flows import cli
 pytestmark = pytest.mark.end_to_end
 
 CLASSES = ("happy", "sad", "surprise")
-QUICK = ('index.classes=["happy", "sad", "surprise"]', "contracts.min_images_per_class=5", "inspect.folds=2")
+QUICK = (
+    'index.classes=["happy", "sad", "surprise"]',
+    "contracts.min_images_per_class=5",
+    "inspect.folds=2",
+    "gate.min_images=1",
+)
 
 
 def archive(path: Path, n: int, *, extra: dict[str, bytes] | None = None) -> Path:

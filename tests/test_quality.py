@@ -195,8 +195,8 @@ class Data:
     def said(self, made, name):
         return json.loads((self.workspace.folder(made) / name).read_bytes())
 
-    def report(self, show_faces=False, before=None, made=None, problem=None):
-        given = (*(made or self.made(before)), self.named, problem, show_faces)
+    def report(self, show_faces=False, before=None, made=None, problem=None, further=()):
+        given = (*(made or self.made(before)), self.named, problem, further, show_faces)
         return Report(self.workspace, quality.quality(*given, workspace=self.workspace))
 
 
@@ -378,6 +378,13 @@ def test_failures_of_every_stage_stop(data):
     report = data.report(made=made)
     assert report.ref.failures == ("3 blank images: policy stop", "2 leak: policy stop", "drift")
     assert report.ref.verdict == "stop"
+
+
+def test_a_warning_of_what_comes_after_the_data_is_one_of_the_reports(data):
+    report = data.report(further=("too few to release a model",))
+    assert report.ref.verdict == "warn"
+    assert report.ref.warnings[-1] == report.json["warnings"][-1] == "too few to release a model"
+    assert "too few to release a model" in report.tree.text
 
 
 def test_what_was_refused_is_told_with_five_paths_in_order(data):
@@ -697,6 +704,12 @@ def test_the_short_version_fits_a_screen_and_says_the_same(data):
 def test_progress_ends_where_it_says(data):
     said = []
     quality.quality(
-        *data.made(), data.named, None, False, workspace=data.workspace, progress=lambda *each: said.append(each[:2])
+        *data.made(),
+        data.named,
+        None,
+        (),
+        False,
+        workspace=data.workspace,
+        progress=lambda *each: said.append(each[:2]),
     )
     assert said[-1] == (3, 3)

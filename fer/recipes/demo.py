@@ -1,18 +1,22 @@
 """The synthetic faces that the project draws itself: seven classes at 48×48, a small CNN.
 
 Command: make run, or: fer retrain --source demo --recipe demo
-Expected: 2 minutes on 2 busy cores, 62 seconds of them training. Test accuracy 0.821 (95 % interval 0.770 to 0.863),
-macro-F1 0.825 (0.775 to 0.868), of one seed; 0.818 on the de-duplicated test; a linear model on the pixels gets 0.58.
+Expected: 3 and a half minutes on 2 cores that other work took twice over, 109 seconds of them training. Of 1,072 test
+images and one seed: accuracy 0.875 (95 % interval 0.854 to 0.893), macro-F1 0.878 (0.858 to 0.896), 0.875
+de-duplicated; averaged with mirror images 0.885; another seed 0.875. A linear model on the pixels gets 0.57.
 """
 
-from fer import augment, balance, gate, index, models, preprocess, split, train_config
+from fer import augment, balance, gate, index, inspection, models, preprocess, split, train_config
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
     name="demo",
     model_name="demo",
+    made_for=("demo",),
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
-    split=split.SplitConfig(test_share=0.15, validation_share=0.10),
+    # Drawn faces are more alike than photographs: at 0.95 a third of the pairs are of different ones.
+    inspect=inspection.InspectConfig(aligned_duplicate_correlation=0.965),
+    split=split.SplitConfig(test_share=0.41, validation_share=0.09),  # faces to test on cost nothing but their drawing
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
@@ -23,8 +27,8 @@ RECIPE = Recipe(
         augmentation=augment.AugmentConfig(rotation_deg=8, shift=0.05, shear_deg=0, zoom=0.08),
         timeout_s=900,
     ),
-    # As good a model that answers otherwise on 10 % of the 258 test images, right on half of them, passes in 91 % of
-    # 1,500 simulations (44 % with 0.03).
-    gate=gate.GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.065),
+    # Where exactly one of two models is right on 10 % of the 1,072 test images, it passes 92 % of equals and 23 % of
+    # models 2 points worse, simulated with the data's classes: `make bench NAME=gates`.
+    gate=gate.GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.03),
     search={"train.learning_rate": "5e-4..1e-2 log", "train.model.dropout": "0.1..0.5"},
 )

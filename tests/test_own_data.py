@@ -1,0 +1,79 @@
+"""Faces of one's own by the README's commands, twice: a release, and with more faces a second one."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fer import demo_faces, errors, images, releases
+from flows import cli
+
+pytestmark = pytest.mark.end_to_end
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+DRAWN_AS = {"angry": "angry", "happy": "happy", "other": "neutral"}
+# So that it takes seconds, and 10 % of 330 faces are enough; a model of 2 epochs reaches no floor.
+QUICK = (
+    "gate.min_images=30",
+    "gate.min_accuracy=0",
+    "gate.min_macro_f1=0",
+    "gate.margin=1",
+    "inspect.folds=2",
+    "preprocess.height=16",
+    "preprocess.width=16",
+    "train.epochs=2",
+    "train.model.width=4",
+    "train.model.blocks=1",
+    "train.model.dense_units=8",
+)
+
+
+def faces(folder: Path, first: int, last: int) -> None:
+    """Draw the faces of these numbers of each class."""
+    for label, drawn in DRAWN_AS.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(first, last):
+            face = demo_faces.draw(drawn, np.random.default_rng([9, sorted(DRAWN_AS).index(label), number]))
+            (folder / label / f"{number}.png").write_bytes(images.encode_png(face))
+
+
+def fer(begin: str):
+    """Run the README's command that begins so, with quick settings."""
+    (line,) = [each for each in README.splitlines() if each.startswith(begin)]
+    arguments = shlex.split(line)[1:] + [word for each in QUICK for word in ("--set", each)]
+    return CliRunner(env={"COLUMNS": "400"}).invoke(cli.app, arguments)
+
+
+def versions() -> list[tuple[int, str]]:
+    with releases.open_registry() as models:
+        return [(each.version, each.status) for each in models.versions("my-faces")]
+
+
+CHECK, RETRAIN = "fer data check folder:faces ", "fer retrain --source folder:faces "
+
+
+def test_too_few_faces_are_told_before_any_training_and_more_lead_to_two_releases(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    faces(tmp_path / "faces", 0, 40)
+    checked = fer(CHECK)
+    assert checked.exit_code == 0, checked.output
+    told = "12 test images, 18 fewer than gate.min_images=30; add about 180 images, of which test gets 10%"
+    assert told in checked.output
+    run = fer(RETRAIN)
+    assert isinstance(run.exception, errors.ContractViolation)
+    assert run.exception.exit_code == 8
+    assert "12 test images, 18 fewer than gate.min_images=30" in str(run.exception)
+    assert "model my-faces" in run.output.splitlines()[0]
+    assert "train  " not in run.output
+    assert versions() == []
+    for last, expected in ((110, [(1, "released")]), (140, [(1, "released"), (2, "released")])):
+        faces(tmp_path / "faces", 40, last)
+        checked = fer(CHECK)
+        assert "too few to release a model" not in checked.output
+        run = fer(RETRAIN)
+        assert run.exit_code == 0, run.output
+        assert versions() == expected
+    assert f"compared on {3 * 14} of {3 * 14} test images" in run.output
+    assert "exactly one of the two is right on" in run.output
