@@ -30,16 +30,21 @@ _PHASH_BITS_APART = 8
 
 
 def run() -> Iterator[Row]:
-    given = os.environ.get("FER_BENCH_ARCHIVE")
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         folder = Path(temporary)
-        if given:
-            shutil.copyfile(given, folder / "images.zip")
-        else:
-            _draw(folder / "images.zip")
+        bring(folder)
         with zipfile.ZipFile(folder / "images.zip") as archive:
             archive.extractall(folder / "files")
         yield from _steps(folder)
+
+
+def bring(folder: Path) -> None:
+    """Put the images that are measured on into `folder`, as `images.zip`."""
+    given = os.environ.get("FER_BENCH_ARCHIVE")
+    if given:
+        shutil.copyfile(given, folder / "images.zip")
+    else:
+        _draw(folder / "images.zip")
 
 
 def _draw(path: Path) -> None:
@@ -60,8 +65,7 @@ def _steps(folder: Path) -> Iterator[Row]:
     workspace = Workspace(folder / "workspace")
     dataset = _dataset(folder, workspace)
     config = index.IndexConfig(classes=demo_faces.CLASSES)
-    manifest = index.index((dataset,), config, workspace=workspace)
-    thumbnails, labels, contents = _decoded(workspace.folder(manifest))
+    thumbnails, labels, contents, _ = decoded(folder, workspace, dataset)
     n, names = len(labels), [str(at) for at in range(len(labels))]
 
     def index_again() -> None:
@@ -170,12 +174,20 @@ def _dataset(folder: Path, workspace: Workspace) -> refs.DatasetRef:
     return workspace.run("download", "bench", refs.DatasetRef, download, resumable=False)
 
 
-def _decoded(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Thumbnails, (n, pixels) uint8, class indices and pixel digests of the images that the index could decode."""
+def decoded(
+    folder: Path, workspace: Workspace | None = None, dataset: refs.DatasetRef | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str | None]]:
+    """Thumbnails, (n, pixels) uint8, class indices, pixel digests and the source's splits of the images in
+    `images.zip` there that the index can decode.
+    """
+    workspace = workspace or Workspace(folder / "workspace")
+    dataset = dataset or _dataset(folder, workspace)
+    config = index.IndexConfig(classes=demo_faces.CLASSES)
+    folder = workspace.folder(index.index((dataset,), config, workspace=workspace))
     rows = pq.read_table(folder / files.MANIFEST).to_pylist()
     parts = [pq.read_table(path)["pixels"].to_pylist() for path in sorted((folder / files.THUMBNAILS).iterdir())]
-    decoded = [row for row in rows if row["status"] == contract.ACCEPTED]
-    data = b"".join(parts[row["part"]][row["row"]] or b"" for row in decoded)
-    labels = np.array([demo_faces.CLASSES.index(row["label"]) for row in decoded])
-    thumbnails = np.frombuffer(data, np.uint8).reshape(len(decoded), -1)
-    return thumbnails, labels, [row["pixel_sha256"] for row in decoded]
+    accepted = [row for row in rows if row["status"] == contract.ACCEPTED]
+    data = b"".join(parts[row["part"]][row["row"]] or b"" for row in accepted)
+    labels = np.array([demo_faces.CLASSES.index(row["label"]) for row in accepted])
+    thumbnails = np.frombuffer(data, np.uint8).reshape(len(accepted), -1)
+    return thumbnails, labels, [row["pixel_sha256"] for row in accepted], [row["raw_split"] for row in accepted]

@@ -107,13 +107,13 @@ def _aligned(
     n = len(thumbnails)
     # Where the window is of one grey there is nothing to align; of 48 pixels the outer ones alone are then not.
     seen = chosen[directions.varied(alignment.windows(thumbnails[chosen]))]
-    images = thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE)
+    aligner = alignment.Aligner(thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE))
     for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
         first, second = seen[candidates.first], seen[candidates.second]
         new = np.flatnonzero(~np.isin(first * n + second, known))
         view = probes.PROBES[candidates.probe]
-        measured = alignment.align(
-            images, candidates.first[new], candidates.second[new], candidates.mirrored[new], view
+        measured = aligner.align(
+            candidates.first[new], candidates.second[new], candidates.mirrored[new], view
         ).correlation
         fits = measured >= correlation
         at = new[fits]
