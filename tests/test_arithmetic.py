@@ -33,6 +33,7 @@ CLASSES = ("left", "right")
 SIZE = 48
 N_IMAGES = 64
 HOSTILE = {"floatx": "float64", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "torch"}
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 needs_two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores and a way to use only one")
@@ -48,6 +49,13 @@ def on_cores(cores):
         os.sched_setaffinity(0, CORES)
 
 
+@pytest.fixture(autouse=True)
+def nothing_said_of_threads(monkeypatch):
+    """As it is for a user: the tests' own process has variables that its children would get."""
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def hostile(tmp_path, monkeypatch):
     """A user whose Keras is configured otherwise, and whose variables speak of other numbers of threads."""
@@ -55,7 +63,7 @@ def hostile(tmp_path, monkeypatch):
     (tmp_path / "keras" / "keras.json").write_text(json.dumps(HOSTILE))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "KERAS_MAX_EPOCHS"):
+    for name in (*THREADS, "KERAS_MAX_EPOCHS"):
         monkeypatch.setenv(name, "1")
 
 
