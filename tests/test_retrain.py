@@ -257,6 +257,9 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
     assert "by ann@host: too sad; `fer models promote again@2` lifts it" in kept.kept_because
     assert "too sad" in Path(run.outcome.reports["report"]).read_text()
+    state = newest_run().state
+    assert (state.name, state.is_completed()) == ("Kept", True)
+    assert "too sad" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     given = [f"--set={each}" for each in (*quick_demo.SETTINGS, *settings)]
     command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *given])
