@@ -93,6 +93,7 @@ def drift(
         shown = {"now": now}
         found = {"n_baseline": None, "n_now": len(now), "classes": _classes(shown), "histograms": _histograms(shown)}
         _write(out, found)
+        progress(1, 1, "nothing to compare with")
         return refs.DriftRef(n_baseline=None, n_new=len(now), n_gone=0, n_relabelled=0, failures=(), warnings=())
     then = pq.read_table(workspace.folder(baseline) / files.ACCEPTED, columns=list(_COLUMNS))
     change = changes(now, then)

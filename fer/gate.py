@@ -68,7 +68,7 @@ def gate(
     told = None
     if opponent is None:
         checks.append(
-            refs.Check(name="no worse than the champion", passed=True, detail="there is no champion to compare with")
+            refs.Check(name="no worse than the champion", passed=True, detail="no other model was champion before it")
         )
     elif all(each.passed for each in known):
         if opponent_evaluation is None:

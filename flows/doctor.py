@@ -183,7 +183,9 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
             fix = "the server's scheduler fails: see its log, start it from this environment (make ui); or pause them"
             findings += [Finding("fail", "schedules", text, fix)]
     for pool in sorted(each for each in pools if each is not None):
-        if client.read_work_pool(pool).status != "READY":
+        if client.read_work_pool(pool).status == "READY":
+            findings += [Finding("ok", "worker", f"one works for the pool {pool}")]
+        else:
             fix = f"prefect worker start --pool {pool}; of the scheduled runs missed until then the newest is made up"
             findings += [Finding("warn", "worker", f"none works for the pool {pool}", fix)]
     return findings

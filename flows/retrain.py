@@ -42,7 +42,7 @@ def retrain(
         intake = ingest.examined(plan, sources, kaggle_secret, share=True)
         manifest, division = intake.manifest, intake.split
         champion = releases.find_champion(plan.model_name).opponent
-        releases.require_judgeable(champion, manifest.source, division, plan.gate)
+        releases.require_judgeable(plan, sources, champion, manifest.source, division)
         data.accept(plan.name, sources, intake, plan.split)
         shards = pixels.preprocess(manifest, division, plan.preprocess, by)
         balanced = pixels.balance(shards, plan.balance, by)

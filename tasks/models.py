@@ -112,12 +112,11 @@ def _evaluate(
 
 def _show_verdict(verdict: refs.VerdictRef) -> None:
     shown = plain_text.in_markdown
-    lines = [
-        f"| {'✓' if each.passed else '✗'} | {shown(each.name)} | {shown(each.detail)} |" for each in verdict.checks
-    ]
+    # A list: of a table the UI's narrow column hides the findings.
+    lines = [f"- {'✓' if each.passed else '✗'} **{shown(each.name)}**: {shown(each.detail)}" for each in verdict.checks]
     head = f"# The gates {'passed' if verdict.passed else 'failed'}"
     told = [] if verdict.power is None else ["", f"Power: {shown(verdict.power.sentence())}."]
-    text = "\n".join([head, "", "| | gate | finding |", "|---|---|---|", *lines, *told])
+    text = "\n".join([head, "", *lines, *told])
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 

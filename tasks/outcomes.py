@@ -94,6 +94,14 @@ def tell_data(
         tag(outcome="unfit-data")
 
 
+def tell_too_small(recipe: str, sources: Sequence[str], error: errors.ContractViolation) -> None:
+    """Send the event of data that is not fit, as it is too small to judge a model by."""
+    message = plain_text.visible(str(error), but="\n")
+    said = {"failures": [message], "warnings": [], "reports": {}}
+    _send_of_data(UNFIT, "quality", recipe, sources, message, said)
+    tag(outcome="unfit-data")
+
+
 def _send_of_data(
     event: str, stage: str, recipe: str, sources: Sequence[str], message: str, payload: dict[str, Any]
 ) -> None:

@@ -8,7 +8,7 @@ from prefect import runtime, task
 
 from fer import embedded_store, errors, gate, objectstore, preprocess, recipe, refs, remote_workspace, settings
 from fer import releases as release_stage
-from tasks import artifacts, caching
+from tasks import artifacts, caching, outcomes
 
 _MOST_OF_A_NAME = 200  # characters; many sources make a long one
 
@@ -51,10 +51,14 @@ def find_champion(name: str, model: refs.ModelRef | None = None) -> refs.Contest
 
 
 def require_judgeable(
-    opponent: refs.Opponent | None, source: str, division: refs.SplitRef, config: gate.GateConfig
+    plan: recipe.Recipe, sources: list[str], opponent: refs.Opponent | None, source: str, division: refs.SplitRef
 ) -> None:
     """Raise ContractViolation or ConfigError if the gate would refuse any model that is trained on `division`."""
-    gate.require(opponent, source, division, config, workspace=caching.workspace())
+    try:
+        gate.require(opponent, source, division, plan.gate, workspace=caching.workspace())
+    except errors.ContractViolation as error:
+        outcomes.tell_too_small(plan.name, sources, error)
+        raise
 
 
 def preprocessing_of(model: refs.ModelRef) -> preprocess.PreprocessConfig:

@@ -71,7 +71,7 @@ def share(name: str, parts: dict[str, Path], *, key: str) -> None:
     with embedded_store.connect(settings.Settings.load()) as store:
         shared = sharing.share(store, name, parts)
         place = store.uri(shared.top)
-    note = f"In the store at `{place}`; the links are good for a week, while the store runs (`fer store up`)."
+    note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."
     if any(page.link is None for page in shared.pages):
         note = f"In the store at `{place}`. No links: signed by this temporary key they would hold it."
     lines = [

@@ -101,7 +101,7 @@ def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace)
     verdict = judge(workspace, candidate, min_accuracy=0.6, min_macro_f1=0.6)
     assert verdict.passed
     assert verdict.champion_version is None
-    assert verdict.checks[-1].detail == "there is no champion to compare with"
+    assert verdict.checks[-1].detail == "no other model was champion before it"
     written = json.loads((workspace.folder(verdict) / "verdict.json").read_bytes())
     assert written["passed"] is True
     assert len(written["checks"]) == 4

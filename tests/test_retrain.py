@@ -58,7 +58,7 @@ def test_the_first_run_executes_every_stage_and_makes_a_champion(first):
     assert first.executed == list(STAGES)
     release = first.outcome.release
     assert (release.version, release.status, release.champion_version) == (1, "released", 1)
-    assert "no champion" in " ".join(check.detail for check in first.outcome.verdict.checks)
+    assert "no other model was champion before it" in " ".join(check.detail for check in first.outcome.verdict.checks)
 
 
 def test_the_first_run_found_the_planted_defects(first):
@@ -218,6 +218,7 @@ def test_too_few_test_images_stop_the_first_run_of_a_name_too_before_it_trains(f
         error=errors.ContractViolation,
         match=r"fewer than gate\.min_images=50.*add about \d+ images.*--set gate\.min_images=",
     )
+    assert "outcome:unfit-data" in newest_run().tags
 
 
 def test_another_name_begins_a_registry_of_its_own(first):
