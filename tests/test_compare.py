@@ -106,8 +106,9 @@ def test_a_candidate_is_read_as_a_name_and_its_settings():
 
 def test_a_candidates_values_are_json_as_those_of_set_are():
     phases = '[{"epochs": 1, "train_from": "head"}, {"epochs": 4, "learning_rate": 5e-4}]'
-    found = compare.parse_candidates([f"a: train.weights=my file.h5 train.phases={phases} train.seed=2"])
-    assert found == {"a": ["train.weights=my file.h5", f"train.phases={phases}", "train.seed=2"]}
+    weights = ["train.weights=my file.h5", "train.weights_origin=other faces"]
+    found = compare.parse_candidates([f"a: {' '.join(weights)} train.phases={phases} train.seed=2"])
+    assert found == {"a": [*weights, f"train.phases={phases}", "train.seed=2"]}
     plan = compare.plans(recipes.load("demo"), found)["a"]
     assert [each.epochs for each in plan.train.phases] == [1, 4]
 

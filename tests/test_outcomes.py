@@ -210,7 +210,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback():
 
 
 def test_a_task_is_a_line_with_its_summary_in_the_log_and_nothing_else():
-    weights = refs.WeightsRef(file="model.keras", identity="registry:demo@1")
+    weights = refs.WeightsRef(file="model.keras", identity="registry:demo@1", origin="a release")
 
     @task(name="weights", **caching.UNCACHED, **caching.announced("weights"))
     def fetch() -> refs.WeightsRef:

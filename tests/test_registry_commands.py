@@ -4,10 +4,11 @@ import json
 import uuid
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fer import errors, registry, releases
-from flows import cli
+from flows import cli, registry_commands
 
 ALIAS = "models/demo/aliases/champion.json"
 
@@ -19,6 +20,7 @@ def models(store, store_settings, monkeypatch, tmp_path):
     monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
     monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
     monkeypatch.setenv("LOGNAME", "ann")
+    monkeypatch.setattr(registry_commands, "out", Console(width=250))
     found = registry.Registry(store)
     (tmp_path / "model.keras").write_bytes(b"weights")
     for number in (1, 2):

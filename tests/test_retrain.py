@@ -100,9 +100,12 @@ def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_pa
     assert predicted.exit_code == 0, predicted.output
     (only,) = json.loads(predicted.output)
     assert sum(only["probabilities"].values()) == pytest.approx(1, abs=1e-3)
-    table = shell.invoke(cli.app, ["predict", str(face), "none.png"])
-    assert table.exit_code == errors.SourceError.exit_code
+    table = shell.invoke(cli.app, ["predict", str(face)])
+    assert table.exit_code == 0
     assert "face[1]" in table.output
+    missing = shell.invoke(cli.app, ["predict", str(face), "none.png"])
+    assert isinstance(missing.exception, errors.SourceError)
+    assert "none.png" in str(missing.exception)
 
 
 def test_a_second_run_executes_nothing_and_comes_to_the_same(first):

@@ -149,7 +149,8 @@ def published(tmp_path, monkeypatch):
     intake = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
     )
-    verdict = SimpleNamespace(checks=(refs.Check(name="floor", passed=True, detail=HOSTILE),))
+    checks = (refs.Check(name="floor", passed=True, detail=HOSTILE),)
+    verdict = SimpleNamespace(checks=checks, power=None)
     release = refs.ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
