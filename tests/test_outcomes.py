@@ -220,7 +220,7 @@ def test_a_task_is_a_line_with_its_summary_in_the_log_and_nothing_else():
     (begun, told, ended) = log_of(run_of("one task"))
     assert (begun.startswith("Beginning"), told, ended.startswith("Finished")) == (
         True,
-        "weights: model.keras, registry:demo@1",
+        "weights: model.keras, registry:demo@1; a release",
         True,
     )
 
