@@ -11,9 +11,9 @@ directions of the images; 31 to 63 of them take about the same time. Of 34,034 d
 pair in 14,000 to be compared in full, and all pairs are found in 1/16 of the time of the plain product
 (benchmarks/quality.py).
 
-Cost: n² / 2 products of 48 numbers for near ones, about 1 s for 36 thousand images on 2 cores; 60 times that for
-shifted and mirrored ones, a minute, and estimated from that a quarter of a day for a million. Memory: a few 10 MB and
-1.5 kB an image beside the thumbnails.
+Cost: n² / 2 products of 48 numbers for near ones, about 1 s for 36 thousand images on 2 cores; over a
+minute for shifted and mirrored ones, and estimated from that most of a day for a million. Memory: a few 10 MB and 6 kB
+an image beside the thumbnails.
 """
 
 import concurrent.futures

@@ -65,7 +65,7 @@ def inspect(
 ) -> refs.InspectionRef:
     """Write `findings.parquet` and `pairs.parquet` of the accepted images.
 
-    Memory: 2.5 kB an image, and 4 kB more while twins are looked for that are moved or mirrored. Raises
+    Memory: 2.5 kB an image, and 6 kB more while twins are looked for that are moved or mirrored. Raises
     WorkspaceError for an accepted image without a thumbnail, and SourceError where nearly all images are alike.
     """
     columns = ["image_id", "pixel_sha256", "part", "row"]
