@@ -20,8 +20,9 @@ import psutil
 
 from benchmarks import Row
 from benchmarks import preprocess as source
-from fer import balance, feed, preprocess, refs, runners
-from fer.workspace import Workspace
+from fer import balance, feed, preprocess
+from fer.engine import refs, runners
+from fer.engine.workspace import Workspace
 
 _TIMES = (1, 10, 50)
 _TARGET = 7_200  # images a class, of 1 x FER2013: the train split's largest class

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 
 from benchmarks import Row, medians, seconds
 from data_contracts import files
-from fer import encoded, preprocess, refs, runners
+from fer import encoded, preprocess
+from fer.engine import refs, runners
+from fer.engine.workspace import Workspace
 from fer.progress import silent
-from fer.workspace import Workspace
 
 N_IMAGES = 35_887  # as many as FER2013 has
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks import Row, medians
-from fer import child
+from fer.engine import child_process
 from fer.progress import Progress
 
 _SIZE, _BATCH = 48, 128
@@ -24,7 +24,7 @@ _VARIANTS = {
 
 def run() -> Iterator[Row]:
     for name in ("sequential-cnn", "se-resnet", "vgg"):
-        found = child.run(measure, {"name": name}, what="The measurement", timeout_s=900)
+        found = child_process.run(measure, {"name": name}, what="The measurement", timeout_s=900)
         for variant in _VARIANTS:
             if variant != _PLAIN:
                 yield Row(

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from benchmarks import Row
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import refs, validation
-from fer.workspace import Workspace
+from fer import validation
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 _N_ROWS = 1_000_000
 _AT_ONCE = 100_000

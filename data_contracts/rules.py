@@ -1,4 +1,4 @@
-"""What a rule of a contract is. The rules are data: `fer.contracts` has Great Expectations check them."""
+"""What a rule of a contract is. The rules are data: `fer.engine.contracts` has Great Expectations check them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

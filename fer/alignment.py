@@ -11,7 +11,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from fer import parallel
+from fer.engine import process_pool
 from fer.probes import SIDE, View
 
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
@@ -66,7 +66,7 @@ class Aligner:
             at = slice(begin, begin + _AT_ONCE)
             correlation[at], views[at] = self._aligned(first[at], second[at], mirrored[at], views[at])
 
-        with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:
+        with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:
             list(threads.map(some, range(0, len(first), _AT_ONCE)))
         return Placed(correlation, views)
 

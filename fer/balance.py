@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
 from fer import augment as augmentation
-from fer import refs, reuse, runners, shard_checks, shards, stage
-from fer import workspace as workspaces
+from fer import reuse, shard_checks, shards
+from fer.engine import refs, runners, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 _SPLIT = "train"

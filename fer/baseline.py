@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fer import errors, refs, sources
-from fer.workspace import Note, Workspace
+from fer import errors, sources
+from fer.engine import refs
+from fer.engine.workspace import Note, Workspace
 
 _KIND = "accepted"
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, metrics, plain_text, predictions, recipe, refs
+from fer import errors, metrics, plain_text, predictions, recipe
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 from fer.recipe import Recipe
-from fer.workspace import Workspace
 
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
 _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation as contract
 from data_contracts import files
-from fer import errors, official_splits, refs, relatives, split, stage
+from fer import errors, official_splits, relatives, split
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 REPORT = "curation.json"
 

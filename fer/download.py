@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from fer import archives, folders, kaggle, refs, sources, stage
+from fer import archives, folders, kaggle, sources
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
-from fer.workspace import Workspace
 
 _SOURCE = "source.txt"
 _ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how their identities begin

@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files, properties
-from fer import refs, stage
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 REPORT = "drift.json"
 

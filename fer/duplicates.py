@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_contracts import curation
-from fer import alignment, directions, errors, parallel, probes
+from fer import alignment, directions, errors, probes
+from fer.engine import process_pool
 from fer.progress import Progress, silent
 
 _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the cache
@@ -166,7 +167,7 @@ def _blocks(
         return one, other, measured
 
     # A thread a core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
-    threads = concurrent.futures.ThreadPoolExecutor(parallel.usable_cores())
+    threads = concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores())
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         described = _described(thumbnails, chosen)  # (n, directions + 1) float32
         columns = np.ascontiguousarray(described.T)

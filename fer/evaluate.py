@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import arithmetic, child, errors, metrics, plots, prediction_checks, predictions, refs, shards, stage, trained
-from fer import workspace as workspaces
+from fer import errors, metrics, plots, prediction_checks, predictions, shards, trained
+from fer.engine import arithmetic, child_process, refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 METRICS = "metrics.json"
@@ -42,7 +43,7 @@ def evaluate(
             received=f"a model of {model.classes}, images of {shards.classes}",
             todo="evaluate it on data of its classes",
         )
-    child.run(
+    child_process.run(
         score,
         {
             "model_folder": str(workspace.folder(model)),

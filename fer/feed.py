@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fer import augment, refs, shards
+from fer import augment, shards
+from fer.engine import refs
 
 T = TypeVar("T")
 

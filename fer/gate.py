@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, metrics, power, predictions, refs, relatives, stage
-from fer import workspace as workspaces
+from fer import errors, metrics, power, predictions, relatives
+from fer.engine import refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 

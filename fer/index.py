@@ -22,22 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import (
-    archives,
-    class_folders,
-    encoded,
-    errors,
-    labels,
-    layouts,
-    parallel,
-    parts,
-    pixel_tables,
-    refs,
-    stage,
-    votes,
-)
+from fer import archives, class_folders, encoded, errors, labels, layouts, parts, pixel_tables, votes
+from fer.engine import process_pool, refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 _VotesUse = votes.Use  # by its module it could not be named below a field of the same name
 REPORT = "index.json"
@@ -118,7 +106,7 @@ def index(
             made = _pieces_of_files(source, out, len(pieces), config, ignored)
         pieces += made
     try:
-        parallel.map_ordered(parts.write, pieces, progress=progress, note="parts of 2,000 images")
+        process_pool.map_ordered(parts.write, pieces, progress=progress, note="parts of 2,000 images")
     finally:
         parts.close()
     rows = _manifest(out, pieces)

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import duplicates, errors, outliers, refs, stage, twins
+from fer import duplicates, errors, outliers, twins
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 REPORT = "inspect.json"
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_contracts.manifest import THUMBNAIL_SIDE
-from fer import parallel
+from fer.engine import process_pool
 from fer.progress import Progress, silent
 
 _PATCH, _STEP, _GRID = 8, 2, 4  # pixels, pixels, cells a side
@@ -130,7 +130,7 @@ def _features(thumbnails: np.ndarray, to_learn: np.ndarray, seed: int, progress:
     # A product of other rows may be rounded otherwise: those learned from are together only with their like.
     others = np.setdiff1d(np.arange(len(images)), to_learn)
     batches = [rows[at : at + _AT_ONCE] for rows in (to_learn, others) for at in range(0, len(rows), _AT_ONCE)]
-    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:  # NumPy works without the GIL
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:  # NumPy works without the GIL
         for done, _ in enumerate(threads.map(describe, batches), start=1):
             if done % 20 == 0:
                 progress(min(done * _AT_ONCE, len(images)), len(images), "images described for label errors")
@@ -182,7 +182,7 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) 
 
     targets = np.eye(labels.max() + 1, dtype=np.float32)[labels]
     folds = [np.flatnonzero(fold_of == fold) for fold in range(fold_of.max() + 1)]
-    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:
         sums = list(threads.map(lambda rows: _sums(features[rows], targets[rows]), folds))
     total = [sum(parts) for parts in zip(*sums, strict=True)]
     scores = np.empty(targets.shape)
@@ -202,7 +202,7 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) 
     others = np.flatnonzero(fold_of == _NO_FOLD)
     if len(others):
         folds, sums = [*folds, others], [*sums, [np.zeros_like(each) for each in total]]
-    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:
         list(threads.map(predict, folds, sums))
     return scores
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import predictions, refs
+from fer import predictions
+from fer.engine import refs
 
 CONFIDENCE = 0.95
 _SAMPLES = 2_000

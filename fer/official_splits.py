@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from data_contracts import files
 from data_contracts.curation import KINDS
-from fer import archives, errors, refs, relatives, sides
+from fer import archives, errors, relatives, sides
+from fer.engine import refs
 
 
 def are_complete(images: pa.Table, used: np.ndarray, sources: Mapping[str, Mapping[str, int]]) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import refs, trained
+from fer import trained
+from fer.engine import refs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fer import refs
+from fer.engine import refs
 
 LOSS = 0.02  # of accuracy and macro-F1: what is stated of a candidate that is truly worse
 _REFUSED = 0.95  # of candidates with at least the loss `refused_from`

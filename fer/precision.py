@@ -8,7 +8,8 @@ import functools
 import shutil
 from typing import Literal
 
-from fer import arithmetic, child, gpu
+from fer import gpu
+from fer.engine import arithmetic, child_process
 from fer.progress import Progress
 from fer.recipe import Recipe
 
@@ -32,7 +33,7 @@ def settled(plan: Recipe) -> Recipe:
 def fastest() -> Literal["float32", "mixed-bfloat16"]:
     """The GPU's, if Keras has one, or else the processor's, of which only TensorFlow uses the units."""
     if shutil.which("nvidia-smi") is not None:
-        found = child.run(capability, {}, what="Looking for a GPU", timeout_s=_TIMEOUT_S)
+        found = child_process.run(capability, {}, what="Looking for a GPU", timeout_s=_TIMEOUT_S)
         if found is not None:
             return "mixed-bfloat16" if found >= _AMPERE else "float32"
     on_tensorflow = arithmetic.backend() == "tensorflow"

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import arithmetic, child, errors, faces, images, preprocess, trained
+from fer import errors, faces, images, preprocess, trained
+from fer.engine import arithmetic, child_process
 from fer.progress import Progress, silent
 
 _TIMEOUT_S = 3_600.0
@@ -60,7 +61,7 @@ def predict(
         "paths": [str(path) for path in paths],
         "whole": whole,
     }
-    found = child.run(
+    found = child_process.run(
         predict_files,
         arguments,
         what="Prediction",

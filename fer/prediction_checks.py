@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts import predictions as contract
-from fer import contracts, predictions, shards
+from fer import predictions, shards
+from fer.engine import contracts
 
 
 def check(out: Path, shards_folder: Path, split: str) -> None:

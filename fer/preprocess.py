@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts import files
-from fer import encoded, errors, faces, images, refs, reuse, runners, shard_checks, shards, stage
-from fer import workspace as workspaces
+from fer import encoded, errors, faces, images, reuse, shard_checks, shards
+from fer.engine import refs, runners, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 _Contrast = images.Contrast  # by its module it could not be named below a field of the same name

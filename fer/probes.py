@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_contracts import manifest as contract
-from fer import parallel
+from fer.engine import process_pool
 
 SIDE = contract.THUMBNAIL_SIDE
 _COARSE = SIDE // 2  # sums of 2x2 pixels hold all that these frequencies need
@@ -108,7 +108,7 @@ def search(thumbnails: np.ndarray) -> Iterator[Candidates]:
     # A thread a core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
     with (
         threadpoolctl.threadpool_limits(1, user_api="blas"),
-        concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads,
+        concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads,
     ):
         described = _described(coarse, PROBES[0], frequencies)
         subspaces = _subspaces(coarse, fine)

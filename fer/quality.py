@@ -23,9 +23,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fer import account, plain_text, quality_page, refs, stage
+from fer import account, plain_text, quality_page
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace, write_atomically
 from fer.progress import Progress
-from fer.workspace import Workspace, write_atomically
 
 HTML = "quality.html"
 JSON = "quality.json"

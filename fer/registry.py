@@ -23,7 +23,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from fer import errors, objectstore, registry_ledger, registry_log, workspace
+from fer import errors, registry_ledger, registry_log
+from fer.engine import objectstore, workspace
 from fer.progress import Progress, silent
 from fer.registry_log import NAME as _NAME
 from fer.registry_log import SHA256 as _SHA256

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import pydantic
 
-from fer import errors, objectstore, registry_log
+from fer import errors, registry_log
+from fer.engine import objectstore
 from fer.registry_log import Act, Entry, Log, Pointer
 
 _READERS = 8

@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fer import errors, objectstore, registry, registry_ledger, registry_log
+from fer import errors, registry, registry_ledger, registry_log
+from fer.engine import objectstore
 from fer.registry_log import Act, Entry, Log, Pointer
 
 _DAMAGED = "damaged, or was written by a newer version of this project"

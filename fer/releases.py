@@ -14,22 +14,11 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import (
-    embedded_store,
-    errors,
-    evaluate,
-    fingerprint,
-    preprocess,
-    refs,
-    registry,
-    registry_log,
-    settings,
-    stage,
-    trained,
-)
+from fer import errors, evaluate, preprocess, registry, registry_log, settings, trained
+from fer.engine import fingerprint, refs, seaweedfs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
-from fer.workspace import Workspace
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
 _VERDICT = "verdict.json"
@@ -38,7 +27,7 @@ _VERDICT = "verdict.json"
 @contextlib.contextmanager
 def open_registry() -> Iterator[registry.Registry]:
     """The registry in the store that the settings name. Raises StoreError if it can't be reached."""
-    with embedded_store.connect(settings.Settings.load()) as store:
+    with seaweedfs.connect(settings.Settings.load()) as store:
         yield registry.Registry(store)
 
 

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, refs, shard_checks, shards
-from fer import workspace as workspaces
+from fer import errors, shard_checks, shards
+from fer.engine import refs
+from fer.engine import workspace as workspaces
 
 _SUMMARIES = "summaries.arrow"
 _CANDIDATES = 3  # of the newest outputs

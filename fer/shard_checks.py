@@ -15,7 +15,8 @@ import pyarrow as pa
 import xxhash
 
 from data_contracts import shards as contract
-from fer import contracts, errors, images, refs, shards
+from fer import errors, images, shards
+from fer.engine import contracts, refs
 
 _AT_ONCE_BYTES = 2**20  # of pixels, which stay in the processor's cache while all is asked of them
 _SHARD = pa.schema(

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from data_contracts import shards as contract
-from fer import errors, parallel
+from fer import errors
+from fer.engine import process_pool
 
 # A row group is what is decoded at once: 4,096 images of 48x48 are 9 MB, 1,337 of 224x224 are 64 MiB.
 _ROW_GROUP_IMAGES = 4_096
@@ -258,7 +259,7 @@ def load_split(folder: Path, split: str) -> Images:
         height, width, classes = contract.described(file.schema_arrow)
     pixels = np.empty((len(ids), height, width, 1), np.uint8)
     ends = np.cumsum([len(image_ids) for image_ids, _ in labels])
-    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as threads:  # Arrow reads without the GIL
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:  # Arrow reads without the GIL
         list(threads.map(_read_pixels, paths, np.split(places, ends[:-1]), itertools.repeat(pixels)))
     class_indexes = np.concatenate([class_indexes for _, class_indexes in labels])[order]
     return Images(ids.take(pa.array(order)).to_pylist(), class_indexes, pixels, classes)

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fer import objectstore
-from fer.workspace import file_sha256
+from fer.engine import objectstore
+from fer.engine.workspace import file_sha256
 
 LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
 _DIGEST_CHARS = 16

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, refs, stage
-from fer import workspace as workspaces
+from fer import errors
+from fer.engine import refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 FILE = "soft_labels.parquet"

@@ -13,7 +13,8 @@ import unicodedata
 from pathlib import Path
 from typing import TypeAlias
 
-from fer import archives, errors, refs
+from fer import archives, errors
+from fer.engine import refs
 
 FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)

@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
 from data_contracts import split as contract
-from fer import official_splits, refs, relatives, sides, stage
-from fer import workspace as workspaces
+from fer import official_splits, relatives, sides
+from fer.engine import refs, stage
+from fer.engine import workspace as workspaces
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 REPORT = "split.json"
 

@@ -16,23 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import (
-    arithmetic,
-    child,
-    errors,
-    feed,
-    gpu,
-    memory,
-    models,
-    pretrained,
-    refs,
-    soft_labels,
-    stage,
-    step,
-    trained,
-    transfer,
-)
-from fer import workspace as workspaces
+from fer import errors, feed, gpu, memory, models, pretrained, soft_labels, step, trained, transfer
+from fer.engine import arithmetic, child_process, refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 from fer.train_config import TrainConfig
 
@@ -111,7 +97,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
     micro_batch = config.micro_batch or config.batch_size
     while True:
         try:
-            found: dict[str, Any] = child.run(
+            found: dict[str, Any] = child_process.run(
                 fit,
                 {**arguments, "micro_batch": micro_batch},
                 what="Training",

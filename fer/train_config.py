@@ -4,7 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer import augment, errors, models, parallel
+from fer import augment, errors, models
+from fer.engine import process_pool
 
 IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 
@@ -112,7 +113,7 @@ class TrainConfig(BaseModel):
         "auto: mixed-bfloat16 where the machine has units for it, or else float32",
     )
     threads: int = Field(
-        default_factory=parallel.usable_cores,
+        default_factory=process_pool.usable_cores,
         ge=1,
         le=1_024,
         description="that compute on the CPU; by default one for each core that the run may use. The bits of the model "

@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import split as split_contract
-from fer import curate, inspection, label_errors, refs, relatives, split, stage
+from fer import curate, inspection, label_errors, relatives, split
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 REPORT = "label_errors.json"
 REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from data_contracts import manifest as contract
 from data_contracts.rules import Rule
-from fer import contracts, refs, stage
-from fer import workspace as workspaces
+from fer.engine import contracts, refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 REPORT = "validation.json"

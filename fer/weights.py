@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import child, errors, models, refs, relatives, releases, stage, train_config, trained
-from fer import workspace as workspaces
+from fer import errors, models, relatives, releases, train_config, trained
+from fer.engine import child_process, refs, stage
+from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY
@@ -117,7 +118,7 @@ def fetch(
     if resolved.source == IMAGENET:
         published = _PUBLISHED[resolved.model]
         arguments = {"url": published.url, "md5": published.md5, "path": str(out / resolved.file)}
-        child.run(download, arguments, what="The download", timeout_s=_DOWNLOAD_TIMEOUT_S, progress=progress)
+        child_process.run(download, arguments, what="The download", timeout_s=_DOWNLOAD_TIMEOUT_S, progress=progress)
     elif division is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
             _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))

@@ -196,7 +196,7 @@ def check(
 
 def _runner(runner: Literal["processes", "dask"], dask_address: str | None) -> dict[str, str | None]:
     """The parameters of a flow that choose the runner, found valid likewise."""
-    from fer import dask_runner
+    from fer.engine import dask_runner
 
     dask_runner.chosen(runner, dask_address)
     return {"runner": runner, "dask_address": dask_address}
@@ -339,29 +339,32 @@ def show_recipe(
 @store_app.command("up")
 def store_up() -> None:
     """Start the embedded store and leave it running."""
-    from fer import embedded_store, settings
+    from fer import settings
+    from fer.engine import seaweedfs
 
-    server = embedded_store.up(settings.Settings.load().home)
+    server = seaweedfs.up(settings.Settings.load().home)
     out.print(f"running at {server.endpoint} (process {server.pid}); stop it with: fer store down", highlight=False)
 
 
 @store_app.command("down")
 def store_down() -> None:
     """Stop the embedded store, or let the run that still uses it stop it."""
-    from fer import embedded_store, settings
+    from fer import settings
+    from fer.engine import seaweedfs
 
-    stopped = embedded_store.down(settings.Settings.load().home)
+    stopped = seaweedfs.down(settings.Settings.load().home)
     out.print("stopped" if stopped else "in use by a run; it stops when that run ends")
 
 
 @store_app.command("status")
 def store_status() -> None:
     """Say whether the embedded store runs. Exit code 1 if not."""
-    from fer import embedded_store, settings
+    from fer import settings
+    from fer.engine import seaweedfs
 
     configured = settings.Settings.load()
     configured.require_home()
-    server = embedded_store.status(configured.home)
+    server = seaweedfs.status(configured.home)
     if server is None:
         out.print("not running; runs start it when they need it, or: fer store up")
         raise typer.Exit(1)

@@ -3,7 +3,8 @@
 from prefect import flow
 
 from fer import compare as compared
-from fer import precision, recipes, refs
+from fer import precision, recipes
+from fer.engine import refs
 from fer.recipe import RecipeSettings
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
-from fer import embedded_store, errors, remote_workspace, settings
+from fer import errors, settings
+from fer.engine import remote_workspace, seaweedfs
 from tasks import releases
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _store(configured: settings.Settings) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             # An empty home would look like one in which something was made.
             trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
-            with embedded_store.connect(trial) as store:
+            with seaweedfs.connect(trial) as store:
                 releases.require_usable(store, configured)
                 with remote_workspace.ready(trial):
                     pass

@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from fer import errors, gate, recipes, refs
+from fer import errors, gate, recipes
+from fer.engine import refs
 from fer.recipe import Recipe, RecipeSettings
 from flows import missed, naming
 from tasks import caching, data, outcomes, releases, reports

@@ -2,8 +2,9 @@
 
 from prefect import flow
 
-from fer import dask_runner, gate, precision, preprocess, recipes, refs, runners, train_config
+from fer import gate, precision, preprocess, recipes, train_config
 from fer import recipe as recipe_module
+from fer.engine import dask_runner, refs, runners
 from fer.recipe import RecipeSettings
 from flows import ingest, missed, naming
 from tasks import caching, data, models, outcomes, pixels, releases, summary

@@ -14,7 +14,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fer import plain_text, refs
+from fer import plain_text
+from fer.engine import refs
 from tasks import events
 
 _SAY_EVERY_S = 15.0

@@ -9,9 +9,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from fer import errors, plain_text, remote_workspace, settings
-from fer.stage import Stage
-from fer.workspace import Workspace
+from fer import errors, plain_text, settings
+from fer.engine import remote_workspace
+from fer.engine.stage import Stage
+from fer.engine.workspace import Workspace
 from tasks import artifacts, events, logs
 
 logs.tidy()

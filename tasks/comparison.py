@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import compare, plain_text, precision, recipe, recipes, refs, settings
+from fer import compare, plain_text, precision, recipe, recipes, settings
+from fer.engine import refs
+from fer.engine.workspace import write_atomically
 from fer.recipe import Recipe
-from fer.workspace import write_atomically
 from tasks import artifacts, caching
 
 

@@ -7,7 +7,7 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import baseline, demo_source, errors, inspection, kaggle, refs, sources, train_labels
+from fer import baseline, demo_source, errors, inspection, kaggle, sources, train_labels
 from fer import curate as curate_stage
 from fer import download as download_stage
 from fer import drift as drift_stage
@@ -15,6 +15,7 @@ from fer import index as index_stage
 from fer import quality as quality_stage
 from fer import split as split_stage
 from fer import validation as validation_stage
+from fer.engine import refs
 from tasks import artifacts, caching, events
 
 

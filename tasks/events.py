@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from fer import refs
+from fer.engine import refs
 
 
 @dataclass(frozen=True)

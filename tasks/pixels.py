@@ -5,8 +5,9 @@ from typing import Any
 from prefect import task
 
 from fer import balance as balance_stage
-from fer import plots, refs, runners
+from fer import plots
 from fer import preprocess as preprocess_stage
+from fer.engine import refs, runners
 from tasks import artifacts, caching
 
 _PROCESSES = runners.Processes()

@@ -6,8 +6,9 @@ from typing import Any
 
 from prefect import runtime, task
 
-from fer import embedded_store, errors, gate, objectstore, preprocess, recipe, refs, remote_workspace, settings
+from fer import errors, gate, preprocess, recipe, settings
 from fer import releases as release_stage
+from fer.engine import objectstore, refs, remote_workspace, seaweedfs
 from tasks import artifacts, caching, outcomes
 
 _MOST_OF_A_NAME = 200  # characters; many sources make a long one
@@ -17,7 +18,7 @@ _MOST_OF_A_NAME = 200  # characters; many sources make a long one
 def store_in_reach() -> Iterator[None]:
     """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
     configured = settings.Settings.load()
-    with embedded_store.connect(configured) as store:
+    with seaweedfs.connect(configured) as store:
         require_usable(store, configured)
         with remote_workspace.ready(configured):
             yield

@@ -5,9 +5,10 @@ from pathlib import Path
 from prefect import task
 
 from data_contracts import files
-from fer import baseline, embedded_store, errors, refs, settings, sharing
+from fer import baseline, errors, settings, sharing
 from fer import quality as quality_stage
-from fer.workspace import write_atomically
+from fer.engine import refs, seaweedfs
+from fer.engine.workspace import write_atomically
 from tasks import artifacts, caching
 
 _FACES = f"with_faces_{quality_stage.HTML}"
@@ -68,7 +69,7 @@ def share_quality(validation: refs.ValidationRef, quality: refs.QualityRef) -> N
 
 def share(name: str, parts: dict[str, Path], *, key: str) -> None:
     """Put folders of pages into the store, and link them in the artifact `key`."""
-    with embedded_store.connect(settings.Settings.load()) as store:
+    with seaweedfs.connect(settings.Settings.load()) as store:
         shared = sharing.share(store, name, parts)
         place = store.uri(shared.top)
     note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."

@@ -5,10 +5,11 @@ import shutil
 from prefect import task
 
 from data_contracts import files
-from fer import contracts, pages, plain_text, plots, refs, settings
+from fer import pages, plain_text, plots, settings
 from fer import quality as quality_stage
 from fer import train as train_stage
-from fer.workspace import write_atomically
+from fer.engine import contracts, refs
+from fer.engine.workspace import write_atomically
 from tasks import artifacts, caching, reports
 
 _PAGE = "report.html"

@@ -21,20 +21,19 @@ from fer import (
     precision,
     recipe,
     recipes,
-    refs,
     search,
     search_plots,
     settings,
     soft_labels,
-    stage,
     trained,
 )
 from fer import preprocess as preprocess_stage
 from fer import train as train_stage
 from fer import weights as weights_stage
+from fer.engine import refs, stage
+from fer.engine.workspace import write_atomically
 from fer.progress import Progress
 from fer.recipe import Recipe
-from fer.workspace import write_atomically
 from tasks import artifacts, caching, events
 
 RefT = TypeVar("RefT", bound=refs.Ref)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fer import embedded_store, objectstore
+from fer.engine import objectstore, seaweedfs
 from fer.settings import Settings
 
 
@@ -14,7 +14,7 @@ from fer.settings import Settings
 def store_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A FER_HOME whose embedded store runs until the session ends."""
     home = tmp_path_factory.mktemp("home")
-    with embedded_store.running(home):
+    with seaweedfs.running(home):
         yield home
 
 
@@ -27,5 +27,5 @@ def store_settings(store_home: Path) -> Settings:
 @pytest.fixture
 def store(store_settings: Settings) -> Iterator[objectstore.ObjectStore]:
     """An empty store."""
-    with embedded_store.connect(store_settings) as connected:
+    with seaweedfs.connect(store_settings) as connected:
         yield connected

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import images, index, progress, refs
+from fer import images, index, progress
+from fer.engine import refs
 
 CONFIG = index.IndexConfig(classes=("angry", "happy", "surprise"))
 

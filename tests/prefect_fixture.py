@@ -17,11 +17,11 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def home(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A FER_HOME for the module's runs, whose embedded store stays up between them."""
-    from fer import embedded_store
+    from fer.engine import seaweedfs
 
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_HOME", str(folder))
         patch.delenv("FER_STORE_ENDPOINT", raising=False)
-        with embedded_store.running(folder):
+        with seaweedfs.running(folder):
             yield folder

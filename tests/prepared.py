@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer import encoded, images, refs
+from fer import encoded, images
+from fer.engine import refs
 
 CLASSES = ("angry", "happy", "sad")
 SPLIT_SCHEMA = pa.schema(

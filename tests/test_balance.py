@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import augment, balance, errors, parallel, recipe, recipes, refs, runners, shard_checks, shards
-from fer.workspace import Workspace
+from fer import augment, balance, errors, recipe, recipes, shard_checks, shards
+from fer.engine import process_pool, refs, runners
+from fer.engine.workspace import Workspace
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = {"angry": 5, "happy": 23, "sad": 11}
@@ -49,7 +50,7 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
 @pytest.fixture(autouse=True)
 def one_worker(monkeypatch):
     """And output shards of 34 images: those of `preprocessed` are then too large to be merged."""
-    monkeypatch.setattr(parallel, "usable_cores", lambda: 1)
+    monkeypatch.setattr(process_pool, "usable_cores", lambda: 1)
     monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 34 * 8 * 9)
 
 

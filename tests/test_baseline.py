@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fer import baseline, errors, refs
-from fer.remote_workspace import RemoteWorkspace
-from fer.workspace import Workspace
+from fer import baseline, errors
+from fer.engine import refs
+from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.workspace import Workspace
 
 RECIPE = "demo"
 KAGGLE = ("kaggle:a/b",)

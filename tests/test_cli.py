@@ -25,7 +25,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fer import embedded_store, errors, objectstore, predict, registry_ledger, registry_log, releases, settings
+from fer import errors, predict, registry_ledger, registry_log, releases, settings
+from fer.engine import objectstore, seaweedfs
 from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -229,7 +230,7 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
     assert run.returncode == cli.STOPPED
     assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
     assert left == []
-    assert embedded_store.status(tmp_path / "fer") is None
+    assert seaweedfs.status(tmp_path / "fer") is None
 
 
 @pytest.mark.parametrize(
@@ -406,7 +407,7 @@ def test_an_archive_without_images_says_so_and_leaves_nothing_half_written(tmp_p
 
 @pytest.mark.end_to_end
 def test_a_store_that_refuses_the_key_says_which_setting_to_check(tmp_path, store_home):
-    server = embedded_store.status(store_home)
+    server = seaweedfs.status(store_home)
     wrong = {"FER_STORE_ACCESS_KEY_ID": "nobody", "FER_STORE_SECRET_ACCESS_KEY": "s3cret-s3cret"}
     run = fer("retrain", home=tmp_path, FER_STORE_ENDPOINT=server.endpoint, **wrong)
     assert run.returncode == 5

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import compare, errors, models, precision, predictions, recipe, recipes, refs
-from fer.workspace import Workspace
+from fer import compare, errors, models, precision, predictions, recipe, recipes
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 from flows import cli
 
 CLASSES = ("happy", "sad")

@@ -8,8 +8,9 @@ import pytest
 from data_contracts import curation as contract
 from data_contracts import files
 from data_contracts import manifest as manifest_contract
-from fer import curate, errors, progress, refs, split
-from fer.workspace import Workspace
+from fer import curate, errors, progress, split
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad", "surprise")
 FINDING = ("outlier_score",)

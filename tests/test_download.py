@@ -10,8 +10,9 @@ import pytest
 from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr
 
-from fer import archives, demo_faces, demo_source, download, errors, index, kaggle, refs, sources
-from fer.workspace import Workspace
+from fer import archives, demo_faces, demo_source, download, errors, index, kaggle, sources
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"junk"}
 KAGGLE = sources.KaggleSource("owner", "faces")

@@ -8,8 +8,9 @@ import pytest
 
 from data_contracts import files, properties
 from data_contracts import manifest as contract
-from fer import drift, progress, refs
-from fer.workspace import Workspace
+from fer import drift, progress
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("angry", "disgust", "happy")
 CONFIG = drift.DriftConfig()

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import child, errors, evaluate, metrics, models, plots, predictions, refs, shards, trained
-from fer.workspace import Workspace
+from fer import errors, evaluate, metrics, models, plots, predictions, shards, trained
+from fer.engine import child_process, refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
@@ -25,7 +26,7 @@ def here(monkeypatch):
     def run(function, arguments, *, what, timeout_s, progress, threads):
         return function(**json.loads(json.dumps(arguments)), progress=progress)
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child_process, "run", run)
 
 
 def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> refs.ShardsRef:

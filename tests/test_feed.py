@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import augment, errors, feed, refs, shards
+from fer import augment, errors, feed, shards
+from fer.engine import refs
 
 CLASSES = ("left", "right", "top", "bottom")
 SIZE = (5, 7)

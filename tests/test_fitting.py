@@ -16,14 +16,13 @@ from fer import (
     fitting,
     memory,
     models,
-    refs,
     shards,
     step,
     train,
     train_config,
     trained,
-    workspace,
 )
+from fer.engine import refs, workspace
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import errors, gate, metrics, predictions, refs
-from fer.workspace import Workspace
+from fer import errors, gate, metrics, predictions
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad", "angry")
 TRUTH = np.tile([0, 1, 2], 100)

@@ -14,8 +14,9 @@ import pytest
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import download, errors, images, index, refs, sources
-from fer.workspace import Workspace
+from fer import download, errors, images, index, sources
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CONFIG = index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 

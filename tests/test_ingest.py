@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from data_contracts import files
-from fer import demo_faces, embedded_store, errors, images, recipe, settings
+from fer import demo_faces, errors, images, recipe, settings
+from fer.engine import seaweedfs
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end
@@ -58,7 +59,7 @@ def test_checking_accepts_nothing_and_shares_nothing(home, tmp_path):
     assert intake.drift.n_baseline is None
     assert Path(intake.reports["data quality"]).read_text().startswith("<!doctype html>")
     assert not (home / "workspace" / ".accepted").exists()
-    with embedded_store.connect(settings.Settings.load()) as store:
+    with seaweedfs.connect(settings.Settings.load()) as store:
         assert list(store.list("reports/data/")) == []
 
 
@@ -112,7 +113,7 @@ def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path
         ingest(source)
     page = Path(str(raised.value).partition("read ")[2].partition(",")[0])
     assert "30" in page.read_text()
-    with embedded_store.connect(settings.Settings.load()) as store:
+    with seaweedfs.connect(settings.Settings.load()) as store:
         shared = [store.get(each.key).data.decode() for each in store.list("reports/data/") if "html" in each.key]
     assert any("Not fit for training" in text for text in shared)
     assert any("too large a share" in text and "Data Docs" in text for text in shared)
@@ -146,7 +147,7 @@ def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
     assert face in Path(intake.reports["with faces"]).read_text()
     assert face not in Path(intake.reports["data quality"]).read_text()
     assert face not in Artifact.get("quality-report").data
-    with embedded_store.connect(settings.Settings.load()) as store:
+    with seaweedfs.connect(settings.Settings.load()) as store:
         shared = [store.get(each.key).data for each in store.list("reports/data/") if each.key.endswith(".html")]
     assert shared
     assert all(face.encode() not in page for page in shared)

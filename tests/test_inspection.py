@@ -8,8 +8,9 @@ import pytest
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import demo_faces, errors, inspection, refs
-from fer.workspace import Workspace
+from fer import demo_faces, errors, inspection
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "surprise")
 PER_PART = 50

@@ -13,7 +13,7 @@ from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, ru
 
 from data_contracts import manifest as contract
 from fer import archives, errors, index, label_tables, labels, layouts, tables
-from fer.workspace import Workspace
+from fer.engine.workspace import Workspace
 
 IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
 

@@ -2,7 +2,7 @@ import pytest
 from indexed import by_path, csv_row, parquet, png, rows_of, run
 
 from fer import class_folders, errors, index, layouts, split
-from fer.workspace import Workspace
+from fer.engine.workspace import Workspace
 
 PIXELS = ("emotion,pixels,Usage\n" + csv_row(range(9))).encode()
 

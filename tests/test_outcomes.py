@@ -28,7 +28,8 @@ from prefect.events.schemas.events import Event
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from fer import errors, recipe, refs
+from fer import errors, recipe
+from fer.engine import refs
 from flows import naming
 from tasks import caching, events, logs, outcomes
 

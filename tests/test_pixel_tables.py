@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
 
 from fer import archives, errors, images, index, layouts, parts, pixel_tables, progress, tables
-from fer.workspace import Workspace
+from fer.engine.workspace import Workspace
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

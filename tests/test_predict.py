@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import child, demo_faces, errors, faces, images, models, predict, preprocess, trained
+from fer import demo_faces, errors, faces, images, models, predict, preprocess, trained
+from fer.engine import child_process
 from fer.progress import silent
 
 CLASSES = ("happy", "sad", "angry")
@@ -21,7 +22,7 @@ def here(monkeypatch):
     def run(function, arguments, *, progress, **_):
         return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child_process, "run", run)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ import pytest
 
 from data_contracts import files
 from data_contracts import predictions as contract
-from fer import contracts, errors, prediction_checks, predictions, shards
+from fer import errors, prediction_checks, predictions, shards
+from fer.engine import contracts
 
 CLASSES = ("happy", "sad", "angry")
 IDS = ("a", "b", "c", "d")

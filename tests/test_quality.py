@@ -12,8 +12,9 @@ import pytest
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import account, contracts, curate, drift, images, quality, refs, split
-from fer.workspace import Workspace
+from fer import account, curate, drift, images, quality, split
+from fer.engine import contracts, refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad")
 INSPECTED = {

@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, preprocess, recipes, refs, registry, registry_moves, releases, trained
-from fer.workspace import Workspace
+from fer import errors, preprocess, recipes, registry, registry_moves, releases, trained
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad")
 RECIPE = recipes.load("demo")

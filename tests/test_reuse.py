@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prepared import dataset, files
 
 from fer import images, preprocess, reuse, shards
-from fer.workspace import Workspace
+from fer.engine.workspace import Workspace
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
 

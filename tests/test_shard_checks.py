@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from data_contracts import files
 from data_contracts import shards as contract
-from fer import contracts, errors, shard_checks, shards
+from fer import errors, shard_checks, shards
+from fer.engine import contracts
 
 CLASSES = ("angry", "happy", "sad")
 SIZE = (4, 5)

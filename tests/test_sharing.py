@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from data_contracts import files
-from fer import contracts, errors, refs, sharing
+from fer import errors, sharing
+from fer.engine import contracts, refs
 from tasks import summary
 
 

@@ -4,8 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer import errors, refs, soft_labels
-from fer.workspace import Workspace
+from fer import errors, soft_labels
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad", "angry")
 VOTES = {

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import split as contract
-from fer import errors, progress, refs, relatives, sides, split
-from fer.workspace import Workspace
+from fer import errors, progress, relatives, sides, split
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 UNHURRIED = settings(deadline=None)  # the first example imports scipy
 CLASSES = ("happy", "sad", "surprise")

@@ -10,8 +10,9 @@ import quick_demo
 from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
-from fer import errors, precision, recipe, recipes, refs, search
+from fer import errors, precision, recipe, recipes, search
 from fer import train as train_stage
+from fer.engine import refs
 from flows import terminal
 from tasks import caching, events, sweeps
 

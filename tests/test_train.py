@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import augment, child, errors, feed, models, refs, shards, stage, train, train_config, trained
-from fer.workspace import Workspace
+from fer import augment, errors, feed, models, shards, train, train_config, trained
+from fer.engine import child_process, refs, stage
+from fer.engine.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -250,7 +251,7 @@ def tried(monkeypatch):
             raise errors.OutOfMemory("Training must have the memory it needs.")
         return {"micro_batch": found[-1]}
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child_process, "run", run)
     return found
 
 
@@ -287,7 +288,7 @@ def test_it_is_not_halved_to_one_image_where_a_batch_norm_sees_images_alone(tmp_
         found.append(arguments["micro_batch"])
         raise errors.OutOfMemory("Training must have the memory it needs.")
 
-    monkeypatch.setattr(child, "run", run)
+    monkeypatch.setattr(child_process, "run", run)
     with pytest.raises(errors.OutOfMemory):
         in_children(tmp_path, batch_size=8)
     assert found == [8, 4, 2]

@@ -9,8 +9,9 @@ import pytest
 
 from data_contracts import curation, files, manifest
 from data_contracts import split as contract
-from fer import demo_faces, inspection, refs, split, train_labels
-from fer.workspace import Workspace
+from fer import demo_faces, inspection, split, train_labels
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "surprise", "sad")
 N_PER_CLASS = 100

@@ -11,8 +11,9 @@ import pytest
 
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import progress, refs, validation
-from fer.workspace import Workspace
+from fer import progress, validation
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad")
 CONFIG = validation.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.5)

@@ -2,7 +2,7 @@ import pytest
 from indexed import by_path, csv_row, merged, png, reasons, run
 
 from fer import errors, index
-from fer.workspace import Workspace
+from fer.engine.workspace import Workspace
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
 CLASSES = ("angry", "happy", "surprise")

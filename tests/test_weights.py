@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, models, refs, releases, trained, weights
-from fer.workspace import Workspace
+from fer import errors, models, releases, trained, weights
+from fer.engine import refs
+from fer.engine.workspace import Workspace
 
 SMALL = models.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
 ORIGIN = "faces of another data set"

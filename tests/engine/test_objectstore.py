@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import SecretStr
 
-from fer import errors, objectstore
-from fer.objectstore import Credentials, ObjectStore
+from fer import errors
+from fer.engine import objectstore
+from fer.engine.objectstore import Credentials, ObjectStore
 
 NOBODY = Credentials("nobody", SecretStr("hunter2-hunter2"))
 

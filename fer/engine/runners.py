@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fer import parallel, refs
+from fer.engine import process_pool, refs
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
-from fer.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Processes:
         note: str,
     ) -> list[R]:
         place = Place(tuple(workspace.folder(each) for each in inputs), out)
-        return parallel.map_ordered(
+        return process_pool.map_ordered(
             functools.partial(function, place),
             pieces,
             workers=self.workers,

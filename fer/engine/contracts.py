@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts import files
 from data_contracts.rules import Rule, Severity
-from fer import data_docs, errors, plain_text
-from fer import workspace as workspaces
+from fer import errors, plain_text
+from fer.engine import data_docs
+from fer.engine import workspace as workspaces
 from fer.progress import Progress, silent
 
 _EXAMPLES = 5

@@ -19,9 +19,10 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
-from fer import errors, fingerprint, refs, runners
+from fer import errors
+from fer.engine import fingerprint, refs, runners
+from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
-from fer.workspace import Workspace
 
 RefT = TypeVar("RefT", bound=refs.Ref)
 _PROCESSES = runners.Processes()

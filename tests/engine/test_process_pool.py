@@ -13,12 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer import errors, parallel
+from fer import errors
+from fer.engine import process_pool
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_items(workers):
-    assert parallel.map_ordered(math.sqrt, [9, 1, 4, 0], workers=workers) == [3, 1, 2, 0]
+    assert process_pool.map_ordered(math.sqrt, [9, 1, 4, 0], workers=workers) == [3, 1, 2, 0]
 
 
 @pytest.fixture
@@ -48,15 +49,15 @@ def work(tmp_path: Path, monkeypatch):
 
 @pytest.mark.parametrize("items", [[], [16]])
 def test_one_item_or_none_stays_in_this_process(work, items):
-    assert parallel.map_ordered(work.process_id, items, workers=8) == [os.getpid()] * len(items)
+    assert process_pool.map_ordered(work.process_id, items, workers=8) == [os.getpid()] * len(items)
 
 
 def test_one_worker_stays_in_this_process(work):
-    assert parallel.map_ordered(work.process_id, [1, 2], workers=1) == [os.getpid()] * 2
+    assert process_pool.map_ordered(work.process_id, [1, 2], workers=1) == [os.getpid()] * 2
 
 
 def test_several_workers_are_other_processes(work):
-    assert os.getpid() not in parallel.map_ordered(work.process_id, [1, 2, 3], workers=2)
+    assert os.getpid() not in process_pool.map_ordered(work.process_id, [1, 2, 3], workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -64,19 +65,19 @@ def test_the_first_failing_item_is_raised_after_the_others_are_done(tmp_path: Pa
     kept = [tmp_path / name for name in "abc"]
     missing = tmp_path / "missing" / "folder"
     with pytest.raises(FileNotFoundError):
-        parallel.map_ordered(os.mkdir, [missing, *kept, kept[0]], workers=workers)
+        process_pool.map_ordered(os.mkdir, [missing, *kept, kept[0]], workers=workers)
     assert all(folder.is_dir() for folder in kept)
 
 
 def test_a_project_error_crosses_the_process_border_with_its_message(work):
     with pytest.raises(errors.SourceError, match=r"It must be so\. Received: 1\. Next: look\."):
-        parallel.map_ordered(work.fail, [1, 2], workers=2)
+        process_pool.map_ordered(work.fail, [1, 2], workers=2)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_progress_counts_every_item(workers):
     seen: list[tuple[int, int, str]] = []
-    parallel.map_ordered(
+    process_pool.map_ordered(
         operator.neg, [1, 2, 3], workers=workers, progress=lambda *said: seen.append(said), note="shards"
     )
     assert seen == [(1, 3, "shards"), (2, 3, "shards"), (3, 3, "shards")]
@@ -84,7 +85,7 @@ def test_progress_counts_every_item(workers):
 
 def test_a_killed_worker_ends_in_one_clear_error():
     with pytest.raises(errors.WorkspaceError, match=r"killed during 'index'.*memory"):
-        parallel.map_ordered(signal.raise_signal, [signal.SIGKILL] * 2, workers=2, note="index")
+        process_pool.map_ordered(signal.raise_signal, [signal.SIGKILL] * 2, workers=2, note="index")
 
 
 def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
@@ -124,23 +125,23 @@ def test_an_interrupt_leaves_no_worker_behind():
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        parallel.map_ordered(time.sleep, [0] + [0.5] * 40, workers=2, progress=interrupt)
+        process_pool.map_ordered(time.sleep, [0] + [0.5] * 40, workers=2, progress=interrupt)
     assert time.monotonic() - began < 6  # all of them would take as long
     names = [" ".join(each.cmdline()) for each in psutil.Process().children()]
     assert not [name for name in names if "spawn_main" in name]
 
 
 def test_this_process_can_take_part(work):
-    found = parallel.map_ordered(work.process_id, range(40), workers=2, alone_s=0)
+    found = process_pool.map_ordered(work.process_id, range(40), workers=2, alone_s=0)
     assert len(found) == 40
     assert os.getpid() in found
     assert len(set(found)) <= 2
 
 
 def test_others_are_started_only_where_the_work_left_is_worth_it(work):
-    alone = parallel.map_ordered(work.process_id, range(40), workers=2, alone_s=60)
+    alone = process_pool.map_ordered(work.process_id, range(40), workers=2, alone_s=60)
     assert set(alone) == {os.getpid()}
-    shared = parallel.map_ordered(work.slowly, range(40), workers=2, alone_s=0.5)
+    shared = process_pool.map_ordered(work.slowly, range(40), workers=2, alone_s=0.5)
     assert shared[0] == os.getpid()
     assert len(set(shared)) == 2
 
@@ -148,7 +149,7 @@ def test_others_are_started_only_where_the_work_left_is_worth_it(work):
 @pytest.mark.parametrize("n_items", [2, 3, 30])
 def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
     seen = []
-    found = parallel.map_ordered(
+    found = process_pool.map_ordered(
         operator.neg, range(n_items), workers=3, alone_s=0, progress=lambda done, *_: seen.append(done)
     )
     assert found == [-item for item in range(n_items)]
@@ -158,7 +159,7 @@ def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
 def test_an_item_that_fails_here_stops_no_other(tmp_path):
     folders = [tmp_path / "missing" / "folder", *(tmp_path / name for name in "abcdef")]
     with pytest.raises(FileNotFoundError):
-        parallel.map_ordered(os.mkdir, folders, workers=2, alone_s=0)
+        process_pool.map_ordered(os.mkdir, folders, workers=2, alone_s=0)
     assert all(folder.is_dir() for folder in folders[1:])
 
 
@@ -174,7 +175,7 @@ def test_what_waits_for_another_worker_is_done_here_when_nothing_else_is_left():
             submitted[0].set_running_or_notify_cancel()
             submitted[0].set_result("theirs")
 
-    assert parallel.bounded(submit, iter(range(4)), lambda: 2, say, own=lambda item: f"own {item}") == [
+    assert process_pool.bounded(submit, iter(range(4)), lambda: 2, say, own=lambda item: f"own {item}") == [
         "theirs",
         "own 1",
         "own 2",
@@ -191,7 +192,7 @@ def test_items_are_taken_a_few_ahead_of_the_workers():
             yield item
 
     ahead = []
-    parallel.map_ordered(
+    process_pool.map_ordered(
         operator.neg, items(), workers=2, total=40, progress=lambda done, *_: ahead.append(len(taken) - done)
     )
     assert len(taken) == 40
@@ -200,7 +201,7 @@ def test_items_are_taken_a_few_ahead_of_the_workers():
 
 def test_progress_can_weigh_the_items():
     seen = []
-    parallel.map_ordered(
+    process_pool.map_ordered(
         operator.neg,
         iter([3, 1]),
         workers=1,

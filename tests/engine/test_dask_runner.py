@@ -16,10 +16,11 @@ from pathlib import Path
 import prepared
 import pytest
 
-from fer import balance, dask_runner, embedded_store, errors, objectstore, preprocess, refs, runners
-from fer.remote_workspace import RemoteWorkspace
+from fer import balance, errors, preprocess
+from fer.engine import dask_runner, objectstore, refs, runners, seaweedfs
+from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.workspace import Workspace, write_atomically
 from fer.settings import Settings
-from fer.workspace import Workspace, write_atomically
 
 pytestmark = pytest.mark.end_to_end
 
@@ -121,7 +122,7 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     settings = Settings(home=store_home, store_endpoint=None, store_prefix=uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(embedded_store.connect(settings))
+        store = stack.enter_context(seaweedfs.connect(settings))
         secret = json.loads((store_home / "store" / "credentials.json").read_text())
         environment = {
             "FER_WORKSPACE": f"s3://{store.bucket}/{store.prefix}",

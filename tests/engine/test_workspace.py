@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fer import errors, refs
-from fer import workspace as workspaces
-from fer.workspace import Workspace, write_atomically
+from fer import errors
+from fer.engine import refs
+from fer.engine import workspace as workspaces
+from fer.engine.workspace import Workspace, write_atomically
 
 
 def dataset(**changes) -> refs.DatasetRef:

@@ -9,7 +9,8 @@ import time
 import psutil
 import pytest
 
-from fer import child, errors
+from fer import errors
+from fer.engine import child_process
 
 WORK = """
 import errno, os, signal, sys, time
@@ -77,7 +78,7 @@ def work(tmp_path, monkeypatch):
 
 
 def run(function, *, timeout_s=20.0, progress=lambda *_: None, advice=None, **arguments):
-    return child.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress, **(advice or {}))
+    return child_process.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress, **(advice or {}))
 
 
 def is_gone(pid: int) -> bool:
@@ -140,13 +141,13 @@ class Counters:
 
 
 def test_a_child_that_the_kernel_killed_for_memory_is_said_to_lack_it_with_the_callers_advice(work, monkeypatch):
-    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(3, 4))
+    monkeypatch.setattr(child_process, "_KERNEL_COUNTERS", Counters(3, 4))
     with pytest.raises(errors.OutOfMemory, match=r"because memory ran out\. Next: buy some\."):
         run(work.die, advice={"if_out_of_memory": "buy some"})
 
 
 def test_a_child_that_was_killed_from_outside_may_be_tried_again(work, monkeypatch):
-    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(3, 3))
+    monkeypatch.setattr(child_process, "_KERNEL_COUNTERS", Counters(3, 3))
     with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as it:
         run(work.die)
     assert it.value.may_pass
@@ -159,7 +160,7 @@ def test_a_child_that_crashes_by_itself_would_do_so_again(work):
 
 
 def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory(work, monkeypatch):
-    monkeypatch.setattr(child, "_KERNEL_COUNTERS", Counters(None))
+    monkeypatch.setattr(child_process, "_KERNEL_COUNTERS", Counters(None))
     with pytest.raises(errors.Interrupted, match="Next: free some memory, then run the same command again"):
         run(work.die)
 
@@ -222,9 +223,9 @@ def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
 
 
 def test_the_child_keeps_tensorflow_silent_unless_told_otherwise(monkeypatch):
-    assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    assert child_process.environment()["TF_CPP_MIN_LOG_LEVEL"] == "3"
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
-    assert child.environment()["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert child_process.environment()["TF_CPP_MIN_LOG_LEVEL"] == "0"
 
 
 def test_a_child_takes_of_a_gpu_what_it_needs_unless_told_otherwise(monkeypatch):
@@ -233,10 +234,10 @@ def test_a_child_takes_of_a_gpu_what_it_needs_unless_told_otherwise(monkeypatch)
         ("XLA_PYTHON_CLIENT_PREALLOCATE", "false", "true"),
     ):
         monkeypatch.delenv(name, raising=False)
-        assert child.environment()[name] == wanted
+        assert child_process.environment()[name] == wanted
         monkeypatch.setenv(name, other)
-        assert child.environment()[name] == other
+        assert child_process.environment()[name] == other
 
 
 def test_xla_compiles_the_steps_where_it_is_asked_to(work):
-    assert child.run(work.is_compiled_by_xla, {}, what="The work", timeout_s=300, xla=True)
+    assert child_process.run(work.is_compiled_by_xla, {}, what="The work", timeout_s=300, xla=True)

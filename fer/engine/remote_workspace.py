@@ -2,7 +2,7 @@
 
     <stage>/<key>/_ref.json                     committed: the record, which names the output's files by their SHA-256
     objects/<sha256>                            a file's bytes: equal files are there once, and never change
-    .<kind>/<name>                              notes (see `fer.workspace`)
+    .<kind>/<name>                              notes (see `fer.engine.workspace`)
     .partial/<stage>/<key>/<file>.json          finished files of an output that several machines are making
 
 An output is committed by one conditional put of its record, after its files: who reads a record finds all of them, an
@@ -22,10 +22,11 @@ from typing import TypeVar
 
 import pydantic
 
-from fer import embedded_store, errors, objectstore, refs
-from fer import workspace as workspaces
+from fer import errors
+from fer.engine import objectstore, refs, seaweedfs
+from fer.engine import workspace as workspaces
+from fer.engine.workspace import File, Note, Record, Workspace
 from fer.settings import Settings
-from fer.workspace import File, Note, Record, Workspace
 
 RefT = TypeVar("RefT", bound=refs.Ref)
 T = TypeVar("T")
@@ -251,7 +252,7 @@ def of(settings: Settings) -> Workspace:
     if place is None:
         return Workspace(settings.workspace_folder)
     there = settings.model_copy(update={"store_bucket": place.bucket, "store_prefix": place.prefix})
-    return RemoteWorkspace(settings.workspace_folder, embedded_store.reach(there))
+    return RemoteWorkspace(settings.workspace_folder, seaweedfs.reach(there))
 
 
 @contextlib.contextmanager
@@ -263,7 +264,7 @@ def ready(settings: Settings) -> Iterator[Workspace]:
     if settings.remote_workspace is None:
         yield of(settings)
         return
-    with embedded_store.connect(settings):
+    with seaweedfs.connect(settings):
         found = of(settings)
         if isinstance(found, RemoteWorkspace):
             if settings.store_endpoint is None:

@@ -1,6 +1,6 @@
 """What decides the last bits of a result beside code and settings: what of it is in keys, and what is recorded.
 
-Keras runs in child processes (`fer.child`), which get `KERAS_HOME` as the folder of their configuration: nobody's
+Keras runs in child processes (`fer.engine.child_process`), which get `KERAS_HOME` as the folder of their configuration: nobody's
 `~/.keras/keras.json` reaches them. How many threads they compute in is given to them, as sums are cut by it.
 Variables that someone set to compute in other ways are left to them, and are part of the keys of what reaches the
 libraries that they speak to. The processor's and the GPU's kind are conditions that no key holds; `environment` says
@@ -14,7 +14,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from fer import parallel
+from fer.engine import process_pool
 
 KERAS_HOME = Path(__file__).with_name("keras_home")
 KERAS_CONFIGURATION = KERAS_HOME / "keras.json"
@@ -100,7 +100,7 @@ def environment() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": _of_processor("model name") or platform.processor() or "unknown",
         "instruction set": " ".join(sorted(each for each in processor_flags() if each.startswith(_INSTRUCTIONS))),
-        "cores": str(parallel.usable_cores()),
+        "cores": str(process_pool.usable_cores()),
         "backend": backend(),
     }
     for library in _LIBRARIES:

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from fer import errors, fingerprint, parallel, refs, remote_workspace
+from fer import errors
+from fer.engine import fingerprint, process_pool, refs, remote_workspace
+from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.runners import P, Place, Processes, R, Runner
+from fer.engine.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
 from fer.progress import Progress
-from fer.remote_workspace import RemoteWorkspace
-from fer.runners import P, Place, Processes, R, Runner
 from fer.settings import Settings
-from fer.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -82,7 +83,7 @@ class Dask:
         progress: Progress,
         note: str,
     ) -> list[R]:
-        """See `fer.runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
+        """See `fer.engine.runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
         done = 0
 
         def say(piece: P) -> None:
@@ -115,7 +116,7 @@ class Dask:
                     return takers.submit(_take, future, is_lost, out, workspace)
 
                 try:
-                    return parallel.bounded(submit, iter(pieces), lambda: n_ahead, say)
+                    return process_pool.bounded(submit, iter(pieces), lambda: n_ahead, say)
                 except Exception as error:
                     raise _translated(error, note) from error
                 finally:
@@ -215,7 +216,7 @@ def _cluster(address: str | None) -> Iterator["Client"]:
             # Else it gives a worker up that was killed and, on a loaded machine, is not back after 15 s.
             stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}))
             cluster = LocalCluster(
-                n_workers=parallel.usable_cores(),
+                n_workers=process_pool.usable_cores(),
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=True,

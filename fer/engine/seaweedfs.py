@@ -35,7 +35,8 @@ import psutil
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr
 
-from fer import errors, objectstore, workspace
+from fer import errors
+from fer.engine import objectstore, workspace
 from fer.settings import Settings
 
 _READY_TIMEOUT_S = 30

@@ -13,21 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import (
-    arithmetic,
-    augment,
-    child,
-    evaluate,
-    fingerprint,
-    models,
-    predictions,
-    refs,
-    shards,
-    train,
-    train_config,
-)
+from fer import augment, evaluate, models, predictions, shards, train, train_config
 from fer import trained as trained_folder
-from fer.workspace import Workspace
+from fer.engine import arithmetic, child_process, fingerprint, refs
+from fer.engine.workspace import Workspace
 
 CLASSES = ("left", "right")
 SIZE = 48
@@ -167,7 +156,7 @@ def copied(made: tuple[refs.ModelRef, Workspace], out) -> refs.ModelRef:
 
 
 def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it_is_given(hostile):
-    found = child.environment(threads=3)
+    found = child_process.environment(threads=3)
     assert json.loads((arithmetic.KERAS_HOME / "keras.json").read_bytes()) == {
         "backend": "tensorflow",
         "floatx": "float32",
@@ -188,7 +177,7 @@ def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_us
     monkeypatch.setenv(name, "0")
     after = {module: fingerprint.of_module(module) for module in before}
     assert {module for module in before if before[module] != after[module]} == {"fer.train", "fer.evaluate"}
-    assert child.environment()[name] == "0"
+    assert child_process.environment()[name] == "0"
     assert arithmetic.environment()[name] == "0"
 
 
@@ -223,7 +212,7 @@ def test_keras_configuration_and_backend_are_in_the_keys_of_what_uses_it(tmp_pat
 
 def test_an_empty_backend_is_tensorflow_as_it_is_to_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "")
-    assert (arithmetic.backend(), child.environment()["KERAS_BACKEND"]) == ("tensorflow", "tensorflow")
+    assert (arithmetic.backend(), child_process.environment()["KERAS_BACKEND"]) == ("tensorflow", "tensorflow")
 
 
 def test_a_model_says_by_what_it_was_trained(in_two_threads):

@@ -4,8 +4,9 @@ import sys
 import pytest
 from pydantic import BaseModel
 
-from fer import errors, fingerprint, refs, stage
-from fer.workspace import Workspace
+from fer import errors
+from fer.engine import fingerprint, refs, stage
+from fer.engine.workspace import Workspace
 
 
 class Config(BaseModel):

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer import embedded_store, errors, objectstore
+from fer import errors
+from fer.engine import objectstore, seaweedfs
 from fer.settings import Settings
 
 _USER = """
@@ -30,7 +31,7 @@ with embedded_store.running(Path(sys.argv[1])) as server:
 @pytest.fixture
 def home(tmp_path):
     yield tmp_path / "home"
-    embedded_store.down(tmp_path / "home")
+    seaweedfs.down(tmp_path / "home")
 
 
 @contextlib.contextmanager
@@ -52,7 +53,7 @@ def _other_user(home: Path):
 @pytest.fixture
 def short_stops(monkeypatch):
     """Servers are killed soon after they were asked to end: a clean end takes 2.2 s."""
-    monkeypatch.setattr(embedded_store, "_STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(seaweedfs, "_STOP_TIMEOUT_S", 0.1)
 
 
 def _settings(home: Path, **more: str) -> Settings:
@@ -60,7 +61,7 @@ def _settings(home: Path, **more: str) -> Settings:
 
 
 def test_every_port_is_on_loopback_and_strangers_cannot_read_its_files(store_home):
-    server = embedded_store.status(store_home)
+    server = seaweedfs.status(store_home)
     assert server is not None
     listening: list[str] = []
     while len(listening) < 10:  # its last ones open after it is ready
@@ -76,8 +77,8 @@ def test_every_port_is_on_loopback_and_strangers_cannot_read_its_files(store_hom
 
 
 def test_its_secret_is_neither_in_its_log_nor_on_its_command_line(store_home):
-    secret = embedded_store._credentials(store_home / "store").secret_access_key.get_secret_value()
-    server = embedded_store.status(store_home)
+    secret = seaweedfs._credentials(store_home / "store").secret_access_key.get_secret_value()
+    server = seaweedfs.status(store_home)
     assert secret not in (store_home / "store" / "log").read_text()
     assert secret not in " ".join(psutil.Process(server.pid).cmdline())
     assert secret not in repr(server)
@@ -87,49 +88,49 @@ def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
     everyone_in = threading.Barrier(5)
 
     def use(_):
-        with embedded_store.running(home) as server:
+        with seaweedfs.running(home) as server:
             everyone_in.wait(30)
             return server
 
     with ThreadPoolExecutor(4) as users:
         used = users.map(use, range(4))
-        with embedded_store.running(home) as mine:
+        with seaweedfs.running(home) as mine:
             everyone_in.wait(30)
             assert list(used) == [mine] * 4
-            assert embedded_store.status(home) == mine
-            assert not embedded_store.down(home)
+            assert seaweedfs.status(home) == mine
+            assert not seaweedfs.down(home)
             sockets = [Path(each.laddr) for each in psutil.Process(mine.pid).net_connections("unix") if each.laddr]
             assert any(each.exists() for each in sockets if each.is_absolute())
-    assert embedded_store.status(home) is None
-    assert not embedded_store._is_alive(mine.pid)
+    assert seaweedfs.status(home) is None
+    assert not seaweedfs._is_alive(mine.pid)
     assert not any(each.exists() for each in sockets if each.is_absolute())
 
 
 def test_up_takes_other_ports_for_taken_ones_outlives_its_users_and_ends_by_down(home, monkeypatch, short_stops):
-    offered = embedded_store._free_ports()
+    offered = seaweedfs._free_ports()
     with socket.create_server(("127.0.0.1", offered["filer.port"])):
-        fresh = embedded_store._free_ports
+        fresh = seaweedfs._free_ports
         offers = iter([offered])
-        monkeypatch.setattr(embedded_store, "_free_ports", lambda: next(offers, None) or fresh())
-        server = embedded_store.up(home)
+        monkeypatch.setattr(seaweedfs, "_free_ports", lambda: next(offers, None) or fresh())
+        server = seaweedfs.up(home)
     assert server.endpoint != f"http://127.0.0.1:{offered['s3.port']}"
-    assert embedded_store.up(home) == server
-    with embedded_store.running(home) as same:
+    assert seaweedfs.up(home) == server
+    with seaweedfs.running(home) as same:
         assert same == server
-    assert embedded_store.status(home) == server
-    assert embedded_store.down(home)
-    assert embedded_store.status(home) is None
-    assert embedded_store.down(home)
+    assert seaweedfs.status(home) == server
+    assert seaweedfs.down(home)
+    assert seaweedfs.status(home) is None
+    assert seaweedfs.down(home)
 
 
 def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_stops):
-    with embedded_store.connect(_settings(home)) as store:
+    with seaweedfs.connect(_settings(home)) as store:
         store.put("k", b"kept" * 500_000)
-        killed = embedded_store.status(home)
+        killed = seaweedfs.status(home)
         os.killpg(killed.pid, signal.SIGKILL)
-        while embedded_store.status(home) is not None:
+        while seaweedfs.status(home) is not None:
             time.sleep(0.01)
-        with embedded_store.running(home) as back:
+        with seaweedfs.running(home) as back:
             assert back.pid != killed.pid
             assert back.endpoint == killed.endpoint
             assert store.get("k").data == b"kept" * 500_000
@@ -137,20 +138,20 @@ def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_
 
 def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_killed(home, short_stops):
     with _other_user(home) as other:
-        with embedded_store.running(home) as server:
+        with seaweedfs.running(home) as server:
             assert server.pid == other.pid_of_server
-        assert embedded_store.status(home) == server
-        assert not embedded_store.down(home)
+        assert seaweedfs.status(home) == server
+        assert not seaweedfs.down(home)
         other.kill()
         other.wait()
-        assert embedded_store.status(home) == server
-        with embedded_store.running(home) as same:
+        assert seaweedfs.status(home) == server
+        with seaweedfs.running(home) as same:
             assert same == server
-        assert not embedded_store._is_alive(server.pid)
+        assert not seaweedfs._is_alive(server.pid)
 
 
 @contextlib.contextmanager
-def _stopped(server: embedded_store.Server, monkeypatch):
+def _stopped(server: seaweedfs.Server, monkeypatch):
     """The server's process is alive, and does not answer."""
     monkeypatch.setattr(objectstore, "_READ_TIMEOUT_S", 0.2)
     os.killpg(server.pid, signal.SIGSTOP)
@@ -162,33 +163,33 @@ def _stopped(server: embedded_store.Server, monkeypatch):
 
 
 def test_a_server_that_others_use_is_not_stopped_for_not_answering(home, short_stops, monkeypatch):
-    monkeypatch.setattr(embedded_store, "_ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(seaweedfs, "_ANSWER_TIMEOUT_S", 0.5)
     with _other_user(home) as other:
-        server = embedded_store.status(home)
+        server = seaweedfs.status(home)
         with _stopped(server, monkeypatch):
-            for use in (embedded_store.running, lambda home: contextlib.nullcontext(embedded_store.up(home))):
+            for use in (seaweedfs.running, lambda home: contextlib.nullcontext(seaweedfs.up(home))):
                 with pytest.raises(errors.StoreUnavailable, match=f"{server.pid}, which other runs use"), use(home):
                     pass
         assert other.poll() is None
-        assert embedded_store.status(home) == server
+        assert seaweedfs.status(home) == server
 
 
 def test_a_server_that_answers_late_is_waited_for(home, short_stops, monkeypatch):
     with _other_user(home):
-        server = embedded_store.status(home)
+        server = seaweedfs.status(home)
         with _stopped(server, monkeypatch), ThreadPoolExecutor(1) as waiting:
-            found = waiting.submit(embedded_store.up, home)
+            found = waiting.submit(seaweedfs.up, home)
             time.sleep(0.5)
             os.killpg(server.pid, signal.SIGCONT)
             assert found.result(20) == server
 
 
 def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short_stops, monkeypatch):
-    server = embedded_store.up(home)
-    monkeypatch.setattr(embedded_store, "_ANSWER_TIMEOUT_S", 0.5)
-    with _stopped(server, monkeypatch), embedded_store.running(home) as other:
+    server = seaweedfs.up(home)
+    monkeypatch.setattr(seaweedfs, "_ANSWER_TIMEOUT_S", 0.5)
+    with _stopped(server, monkeypatch), seaweedfs.running(home) as other:
         assert other.pid != server.pid
-    assert not embedded_store._is_alive(server.pid)
+    assert not seaweedfs._is_alive(server.pid)
 
 
 def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):
@@ -198,8 +199,8 @@ def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):
         (folder / "server.json").write_text(
             f'{{"pid": {bystander.pid}, "endpoint": "http://127.0.0.1:9", "started": "2026-01-01T00:00:00Z"}}'
         )
-        assert embedded_store.status(home) is None
-        assert embedded_store.down(home)
+        assert seaweedfs.status(home) is None
+        assert seaweedfs.down(home)
         assert bystander.poll() is None
         bystander.communicate(b"\n")
 
@@ -208,24 +209,24 @@ def test_a_server_that_ends_at_once_is_reported_with_what_it_said(home, monkeypa
     weed = tmp_path / "weed"
     weed.write_text("#!/bin/sh\necho no space left on device\nexit 3\n")
     weed.chmod(0o755)
-    monkeypatch.setattr(embedded_store, "_binary", lambda: weed)
+    monkeypatch.setattr(seaweedfs, "_binary", lambda: weed)
     with (
         pytest.raises(errors.StoreUnavailable, match=r"exit code 3; it said:\s+no space left") as caught,
-        embedded_store.running(home),
+        seaweedfs.running(home),
     ):
         pass
     assert str(home / "store" / "log") in str(caught.value)
-    assert embedded_store.status(home) is None
+    assert seaweedfs.status(home) is None
 
 
 def test_a_server_that_never_answers_is_given_up_and_ended(home, monkeypatch, tmp_path):
     weed = tmp_path / "weed"
     weed.write_text("#!/bin/sh\nexec sleep 60\n")
     weed.chmod(0o755)
-    monkeypatch.setattr(embedded_store, "_binary", lambda: weed)
-    monkeypatch.setattr(embedded_store, "_READY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(seaweedfs, "_binary", lambda: weed)
+    monkeypatch.setattr(seaweedfs, "_READY_TIMEOUT_S", 0.3)
     with pytest.raises(errors.StoreUnavailable, match="no answer"):
-        embedded_store.up(home)
+        seaweedfs.up(home)
     assert "sleep" not in [each.name() for each in psutil.Process().children()]
 
 
@@ -233,7 +234,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "home").write_text("a file")
     with (
         pytest.raises(errors.WorkspaceError, match="FER_HOME"),
-        embedded_store.connect(_settings(tmp_path / "home")),
+        seaweedfs.connect(_settings(tmp_path / "home")),
     ):
         pass
 
@@ -244,26 +245,26 @@ def test_without_the_wheel_the_setting_to_use_is_named(home, monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "files", absent)
     with pytest.raises(errors.ConfigError, match="FER_STORE_ENDPOINT"):
-        embedded_store.up(home)
+        seaweedfs.up(home)
 
 
 def test_connect_makes_the_bucket_and_uses_the_prefix(store_home):
-    with embedded_store.connect(_settings(store_home, store_bucket="own-bucket", store_prefix="mine")) as store:
+    with seaweedfs.connect(_settings(store_home, store_bucket="own-bucket", store_prefix="mine")) as store:
         store.put("k", b"1")
         assert "own-bucket" in store.buckets()
         assert store.uri("k") == "s3://own-bucket/mine/k"
 
 
 def test_connect_uses_the_store_that_is_set_and_starts_none(store_home, home):
-    found = embedded_store._credentials(store_home / "store")
+    found = seaweedfs._credentials(store_home / "store")
     settings = Settings(
         home=home,
-        store_endpoint=embedded_store.status(store_home).endpoint,
+        store_endpoint=seaweedfs.status(store_home).endpoint,
         store_access_key_id=found.access_key_id,
         store_secret_access_key=found.secret_access_key,
         store_bucket="set-bucket",
     )
-    with embedded_store.connect(settings) as store:
+    with seaweedfs.connect(settings) as store:
         with pytest.raises(errors.StoreRefused, match="set-bucket"):
             store.ping()
         store.ensure_bucket()

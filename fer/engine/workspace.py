@@ -25,7 +25,8 @@ import filelock
 import pydantic
 
 from data_contracts import files as contract_files
-from fer import errors, parallel, refs
+from fer import errors
+from fer.engine import process_pool, refs
 
 RefT = TypeVar("RefT", bound=refs.Ref)
 RECORD = "_ref.json"
@@ -289,7 +290,7 @@ def _files(folder: Path) -> dict[str, File]:
     """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     names = [name for name in paths if name != RECORD and not name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))]
-    with concurrent.futures.ThreadPoolExecutor(parallel.usable_cores()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as pool:
         digests = pool.map(lambda name: _known_digest(folder, name) or file_sha256(paths[name]), names)
         return {
             name: File(size_bytes=paths[name].stat().st_size, sha256=digest)

@@ -8,7 +8,8 @@ import pytest
 
 from data_contracts import files
 from data_contracts.rules import Rule
-from fer import contracts, data_docs, errors
+from fer import errors
+from fer.engine import contracts, data_docs
 
 RULES = (
     Rule(

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fer import fingerprint
+from fer.engine import fingerprint
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 
 from data_contracts import files
 from data_contracts.rules import Rule
-from fer import contracts, errors
+from fer import errors
+from fer.engine import contracts
 
 CLASSES = ["happy", "sad"]
 

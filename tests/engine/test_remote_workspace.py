@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fer import errors, refs, remote_workspace
-from fer.remote_workspace import RemoteWorkspace
+from fer import errors
+from fer.engine import refs, remote_workspace
+from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.workspace import Workspace
 from fer.settings import Settings
-from fer.workspace import Workspace
 
 BIG = "b" * 3_000
 

@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
-from fer import errors, workspace
+from fer import errors
+from fer.engine import workspace
 
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 30

@@ -15,7 +15,7 @@ import importlib.util
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from fer import arithmetic
+from fer.engine import arithmetic
 
 _PROJECT = ("fer", "data_contracts")
 _SHAPELESS = ("fer.errors", "fer.progress")

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from fer import arithmetic, errors, parallel
+from fer import errors
+from fer.engine import arithmetic, process_pool
 from fer.progress import Progress, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer import child; child.main()"
@@ -142,7 +143,7 @@ def environment(*, threads: int | None = None, xla: bool = False) -> dict[str, s
     compile TensorFlow's steps (`xla`), it is XLA that repeats itself: beside TensorFlow's own such operations Keras
     leaves it out.
     """
-    n_threads = str(threads or parallel.usable_cores())
+    n_threads = str(threads or process_pool.usable_cores())
     flags = os.environ.get("XLA_FLAGS", "")
     given = {name: value for name, value in os.environ.items() if name not in arithmetic.CLEARED}
     return {
