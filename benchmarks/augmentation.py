@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, seconds
-from fer import augment
+from fer.images import augment
 
 _N_IMAGES = 8_192
 _BATCH = 256

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, quality
-from fer import alignment, augment, duplicates, recipes
+from fer import alignment, duplicates, recipes
+from fer.images import augment
 
 _SIDE = alignment.SIDE
 _NEAR, _ALIGNED = 0.9, 0.95

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, seconds
-from fer import demo_faces, faces
+from fer import demo_faces
+from fer.images import faces
 
 
 def run() -> Iterator[Row]:

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer import augment, feed, fitting, models, shards, step, train_config
+from fer import feed, fitting, models, shards, step, train_config
 from fer.engine import child_process
+from fer.images import augment
 from fer.recipes import fer2013_cnn
 
 _N_IMAGES = 16_384

@@ -20,9 +20,10 @@ import scipy.fft
 from benchmarks import Row, seconds
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import archives, demo_faces, duplicates, images, index, label_errors, outliers, progress, twins
+from fer import archives, demo_faces, duplicates, index, label_errors, outliers, progress, twins
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 _PER_CLASS = 500
 _CORRELATION = 0.9

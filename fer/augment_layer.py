@@ -1,4 +1,4 @@
-"""The augmentation of `fer.augment` as a Keras layer, for whatever device the backend has.
+"""The augmentation of `fer.images.augment` as a Keras layer, for whatever device the backend has.
 
 One affine resampling, then brightness and contrast, then erasing; written in keras.ops, for any backend.
 """
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fer import augment
+from fer.images import augment
 
 # A row of packed draws: the map from a place in the copy to its source (two rows of three, and the two zeros of a
 # projection), gain, offset, the box's top, left, height and width, and what fills it.

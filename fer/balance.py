@@ -19,10 +19,10 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer import augment as augmentation
 from fer import reuse, shard_checks, shards
 from fer.engine import refs, runners, stage
 from fer.engine import workspace as workspaces
+from fer.images import augment as augmentation
 from fer.progress import Progress
 
 _SPLIT = "train"

@@ -85,7 +85,7 @@ class CurateConfig(BaseModel):
     )  # fmt: skip
     blurry_sharpness: float = Field(
         default=0.1, ge=0,
-        description="blurry: the sharpness (fer.images.Properties) is below it. 14, most of them smeared; from 0.15 on "
+        description="blurry: the sharpness (fer.images.images.Properties) is below it. 14, most of them smeared; from 0.15 on "
         "it is sharp faces before an even ground",
     )  # fmt: skip
     odd_size_iqrs: float = Field(

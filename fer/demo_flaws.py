@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fer import images
+from fer.images import images
 
 ODD_HEIGHT_PX, ODD_WIDTH_PX = 60, 300
 

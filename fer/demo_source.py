@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fer import demo_faces, demo_flaws, images
+from fer import demo_faces, demo_flaws
+from fer.images import images
 from fer.progress import Progress, silent
 
 FOLDER = "demo-faces"

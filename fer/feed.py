@@ -16,8 +16,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fer import augment, shards
+from fer import shards
 from fer.engine import refs
+from fer.images import augment
 
 T = TypeVar("T")
 

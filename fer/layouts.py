@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from fer import archives, class_folders, errors, headers, label_tables, labels, pixel_tables, tables, votes
+from fer import archives, class_folders, errors, label_tables, labels, pixel_tables, tables, votes
+from fer.images import headers
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import archives, encoded, images, pixel_tables
+from fer import archives, encoded, pixel_tables
+from fer.images import images
 
 ROWS = "rows"  # the folder of each part's manifest rows
 TEXTS = "texts"  # the folder of the parts of tables of pixels, as found

@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, faces, images, preprocess, trained
+from fer import errors, preprocess, trained
 from fer.engine import arithmetic, child_process
+from fer.images import faces, images
 from fer.progress import Progress, silent
 
 _TIMEOUT_S = 3_600.0

@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts import files
-from fer import encoded, errors, faces, images, reuse, shard_checks, shards
+from fer import encoded, errors, reuse, shard_checks, shards
 from fer.engine import refs, runners, stage
 from fer.engine import workspace as workspaces
+from fer.images import faces, images
 from fer.progress import Progress
 
 _Contrast = images.Contrast  # by its module it could not be named below a field of the same name

@@ -132,7 +132,7 @@ class _Thumbnails:
     def _read(self, number: int, wanted: list[int]) -> list[str]:
         import numpy as np
 
-        from fer import images
+        from fer.images import images
 
         side = manifest.THUMBNAIL_SIDE
         pixels = pq.read_table(self._folder / files.part(number), columns=["pixels"])["pixels"].take(pa.array(wanted))

@@ -15,8 +15,9 @@ import pyarrow as pa
 import xxhash
 
 from data_contracts import shards as contract
-from fer import errors, images, shards
+from fer import errors, shards
 from fer.engine import contracts, refs
+from fer.images import images
 
 _AT_ONCE_BYTES = 2**20  # of pixels, which stay in the processor's cache while all is asked of them
 _SHARD = pa.schema(

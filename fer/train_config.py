@@ -4,8 +4,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer import augment, errors, models
+from fer import errors, models
 from fer.engine import process_pool
+from fer.images import augment
 
 IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import images, index, progress
+from fer import index, progress
 from fer.engine import refs
+from fer.images import images
 
 CONFIG = index.IndexConfig(classes=("angry", "happy", "surprise"))
 

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer import encoded, images
+from fer import encoded
 from fer.engine import refs
+from fer.images import images
 
 CLASSES = ("angry", "happy", "sad")
 SPLIT_SCHEMA = pa.schema(

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer import augment
+from fer.images import augment
 
 HEIGHT, WIDTH = 24, 32
 ALL = augment.AugmentConfig(contrast=0.3, brightness=20, erasing=0.5)

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import augment, balance, errors, recipe, recipes, shard_checks, shards
+from fer import balance, errors, recipe, recipes, shard_checks, shards
 from fer.engine import process_pool, refs, runners
 from fer.engine.workspace import Workspace
+from fer.images import augment
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = {"angry": 5, "happy": 23, "sad": 11}

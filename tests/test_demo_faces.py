@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fer import demo_faces, images
+from fer import demo_faces
+from fer.images import images
 
 
 @pytest.mark.parametrize("label", demo_faces.CLASSES)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer import demo_flaws, demo_source, images
+from fer import demo_flaws, demo_source
+from fer.images import images
 
 SMALL = demo_source.DemoConfig(
     seed=3,

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import augment, errors, feed, shards
+from fer import errors, feed, shards
 from fer.engine import refs
+from fer.images import augment
 
 CLASSES = ("left", "right", "top", "bottom")
 SIZE = (5, 7)

@@ -8,21 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import (
-    augment,
-    distributed,
-    errors,
-    feed,
-    fitting,
-    memory,
-    models,
-    shards,
-    step,
-    train,
-    train_config,
-    trained,
-)
+from fer import distributed, errors, feed, fitting, memory, models, shards, step, train, train_config, trained
 from fer.engine import refs, workspace
+from fer.images import augment
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 

@@ -14,9 +14,10 @@ import pytest
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import download, errors, images, index, sources
+from fer import download, errors, index, sources
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 CONFIG = index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 

@@ -11,8 +11,9 @@ from indexed import CONFIG, by_path, bytes_of, committed, merged, picture, png, 
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import archives, errors, images, index, layouts, parts, progress
+from fer import archives, errors, index, layouts, parts, progress
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 
 def test_each_image_has_a_row_that_says_what_it_is(tmp_path):

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from data_contracts import files
-from fer import demo_faces, errors, images, recipe, settings
+from fer import demo_faces, errors, recipe, settings
 from fer.engine import seaweedfs
+from fer.images import images
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, images, releases
+from fer import demo_faces, errors, releases
+from fer.images import images
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

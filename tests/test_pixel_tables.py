@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
 
-from fer import archives, errors, images, index, layouts, parts, pixel_tables, progress, tables
+from fer import archives, errors, index, layouts, parts, pixel_tables, progress, tables
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import demo_faces, errors, faces, images, models, predict, preprocess, trained
+from fer import demo_faces, errors, models, predict, preprocess, trained
 from fer.engine import child_process
+from fer.images import faces, images
 from fer.progress import silent
 
 CLASSES = ("happy", "sad", "angry")

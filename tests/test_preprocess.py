@@ -8,9 +8,10 @@ import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import demo_faces, errors, images, predict, preprocess, shards
+from fer import demo_faces, errors, predict, preprocess, shards
 from fer.engine import contracts, runners
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
 ONE = runners.Processes(workers=1)

@@ -13,9 +13,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, images, precision, recipe, registry_moves, releases
+from fer import demo_faces, errors, precision, recipe, registry_moves, releases
 from fer import settings as settings_module
 from fer.engine import refs
+from fer.images import images
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

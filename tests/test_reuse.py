@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared import dataset, files
 
-from fer import images, preprocess, reuse, shards
+from fer import preprocess, reuse, shards
 from fer.engine.workspace import Workspace
+from fer.images import images
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
 

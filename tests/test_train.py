@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import augment, errors, feed, models, shards, train, train_config, trained
+from fer import errors, feed, models, shards, train, train_config, trained
 from fer.engine import child_process, refs, stage
 from fer.engine.workspace import Workspace
+from fer.images import augment
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 

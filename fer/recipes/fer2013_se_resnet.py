@@ -8,7 +8,8 @@ AMD EPYC with AVX2, reckoned from 99 images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import augment, balance, gate, index, models, preprocess, train_config
+from fer import balance, gate, index, models, preprocess, train_config
+from fer.images import augment
 from fer.recipe import Recipe
 
 RECIPE = Recipe(

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import augment, evaluate, models, predictions, shards, train, train_config
+from fer import evaluate, models, predictions, shards, train, train_config
 from fer import trained as trained_folder
 from fer.engine import arithmetic, child_process, fingerprint, refs
 from fer.engine.workspace import Workspace
+from fer.images import augment
 
 CLASSES = ("left", "right")
 SIZE = 48

@@ -1,6 +1,6 @@
 """Encoded bytes to grey pixels, and grey pixels to a model's input. Images are (H, W) uint8, 0-255, throughout.
 
-The content decides what an image is; its name says nothing. `fer.headers` looks first, then OpenCV decodes, or Pillow
+The content decides what an image is; its name says nothing. `fer.images.images.headers` looks first, then OpenCV decodes, or Pillow
 what OpenCV gets wrong:
 
 | what | becomes |
@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 
 from data_contracts import manifest
-from fer import headers
+from fer.images import headers
 
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)

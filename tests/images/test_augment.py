@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import augment
+from fer.images import augment
 
 CONFIG = augment.AugmentConfig(contrast=0.2, brightness=20, erasing=0.5)
 STILL = augment.AugmentConfig(rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False)

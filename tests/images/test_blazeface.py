@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import blazeface, demo_faces, errors
+from fer import demo_faces, errors
+from fer.images import blazeface
 
 
 def square(seed, side=56):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fer import headers
+from fer.images import headers
 
 
 def encoded(form, side=24, **options):

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer import demo_faces, faces
+from fer import demo_faces
+from fer.images import faces
 
 FACE_PX = 120
 SEEDS = range(12)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, TiffImagePlugin
 
-from fer import headers, images
+from fer.images import headers, images
 
 
 @settings(deadline=None)
