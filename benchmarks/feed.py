@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer import feed, fitting, models, shards, step, train_config
+from fer import feed, fitting, shards, step, train_config
 from fer.engine import child_process
 from fer.images import augment
+from fer.models import zoo
 from fer.recipes import fer2013_cnn
 
 _N_IMAGES = 16_384
@@ -117,7 +118,7 @@ def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
     sizes = {"batch_size": _CONFIG.batch_size, "micro_batch": _CONFIG.batch_size}
     on_host, by_layer = (
         step.LocalTrainer(
-            models.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64),
+            zoo.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64),
             each,
             weights / len(weights),
             **sizes,

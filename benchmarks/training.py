@@ -40,9 +40,10 @@ def measure(name: str, *, progress: Progress) -> dict[str, Any]:
     import numpy as np
     from pydantic import TypeAdapter
 
-    from fer import models, step, train_config, trainable
+    from fer import step, train_config, trainable
+    from fer.models import zoo
 
-    model: models.ModelConfig = TypeAdapter(models.ModelConfig).validate_python({"name": name})
+    model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
     config = train_config.TrainConfig(model=model, batch_size=_BATCH)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (_BATCH, _SIZE, _SIZE, 1), np.uint8)
@@ -50,7 +51,7 @@ def measure(name: str, *, progress: Progress) -> dict[str, Any]:
     weights = np.ones(_BATCH, np.float32)
 
     def candidate(precision: str, fuse: bool) -> Callable[[], float]:
-        built = models.build(model, height=_SIZE, width=_SIZE, n_classes=7, mean=128, std=64)
+        built = zoo.build(model, height=_SIZE, width=_SIZE, n_classes=7, mean=128, std=64)
         inner = trainable.copied(built, precision, fuse=fuse)
         priors = np.full(7, 1 / 7, np.float32)
         trainer = step.LocalTrainer(inner, config, priors, batch_size=_BATCH, micro_batch=_BATCH)

@@ -45,11 +45,12 @@ def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> di
     import numpy as np
     from pydantic import TypeAdapter
 
-    from fer import memory, models, step, train_config, trainable
+    from fer import memory, step, train_config, trainable
+    from fer.models import zoo
 
-    model: models.ModelConfig = TypeAdapter(models.ModelConfig).validate_python({"name": name})
+    model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
     config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
-    built = models.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
+    built = zoo.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
     inner = trainable.copied(built, "float32", fuse=True)
     estimate = memory.estimate(inner, micro_batch, averaged=True, base=memory.available().base)
     draw = np.random.default_rng(0)

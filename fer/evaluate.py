@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, metrics, plots, prediction_checks, predictions, shards, trained
+from fer import errors, metrics, plots, prediction_checks, predictions, shards
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
+from fer.models import saved_model
 from fer.progress import Progress
 
 METRICS = "metrics.json"
@@ -97,7 +98,7 @@ def score(
     progress: Progress,
 ) -> dict[str, Any]:
     """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
-    model = trained.load(Path(model_folder))
+    model = saved_model.load(Path(model_folder))
     images = shards.load_split(Path(shards_folder), split)
     if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
         raise errors.ConfigError(
@@ -105,13 +106,13 @@ def score(
             received=f"a model of {model.input_shape[1:]}, images of {images.pixels.shape[1:]}",
             todo="preprocess the images as the model's preprocessing.json says",
         )
-    batch_size, n_images = trained.batch_size(images.pixels), len(images.pixels)
+    batch_size, n_images = saved_model.batch_size(images.pixels), len(images.pixels)
 
     def told(before: int) -> Progress:
         return lambda done, total, note="": progress(before + done, 2 * total, note)
 
-    found = trained.probabilities(model, images.pixels, batch_size, told(0))
-    flipped = trained.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))
+    found = saved_model.probabilities(model, images.pixels, batch_size, told(0))
+    flipped = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))
     order = [model_classes.index(name) for name in images.classes]
     division = pq.read_table(Path(division_folder) / files.SPLIT, columns=["image_id", "is_clean"])
     at = pc.index_in(pa.array(images.image_ids, pa.string()), division["image_id"].combine_chunks())

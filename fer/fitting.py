@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, errors, feed, memory, soft_labels, step, trained, transfer
+from fer import checkpoint, errors, feed, memory, soft_labels, step
+from fer.models import freezing, saved_model
 from fer.progress import Progress
 from fer.train_config import Phase, TrainConfig
 
@@ -159,7 +160,7 @@ class Fitting:
             self._progress(state.epoch, self._n_epochs, self._note(left_s))
 
     def _trainer(self, phase: Phase) -> step.Trainer:
-        transfer.set_trainable(self._inner, phase.train_from, phase.batch_norm)
+        freezing.set_trainable(self._inner, phase.train_from, phase.batch_norm)
         if self._strategy is not None:
             from fer import distributed
 
@@ -240,7 +241,7 @@ class Fitting:
         """The validation split's loss and accuracy."""
         loss, n_right = 0.0, 0
         for pixels, class_indexes in self._validation.pieces():
-            found = trained.probabilities(self.model, pixels, trained.batch_size(pixels))
+            found = saved_model.probabilities(self.model, pixels, saved_model.batch_size(pixels))
             of_label = found[np.arange(len(found)), class_indexes]
             loss -= float(np.log(np.maximum(of_label, 1e-7)).sum(dtype=np.float64))
             n_right += int((found.argmax(axis=1) == class_indexes).sum())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import trained
 from fer.engine import refs
+from fer.models import saved_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title:
 
 def learning_curves(folder: Path, model: refs.ModelRef) -> bytes:
     """The learning curves of the model in `folder` as PNG, from its `history.json`."""
-    history = json.loads((folder / trained.HISTORY).read_bytes())
+    history = json.loads((folder / saved_model.HISTORY).read_bytes())
     title = f"{model.model}: validation accuracy {model.validation_accuracy:.3f} at epoch {model.best_epoch}"
     return png(curves(history, best_epoch=model.best_epoch, title=title))
 

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, preprocess, trained
+from fer import errors, preprocess
 from fer.engine import arithmetic, child_process
 from fer.images import faces, images
+from fer.models import saved_model
 from fer.progress import Progress, silent
 
 _TIMEOUT_S = 3_600.0
@@ -84,16 +85,16 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
             received="other pixels from this version of the code than from that of the training",
             todo="predict with the version of this project that trained the model, or retrain",
         )
-    model = trained.load(folder)
+    model = saved_model.load(folder)
     found: list[Prediction] = []
     shape = (record.height, record.width, 1)
-    at_once = max(1, min(len(paths), trained.batch_size(np.empty((0, *shape)))))
+    at_once = max(1, min(len(paths), saved_model.batch_size(np.empty((0, *shape)))))
     for start in range(0, len(paths), at_once):
         here = paths[start : start + at_once]
         read = [each for path in here for each in read_inputs(Path(path), record.config, whole=whole)]
         pixels = [each.pixels for each in read if isinstance(each, Input)]
         stacked = np.reshape(pixels, (len(pixels), *shape)).astype(np.uint8)
-        rows = iter(trained.probabilities(model, stacked, at_once))
+        rows = iter(saved_model.probabilities(model, stacked, at_once))
         found += [each if isinstance(each, Prediction) else _said(each.known, next(rows), record) for each in read]
         progress(start + len(here), len(paths), "images")
     return [each.model_dump(mode="json") for each in found]

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, evaluate, preprocess, registry, registry_log, settings, trained
+from fer import errors, evaluate, preprocess, registry, registry_log, settings
 from fer.engine import fingerprint, refs, seaweedfs, stage
 from fer.engine.workspace import Workspace
+from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
 
@@ -152,7 +153,7 @@ def register(
         inputs=lineage,
         code_fingerprint=fingerprint.of_module("fer.recipe"),
         metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
-        environment=trained.environment(model_folder),
+        environment=saved_model.environment(model_folder),
         champion_at_registration=verdict.champion_version,
     )
     with tempfile.TemporaryDirectory() as temporary, open_registry() as models:

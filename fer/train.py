@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import errors, feed, gpu, memory, models, pretrained, soft_labels, step, trained, transfer
+from fer import errors, feed, gpu, memory, soft_labels, step
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
+from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress
 from fer.train_config import TrainConfig
 
@@ -120,7 +121,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
 
 def costs(folder: Path, model: refs.ModelRef) -> str:
     """What the training of the model in `folder` took, in words."""
-    about = json.loads((folder / trained.ABOUT).read_bytes())
+    about = json.loads((folder / saved_model.ABOUT).read_bytes())
     return (
         f"{model.train_seconds:,.0f} s of training, {about['micro_batch']} images at once; at most "
         f"{about['peak_memory_mb']:,.0f} MB of memory, where {about['estimated_memory_mb']:,.0f} were foreseen"
@@ -137,7 +138,7 @@ def _watched(out: Path, progress: Progress) -> Progress:
     def tell(done: int, total: int, note: str = "") -> None:
         nonlocal n_seen
         progress(done, total, note)
-        path = out / trained.HISTORY
+        path = out / saved_model.HISTORY
         if done > n_seen and path.exists():
             history = json.loads(path.read_bytes())
             n_epochs = len(history["loss"])  # fewer than `done` when the training stops before the last
@@ -240,7 +241,7 @@ def fit(
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
     def after_epoch(state: "fitting.State") -> None:
-        workspaces.write_atomically(folder / trained.HISTORY, json.dumps(state.history, indent=1).encode())
+        workspaces.write_atomically(folder / saved_model.HISTORY, json.dumps(state.history, indent=1).encode())
         if keras.config.backend() == "tensorflow":
             tensorboard.write(folder / tensorboard.FOLDER, state.history)
 
@@ -263,7 +264,7 @@ def fit(
         run.run()
     except fitting.Diverged as error:
         return {_DIVERGED: {"message": str(error), "images": error.images}}
-    model.save(folder / trained.MODEL)
+    model.save(folder / saved_model.MODEL)
     about = {
         "micro_batch": at_once,
         "estimated_memory_mb": needed.peak / memory.MB,
@@ -277,14 +278,14 @@ def fit(
             "precision": settings.precision,
         },
     }
-    workspaces.write_atomically(folder / trained.ABOUT, json.dumps(about, indent=1).encode())
+    workspaces.write_atomically(folder / saved_model.ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
         "train_seconds": run.state.seconds,
         "epochs_run": run.state.epoch,
         "best_epoch": run.state.best_epoch,
         "validation_accuracy": run.state.best_score[0],
-        "digest": trained.digest(model, (folder / files.PREPROCESSING).read_bytes()),
+        "digest": saved_model.digest(model, (folder / files.PREPROCESSING).read_bytes()),
     }
 
 
@@ -303,7 +304,7 @@ def _estimates(inner: "keras.Model", config: TrainConfig, n_images: int, base: i
     def estimated(micro_batch: int) -> memory.Estimate:
         found = []
         for phase in config.plan:
-            transfer.set_trainable(inner, phase.train_from, phase.batch_norm)
+            freezing.set_trainable(inner, phase.train_from, phase.batch_norm)
             found.append(memory.estimate(inner, min(micro_batch, n_images), averaged=config.ema > 0, base=base))
         return max(found, key=lambda each: each.peak)
 
@@ -316,7 +317,7 @@ def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRe
     import keras
 
     keras.utils.set_random_seed(config.seed)
-    return models.build(
+    return zoo.build(
         config.model,
         height=train.height,
         width=train.width,

@@ -4,9 +4,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fer import errors, models
+from fer import errors
 from fer.engine import process_pool
 from fer.images import augment
+from fer.models import zoo
 
 IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 
@@ -37,7 +38,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: models.ModelConfig = Field(default=models.SequentialCnn(), description="which model, and how large")
+    model: zoo.ModelConfig = Field(default=zoo.SequentialCnn(), description="which model, and how large")
     weights: str | None = Field(
         default=None,
         description="what it starts from: `imagenet`, a file of weights or `registry:NAME@ALIAS`; empty: random",

@@ -1,7 +1,7 @@
 """The weights that a training starts from: published ones of keras.applications, a file, or a model of our registry.
 
 What they are is found out first, so that the same weights are the same input wherever they came from; then they are
-brought to the workspace. `fer.pretrained` puts them in a model.
+brought to the workspace. `fer.models.pretrained` puts them in a model.
 """
 
 import shutil
@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, models, relatives, releases, train_config, trained
+from fer import errors, relatives, releases, train_config
 from fer.engine import child_process, refs, stage
 from fer.engine import workspace as workspaces
+from fer.models import saved_model, zoo
 from fer.progress import Progress
 
 IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY
@@ -63,7 +64,7 @@ class ResolvedWeights(BaseModel):
         return self.source.startswith(REGISTRY)
 
 
-def resolve(source: str, model: models.ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
+def resolve(source: str, model: zoo.ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
     """Find out which weights `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
 
     Of a file somebody must have declared what its weights were trained on.
@@ -82,7 +83,7 @@ def resolve(source: str, model: models.ModelConfig, declared_origin: str | None 
     elif source.startswith(REGISTRY):
         with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
             source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
-            identity, file = f"{source}:{manifest.files[trained.MODEL].sha256}", trained.MODEL
+            identity, file = f"{source}:{manifest.files[saved_model.MODEL].sha256}", saved_model.MODEL
             origin = f"{source}, checked against the images held out"
     else:
         path = Path(source)
@@ -122,7 +123,7 @@ def fetch(
     elif division is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
             _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))
-            shutil.copyfile(folder / trained.MODEL, out / resolved.file)
+            shutil.copyfile(folder / saved_model.MODEL, out / resolved.file)
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
         shutil.copyfile(resolved.source, out / resolved.file)

@@ -4,11 +4,11 @@ from prefect import task
 
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
-from fer import models as zoo
 from fer import plain_text, plots, soft_labels, train_config
 from fer import train as train_stage
 from fer import weights as weights_stage
 from fer.engine import refs
+from fer.models import zoo
 from tasks import artifacts, caching
 
 _CURVES = "Loss and accuracy by epoch"

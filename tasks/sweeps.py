@@ -14,24 +14,13 @@ from typing import Any, TypeVar
 from prefect import get_run_logger, task
 
 from fer import balance as balance_stage
-from fer import (
-    errors,
-    plain_text,
-    plots,
-    precision,
-    recipe,
-    recipes,
-    search,
-    search_plots,
-    settings,
-    soft_labels,
-    trained,
-)
+from fer import errors, plain_text, plots, precision, recipe, recipes, search, search_plots, settings, soft_labels
 from fer import preprocess as preprocess_stage
 from fer import train as train_stage
 from fer import weights as weights_stage
 from fer.engine import refs, stage
 from fer.engine.workspace import write_atomically
+from fer.models import saved_model
 from fer.progress import Progress
 from fer.recipe import Recipe
 from tasks import artifacts, caching, events
@@ -200,7 +189,7 @@ def _curve(accuracies: Sequence[float]) -> tuple[float, ...]:
 def _known_curve(model: refs.ModelRef) -> tuple[float, ...]:
     """That of a model which was trained before; empty where its history is gone."""
     with contextlib.suppress(errors.WorkspaceError, FileNotFoundError):
-        history = json.loads((caching.workspace().folder(model) / trained.HISTORY).read_bytes())
+        history = json.loads((caching.workspace().folder(model) / saved_model.HISTORY).read_bytes())
         return _curve(history["validation_accuracy"])
     return ()
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import compare, errors, models, precision, predictions, recipe, recipes
+from fer import compare, errors, precision, predictions, recipe, recipes
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.models import zoo
 from flows import cli
 
 CLASSES = ("happy", "sad")
@@ -82,7 +83,7 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
     plan = recipes.load("demo")
     found = compare.plans(plan, {"as it is": [], "vgg": ["train.model.name=vgg"]})
     assert found["as it is"] == plan
-    assert found["vgg"].train.model == models.Vgg()
+    assert found["vgg"].train.model == zoo.Vgg()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +152,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     }
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
     assert plans["cnn"].train.precision == precision.fastest()
-    assert plans["xception"].train.model == models.MiniXception(widths=(4, 8))
+    assert plans["xception"].train.model == zoo.MiniXception(widths=(4, 8))
     text = Path(outcome.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text
     assert r"* train.model.widths=\[4, 8\]" in text

@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, evaluate, metrics, models, plots, predictions, shards, trained
+from fer import errors, evaluate, metrics, plots, predictions, shards
 from fer.engine import child_process, refs
 from fer.engine.workspace import Workspace
+from fer.models import saved_model, zoo
 
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
@@ -56,12 +57,12 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
     """An untrained model, as another run could have left it."""
 
     def produce(out):
-        config = models.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
-        model = models.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
+        config = zoo.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
+        model = zoo.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
         draw = np.random.default_rng(0)  # Keras' own draw hangs on what other threads draw meanwhile
         for each in model.trainable_variables:
             each.assign(draw.normal(0, 0.3, each.shape))
-        model.save(out / trained.MODEL)
+        model.save(out / saved_model.MODEL)
         return refs.ModelRef(
             digest="-".join(classes),  # as in training the classes are part of it, and the file's date is not
             model=config.name,
@@ -104,9 +105,9 @@ def test_the_flip_average_is_the_mean_over_an_image_and_its_mirror_image(workspa
     model, images = model_of(workspace), shards_of(workspace)
     ref = evaluate.evaluate(model, images, division_of(workspace), "test", workspace=workspace)
     found = predictions.read(workspace.folder(ref) / predictions.FLIP_AVERAGED)
-    loaded = trained.load(workspace.folder(model))
+    loaded = saved_model.load(workspace.folder(model))
     pixels = shards.load_split(workspace.folder(images), "test").pixels
-    expected = sum(trained.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2
+    expected = sum(saved_model.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
     single = predictions.read(workspace.folder(ref) / predictions.FILE).probabilities
     assert np.abs(single - expected).max() > 1e-6

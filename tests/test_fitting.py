@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import distributed, errors, feed, fitting, memory, models, shards, step, train, train_config, trained
+from fer import distributed, errors, feed, fitting, memory, shards, step, train, train_config
 from fer.engine import refs, workspace
 from fer.images import augment
+from fer.models import saved_model, zoo
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -24,7 +25,7 @@ TWO_PHASES = (train_config.Phase(epochs=2), train_config.Phase(epochs=3, learnin
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": models.SequentialCnn(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
+        "model": zoo.SequentialCnn(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 1e-2,
@@ -107,7 +108,7 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(
             patch.undo()
             resumed = fit(folder, tmp_path / "resumed", settings)
     assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
-    histories = [json.loads((each / trained.HISTORY).read_bytes()) for each in (place, tmp_path / "resumed")]
+    histories = [json.loads((each / saved_model.HISTORY).read_bytes()) for each in (place, tmp_path / "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         assert histories[0][name] == histories[1][name]
 
@@ -125,7 +126,7 @@ def test_under_a_strategy_it_goes_on_to_the_same_bits_too(folder, tmp_path):
 def test_a_history_that_a_kill_left_an_epoch_short_is_made_whole(folder, tmp_path):
     settings = config(epochs=2)
     whole = fit(folder, tmp_path / "some", settings)
-    path = tmp_path / "some" / trained.HISTORY
+    path = tmp_path / "some" / saved_model.HISTORY
     history = json.loads(path.read_bytes())
     path.unlink()
     assert fit(folder, tmp_path / "some", settings)["digest"] == whole["digest"]
@@ -163,7 +164,7 @@ def test_a_phase_trains_what_an_earlier_one_left_as_it_was(folder, tmp_path, mon
 def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
     settings = config(phases=TWO_PHASES)
     found = fit(folder, tmp_path / "phases", settings)
-    history = json.loads((tmp_path / "phases" / trained.HISTORY).read_bytes())
+    history = json.loads((tmp_path / "phases" / saved_model.HISTORY).read_bytes())
     assert found["epochs_run"] == 5
     assert history["learning_rate"][2] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 5 / 18)))
 
@@ -182,11 +183,11 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
             [keras.Input((height, width, 1)), *layers, keras.layers.Dense(n_classes, activation="softmax")]
         )
 
-    monkeypatch.setattr(models, "build", build)
+    monkeypatch.setattr(zoo, "build", build)
     weights = []
     for each in (8, micro_batch):
         fit(folder, tmp_path / f"by{each}", config(ema=0.5), micro_batch=each)
-        weights.append(trained.load(tmp_path / f"by{each}").get_weights())
+        weights.append(saved_model.load(tmp_path / f"by{each}").get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-6)
 
@@ -249,7 +250,7 @@ def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting.Fitting, "_validate", lambda _: (float("nan"), 0.5))
     found = fit(folder, tmp_path / "nan", config())
     assert "validation loss must stay finite. Received: nan after epoch 1" in found["diverged"]["message"]
-    assert not (tmp_path / "nan" / trained.MODEL).exists()
+    assert not (tmp_path / "nan" / saved_model.MODEL).exists()
 
 
 def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_path):
@@ -268,7 +269,7 @@ def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monke
     monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: step.StepResult(7.0, 0.5))
     found = fit(folder, tmp_path / "high", config())
     assert "7.0 in epoch 1, learning rate" in found["diverged"]["message"]
-    assert not (tmp_path / "high" / trained.MODEL).exists()
+    assert not (tmp_path / "high" / saved_model.MODEL).exists()
 
 
 def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp_path):
@@ -276,7 +277,7 @@ def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp
 
     def progress(done, total, note=""):
         if "validation" in note:
-            lengths.append(len(json.loads((tmp_path / "live" / trained.HISTORY).read_bytes())["loss"]))
+            lengths.append(len(json.loads((tmp_path / "live" / saved_model.HISTORY).read_bytes())["loss"]))
 
     fit(folder, tmp_path / "live", config(), progress=progress)
     assert lengths == [1, 2, 3]
@@ -427,7 +428,7 @@ def test_where_images_are_augmented_changes_nothing_of_what_dropout_draws(folder
     found = []
     for place in ("host", "accelerator"):
         fit(folder, tmp_path / place, config(augmentation=drawn, augment_on=place, epochs=1))
-        found.append(trained.load(tmp_path / place).get_weights())
+        found.append(saved_model.load(tmp_path / place).get_weights())
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
 

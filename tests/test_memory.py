@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, memory, models, trainable, transfer
+from fer import errors, memory, trainable
+from fer.models import freezing, zoo
 
-SMALL = models.SeResNet(stem_filters=8, widths=(8, 16), blocks=(1, 1))
+SMALL = zoo.SeResNet(stem_filters=8, widths=(8, 16), blocks=(1, 1))
 
 
 def build(size: int = 16, precision: str = "float32") -> keras.Model:
-    model = models.build(SMALL, height=size, width=size, n_classes=3, mean=128, std=60)
+    model = zoo.build(SMALL, height=size, width=size, n_classes=3, mean=128, std=60)
     return trainable.copied(model, precision, fuse=True)
 
 
@@ -51,7 +52,7 @@ def test_larger_images_averages_and_float32_need_more(model):
 def test_a_frozen_backbone_keeps_nothing_for_gradients():
     model = build(32)
     whole = memory.estimate(model, 64, averaged=False, base=0)
-    transfer.set_trainable(model, "head", "frozen")
+    freezing.set_trainable(model, "head", "frozen")
     head = memory.estimate(model, 64, averaged=False, base=0)
     assert head.activations < whole.activations
     assert head.weights < whole.weights

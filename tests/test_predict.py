@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import demo_faces, errors, models, predict, preprocess, trained
+from fer import demo_faces, errors, predict, preprocess
 from fer.engine import child_process
 from fer.images import faces, images
+from fer.models import saved_model, zoo
 from fer.progress import silent
 
 CLASSES = ("happy", "sad", "angry")
@@ -30,9 +31,9 @@ def here(monkeypatch):
 def model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
-    config = models.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
-    model = models.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
-    model.save(folder / trained.MODEL)
+    config = zoo.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
+    model = zoo.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
+    model.save(folder / saved_model.MODEL)
     record = preprocess.Preprocessing(
         config=preprocess.PreprocessConfig(height=16, width=16),
         classes=CLASSES,
@@ -71,7 +72,7 @@ def test_each_file_gets_a_label_and_probabilities_as_in_training(model_folder, t
     assert [each.path for each in found] == paths
     config = preprocess.load_record(model_folder).config
     pixels = np.stack([preprocess.prepare_encoded(path.read_bytes(), config) for path in paths])[..., np.newaxis]
-    expected = trained.probabilities(trained.load(model_folder), pixels, 64)
+    expected = saved_model.probabilities(saved_model.load(model_folder), pixels, 64)
     for each, row in zip(found, expected, strict=True):
         assert list(each.probabilities) == list(CLASSES)
         np.testing.assert_allclose(list(each.probabilities.values()), row, rtol=1e-6)
@@ -90,7 +91,7 @@ def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_
 
 
 def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(saved_model, "_MOST_AT_ONCE", 2)
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(5)]
     together = predict.predict(model_folder, paths)
     alone = [predict.predict(model_folder, [path])[0] for path in paths]

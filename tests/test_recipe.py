@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, metrics, models, recipe, recipes, search
+from fer import errors, metrics, recipe, recipes, search
+from fer.models import zoo
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)
@@ -203,7 +204,7 @@ def test_numbers_pass_through_unchanged(epochs, rate, seed):
 
 def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
     made = changed("train.model.name=se-resnet", "train.model.widths=[8,16]", "train.model.blocks=[1,1]")
-    assert made.train.model == models.SeResNet(widths=(8, 16), blocks=(1, 1))
+    assert made.train.model == zoo.SeResNet(widths=(8, 16), blocks=(1, 1))
     assert changed("train.model.name=sequential-cnn", "train.model.width=7").train.model.blocks == 3
     with pytest.raises(errors.ConfigError, match=r"Received: train\.model\.width=4\. Next: take train\.model\.widths"):
         changed("train.model.name=vgg", "train.model.width=4")

@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, preprocess, recipes, registry, registry_moves, releases, trained
+from fer import errors, preprocess, recipes, registry, registry_moves, releases
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.models import saved_model
 
 CLASSES = ("happy", "sad")
 RECIPE = recipes.load("demo")
@@ -120,7 +121,7 @@ def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_pat
 def test_a_release_says_by_what_it_was_trained_and_not_by_what_it_was_registered(models, workspace):
     made = parts(workspace)
     where = {"processor": "of another machine", "threads": "3"}
-    (workspace.folder(made[1]) / trained.ABOUT).write_text(json.dumps({"environment": where}))
+    (workspace.folder(made[1]) / saved_model.ABOUT).write_text(json.dumps({"environment": where}))
     register(workspace, made)
     assert models.get("demo").environment == where
 

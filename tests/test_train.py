@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, feed, models, shards, train, train_config, trained
+from fer import errors, feed, shards, train, train_config
 from fer.engine import child_process, refs, stage
 from fer.engine.workspace import Workspace
 from fer.images import augment
+from fer.models import saved_model, zoo
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -22,7 +23,7 @@ SOME_AUGMENTATION = augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0.2),
+        "model": zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0.2),
         "epochs": 6,
         "batch_size": 8,
         "learning_rate": 1e-2,
@@ -109,15 +110,15 @@ def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, made, 
     ref, _ = model
     again = fit_here(workspace, made, tmp_path / "again")
     assert again["digest"] == ref.digest
-    loaded = trained.load(tmp_path / "again")
-    assert trained.digest(loaded, (tmp_path / "again" / files.PREPROCESSING).read_bytes()) == ref.digest
+    loaded = saved_model.load(tmp_path / "again")
+    assert saved_model.digest(loaded, (tmp_path / "again" / files.PREPROCESSING).read_bytes()) == ref.digest
 
 
 def test_streamed_and_augmented_on_the_accelerator_it_ends_in_the_same_bits_too(workspace, made, tmp_path):
     settings = config(epochs=2, resident_mb=0, augment_on="accelerator")
     digests = {fit_here(workspace, made, tmp_path / each, settings)["digest"] for each in ("one", "other")}
     assert len(digests) == 1
-    names = [layer.name for layer in trained.load(tmp_path / "one").layers]
+    names = [layer.name for layer in saved_model.load(tmp_path / "one").layers]
     assert (names[0], names[-1]) == ("normalise", "probabilities")  # the layer that augments is not saved
 
 
@@ -173,11 +174,11 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_
         step_accuracies.append(logs["accuracy"])
         return logs
 
-    monkeypatch.setattr(trained, "probabilities", scripted)
+    monkeypatch.setattr(saved_model, "probabilities", scripted)
     monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
     found = fit_here(workspace, made, tmp_path / "early", config(epochs=9, patience=2))
     assert (found["epochs_run"], found["best_epoch"], found["validation_accuracy"]) == (4, 2, 0.9)
-    for kept, best in zip(trained.load(tmp_path / "early").get_weights(), weights[1], strict=True):
+    for kept, best in zip(saved_model.load(tmp_path / "early").get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(kept, best)
     history = json.loads((tmp_path / "early" / "history.json").read_bytes())
     np.testing.assert_allclose(history["accuracy"], np.reshape(step_accuracies, (4, 12)).mean(axis=1))

@@ -2,15 +2,16 @@ import keras
 import numpy as np
 import pytest
 
-from fer import models, trainable
+from fer import trainable
+from fer.models import zoo
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def build() -> keras.Model:
-    config = models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0)
+    config = zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0)
     keras.utils.set_random_seed(0)
-    return models.build(config, height=16, width=16, n_classes=3, mean=128, std=60)
+    return zoo.build(config, height=16, width=16, n_classes=3, mean=128, std=60)
 
 
 def batch(n_images: int = 12):

@@ -10,17 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, models, releases, trained, weights
+from fer import errors, releases, weights
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.models import saved_model, zoo
 
-SMALL = models.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
+SMALL = zoo.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
 ORIGIN = "faces of another data set"
 
 
 @pytest.fixture
 def saved(tmp_path):
-    model = models.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60)
+    model = zoo.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60)
     path = tmp_path / "mine.weights.h5"
     model.save_weights(path)
     return path
@@ -46,14 +47,14 @@ def released(tmp_path, monkeypatch):
     def release(known):
         folder = tmp_path / "released"
         folder.mkdir()
-        models.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / trained.MODEL)
+        zoo.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / saved_model.MODEL)
         if known is not None:
             columns = {"pixel_sha256": list(known)}
             if isinstance(known, dict):
                 columns["split"] = list(known.values())
             pq.write_table(pa.table(columns), folder / files.TRAINED_ON)
         manifest = types.SimpleNamespace(
-            name="mine", version=3, files={trained.MODEL: types.SimpleNamespace(sha256="0" * 64)}
+            name="mine", version=3, files={saved_model.MODEL: types.SimpleNamespace(sha256="0" * 64)}
         )
         asked = []
 
@@ -129,7 +130,7 @@ def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_p
     workspace = Workspace(tmp_path / "workspace")
     found = weights.fetch(weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
     assert found.origin == "a file, declared by the user and not verified: faces of another data set"
-    assert weights.resolve("imagenet", models.ResNet50()).origin == "ImageNet, as published with keras.applications"
+    assert weights.resolve("imagenet", zoo.ResNet50()).origin == "ImageNet, as published with keras.applications"
     released({})
     assert weights.resolve("registry:mine@champion", SMALL).origin.startswith("registry:mine@3, checked against")
 
@@ -169,8 +170,8 @@ def test_what_is_no_file_is_refused(source, tmp_path):
 
 
 def test_imagenet_weights_are_known_for_the_published_models_alone():
-    assert weights.resolve("imagenet", models.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
-    for config in (SMALL, models.MobileNetV2(alpha=0.5)):
+    assert weights.resolve("imagenet", zoo.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
+    for config in (SMALL, zoo.MobileNetV2(alpha=0.5)):
         with pytest.raises(errors.ConfigError, match=r"resnet50, mobilenet-v2 with alpha 1"):
             weights.resolve("imagenet", config)
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import keras
 
-from fer import models
 from fer.models import layers as parts
+from fer.models import zoo
 
 
-def build(
-    config: models.MiniXception, *, height: int, width: int, n_classes: int, mean: float, std: float
-) -> keras.Model:
+def build(config: zoo.MiniXception, *, height: int, width: int, n_classes: int, mean: float, std: float) -> keras.Model:
     """Build the model for pixels (N, height, width, 1); `mean` and `std` are those of the train split, 0-255."""
     pixels, x = parts.normalised(height, width, mean, std)
     x = parts.activated(x, "stem_a", config.stem_filters, padding="valid")

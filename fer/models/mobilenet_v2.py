@@ -6,14 +6,11 @@ train split are not used: see `fer.models.resnet50`.
 
 import keras
 
-from fer import models
-from fer.models import backbone
+from fer.models import backbone, zoo
 from fer.models import layers as parts
 
 
-def build(
-    config: models.MobileNetV2, *, height: int, width: int, n_classes: int, mean: float, std: float
-) -> keras.Model:
+def build(config: zoo.MobileNetV2, *, height: int, width: int, n_classes: int, mean: float, std: float) -> keras.Model:
     """Build the model for pixels (N, height, width, 1), 32 x 32 at least."""
     pixels, x = backbone.of_grey(height, width, scale=1 / 127.5, offset=-1.0)
     network = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None, input_tensor=x)

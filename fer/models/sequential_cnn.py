@@ -8,12 +8,12 @@ a stem of stride 2 leaves them out.
 
 import keras
 
-from fer import models
 from fer.models import layers as parts
+from fer.models import zoo
 
 
 def build(
-    config: models.SequentialCnn, *, height: int, width: int, n_classes: int, mean: float, std: float
+    config: zoo.SequentialCnn, *, height: int, width: int, n_classes: int, mean: float, std: float
 ) -> keras.Sequential:
     """Build the model for pixels (N, height, width, 1); `mean` and `std` are those of the train split, 0-255."""
     layers = keras.layers
@@ -40,7 +40,7 @@ def build(
 
 
 def _add_convolution(
-    model: keras.Sequential, config: models.SequentialCnn, name: str, filters: int, kernel: int = 3, stride: int = 1
+    model: keras.Sequential, config: zoo.SequentialCnn, name: str, filters: int, kernel: int = 3, stride: int = 1
 ) -> None:
     layers = keras.layers
     model.add(

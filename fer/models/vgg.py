@@ -7,11 +7,11 @@ epochs of several optimisers in turn.
 
 import keras
 
-from fer import models
 from fer.models import layers as parts
+from fer.models import zoo
 
 
-def build(config: models.Vgg, *, height: int, width: int, n_classes: int, mean: float, std: float) -> keras.Model:
+def build(config: zoo.Vgg, *, height: int, width: int, n_classes: int, mean: float, std: float) -> keras.Model:
     """Build the model for pixels (N, height, width, 1); `mean` and `std` are those of the train split, 0-255."""
     pixels, x = parts.normalised(height, width, mean, std)
     x = parts.activated(x, "stem", config.stem_filters, 2 * config.stem_stride + 1, config.stem_stride)

@@ -6,8 +6,9 @@ images and one seed: accuracy 0.875 (95 % interval 0.854 to 0.893), macro-F1 0.8
 de-duplicated; averaged with mirror images 0.885; another seed 0.875. A linear model on the pixels gets 0.57.
 """
 
-from fer import balance, gate, index, inspection, models, preprocess, split, train_config
+from fer import balance, gate, index, inspection, preprocess, split, train_config
 from fer.images import augment
+from fer.models import zoo
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -21,7 +22,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=models.SequentialCnn(width=24, blocks=3, stem_filters=16),
+        model=zoo.SequentialCnn(width=24, blocks=3, stem_filters=16),
         epochs=16,
         patience=6,
         batch_size=32,

@@ -9,8 +9,9 @@ images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import balance, gate, index, models, preprocess, train_config
+from fer import balance, gate, index, preprocess, train_config
 from fer.images import augment
+from fer.models import zoo
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -21,7 +22,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=models.MiniXception(stem_filters=16, widths=(32, 64, 128, 256)),
+        model=zoo.MiniXception(stem_filters=16, widths=(32, 64, 128, 256)),
         epochs=36,
         patience=36,
         batch_size=64,

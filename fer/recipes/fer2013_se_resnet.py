@@ -8,8 +8,9 @@ AMD EPYC with AVX2, reckoned from 99 images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import balance, gate, index, models, preprocess, train_config
+from fer import balance, gate, index, preprocess, train_config
 from fer.images import augment
+from fer.models import zoo
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -20,7 +21,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=models.SeResNet(),
+        model=zoo.SeResNet(),
         epochs=75,
         patience=75,
         batch_size=128,

@@ -9,8 +9,9 @@ steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import balance, gate, index, models, preprocess, split, train_config
+from fer import balance, gate, index, preprocess, split, train_config
 from fer.images import augment
+from fer.models import zoo
 from fer.recipe import Recipe
 
 RECIPE = Recipe(
@@ -21,7 +22,7 @@ RECIPE = Recipe(
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=models.SeResNet(stem_stride=1, stem_filters=32, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1)),
+        model=zoo.SeResNet(stem_stride=1, stem_filters=32, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1)),
         epochs=75,
         patience=75,
         batch_size=128,

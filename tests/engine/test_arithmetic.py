@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import evaluate, models, predictions, shards, train, train_config
-from fer import trained as trained_folder
+from fer import evaluate, predictions, shards, train, train_config
 from fer.engine import arithmetic, child_process, fingerprint, refs
 from fer.engine.workspace import Workspace
 from fer.images import augment
+from fer.models import saved_model as trained_folder
+from fer.models import zoo
 
 CLASSES = ("left", "right")
 SIZE = 48
@@ -59,7 +60,7 @@ def hostile(tmp_path, monkeypatch):
 
 def config(threads: int) -> train_config.TrainConfig:
     return train_config.TrainConfig(
-        model=models.SequentialCnn(width=32, blocks=2),
+        model=zoo.SequentialCnn(width=32, blocks=2),
         epochs=2,
         batch_size=32,
         threads=threads,

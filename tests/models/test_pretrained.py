@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from fer import errors, models, pretrained, trained
+from fer import errors
+from fer.models import pretrained, saved_model, zoo
 
-SMALL = models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
+SMALL = zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 
-def build(config: models.ModelConfig, n_classes: int = 3, size: int = 32) -> keras.Model:
-    return models.build(config, height=size, width=size, n_classes=n_classes, mean=128, std=60)
+def build(config: zoo.ModelConfig, n_classes: int = 3, size: int = 32) -> keras.Model:
+    return zoo.build(config, height=size, width=size, n_classes=n_classes, mean=128, std=60)
 
 
 def published(application, folder, suffix: str):
@@ -31,8 +32,8 @@ def published(application, folder, suffix: str):
 @pytest.mark.parametrize(
     ("config", "application", "n_layers"),
     [
-        (models.ResNet50(), keras.applications.ResNet50, 106),
-        (models.MobileNetV2(), keras.applications.MobileNetV2, 104),
+        (zoo.ResNet50(), keras.applications.ResNet50, 106),
+        (zoo.MobileNetV2(), keras.applications.MobileNetV2, 104),
     ],
 )
 def test_a_published_file_fills_the_whole_backbone_and_not_the_head(tmp_path, suffix, config, application, n_layers):
@@ -71,9 +72,9 @@ def legacy(application, folder):
 def test_our_own_model_gives_what_fits_by_name_and_shape(tmp_path):
     keras.utils.set_random_seed(1)
     source = build(SMALL, n_classes=7)
-    source.save(tmp_path / trained.MODEL)
+    source.save(tmp_path / saved_model.MODEL)
     model = build(SMALL, n_classes=3)
-    loaded = pretrained.load_into(model, SMALL, tmp_path / trained.MODEL)
+    loaded = pretrained.load_into(model, SMALL, tmp_path / saved_model.MODEL)
     assert loaded.left_out == ("probabilities",)
     np.testing.assert_array_equal(
         model.get_layer("stem_conv").get_weights()[0], source.get_layer("stem_conv").get_weights()[0]
@@ -150,9 +151,9 @@ def test_a_lack_of_memory_is_no_damage(saved, monkeypatch):
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    build(models.MiniXception(widths=(4,))).save(tmp_path / trained.MODEL)
+    build(zoo.MiniXception(widths=(4,))).save(tmp_path / saved_model.MODEL)
     with pytest.raises(errors.IntegrityError, match=r"fit some layers.*se-resnet"):
-        pretrained.load_into(build(models.SeResNet()), models.SeResNet(), tmp_path / trained.MODEL)
+        pretrained.load_into(build(zoo.SeResNet()), zoo.SeResNet(), tmp_path / saved_model.MODEL)
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all"])

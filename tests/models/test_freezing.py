@@ -2,15 +2,16 @@ import keras
 import numpy as np
 import pytest
 
-from fer import errors, models, trainable, transfer
+from fer import errors, trainable
+from fer.models import freezing, zoo
 
-BACKBONE = models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
+BACKBONE = zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 
 @pytest.fixture
 def model() -> keras.Model:
     keras.utils.set_random_seed(0)
-    return models.build(BACKBONE, height=16, width=16, n_classes=3, mean=128, std=60)
+    return zoo.build(BACKBONE, height=16, width=16, n_classes=3, mean=128, std=60)
 
 
 def changed_by_training(model: keras.Model, fuse: bool = True) -> set[str]:
@@ -37,26 +38,26 @@ def with_weights(model: keras.Model) -> list[str]:
 
 @pytest.mark.parametrize("fuse", [True, False])
 def test_the_head_alone_leaves_the_backbone_as_it_is_to_the_bit(model, fuse):
-    transfer.set_trainable(model, "head", "trained")
+    freezing.set_trainable(model, "head", "trained")
     assert changed_by_training(model, fuse) == {"probabilities"}
 
 
 def test_the_head_of_a_model_that_classifies_before_it_pools_is_what_classifies():
-    small = models.MiniXception(stem_filters=4, widths=(4, 8))
-    model = models.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
-    transfer.set_trainable(model, "head", "frozen")
+    small = zoo.MiniXception(stem_filters=4, widths=(4, 8))
+    model = zoo.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
+    freezing.set_trainable(model, "head", "frozen")
     assert changed_by_training(model) == {"class_maps"}
 
 
 def test_a_phase_that_would_train_nothing_is_refused():
-    small = models.MiniXception(stem_filters=4, widths=(4, 8))
-    model = models.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
+    small = zoo.MiniXception(stem_filters=4, widths=(4, 8))
+    model = zoo.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
     with pytest.raises(errors.ConfigError, match="probabilities, from which on no layer has"):
-        transfer.set_trainable(model, "probabilities", "trained")
+        freezing.set_trainable(model, "probabilities", "trained")
 
 
 def test_from_a_layer_on_what_comes_before_it_stays(model):
-    transfer.set_trainable(model, "stage2_block1a_conv", "trained")
+    freezing.set_trainable(model, "stage2_block1a_conv", "trained")
     names = with_weights(model)
     changed = changed_by_training(model)
     assert changed <= set(names[names.index("stage2_block1a_conv") :])
@@ -65,18 +66,18 @@ def test_from_a_layer_on_what_comes_before_it_stays(model):
 
 @pytest.mark.parametrize("fuse", [True, False])
 def test_frozen_batch_norms_keep_statistics_scale_and_shift(model, fuse):
-    transfer.set_trainable(model, "start", "frozen")
+    freezing.set_trainable(model, "start", "frozen")
     changed = changed_by_training(model, fuse)
     assert not {name for name in changed if name.endswith("_norm")}
     assert "stem_conv" in changed
 
 
 def test_all_again_after_the_head_alone(model):
-    transfer.set_trainable(model, "head", "frozen")
-    transfer.set_trainable(model, "start", "trained")
+    freezing.set_trainable(model, "head", "frozen")
+    freezing.set_trainable(model, "start", "trained")
     assert changed_by_training(model) == set(with_weights(model))
 
 
 def test_an_unknown_layer_is_refused_with_some_that_are_like_it(model):
     with pytest.raises(errors.ConfigError, match=r"'stage3_block1a_conv'.*stage2_block1a_conv"):
-        transfer.set_trainable(model, "stage3_block1a_conv", "trained")
+        freezing.set_trainable(model, "stage3_block1a_conv", "trained")

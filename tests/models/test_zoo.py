@@ -9,15 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from fer import errors, models, trained
+from fer import errors
+from fer.models import saved_model, zoo
 
 
-def tiny(**changes) -> models.ModelConfig:
-    return models.SequentialCnn(**{"width": 4, "blocks": 2, "stem_filters": 4, "dense_units": 8, **changes})
+def tiny(**changes) -> zoo.ModelConfig:
+    return zoo.SequentialCnn(**{"width": 4, "blocks": 2, "stem_filters": 4, "dense_units": 8, **changes})
 
 
-def build(config: models.ModelConfig, height=16, width=16, mean=128.0, std=64.0):
-    return models.build(config, height=height, width=width, n_classes=3, mean=mean, std=std)
+def build(config: zoo.ModelConfig, height=16, width=16, mean=128.0, std=64.0):
+    return zoo.build(config, height=height, width=width, n_classes=3, mean=mean, std=std)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def model():
 
 def test_a_model_says_probabilities_of_uint8_and_float_pixels_alike(model):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
-    found = trained.probabilities(model, pixels, batch_size=4)
+    found = saved_model.probabilities(model, pixels, batch_size=4)
     assert found.shape == (5, 3)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(found, trained.probabilities(model, pixels.astype(np.float32), batch_size=4))
+    np.testing.assert_array_equal(found, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=4))
 
 
 def test_the_model_normalises_pixels_itself(model):
@@ -44,44 +45,44 @@ def test_the_model_normalises_pixels_itself(model):
 
 def test_a_saved_model_loads_in_safe_mode_and_says_the_same(model, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8)
-    model.save(tmp_path / trained.MODEL)
-    loaded = trained.load(tmp_path)
+    model.save(tmp_path / saved_model.MODEL)
+    loaded = saved_model.load(tmp_path)
     np.testing.assert_array_equal(
-        trained.probabilities(loaded, pixels, batch_size=4), trained.probabilities(model, pixels, batch_size=4)
+        saved_model.probabilities(loaded, pixels, batch_size=4), saved_model.probabilities(model, pixels, batch_size=4)
     )
-    assert trained.digest(loaded, b"{}") == trained.digest(model, b"{}")
+    assert saved_model.digest(loaded, b"{}") == saved_model.digest(model, b"{}")
 
 
 def test_the_digest_follows_the_weights_and_the_preprocessing(model):
-    before = trained.digest(model, b"{}")
-    assert trained.digest(model, b"{1}") != before
+    before = saved_model.digest(model, b"{}")
+    assert saved_model.digest(model, b"{1}") != before
     weights = model.get_weights()
     model.set_weights([weights[0] + 1e-6, *weights[1:]])
-    assert trained.digest(model, b"{}") != before
+    assert saved_model.digest(model, b"{}") != before
     model.set_weights(weights)
-    assert trained.digest(model, b"{}") == before
+    assert saved_model.digest(model, b"{}") == before
 
 
 def test_a_model_with_code_in_it_is_refused(tmp_path):
     import keras
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
-    model.save(tmp_path / trained.MODEL)
+    model.save(tmp_path / saved_model.MODEL)
     with pytest.raises(errors.IntegrityError, match="Keras's own layers"):
-        trained.load(tmp_path)
+        saved_model.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no model at all"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     if content is not None:
-        (tmp_path / trained.MODEL).write_bytes(content)
+        (tmp_path / saved_model.MODEL).write_bytes(content)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
-        trained.load(tmp_path)
+        saved_model.load(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("saved") / trained.MODEL
+    path = tmp_path_factory.mktemp("saved") / saved_model.MODEL
     build(tiny()).save(path)
     return path
 
@@ -96,9 +97,9 @@ def test_a_damaged_file_loads_or_is_refused(saved, data):
         for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
             damaged[at] ^= data.draw(st.integers(1, 255))
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, trained.MODEL).write_bytes(damaged)
+        Path(folder, saved_model.MODEL).write_bytes(damaged)
         with contextlib.suppress(errors.IntegrityError):
-            trained.load(Path(folder))
+            saved_model.load(Path(folder))
 
 
 @pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
@@ -107,14 +108,14 @@ def test_a_bit_turned_over_in_a_model_is_seen(saved, tmp_path, member):
     with zipfile.ZipFile(saved) as archive:
         found = archive.getinfo(member)
     damaged[found.header_offset + 30 + len(member) + found.compress_size // 2] ^= 1
-    (tmp_path / trained.MODEL).write_bytes(damaged)
+    (tmp_path / saved_model.MODEL).write_bytes(damaged)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
-        trained.load(tmp_path)
+        saved_model.load(tmp_path)
 
 
 def test_the_defaults_suit_48_by_48_and_a_larger_stride_224_by_224():
-    assert build(models.SequentialCnn(), 48, 48).count_params() < 1_500_000
-    large = build(models.SequentialCnn(stem_stride=4), 224, 224)
+    assert build(zoo.SequentialCnn(), 48, 48).count_params() < 1_500_000
+    large = build(zoo.SequentialCnn(stem_stride=4), 224, 224)
     assert large.get_layer("stem_conv").output.shape == (None, 56, 56, 32)
 
 
@@ -124,13 +125,13 @@ def test_a_size_that_no_pooling_divides_still_works():
 
 
 ZOO = {
-    "sequential-cnn": models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8),
-    "plain sequential-cnn": models.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, regularised=False),
-    "mini-xception": models.MiniXception(widths=(4, 8)),
-    "se-resnet": models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 2)),
-    "vgg": models.Vgg(stem_filters=4, widths=(4, 8), convolutions=2, squeeze=0),
-    "resnet50": models.ResNet50(),
-    "mobilenet-v2": models.MobileNetV2(alpha=0.35),
+    "sequential-cnn": zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8),
+    "plain sequential-cnn": zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, regularised=False),
+    "mini-xception": zoo.MiniXception(widths=(4, 8)),
+    "se-resnet": zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 2)),
+    "vgg": zoo.Vgg(stem_filters=4, widths=(4, 8), convolutions=2, squeeze=0),
+    "resnet50": zoo.ResNet50(),
+    "mobilenet-v2": zoo.MobileNetV2(alpha=0.35),
 }
 
 
@@ -138,11 +139,11 @@ ZOO = {
 def test_every_model_of_the_zoo_takes_grey_bytes_and_loads_in_safe_mode(name, tmp_path):
     model = build(ZOO[name], 32, 40)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 1), dtype=np.uint8)
-    found = trained.probabilities(model, pixels, batch_size=2)
+    found = saved_model.probabilities(model, pixels, batch_size=2)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(found, trained.probabilities(model, pixels.astype(np.float32), batch_size=2))
-    model.save(tmp_path / trained.MODEL)
-    np.testing.assert_array_equal(found, trained.probabilities(trained.load(tmp_path), pixels, batch_size=2))
+    np.testing.assert_array_equal(found, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=2))
+    model.save(tmp_path / saved_model.MODEL)
+    np.testing.assert_array_equal(found, saved_model.probabilities(saved_model.load(tmp_path), pixels, batch_size=2))
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -162,24 +163,24 @@ def test_every_model_of_the_zoo_trains_in_mixed_precision(name):
 
 
 def test_published_models_have_their_published_sizes():
-    mini = models.build(models.MiniXception(), height=48, width=48, n_classes=7, mean=128, std=64)
+    mini = zoo.build(zoo.MiniXception(), height=48, width=48, n_classes=7, mean=128, std=64)
     assert mini.count_params() == pytest.approx(58_000, rel=0.02)  # the authors' figure
-    assert build(models.ResNet50(), 48, 48).count_params() == 23_587_712 + 3 * 2_049
-    assert build(models.MobileNetV2(), 48, 48).count_params() == 2_257_984 + 3 * 1_281
+    assert build(zoo.ResNet50(), 48, 48).count_params() == 23_587_712 + 3 * 2_049
+    assert build(zoo.MobileNetV2(), 48, 48).count_params() == 2_257_984 + 3 * 1_281
 
 
 def test_a_backbone_sees_the_grey_channel_as_its_weights_expect_it():
     grey = np.full((1, 32, 32, 1), 100, np.uint8)
     for config, expected in (
-        (models.ResNet50(), 100 - np.array([103.939, 116.779, 123.68])),
-        (models.MobileNetV2(), -0.2157),
+        (zoo.ResNet50(), 100 - np.array([103.939, 116.779, 123.68])),
+        (zoo.MobileNetV2(), -0.2157),
     ):
         model = build(config, 32, 32)
         found = model.get_layer("normalise")(model.get_layer("three_channels")([grey] * 3))
         np.testing.assert_allclose(np.asarray(found)[0, 0, 0], np.broadcast_to(expected, 3), atol=1e-3)
 
 
-@pytest.mark.parametrize("config", [models.ResNet50(), models.MobileNetV2()])
+@pytest.mark.parametrize("config", [zoo.ResNet50(), zoo.MobileNetV2()])
 def test_a_backbone_refuses_images_that_are_too_small(config):
     with pytest.raises(errors.ConfigError, match=r"32x32 at least.*Received: 16x16.*preprocess\.height"):
         build(config)
@@ -189,14 +190,14 @@ def test_a_backbone_refuses_images_that_are_too_small(config):
 @pytest.mark.parametrize("filters", [0, -1, 100_000])
 def test_filters_that_no_layer_can_have_are_refused(name, filters):
     with pytest.raises(ValidationError, match="widths"):
-        TypeAdapter(models.ModelConfig).validate_python({"name": name, "widths": [8, filters, 8]})
+        TypeAdapter(zoo.ModelConfig).validate_python({"name": name, "widths": [8, filters, 8]})
 
 
 def test_stages_and_blocks_must_be_as_many():
     with pytest.raises(ValidationError, match="each of the 3 widths"):
-        models.SeResNet(blocks=(1, 2))
+        zoo.SeResNet(blocks=(1, 2))
 
 
 def test_a_model_that_is_not_in_the_zoo_is_refused():
     with pytest.raises(ValidationError, match="mobilenet-v2"):
-        TypeAdapter(models.ModelConfig).validate_python({"name": "resnet-152"})
+        TypeAdapter(zoo.ModelConfig).validate_python({"name": "resnet-152"})

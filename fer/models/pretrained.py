@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fer import errors, models, trained
+from fer import errors
+from fer.models import saved_model, zoo
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +19,7 @@ class Loaded(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def load_into(model: "keras.Model", config: models.ModelConfig, path: Path) -> Loaded:
+def load_into(model: "keras.Model", config: zoo.ModelConfig, path: Path) -> Loaded:
     """Put weights in the layers of the same names and shapes.
 
     Variances that are slightly negative, as conversions leave them, become 0, with scales that make up for it: batch
@@ -44,12 +45,12 @@ def load_into(model: "keras.Model", config: models.ModelConfig, path: Path) -> L
     return Loaded(n_layers, tuple(left_out))
 
 
-def _read(config: models.ModelConfig, path: Path, model: "keras.Model") -> "keras.Model":
+def _read(config: zoo.ModelConfig, path: Path, model: "keras.Model") -> "keras.Model":
     """A model with the file's weights."""
     import keras
 
-    if path.name == trained.MODEL:
-        return trained.load(path.parent)
+    if path.name == saved_model.MODEL:
+        return saved_model.load(path.parent)
     source: keras.Model
     if config.name == "resnet50":
         source = keras.applications.ResNet50(include_top=False, weights=None)
@@ -58,7 +59,7 @@ def _read(config: models.ModelConfig, path: Path, model: "keras.Model") -> "kera
     else:
         source = keras.models.clone_model(model)
     must = f"Starting weights must be those of {config.name} without its top, in one of Keras' forms."
-    with trained.damage_seen(path, must, todo="check train.weights and train.model"):
+    with saved_model.damage_seen(path, must, todo="check train.weights and train.model"):
         source.load_weights(path)
     return source
 
