@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, seconds
-from fer import demo_faces
 from fer.images import faces
+from fer.ingest.demo import faces as demo_faces
 
 
 def run() -> Iterator[Row]:

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 
 from benchmarks import Row, medians, seconds
 from data_contracts import files
-from fer import encoded, preprocess
+from fer import preprocess
 from fer.engine import refs, runners
 from fer.engine.workspace import Workspace
+from fer.ingest import image_files
 from fer.progress import silent
 
 N_IMAGES = 35_887  # as many as FER2013 has
@@ -232,7 +233,7 @@ def inputs(
         rest = iter(jpegs)
         for part in range(math.ceil(n_images / _PER_PART)):
             found = (("", data) for data in itertools.islice(rest, _PER_PART))
-            encoded.write(out / files.IMAGES / files.encoded(part), found)
+            image_files.write(out / files.IMAGES / files.encoded(part), found)
         return refs.ManifestRef(source="bench", layouts=(), classes=CLASSES, n_found=n_images, n_quarantined=0)
 
     def split(out: Path) -> refs.SplitRef:

@@ -20,10 +20,12 @@ import scipy.fft
 from benchmarks import Row, seconds
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import archives, demo_faces, duplicates, index, label_errors, outliers, progress, twins
+from fer import duplicates, label_errors, outliers, progress, twins
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.images import images
+from fer.ingest import archives, index
+from fer.ingest.demo import faces as demo_faces
 
 _PER_CLASS = 500
 _CORRELATION = 0.9

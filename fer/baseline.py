@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fer import errors, sources
+from fer import errors
 from fer.engine import refs
 from fer.engine.workspace import Note, Workspace
+from fer.ingest import sources
 
 _KIND = "accepted"
 

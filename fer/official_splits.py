@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from data_contracts import files
 from data_contracts.curation import KINDS
-from fer import archives, errors, relatives, sides
+from fer import errors, relatives, sides
 from fer.engine import refs
+from fer.ingest import archives
 
 
 def are_complete(images: pa.Table, used: np.ndarray, sources: Mapping[str, Mapping[str, int]]) -> bool:

@@ -15,10 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts import files
-from fer import encoded, errors, reuse, shard_checks, shards
+from fer import errors, reuse, shard_checks, shards
 from fer.engine import refs, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import faces, images
+from fer.ingest import image_files
 from fer.progress import Progress
 
 _Contrast = images.Contrast  # by its module it could not be named below a field of the same name
@@ -252,7 +253,7 @@ def _pieces(
         is_encoded = cut.kept_in < 0
         for part in np.unique(cut.parts[is_encoded]).tolist():
             if part not in spans:
-                spans[part] = encoded.spans(manifest / files.IMAGES / files.encoded(part))
+                spans[part] = image_files.spans(manifest / files.IMAGES / files.encoded(part))
             rows = is_encoded & (cut.parts == part)
             here[rows] = spans[part][cut.rows[rows]]
         yield _Piece(cut, here, classes, config)
@@ -292,7 +293,7 @@ def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
     is_encoded = cut.kept_in < 0
     for part in np.unique(cut.parts[is_encoded]).tolist():
         rows = np.flatnonzero(is_encoded & (cut.parts == part))
-        found = encoded.read(folders[0] / files.IMAGES / files.encoded(part), piece.spans[rows])
+        found = image_files.read(folders[0] / files.IMAGES / files.encoded(part), piece.spans[rows])
         for row, data in zip(rows.tolist(), found, strict=True):
             try:
                 prepare_encoded(data, piece.config, pixels[row])

@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fer import baseline, errors, registry, sources
+from fer import baseline, errors, registry
 from fer.balance import BalanceConfig
 from fer.curate import CurateConfig
-from fer.demo_source import DemoConfig
 from fer.drift import DriftConfig
 from fer.gate import GateConfig
-from fer.index import IndexConfig
+from fer.ingest import sources
+from fer.ingest.demo.archive import DemoConfig
+from fer.ingest.index import IndexConfig
 from fer.inspection import InspectConfig
 from fer.preprocess import PreprocessConfig
 from fer.split import SplitConfig

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import runtime
 
 from fer import errors, plain_text, recipe, recipes
-from fer.download import ResolvedSource
+from fer.ingest.download import ResolvedSource
 from tasks import outcomes
 
 _SETTINGS_SHOWN = 4

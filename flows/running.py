@@ -39,7 +39,7 @@ def parameters(
     """A flow's parameters, found valid before anything is started."""
     from fer import recipe as recipe_module
     from fer import recipes
-    from fer import sources as sources_module
+    from fer.ingest import sources as sources_module
 
     for each in sources:
         sources_module.parse(each)

@@ -7,21 +7,23 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import baseline, demo_source, errors, inspection, kaggle, sources, train_labels
+from fer import baseline, errors, inspection, train_labels
 from fer import curate as curate_stage
-from fer import download as download_stage
 from fer import drift as drift_stage
-from fer import index as index_stage
 from fer import quality as quality_stage
 from fer import split as split_stage
 from fer import validation as validation_stage
 from fer.engine import refs
+from fer.ingest import download as download_stage
+from fer.ingest import index as index_stage
+from fer.ingest import kaggle, sources
+from fer.ingest.demo import archive as demo_archive
 from tasks import artifacts, caching, events
 
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
 def resolve(
-    source: str, demo: demo_source.DemoConfig, kaggle_secret: str | None = None
+    source: str, demo: demo_archive.DemoConfig, kaggle_secret: str | None = None
 ) -> download_stage.ResolvedSource:
     """Find out what the source stands for now, so that the cache knows what it has."""
     events.publish(events.Started("resolve"))

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import index, progress
+from fer import progress
 from fer.engine import refs
 from fer.images import images
+from fer.ingest import index
 
 CONFIG = index.IndexConfig(classes=("angry", "happy", "surprise"))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer import encoded
 from fer.engine import refs
 from fer.images import images
+from fer.ingest import image_files
 
 CLASSES = ("angry", "happy", "sad")
 SPLIT_SCHEMA = pa.schema(
@@ -36,7 +36,7 @@ def dataset(workspace, rows, encoded_by_part, key="k"):
     def write_manifest(out):
         (out / "images").mkdir()
         for part, found in enumerate(encoded_by_part):
-            encoded.write(
+            image_files.write(
                 out / f"images/part-{part:05d}.arrow", [(f"{part}/{i}.png", data) for i, data in enumerate(found)]
             )
 

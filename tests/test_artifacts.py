@@ -9,7 +9,8 @@ import pytest
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.states import Failed
 
-from fer import demo_source, errors
+from fer import errors
+from fer.ingest.demo import archive as demo_archive
 from tasks import artifacts, caching, data, events
 
 
@@ -195,7 +196,7 @@ def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
 
 
 def test_resolving_a_source_is_a_stage_that_one_sees_begin_and_end(heard):
-    assert data.resolve.fn("demo", demo_source.DemoConfig()).identity.startswith("demo:")
+    assert data.resolve.fn("demo", demo_archive.DemoConfig()).identity.startswith("demo:")
     assert heard == [events.Started("resolve"), events.Over("resolve")]
 
 
@@ -211,5 +212,5 @@ def test_a_secret_block_that_is_not_there_or_holds_no_key_is_named(monkeypatch, 
 
     monkeypatch.setattr(data.Secret, "load", load)
     with pytest.raises(errors.ConfigError, match=message) as caught:
-        data.resolve.fn("demo", demo_source.DemoConfig(), "kagle")
+        data.resolve.fn("demo", demo_archive.DemoConfig(), "kagle")
     assert "Next:" in str(caught.value)

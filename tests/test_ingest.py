@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from data_contracts import files
-from fer import demo_faces, errors, recipe, settings
+from fer import errors, recipe, settings
 from fer.engine import seaweedfs
 from fer.images import images
+from fer.ingest.demo import faces as demo_faces
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

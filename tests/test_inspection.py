@@ -8,9 +8,10 @@ import pytest
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import demo_faces, errors, inspection
+from fer import errors, inspection
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.ingest.demo import faces as demo_faces
 
 CLASSES = ("happy", "surprise")
 PER_PART = 50

@@ -4,7 +4,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from fer import demo_faces, label_errors
+from fer import label_errors
+from fer.ingest.demo import faces as demo_faces
 
 CLASSES = ("happy", "surprise", "sad")
 N_PER_CLASS = 120

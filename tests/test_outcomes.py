@@ -391,8 +391,8 @@ def test_a_name_of_settings_that_will_be_refused_does_not_stop_the_run():
 
 
 def test_the_version_of_a_source_is_in_the_name_once_it_is_known():
-    from fer.download import ResolvedSource
-    from fer.sources import parse
+    from fer.ingest.download import ResolvedSource
+    from fer.ingest.sources import parse
 
     digest = "0123456789abcdef" * 4
     resolved = {

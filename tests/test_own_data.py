@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fer import demo_faces, errors, releases
+from fer import errors, releases
 from fer.images import images
+from fer.ingest.demo import faces as demo_faces
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

@@ -8,10 +8,11 @@ import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import demo_faces, errors, predict, preprocess, shards
+from fer import errors, predict, preprocess, shards
 from fer.engine import contracts, runners
 from fer.engine.workspace import Workspace
 from fer.images import images
+from fer.ingest.demo import faces as demo_faces
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
 ONE = runners.Processes(workers=1)

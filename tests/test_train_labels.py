@@ -9,9 +9,10 @@ import pytest
 
 from data_contracts import curation, files, manifest
 from data_contracts import split as contract
-from fer import demo_faces, inspection, split, train_labels
+from fer import inspection, split, train_labels
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.ingest.demo import faces as demo_faces
 
 CLASSES = ("happy", "surprise", "sad")
 N_PER_CLASS = 100

@@ -9,8 +9,9 @@ images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import balance, gate, index, preprocess, train_config
+from fer import balance, gate, preprocess, train_config
 from fer.images import augment
+from fer.ingest import index
 from fer.models import zoo
 from fer.recipe import Recipe
 

@@ -61,15 +61,15 @@ def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, mon
 
 def test_an_earlier_stage_does_not_reach_a_later_one():
     assert "fer.images.images" in fingerprint.reached("fer.preprocess")
-    assert "fer.preprocess" not in fingerprint.reached("fer.index")
+    assert "fer.preprocess" not in fingerprint.reached("fer.ingest.index")
     assert "fer.balance" not in fingerprint.reached("fer.preprocess")
     assert "fer.train" not in fingerprint.reached("fer.balance")
     assert "fer.gate" not in fingerprint.reached("fer.evaluate")
 
 
 def test_only_what_downloads_depends_on_where_data_come_from():
-    assert "fer.kaggle" in fingerprint.reached("fer.download")
-    assert {"fer.kaggle", "fer.demo_faces"}.isdisjoint(fingerprint.reached("fer.split"))
+    assert "fer.ingest.kaggle" in fingerprint.reached("fer.ingest.download")
+    assert {"fer.ingest.kaggle", "fer.ingest.demo.faces"}.isdisjoint(fingerprint.reached("fer.split"))
 
 
 def test_what_is_said_of_a_failure_or_of_progress_makes_nothing_anew():

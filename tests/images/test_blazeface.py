@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import demo_faces, errors
+from fer import errors
 from fer.images import blazeface
+from fer.ingest.demo import faces as demo_faces
 
 
 def square(seed, side=56):

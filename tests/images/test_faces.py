@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer import demo_faces
 from fer.images import faces
+from fer.ingest.demo import faces as demo_faces
 
 FACE_PX = 120
 SEEDS = range(12)

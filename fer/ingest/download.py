@@ -1,0 +1,83 @@
+"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`; `source.txt` beside it says what it is.
+
+The latter is there for the Ref's digest: the manifest names the source, so that the same bytes under another name are
+another input.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+
+from fer.engine import refs, stage
+from fer.engine.workspace import Workspace
+from fer.ingest import archives, folders, kaggle, sources
+from fer.progress import Progress, silent
+
+_SOURCE = "source.txt"
+_ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how their identities begin
+
+
+class ResolvedSource(BaseModel):
+    """A source of which it is known which bytes it stands for. Only `identity` enters keys, Refs and JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str = Field(description="Equal for equal content, and the same on any machine")
+    source: sources.Source = Field(exclude=True)
+    demo: SerializeAsAny[BaseModel] | None = Field(default=None, exclude=True)
+    credentials: kaggle.Credentials | None = Field(default=None, exclude=True)
+
+
+def resolve(
+    source: sources.Source, *, demo: BaseModel | None = None, credentials: kaggle.Credentials | None = None
+) -> ResolvedSource:
+    """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
+
+    An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
+    `demo` is the `demo_source.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
+    Raises SourceError, KaggleRefused, KaggleUnavailable.
+    """
+    match source:
+        case sources.KaggleSource(owner, slug):
+            version = kaggle.resolve_version(source, credentials)
+            pinned = sources.KaggleSource(owner, slug, version)
+            return ResolvedSource(identity=str(pinned), source=pinned, credentials=credentials)
+        case sources.ArchiveSource(path):
+            return ResolvedSource(identity=f"{_ARCHIVE}{archives.digest(path)}", source=source)
+        case sources.FolderSource(path):
+            return ResolvedSource(identity=f"{_FOLDER}{folders.digest(path)}", source=source)
+        case sources.DemoSource():
+            if demo is None:
+                from fer.ingest.demo import archive as demo_archive
+
+                demo = demo_archive.DemoConfig()
+            return ResolvedSource(identity=f"demo:{demo.model_dump_json()}", source=source, demo=demo)
+
+
+@stage.stage("download", resumable=True)
+def download(
+    out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent
+) -> refs.DatasetRef:
+    """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or made.
+
+    One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
+    KaggleUnavailable.
+    """
+    target = out / archives.DATASET
+    label = resolved.identity
+    match resolved.source:
+        case sources.KaggleSource():
+            kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
+        case sources.ArchiveSource(path):
+            archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
+        case sources.FolderSource(path):
+            folders.pack(path, target, resolved.identity.removeprefix(_FOLDER), progress)
+        case sources.DemoSource():
+            from fer.ingest.demo import archive as demo_archive
+
+            label = "demo"
+            aside = out / "drawn.tmp"
+            demo_archive.write_archive(aside, demo_archive.DemoConfig.model_validate(resolved.demo), progress)
+            aside.replace(target)
+    (out / _SOURCE).write_bytes(f"{label}\n".encode())
+    return refs.DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)

@@ -1,0 +1,183 @@
+"""A folder of this machine as a data set: known by what is in it, packed into a zip of the same bytes each time.
+
+Links are never followed: what they lead to is not in the folder, and can be anything.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import io
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fer import errors
+from fer.ingest import archives
+from fer.progress import Progress, silent
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A file in the folder: its name with `/` between folders."""
+
+    name: str
+    path: Path
+    size_bytes: int
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 (hex) over the names of the folder's files, sorted, and the SHA-256 of each.
+
+    Raises SourceError for a folder without files, for links, devices, pipes and names that no archive may hold, for
+    more or larger files than an archive may have, and where a file can't be read or changes.
+    """
+    return archives.content_digest((file.name, _sha256(file, folder)) for file in _files(folder))
+
+
+def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) -> None:
+    """Write the folder's files to a zip `out`: sorted, stored, with one date. `out` appears when it is whole.
+
+    Raises SourceError as `digest` does, and where that is not `expected` any more.
+    """
+    aside = out.with_name(out.name + ".tmp")
+    try:
+        files = _files(folder)
+        copied: list[tuple[str, str]] = []
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as target:
+            for n, file in enumerate(files):
+                copied.append((file.name, _copy(file, folder, target)))
+                if n % 1000 == 0:
+                    progress(n, len(files), "files packed")
+        if archives.content_digest(copied) != expected:
+            raise _changed(f"other files in {folder} than a moment before")
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)
+    progress(len(files), len(files), "files packed")
+
+
+def _files(folder: Path) -> list[_File]:
+    found = sorted(_walk(folder), key=lambda each: each.name)
+    total = sum(each.size_bytes for each in found)
+    if not found:
+        raise errors.SourceError("The folder must hold files.", received=f"none in {folder}", todo="check the path")
+    if len(found) > archives.MAX_MEMBERS:
+        raise _refused(f"at most {archives.MAX_MEMBERS:,} files", f"{len(found):,}", "divide it into several sources")
+    if total > archives.MAX_TOTAL_BYTES:
+        raise _refused(f"at most {archives.MAX_TOTAL_BYTES:,} bytes", f"{total:,}", "divide it into several sources")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[_File]:
+    waiting = [(folder, "")]
+    try:
+        while waiting:
+            here, prefix = waiting.pop()
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        if entry.name not in archives.JUNK_FOLDERS:
+                            waiting.append((Path(entry.path), name + "/"))
+                    elif not archives.is_junk(entry.name):
+                        yield _checked(_File(name, Path(entry.path), status.st_size), status)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _changed(f"{error.filename!r}, gone a moment later") from None
+    except PermissionError as error:
+        raise errors.SourceError(
+            "The folder must be readable.",
+            received=f"'{error.strerror}' at {error.filename!r}",
+            todo="change its permissions",
+        ) from None
+
+
+def _checked(file: _File, status: os.stat_result) -> _File:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "neither a file nor a folder"
+        raise _refused(
+            "plain files, no links", f"{file.name!r}, {kind}", "put what is meant in its place, or move it elsewhere"
+        )
+    try:
+        file.name.encode()
+        is_plain = not ("\\" in file.name or re.match("[A-Za-z]:", file.name))
+    except UnicodeEncodeError:
+        is_plain = False
+    if not is_plain:
+        raise _refused("names in UTF-8 without '\\' or a drive's letter", archives.shown(file.name), "rename it")
+    if archives.UNPRINTABLE.search(file.name):
+        raise _refused("names that can be printed", archives.shown(file.name), "rename it")
+    if len(file.name) > archives.MAX_NAME_CHARS:
+        raise _refused(
+            f"names of at most {archives.MAX_NAME_CHARS:,} characters",
+            f"{archives.shown(file.name)} of {len(file.name):,}",
+            "rename it or the folders above it",
+        )
+    if file.size_bytes > archives.MAX_MEMBER_BYTES:
+        raise _refused(
+            f"files of at most {archives.MAX_MEMBER_BYTES:,} bytes",
+            f"{file.name!r} of {file.size_bytes:,}",
+            "move it elsewhere if it is no image",
+        )
+    return file
+
+
+@contextlib.contextmanager
+def _opened(file: _File, folder: Path) -> Iterator[io.BufferedReader]:
+    # A link or pipe may have come into its place since it was listed: O_NONBLOCK does not wait for a pipe's writer.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(file.path, flags), "rb") as data:
+            if not stat.S_ISREG(os.fstat(data.fileno()).st_mode):
+                raise _changed(f"{file.name!r}, which is no file any more")
+            yield data
+    except (FileNotFoundError, NotADirectoryError):
+        raise _changed(f"{file.name!r}, gone from {folder} a moment later") from None
+    except PermissionError as error:
+        raise errors.SourceError(
+            "The folder's files must be readable.",
+            received=f"'{error.strerror}' at {file.path}",
+            todo="change its permissions",
+        ) from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _changed(f"{file.name!r}, which is a link now") from None
+
+
+def _sha256(file: _File, folder: Path) -> str:
+    with _opened(file, folder) as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _copy(file: _File, folder: Path, target: zipfile.ZipFile) -> str:
+    """Add the file to the zip; SHA-256 (hex) of what was copied."""
+    entry = archives.plain_entry(file.name, file.size_bytes)
+    copied = hashlib.sha256()
+    n_left = file.size_bytes
+    with _opened(file, folder) as data, target.open(entry, "w") as sink:
+        while chunk := data.read(_CHUNK_BYTES):
+            n_left -= len(chunk)
+            if n_left < 0:  # it grows, and zipfile was told its size
+                raise _changed(f"{file.name!r}, which grew")
+            sink.write(chunk)
+            copied.update(chunk)
+    return copied.hexdigest()
+
+
+def _changed(received: str) -> errors.SourceError:
+    return errors.SourceError(
+        "The folder must not change while it is read.",
+        received=received,
+        todo="run the same command again once nothing writes to it",
+    )
+
+
+def _refused(must_hold: str, received: str, todo: str) -> errors.SourceError:
+    return errors.SourceError(f"The folder must hold {must_hold}.", received=received, todo=todo)

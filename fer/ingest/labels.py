@@ -1,0 +1,180 @@
+"""Label names: what data sets write, and the class that each means.
+
+Matching ignores case, spaces and punctuation, so that `Suprise`, `SURPRISED` and `sur-prise` all mean `surprise`.
+"""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from fer import errors
+from fer.ingest import archives
+
+FER2013_NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's `emotion` column
+
+_SYNONYMS = {
+    "angry": ("anger", "angery", "mad"),
+    "disgust": ("disgusted", "digust", "digusted", "discust"),
+    "fear": ("afraid", "fearful", "fearfull", "frightened", "scared"),
+    "happy": ("happiness", "hapiness", "happyness", "hapy", "joy", "joyful"),
+    "neutral": ("neutrality", "netural", "nuetral", "neutal", "no emotion"),
+    "sad": ("sadness", "saddness", "sadnes"),
+    "surprise": ("surprised", "suprise", "suprised", "surprize", "surprized", "suprize"),
+}
+
+
+MISSING = "the label is missing"  # why an image is in quarantine
+_WHOLE_NUMBER = re.compile(r"([+-]?)\s*([0-9]+)(?:\.0*)?", re.ASCII)
+_MINUSES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")  # hyphens, dashes and the minus of Unicode
+_SHOWN = 8  # labels that an error lists
+_EXAMPLE_CHARS = 60  # of one that it asks to be copied
+
+
+def normalised(raw: str) -> str:
+    """`raw` in lower case with letters and digits only: what labels are compared by. "" is no label at all.
+
+    A whole number stays one: `3.0` is 3, as tables with gaps write it, and -1, often for "unknown", is not 1, with
+    whichever minus. Other text without a letter keeps all its marks: `3?` is not 3, and an emoji is not another one.
+    """
+    # Once more after the case is folded: that may leave what has a shorter form.
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold()).strip()
+    if any(each.isalpha() for each in text):
+        return "".join(each for each in text if each.isalnum())
+    text = text.translate(_MINUSES)
+    number = _WHOLE_NUMBER.fullmatch(text)
+    return number[1].removeprefix("+") + number[2] if number else text
+
+
+def is_number(raw: str) -> bool:
+    """Whether a label is a whole number."""
+    return _WHOLE_NUMBER.fullmatch(normalised(raw)) is not None
+
+
+def spellings(
+    classes: Iterable[str], extra_synonyms: Mapping[str, str] | None = None, *, fer2013_numbers: bool = False
+) -> dict[str, str]:
+    """Every accepted spelling, normalised -> its class.
+
+    A class's own name wins over `extra_synonyms` (spelling -> class), and these over the built-in ones. With
+    `fer2013_numbers`, 0-6 count too: only FER2013's CSV means them so, AffectNet and RAF-DB number otherwise.
+    Raises LabelError for classes that can't be told apart, for a synonym that is empty or of what is no class, and for
+    equal ones of two classes.
+    """
+    classes = tuple(classes)
+    own: dict[str, str] = {}
+    for name in classes:
+        if not any(each.isalnum() for each in normalised(name)) or normalised(name) in own:
+            raise errors.LabelError(
+                "Class names must differ in their letters and digits.",
+                received=", ".join(map(repr, classes)),
+                todo="correct the recipe's classes",
+            )
+        own[normalised(name)] = name
+    found: dict[str, str] = {}
+    for number, name in enumerate(FER2013_NUMBERS):
+        built_in = [normalised(each) for each in (name, *_SYNONYMS[name])]
+        meant = next((own[each] for each in built_in if each in own), None)  # a recipe may call happy "happiness"
+        if meant is not None:
+            found |= dict.fromkeys(built_in + ([str(number)] if fer2013_numbers else []), meant)
+    extra: dict[str, str] = {}
+    for spelling, name in (extra_synonyms or {}).items():
+        if normalised(name) not in own:
+            raise errors.LabelError(
+                "A synonym must stand for one of the classes.",
+                received=f"{spelling!r} for {name!r}, with the classes {', '.join(classes)}",
+                todo="correct the recipe's synonyms",
+            )
+        meant = own[normalised(name)]
+        key = normalised(spelling)
+        if not key or extra.setdefault(key, meant) != meant:
+            raise errors.LabelError(
+                "A synonym must not be blank, and must stand for one class, in whatever spelling.",
+                received=f"{spelling!r} for {name!r}" + (f" and {extra[key]!r}" if key else ""),
+                todo="correct the recipe's synonyms",
+            )
+    return {**found, **extra, **own}
+
+
+class Decisions:
+    """What the labels of a source mean, and which of them mean nothing.
+
+    Arguments as of `spellings`; `ignored` are labels whose images are left out.
+    """
+
+    def __init__(
+        self,
+        classes: Iterable[str],
+        synonyms: Mapping[str, str] | None = None,
+        ignored: Iterable[str] = (),
+        *,
+        fer2013_numbers: bool = False,
+    ):
+        self._classes = tuple(classes)
+        self._spellings = spellings(self._classes, synonyms, fer2013_numbers=fer2013_numbers)
+        self._ignored = {normalised(each) for each in ignored} - {""}
+        if fer2013_numbers:
+            for number, name in enumerate(FER2013_NUMBERS):
+                if str(number) not in self._spellings and not self._ignored.isdisjoint(
+                    normalised(each) for each in (name, *_SYNONYMS[name])
+                ):
+                    self._ignored.add(str(number))
+        self._unknown: Counter[str] = Counter()
+        self._unlabelled: list[str] = []
+
+    @property
+    def known(self) -> set[str]:
+        """What is accepted or left out on purpose, normalised."""
+        return self._spellings.keys() | self._ignored
+
+    def is_ignored(self, raw: str | None) -> bool:
+        """Whether images of this label are left out; never for a label that is missing."""
+        return normalised(raw or "") in self._ignored
+
+    def meaning(self, raw: str) -> str | None:
+        """The class that `raw` means, or None."""
+        return self._spellings.get(normalised(raw))
+
+    def decide(self, path: str, raw: str | None) -> str | None:
+        """The class that `raw` means; if it means none, `require_all_known` will raise. `raw` is None in no folder."""
+        label = None if raw is None else self.meaning(raw)
+        if raw is None:
+            self._unlabelled.append(path)
+        elif label is None:
+            self._unknown[raw] += 1
+        return label
+
+    def require_all_known(self, hint: str = "") -> None:
+        """Raise LabelError if `decide` met a label that means none of the classes. `hint` ends its last sentence."""
+        if not self._unknown and not self._unlabelled:
+            return
+        most = sorted(self._unknown.items(), key=lambda each: (-each[1], each[0]))
+        seen = [f"{archives.shown(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
+        if len(most) > _SHOWN:
+            seen.append(f"{len(most) - _SHOWN:,} more")
+        if self._unlabelled:
+            example = archives.shown(self._unlabelled[0])
+            seen.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {example}")
+        todo = (
+            f"choose a recipe with these classes, or say what is meant: index.synonyms, e.g. "
+            f"{{{_quoted([raw for raw, _ in most])}: {json.dumps(self._classes[0])}}}, or index.ignore_labels to leave "
+            "such images out"
+        )
+        if any(map(is_number, self._unknown)):
+            todo += "; numbers mean other things in other data sets, so that none is guessed"
+        raise errors.LabelError(
+            f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
+            received=", ".join(seen),
+            todo=todo + hint,
+        )
+
+
+def _quoted(labels: Iterable[str]) -> str:
+    """The first of the labels that is short enough for a message to repeat whole, as JSON."""
+    found = next((each for each in labels if len(each) <= _EXAMPLE_CHARS), "SEEN")
+    return json.dumps(found, ensure_ascii=not found.isprintable())
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"

@@ -1,0 +1,198 @@
+"""Tables in an archive, read as text without trust: CSV, by comma, semicolon or tab, and Parquet."""
+
+import contextlib
+import csv
+import io
+import math
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fer import errors
+from fer.ingest import archives
+from fer.ingest.layouts import class_folders
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+MAX_ROWS = archives.MAX_MEMBERS
+_MAX_COLUMNS = 100_000  # twice as many as an image of 224 x 224 has pixels
+_MAX_FIELD_CHARS = 4 << 20  # 1,024 x 1,024 pixels of up to three digits and a blank
+MAX_CELL_CHARS = 4_096  # of a file's name, a label and the like; as long as a path can be
+_MAX_PARQUET_BYTES = 512 * 2**20  # it is held in memory whole
+_BATCH_ROWS = 16_384
+
+
+def is_table(member: archives.Member) -> bool:
+    """Whether its name is that of a table."""
+    return class_folders.suffix(member.name) in SUFFIXES
+
+
+def column_names(archive: zipfile.ZipFile, member: archives.Member) -> tuple[str, ...]:
+    """The names of the table's columns as they stand there; of Parquet's only those that hold text or numbers.
+
+    Raises SourceError where it can't be read as a table or has too many, DamagedArchive for damaged bytes.
+    """
+    if class_folders.suffix(member.name) == ".parquet":
+        with _parquet(archive, member) as file:
+            names = tuple(field.name for field in file.schema_arrow if _is_plain(field.type))
+    else:
+        with open_csv(archive, member) as (_, rows):
+            names = tuple(next(rows, []))
+    if len(names) > _MAX_COLUMNS:
+        raise refused(f"at most {_MAX_COLUMNS:,} columns", f"{len(names):,} in {member.name!r}")
+    return names
+
+
+def read(
+    archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str]
+) -> Iterator[tuple[int, tuple[str, ...] | None]]:
+    """The rows' numbers, from 1, and their cells of `columns` (of `column_names`) as text, "" where there is none.
+
+    In the table's order. None stands for a row with more cells than columns; empty lines are counted and not there. A
+    number without a fraction is written without. Raises as `column_names`, for more or longer cells than a table of
+    labels may have, and for a column of a Parquet whose name is that of another.
+    """
+    make = _parquet_rows if class_folders.suffix(member.name) == ".parquet" else _csv_rows
+    for number, row in make(archive, member, columns):
+        if number > MAX_ROWS:
+            raise refused(f"at most {MAX_ROWS:,} rows", f"more in {member.name!r}")
+        if row is not None and any(len(cell) > MAX_CELL_CHARS for cell in row):
+            raise too_long(member)
+        yield number, row
+
+
+@contextlib.contextmanager
+def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tuple[IO[bytes], Iterator[list[str]]]]:
+    """The CSV's bytes, to see how far they are read, and its rows, the header among them.
+
+    Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes; the rows do too.
+    """
+    limit_before = csv.field_size_limit(_MAX_FIELD_CHARS)
+    try:
+        with archives.damage(repr(member.name)):
+            raw = archive.open(member.name)
+        with raw:
+            with archives.damage(repr(member.name)):
+                first_line = re.split(rb"[\r\n]", cast(zipfile.ZipExtFile, raw).peek(MAX_CELL_CHARS), maxsplit=1)[0]
+            delimiter = max(",", ";", "\t", key=lambda mark: first_line.count(mark.encode()))
+            text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
+            yield raw, _whole_rows(text, delimiter, member)
+    finally:
+        csv.field_size_limit(limit_before)
+
+
+def _whole_rows(text: Iterable[str], delimiter: str, member: archives.Member) -> Iterator[list[str]]:
+    # Not strict, it would take all that follows a stray quote for one cell.
+    rows = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        with archives.damage(repr(member.name)):
+            yield from rows
+    except csv.Error as error:
+        raise errors.SourceError(
+            "The CSV must have one image a row, and its quotes must be closed.",
+            received=f"'{error}' at line {rows.line_num:,} of {member.name!r}",
+            todo="correct the table, or get the archive again",
+        ) from None
+
+
+def _csv_rows(
+    archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str]
+) -> Iterator[tuple[int, tuple[str, ...] | None]]:
+    with open_csv(archive, member) as (_, rows):
+        header = next(rows, [])
+        places = [header.index(name) for name in columns]
+        for number, row in enumerate(rows, start=1):
+            if any(row[len(header) :]):
+                yield number, None
+            elif row:
+                yield number, tuple(row[place].strip() if place < len(row) else "" for place in places)
+
+
+def _parquet_rows(
+    archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    n_before = 0
+    with _parquet(archive, member, columns) as file:
+        if file.metadata.num_rows > MAX_ROWS:
+            raise refused(f"at most {MAX_ROWS:,} rows", f"{file.metadata.num_rows:,} in {member.name!r}")
+        for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns), use_threads=False):
+            cells = [_texts(batch.column(name), member) for name in columns]
+            yield from enumerate(zip(*cells, strict=True), start=n_before + 1)
+            n_before += batch.num_rows
+
+
+@contextlib.contextmanager
+def _parquet(
+    archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str] = ()
+) -> Iterator[pq.ParquetFile]:
+    if member.size_bytes > _MAX_PARQUET_BYTES:
+        raise refused(f"at most {_MAX_PARQUET_BYTES:,} bytes", f"{member.name!r} of {member.size_bytes:,}")
+    data = archives.read(archive, member)
+    try:
+        # As dictionaries, a text that is repeated a million times takes its memory once.
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(columns)) as file:
+            twice = [each for each in columns if file.schema_arrow.names.count(each) > 1]
+            if twice:
+                raise refused(
+                    "columns of different names", f"{archives.shown(twice[0])} more than once in {member.name!r}"
+                )
+            yield file
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+        raise _damaged(member, error) from None
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+    )
+
+
+def _texts(column: pa.Array, member: archives.Member) -> list[str]:
+    if pa.types.is_dictionary(column.type) and len(column.dictionary):
+        lengths = pc.binary_length(column.dictionary) if _is_text(column.dictionary.type) else None
+        if lengths is not None and (pc.max(lengths).as_py() or 0) > 4 * MAX_CELL_CHARS:  # bytes: up to 4 a character
+            raise too_long(member)
+    return [_text(value) for value in column.to_pylist()]
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _text(value: str | float | None) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _damaged(member: archives.Member, error: BaseException) -> archives.DamagedArchive:
+    return archives.DamagedArchive(
+        "Every table of the archive must be whole.",
+        received=f"{member.name!r}, damaged or cut short ({type(error).__name__})",
+        todo="get the archive again, or leave the table out",
+    )
+
+
+def too_long(member: archives.Member) -> errors.SourceError:
+    """The error for a table with a cell of more than MAX_CELL_CHARS."""
+    return refused(f"cells of at most {MAX_CELL_CHARS:,} characters", f"a longer one in {member.name!r}")
+
+
+def refused(must_have: str, received: str) -> errors.SourceError:
+    """The error for a table that is not as it must be."""
+    return errors.SourceError(
+        f"A table must have {must_have}.",
+        received=received,
+        todo="correct or divide it, or leave it out of the source",
+    )

@@ -1,0 +1,183 @@
+"""Parts: the files that a manifest's images, thumbnails and rows are written in, 2,000 images each.
+
+Each part is written by itself, by any process, and the next attempt keeps what is whole.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import multiprocessing
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts import files as names
+from data_contracts import manifest as contract
+from fer.images import images
+from fer.ingest import archives, image_files
+from fer.ingest.layouts import pixel_csv
+
+ROWS = "rows"  # the folder of each part's manifest rows
+TEXTS = "texts"  # the folder of the parts of tables of pixels, as found
+FILES_A_PART = 2_000
+MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Said:
+    """What a source says of an image; `defect` is why it can't be used, whatever its bytes are."""
+
+    source: str
+    path: str
+    raw_label: str
+    label: str | None
+    soft_label: list[float] | None
+    raw_split: str | None
+    subject: str | None
+    defect: str | None
+    member: archives.Member | None = None  # where the bytes are, if there are any and they are no text
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One shard-sized piece of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
+
+    `n_pixels`: of such, how many each must have, 0 for any number.
+    """
+
+    out: Path
+    number: int
+    archive: Path | None
+    said: tuple[Said, ...]
+    n_pixels: tuple[int, ...] = ()
+
+
+@functools.lru_cache(maxsize=1)
+def _open(path: Path) -> zipfile.ZipFile:
+    """The archive, once a process: to read the directory of 36 thousand entries takes 0.25 s, as long as a part."""
+    return zipfile.ZipFile(path)
+
+
+def close() -> None:
+    """Close the archive that `write` left open in this process."""
+    _open.cache_clear()
+
+
+def write(part: Part) -> None:
+    """Write what belongs to a part and is not there yet; its manifest rows last: they say that the part is whole."""
+    if multiprocessing.parent_process() is not None:
+        # libpng and libjpeg complain to the terminal, over the progress display; the manifest has the reasons.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+    if _is_finished(part):
+        return
+    if part.archive is not None:
+        archive = _open(part.archive)
+        image_files.write(_images(part), ((each.path, _read(archive, each)) for each in part.said))
+        _write_rows(part, {})
+    else:
+        defects: dict[int, str] = {}
+        image_files.write(_images(part), _images_of_texts(part, defects))
+        _write_rows(part, defects)
+
+
+def _images(part: Part) -> Path:
+    return part.out / names.IMAGES / names.encoded(part.number)
+
+
+def _read(archive: zipfile.ZipFile, said: Said) -> bytes:
+    """The bytes of a file, nothing of one that is not there or too large."""
+    return b"" if said.member is None or _is_too_large(said) else archives.read(archive, said.member)
+
+
+def _is_too_large(said: Said) -> bool:
+    return said.member is not None and said.member.size_bytes > MAX_IMAGE_BYTES
+
+
+def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str, bytes]]:
+    """Paths and PGMs of a part's texts, or texts as they are and what is wrong with them: row -> reason."""
+    for row, text in enumerate(image_files.stream(part.out / TEXTS / names.encoded(part.number))):
+        data = text
+        try:
+            data = pixel_csv.as_pgm(text, part.n_pixels[row])
+        except pixel_csv.NoPixels as error:
+            defects[row] = str(error)
+        yield part.said[row].path, data
+
+
+def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
+    """Decode the images of a part; write their thumbnails, then their manifest rows. `defects`: row -> reason."""
+    name = names.part(part.number)
+    rows: list[dict[str, Any]] = []
+    thumbnails: list[bytes | None] = []
+    for number, data in enumerate(image_files.stream(_images(part))):
+        said = part.said[number]
+        row, thumbnail = _described(said, data, said.defect or defects.get(number))
+        rows.append(row | {"part": part.number, "row": number})
+        thumbnails.append(thumbnail)
+    column = pa.array(thumbnails, contract.THUMBNAIL_SCHEMA.field(0).type)
+    for folder, table in (
+        (names.THUMBNAILS, pa.Table.from_arrays([column], schema=contract.THUMBNAIL_SCHEMA)),
+        (ROWS, pa.Table.from_pylist(rows, schema=contract.SCHEMA)),
+    ):
+        aside = part.out / folder / f"{name}.tmp"
+        # Faces of 48 x 48 hardly shrink, and the next stages read them whole.
+        pq.write_table(table, aside, compression="none" if folder == names.THUMBNAILS else "snappy")
+        aside.replace(part.out / folder / name)
+
+
+def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, Any], bytes | None]:
+    """The manifest row of an image, but for its place, and its thumbnail if it was decoded."""
+    file_sha256 = hashlib.sha256(data).hexdigest()
+    columns: dict[str, Any] = {
+        "image_id": image_id(said.path, file_sha256),
+        "source": said.source,
+        "path": said.path,
+        "raw_label": said.raw_label,
+        "label": said.label,
+        "soft_label": said.soft_label,
+        "raw_split": said.raw_split,
+        "subject": said.subject,
+        "size_bytes": said.member.size_bytes if said.member is not None else len(data),
+        "file_sha256": file_sha256,
+        "status": contract.ACCEPTED,
+    }
+    try:
+        if defect is not None:
+            raise images.UndecodableImage(defect)
+        if _is_too_large(said):
+            raise images.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
+        found = images.read(data)
+    except images.UndecodableImage as error:
+        return columns | {"status": contract.QUARANTINED, "reason": str(error)}, None
+    height, width = found.pixels.shape
+    pixels = np.ascontiguousarray(found.pixels)
+    columns |= vars(images.properties(pixels))  # `asdict` would take a seventh of all the time
+    columns |= {
+        "format": found.format,
+        "width": width,
+        "height": height,
+        "pixel_sha256": hashlib.sha256(b"%dx%d:" % (height, width) + pixels.data).hexdigest(),
+    }
+    return columns, images.thumbnail(pixels).tobytes()
+
+
+def image_id(path: str, file_sha256: str, occurrence: int = 1) -> str:
+    text = f"{path}\0{file_sha256}" + (f"\0{occurrence}" if occurrence > 1 else "")
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _is_finished(part: Part) -> bool:
+    """Whether an earlier attempt wrote this part, its thumbnails and its rows, whole."""
+    folders = (names.THUMBNAILS, ROWS)
+    try:
+        found = [pq.read_metadata(part.out / each / names.part(part.number)).num_rows for each in folders]
+        return [*found, image_files.n_images(_images(part))] == [len(part.said)] * 3
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return False

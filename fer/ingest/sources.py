@@ -1,0 +1,168 @@
+"""Where a dataset comes from, as one line of text.
+
+demo                                the faces that this project draws itself
+folder:PATH                         a folder on this machine
+archive:PATH.zip                    a zip on this machine
+kaggle:OWNER/SLUG[/versions/N]      a dataset on Kaggle, its current version unless one is pinned
+"""
+
+import contextlib
+import dataclasses
+import re
+import unicodedata
+from pathlib import Path
+from typing import TypeAlias
+
+from fer import errors
+from fer.engine import refs
+from fer.ingest import archives
+
+FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
+_HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoSource:
+    """The faces that the project draws."""
+
+    def __str__(self) -> str:
+        return "demo"
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderSource:
+    """A folder on this machine, by absolute path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"folder:{self.path}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ArchiveSource:
+    """A zip on this machine, by absolute path."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"archive:{self.path}"
+
+
+@dataclasses.dataclass(frozen=True)
+class KaggleSource:
+    """A dataset on Kaggle; without `version`, the current one."""
+
+    owner: str
+    slug: str
+    version: int | None = None
+
+    @property
+    def page(self) -> str:
+        """The address of the dataset's page."""
+        return f"https://www.kaggle.com/datasets/{self.owner}/{self.slug}"
+
+    def __str__(self) -> str:
+        pinned = "" if self.version is None else f"/versions/{self.version}"
+        return f"kaggle:{self.owner}/{self.slug}{pinned}"
+
+
+Source: TypeAlias = DemoSource | FolderSource | ArchiveSource | KaggleSource
+
+
+def parse(text: str) -> Source:
+    """Read a source from its line of text.
+
+    Raises ConfigError where it has none of the forms above, SourceError where a path is not that of a folder or zip.
+    """
+    if refs.SOURCES_JOINED_BY in text or len(text.strip().splitlines()) > 1:
+        raise errors.ConfigError(
+            f"A source must be one line of text without {refs.SOURCES_JOINED_BY!r}, which joins several.",
+            received=repr(text),
+            todo="give each source by itself, or rename the folder or archive",
+        )
+    kind, separator, rest = text.strip().partition(":")
+    if kind == "demo" and not separator:
+        return DemoSource()
+    if kind == "folder" and rest:
+        return _folder(rest)
+    if kind == "archive" and rest:
+        return _archive(rest)
+    if kind == "kaggle" and (found := _HANDLE.fullmatch(rest)):
+        owner, slug, version = found.groups()
+        return KaggleSource(owner, slug, int(version) if version else None)
+    raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(text), todo=_hint(kind, text.strip()))
+
+
+def slug(source: Source) -> str:
+    """What a source is called in a name, `[a-z0-9-]`: its folder's or archive's name, or OWNER-SLUG of Kaggle."""
+    match source:
+        case DemoSource():
+            kind, called = "demo", "demo"
+        case FolderSource(path):
+            kind, called = "folder", path.name
+        case ArchiveSource(path):
+            kind, called = "archive", path.stem
+        case KaggleSource(owner, name):
+            kind, called = "kaggle", f"{owner}-{name}"
+    plain = unicodedata.normalize("NFKD", called).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or kind
+
+
+def _folder(given: str) -> FolderSource:
+    path = _absolute(given, "folder")
+    if not _is(path, "dir"):
+        todo = "check the path"
+        if _is(path, "file"):
+            todo = _form_of_file(given)
+        received = f"a file at {path}" if _is(path, "file") else f"no folder at {path}"
+        raise errors.SourceError("The folder must exist.", received=received, todo=todo)
+    return FolderSource(path)
+
+
+def _archive(given: str) -> ArchiveSource:
+    path = _absolute(given, "archive")
+    if _is(path, "dir"):
+        raise errors.SourceError(
+            "The archive must be a zip file.", received=f"the folder {path}", todo=f"write folder:{given}"
+        )
+    if path.suffix.lower() in _TABLES and _is(path, "file"):
+        raise errors.SourceError(
+            "The archive must be a zip file.", received=f"a table at {path}", todo=_form_of_file(given)
+        )
+    archives.require_zip(path)
+    return ArchiveSource(path)
+
+
+def _absolute(path: str, what: str) -> Path:
+    """One name for a folder however it is reached by `..`; a link keeps its own, since it may be moved on."""
+    try:
+        found = Path(path).expanduser().absolute()
+        return found.resolve() if ".." in found.parts else found
+    except (RuntimeError, ValueError):  # ~someone, of whom this machine does not know; a NUL
+        raise errors.SourceError(f"The {what} must exist.", received=path, todo="check the path") from None
+
+
+def _is(path: Path, kind: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # too long, not ours to see, a NUL, ~nobody
+        return path.expanduser().is_dir() if kind == "dir" else path.expanduser().is_file()
+    return False
+
+
+def _form_of_file(given: str) -> str:
+    if Path(given).suffix.lower() in _TABLES:
+        return (
+            f"put it and the images that belong to it in a folder of their own, and write folder:{Path(given).parent}"
+        )
+    return f"write archive:{given}"
+
+
+def _hint(kind: str, text: str) -> str:
+    if "kaggle.com/" in text or kind == "kaggle":
+        return "take OWNER/SLUG from the address of the dataset's page, https://www.kaggle.com/datasets/OWNER/SLUG"
+    if text and _is(Path(text), "dir"):
+        return f"write folder:{text}"
+    if text.endswith(".zip") or (text and _is(Path(text), "file")):
+        return _form_of_file(text)
+    return "give one of these forms, e.g. kaggle:msambare/fer2013"
