@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, quality
-from fer import alignment, duplicates, recipes
+from fer import recipes
+from fer.curation import alignment, near_duplicates
 from fer.images import augment
 
 _SIDE = alignment.SIDE
@@ -48,7 +49,7 @@ def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row
     copies = [np.stack([kind(image) for image in originals]).reshape(n, -1) for kind, _ in kinds.values()]
     among = np.concatenate([thumbnails, *copies])
     names = contents + [hashlib.sha256(image.tobytes()).hexdigest() for each in copies for image in each]
-    found = duplicates.find(among, names, _NEAR, _ALIGNED)
+    found = near_duplicates.find(among, names, _NEAR, _ALIGNED)
     pairs = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
     first = {content: at for at, content in reversed(list(enumerate(contents)))}
     for number, (name, (_, bar)) in enumerate(kinds.items()):
@@ -59,10 +60,10 @@ def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row
 
 def _exhaustive(thumbnails: np.ndarray, contents: list[str], splits: list[str | None], n: int) -> Iterator[Row]:
     start = time.perf_counter()
-    near = duplicates.find(thumbnails, contents, _NEAR)
+    near = near_duplicates.find(thumbnails, contents, _NEAR)
     seconds_near = time.perf_counter() - start
     start = time.perf_counter()
-    found = duplicates.find(thumbnails, contents, _NEAR, _ALIGNED)
+    found = near_duplicates.find(thumbnails, contents, _NEAR, _ALIGNED)
     seconds = time.perf_counter() - start
     yield Row(
         f"pairs of {len(thumbnails):,} images; reference: as they are alone", len(found.first), "pairs", len(near.first)

@@ -20,7 +20,8 @@ import scipy.fft
 from benchmarks import Row, seconds
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import duplicates, label_errors, outliers, progress, twins
+from fer import progress
+from fer.curation import label_errors, near_duplicates, outliers, twins
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.images import images
@@ -76,8 +77,8 @@ def _steps(folder: Path) -> Iterator[Row]:
         with tempfile.TemporaryDirectory(dir=folder) as out:
             index.index.produce(Path(out), (dataset,), config, workspace=workspace, progress=progress.silent)
 
-    def near_twins() -> duplicates.Pairs:
-        return duplicates.find(thumbnails, contents, _CORRELATION)
+    def near_twins() -> near_duplicates.Pairs:
+        return near_duplicates.find(thumbnails, contents, _CORRELATION)
 
     pairs = near_twins()
     known = twins.Twins(names, contents, [(names[i], names[j]) for i, j in zip(pairs.first, pairs.second, strict=True)])
@@ -111,7 +112,7 @@ def _near_twins(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Ite
     found: dict[str, set[tuple[int, int]]] = {}
 
     def ours() -> None:
-        pairs = duplicates.find(faces, names, _CORRELATION)
+        pairs = near_duplicates.find(faces, names, _CORRELATION)
         found["ours"] = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
     def brute_force() -> None:
@@ -154,7 +155,7 @@ def _by_phash(faces: np.ndarray) -> set[tuple[int, int]]:
         apart = np.bitwise_count(hashed[start : start + 256, None] ^ hashed[None, start:])
         row, column = np.nonzero(apart <= _PHASH_BITS_APART)
         one, other = row[column > row] + start, column[column > row] + start
-        near = duplicates.correlations(faces, one, other) >= _CORRELATION
+        near = near_duplicates.correlations(faces, one, other) >= _CORRELATION
         found |= set(zip(one[near].tolist(), other[near].tolist(), strict=True))
     return found
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from benchmarks import Row
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import validation
+from fer.curation import validate
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 
@@ -88,8 +88,8 @@ def _rows(numbers: np.ndarray, draw: np.random.Generator) -> pa.Table:
 def _validate(folder: str, manifest: str) -> None:
     """The work of the process of its own: prints what it took."""
     start = time.perf_counter()
-    ref = validation.validate(
-        refs.ManifestRef.model_validate_json(manifest), validation.ValidateConfig(), workspace=Workspace(folder)
+    ref = validate.validate(
+        refs.ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=Workspace(folder)
     )
     taken = time.perf_counter() - start
     assert ref.n_accepted == _N_ROWS * 99 // 100

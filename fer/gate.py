@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, metrics, power, predictions, relatives
+from fer import errors, metrics, power, predictions
+from fer.curation import groups
 from fer.engine import refs, stage
 from fer.engine import workspace as workspaces
 from fer.progress import Progress
@@ -259,7 +260,7 @@ def _test_images(division: Path, champion: Path) -> _TestImages:
     rows = rows.filter(pc.equal(rows["split"], "test"))
     unseen = None
     if (champion / files.TRAINED_ON).is_file():
-        unseen = ~relatives.met(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
+        unseen = ~groups.met(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
     return _TestImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), unseen)
 
 

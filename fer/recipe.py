@@ -13,19 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fer import baseline, errors, registry
+from fer import errors, registry
 from fer.balance import BalanceConfig
-from fer.curate import CurateConfig
-from fer.drift import DriftConfig
+from fer.curation import baseline
+from fer.curation.curate import CurateConfig
+from fer.curation.drift import DriftConfig
+from fer.curation.inspect import InspectConfig
+from fer.curation.split import SplitConfig
+from fer.curation.validate import ValidateConfig
 from fer.gate import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
-from fer.inspection import InspectConfig
 from fer.preprocess import PreprocessConfig
-from fer.split import SplitConfig
 from fer.train_config import TrainConfig
-from fer.validation import ValidateConfig
 
 _LONGEST_NAME = 63  # that the registry takes
 

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, relatives, releases, train_config
+from fer import errors, releases, train_config
+from fer.curation import groups
 from fer.engine import child_process, refs, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model, zoo
@@ -144,9 +145,9 @@ def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Pa
     held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
     n_known = len(held_out)
     if known is not None:
-        trained_on_it = relatives.met(held_out, known.filter(pc.equal(known["split"], "train"))["pixel_sha256"])
+        trained_on_it = groups.met(held_out, known.filter(pc.equal(known["split"], "train"))["pixel_sha256"])
         is_test = pc.equal(held_out["split"], "test").to_numpy()
-        n_known = int(np.where(is_test, relatives.met(held_out, known["pixel_sha256"]), trained_on_it).sum())
+        n_known = int(np.where(is_test, groups.met(held_out, known["pixel_sha256"]), trained_on_it).sum())
     if n_known:
         received = (
             f"{n_known:,} of the {len(held_out):,} images held out, or twins of theirs, are among those of {source}"

@@ -7,12 +7,14 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import baseline, errors, inspection, train_labels
-from fer import curate as curate_stage
-from fer import drift as drift_stage
+from fer import errors
 from fer import quality as quality_stage
-from fer import split as split_stage
-from fer import validation as validation_stage
+from fer.curation import baseline, train_labels
+from fer.curation import curate as curate_stage
+from fer.curation import drift as drift_stage
+from fer.curation import inspect as inspection
+from fer.curation import split as split_stage
+from fer.curation import validate as validation_stage
 from fer.engine import refs
 from fer.ingest import download as download_stage
 from fer.ingest import index as index_stage

@@ -11,7 +11,8 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from fer import baseline, errors, plain_text
+from fer import errors, plain_text
+from fer.curation import baseline
 from fer.engine import refs
 from tasks import artifacts, events
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from prefect import task
 
 from data_contracts import files
-from fer import baseline, errors, settings, sharing
+from fer import errors, settings, sharing
 from fer import quality as quality_stage
+from fer.curation import baseline
 from fer.engine import refs, seaweedfs
 from fer.engine.workspace import write_atomically
 from tasks import artifacts, caching

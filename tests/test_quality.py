@@ -12,7 +12,8 @@ import pytest
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import account, curate, drift, quality, split
+from fer import account, quality
+from fer.curation import curate, drift, split
 from fer.engine import contracts, refs
 from fer.engine.workspace import Workspace
 from fer.images import images

@@ -6,7 +6,8 @@ images and one seed: accuracy 0.875 (95 % interval 0.854 to 0.893), macro-F1 0.8
 de-duplicated; averaged with mirror images 0.885; another seed 0.875. A linear model on the pixels gets 0.57.
 """
 
-from fer import balance, gate, inspection, preprocess, split, train_config
+from fer import balance, gate, preprocess, train_config
+from fer.curation import inspect, split
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
@@ -18,7 +19,7 @@ RECIPE = Recipe(
     made_for=("demo",),
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
     # Drawn faces are more alike than photographs: at 0.95 a third of the pairs are of different ones.
-    inspect=inspection.InspectConfig(aligned_duplicate_correlation=0.965),
+    inspect=inspect.InspectConfig(aligned_duplicate_correlation=0.965),
     split=split.SplitConfig(test_share=0.41, validation_share=0.09),  # faces to test on cost nothing but their drawing
     preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),

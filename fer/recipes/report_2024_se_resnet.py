@@ -9,7 +9,8 @@ steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import balance, gate, preprocess, split, train_config
+from fer import balance, gate, preprocess, train_config
+from fer.curation import split
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo

@@ -175,7 +175,7 @@ def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it
 @pytest.mark.parametrize("name", ["TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA"])
 def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_uses_it(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
-    before = {module: fingerprint.of_module(module) for module in ("fer.train", "fer.evaluate", "fer.split")}
+    before = {module: fingerprint.of_module(module) for module in ("fer.train", "fer.evaluate", "fer.curation.split")}
     monkeypatch.setenv(name, "0")
     after = {module: fingerprint.of_module(module) for module in before}
     assert {module for module in before if before[module] != after[module]} == {"fer.train", "fer.evaluate"}
@@ -186,9 +186,9 @@ def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_us
 @pytest.mark.parametrize("name", ["OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"])
 def test_a_variable_that_makes_numpy_compute_otherwise_is_in_the_keys_of_what_uses_it(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
-    before = fingerprint.of_module("fer.inspection")
+    before = fingerprint.of_module("fer.curation.inspect")
     monkeypatch.setenv(name, "Haswell")
-    assert fingerprint.of_module("fer.inspection") != before
+    assert fingerprint.of_module("fer.curation.inspect") != before
 
 
 @pytest.mark.parametrize(

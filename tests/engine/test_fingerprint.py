@@ -69,7 +69,7 @@ def test_an_earlier_stage_does_not_reach_a_later_one():
 
 def test_only_what_downloads_depends_on_where_data_come_from():
     assert "fer.ingest.kaggle" in fingerprint.reached("fer.ingest.download")
-    assert {"fer.ingest.kaggle", "fer.ingest.demo.faces"}.isdisjoint(fingerprint.reached("fer.split"))
+    assert {"fer.ingest.kaggle", "fer.ingest.demo.faces"}.isdisjoint(fingerprint.reached("fer.curation.split"))
 
 
 def test_what_is_said_of_a_failure_or_of_progress_makes_nothing_anew():

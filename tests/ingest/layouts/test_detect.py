@@ -1,7 +1,8 @@
 import pytest
 from indexed import by_path, csv_row, parquet, png, rows_of, run
 
-from fer import errors, split
+from fer import errors
+from fer.curation import split
 from fer.engine.workspace import Workspace
 from fer.ingest import index
 from fer.ingest.layouts import class_folders

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import fft, ndimage
 
 from data_contracts import curation
-from fer import alignment, duplicates, probes
+from fer.curation import alignment, near_duplicates, probes
 
 SIDE = probes.SIDE
 N = 60
@@ -59,7 +59,7 @@ KINDS = {
 
 def search(*images):
     thumbnails = np.clip(np.concatenate(images), 0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
-    found = duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
+    found = near_duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
     kinds = [curation.KINDS[kind] for kind in found.kind]
     return {(i, j): kind for i, j, kind in zip(found.first.tolist(), found.second.tolist(), kinds, strict=True)}
 
@@ -87,7 +87,7 @@ def test_near_twins_alone_are_looked_for_without_a_bound_for_aligned_ones():
     pictures = photographs(3, n=4)
     both = np.stack([taken(each) for each in pictures] + [taken(each, right=3) for each in pictures])
     thumbnails = both.astype(np.uint8).reshape(len(both), -1)
-    assert not len(duplicates.find(thumbnails, list("abcdefgh"), 0.9).first)
+    assert not len(near_duplicates.find(thumbnails, list("abcdefgh"), 0.9).first)
 
 
 def test_a_pair_has_the_closest_kind_and_stands_once():

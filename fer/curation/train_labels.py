@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import split as split_contract
-from fer import curate, inspection, label_errors, relatives, split
+from fer.curation import curate, groups, inspect, label_errors, split
 from fer.engine import refs, stage
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -37,7 +37,7 @@ def find(
     curation: refs.CurationRef,
     inspected: refs.InspectionRef,
     division: refs.SplitRef,
-    config: inspection.InspectConfig,
+    config: inspect.InspectConfig,
     policy: curate.Policy,
     *,
     workspace: Workspace,
@@ -53,7 +53,7 @@ def find(
     used = images.filter(pc.not_equal(images["split"], split_contract.EXCLUDED))
     is_train = np.asarray(pc.equal(used["split"], "train").to_numpy(), bool)
     doubts = label_errors.find(
-        inspection.read_thumbnails(workspace.folder(manifest) / files.THUMBNAILS, used),
+        inspect.read_thumbnails(workspace.folder(manifest) / files.THUMBNAILS, used),
         used["class_index"].to_numpy(),
         _units(used["image_id"], workspace.folder(curation), workspace.folder(inspected)),
         learned=is_train,
@@ -84,7 +84,7 @@ def find(
 def _units(image_ids: pa.ChunkedArray, curation: Path, inspected: Path) -> list[str]:
     """A name for each image's unit: all that near-twins and subjects connect with it."""
     images = split.read_images(curation / files.CURATION)
-    near = relatives.read(images, pq.read_table(inspected / files.PAIRS, columns=["first", "second", "kind"]))
+    near = groups.read(images, pq.read_table(inspected / files.PAIRS, columns=["first", "second", "kind"]))
     at = pc.index_in(image_ids, value_set=images["image_id"].combine_chunks()).to_numpy()
     return [near.unit_keys[each] for each in near.unit[at].tolist()]
 
@@ -148,7 +148,7 @@ def _ref(
     )
 
 
-def _report(in_doubt: pa.Table, config: inspection.InspectConfig, policy: curate.Policy) -> dict[str, object]:
+def _report(in_doubt: pa.Table, config: inspect.InspectConfig, policy: curate.Policy) -> dict[str, object]:
     changes = Counter(zip(in_doubt["label"].to_pylist(), in_doubt["suggested_label"].to_pylist(), strict=True))
     suggested: dict[str, dict[str, int]] = {}
     for (label, other), count in sorted(changes.items(), key=lambda each: (-each[1], each[0])):

@@ -8,7 +8,8 @@ import pytest
 from data_contracts import curation as contract
 from data_contracts import files
 from data_contracts import manifest as manifest_contract
-from fer import curate, errors, progress, split
+from fer import errors, progress
+from fer.curation import curate, split
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_contracts import files
-from fer import relatives
+from fer.curation import groups
 
 NONE = -1
 TRAIN, VALIDATION, TEST = range(3)
@@ -46,7 +46,7 @@ def bits(sides: np.ndarray) -> np.ndarray:
     return np.where(sides == NONE, 0, 1 << np.maximum(sides, 0)).astype(np.uint8)
 
 
-def give_way(near: relatives.Relatives, sides: np.ndarray) -> Excluded:
+def give_way(near: groups.Relatives, sides: np.ndarray) -> Excluded:
     """Take from `sides`, in place, what has a relative further from training; what was taken, with the reason.
 
     Validation gives way to test first, and train to what is left: a score must not count what was learned by heart.
@@ -70,7 +70,7 @@ def give_way(near: relatives.Relatives, sides: np.ndarray) -> Excluded:
 
 
 def draw(
-    near: relatives.Relatives,
+    near: groups.Relatives,
     pool: np.ndarray,
     aside: np.ndarray,
     label: np.ndarray,
@@ -144,7 +144,7 @@ def _units(rows: np.ndarray, unit: np.ndarray, place: np.ndarray) -> list[np.nda
     return np.split(in_order, ends) if len(in_order) else []
 
 
-def _join(near: relatives.Relatives, sides: np.ndarray, bridging: np.ndarray, before: np.ndarray) -> np.ndarray:
+def _join(near: groups.Relatives, sides: np.ndarray, bridging: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Set the `sides` of images whose unit stood on more than one; those that have to be left out, (N,) bool.
 
     The old ones stay; step by step the new ones next to images of one side join it, and those next to images of two
@@ -169,9 +169,7 @@ def _standing(sides: np.ndarray, before: np.ndarray) -> np.ndarray:
     return np.where(sides == NONE, before, sides)
 
 
-def _newcomers_between(
-    near: relatives.Relatives, sides: np.ndarray, before: np.ndarray, known: np.ndarray
-) -> np.ndarray:
+def _newcomers_between(near: groups.Relatives, sides: np.ndarray, before: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Take from `sides` the images that are new and would drive a known one from its side; which, (N,) bool.
 
     Such is a copy of an old image that says that it shows a subject of another side.

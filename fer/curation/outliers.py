@@ -7,7 +7,7 @@ the distance within the main directions (Mahalanobis) finds unusual light and po
 
 import numpy as np
 
-from fer import directions
+from fer.curation import principal_components
 
 _AT_ONCE = 4_096
 _FEWEST = 200  # images: of fewer, the directions would describe each one
@@ -23,14 +23,14 @@ def scores(thumbnails: np.ndarray) -> np.ndarray:
     import threadpoolctl
 
     found = np.full(len(thumbnails), np.nan, np.float32)
-    rows = np.flatnonzero(directions.varied(thumbnails))
+    rows = np.flatnonzero(principal_components.varied(thumbnails))
     if len(rows) < _FEWEST:
         return found
     # Each half is described by the directions of the other: a strange image must not be one of its own yardsticks.
     inside = np.empty(len(rows))
     with threadpoolctl.threadpool_limits(1, user_api="blas"):  # half a second; on busy cores more threads take longer
         for own, other in ((0, 1), (1, 0)):
-            inside[own::2] = _inside(thumbnails, rows[own::2], directions.main(thumbnails, rows[other::2]))
+            inside[own::2] = _inside(thumbnails, rows[own::2], principal_components.main(thumbnails, rows[other::2]))
     inside = np.clip(inside, 1e-6, 1 - 1e-6)
     log_odds = np.log((1 - inside) / inside)
     middle = np.median(log_odds)
@@ -46,6 +46,6 @@ def _inside(thumbnails: np.ndarray, rows: np.ndarray, basis: np.ndarray) -> np.n
     found = np.empty(len(rows))
     for start in range(0, len(rows), _AT_ONCE):
         at = slice(start, start + _AT_ONCE)
-        low = directions.unit(thumbnails[rows[at]]) @ basis
+        low = principal_components.unit(thumbnails[rows[at]]) @ basis
         found[at] = np.einsum("ij,ij->i", low, low)
     return found

@@ -4,7 +4,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from fer import label_errors
+from fer.curation import label_errors
 from fer.ingest.demo import faces as demo_faces
 
 CLASSES = ("happy", "surprise", "sad")

@@ -9,7 +9,7 @@ import pytest
 
 from data_contracts import curation, files, manifest
 from data_contracts import split as contract
-from fer import inspection, split, train_labels
+from fer.curation import inspect, split, train_labels
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.ingest.demo import faces as demo_faces
@@ -41,7 +41,7 @@ class Found:
     def __init__(self, folder, given, policy="keep", subject=None, **config):
         self.workspace = Workspace(folder)
         self.before = self.given(given, subject)
-        settings = inspection.InspectConfig(folds=4, **config)
+        settings = inspect.InspectConfig(folds=4, **config)
         self.ref = train_labels.find(*self.before, settings, policy, workspace=self.workspace)
         self.folder = self.workspace.folder(self.ref)
         self.rows = {row["image_id"]: row for row in pq.read_table(self.folder / files.SPLIT).to_pylist()}

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import duplicates, errors, twins
+from fer import errors
+from fer.curation import near_duplicates, twins
 
 
 def smooth(draw, n, side=48):
@@ -37,7 +38,7 @@ def test_no_pair_of_brute_force_is_lost_and_none_is_added(seed, correlation):
     images = smooth(draw, 60)
     images = np.concatenate([images, *(near(draw, images[:20], noise) for noise in (2, 10, 25, 50))])
     wanted = brute_force(images, correlation)
-    assert found(duplicates.find(images, names(len(images)), correlation)) == wanted
+    assert found(near_duplicates.find(images, names(len(images)), correlation)) == wanted
     assert len(wanted) >= 20
 
 
@@ -45,7 +46,7 @@ def test_pairs_are_found_across_tiles_and_sorted():
     draw = np.random.default_rng(0)
     images = smooth(draw, 2_600)
     images[2_590:] = near(draw, images[:10], 1)
-    pairs = duplicates.find(images, names(len(images)), 0.9)
+    pairs = near_duplicates.find(images, names(len(images)), 0.9)
     assert {(at, 2_590 + at) for at in range(10)} <= found(pairs)
     assert sorted(found(pairs)) == list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
@@ -53,7 +54,7 @@ def test_pairs_are_found_across_tiles_and_sorted():
 def test_brightness_and_contrast_play_no_part():
     draw = np.random.default_rng(0)
     image = draw.integers(100, 120, 2_304)
-    pairs = duplicates.find(np.stack([image, 2 * image - 100, 255 - image]).astype(np.uint8), names(3), 0.99)
+    pairs = near_duplicates.find(np.stack([image, 2 * image - 100, 255 - image]).astype(np.uint8), names(3), 0.99)
     assert found(pairs) == {(0, 1)}
     assert pairs.correlation[0] == 1
 
@@ -62,7 +63,7 @@ def test_hardly_any_contrast_is_compared_like_any_other():
     flat = np.full((3, 2_304), 7, np.uint8)
     flat[0, 5] = flat[1, 5] = 8
     flat[2, 6] = 8
-    assert found(duplicates.find(flat, names(3), 0.9)) == {(0, 1)}
+    assert found(near_duplicates.find(flat, names(3), 0.9)) == {(0, 1)}
 
 
 def test_copies_are_paired_with_the_first_of_them_alone():
@@ -70,7 +71,7 @@ def test_copies_are_paired_with_the_first_of_them_alone():
     images = smooth(draw, 3)
     images[2] = near(draw, images[0], 2)
     copied = images[[0, 0, 1, 0, 2, 2]]
-    pairs = duplicates.find(copied, ["a", "a", "b", "a", "c", "c"], 0.9)
+    pairs = near_duplicates.find(copied, ["a", "a", "b", "a", "c", "c"], 0.9)
     assert found(pairs) == {(0, 1), (0, 3), (0, 4), (4, 5)}
     assert pairs.correlation[pairs.second == 4] < 1
     assert (pairs.correlation[pairs.second != 4] == 1).all()
@@ -79,21 +80,21 @@ def test_copies_are_paired_with_the_first_of_them_alone():
 def test_images_of_one_grey_are_paired_with_their_copies_alone():
     grey = np.full((4, 2_304), 9, np.uint8)
     grey[3] = 200
-    assert found(duplicates.find(grey, ["nine", "nine", "another size", "light"], 0.9)) == {(0, 1)}
+    assert found(near_duplicates.find(grey, ["nine", "nine", "another size", "light"], 0.9)) == {(0, 1)}
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images_make_no_pair(n):
-    pairs = duplicates.find(smooth(np.random.default_rng(0), n), names(n), 0.9)
+    pairs = near_duplicates.find(smooth(np.random.default_rng(0), n), names(n), 0.9)
     assert len(pairs.first) == len(pairs.second) == len(pairs.correlation) == 0
 
 
 def test_a_dataset_of_one_scene_is_refused_before_memory_runs_out(monkeypatch):
-    monkeypatch.setattr(duplicates, "_MAX_PAIRS", 50)
+    monkeypatch.setattr(near_duplicates, "_MAX_PAIRS", 50)
     draw = np.random.default_rng(0)
     images = near(draw, smooth(draw, 1).repeat(12, axis=0), 2)
     with pytest.raises(errors.SourceError, match="near_duplicate_correlation"):
-        duplicates.find(images, names(12), 0.9)
+        near_duplicates.find(images, names(12), 0.9)
 
 
 def test_near_twins_hold_for_all_copies():

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import duplicates, errors, outliers, twins
+from fer import errors
+from fer.curation import near_duplicates, outliers, twins
 from fer.engine import refs, stage
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -75,7 +76,7 @@ def inspect(
     thumbnails = read_thumbnails(workspace.folder(manifest) / files.THUMBNAILS, accepted)
     progress(0, 2, "near-twins")
     aligned = config.aligned_duplicate_correlation if config.aligned_duplicates else None
-    pairs = duplicates.find(thumbnails, contents, config.near_duplicate_correlation, aligned, progress)
+    pairs = near_duplicates.find(thumbnails, contents, config.near_duplicate_correlation, aligned, progress)
     ids = np.array(image_ids, dtype=object)
     first, second = ids[pairs.first], ids[pairs.second]
     known = twins.Twins(image_ids, contents, zip(first, second, strict=True))

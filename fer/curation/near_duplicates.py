@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_contracts import curation
-from fer import alignment, directions, errors, probes
+from fer import errors
+from fer.curation import alignment, principal_components, probes
 from fer.engine import process_pool
 from fer.progress import Progress, silent
 
@@ -71,7 +72,7 @@ def find(
     copies = np.flatnonzero(stands_for != np.arange(len(stands_for)))
     found = [(stands_for[copies], copies, np.full(len(copies), _IDENTICAL), np.ones(len(copies)))]
     chosen = np.flatnonzero(stands_for == np.arange(len(stands_for)))
-    chosen = chosen[directions.varied(thumbnails)[chosen]]
+    chosen = chosen[principal_components.varied(thumbnails)[chosen]]
     n_pairs = len(copies)
 
     def count(n_more: int) -> None:
@@ -107,7 +108,7 @@ def _aligned(
     """
     n = len(thumbnails)
     # Where the window is of one grey there is nothing to align; of 48 pixels the outer ones alone are then not.
-    seen = chosen[directions.varied(alignment.windows(thumbnails[chosen]))]
+    seen = chosen[principal_components.varied(alignment.windows(thumbnails[chosen]))]
     aligner = alignment.Aligner(thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE))
     for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
         first, second = seen[candidates.first], seen[candidates.second]
@@ -183,11 +184,11 @@ def _described(thumbnails: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Each chosen thumbnail's coordinates in the basis and the length of the rest, (n, directions + 1) float32."""
     if not len(chosen):
         return np.empty((0, 1), np.float32)
-    basis = directions.main(thumbnails, chosen)
+    basis = principal_components.main(thumbnails, chosen)
     described = np.empty((len(chosen), basis.shape[1] + 1), np.float32)
     for start in range(0, len(chosen), _PREPARED_AT_ONCE):
         at = slice(start, start + _PREPARED_AT_ONCE)
-        low = directions.unit(thumbnails[chosen[at]]) @ basis
+        low = principal_components.unit(thumbnails[chosen[at]]) @ basis
         described[at, :-1] = low
         described[at, -1] = np.sqrt(np.maximum(0, 1 - np.einsum("ij,ij->i", low, low)))
     return described

@@ -8,7 +8,7 @@ odd frequencies, so that the even and the odd part of a product serve the image 
 
 Each candidate is then held against all that a small move makes of the first image: the subspace spanned by its
 description in 48 frequencies and its derivatives by shift, zoom and turn (the tangent distance of Simard, LeCun and
-Denker 1993). Few chance pairs lie near it; `fer.alignment` measures those that do.
+Denker 1993). Few chance pairs lie near it; `fer.curation.alignment` measures those that do.
 
 Whether two images are candidates hangs on these two alone, and up to the tangents on whole numbers: the same on any
 machine, whatever else is in the dataset. Of FER2013's pairs that an exhaustive search finds (aligned correlation from

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from data_contracts import files
 from data_contracts.curation import KINDS
-from fer import errors, relatives, sides
+from fer import errors
+from fer.curation import assignment, groups
 from fer.engine import refs
 from fer.ingest import archives
 
@@ -38,7 +39,7 @@ def numbered(raw_splits: pa.ChunkedArray, names: Mapping[str, str]) -> np.ndarra
     """(N,) a number from 1 on for each split of the source, 0 for none. `names` (in lower case -> ours) says which are
     one; those that it does not know are told apart by themselves.
     """
-    code, raw = relatives.numbered(raw_splits)
+    code, raw = groups.numbered(raw_splits)
     meant = [names.get(each.lower(), f"{each}?") for each in raw.to_pylist()]
     numbers = {name: at for at, name in enumerate(sorted(set(meant)), start=1)}
     return np.array([*(numbers[name] for name in meant), 0])[code]
@@ -46,7 +47,7 @@ def numbered(raw_splits: pa.ChunkedArray, names: Mapping[str, str]) -> np.ndarra
 
 def sides_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
     """The official side of each image. Raises SourceError for a split of an image in use that is not in `names`."""
-    code, raw = relatives.numbered(images["raw_split"])
+    code, raw = groups.numbered(images["raw_split"])
     ours = [names.get(each.lower()) for each in raw.to_pylist()]
     unknown = {name: int(((code == at) & used).sum()) for at, name in enumerate(raw.to_pylist()) if ours[at] is None}
     refused = sorted(((-count, name) for name, count in unknown.items() if count))[:5]
@@ -56,16 +57,18 @@ def sides_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np
             received=", ".join(f"{archives.shown(name)} ({-count:,} images)" for count, name in refused),
             todo="set split.official for it, or split.use_official=false to draw the splits anew",
         )
-    return np.array([*(sides.NONE if each is None else files.SPLITS.index(each) for each in ours), sides.NONE])[code]
+    return np.array(
+        [*(assignment.NONE if each is None else files.SPLITS.index(each) for each in ours), assignment.NONE]
+    )[code]
 
 
-def matrix(near: relatives.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
+def matrix(near: groups.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
     """Of each official split, how many images have a twin or their subject in each other one: `twins`, of these by the
     closest kind `identical`, `near`, `shifted` and `mirrored`, and `subject`.
     """
-    if (official == sides.NONE).all():
+    if (official == assignment.NONE).all():
         return {}
-    around = near.around(sides.bits(official))
+    around = near.around(assignment.bits(official))
 
     def counted(side: int, other: int) -> dict[str, int]:
         has = {
@@ -85,7 +88,7 @@ def matrix(near: relatives.Relatives, official: np.ndarray) -> dict[str, dict[st
     }
 
 
-def leaks(near: relatives.Relatives, official: np.ndarray) -> tuple[refs.Leak, ...]:
+def leaks(near: groups.Relatives, official: np.ndarray) -> tuple[refs.Leak, ...]:
     """Of validation and test, as the source has them, the images with a twin in train. (In FER2013 280 PublicTest and
     288 PrivateTest images are identical to one in Training.)
     """
@@ -93,10 +96,10 @@ def leaks(near: relatives.Relatives, official: np.ndarray) -> tuple[refs.Leak, .
     return tuple(
         refs.Leak(split=name, **{kind: found[name]["train"][kind] for kind in ("twins", *KINDS)})
         for side, name in enumerate(files.SPLITS)
-        if side != sides.TRAIN and (official == side).any()
+        if side != assignment.TRAIN and (official == side).any()
     )
 
 
 def closer(found: np.ndarray, around: np.ndarray) -> np.ndarray:
     """(N,) whether the bits `around` an image have a side closer to training than its own."""
-    return (found != sides.NONE) & (around & ((1 << np.maximum(found, 0)) - 1) > 0)
+    return (found != assignment.NONE) & (around & ((1 << np.maximum(found, 0)) - 1) > 0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fer import baseline, errors
+from fer import errors
+from fer.curation import baseline
 from fer.engine import refs
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace

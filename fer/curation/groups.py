@@ -2,7 +2,7 @@
 
 Everything is an array over N images, so that a million of them take seconds. Near-twins are an affair of pixels, and
 inspection's pairs name one image of each set of identical ones: a pair holds for all images with those pixels. (For
-single images, with lists of IDs, there is `fer.twins`.)
+single images, with lists of IDs, there is `fer.curation.twins`.)
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,8 @@ import pytest
 
 from data_contracts import curation, files
 from data_contracts import manifest as contract
-from fer import errors, inspection
+from fer import errors
+from fer.curation import inspect
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.ingest.demo import faces as demo_faces
@@ -75,7 +76,7 @@ def committed(workspace, images, key="0", without=()):
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory):
     workspace = Workspace(tmp_path_factory.mktemp("workspace"))
-    ref = inspection.inspect(*committed(workspace, faces()), inspection.InspectConfig(), workspace=workspace)
+    ref = inspect.inspect(*committed(workspace, faces()), inspect.InspectConfig(), workspace=workspace)
     folder = workspace.folder(ref)
     return ref, pq.read_table(folder / files.FINDINGS), pq.read_table(folder / files.PAIRS)
 
@@ -120,7 +121,7 @@ def test_scores_are_null_where_they_cant_be_told(inspected):
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_few_images_are_inspected_as_far_as_they_can_be(tmp_path, n):
     workspace = Workspace(tmp_path)
-    ref = inspection.inspect(*committed(workspace, faces()[:n]), inspection.InspectConfig(), workspace=workspace)
+    ref = inspect.inspect(*committed(workspace, faces()[:n]), inspect.InspectConfig(), workspace=workspace)
     assert pq.read_table(workspace.folder(ref) / files.FINDINGS).num_rows == ref.n_images
 
 
@@ -128,10 +129,10 @@ def test_a_missing_thumbnail_is_an_error(tmp_path):
     workspace = Workspace(tmp_path)
     inputs = committed(workspace, faces()[:10], without=(4,))
     with pytest.raises(errors.WorkspaceError, match="thumbnail"):
-        inspection.inspect(*inputs, inspection.InspectConfig(), workspace=workspace)
+        inspect.inspect(*inputs, inspect.InspectConfig(), workspace=workspace)
 
 
 def test_the_same_images_give_the_same_bytes(inspected, tmp_path):
     workspace = Workspace(tmp_path)
-    again = inspection.inspect(*committed(workspace, faces()), inspection.InspectConfig(), workspace=workspace)
+    again = inspect.inspect(*committed(workspace, faces()), inspect.InspectConfig(), workspace=workspace)
     assert again.digest == inspected[0].digest

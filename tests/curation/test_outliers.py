@@ -1,6 +1,6 @@
 import numpy as np
 
-from fer import outliers
+from fer.curation import outliers
 
 
 def faces(n, seed=0):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import split as contract
-from fer import errors, progress, relatives, sides, split
+from fer import errors, progress
+from fer.curation import assignment, groups, split
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 
@@ -58,7 +59,7 @@ def pairs_of(pairs, kind="near"):
 def divide(images, pairs=(), before=None, sources=(), kind="near", **config):
     """Each image's image_id -> (split or None, reason, is_clean), and the Division; `before` is such a dict."""
     table = table_of(images)
-    near = relatives.read(table, pairs_of(pairs, kind))
+    near = groups.read(table, pairs_of(pairs, kind))
     history = None
     if before is not None:
         stood = [
@@ -69,7 +70,7 @@ def divide(images, pairs=(), before=None, sources=(), kind="near", **config):
         schema = pa.schema([(name, pa.string()) for name in ("image_id", "pixel_sha256", "split")])
         history = split.history_of(table, pa.Table.from_pylist(stood, schema=schema))
     made = split.divide(table, near, history, split.SplitConfig(**config), dict(sources))
-    names = [None if side == sides.NONE else files.SPLITS[side] for side in made.sides]
+    names = [None if side == assignment.NONE else files.SPLITS[side] for side in made.sides]
     rows = zip(table["image_id"].to_pylist(), names, made.reasons, made.is_clean, table["pixel_sha256"], strict=True)
     return {each: (side, reason, bool(ok), str(pixels)) for each, side, reason, ok, pixels in rows}, made
 
@@ -341,7 +342,7 @@ def test_a_new_image_joins_its_near_twin_and_one_between_two_sides_is_left_out()
     pairs = [(new[0], train), (new[1], train), (new[1], test), (new[2], test), (new[1], new[3])]
     found, _ = divide([*old, *new], pairs, before=before)
     assert sides_of(new[:3], found) == ["train", None, "test"]
-    assert reasons_of(new[:3], found) == [None, sides.ON_TWO_SIDES, None]
+    assert reasons_of(new[:3], found) == [None, assignment.ON_TWO_SIDES, None]
     assert found[new[3]["image_id"]][1] is None  # only an image left out stands between it and the others
     assert {each: found[each] for each in before} == before
 
@@ -353,7 +354,7 @@ def test_a_copy_that_claims_a_subject_of_another_side_drives_no_old_image_out():
     for one, other in ((train, test), (test, train)):
         copy = image(100, subject=other["subject"]) | {"pixel_sha256": one["pixel_sha256"]}
         found, _ = divide([*old, copy], before=before)
-        assert found[copy["image_id"]][:2] == (None, sides.ON_TWO_SIDES)
+        assert found[copy["image_id"]][:2] == (None, assignment.ON_TWO_SIDES)
         assert {each: found[each][0] for each in before} == {each: before[each][0] for each in before}
 
 
@@ -397,7 +398,7 @@ def test_a_drawn_validation_is_kept_when_the_official_train_grows():
     ends = [next(each for each in bridged if before[each["image_id"]][0] == side) for side in ("train", "validation")]
     found, _ = divide([*images, new], [(new, ends[0]), (new, ends[1])], before=before)
     assert {each: found[each] for each in before} == before
-    assert found[new["image_id"]][1] == sides.ON_TWO_SIDES
+    assert found[new["image_id"]][1] == assignment.ON_TWO_SIDES
 
 
 def test_official_splits_of_some_images_only_are_refused_with_counts_sources_and_the_setting_to_draw_anew():
@@ -527,10 +528,10 @@ def test_who_met_an_image_has_met_its_twins_and_no_others(tmp_path):
     twin = image(12, raw_split="train") | {"pixel_sha256": images[0]["pixel_sha256"]}
     workspace = Workspace(tmp_path)
     rows = read(workspace, run(workspace, [*images, twin], pairs=[(images[0], images[2]), (images[5], images[8])]))
-    met = relatives.met(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
+    met = groups.met(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
     seen = {row["image_id"] for row, is_met in zip(rows.to_pylist(), met, strict=True) if is_met}
     assert seen == {each["image_id"] for each in (images[0], images[2], twin)}
-    assert not relatives.met(rows, pa.chunked_array([[]], pa.string())).any()
+    assert not groups.met(rows, pa.chunked_array([[]], pa.string())).any()
 
 
 def committed(workspace, images, pairs=(), sources=None):

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import curation as contract
 from data_contracts import files
-from fer import errors, official_splits, relatives, split
+from fer import errors
+from fer.curation import groups, official_splits, split
 from fer.engine import refs, stage
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -95,7 +96,7 @@ class CurateConfig(BaseModel):
     )  # fmt: skip
     outlier_score: float = Field(
         default=3.5, gt=0,
-        description="outlier: the score (fer.outliers, robust standard deviations) is above it. 60, three quarters of "
+        description="outlier: the score (fer.curation.outliers, robust standard deviations) is above it. 60, three quarters of "
         "them no photograph of a face",
     )  # fmt: skip
 
@@ -106,7 +107,7 @@ class Images:
 
     accepted: pa.Table
     findings: pa.Table
-    near: relatives.Relatives
+    near: groups.Relatives
 
     def numbers(self, name: str) -> np.ndarray:
         """A property, (N,) float64; NaN where it is unknown."""
@@ -166,7 +167,7 @@ def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray
     `side` (N,) numbers the source's splits, as far as they are told apart. A blank image is blank, and not dark,
     bright, blurry and without information as well.
     """
-    near, label = images.near, relatives.numbered(images.accepted["label"])[0]
+    near, label = images.near, groups.numbered(images.accepted["label"])[0]
     copies = (near.content * (label.max(initial=0) + 1) + label) * (side.max(initial=0) + 1) + side
     redundant = np.ones(len(copies), bool)
     redundant[np.unique(copies, return_index=True)[1]] = False  # the first by image_id stays
@@ -190,7 +191,7 @@ def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray
 
 
 def _without_first_twins(
-    found: np.ndarray, strictness: np.ndarray, near: relatives.Relatives, side: np.ndarray
+    found: np.ndarray, strictness: np.ndarray, near: groups.Relatives, side: np.ndarray
 ) -> np.ndarray:
     """`found` (N, issues) without the issue of near-twins where it must not cost a group its last image.
 
@@ -226,7 +227,7 @@ def _read(accepted_path: Path, inspection_folder: Path) -> Images:
             todo="run the same command again",
         )
     pairs = pq.read_table(inspection_folder / files.PAIRS, columns=["first", "second", "kind"])
-    return Images(accepted, findings, relatives.read(accepted, pairs))
+    return Images(accepted, findings, groups.read(accepted, pairs))
 
 
 def _table(
@@ -253,7 +254,7 @@ def _by_issue(decided: np.ndarray) -> refs.Counts:
 
 def _n_conflicting(images: Images) -> int:
     """Groups of identical images with two labels or more."""
-    label = relatives.numbered(images.accepted["label"])[0]
+    label = groups.numbered(images.accepted["label"])[0]
     pairs = np.unique(np.column_stack([images.near.content, label]), axis=0)
     return int((np.unique(pairs[:, 0], return_counts=True)[1] > 1).sum())
 
@@ -313,7 +314,7 @@ def _examples(images: Images, found: np.ndarray) -> dict[str, list[str]]:
 
 def _sources(images: Images) -> dict[str, dict[str, int]]:
     """How many images of each source have a split of the source's and how many have none."""
-    code, names = relatives.numbered(images.accepted["source"])
+    code, names = groups.numbered(images.accepted["source"])
     has_split = images.accepted["raw_split"].is_valid().to_numpy()
     return {
         name: {

@@ -8,7 +8,8 @@ import pytest
 
 from data_contracts import files, properties
 from data_contracts import manifest as contract
-from fer import drift, progress
+from fer import progress
+from fer.curation import drift
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 

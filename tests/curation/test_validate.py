@@ -11,12 +11,13 @@ import pytest
 
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import progress, validation
+from fer import progress
+from fer.curation import validate
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad")
-CONFIG = validation.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.5)
+CONFIG = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.5)
 
 
 def row(number, **differing):
@@ -68,7 +69,7 @@ def run(workspace, found, config=CONFIG, say=progress.silent):
 
     key = hashlib.sha256(json.dumps(found).encode()).hexdigest()
     manifest = workspace.run("index", key, refs.ManifestRef, produce, resumable=False)
-    return validation.validate(manifest, config, workspace=workspace, progress=say)
+    return validate.validate(manifest, config, workspace=workspace, progress=say)
 
 
 def paths(workspace, made, name):
@@ -109,14 +110,14 @@ def test_unreadable_and_missized_images_go_to_quarantine_with_the_reason(workspa
 
 @pytest.mark.parametrize(("share", "n_failures"), [(0.1, 0), (0.09, 1)])
 def test_too_large_a_share_in_quarantine_stops(workspace, share, n_failures):
-    config = validation.ValidateConfig(min_images_per_class=2, max_quarantined_share=share)
+    config = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=share)
     failures = run(workspace, rows(_2=NARROW), config).failures
     assert list(failures) == ["too large a share of the images is in quarantine: 1 of 10"] * n_failures
 
 
 @pytest.mark.parametrize(("least", "n_failures"), [(4, 0), (5, 1)])
 def test_a_class_with_too_few_images_stops_and_is_named(workspace, least, n_failures):
-    config = validation.ValidateConfig(min_images_per_class=least, max_quarantined_share=0.5)
+    config = validate.ValidateConfig(min_images_per_class=least, max_quarantined_share=0.5)
     failures = run(workspace, rows(_3=NARROW), config).failures
     assert list(failures) == ["class with too few images: 1 of 2, e.g. sad (4)"] * n_failures
 
@@ -146,7 +147,7 @@ def broken(tmp_path_factory):
     """The outcome for a manifest with a row for each entry of BROKEN, the first of them being row 3."""
     workspace = Workspace(tmp_path_factory.mktemp("broken"))
     made = run(workspace, rows(20, **{f"_{n}": differing for n, differing in enumerate(BROKEN.values(), start=3)}))
-    return made, json.loads((workspace.folder(made) / validation.REPORT).read_bytes())
+    return made, json.loads((workspace.folder(made) / validate.REPORT).read_bytes())
 
 
 @pytest.mark.parametrize("rule", BROKEN)
@@ -176,7 +177,7 @@ def test_the_digest_is_that_of_the_outcome_and_not_of_the_moment(workspace, tmp_
     first = run(workspace, rows(_3=NARROW))
     again = run(Workspace(tmp_path / "again"), rows(_3=NARROW))
     assert first.digest == again.digest
-    strict = validation.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.01)
+    strict = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.01)
     assert run(workspace, rows(_3=NARROW), strict).digest != first.digest
     assert run(workspace, rows()).digest != first.digest
 
@@ -201,7 +202,7 @@ def test_the_data_docs_load_no_picture_from_the_vendor(mixed):
 
 
 def test_the_report_names_failures_counts_and_rules(mixed):
-    report = json.loads((mixed / validation.REPORT).read_bytes())
+    report = json.loads((mixed / validate.REPORT).read_bytes())
     assert (report["n_found"], report["n_accepted"]) == (10, 8)
     assert report["quarantined"] == {"not an image": 1, "too narrow or too wide": 1}
     assert report["quarantine_examples"]["too narrow or too wide"] == [row(5)["path"]]

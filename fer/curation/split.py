@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
 from data_contracts import split as contract
-from fer import official_splits, relatives, sides
+from fer.curation import assignment, groups, official_splits
 from fer.engine import refs, stage
 from fer.engine import workspace as workspaces
 from fer.engine.workspace import Workspace
@@ -112,7 +112,7 @@ def split(
     """
     folder = workspace.folder(curation)
     images = read_images(folder / files.CURATION)
-    near = relatives.read(
+    near = groups.read(
         images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second", "kind"])
     )
     progress(1, 3, "near-twins and subjects joined")
@@ -167,8 +167,8 @@ def read_images(path: Path) -> pa.Table:
 
 def divide(
     images: pa.Table,
-    near: relatives.Relatives,
-    history: sides.History | None,
+    near: groups.Relatives,
+    history: assignment.History | None,
     config: SplitConfig,
     sources: Mapping[str, Mapping[str, int]],
 ) -> Division:
@@ -180,38 +180,38 @@ def divide(
     used, dropped = action < 2, action == 1
     label = _label_codes(images)
     reasons = np.full(len(images), None, object)
-    official = np.full(len(images), sides.NONE)
+    official = np.full(len(images), assignment.NONE)
     if config.use_official and official_splits.are_complete(images, used, sources):
         official = official_splits.sides_of(images, used, config.official)
-    repaired = (official != sides.NONE).any()
-    found = np.where(used, official, sides.NONE)
-    gone = dropped & ((found == sides.TRAIN) if repaired else used)
-    found[gone] = sides.NONE
+    repaired = (official != assignment.NONE).any()
+    found = np.where(used, official, assignment.NONE)
+    gone = dropped & ((found == assignment.TRAIN) if repaired else used)
+    found[gone] = assignment.NONE
     reasons[gone] = pc.replace_substring(images["reason"].filter(pa.array(gone)), "_", " ").to_numpy()
-    taken: sides.Excluded = sides.give_way(near, found) if repaired and config.leakage == "drop" else []
-    lot = sides.Lot(
-        drawn=tuple(side for side in (sides.VALIDATION, sides.TEST) if not (found == side).any()),
+    taken: assignment.Excluded = assignment.give_way(near, found) if repaired and config.leakage == "drop" else []
+    lot = assignment.Lot(
+        drawn=tuple(side for side in (assignment.VALIDATION, assignment.TEST) if not (found == side).any()),
         test_share=config.test_share,
         validation_share=config.validation_share,
         seed=config.seed,
     )
     if lot.drawn:
-        pool = (found == sides.TRAIN) if repaired else used & ~dropped
-        drawn, left_out = sides.draw(near, pool, found == sides.NONE, label, history, lot)
+        pool = (found == assignment.TRAIN) if repaired else used & ~dropped
+        drawn, left_out = assignment.draw(near, pool, found == assignment.NONE, label, history, lot)
         found[pool] = drawn[pool]
         taken += left_out
     for at, reason in taken:
         reasons[at] = reason
-    around = near.around(sides.bits(found))
+    around = near.around(assignment.bits(found))
     unit_sizes = np.unique(near.unit, return_counts=True)[1]
     return Division(
         sides=found,
         reasons=reasons,
-        is_clean=_clean(near, found, np.where(used, official, sides.NONE), dropped),
+        is_clean=_clean(near, found, np.where(used, official, assignment.NONE), dropped),
         origin=_origin(bool(repaired), lot.drawn),
         matrix=official_splits.matrix(near, official),
         leaks=official_splits.leaks(near, official),
-        n_leaked_before=int(official_splits.closer(official, near.around(sides.bits(official)).twins).sum()),
+        n_leaked_before=int(official_splits.closer(official, near.around(assignment.bits(official)).twins).sum()),
         n_leaked=int(official_splits.closer(found, around.twins).sum()),
         n_leaked_subjects=int(official_splits.closer(found, around.subject).sum()),
         n_units=len(unit_sizes),
@@ -230,14 +230,14 @@ def _origin(official: bool, drawn: tuple[int, ...]) -> str:
     return ", ".join(["official", *(f"{files.SPLITS[side]} drawn" for side in sorted(drawn, reverse=True))])
 
 
-def _clean(near: relatives.Relatives, found: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+def _clean(near: groups.Relatives, found: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
     """(N,) see data_contracts.split: no twin closer to training, excluded or not; the first of its twins; not dropped.
 
     The first is that with the smallest image_id among those connected, on this side, that may be clean at all.
     """
-    leaked = official_splits.closer(found, near.around(sides.bits(official)).twins) & (found == official)
-    leaked |= official_splits.closer(found, near.around(sides.bits(found)).twins)
-    able = np.flatnonzero((found != sides.NONE) & ~dropped & ~leaked)
+    leaked = official_splits.closer(found, near.around(assignment.bits(official)).twins) & (found == official)
+    leaked |= official_splits.closer(found, near.around(assignment.bits(found)).twins)
+    able = np.flatnonzero((found != assignment.NONE) & ~dropped & ~leaked)
     group = near.group[able] * len(files.SPLITS) + found[able]
     clean = np.zeros(len(found), bool)
     clean[able[np.unique(group, return_index=True)[1]]] = True
@@ -258,7 +258,7 @@ def _told(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | Non
 
 def _remembered(images: pa.Table, found: np.ndarray, before: pa.Table | None) -> pa.Table:
     """Where the images stand, and of all others where they stood `before` (data_contracts.split.SIDES)."""
-    used = found != sides.NONE
+    used = found != assignment.NONE
     columns = [images["image_id"], images["pixel_sha256"], pa.array(files.SPLITS).take(pa.array(np.maximum(found, 0)))]
     now = pa.table(columns, schema=contract.SIDES).filter(pa.array(used))
     if before is None:
@@ -267,22 +267,22 @@ def _remembered(images: pa.Table, found: np.ndarray, before: pa.Table | None) ->
     return pa.concat_tables([now, before.filter(pc.invert(is_here))]).sort_by("image_id")
 
 
-def history_of(images: pa.Table, before: pa.Table) -> sides.History:
+def history_of(images: pa.Table, before: pa.Table) -> assignment.History:
     """Where the `images` stood in the split `before` (image_id, pixel_sha256, split; none of them excluded).
 
     By their image_id, since identical images stood on two sides if leakage was kept; files that are new or were renamed
     by their pixels.
     """
-    side = np.append(pc.index_in(before["split"], value_set=pa.array(files.SPLITS)).to_numpy(), sides.NONE)
+    side = np.append(pc.index_in(before["split"], value_set=pa.array(files.SPLITS)).to_numpy(), assignment.NONE)
     by_id, by_pixels = (
         side[pc.index_in(images[name], value_set=before[name].combine_chunks()).fill_null(-1).to_numpy()]
         for name in ("image_id", "pixel_sha256")
     )
-    return sides.History(np.where(by_id == sides.NONE, by_pixels, by_id), known=by_id != sides.NONE)
+    return assignment.History(np.where(by_id == assignment.NONE, by_pixels, by_id), known=by_id != assignment.NONE)
 
 
-def _n_kept(found: np.ndarray, history: sides.History | None) -> int:
-    return 0 if history is None else int(((found != sides.NONE) & (found == history.side)).sum())
+def _n_kept(found: np.ndarray, history: assignment.History | None) -> int:
+    return 0 if history is None else int(((found != assignment.NONE) & (found == history.side)).sum())
 
 
 def _failures(made: Division, config: SplitConfig) -> tuple[str, ...]:
@@ -303,7 +303,7 @@ def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> d
     }
 
 
-def _table(images: pa.Table, near: relatives.Relatives, made: Division) -> pa.Table:
+def _table(images: pa.Table, near: groups.Relatives, made: Division) -> pa.Table:
     named = pa.array([*files.SPLITS, contract.EXCLUDED]).take(pa.array(made.sides % (len(files.SPLITS) + 1)))
     columns = {
         "split": named,
@@ -312,7 +312,7 @@ def _table(images: pa.Table, near: relatives.Relatives, made: Division) -> pa.Ta
         "near_duplicates": near.near_duplicates(),
     }
     arrays = [columns[name] if name in columns else images[name] for name in contract.SCHEMA.names]
-    in_use = pc.or_(pa.array(made.sides != sides.NONE), columns["reason"].is_valid())
+    in_use = pc.or_(pa.array(made.sides != assignment.NONE), columns["reason"].is_valid())
     return pa.table(arrays, schema=contract.SCHEMA).filter(in_use)
 
 
@@ -333,7 +333,7 @@ def _lacking(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
 def _far_from_shares(made: Division, config: SplitConfig) -> tuple[str, ...]:
     """A line for each drawn split that holds far more or fewer images than its share."""
     wanted = {"test": config.test_share, "validation": config.validation_share}
-    n_used = int((made.sides != sides.NONE).sum())
+    n_used = int((made.sides != assignment.NONE).sum())
     lines = []
     for name, share in wanted.items():
         n = int((made.sides == files.SPLITS.index(name)).sum())
