@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer import feed, fitting, shards, step, train_config
+from fer import feed, fitting, step, train_config
 from fer.engine import child_process
 from fer.images import augment
 from fer.models import zoo
 from fer.recipes import fer2013_cnn
+from fer.shards import parquet
 
 _N_IMAGES = 16_384
 _PER_SHARD = 4_096
@@ -37,7 +38,7 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         shards_folder, images_folder = Path(temporary) / "shards", Path(temporary) / "images"
         _write(shards_folder, images_folder)
-        resident = feed.Resident(shards.load_split(shards_folder, "train"))
+        resident = feed.Resident(parquet.load_split(shards_folder, "train"))
         streaming = feed.Streaming(shards_folder, "train")
         yield from _epochs(resident, streaming, shards_folder, images_folder)
         yield from _steps(resident, streaming)
@@ -56,8 +57,8 @@ def _write(shards_folder: Path, images_folder: Path) -> None:
     shards_folder.mkdir()
     for number, start in enumerate(range(0, _N_IMAGES, _PER_SHARD)):
         here = slice(start, start + _PER_SHARD)
-        path = shards_folder / shards.name("train", number)
-        shards.write(path, image_ids[here], class_indexes[here], pixels[here], _CLASSES)
+        path = shards_folder / parquet.name("train", number)
+        parquet.write(path, image_ids[here], class_indexes[here], pixels[here], _CLASSES)
     for name in _CLASSES:
         (images_folder / name).mkdir(parents=True)
     for image_id, class_index, image in zip(image_ids, class_indexes, pixels, strict=True):
@@ -84,7 +85,7 @@ def _epochs(resident: feed.Feed, streaming: feed.Feed, shards_folder: Path, imag
             images.numpy(), labels.numpy()
 
     def read() -> None:
-        for _ in shards.iterate(shards_folder, "train"):
+        for _ in parquet.iterate(shards_folder, "train"):
             pass
 
     taken = seconds(

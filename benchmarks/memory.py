@@ -20,9 +20,10 @@ import psutil
 
 from benchmarks import Row
 from benchmarks import preprocess as source
-from fer import balance, feed, preprocess
+from fer import feed
 from fer.engine import refs, runners
 from fer.engine.workspace import Workspace
+from fer.shards import balance, preprocess
 
 _TIMES = (1, 10, 50)
 _TARGET = 7_200  # images a class, of 1 x FER2013: the train split's largest class

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 
 from benchmarks import Row, medians, seconds
 from data_contracts import files
-from fer import preprocess
 from fer.engine import refs, runners
 from fer.engine.workspace import Workspace
 from fer.ingest import image_files
 from fer.progress import silent
+from fer.shards import preprocess
 
 N_IMAGES = 35_887  # as many as FER2013 has
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import Row, seconds
-from fer import shards
+from fer.shards import parquet
 
 _N_IMAGES = 16_384
 _PER_SHARD = 2_048
@@ -27,20 +27,20 @@ def run() -> Iterator[Row]:
         def write() -> None:
             for number, start in enumerate(starts):
                 here = slice(start, start + _PER_SHARD)
-                shards.write(folder / shards.name("train", number), ids[here], labels[here], pixels[here], _CLASSES)
+                parquet.write(folder / parquet.name("train", number), ids[here], labels[here], pixels[here], _CLASSES)
 
         def write_raw() -> None:
             pixels.tofile(folder / "raw")
 
         def read() -> None:
-            for _ in shards.iterate(folder, "train"):
+            for _ in parquet.iterate(folder, "train"):
                 pass
 
         def load() -> None:
-            shards.load_split(folder, "train")
+            parquet.load_split(folder, "train")
 
         def read_with_pyarrow() -> None:
-            for name in shards.names(folder, "train"):
+            for name in parquet.names(folder, "train"):
                 pq.ParquetFile(folder / name).read(use_threads=False)
 
         def read_lists() -> np.ndarray:

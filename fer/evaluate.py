@@ -9,11 +9,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, metrics, plots, prediction_checks, predictions, shards
+from fer import errors, metrics, plots, prediction_checks, predictions
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model
 from fer.progress import Progress
+from fer.shards import parquet
 
 METRICS = "metrics.json"
 _TIMEOUT_S = 3_600.0
@@ -99,7 +100,7 @@ def score(
 ) -> dict[str, Any]:
     """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
     model = saved_model.load(Path(model_folder))
-    images = shards.load_split(Path(shards_folder), split)
+    images = parquet.load_split(Path(shards_folder), split)
     if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
         raise errors.ConfigError(
             "A model must be scored on images of its own size.",

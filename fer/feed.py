@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fer import shards
 from fer.engine import refs
 from fer.images import augment
+from fer.shards import parquet
 
 T = TypeVar("T")
 
@@ -63,14 +63,14 @@ def open_split(folder: Path, split: str, source: refs.ShardsRef, resident_mb: in
     """
     n_bytes = sum(source.counts[split].values()) * source.height * source.width
     if n_bytes <= resident_mb * 2**20:
-        return Resident(shards.load_split(folder, split))
+        return Resident(parquet.load_split(folder, split))
     return Streaming(folder, split)
 
 
 class Resident:
     """A split that is one array in memory; a batch is gathered from it."""
 
-    def __init__(self, images: shards.Images):
+    def __init__(self, images: parquet.Images):
         self._images = images
         self._image_ids = np.array(images.image_ids, object)
         self.n_images = len(images.image_ids)
@@ -102,10 +102,10 @@ class Streaming:
         slice_images: int = _SLICE_IMAGES,
     ):
         self._folder, self._split = folder, split
-        self._row_groups = shards.row_groups(folder, split)
+        self._row_groups = parquet.row_groups(folder, split)
         self._open_row_groups = open_row_groups
         self.n_images = sum(group.n_images for group in self._row_groups)
-        with contextlib.closing(shards.slices(max(self._row_groups, key=lambda group: group.n_images), 1)) as images:
+        with contextlib.closing(parquet.slices(max(self._row_groups, key=lambda group: group.n_images), 1)) as images:
             self._size = next(images).pixels.shape[1:]
         image_bytes = math.prod(self._size)
         self._slice_images = max(1, min(slice_images, _SLICE_BYTES // image_bytes))
@@ -123,7 +123,7 @@ class Streaming:
                 left = _part(whole, slice(n_whole, None)) if n_whole < len(whole.class_indexes) else None
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for shard in shards.iterate(self._folder, self._split):
+        for shard in parquet.iterate(self._folder, self._split):
             yield shard.pixels[..., np.newaxis], shard.class_indexes
 
     def _shuffled(self, draw: np.random.Generator) -> Generator[Batch]:
@@ -145,14 +145,14 @@ class Streaming:
             yield _part(buffer, order[start : start + self._slice_images])
         self._spare = buffer
 
-    def _slices(self, draw: np.random.Generator) -> Generator[shards.Shard]:
+    def _slices(self, draw: np.random.Generator) -> Generator[parquet.Shard]:
         """All images in slices: each of a row group drawn from those that are open."""
         waiting = [self._row_groups[at] for at in draw.permutation(len(self._row_groups))]
-        opened: list[Generator[shards.Shard]] = []
+        opened: list[Generator[parquet.Shard]] = []
         try:
             while waiting or opened:
                 while waiting and len(opened) < self._open_row_groups:
-                    opened.append(shards.slices(waiting.pop(), self._slice_images))
+                    opened.append(parquet.slices(waiting.pop(), self._slice_images))
                 at = draw.integers(len(opened))
                 piece = next(opened[at], None)
                 if piece is None:
@@ -227,7 +227,7 @@ def _empty(n_images: int, size: tuple[int, ...]) -> Batch:
     return Batch(np.empty(n_images, object), np.empty(n_images, np.int32), np.empty((n_images, *size, 1), np.uint8))
 
 
-def _put(buffer: Batch, at: slice | np.ndarray, piece: shards.Shard, rows: slice) -> None:
+def _put(buffer: Batch, at: slice | np.ndarray, piece: parquet.Shard, rows: slice) -> None:
     buffer.image_ids[at] = piece.image_ids[rows]
     buffer.class_indexes[at] = piece.class_indexes[rows]
     buffer.pixels[at, :, :, 0] = piece.pixels[rows]

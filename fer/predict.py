@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, preprocess
+from fer import errors
 from fer.engine import arithmetic, child_process
 from fer.images import faces, images
 from fer.models import saved_model
 from fer.progress import Progress, silent
+from fer.shards import preprocess
 
 _TIMEOUT_S = 3_600.0
 NO_FACE = "no face found; --whole takes all of the picture for one"

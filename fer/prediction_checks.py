@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts import predictions as contract
-from fer import predictions, shards
+from fer import predictions
 from fer.engine import contracts
+from fer.shards import parquet
 
 
 def check(out: Path, shards_folder: Path, split: str) -> None:
@@ -19,8 +20,8 @@ def check(out: Path, shards_folder: Path, split: str) -> None:
     """
     found = predictions.read(out / predictions.FILE)
     truth: dict[str, int] = {}
-    for name in shards.names(shards_folder, split):
-        image_ids, class_indexes = shards.read_labels(shards_folder / name)
+    for name in parquet.names(shards_folder, split):
+        image_ids, class_indexes = parquet.read_labels(shards_folder / name)
         truth |= dict(zip(image_ids, class_indexes.tolist(), strict=True))
     said = found.probabilities.astype(np.float64)  # (N, classes)
     images = pa.table(

@@ -14,7 +14,6 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from fer import errors, registry
-from fer.balance import BalanceConfig
 from fer.curation import baseline
 from fer.curation.curate import CurateConfig
 from fer.curation.drift import DriftConfig
@@ -25,7 +24,8 @@ from fer.gate import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
-from fer.preprocess import PreprocessConfig
+from fer.shards.balance import BalanceConfig
+from fer.shards.preprocess import PreprocessConfig
 from fer.train_config import TrainConfig
 
 _LONGEST_NAME = 63  # that the registry takes

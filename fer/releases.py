@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, evaluate, preprocess, registry, registry_log, settings
+from fer import errors, evaluate, registry, registry_log, settings
 from fer.engine import fingerprint, refs, seaweedfs, stage
 from fer.engine.workspace import Workspace
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
+from fer.shards import preprocess
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
 _VERDICT = "verdict.json"

@@ -16,7 +16,7 @@ from fer.engine import workspace as workspaces
 from fer.progress import Progress
 
 FILE = "soft_labels.parquet"
-_COPY = "+"  # between the id of an image and the number of its copy: see `fer.balance`
+_COPY = "+"  # between the id of an image and the number of its copy: see `fer.shards.balance`
 
 
 @stage.stage("soft labels")

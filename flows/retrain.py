@@ -2,10 +2,11 @@
 
 from prefect import flow
 
-from fer import gate, precision, preprocess, recipes, train_config
+from fer import gate, precision, recipes, train_config
 from fer import recipe as recipe_module
 from fer.engine import dask_runner, refs, runners
 from fer.recipe import RecipeSettings
+from fer.shards import preprocess
 from flows import ingest, missed, naming
 from tasks import caching, data, models, outcomes, pixels, releases, summary
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect import task
 
-from fer import balance as balance_stage
 from fer import plots
-from fer import preprocess as preprocess_stage
 from fer.engine import refs, runners
+from fer.shards import balance as balance_stage
+from fer.shards import preprocess as preprocess_stage
 from tasks import artifacts, caching
 
 _PROCESSES = runners.Processes()

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, evaluate, metrics, plots, predictions, shards
+from fer import errors, evaluate, metrics, plots, predictions
 from fer.engine import child_process, refs
 from fer.engine.workspace import Workspace
 from fer.models import saved_model, zoo
+from fer.shards import parquet
 
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
@@ -35,7 +36,7 @@ def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> refs.Shar
         rng = np.random.default_rng(0)
         class_indexes = (np.arange(30) % len(classes)).astype(np.int32)
         pixels = rng.integers(0, 256, (30, size, size), dtype=np.uint8)
-        shards.write(out / shards.name("test", 0), [f"id{row}" for row in range(30)], class_indexes, pixels, classes)
+        parquet.write(out / parquet.name("test", 0), [f"id{row}" for row in range(30)], class_indexes, pixels, classes)
         counts = {"test": dict.fromkeys(classes, 10)}
         return refs.ShardsRef(classes=classes, height=size, width=size, counts=counts, mean=128.0, std=70.0)
 
@@ -106,7 +107,7 @@ def test_the_flip_average_is_the_mean_over_an_image_and_its_mirror_image(workspa
     ref = evaluate.evaluate(model, images, division_of(workspace), "test", workspace=workspace)
     found = predictions.read(workspace.folder(ref) / predictions.FLIP_AVERAGED)
     loaded = saved_model.load(workspace.folder(model))
-    pixels = shards.load_split(workspace.folder(images), "test").pixels
+    pixels = parquet.load_split(workspace.folder(images), "test").pixels
     expected = sum(saved_model.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
     single = predictions.read(workspace.folder(ref) / predictions.FILE).probabilities

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import errors, feed, shards
+from fer import errors, feed
 from fer.engine import refs
 from fer.images import augment
+from fer.shards import parquet
 
 CLASSES = ("left", "right", "top", "bottom")
 SIZE = (5, 7)
@@ -22,8 +23,8 @@ def write(folder, n_images: int, n_shards: int, size=SIZE) -> dict[str, tuple[in
     class_indexes = np.sort(np.arange(n_images) % len(CLASSES)).astype(np.int32)
     pixels = rng.integers(0, 256, (n_images, *size), np.uint8)
     for number, rows in enumerate(np.array_split(np.arange(n_images), n_shards)):
-        shards.write(
-            folder / shards.name("train", number),
+        parquet.write(
+            folder / parquet.name("train", number),
             [ids[row] for row in rows],
             class_indexes[rows],
             pixels[rows],
@@ -43,7 +44,7 @@ def small_streaming(folder, *, buffer_images=40, open_row_groups=3, slice_images
 
 
 def resident(folder) -> feed.Resident:
-    return feed.Resident(shards.load_split(folder, "train"))
+    return feed.Resident(parquet.load_split(folder, "train"))
 
 
 BOTH = pytest.mark.parametrize("opened", [resident, small_streaming])
@@ -161,7 +162,7 @@ def test_a_split_without_shards_is_an_error_that_names_it(tmp_path):
 
 def test_a_damaged_shard_is_told_to_who_reads_ahead(tmp_path):
     write(tmp_path, 60, 3)
-    path = tmp_path / shards.name("train", 1)
+    path = tmp_path / parquet.name("train", 1)
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import distributed, errors, feed, fitting, memory, shards, step, train, train_config
+from fer import distributed, errors, feed, fitting, memory, step, train, train_config
 from fer.engine import refs, workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
+from fer.shards import parquet
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -43,7 +44,7 @@ def folder(tmp_path_factory):
         class_indexes = (np.arange(n_images) % 2).astype(np.int32)
         pixels = (rng.integers(0, 160, (n_images, SIZE, SIZE)) + 60 * class_indexes[:, None, None]).astype(np.uint8)
         ids = [f"{split}{row:03}" for row in range(n_images)]
-        shards.write(out / shards.name(split, 0), ids, class_indexes, pixels, CLASSES)
+        parquet.write(out / parquet.name(split, 0), ids, class_indexes, pixels, CLASSES)
     return out
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import errors, predict, preprocess
+from fer import errors, predict
 from fer.engine import child_process
 from fer.images import faces, images
 from fer.ingest.demo import faces as demo_faces
 from fer.models import saved_model, zoo
 from fer.progress import silent
+from fer.shards import preprocess
 
 CLASSES = ("happy", "sad", "angry")
 

@@ -5,8 +5,9 @@ import pytest
 
 from data_contracts import files
 from data_contracts import predictions as contract
-from fer import errors, prediction_checks, predictions, shards
+from fer import errors, prediction_checks, predictions
 from fer.engine import contracts
+from fer.shards import parquet
 
 CLASSES = ("happy", "sad", "angry")
 IDS = ("a", "b", "c", "d")
@@ -25,7 +26,9 @@ def split(tmp_path):
     folder.mkdir()
     for number, here in enumerate((slice(0, 3), slice(3, 4))):
         pixels = np.zeros((len(IDS[here]), 2, 2), np.uint8)
-        shards.write(folder / shards.name("test", number), IDS[here], np.array(TRUTH[here], np.int32), pixels, CLASSES)
+        parquet.write(
+            folder / parquet.name("test", number), IDS[here], np.array(TRUTH[here], np.int32), pixels, CLASSES
+        )
     return folder
 
 

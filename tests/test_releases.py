@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, preprocess, recipes, registry, registry_moves, releases
+from fer import errors, recipes, registry, registry_moves, releases
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.models import saved_model
+from fer.shards import preprocess
 
 CLASSES = ("happy", "sad")
 RECIPE = recipes.load("demo")

@@ -8,11 +8,12 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, feed, shards, train, train_config
+from fer import errors, feed, train, train_config
 from fer.engine import child_process, refs, stage
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
+from fer.shards import parquet
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -58,7 +59,7 @@ def made(workspace) -> refs.ShardsRef:
         for split, n_images in (("train", 100), ("validation", 40)):
             class_indexes, pixels = draw(n_images, seed=n_images)
             ids = [f"{split}{row:03}" for row in range(n_images)]
-            shards.write(out / shards.name(split, 0), ids, class_indexes, pixels, CLASSES)
+            parquet.write(out / parquet.name(split, 0), ids, class_indexes, pixels, CLASSES)
             counts[split] = dict(zip(CLASSES, np.bincount(class_indexes).tolist(), strict=True))
         (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
         return refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=85.0, std=50.0)

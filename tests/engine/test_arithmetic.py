@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import evaluate, predictions, shards, train, train_config
+from fer import evaluate, predictions, train, train_config
 from fer.engine import arithmetic, child_process, fingerprint, refs
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model as trained_folder
 from fer.models import zoo
+from fer.shards import parquet
 
 CLASSES = ("left", "right")
 SIZE = 48
@@ -78,7 +79,7 @@ def images_in(workspace: Workspace) -> refs.ShardsRef:
             pixels = rng.integers(0, 200, (N_IMAGES, SIZE, SIZE), np.uint8)
             pixels[labels == 0, :, : SIZE // 2] += 50
             ids = [f"{split}{row:03}" for row in range(N_IMAGES)]
-            shards.write(out / shards.name(split, 0), ids, labels, pixels, CLASSES)
+            parquet.write(out / parquet.name(split, 0), ids, labels, pixels, CLASSES)
         (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
         counts = {split: dict.fromkeys(CLASSES, N_IMAGES // 2) for split in ("train", "validation", "test")}
         return refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=60.0)

@@ -16,11 +16,12 @@ from pathlib import Path
 import prepared
 import pytest
 
-from fer import balance, errors, preprocess
+from fer import errors
 from fer.engine import dask_runner, objectstore, refs, runners, seaweedfs
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace, write_atomically
 from fer.settings import Settings
+from fer.shards import balance, preprocess
 
 pytestmark = pytest.mark.end_to_end
 

@@ -60,10 +60,10 @@ def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, mon
 
 
 def test_an_earlier_stage_does_not_reach_a_later_one():
-    assert "fer.images.images" in fingerprint.reached("fer.preprocess")
-    assert "fer.preprocess" not in fingerprint.reached("fer.ingest.index")
-    assert "fer.balance" not in fingerprint.reached("fer.preprocess")
-    assert "fer.train" not in fingerprint.reached("fer.balance")
+    assert "fer.images.images" in fingerprint.reached("fer.shards.preprocess")
+    assert "fer.shards.preprocess" not in fingerprint.reached("fer.ingest.index")
+    assert "fer.shards.balance" not in fingerprint.reached("fer.shards.preprocess")
+    assert "fer.train" not in fingerprint.reached("fer.shards.balance")
     assert "fer.gate" not in fingerprint.reached("fer.evaluate")
 
 

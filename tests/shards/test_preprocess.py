@@ -8,11 +8,12 @@ import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import errors, predict, preprocess, shards
+from fer import errors, predict
 from fer.engine import contracts, runners
 from fer.engine.workspace import Workspace
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
+from fer.shards import parquet, preprocess
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
 ONE = runners.Processes(workers=1)
@@ -35,7 +36,7 @@ def test_shard_pixels_are_those_that_prediction_makes(workspace, source):
     by_id = {image_id: (class_index, encoded[part][row]) for image_id, class_index, _, part, row in rows}
     config = preprocess.load_record(workspace.folder(made)).config
     for split in ("train", "validation", "test"):
-        found = shards.load_split(workspace.folder(made), split)
+        found = parquet.load_split(workspace.folder(made), split)
         assert sorted(found.image_ids) == [row[0] for row in rows if row[2] == split]
         for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True):
             assert class_index == by_id[image_id][0]
@@ -45,9 +46,9 @@ def test_shard_pixels_are_those_that_prediction_makes(workspace, source):
 def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, source):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     folder = workspace.folder(made)
-    ids = [each for shard in shards.iterate(folder, "train") for each in shard.image_ids]
+    ids = [each for shard in parquet.iterate(folder, "train") for each in shard.image_ids]
     assert ids == sorted(ids)
-    sizes = [len(shards.read(folder / name).image_ids) for name in shards.names(folder, "train")]
+    sizes = [len(parquet.read(folder / name).image_ids) for name in parquet.names(folder, "train")]
     assert sizes == [7, 7, 7, 3]
     assert {path.suffix for path in folder.iterdir() if path.is_file()} == {".parquet", ".json", ".arrow"}
 
@@ -55,7 +56,7 @@ def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, sou
 def test_the_record_and_the_ref_say_what_was_made(workspace, source):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     record = preprocess.load_record(workspace.folder(made))
-    train = shards.load_split(workspace.folder(made), "train")
+    train = parquet.load_split(workspace.folder(made), "train")
     assert record.config == CONFIG
     assert (record.classes, record.height, record.width) == (CLASSES, 10, 12) == (made.classes, made.height, made.width)
     values = train.pixels.ravel().tolist()
@@ -173,10 +174,10 @@ def test_a_blur_kernel_must_be_odd_or_none(kernel):
 
 
 def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
-    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 10 * 12 * 5)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 10 * 12 * 5)
     made = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
     folder = workspace.folder(made)
-    assert [pq.read_metadata(folder / name).num_rows for name in shards.names(folder, "train")] == [5, 5, 5, 5, 4]
+    assert [pq.read_metadata(folder / name).num_rows for name in parquet.names(folder, "train")] == [5, 5, 5, 5, 4]
 
 
 def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monkeypatch):
@@ -239,7 +240,7 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
     made = preprocess.preprocess(*dataset(workspace, rows, [found]), config, workspace=workspace)
     record = preprocess.load_record(workspace.folder(made))
     for split in ("train", "validation", "test"):
-        here = shards.load_split(workspace.folder(made), split)
+        here = parquet.load_split(workspace.folder(made), split)
         for image_id, pixels in zip(here.image_ids, here.pixels[..., 0], strict=True):
             path = tmp_path / "a picture"
             path.write_bytes(found[int(image_id, 16)])

@@ -1,7 +1,7 @@
 """Encoded images to shards of grey (H, W) uint8 pixels, shard by shard.
 
 The images of each split are cut in shards in the order of image_id, which is a hash: every shard is a random sample of
-its split. Shards that an earlier output has are kept (see `fer.reuse`): of a dataset that grows, only what is new is
+its split. Shards that an earlier output has are kept (see `fer.shards.incremental`): of a dataset that grows, only what is new is
 decoded. Nothing here grows with the data but some bytes an image.
 """
 
@@ -15,12 +15,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data_contracts import files
-from fer import errors, reuse, shard_checks, shards
+from fer import errors
 from fer.engine import refs, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import faces, images
 from fer.ingest import image_files
 from fer.progress import Progress
+from fer.shards import checks as shard_checks
+from fer.shards import incremental, parquet
 
 _Contrast = images.Contrast  # by its module it could not be named below a field of the same name
 _PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
@@ -156,13 +158,13 @@ def preprocess(
             todo="check the source's split folders and the split settings",
         )
     rows = workspace.folder(split) / files.SPLIT
-    per_shard = shards.images_that_fit(config.height, config.width, config.images_per_shard)
+    per_shard = parquet.images_that_fit(config.height, config.width, config.images_per_shard)
     made_by = "\n".join([preprocess.code, config.model_dump_json(), *split.classes])
-    kept = reuse.keep(workspace, rows, made_by, per_shard, out)
+    kept = incremental.keep(workspace, rows, made_by, per_shard, out)
     try:
         made = runner.run(
             _make_shard,
-            _pieces(reuse.cuts(rows, kept, per_shard), workspace.folder(manifest), split.classes, config),
+            _pieces(incremental.cuts(rows, kept, per_shard), workspace.folder(manifest), split.classes, config),
             inputs=(manifest, *kept.inputs),
             out=out,
             workspace=workspace,
@@ -173,7 +175,7 @@ def preprocess(
     finally:
         vars(_kept).clear()
     summaries = sorted([*kept.linked, *made], key=lambda each: each.name)
-    reuse.remove_others(out, summaries)
+    incremental.remove_others(out, summaries)
     size = (config.height, config.width)
     shard_checks.check(out, "shards", summaries, split.counts, split.classes, size)
     sums = sum((Sums.of(each) for each in summaries if each.split == "train"), Sums())
@@ -189,7 +191,7 @@ def preprocess(
     )
     told = record.model_dump_json(indent=1).encode()
     workspaces.write_atomically(out / files.PREPROCESSING, told)
-    reuse.remember(out, summaries, made_by)
+    incremental.remember(out, summaries, made_by)
     return refs.ShardsRef(
         digest=shard_checks.digest(summaries, told),
         classes=split.classes,
@@ -230,7 +232,7 @@ class Sums:
 class _Piece:
     """The shard to be made of `cut`. `spans` (N, 2) int64 says where the encoded bytes lie in their part's file."""
 
-    cut: reuse.Cut
+    cut: incremental.Cut
     spans: np.ndarray
     classes: tuple[str, ...]
     config: PreprocessConfig
@@ -245,7 +247,7 @@ class _Piece:
 
 
 def _pieces(
-    cuts: Iterable[reuse.Cut], manifest: Path, classes: tuple[str, ...], config: PreprocessConfig
+    cuts: Iterable[incremental.Cut], manifest: Path, classes: tuple[str, ...], config: PreprocessConfig
 ) -> Iterator[_Piece]:
     spans: dict[int, np.ndarray] = {}  # of the images of each part
     for cut in cuts:
@@ -264,10 +266,10 @@ def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
     cut = piece.cut
     path = place.out / cut.name
     image_ids = cut.image_ids.to_pylist()
-    found = shards.finished(path, image_ids, cut.class_indexes)
+    found = parquet.finished(path, image_ids, cut.class_indexes)
     if found is None:
-        found = shards.Shard(image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
-        shards.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
+        found = parquet.Shard(image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
+        parquet.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
     return shard_checks.summary(path, cut.split, found)
 
 
@@ -289,7 +291,7 @@ def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
     pixels = pixels.reshape(-1, piece.config.height, piece.config.width)
     for source in np.unique(cut.kept_in[cut.kept_in >= 0]).tolist():
         rows = np.flatnonzero(cut.kept_in == source)
-        pixels[rows] = shards.read(folders[1] / cut.sources[source]).pixels[cut.kept_at[rows]]
+        pixels[rows] = parquet.read(folders[1] / cut.sources[source]).pixels[cut.kept_at[rows]]
     is_encoded = cut.kept_in < 0
     for part in np.unique(cut.parts[is_encoded]).tolist():
         rows = np.flatnonzero(is_encoded & (cut.parts == part))

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from data_contracts import files
 from data_contracts import shards as contract
-from fer import errors, shard_checks, shards
+from fer import errors
 from fer.engine import contracts
+from fer.shards import checks as shard_checks
+from fer.shards import parquet
 
 CLASSES = ("angry", "happy", "sad")
 SIZE = (4, 5)
@@ -20,12 +22,12 @@ SIZE = (4, 5)
 def shard(folder, name, image_ids, class_indexes, pixels=None, classes=CLASSES):
     if pixels is None:
         pixels = np.random.default_rng(0).integers(0, 256, (len(image_ids), *SIZE), np.uint8)
-    shards.write(folder / name, image_ids, np.array(class_indexes, np.int32), pixels, classes)
+    parquet.write(folder / name, image_ids, np.array(class_indexes, np.int32), pixels, classes)
     return folder / name
 
 
 def summary(path, split="train", source=None):
-    return shard_checks.summary(path, split, shards.read(path), source)
+    return shard_checks.summary(path, split, parquet.read(path), source)
 
 
 def sound(folder):
@@ -86,7 +88,7 @@ def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(tmp
             ids, labels, greys = zip(*rows[start : start + per_shard], strict=True)
             pixels = np.full((len(ids), *SIZE), 7, np.uint8)
             pixels[:, 1, 2] = greys
-            path = shard(folder, shards.name(split, start), [f"{each}" for each in ids], labels, pixels)
+            path = shard(folder, parquet.name(split, start), [f"{each}" for each in ids], labels, pixels)
             made.append(summary(path, split))
         return shard_checks.digest(made, about)
 
@@ -155,14 +157,14 @@ def test_a_shard_that_rots_after_it_was_written_is_noticed(tmp_path):
     ],
 )
 def test_a_copy_must_have_its_source_and_its_class(tmp_path, image_ids, class_indexes, says):
-    source = shards.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
+    source = parquet.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
     path = shard(tmp_path, "train-00000.parquet", image_ids, class_indexes)
     with pytest.raises(errors.ContractViolation, match=says):
         check(tmp_path, [summary(path, "train", source)], {"train": {"angry": 3, "happy": 0, "sad": 0}})
 
 
 def test_sound_copies_keep_the_contract(tmp_path):
-    source = shards.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
+    source = parquet.read(shard(tmp_path, "source", ["a", "b"], [0, 1]))
     path = shard(tmp_path, "train-00000.parquet", ["a", "a+0", "b", "b+0"], [0, 0, 1, 1])
     check(tmp_path, [summary(path, "train", source)], {"train": {"angry": 2, "happy": 2, "sad": 0}})
     assert {"copy_has_source", "copy_keeps_class"} <= {each.id for each in contracts.read(tmp_path)}
@@ -176,7 +178,7 @@ def test_a_shard_of_other_columns_is_no_shard(tmp_path):
 
 def test_a_shard_with_other_labels_than_were_written_is_an_error(tmp_path):
     path = shard(tmp_path, "train-00000.parquet", ["a", "b"], [0, 1])
-    found = shards.read(path)
+    found = parquet.read(path)
     for other in ({"image_ids": ["a", "c"]}, {"class_indexes": np.array([0, 2], np.int32)}):
         with pytest.raises(errors.IntegrityError, match=r"train-00000\.parquet must hold what was written"):
             shard_checks.summary(path, "train", dataclasses.replace(found, **other))

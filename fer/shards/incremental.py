@@ -16,9 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, shard_checks, shards
+from fer import errors
 from fer.engine import refs
 from fer.engine import workspace as workspaces
+from fer.shards import checks as shard_checks
+from fer.shards import parquet
 
 _SUMMARIES = "summaries.arrow"
 _CANDIDATES = 3  # of the newest outputs
@@ -204,9 +206,9 @@ def cuts(split_table: Path, kept: Kept, per_shard: int) -> Iterator[Cut]:
         table = pa.Table.from_batches(waiting[split]).combine_chunks()
         waiting[split] = table.slice(n).to_batches()
         n_waiting[split] -= n
-        while shards.name(split, numbers[split]) in taken:
+        while parquet.name(split, numbers[split]) in taken:
             numbers[split] += 1
-        name = shards.name(split, numbers[split])
+        name = parquet.name(split, numbers[split])
         numbers[split] += 1
         return _cut(name, split, table.slice(0, n).combine_chunks(), kept.sources)
 
@@ -243,7 +245,7 @@ def _cut(name: str, split: str, table: pa.Table, sources: tuple[str, ...]) -> Cu
 
 def _thinned(folder: Path, summary: shard_checks.Summary, at: np.ndarray) -> Cut:
     """What stays of a shard, under its name."""
-    image_ids, class_indexes = shards.read_labels(folder / summary.name)
+    image_ids, class_indexes = parquet.read_labels(folder / summary.name)
     nowhere = np.full(len(at), _NEW, np.int32)
     ids = pa.array(image_ids, pa.string()).take(pa.array(at))
     kept_in, kept_at = np.zeros(len(at), np.int32), at.astype(np.int32)
@@ -302,6 +304,6 @@ def remove_others(out: Path, summaries: Sequence[shard_checks.Summary]) -> None:
     """Remove shards that an earlier attempt cut otherwise."""
     wanted = {each.name for each in summaries}
     for split in files.SPLITS:
-        for name in shards.names(out, split):
+        for name in parquet.names(out, split):
             if name not in wanted:
                 (out / name).unlink()

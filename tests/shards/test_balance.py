@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import balance, errors, recipe, recipes, shard_checks, shards
+from fer import errors, recipe, recipes
 from fer.engine import process_pool, refs, runners
 from fer.engine.workspace import Workspace
 from fer.images import augment
+from fer.shards import balance, parquet
+from fer.shards import checks as shard_checks
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = {"angry": 5, "happy": 23, "sad": 11}
@@ -32,8 +34,8 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
         for number, start in enumerate(range(0, len(labels), per_shard)):
             here = rows[start : start + per_shard]
             ids = [f"id{each}" for each in here]
-            shards.write(out / shards.name("train", number), ids, labels[here], pixels[here], CLASSES)
-        shards.write(out / shards.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
+            parquet.write(out / parquet.name("train", number), ids, labels[here], pixels[here], CLASSES)
+        parquet.write(out / parquet.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
         (out / "preprocessing.json").write_text('{"mean": 1.5}')
         return refs.ShardsRef(
             digest="of the images",
@@ -52,7 +54,7 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
 def one_worker(monkeypatch):
     """And output shards of 34 images: those of `preprocessed` are then too large to be merged."""
     monkeypatch.setattr(process_pool, "usable_cores", lambda: 1)
-    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 34 * 8 * 9)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 34 * 8 * 9)
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def becomes(counts, **config) -> dict[str, int]:
 
 
 def images_of(workspace, ref) -> dict[str, tuple[int, bytes]]:
-    found = shards.load_split(workspace.folder(ref), "train")
+    found = parquet.load_split(workspace.folder(ref), "train")
     return {
         image_id: (int(class_index), pixels.tobytes())
         for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True)
@@ -306,11 +308,11 @@ def test_another_seed_keeps_other_images(unchecked, workspace):
 def test_many_small_shards_become_few(unchecked, workspace, monkeypatch):
     source = preprocessed(workspace, per_shard=1)
     made = balance.balance(source, CONFIG, workspace=workspace)
-    assert len(shards.names(workspace.folder(made), "train")) == math.ceil(69 / 34)
-    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 8 * 9 * 10)
+    assert len(parquet.names(workspace.folder(made), "train")) == math.ceil(69 / 34)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 8 * 9 * 10)
     cut = CONFIG.model_copy(update={"strategy": "undersample", "target": 7})
     made = balance.balance(source, cut, workspace=workspace)
-    sizes = [len(shards.read_labels(path)[0]) for path in sorted(workspace.folder(made).glob("train-*.parquet"))]
+    sizes = [len(parquet.read_labels(path)[0]) for path in sorted(workspace.folder(made).glob("train-*.parquet"))]
     assert sizes == [10, 9]
 
 
@@ -346,7 +348,7 @@ def test_only_train_is_in_the_output_with_its_plan_and_record(workspace):
 
 def test_originals_and_copies_are_shuffled_together(unchecked, workspace):
     made = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
-    ids = shards.read(workspace.folder(made) / "train-00000.parquet").image_ids
+    ids = parquet.read(workspace.folder(made) / "train-00000.parquet").image_ids
     is_copy = ["+" in image_id for image_id in ids]
     changes = sum(a != b for a, b in itertools.pairwise(is_copy))
     assert changes > len(ids) / 4
@@ -357,27 +359,27 @@ def test_originals_and_copies_are_shuffled_together(unchecked, workspace):
 def test_an_output_shard_holds_the_images_of_its_source_shard(unchecked, workspace):
     source = preprocessed(workspace)
     made = balance.balance(source, CONFIG, workspace=workspace)
-    for name in shards.names(workspace.folder(source), "train"):
-        before, _ = shards.read_labels(workspace.folder(source) / name)
-        after, _ = shards.read_labels(workspace.folder(made) / name)
+    for name in parquet.names(workspace.folder(source), "train"):
+        before, _ = parquet.read_labels(workspace.folder(source) / name)
+        after, _ = parquet.read_labels(workspace.folder(made) / name)
         assert {image_id.partition("+")[0] for image_id in after} == set(before)
 
 
 def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, monkeypatch):
     source = preprocessed(workspace)
     whole = balance.balance(source, CONFIG, workspace=workspace)
-    monkeypatch.setattr(shards, "_ROW_GROUP_BYTES", 8 * 9 * 10)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 8 * 9 * 10)
     config = CONFIG.model_copy(update={"target": 60})
     made = balance.balance(source, config, workspace=workspace)
     folder = workspace.folder(made)
-    names = shards.names(folder, "train")
-    sizes = [len(shards.read_labels(folder / name)[0]) for name in names]
+    names = parquet.names(folder, "train")
+    sizes = [len(parquet.read_labels(folder / name)[0]) for name in names]
     assert sum(sizes) == 180
     assert max(sizes) <= 10
     assert len(sizes) <= math.ceil(180 / 10) + 3
-    assert names == [shards.name("train", number) for number in range(len(names))]
-    assert len(set(shards.load_split(folder, "train").image_ids)) == 180
-    assert len(shards.names(workspace.folder(whole), "train")) == 3
+    assert names == [parquet.name("train", number) for number in range(len(names))]
+    assert len(set(parquet.load_split(folder, "train").image_ids)) == 180
+    assert len(parquet.names(workspace.folder(whole), "train")) == 3
 
 
 def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
@@ -394,14 +396,14 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(unchecked, wo
     other = Workspace(tmp_path / "other")
     source = preprocessed(other)
     with monkeypatch.context() as broken:
-        write = shards.write
+        write = parquet.write
 
         def write_but_one(path, *args):
             if path.name == "train-00001.parquet":
                 raise errors.WorkspaceError("It must go on.")
             write(path, *args)
 
-        broken.setattr(shards, "write", write_but_one)
+        broken.setattr(parquet, "write", write_but_one)
         with pytest.raises(errors.WorkspaceError):
             balance.balance(source, CONFIG, workspace=other)
     kept = {path.name: path.stat().st_ino for path in (other.root / ".partial").rglob("*.parquet")}
@@ -433,7 +435,7 @@ def test_shards_are_passed_on_as_they_are_where_no_class_changes(workspace, stra
     source = preprocessed(workspace)
     config = balance.BalanceConfig(strategy=strategy, target="max")
     made = balance.balance(source, config, workspace=workspace)
-    for name in shards.names(workspace.folder(source), "train"):
+    for name in parquet.names(workspace.folder(source), "train"):
         assert (workspace.folder(made) / name).samefile(workspace.folder(source) / name)
     assert not (workspace.folder(made) / "test-00000.parquet").exists()
     assert made.counts == {"train": COUNTS}

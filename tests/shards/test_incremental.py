@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared import dataset, files
 
-from fer import preprocess, reuse, shards
 from fer.engine.workspace import Workspace
 from fer.images import images
+from fer.shards import incremental, parquet, preprocess
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
 
@@ -34,7 +34,7 @@ def held(workspace, ref):
     folder = workspace.folder(ref)
     found = {}
     for split in ("train", "validation", "test"):
-        here = list(shards.iterate(folder, split))
+        here = list(parquet.iterate(folder, split))
         found[split] = {
             image_id: (int(label), pixels.tobytes())
             for shard in here
@@ -109,7 +109,7 @@ def test_a_lost_shard_is_made_anew_alone(workspace, decoded):
     ref = made(workspace, first(), "one")
     before = files(workspace, ref)
     path = workspace.folder(ref) / "train-00001.parquet"
-    lost = shards.read(path).image_ids
+    lost = parquet.read(path).image_ids
     path.unlink()
     decoded.clear()
     assert made(workspace, first(), "one") == ref
@@ -141,8 +141,8 @@ def test_small_shards_are_merged_with_what_is_new(workspace):
         contents[1_000 + day] = (day % 3, "train")
         ref = made(workspace, contents, f"day{day}")
     sizes = [
-        len(shards.read(workspace.folder(ref) / name).image_ids)
-        for name in shards.names(workspace.folder(ref), "train")
+        len(parquet.read(workspace.folder(ref) / name).image_ids)
+        for name in parquet.names(workspace.folder(ref), "train")
     ]
     assert sum(sizes) == 24 + 12
     assert sum(size < 4 for size in sizes) <= 1
@@ -175,7 +175,7 @@ def test_an_earlier_output_that_was_overwritten_in_place_is_not_used(workspace, 
 def test_nothing_is_read_of_an_earlier_output_with_a_damaged_file(workspace, tmp_path, name):
     before = made(workspace, first(), "one")
     path = workspace.folder(before) / name
-    gone = int(shards.read_labels(workspace.folder(before) / "train-00001.parquet")[0][0], 16)
+    gone = int(parquet.read_labels(workspace.folder(before) / "train-00001.parquet")[0][0], 16)
     data = path.read_bytes()
     half = len(data) // 2
     path.write_bytes(data[:half] + bytes(64) + data[half + 64 :])
@@ -189,7 +189,7 @@ def test_a_cut_travels_without_the_rest_of_its_split(workspace):
     contents = {n: (n % 3, "train") for n in range(3_000)}
     rows = [(f"{n:032x}", label, split, 0, n) for n, (label, split) in contents.items()]
     _, split = dataset(workspace, rows, [])
-    cuts = reuse.cuts(workspace.folder(split) / "split.parquet", reuse.Kept(), 10)
+    cuts = incremental.cuts(workspace.folder(split) / "split.parquet", incremental.Kept(), 10)
     assert max(cut.image_ids.get_total_buffer_size() for cut in cuts) < 1_000
 
 
@@ -204,7 +204,7 @@ def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeyp
     assert len(list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))) == 8
     shutil.rmtree(workspace.folder(base))
     after = made(workspace, more, "two")
-    assert len(shards.names(workspace.folder(after), "train")) == 7
+    assert len(parquet.names(workspace.folder(after), "train")) == 7
     assert len(held(workspace, after)["train"]) == 56
 
 
@@ -221,7 +221,7 @@ def test_classes_of_other_names_keep_nothing(workspace, monkeypatch):
     made(workspace, first(), "one")
     monkeypatch.setattr(prepared, "CLASSES", ("fear", "joy", "rage"))
     after = workspace.folder(made(workspace, first() | {100: (0, "train")}, "two"))
-    assert {shards.read(path).classes for path in after.glob("*.parquet")} == {("fear", "joy", "rage")}
+    assert {parquet.read(path).classes for path in after.glob("*.parquet")} == {("fear", "joy", "rage")}
 
 
 def test_progress_is_whole_once_what_was_not_kept_is_made(workspace):

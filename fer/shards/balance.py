@@ -19,11 +19,12 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer import reuse, shard_checks, shards
 from fer.engine import refs, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import augment as augmentation
 from fer.progress import Progress
+from fer.shards import checks as shard_checks
+from fer.shards import incremental, parquet
 
 _SPLIT = "train"
 _COPIES_AT_ONCE = 256
@@ -197,7 +198,7 @@ def balance(
     else:
         made = run(_make_shards, _cut(folder, rows, source, config))
     summaries = [summary for each in made for summary in each]
-    reuse.remove_others(out, summaries)
+    incremental.remove_others(out, summaries)
     counts = {_SPLIT: {row.class_name: row.becomes for row in rows}}
     size = (source.height, source.width)
     shard_checks.check(out, "balanced shards", summaries, counts, source.classes, size)
@@ -253,21 +254,21 @@ class _Linked:
 
 def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
     record = workspaces.read_record(folder)
-    for name in shards.names(folder, _SPLIT):
+    for name in parquet.names(folder, _SPLIT):
         workspaces.link(folder, name, out, name, record)
-        yield _Linked(name, len(shards.read_labels(folder / name)[0]))
+        yield _Linked(name, len(parquet.read_labels(folder / name)[0]))
 
 
 def _summaries(place: runners.Place, piece: _Linked) -> list[shard_checks.Summary]:
     path = place.inputs[0] / piece.source
-    return [shard_checks.summary(path, _SPLIT, shards.read(path))]
+    return [shard_checks.summary(path, _SPLIT, parquet.read(path))]
 
 
 def _cut(folder: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: BalanceConfig) -> Iterator[_Piece]:
     """Pieces of consecutive source shards: one, or as many small ones as together fit one output shard."""
-    names = shards.names(folder, _SPLIT)
+    names = parquet.names(folder, _SPLIT)
     times, sizes = _times(folder, names, rows, config.seed)
-    at_most = shards.images_that_fit(source.height, source.width)
+    at_most = parquet.images_that_fit(source.height, source.width)
     first = n_shards = 0
     while first < len(names):
         last = first + 1
@@ -276,7 +277,7 @@ def _cut(folder: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: 
         n_images = sum(sizes[first:last])
         made = range(n_shards, n_shards + math.ceil(n_images / at_most))
         if made:
-            made_names = tuple(shards.name(_SPLIT, each) for each in made)
+            made_names = tuple(parquet.name(_SPLIT, each) for each in made)
             yield _Piece(tuple(names[first:last]), made_names, n_images, times, config)
         first, n_shards = last, n_shards + len(made)
 
@@ -285,7 +286,7 @@ def _times(folder: Path, names: Sequence[str], rows: Sequence[PlanRow], seed: in
     """How often each class's images shall be there, and how many will then come of each of the source's shards."""
     labels = []
     for name in names:
-        image_ids, class_indexes = shards.read_labels(folder / name)
+        image_ids, class_indexes = parquet.read_labels(folder / name)
         labels.append((_keys(f"{seed}", image_ids), class_indexes))
     times = _Times(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint64))
     for class_index, row in enumerate(rows):
@@ -317,21 +318,21 @@ def _make_shards(place: runners.Place, piece: _Piece) -> list[shard_checks.Summa
         path = place.out / name
         chosen_ids = [image_ids[each] for each in chosen]
         class_indexes = source.class_indexes[rows[chosen]]
-        found = shards.finished(path, chosen_ids, class_indexes)
+        found = parquet.finished(path, chosen_ids, class_indexes)
         if found is None:
             pixels = _pixels(source, rows[chosen], replicas[chosen], piece.config)
-            found = shards.Shard(chosen_ids, class_indexes, pixels, source.classes)
-            shards.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
+            found = parquet.Shard(chosen_ids, class_indexes, pixels, source.classes)
+            parquet.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
         summaries.append(shard_checks.summary(path, _SPLIT, found, source))
     return summaries
 
 
-def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[shards.Shard, np.ndarray]:
+def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[parquet.Shard, np.ndarray]:
     """Those images of the shards at `paths` that stay, in one shard, and how often each, (N,) int64."""
-    found: list[shards.Shard] = []
+    found: list[parquet.Shard] = []
     times: list[np.ndarray] = []
     for path in paths:
-        shard = shards.read(path)
+        shard = parquet.read(path)
         often = piece.times.of(_keys(f"{piece.config.seed}", shard.image_ids), shard.class_indexes)
         if not often.all():
             kept = np.flatnonzero(often)
@@ -343,7 +344,7 @@ def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[shards.Shard, np.ndarra
         times.append(often[often > 0])
     if len(found) == 1:
         return found[0], times[0]
-    whole = shards.Shard(
+    whole = parquet.Shard(
         [each for shard in found for each in shard.image_ids],
         np.concatenate([shard.class_indexes for shard in found]),
         np.concatenate([shard.pixels for shard in found]),
@@ -352,7 +353,7 @@ def _kept(paths: Sequence[Path], piece: _Piece) -> tuple[shards.Shard, np.ndarra
     return whole, np.concatenate(times)
 
 
-def _pixels(source: shards.Shard, rows: np.ndarray, replicas: np.ndarray, config: BalanceConfig) -> np.ndarray:
+def _pixels(source: parquet.Shard, rows: np.ndarray, replicas: np.ndarray, config: BalanceConfig) -> np.ndarray:
     """The images of `source`'s `rows`, (N, H, W) uint8; augmented where they are copies and shall be."""
     pixels = source.pixels[rows]
     if "augment-to-target" in config.strategies:

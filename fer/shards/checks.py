@@ -15,9 +15,10 @@ import pyarrow as pa
 import xxhash
 
 from data_contracts import shards as contract
-from fer import errors, shards
+from fer import errors
 from fer.engine import contracts, refs
 from fer.images import images
+from fer.shards import parquet
 
 _AT_ONCE_BYTES = 2**20  # of pixels, which stay in the processor's cache while all is asked of them
 _SHARD = pa.schema(
@@ -68,13 +69,13 @@ def id_hashes(image_ids: Sequence[str]) -> np.ndarray:
     return np.array([xxhash.xxh3_64_intdigest(each.encode()) for each in image_ids], np.uint64)
 
 
-def summary(path: Path, split: str, found: shards.Shard, source: shards.Shard | None = None) -> Summary:
+def summary(path: Path, split: str, found: parquet.Shard, source: parquet.Shard | None = None) -> Summary:
     """What the shard at `path` of `split` amounts to, which was read from there or just written there as `found`.
 
     Its labels are read back. `source` is the shard whose images and their copies it holds, if any.
     Raises IntegrityError if it can't be read or has other labels.
     """
-    image_ids, class_indexes = shards.read_labels(path)
+    image_ids, class_indexes = parquet.read_labels(path)
     ids = id_hashes(image_ids)
     if image_ids != found.image_ids or not np.array_equal(class_indexes, found.class_indexes):
         raise errors.IntegrityError(
@@ -124,7 +125,7 @@ def digest(summaries: Sequence[Summary], about: bytes) -> str:
     return found.hexdigest()
 
 
-def _copies(found: shards.Shard, source: shards.Shard) -> Copies:
+def _copies(found: parquet.Shard, source: parquet.Shard) -> Copies:
     classes = dict(zip(source.image_ids, source.class_indexes.tolist(), strict=True))
     copies = [
         (classes.get(image_id.rpartition("+")[0]), class_index)
