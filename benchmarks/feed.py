@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer import feed, fitting, step, train_config
 from fer.engine import child_process
 from fer.images import augment
 from fer.models import zoo
 from fer.recipes import fer2013_cnn
 from fer.shards import parquet
+from fer.training import config as train_config
+from fer.training import input_pipeline, loop, step
 
 _N_IMAGES = 16_384
 _PER_SHARD = 4_096
@@ -38,8 +39,8 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         shards_folder, images_folder = Path(temporary) / "shards", Path(temporary) / "images"
         _write(shards_folder, images_folder)
-        resident = feed.Resident(parquet.load_split(shards_folder, "train"))
-        streaming = feed.Streaming(shards_folder, "train")
+        resident = input_pipeline.Resident(parquet.load_split(shards_folder, "train"))
+        streaming = input_pipeline.Streaming(shards_folder, "train")
         yield from _epochs(resident, streaming, shards_folder, images_folder)
         yield from _steps(resident, streaming)
     yield from _layers()
@@ -65,7 +66,9 @@ def _write(shards_folder: Path, images_folder: Path) -> None:
         cv2.imwrite(str(images_folder / _CLASSES[class_index] / f"{image_id}.png"), image)
 
 
-def _epochs(resident: feed.Feed, streaming: feed.Feed, shards_folder: Path, images_folder: Path) -> Iterator[Row]:
+def _epochs(
+    resident: input_pipeline.Feed, streaming: input_pipeline.Feed, shards_folder: Path, images_folder: Path
+) -> Iterator[Row]:
     import keras
 
     theirs = keras.utils.image_dataset_from_directory(
@@ -73,9 +76,9 @@ def _epochs(resident: feed.Feed, streaming: feed.Feed, shards_folder: Path, imag
     )
     epochs = itertools.count()
 
-    def once(batches: Callable[[int, int, int], Generator[feed.Batch]]) -> Callable[[], None]:
+    def once(batches: Callable[[int, int, int], Generator[input_pipeline.Batch]]) -> Callable[[], None]:
         def epoch() -> None:
-            for _ in feed.ahead(batches(_BATCH, 0, next(epochs))):
+            for _ in input_pipeline.ahead(batches(_BATCH, 0, next(epochs))):
                 pass
 
         return epoch
@@ -108,7 +111,7 @@ def _epochs(resident: feed.Feed, streaming: feed.Feed, shards_folder: Path, imag
     )
 
 
-def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
+def _steps(resident: input_pipeline.Feed, streaming: input_pipeline.Feed) -> Iterator[Row]:
     """Steps of the recipe's training, whose batches go on from turn to turn."""
     import keras
 
@@ -127,7 +130,7 @@ def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
         for each in (_CONFIG, on_accelerator)
     )
 
-    def turns(trainer: step.Trainer, batches: Iterator[feed.Batch]) -> Callable[[], float]:
+    def turns(trainer: step.Trainer, batches: Iterator[input_pipeline.Batch]) -> Callable[[], float]:
         def one_step() -> None:
             examples = step.examples(next(batches), _CONFIG, weights, epoch=1, step=0)
             trainer.step(*examples, _CONFIG.learning_rate)
@@ -142,12 +145,12 @@ def _steps(resident: feed.Feed, streaming: feed.Feed) -> Iterator[Row]:
 
         return turn
 
-    def fed(source: feed.Feed, config: train_config.TrainConfig) -> Iterator[feed.Batch]:
+    def fed(source: input_pipeline.Feed, config: train_config.TrainConfig) -> Iterator[input_pipeline.Batch]:
         return itertools.chain.from_iterable(
-            fitting.batches_of(source, _BATCH, config, epoch) for epoch in itertools.count(1)
+            loop.batches_of(source, _BATCH, config, epoch) for epoch in itertools.count(1)
         )
 
-    def again(config: train_config.TrainConfig) -> Iterator[feed.Batch]:
+    def again(config: train_config.TrainConfig) -> Iterator[input_pipeline.Batch]:
         return itertools.repeat(next(fed(resident, config)))
 
     speed = medians(
@@ -178,7 +181,7 @@ def _layers() -> Iterator[Row]:
     """The layer and Keras' five, each at work within `predict`, which compiles it."""
     import keras
 
-    from fer import augment_layer
+    from fer.training import augment_layer
 
     class Training(keras.Model):
         def __init__(self, inner: keras.Model):

@@ -20,10 +20,10 @@ import psutil
 
 from benchmarks import Row
 from benchmarks import preprocess as source
-from fer import feed
 from fer.engine import refs, runners
 from fer.engine.workspace import Workspace
 from fer.shards import balance, preprocess
+from fer.training import input_pipeline
 
 _TIMES = (1, 10, 50)
 _TARGET = 7_200  # images a class, of 1 x FER2013: the train split's largest class
@@ -109,6 +109,6 @@ def work() -> None:
         Path(root, "balance.json").write_text(made.model_dump_json())
     else:
         balanced = refs.ShardsRef.model_validate_json(Path(root, "balance.json").read_bytes())
-        streaming = feed.open_split(workspace.folder(balanced), "train", balanced, resident_mb=0)
+        streaming = input_pipeline.open_split(workspace.folder(balanced), "train", balanced, resident_mb=0)
         n_images = sum(len(batch.class_indexes) for batch in streaming.batches(64, seed=0, epoch=1))
         assert n_images > 0, json.dumps(balanced.counts)

@@ -40,8 +40,9 @@ def measure(name: str, *, progress: Progress) -> dict[str, Any]:
     import numpy as np
     from pydantic import TypeAdapter
 
-    from fer import step, train_config, trainable
     from fer.models import zoo
+    from fer.training import config as train_config
+    from fer.training import mixed_precision, step
 
     model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
     config = train_config.TrainConfig(model=model, batch_size=_BATCH)
@@ -52,7 +53,7 @@ def measure(name: str, *, progress: Progress) -> dict[str, Any]:
 
     def candidate(precision: str, fuse: bool) -> Callable[[], float]:
         built = zoo.build(model, height=_SIZE, width=_SIZE, n_classes=7, mean=128, std=64)
-        inner = trainable.copied(built, precision, fuse=fuse)
+        inner = mixed_precision.copied(built, precision, fuse=fuse)
         priors = np.full(7, 1 / 7, np.float32)
         trainer = step.LocalTrainer(inner, config, priors, batch_size=_BATCH, micro_batch=_BATCH)
         trainer.step(pixels, targets, weights, 1e-3)  # compiles

@@ -1,4 +1,4 @@
-"""Peak memory of training each model of the zoo at three sizes, beside what `fer.memory` estimates.
+"""Peak memory of training each model of the zoo at three sizes, beside what `fer.training.memory` estimates.
 
 Each trains for a few steps, micro-batches and an average of the weights among them, in a process of its own; memory is
 the most that this process has had.
@@ -45,13 +45,14 @@ def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> di
     import numpy as np
     from pydantic import TypeAdapter
 
-    from fer import memory, step, train_config, trainable
     from fer.models import zoo
+    from fer.training import config as train_config
+    from fer.training import memory, mixed_precision, step
 
     model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
     config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
     built = zoo.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
-    inner = trainable.copied(built, "float32", fuse=True)
+    inner = mixed_precision.copied(built, "float32", fuse=True)
     estimate = memory.estimate(inner, micro_batch, averaged=True, base=memory.available().base)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (2 * micro_batch, size, size, 1), np.uint8)

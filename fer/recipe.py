@@ -26,7 +26,7 @@ from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
 from fer.shards.balance import BalanceConfig
 from fer.shards.preprocess import PreprocessConfig
-from fer.train_config import TrainConfig
+from fer.training.config import TrainConfig
 
 _LONGEST_NAME = 63  # that the registry takes
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from fer import plots, search
+from fer import plots
+from fer.training import search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

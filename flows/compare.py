@@ -3,9 +3,10 @@
 from prefect import flow
 
 from fer import compare as compared
-from fer import precision, recipes
+from fer import recipes
 from fer.engine import refs
 from fer.recipe import RecipeSettings
+from fer.training import precision
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases
 

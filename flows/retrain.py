@@ -2,11 +2,13 @@
 
 from prefect import flow
 
-from fer import gate, precision, recipes, train_config
+from fer import gate, recipes
 from fer import recipe as recipe_module
 from fer.engine import dask_runner, refs, runners
 from fer.recipe import RecipeSettings
 from fer.shards import preprocess
+from fer.training import config as train_config
+from fer.training import precision
 from flows import ingest, missed, naming
 from tasks import caching, data, models, outcomes, pixels, releases, summary
 

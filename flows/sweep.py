@@ -10,10 +10,11 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from fer import precision, recipes
-from fer import search as search_space
+from fer import recipes
 from fer.engine import refs
 from fer.recipe import Recipe, RecipeSettings
+from fer.training import precision
+from fer.training import search as search_space
 from flows import ingest, missed, naming, running
 from tasks import caching, models, outcomes, releases, sweeps
 

@@ -34,7 +34,7 @@ def sweep(
 
     The same command again goes on where it stopped; with more --trials it goes further.
     """
-    from fer import search as search_module
+    from fer.training import search as search_module
 
     sources = source or ["demo"]
     parameters = running.parameters(sources, recipe, set_, kaggle_secret)

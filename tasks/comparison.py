@@ -6,10 +6,11 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import compare, plain_text, precision, recipe, recipes, settings
+from fer import compare, plain_text, recipe, recipes, settings
 from fer.engine import refs
 from fer.engine.workspace import write_atomically
 from fer.recipe import Recipe
+from fer.training import precision
 from tasks import artifacts, caching
 
 

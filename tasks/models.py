@@ -4,11 +4,13 @@ from prefect import task
 
 from fer import evaluate as evaluate_stage
 from fer import gate as gate_stage
-from fer import plain_text, plots, soft_labels, train_config
-from fer import train as train_stage
+from fer import plain_text, plots
 from fer import weights as weights_stage
 from fer.engine import refs
 from fer.models import zoo
+from fer.training import config as train_config
+from fer.training import soft_labels
+from fer.training import train as train_stage
 from tasks import artifacts, caching
 
 _CURVES = "Loss and accuracy by epoch"

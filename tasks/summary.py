@@ -7,9 +7,9 @@ from prefect import task
 from data_contracts import files
 from fer import pages, plain_text, plots, settings
 from fer import quality as quality_stage
-from fer import train as train_stage
 from fer.engine import contracts, refs
 from fer.engine.workspace import write_atomically
+from fer.training import train as train_stage
 from tasks import artifacts, caching, reports
 
 _PAGE = "report.html"

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from prefect import get_run_logger, task
 
-from fer import errors, plain_text, plots, precision, recipe, recipes, search, search_plots, settings, soft_labels
-from fer import train as train_stage
+from fer import errors, plain_text, plots, recipe, recipes, search_plots, settings
 from fer import weights as weights_stage
 from fer.engine import refs, stage
 from fer.engine.workspace import write_atomically
@@ -23,6 +22,8 @@ from fer.progress import Progress
 from fer.recipe import Recipe
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
+from fer.training import precision, search, soft_labels
+from fer.training import train as train_stage
 from tasks import artifacts, caching, events
 
 RefT = TypeVar("RefT", bound=refs.Ref)

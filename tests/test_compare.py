@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import compare, errors, precision, predictions, recipe, recipes
+from fer import compare, errors, predictions, recipe, recipes
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.models import zoo
+from fer.training import precision
 from flows import cli
 
 CLASSES = ("happy", "sad")

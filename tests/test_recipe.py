@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, metrics, recipe, recipes, search
+from fer import errors, metrics, recipe, recipes
 from fer.models import zoo
+from fer.training import search
 
 
 @pytest.mark.parametrize("name", recipes.NAMES)

@@ -10,9 +10,10 @@ import quick_demo
 from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
-from fer import errors, precision, recipe, recipes, search
-from fer import train as train_stage
+from fer import errors, recipe, recipes
 from fer.engine import refs
+from fer.training import precision, search
+from fer.training import train as train_stage
 from flows import terminal
 from tasks import caching, events, sweeps
 

@@ -8,12 +8,13 @@ AMD EPYC with AVX2, reckoned from 99 images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import gate, train_config
+from fer import gate
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipe import Recipe
 from fer.shards import balance, preprocess
+from fer.training import config as train_config
 
 RECIPE = Recipe(
     name="fer2013-se-resnet",

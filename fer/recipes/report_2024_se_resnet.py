@@ -9,13 +9,14 @@ steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import gate, train_config
+from fer import gate
 from fer.curation import split
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipe import Recipe
 from fer.shards import balance, preprocess
+from fer.training import config as train_config
 
 RECIPE = Recipe(
     name="report-2024-se-resnet",

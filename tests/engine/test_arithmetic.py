@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import evaluate, predictions, train, train_config
+from fer import evaluate, predictions
 from fer.engine import arithmetic, child_process, fingerprint, refs
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model as trained_folder
 from fer.models import zoo
 from fer.shards import parquet
+from fer.training import config as train_config
+from fer.training import train
 
 CLASSES = ("left", "right")
 SIZE = 48
@@ -176,10 +178,12 @@ def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it
 @pytest.mark.parametrize("name", ["TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA"])
 def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_uses_it(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
-    before = {module: fingerprint.of_module(module) for module in ("fer.train", "fer.evaluate", "fer.curation.split")}
+    before = {
+        module: fingerprint.of_module(module) for module in ("fer.training.train", "fer.evaluate", "fer.curation.split")
+    }
     monkeypatch.setenv(name, "0")
     after = {module: fingerprint.of_module(module) for module in before}
-    assert {module for module in before if before[module] != after[module]} == {"fer.train", "fer.evaluate"}
+    assert {module for module in before if before[module] != after[module]} == {"fer.training.train", "fer.evaluate"}
     assert child_process.environment()[name] == "0"
     assert arithmetic.environment()[name] == "0"
 
@@ -197,19 +201,19 @@ def test_a_variable_that_makes_numpy_compute_otherwise_is_in_the_keys_of_what_us
 )
 def test_a_variable_that_changes_no_bits_is_in_no_key_and_no_record(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
-    before = fingerprint.of_module("fer.train")
+    before = fingerprint.of_module("fer.training.train")
     monkeypatch.setenv(name, "7")
-    assert fingerprint.of_module("fer.train") == before
+    assert fingerprint.of_module("fer.training.train") == before
     assert name not in arithmetic.environment()
 
 
 def test_keras_configuration_and_backend_are_in_the_keys_of_what_uses_it(tmp_path, monkeypatch):
-    seen = {fingerprint.of_module("fer.train")}
+    seen = {fingerprint.of_module("fer.training.train")}
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    seen.add(fingerprint.of_module("fer.train"))
+    seen.add(fingerprint.of_module("fer.training.train"))
     monkeypatch.setattr(arithmetic, "KERAS_CONFIGURATION", tmp_path / "keras.json")
     (tmp_path / "keras.json").write_text("{}")
-    seen.add(fingerprint.of_module("fer.train"))
+    seen.add(fingerprint.of_module("fer.training.train"))
     assert len(seen) == 3
 
 

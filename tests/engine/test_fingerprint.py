@@ -50,7 +50,9 @@ def test_a_flow_imports_no_keras_which_only_children_need():
 
 
 def test_a_model_of_the_zoo_is_part_of_what_training_reaches():
-    assert {"fer.models.vgg", "fer.models.layers", "fer.step"} <= set(fingerprint.reached("fer.train"))
+    assert {"fer.models.vgg", "fer.models.layers", "fer.training.step"} <= set(
+        fingerprint.reached("fer.training.train")
+    )
 
 
 def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, monkeypatch):
@@ -63,7 +65,7 @@ def test_an_earlier_stage_does_not_reach_a_later_one():
     assert "fer.images.images" in fingerprint.reached("fer.shards.preprocess")
     assert "fer.shards.preprocess" not in fingerprint.reached("fer.ingest.index")
     assert "fer.shards.balance" not in fingerprint.reached("fer.shards.preprocess")
-    assert "fer.train" not in fingerprint.reached("fer.shards.balance")
+    assert "fer.training.train" not in fingerprint.reached("fer.shards.balance")
     assert "fer.gate" not in fingerprint.reached("fer.evaluate")
 
 
@@ -73,4 +75,4 @@ def test_only_what_downloads_depends_on_where_data_come_from():
 
 
 def test_what_is_said_of_a_failure_or_of_progress_makes_nothing_anew():
-    assert {"fer.errors", "fer.progress"}.isdisjoint(fingerprint.reached("fer.train"))
+    assert {"fer.errors", "fer.progress"}.isdisjoint(fingerprint.reached("fer.training.train"))

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from fer import errors, trainable
+from fer import errors
 from fer.models import freezing, zoo
+from fer.training import mixed_precision
 
 BACKBONE = zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
@@ -16,7 +17,7 @@ def model() -> keras.Model:
 
 def changed_by_training(model: keras.Model, fuse: bool = True) -> set[str]:
     """The names of the layers whose weights some steps change."""
-    copy = trainable.copied(model, "float32", fuse=fuse)
+    copy = mixed_precision.copied(model, "float32", fuse=fuse)
     for layer in copy.layers:
         layer.trainable = model.get_layer(layer.name).trainable
     before = {layer.name: layer.get_weights() for layer in copy.layers}

@@ -150,9 +150,9 @@ def test_every_model_of_the_zoo_takes_grey_bytes_and_loads_in_safe_mode(name, tm
 def test_every_model_of_the_zoo_trains_in_mixed_precision(name):
     import keras
 
-    from fer import trainable
+    from fer.training import mixed_precision
 
-    model = trainable.copied(build(ZOO[name], 32, 32), "mixed_bfloat16", fuse=True)
+    model = mixed_precision.copied(build(ZOO[name], 32, 32), "mixed_bfloat16", fuse=True)
     model.compile(keras.optimizers.SGD(0.01), "categorical_crossentropy")
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype=np.uint8)
     before = model.get_weights()[0]

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, memory, trainable
+from fer import errors
 from fer.models import freezing, zoo
+from fer.training import memory, mixed_precision
 
 SMALL = zoo.SeResNet(stem_filters=8, widths=(8, 16), blocks=(1, 1))
 
 
 def build(size: int = 16, precision: str = "float32") -> keras.Model:
     model = zoo.build(SMALL, height=size, width=size, n_classes=3, mean=128, std=60)
-    return trainable.copied(model, precision, fuse=True)
+    return mixed_precision.copied(model, precision, fuse=True)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer import gpu, precision, recipe, recipes
+from fer import recipe, recipes
+from fer.training import gpu, precision
 
 AUTO = recipes.load("demo").with_settings(recipe.parse_settings(["train.precision=auto"]))
 OLD = "processor : 0\nflags\t\t: fma avx avx2\n"

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import checkpoint, errors, feed, memory, soft_labels, step
+from fer import errors
 from fer.models import freezing, saved_model
 from fer.progress import Progress
-from fer.train_config import Phase, TrainConfig
+from fer.training import checkpoint, input_pipeline, memory, soft_labels, step
+from fer.training.config import Phase, TrainConfig
 
 if TYPE_CHECKING:
     import keras
@@ -65,15 +66,15 @@ class Fitting:
 
     `inner` is the model that the steps change: another one where `model` gets averages or other precision.
     `class_weights` and `priors` are (C,) float32; `votes` take the place of the labels of images that have some.
-    `strategy` is `fer.distributed`'s, None for one device.
+    `strategy` is `fer.training.distributed`'s, None for one device.
     """
 
     def __init__(
         self,
         model: "keras.Model",
         inner: "keras.Model",
-        train: feed.Feed,
-        validation: feed.Feed,
+        train: input_pipeline.Feed,
+        validation: input_pipeline.Feed,
         config: TrainConfig,
         *,
         class_weights: np.ndarray,
@@ -124,7 +125,7 @@ class Fitting:
         kept = checkpoint.read_all(self._checkpoint_path)
         if self._strategy is None:
             return next(iter(kept), None)
-        from fer import distributed
+        from fer.training import distributed
 
         newest = max((each.record["epoch"] for each in kept), default=0)
         common = min(distributed.of_all(self._strategy, newest))
@@ -162,7 +163,7 @@ class Fitting:
     def _trainer(self, phase: Phase) -> step.Trainer:
         freezing.set_trainable(self._inner, phase.train_from, phase.batch_norm)
         if self._strategy is not None:
-            from fer import distributed
+            from fer.training import distributed
 
             return distributed.StrategyTrainer(
                 self._inner, self._config, self._priors, batch_size=self._batch_size, chosen=self._strategy
@@ -302,10 +303,12 @@ def learning_rate(phase: Phase, schedule: str, n_done: int, steps_per_epoch: int
     return highest * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
 
 
-def batches_of(source: feed.Feed, batch_size: int, config: TrainConfig, epoch: int) -> Generator[feed.Batch]:
+def batches_of(
+    source: input_pipeline.Feed, batch_size: int, config: TrainConfig, epoch: int
+) -> Generator[input_pipeline.Batch]:
     """The batches that epoch 1, 2, ... trains on, made ahead of the steps. Close it. Raises IntegrityError."""
     batches = source.batches(batch_size, config.seed, epoch)
-    if feed.changes_pixels(config.augmentation):
+    if input_pipeline.changes_pixels(config.augmentation):
         on_host = config.augment_on == "host"
-        batches = feed.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
-    return feed.ahead(batches)
+        batches = input_pipeline.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
+    return input_pipeline.ahead(batches)

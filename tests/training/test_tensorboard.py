@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from fer import tensorboard
+from fer.training import tensorboard
 
 HISTORY = {
     "loss": [1.5, 1.0],

@@ -8,12 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, feed, train, train_config
+from fer import errors
 from fer.engine import child_process, refs, stage
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.shards import parquet
+from fer.training import config as train_config
+from fer.training import input_pipeline, train
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -124,11 +126,11 @@ def test_streamed_and_augmented_on_the_accelerator_it_ends_in_the_same_bits_too(
 
 
 def test_a_streamed_validation_split_is_scored_as_one_in_memory(workspace, made, tmp_path, monkeypatch):
-    open_split = feed.open_split
+    open_split = input_pipeline.open_split
     found = []
     for resident_mb in (1, 0):
         monkeypatch.setattr(
-            feed,
+            input_pipeline,
             "open_split",
             lambda *what, mb=resident_mb: open_split(*what[:3], mb if what[1] == "validation" else 1),
         )

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_contracts import files
-from fer import errors, feed, gpu, memory, soft_labels, step
+from fer import errors
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress
-from fer.train_config import TrainConfig
+from fer.training import gpu, input_pipeline, memory, soft_labels, step
+from fer.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
 
-    from fer import fitting
 
 _CHECKPOINT = Path(workspaces.SCRATCH, "checkpoint.npz")
 _MICRO_BATCH = Path(workspaces.SCRATCH, "micro_batch.json")  # of the first attempt; later ones take no more
@@ -177,7 +177,7 @@ def _check(
             f"Received: weights={weights!r}, votes={votes!r} for {config.weights!r} and {config.soft_labels}."
         )
     if config.precision == "auto":
-        raise ValueError("Training must be given a precision; see `fer.precision.settled`. Received: 'auto'.")
+        raise ValueError("Training must be given a precision; see `fer.training.precision.settled`. Received: 'auto'.")
     n_train = sum(balanced.counts.get("train", {}).values())
     n_validation = sum(shards.counts.get("validation", {}).values())
     if balanced.classes != shards.classes or n_train < 1 or n_validation < 1:
@@ -208,15 +208,17 @@ def fit(
     """
     import keras
 
-    from fer import distributed, fitting, tensorboard
+    from fer.training import distributed, loop, tensorboard
 
     settings = TrainConfig.model_validate(config)
     strategy = distributed.strategy(settings)
     train_ref, validation_ref = refs.ShardsRef.model_validate(balanced), refs.ShardsRef.model_validate(shards)
     n_epochs = sum(each.epochs for each in settings.plan)
     progress(0, n_epochs, "reading the images")
-    train_images = feed.open_split(Path(balanced_folder), "train", train_ref, settings.resident_mb)
-    validation_images = feed.open_split(Path(shards_folder), "validation", validation_ref, settings.resident_mb)
+    train_images = input_pipeline.open_split(Path(balanced_folder), "train", train_ref, settings.resident_mb)
+    validation_images = input_pipeline.open_split(
+        Path(shards_folder), "validation", validation_ref, settings.resident_mb
+    )
     model = _model(settings, train_ref, validation_ref)
     if weights is not None:
         loaded = pretrained.load_into(model, settings.model, Path(weights))
@@ -245,7 +247,7 @@ def fit(
         if keras.config.backend() == "tensorflow":
             tensorboard.write(folder / tensorboard.FOLDER, state.history)
 
-    run = fitting.Fitting(
+    run = loop.Fitting(
         model,
         inner,
         train_images,
@@ -262,7 +264,7 @@ def fit(
     )
     try:
         run.run()
-    except fitting.Diverged as error:
+    except loop.Diverged as error:
         return {_DIVERGED: {"message": str(error), "images": error.images}}
     model.save(folder / saved_model.MODEL)
     about = {
@@ -332,10 +334,10 @@ def _inner(model: "keras.Model", config: TrainConfig) -> "keras.Model":
     averages of its weights."""
     import keras
 
-    from fer import trainable
+    from fer.training import mixed_precision
 
     is_alone = config.devices == "one"
     fuse = is_alone and keras.config.backend() == "tensorflow"
     if is_alone and not fuse and config.precision == "float32" and not config.ema:
         return model
-    return trainable.copied(model, config.precision.replace("-", "_"), fuse=fuse, synchronise=not is_alone)
+    return mixed_precision.copied(model, config.precision.replace("-", "_"), fuse=fuse, synchronise=not is_alone)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import errors, feed
+from fer import errors
 from fer.engine import refs
 from fer.images import augment
 from fer.shards import parquet
+from fer.training import input_pipeline
 
 CLASSES = ("left", "right", "top", "bottom")
 SIZE = (5, 7)
@@ -33,8 +34,8 @@ def write(folder, n_images: int, n_shards: int, size=SIZE) -> dict[str, tuple[in
     return {ids[row]: (class_indexes[row], pixels[row].tobytes()) for row in range(n_images)}
 
 
-def small_streaming(folder, *, buffer_images=40, open_row_groups=3, slice_images=4) -> feed.Streaming:
-    return feed.Streaming(
+def small_streaming(folder, *, buffer_images=40, open_row_groups=3, slice_images=4) -> input_pipeline.Streaming:
+    return input_pipeline.Streaming(
         folder,
         "train",
         buffer_bytes=buffer_images * SIZE[0] * SIZE[1],
@@ -43,8 +44,8 @@ def small_streaming(folder, *, buffer_images=40, open_row_groups=3, slice_images
     )
 
 
-def resident(folder) -> feed.Resident:
-    return feed.Resident(parquet.load_split(folder, "train"))
+def resident(folder) -> input_pipeline.Resident:
+    return input_pipeline.Resident(parquet.load_split(folder, "train"))
 
 
 BOTH = pytest.mark.parametrize("opened", [resident, small_streaming])
@@ -137,7 +138,7 @@ def test_streaming_takes_no_more_memory_for_four_times_the_images(tmp_path):
         folder = tmp_path / str(n_images)
         folder.mkdir()
         write(folder, n_images, n_images // 500, size=(16, 16))
-        streaming = feed.Streaming(folder, "train", buffer_bytes=2**18)
+        streaming = input_pipeline.Streaming(folder, "train", buffer_bytes=2**18)
         tracemalloc.start()
         n_seen = sum(len(batch.image_ids) for batch in streaming.batches(16, 0, 1))
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -149,15 +150,15 @@ def test_streaming_takes_no_more_memory_for_four_times_the_images(tmp_path):
 def test_what_fits_is_resident_and_what_does_not_streams(split):
     folder, _ = split
     # 59,918 images of 5x7 are 22 bytes short of 2 MiB.
-    for n_images, kind in ((59_918, feed.Resident), (59_919, feed.Streaming)):
+    for n_images, kind in ((59_918, input_pipeline.Resident), (59_919, input_pipeline.Streaming)):
         counts = {"train": {"left": 30_000, "right": n_images - 30_000}}
         source = refs.ShardsRef(classes=CLASSES, height=5, width=7, counts=counts, mean=0, std=1)
-        assert isinstance(feed.open_split(folder, "train", source, resident_mb=2), kind)
+        assert isinstance(input_pipeline.open_split(folder, "train", source, resident_mb=2), kind)
 
 
 def test_a_split_without_shards_is_an_error_that_names_it(tmp_path):
     with pytest.raises(errors.IntegrityError, match=r"no train-00000\.parquet"):
-        feed.Streaming(tmp_path, "train")
+        input_pipeline.Streaming(tmp_path, "train")
 
 
 def test_a_damaged_shard_is_told_to_who_reads_ahead(tmp_path):
@@ -167,7 +168,7 @@ def test_a_damaged_shard_is_told_to_who_reads_ahead(tmp_path):
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(errors.IntegrityError, match=r"train-00001\.parquet must be whole"):
-        list(feed.ahead(small_streaming(tmp_path).batches(4, seed=0, epoch=1)))
+        list(input_pipeline.ahead(small_streaming(tmp_path).batches(4, seed=0, epoch=1)))
     assert not feeding()
 
 
@@ -176,7 +177,7 @@ def feeding() -> bool:
 
 
 def test_reading_ahead_keeps_order_and_ends_its_thread():
-    assert list(feed.ahead(number for number in range(100))) == list(range(100))
+    assert list(input_pipeline.ahead(number for number in range(100))) == list(range(100))
     assert not feeding()
 
 
@@ -192,7 +193,7 @@ def test_a_reader_that_stops_early_ends_the_thread_and_what_it_reads_from():
         finally:
             closed.set()
 
-    ahead = feed.ahead(endless())
+    ahead = input_pipeline.ahead(endless())
     assert next(ahead) == 0
     ahead.close()
     assert closed.is_set()
@@ -208,12 +209,14 @@ def test_an_error_in_the_thread_comes_after_what_was_made_before_it():
 
     seen = []
     with pytest.raises(errors.IntegrityError, match="The third must be whole"):
-        seen.extend(each for each in feed.ahead(failing()) if seen.append(each))
+        seen.extend(each for each in input_pipeline.ahead(failing()) if seen.append(each))
     assert seen == [1, 2]
 
 
 def augmented(folder, epoch, *, apply=True, opened=resident):
-    return list(feed.augmented(opened(folder).batches(16, 0, epoch), 0, epoch, SOME_AUGMENTATION, apply=apply))
+    return list(
+        input_pipeline.augmented(opened(folder).batches(16, 0, epoch), 0, epoch, SOME_AUGMENTATION, apply=apply)
+    )
 
 
 def test_an_image_is_augmented_alike_wherever_it_comes_in_the_epoch(split):
@@ -238,7 +241,7 @@ def test_each_epoch_augments_anew_and_changes_no_data(split):
     first, second = (
         {
             image_id: pixels.tobytes()
-            for batch in feed.augmented(source.batches(13, 0, epoch), 0, epoch, SOME_AUGMENTATION, apply=True)
+            for batch in input_pipeline.augmented(source.batches(13, 0, epoch), 0, epoch, SOME_AUGMENTATION, apply=True)
             for image_id, pixels in zip(batch.image_ids, batch.pixels, strict=True)
         }
         for epoch in (1, 2)

@@ -4,9 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fer import errors, soft_labels
+from fer import errors
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.training import soft_labels
 
 CLASSES = ("happy", "sad", "angry")
 VOTES = {

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
-from fer import errors, gpu
+from fer import errors
+from fer.training import gpu
 
 if TYPE_CHECKING:
     import keras

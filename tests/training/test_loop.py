@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import distributed, errors, feed, fitting, memory, step, train, train_config
+from fer import errors
 from fer.engine import refs, workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.shards import parquet
+from fer.training import config as train_config
+from fer.training import distributed, input_pipeline, loop, memory, step, train
 
 pytestmark = pytest.mark.usefixtures("keras_draws_alone")
 
@@ -224,7 +226,7 @@ def test_an_attempt_that_goes_on_takes_no_more_images_at_once_than_the_one_befor
 
 def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch):
     trained_weights, validated = [], []
-    whole_step, whole_validation = step.LocalTrainer.step, fitting.Fitting._validate
+    whole_step, whole_validation = step.LocalTrainer.step, loop.Fitting._validate
 
     def stepped(trainer, *arguments):
         found = whole_step(trainer, *arguments)
@@ -236,7 +238,7 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
         return whole_validation(fitted)
 
     monkeypatch.setattr(step.LocalTrainer, "step", stepped)
-    monkeypatch.setattr(fitting.Fitting, "_validate", scored)
+    monkeypatch.setattr(loop.Fitting, "_validate", scored)
     fit(folder, tmp_path / "one", config(ema=0.5, epochs=3, patience=9))  # 18 steps, of which the 8th and 16th count
     # The share that is kept in 8 steps, after 16: min(0.5, 17 / 26) ** 8.
     kept = np.float32(0.5**8)
@@ -248,7 +250,7 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
 
 
 def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitting.Fitting, "_validate", lambda _: (float("nan"), 0.5))
+    monkeypatch.setattr(loop.Fitting, "_validate", lambda _: (float("nan"), 0.5))
     found = fit(folder, tmp_path / "nan", config())
     assert "validation loss must stay finite. Received: nan after epoch 1" in found["diverged"]["message"]
     assert not (tmp_path / "nan" / saved_model.MODEL).exists()
@@ -312,7 +314,7 @@ def test_what_can_not_go_together_is_refused(changes, match):
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
     (phase,) = config(epochs=10, warmup_epochs=2, learning_rate=0.1).plan
-    rates = [fitting.learning_rate(phase, "cosine", n_done, 20) for n_done in range(200)]
+    rates = [loop.learning_rate(phase, "cosine", n_done, 20) for n_done in range(200)]
     assert rates[0] == pytest.approx(0.1 / 40)
     assert max(rates) == pytest.approx(0.1)
     assert rates.index(max(rates)) in (39, 40)
@@ -323,7 +325,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
 
 def test_a_constant_learning_rate_stays_after_the_warm_up():
     (phase,) = config(epochs=10, warmup_epochs=0, learning_rate=0.1).plan
-    assert {fitting.learning_rate(phase, "constant", n_done, 5) for n_done in range(50)} == {0.1}
+    assert {loop.learning_rate(phase, "constant", n_done, 5) for n_done in range(50)} == {0.1}
 
 
 def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path):
@@ -439,6 +441,6 @@ def test_errors_of_the_feed_come_out(folder, tmp_path, monkeypatch):
         raise errors.IntegrityError("Shards must be whole.")
         yield
 
-    monkeypatch.setattr(feed.Resident, "batches", broken)
+    monkeypatch.setattr(input_pipeline.Resident, "batches", broken)
     with pytest.raises(errors.IntegrityError):
         fit(folder, tmp_path / "broken", config())

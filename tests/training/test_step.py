@@ -5,7 +5,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import feed, soft_labels, step, train_config
+from fer.training import config as train_config
+from fer.training import input_pipeline, soft_labels, step
 
 UNIFORM = np.full(3, 1 / 3, np.float32)
 
@@ -14,14 +15,16 @@ def config(**changes) -> train_config.TrainConfig:
     return train_config.TrainConfig(**changes)
 
 
-def batch(n_images: int = 8, seed: int = 0) -> feed.Batch:
+def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (n_images, 6, 6, 1)).astype(np.uint8)
     class_indexes = rng.integers(0, 3, n_images).astype(np.int32)
-    return feed.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
+    return input_pipeline.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
 
 
-def examples(found: feed.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0) -> step.Examples:
+def examples(
+    found: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
+) -> step.Examples:
     return step.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fer import checkpoint
+from fer.training import checkpoint
 
 SAMPLE = checkpoint.Checkpoint({"epoch": 3, "history": {"loss": [0.5, 0.25]}}, {"best": [np.ones((2, 3), np.float32)]})
 ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int64, np.uint32]), arrays.array_shapes(min_dims=0))

@@ -18,7 +18,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module")
 def augment_layer():
-    from fer import augment_layer
+    from fer.training import augment_layer
 
     return augment_layer
 

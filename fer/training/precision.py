@@ -8,10 +8,10 @@ import functools
 import shutil
 from typing import Literal
 
-from fer import gpu
 from fer.engine import arithmetic, child_process
 from fer.progress import Progress
 from fer.recipe import Recipe
+from fer.training import gpu
 
 _AMX = "amx_bf16"
 _AMPERE = 8.0  # the first CUDA compute capability with bfloat16

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, plots, search, search_plots
+from fer import errors, plots, search_plots
+from fer.training import search
 
 SPACE = {"train.learning_rate": "1e-4..1e-2 log", "train.batch_size": "32|64|128", "train.patience": "1..4"}
 

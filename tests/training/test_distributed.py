@@ -8,7 +8,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from fer import distributed, errors, train_config
+from fer import errors
+from fer.training import config as train_config
+from fer.training import distributed
 
 # One process: some steps of a model with batch norms, alone or under a strategy, on batches that all make alike; its
 # weights go to a file.

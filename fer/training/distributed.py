@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer import errors, step
-from fer.train_config import TrainConfig
+from fer import errors
+from fer.training import step
+from fer.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fer import feed, soft_labels
-from fer.train_config import TrainConfig
+from fer.training import input_pipeline, soft_labels
+from fer.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import keras
@@ -150,7 +150,7 @@ def trained_model(model: "keras.Model", config: TrainConfig) -> "keras.Model":
 
     inputs, outputs = model.inputs, model.outputs
     if augments_on_accelerator(config):
-        from fer import augment_layer
+        from fer.training import augment_layer
 
         inputs = [*inputs, keras.Input((augment_layer.PACKED,), name="draws")]
         outputs = model(augment_layer.Augmentation(config.augmentation)(*inputs))
@@ -158,11 +158,11 @@ def trained_model(model: "keras.Model", config: TrainConfig) -> "keras.Model":
 
 
 def augments_on_accelerator(config: TrainConfig) -> bool:
-    return config.augment_on == "accelerator" and feed.changes_pixels(config.augmentation)
+    return config.augment_on == "accelerator" and input_pipeline.changes_pixels(config.augmentation)
 
 
 def examples(
-    batch: feed.Batch,
+    batch: input_pipeline.Batch,
     config: TrainConfig,
     class_weights: np.ndarray,
     votes: soft_labels.SoftLabels | None = None,
@@ -183,7 +183,7 @@ def examples(
         pixels, targets = _blended(pixels, targets, config, draw)
     inputs: Any = pixels
     if batch.draws is not None:
-        from fer import augment_layer
+        from fer.training import augment_layer
 
         inputs = [pixels, augment_layer.packed(batch.draws)]
     return Examples(inputs, targets, targets @ class_weights)
