@@ -1,5 +1,5 @@
 """The gates: how often each recipe's margin passes a candidate that is as good, or truly worse, by simulation, beside
-what `fer.power` says of it.
+what `fer.evaluation.power` says of it.
 
 A recipe's test split has its data's own images by class. The champion's recall of each class is such that accuracy and
 macro-F1 are those that the recipe reached; what it gets wrong it takes for the others as often as these occur. On a
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks import Row
-from fer import metrics, power, recipes
+from fer import recipes
+from fer.evaluation import metrics, power
 
 _TRIALS = 300
 _VERDICTS = 30  # of whose words the mean is taken

@@ -20,7 +20,7 @@ from fer.curation.drift import DriftConfig
 from fer.curation.inspect import InspectConfig
 from fer.curation.split import SplitConfig
 from fer.curation.validate import ValidateConfig
-from fer.gate import GateConfig
+from fer.evaluation.gate import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig

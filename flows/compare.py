@@ -2,9 +2,9 @@
 
 from prefect import flow
 
-from fer import compare as compared
 from fer import recipes
 from fer.engine import refs
+from fer.evaluation import compare as compared
 from fer.recipe import RecipeSettings
 from fer.training import precision
 from flows import ingest, missed, naming, retrain

@@ -2,9 +2,10 @@
 
 from prefect import flow
 
-from fer import gate, recipes
 from fer import recipe as recipe_module
+from fer import recipes
 from fer.engine import dask_runner, refs, runners
+from fer.evaluation import gate
 from fer.recipe import RecipeSettings
 from fer.shards import preprocess
 from fer.training import config as train_config

@@ -70,8 +70,8 @@ def compare(
 
     Nothing is registered. What was trained before is not trained again.
     """
-    from fer import compare as compared
     from fer import recipes
+    from fer.evaluation import compare as compared
 
     sources = source or ["demo"]
     parameters = running.parameters(sources, recipe, set_, kaggle_secret)

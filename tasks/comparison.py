@@ -6,9 +6,10 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import compare, plain_text, recipe, recipes, settings
+from fer import plain_text, recipe, recipes, settings
 from fer.engine import refs
 from fer.engine.workspace import write_atomically
+from fer.evaluation import compare
 from fer.recipe import Recipe
 from fer.training import precision
 from tasks import artifacts, caching

@@ -2,11 +2,11 @@
 
 from prefect import task
 
-from fer import evaluate as evaluate_stage
-from fer import gate as gate_stage
 from fer import plain_text, plots
 from fer import weights as weights_stage
 from fer.engine import refs
+from fer.evaluation import evaluate as evaluate_stage
+from fer.evaluation import gate as gate_stage
 from fer.models import zoo
 from fer.training import config as train_config
 from fer.training import soft_labels

@@ -25,8 +25,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fer import errors, predict, registry_ledger, registry_log, releases, settings
+from fer import errors, registry_ledger, registry_log, releases, settings
 from fer.engine import objectstore, seaweedfs
+from fer.evaluation import predict
 from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]

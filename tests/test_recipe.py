@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, metrics, recipe, recipes
+from fer import errors, recipe, recipes
+from fer.evaluation import metrics
 from fer.models import zoo
 from fer.training import search
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from fer import power
-from fer.compare import parse_candidates
 from fer.engine import refs
+from fer.evaluation import power
+from fer.evaluation.compare import parse_candidates
 from flows import cli, terminal
 from tasks import events
 

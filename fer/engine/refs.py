@@ -324,7 +324,7 @@ class Check(BaseModel):
 
 
 class Power(BaseModel):
-    """What a comparison with the champion can tell on its images: see `fer.power`."""
+    """What a comparison with the champion can tell on its images: see `fer.evaluation.power`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -339,7 +339,7 @@ class Power(BaseModel):
     images_needed: int  # to pass 95 % of equals and 1 % of those worse by `loss`, by a margin for it
 
     def sentence(self) -> str:
-        """All of it in words, as far as it is approximate: see `fer.power`."""
+        """All of it in words, as far as it is approximate: see `fer.evaluation.power`."""
         return (
             f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of "
             f"those {100 * self.loss:g} points worse"

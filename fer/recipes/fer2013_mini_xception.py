@@ -9,7 +9,7 @@ images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import gate
+from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo

@@ -8,7 +8,7 @@ AMD EPYC with AVX2, reckoned from 99 images a second of its steps.
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import gate
+from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo

@@ -9,8 +9,8 @@ the report: 0.58 and 0.56. The weights, 9 MB, are downloaded once; these figures
 That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
 """
 
-from fer import gate
 from fer.curation import split
+from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo

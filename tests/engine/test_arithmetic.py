@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import evaluate, predictions
 from fer.engine import arithmetic, child_process, fingerprint, refs
 from fer.engine.workspace import Workspace
+from fer.evaluation import evaluate, predictions
 from fer.images import augment
 from fer.models import saved_model as trained_folder
 from fer.models import zoo
@@ -179,11 +179,15 @@ def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it
 def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_uses_it(name, monkeypatch):
     monkeypatch.delenv(name, raising=False)
     before = {
-        module: fingerprint.of_module(module) for module in ("fer.training.train", "fer.evaluate", "fer.curation.split")
+        module: fingerprint.of_module(module)
+        for module in ("fer.training.train", "fer.evaluation.evaluate", "fer.curation.split")
     }
     monkeypatch.setenv(name, "0")
     after = {module: fingerprint.of_module(module) for module in before}
-    assert {module for module in before if before[module] != after[module]} == {"fer.training.train", "fer.evaluate"}
+    assert {module for module in before if before[module] != after[module]} == {
+        "fer.training.train",
+        "fer.evaluation.evaluate",
+    }
     assert child_process.environment()[name] == "0"
     assert arithmetic.environment()[name] == "0"
 

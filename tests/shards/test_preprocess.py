@@ -8,9 +8,10 @@ import pytest
 from prepared import CLASSES, dataset, drawn, files
 from pydantic import ValidationError
 
-from fer import errors, predict
+from fer import errors
 from fer.engine import contracts, runners
 from fer.engine.workspace import Workspace
+from fer.evaluation import predict
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
 from fer.shards import parquet, preprocess

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer import predictions
 from fer.engine import refs
+from fer.evaluation import predictions
 
 CONFIDENCE = 0.95
 _SAMPLES = 2_000

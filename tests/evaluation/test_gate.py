@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_contracts import files
-from fer import errors, gate, metrics, predictions
+from fer import errors
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.evaluation import gate, metrics, predictions
 
 CLASSES = ("happy", "sad", "angry")
 TRUTH = np.tile([0, 1, 2], 100)

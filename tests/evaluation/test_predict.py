@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from data_contracts import files
-from fer import errors, predict
+from fer import errors
 from fer.engine import child_process
+from fer.evaluation import predict
 from fer.images import faces, images
 from fer.ingest.demo import faces as demo_faces
 from fer.models import saved_model, zoo

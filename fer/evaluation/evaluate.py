@@ -9,9 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, metrics, plots, prediction_checks, predictions
+from fer import errors, plots
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
+from fer.evaluation import checks as prediction_checks
+from fer.evaluation import metrics, predictions
 from fer.models import saved_model
 from fer.progress import Progress
 from fer.shards import parquet

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts import predictions as contract
-from fer import predictions
 from fer.engine import contracts
+from fer.evaluation import predictions
 from fer.shards import parquet
 
 

@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, evaluate, metrics, plots, predictions
+from fer import errors, plots
 from fer.engine import child_process, refs
 from fer.engine.workspace import Workspace
+from fer.evaluation import evaluate, metrics, predictions
 from fer.models import saved_model, zoo
 from fer.shards import parquet
 

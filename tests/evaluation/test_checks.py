@@ -5,8 +5,10 @@ import pytest
 
 from data_contracts import files
 from data_contracts import predictions as contract
-from fer import errors, prediction_checks, predictions
+from fer import errors
 from fer.engine import contracts
+from fer.evaluation import checks as prediction_checks
+from fer.evaluation import predictions
 from fer.shards import parquet
 
 CLASSES = ("happy", "sad", "angry")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer import errors, metrics, predictions
+from fer import errors
+from fer.evaluation import metrics, predictions
 
 CLASSES = ("happy", "sad", "angry")
 

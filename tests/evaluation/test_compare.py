@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import compare, errors, predictions, recipe, recipes
+from fer import errors, recipe, recipes
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.evaluation import compare, predictions
 from fer.models import zoo
 from fer.training import precision
 from flows import cli

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, metrics, power, predictions
+from fer import errors
 from fer.curation import groups
 from fer.engine import refs, stage
 from fer.engine import workspace as workspaces
+from fer.evaluation import metrics, power, predictions
 from fer.progress import Progress
 
 

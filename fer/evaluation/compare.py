@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, metrics, plain_text, predictions, recipe
+from fer import errors, plain_text, recipe
 from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.evaluation import metrics, predictions
 from fer.recipe import Recipe
 
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
