@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fer import errors, registry
+from fer import errors
 from fer.curation import baseline
 from fer.curation.curate import CurateConfig
 from fer.curation.drift import DriftConfig
@@ -24,6 +24,7 @@ from fer.evaluation.gate import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
+from fer.registry import registry
 from fer.shards.balance import BalanceConfig
 from fer.shards.preprocess import PreprocessConfig
 from fer.training.config import TrainConfig

@@ -222,8 +222,8 @@ def predict(
 
     settings.Settings.load().require_home()
     _require_files(images)
-    from fer import releases
     from fer.evaluation import predict as predict_module
+    from fer.registry import releases
 
     with releases.local_copy(model) as (manifest, folder):
         withdrawn = releases.withdrawn(manifest)

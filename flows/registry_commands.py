@@ -13,7 +13,8 @@ from fer import errors
 from flows import running
 
 if TYPE_CHECKING:
-    from fer import registry, registry_log
+    from fer.registry import log as registry_log
+    from fer.registry import registry
 
 app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
 out = Console()
@@ -70,7 +71,7 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command("show")
 def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
     """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files; and its standing."""
-    from fer import registry
+    from fer.registry import registry
 
     wanted = registry.parse_spec(spec)
     with _registry() as models:
@@ -83,11 +84,11 @@ def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@V
 @app.command("promote")
 def promote(spec: OneVersion, reason: Reason = "") -> None:
     """Make a version champion by name; what was rolled back or withdrawn may be promoted by runs again."""
-    from fer import registry_moves
+    from fer.registry import moves
 
     name, version = _name_and_version(spec)
     with _registry() as models:
-        entry = registry_moves.promote(models, name, version, reason)
+        entry = moves.promote(models, name, version, reason)
     if entry is None:
         out.print(f"{name}@{version} is champion already.", highlight=False)
         return
@@ -107,21 +108,21 @@ def rollback(
     reason: Reason = "",
 ) -> None:
     """Go back to an earlier champion; no run promotes the version left until `promote` names it."""
-    from fer import registry_moves
+    from fer.registry import moves
 
     with _registry() as models:
-        entry = registry_moves.rollback(models, name, to, reason)
+        entry = moves.rollback(models, name, to, reason)
     _say_moved(entry)
 
 
 @app.command("withdraw")
 def withdraw(spec: OneVersion, reason: Annotated[str, typer.Option(help="Why; it is kept in the log.")]) -> None:
     """Take a version out of use until `promote` names it. A champion gives way to the one before it, or to none."""
-    from fer import registry_moves
+    from fer.registry import moves
 
     name, version = _name_and_version(spec)
     with _registry() as models:
-        entry = registry_moves.withdraw(models, name, version, reason)
+        entry = moves.withdraw(models, name, version, reason)
     if entry is None:
         out.print(f"{name}@{version} was withdrawn already.", highlight=False)
     else:
@@ -164,7 +165,7 @@ def repair(
 
     Exit code 0: nothing is missing, or all was put back; 7: something is not.
     """
-    from fer import registry_repair
+    from fer.registry import repair as registry_repair
 
     with _registry() as models:
         findings = registry_repair.repair(models, name, apply=yes)
@@ -187,7 +188,8 @@ _UNREPAIRED = "this can't be put back from here: restore it from a backup, or wi
 
 @contextmanager
 def _registry() -> "Iterator[registry.Registry]":
-    from fer import releases, settings
+    from fer import settings
+    from fer.registry import releases
 
     settings.Settings.load().require_home()
     with releases.open_registry() as models:
@@ -196,7 +198,7 @@ def _registry() -> "Iterator[registry.Registry]":
 
 def _standing(manifest: "registry.Manifest", log: "registry_log.Log | None") -> dict[str, str]:
     """Why a version is withdrawn or was rolled back, in words; empty where it is not."""
-    from fer import registry_log
+    from fer.registry import log as registry_log
 
     withdrawn = log.withdrawn.get(manifest.version) if log is not None else None
     bar = log.bar(manifest.version, manifest.model_digest) if log is not None and withdrawn is None else None
@@ -207,7 +209,7 @@ def _standing(manifest: "registry.Manifest", log: "registry_log.Log | None") -> 
 
 
 def _name_and_version(spec: str) -> tuple[str, int]:
-    from fer import registry
+    from fer.registry import registry
 
     name, which = registry.parse_spec(spec)
     if not which.isdecimal():

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from prefect import get_run_logger, task
 
 from fer import errors, plain_text, plots, recipe, recipes, search_plots, settings
-from fer import weights as weights_stage
 from fer.engine import refs, stage
 from fer.engine.workspace import write_atomically
 from fer.models import saved_model
 from fer.progress import Progress
 from fer.recipe import Recipe
+from fer.registry import starting_weights as weights_stage
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.training import precision, search, soft_labels

@@ -25,9 +25,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fer import errors, registry_ledger, registry_log, releases, settings
+from fer import errors, settings
 from fer.engine import objectstore, seaweedfs
 from fer.evaluation import predict
+from fer.registry import ledger as registry_ledger
+from fer.registry import log as registry_log
+from fer.registry import releases
 from flows import cli, doctor
 
 FER = [sys.executable, "-c", "from flows.cli import main; main()"]

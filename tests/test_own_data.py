@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fer import errors, releases
+from fer import errors
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
+from fer.registry import releases
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

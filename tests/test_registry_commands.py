@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from fer import errors, registry, releases
+from fer import errors
+from fer.registry import registry, releases
 from flows import cli, registry_commands
 
 ALIAS = "models/demo/aliases/champion.json"

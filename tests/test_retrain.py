@@ -13,11 +13,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from typer.testing import CliRunner
 
-from fer import errors, recipe, registry_moves, releases
+from fer import errors, recipe
 from fer import settings as settings_module
 from fer.engine import refs
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
+from fer.registry import moves, releases
 from fer.training import precision
 from flows import cli
 
@@ -257,7 +258,7 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     released = retrain(*settings, model_name="again").outcome.release
     assert (released.version, released.status, released.champion_version) == (2, "released", 2)
     with releases.open_registry() as models:
-        registry_moves.rollback(models, "again", reason="too sad", by="ann@host")
+        moves.rollback(models, "again", reason="too sad", by="ann@host")
         assert models.log("again").entries[-2].by.startswith("run ")
     run = retrain(*settings, model_name="again")
     assert run.executed == ["register"]
@@ -275,14 +276,14 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
     with releases.open_registry() as models:
         assert [each.version for each in models.versions("again")] == [1, 2]
-        registry_moves.promote(models, "again", 2)
+        moves.promote(models, "again", 2)
     assert retrain(*settings, model_name="again").outcome.release == released
 
 
 def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(first, tmp_path):
     retrain(model_name="withdrawn")
     with releases.open_registry() as models:
-        registry_moves.withdraw(models, "withdrawn", 1, "its faces may not be used", by="ann@host")
+        moves.withdraw(models, "withdrawn", 1, "its faces may not be used", by="ann@host")
     face = tmp_path / "face.png"
     face.write_bytes(images.encode_png(demo_faces.draw("happy", np.random.default_rng(0))))
     shell = CliRunner(env={"COLUMNS": "300"})

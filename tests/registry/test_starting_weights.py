@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, releases, weights
+from fer import errors
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.models import saved_model, zoo
+from fer.registry import releases, starting_weights
 
 SMALL = zoo.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
 ORIGIN = "faces of another data set"
@@ -72,7 +73,9 @@ def released(tmp_path, monkeypatch):
 def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, tmp_path):
     asked = released({"a": "train", "b": "validation", "e": "train"})
     workspace = Workspace(tmp_path / "workspace")
-    found = weights.fetch(weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace)
+    found = starting_weights.fetch(
+        starting_weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace
+    )
     assert asked == ["mine@champion", "mine@3"]
     known = pq.read_table(workspace.folder(found) / files.WEIGHTS_TRAINED_ON)["pixel_sha256"].to_pylist()
     assert known == ["a", "b", "e"]
@@ -105,7 +108,9 @@ def test_a_release_that_knows_what_is_held_out_now_is_refused(released, tmp_path
     released(known)
     workspace = Workspace(tmp_path / "workspace")
     with pytest.raises(errors.ConfigError, match=match):
-        weights.fetch(weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace)
+        starting_weights.fetch(
+            starting_weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace
+        )
     assert not list(workspace.root.rglob("*.keras"))
 
 
@@ -113,9 +118,9 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
     other = tmp_path / "elsewhere.weights.h5"
     other.write_bytes(saved.read_bytes())
     workspace = Workspace(tmp_path / "workspace")
-    resolved = [weights.resolve(str(path), SMALL, ORIGIN) for path in (saved, other)]
+    resolved = [starting_weights.resolve(str(path), SMALL, ORIGIN) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
-    found = [weights.fetch(each, None, workspace=workspace) for each in resolved]
+    found = [starting_weights.fetch(each, None, workspace=workspace) for each in resolved]
     assert found[0] == found[1]
     assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
 
@@ -123,21 +128,28 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
 def test_a_file_whose_origin_nobody_declares_is_refused_since_it_may_have_seen_the_test(saved):
     for origin in (None, "", "  "):
         with pytest.raises(errors.ConfigError, match=r"without train\.weights_origin.*--set 'train\.weights_origin="):
-            weights.resolve(str(saved), SMALL, origin)
+            starting_weights.resolve(str(saved), SMALL, origin)
 
 
 def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_path):
     workspace = Workspace(tmp_path / "workspace")
-    found = weights.fetch(weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
+    found = starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
     assert found.origin == "a file, declared by the user and not verified: faces of another data set"
-    assert weights.resolve("imagenet", zoo.ResNet50()).origin == "ImageNet, as published with keras.applications"
+    assert (
+        starting_weights.resolve("imagenet", zoo.ResNet50()).origin == "ImageNet, as published with keras.applications"
+    )
     released({})
-    assert weights.resolve("registry:mine@champion", SMALL).origin.startswith("registry:mine@3, checked against")
+    assert starting_weights.resolve("registry:mine@champion", SMALL).origin.startswith(
+        "registry:mine@3, checked against"
+    )
 
 
 def test_another_origin_of_the_same_file_is_told_and_not_what_was_said_before(saved, tmp_path):
     workspace = Workspace(tmp_path / "workspace")
-    found = [weights.fetch(weights.resolve(str(saved), SMALL, each), None, workspace=workspace) for each in "ab"]
+    found = [
+        starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, each), None, workspace=workspace)
+        for each in "ab"
+    ]
     assert [each.origin[-1] for each in found] == ["a", "b"]
     assert found[0].digest == found[1].digest
 
@@ -145,35 +157,39 @@ def test_another_origin_of_the_same_file_is_told_and_not_what_was_said_before(sa
 def test_the_same_bytes_in_another_form_are_other_weights(saved, tmp_path):
     other = tmp_path / "elsewhere.h5"
     other.write_bytes(saved.read_bytes())
-    keys = [weights.fetch.key(weights.resolve(str(path), SMALL, ORIGIN), None) for path in (saved, other)]
+    keys = [
+        starting_weights.fetch.key(starting_weights.resolve(str(path), SMALL, ORIGIN), None) for path in (saved, other)
+    ]
     assert keys[0] != keys[1]
 
 
 def test_only_a_release_is_fetched_for_a_split(saved, tmp_path):
     workspace = Workspace(tmp_path / "workspace")
     with pytest.raises(ValueError, match="must be for a split"):
-        weights.fetch(weights.resolve(str(saved), SMALL, ORIGIN), split_of(workspace), workspace=workspace)
+        starting_weights.fetch(
+            starting_weights.resolve(str(saved), SMALL, ORIGIN), split_of(workspace), workspace=workspace
+        )
 
 
 def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
-    resolved = weights.resolve(str(saved), SMALL, ORIGIN)
+    resolved = starting_weights.resolve(str(saved), SMALL, ORIGIN)
     saved.write_bytes(b"other")
     workspace = Workspace(tmp_path / "workspace")
     with pytest.raises(errors.IntegrityError, match="another content"):
-        weights.fetch(resolved, None, workspace=workspace)
+        starting_weights.fetch(resolved, None, workspace=workspace)
 
 
 @pytest.mark.parametrize("source", ["nowhere.h5", "imagenett", ""])
 def test_what_is_no_file_is_refused(source, tmp_path):
     with pytest.raises(errors.SourceError, match=r"imagenet, registry:NAME@ALIAS or a file"):
-        weights.resolve(source, SMALL)
+        starting_weights.resolve(source, SMALL)
 
 
 def test_imagenet_weights_are_known_for_the_published_models_alone():
-    assert weights.resolve("imagenet", zoo.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
+    assert starting_weights.resolve("imagenet", zoo.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
     for config in (SMALL, zoo.MobileNetV2(alpha=0.5)):
         with pytest.raises(errors.ConfigError, match=r"resnet50, mobilenet-v2 with alpha 1"):
-            weights.resolve("imagenet", config)
+            starting_weights.resolve("imagenet", config)
 
 
 @pytest.fixture
@@ -196,7 +212,7 @@ def server(tmp_path):
 
 def download(url, tmp_path, content=b"weights"):
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    weights.download(url, md5, str(tmp_path / "out.h5"), progress=lambda *_: None)
+    starting_weights.download(url, md5, str(tmp_path / "out.h5"), progress=lambda *_: None)
 
 
 def test_a_download_with_the_published_digest_is_kept(server, tmp_path):
@@ -219,8 +235,8 @@ def test_no_answer_says_how_to_do_without(server, tmp_path):
 def test_keras_publishes_these_weights_where_it_is_said():
     from keras.src.applications import mobilenet_v2, resnet
 
-    urls = [each.url for each in weights._PUBLISHED.values()]
+    urls = [each.url for each in starting_weights._PUBLISHED.values()]
     assert urls[0].startswith(resnet.BASE_WEIGHTS_PATH)
-    assert weights._PUBLISHED["resnet50"].md5 == resnet.WEIGHTS_HASHES["resnet50"][1]
+    assert starting_weights._PUBLISHED["resnet50"].md5 == resnet.WEIGHTS_HASHES["resnet50"][1]
     assert urls[1].startswith(mobilenet_v2.BASE_WEIGHT_PATH)
     assert keras.__version__.startswith("3.")

@@ -23,12 +23,14 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from fer import errors, registry_ledger, registry_log
+from fer import errors
 from fer.engine import objectstore, workspace
 from fer.progress import Progress, silent
-from fer.registry_log import NAME as _NAME
-from fer.registry_log import SHA256 as _SHA256
-from fer.registry_log import Act, Log, Name
+from fer.registry import ledger as registry_ledger
+from fer.registry import log as registry_log
+from fer.registry.log import NAME as _NAME
+from fer.registry.log import SHA256 as _SHA256
+from fer.registry.log import Act, Log, Name
 
 CHAMPION = "champion"
 _FILE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"

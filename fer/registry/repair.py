@@ -5,9 +5,12 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fer import errors, registry, registry_ledger, registry_log
+from fer import errors
 from fer.engine import objectstore
-from fer.registry_log import Act, Entry, Log, Pointer
+from fer.registry import ledger as registry_ledger
+from fer.registry import log as registry_log
+from fer.registry import registry
+from fer.registry.log import Act, Entry, Log, Pointer
 
 _DAMAGED = "damaged, or was written by a newer version of this project"
 _MOST_LOST = 10_000  # entries; an alias that claims more was altered

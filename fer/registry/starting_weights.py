@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files
-from fer import errors, releases
+from fer import errors
 from fer.curation import groups
 from fer.engine import child_process, refs, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model, zoo
 from fer.progress import Progress
+from fer.registry import releases
 from fer.training import config as train_config
 
 IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY

@@ -5,9 +5,10 @@ import uuid
 
 import pytest
 
-from fer import errors, registry_moves
-from fer.registry import Registration, Registry
-from fer.registry_repair import repair
+from fer import errors
+from fer.registry import moves
+from fer.registry.registry import Registration, Registry
+from fer.registry.repair import repair
 
 ALIAS = "models/demo/aliases/champion.json"
 ENTRY = "models/demo/log/{:08d}.json"
@@ -35,7 +36,7 @@ def models(store, tmp_path):
         files = {"model.keras": tmp_path / "model.keras"}
         made = found.register("demo", files, Registration.model_validate(registration))
         found.promote("demo", made.version, found.alias("demo"))
-    registry_moves.rollback(found, "demo", reason="too sad")
+    moves.rollback(found, "demo", reason="too sad")
     return found
 
 
@@ -79,7 +80,7 @@ def test_an_alias_that_is_behind_its_log_is_brought_up(models, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(models.store, "put_if_match", unavailable)
-        registry_moves.rollback(models, "demo")
+        moves.rollback(models, "demo")
     (said,) = repair(models, "demo", apply=True)
     assert "entry 7 of the log, which goes to 8" in said.what
     assert json.loads(models.store.get(ALIAS).data)["version"] == 1
@@ -146,7 +147,7 @@ def test_with_the_whole_log_and_the_alias_gone_the_newest_release_is_champion_an
     assert "version 3" in said.fix
     assert "if it was another, promote that one by name" in said.fix
     assert models.get("demo").version == 3
-    assert registry_moves.rollback(models, "demo").to_version == 2
+    assert moves.rollback(models, "demo").to_version == 2
 
 
 def test_what_another_writer_changed_meanwhile_is_a_conflict(models, monkeypatch):

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fer import errors, registry_log, registry_moves
-from fer.registry import Alias, Registration, Registry
+from fer import errors
+from fer.registry import log as registry_log
+from fer.registry import moves
+from fer.registry.registry import Alias, Registration, Registry
 
 ALIAS = "models/demo/aliases/champion.json"
 
@@ -76,9 +78,9 @@ def may_run_promote(models, version, name="demo") -> bool:
 def test_every_move_is_in_the_log_with_who_when_from_to_verdict_and_reason(models, add):
     add()
     add()
-    registry_moves.rollback(models, "demo", reason="sees too many  sad faces", by="ann@host")
-    registry_moves.withdraw(models, "demo", 2, "its faces may not be used", by="ann@host")
-    registry_moves.promote(models, "demo", 2, "they may", by="bob@host")
+    moves.rollback(models, "demo", reason="sees too many  sad faces", by="ann@host")
+    moves.withdraw(models, "demo", 2, "its faces may not be used", by="ann@host")
+    moves.promote(models, "demo", 2, "they may", by="bob@host")
     assert actions(models) == [
         ("register", None, None),
         ("promote", None, 1),
@@ -102,38 +104,38 @@ def test_who_acts_is_the_user_and_the_host_where_nothing_else_is_said(models, ad
     monkeypatch.setenv("LOGNAME", "ann")
     monkeypatch.setattr("platform.node", lambda: "lab")
     add()
-    registry_moves.withdraw(models, "demo", 1, "wrong")
+    moves.withdraw(models, "demo", 1, "wrong")
     assert models.log("demo").entries[-1].by == "ann@lab"
 
 
 def test_a_version_that_was_rolled_back_is_not_promoted_by_a_run_until_it_is_named(models, add):
     add()
     add()
-    entry = registry_moves.rollback(models, "demo", reason="too sad", by="ann@host")
+    entry = moves.rollback(models, "demo", reason="too sad", by="ann@host")
     assert (entry.from_version, entry.to_version) == (2, 1)
     assert models.get("demo").version == 1
     with pytest.raises(errors.StoreConflict, match=r"version 2 was rolled back on .* by ann@host: too sad; .*demo@2"):
         models.promote("demo", 2, models.alias("demo"))
-    registry_moves.promote(models, "demo", 2)
-    registry_moves.promote(models, "demo", 1)
+    moves.promote(models, "demo", 2)
+    moves.promote(models, "demo", 1)
     assert may_run_promote(models, 2)
 
 
 def test_the_same_model_under_another_version_is_barred_too(models, add):
     add()
     add(digest="same")
-    registry_moves.rollback(models, "demo")
+    moves.rollback(models, "demo")
     again = add(digest="same", champion=False)
     assert not may_run_promote(models, again.version)
-    registry_moves.promote(models, "demo", again.version)
-    registry_moves.promote(models, "demo", 1)
+    moves.promote(models, "demo", again.version)
+    moves.promote(models, "demo", 1)
     assert may_run_promote(models, 2)
 
 
 def test_another_model_is_promoted_after_a_rollback(models, add):
     add()
     add()
-    registry_moves.rollback(models, "demo")
+    moves.rollback(models, "demo")
     assert add().version == 3
     assert models.get("demo").version == 3
 
@@ -141,10 +143,10 @@ def test_another_model_is_promoted_after_a_rollback(models, add):
 def test_a_rollback_goes_to_the_champion_before_or_to_the_version_that_is_named(models, add):
     for _ in range(4):
         add()
-    assert registry_moves.rollback(models, "demo").to_version == 3
-    assert registry_moves.rollback(models, "demo", to=1).to_version == 1
+    assert moves.rollback(models, "demo").to_version == 3
+    assert moves.rollback(models, "demo", to=1).to_version == 1
     with pytest.raises(errors.ConfigError, match="one before it"):
-        registry_moves.rollback(models, "demo")
+        moves.rollback(models, "demo")
     assert models.get("demo").version == 1
 
 
@@ -153,8 +155,8 @@ def test_a_rollback_goes_past_what_was_withdrawn_and_past_the_same_model(models,
     add()
     add(digest="same")
     add(digest="same")
-    registry_moves.withdraw(models, "demo", 2, "wrong")
-    assert registry_moves.rollback(models, "demo").to_version == 1
+    moves.withdraw(models, "demo", 2, "wrong")
+    assert moves.rollback(models, "demo").to_version == 1
 
 
 @pytest.mark.parametrize(
@@ -164,20 +166,20 @@ def test_a_rollback_goes_past_what_was_withdrawn_and_past_the_same_model(models,
 def test_a_rollback_that_leads_nowhere_is_refused(models, add, to, match):
     add()
     add()
-    registry_moves.rollback(models, "demo")
+    moves.rollback(models, "demo")
     add()
     add(status="rejected")
     with pytest.raises(errors.ConfigError, match=match):
-        registry_moves.rollback(models, "demo", to=to)
+        moves.rollback(models, "demo", to=to)
     assert models.get("demo").version == 3
 
 
 def test_a_withdrawn_champion_gives_way_to_the_one_before_it_or_to_none(models, add):
     add()
     add()
-    registry_moves.withdraw(models, "demo", 2, "wrong faces", by="ann@host")
+    moves.withdraw(models, "demo", 2, "wrong faces", by="ann@host")
     assert models.get("demo").version == 1
-    registry_moves.withdraw(models, "demo", 1, "wrong faces too", by="ann@host")
+    moves.withdraw(models, "demo", 1, "wrong faces too", by="ann@host")
     assert models.alias("demo") is None
     with pytest.raises(
         errors.ConfigError, match=r"no champion: version 1 was withdrawn on .* by ann@host: wrong faces"
@@ -193,10 +195,10 @@ def test_a_version_that_is_not_champion_is_withdrawn_without_a_move(models, add)
     add()
     add(champion=False)
     before = models.alias("demo")
-    registry_moves.withdraw(models, "demo", 2, "wrong")
+    moves.withdraw(models, "demo", 2, "wrong")
     assert models.alias("demo") == before
     assert not may_run_promote(models, 2)
-    assert registry_moves.withdraw(models, "demo", 2, "wrong") is None
+    assert moves.withdraw(models, "demo", 2, "wrong") is None
     assert models.log("demo").withdrawn.keys() == {2}
 
 
@@ -204,13 +206,13 @@ def test_a_version_that_is_not_champion_is_withdrawn_without_a_move(models, add)
 def test_a_withdrawal_without_a_reason_or_a_version_is_refused(models, add, version, reason, match):
     add()
     with pytest.raises(errors.ConfigError, match=match):
-        registry_moves.withdraw(models, "demo", version, reason)
+        moves.withdraw(models, "demo", version, reason)
 
 
 def test_a_reason_that_is_too_long_is_refused(models, add):
     add()
     with pytest.raises(errors.ConfigError, match="at most 1,000"):
-        registry_moves.withdraw(models, "demo", 1, "x" * 1_001)
+        moves.withdraw(models, "demo", 1, "x" * 1_001)
     assert models.get("demo").version == 1
 
 
@@ -218,9 +220,9 @@ def test_what_is_kept_is_promoted_by_name_and_what_was_rejected_is_not(models, a
     add(status="kept")
     add(status="rejected")
     with pytest.raises(errors.ConfigError, match="rejected"):
-        registry_moves.promote(models, "demo", 2)
-    assert registry_moves.promote(models, "demo", 1).to_version == 1
-    assert registry_moves.promote(models, "demo", 1) is None
+        moves.promote(models, "demo", 2)
+    assert moves.promote(models, "demo", 1).to_version == 1
+    assert moves.promote(models, "demo", 1) is None
 
 
 OLD = b'{"version": 1, "previous": null, "moved_utc": "2026-11-01T00:00:00+00:00", "id": "0123"}'
@@ -248,7 +250,7 @@ def test_the_first_move_in_a_registry_without_a_log_takes_its_champion_over(old,
     made = add(champion=False)
     old.promote("demo", made.version, seen)
     assert actions(old) == [("found", None, 1), ("register", 1, 1), ("promote", 1, 3)]
-    assert registry_moves.rollback(old, "demo").to_version == 1
+    assert moves.rollback(old, "demo").to_version == 1
 
 
 def test_what_the_champions_were_before_the_log_is_known_from_their_manifests(old, add):
@@ -256,7 +258,7 @@ def test_what_the_champions_were_before_the_log_is_known_from_their_manifests(ol
     for each in list(old.store.list("models/demo/log/")):
         old.store.delete(each.key)
     old.store.put(ALIAS, OLD.replace(b'"version": 1', b'"version": 3'))
-    assert registry_moves.rollback(old, "demo").to_version == 1
+    assert moves.rollback(old, "demo").to_version == 1
     assert not may_run_promote(old, 3)
 
 
@@ -309,8 +311,8 @@ def test_an_entry_in_anothers_place_is_an_integrity_error(models, add):
 MOVES = {
     "register": lambda models, add: add(key="the third", champion=False),
     "promote": lambda models, add: models.promote("demo", 3, models.alias("demo")),
-    "rollback": lambda models, add: registry_moves.rollback(models, "demo"),
-    "withdraw": lambda models, add: registry_moves.withdraw(models, "demo", 2, "wrong"),
+    "rollback": lambda models, add: moves.rollback(models, "demo"),
+    "withdraw": lambda models, add: moves.withdraw(models, "demo", 2, "wrong"),
     "first": lambda models, add: add(key="the first of another name", name="other"),
 }
 
@@ -380,10 +382,10 @@ def test_an_alias_that_is_behind_its_log_is_read_by_the_log_and_brought_up_by_th
 
     with monkeypatch.context() as patch:
         patch.setattr(models.store, "put_if_match", unavailable)
-        registry_moves.rollback(models, "demo")
+        moves.rollback(models, "demo")
     assert b'"version":2' in models.store.get(ALIAS).data
     assert models.get("demo").version == 1
-    assert registry_moves.promote(models, "demo", 1) is None
+    assert moves.promote(models, "demo", 1) is None
     assert b'"version":1' in models.store.get(ALIAS).data
 
 
@@ -397,7 +399,7 @@ def test_an_entry_whose_answer_was_lost_is_not_written_twice(models, add, monkey
         raise errors.StoreUnavailable("The store must answer.")
 
     monkeypatch.setattr(models.store, "put_if_absent", lose_answer)
-    assert registry_moves.rollback(models, "demo").to_version == 1
+    assert moves.rollback(models, "demo").to_version == 1
     assert actions(models)[-1] == ("rollback", 2, 1)
     assert len(actions(models)) == 5
 
@@ -410,7 +412,7 @@ def test_of_rollbacks_at_once_one_is_done(models, add):
     def back(_):
         ready.wait(10)
         try:
-            return registry_moves.rollback(models, "demo", to=1)
+            return moves.rollback(models, "demo", to=1)
         except (errors.StoreConflict, errors.ConfigError) as refused:
             return refused
 
@@ -435,7 +437,7 @@ def test_a_run_that_promotes_while_an_operator_goes_back_leaves_one_order(models
 
     calls = [
         lambda: models.promote("demo", third.version, seen),
-        lambda: registry_moves.rollback(models, "demo"),
+        lambda: moves.rollback(models, "demo"),
     ]
     with ThreadPoolExecutor(2) as racers:
         promoted, _ = list(racers.map(at_once, calls))
@@ -480,7 +482,7 @@ class Registrations(RuleBasedStateMachine):
     @rule(data=st.data())
     def promote(self, data):
         version = data.draw(st.integers(1, len(self.digests)))
-        entry = registry_moves.promote(self.models, self.name, version)
+        entry = moves.promote(self.models, self.name, version)
         assert entry is not None or version == self.champion
         self.champion = version
         self.withdrawn.discard(version)
@@ -489,7 +491,7 @@ class Registrations(RuleBasedStateMachine):
     @rule()
     def rollback(self):
         try:
-            entry = registry_moves.rollback(self.models, self.name)
+            entry = moves.rollback(self.models, self.name)
         except errors.ConfigError:
             return
         assert entry.from_version == self.champion != entry.to_version
@@ -502,7 +504,7 @@ class Registrations(RuleBasedStateMachine):
     @rule(data=st.data())
     def withdraw(self, data):
         version = data.draw(st.integers(1, len(self.digests)))
-        entry = registry_moves.withdraw(self.models, self.name, version, "wrong")
+        entry = moves.withdraw(self.models, self.name, version, "wrong")
         assert (entry is None) == (version in self.withdrawn)
         if entry is not None:
             assert entry.to_version is None or not self.is_barred(entry.to_version) or version != self.champion

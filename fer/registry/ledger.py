@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import pydantic
 
-from fer import errors, registry_log
+from fer import errors
 from fer.engine import objectstore
-from fer.registry_log import Act, Entry, Log, Pointer
+from fer.registry import log as registry_log
+from fer.registry.log import Act, Entry, Log, Pointer
 
 _READERS = 8
 

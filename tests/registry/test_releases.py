@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, recipes, registry, registry_moves, releases
+from fer import errors, recipes
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.models import saved_model
+from fer.registry import moves, registry, releases
 from fer.shards import preprocess
 
 CLASSES = ("happy", "sad")
@@ -174,7 +175,7 @@ def two_champions(models, workspace):
     made = parts(workspace, weights="b")
     against = releases.contest("demo", made[1], workspace)
     assert register(workspace, made, against).champion_version == 2
-    registry_moves.rollback(models, "demo", reason="too sad", by="ann@host")
+    moves.rollback(models, "demo", reason="too sad", by="ann@host")
     return made, releases.contest("demo", made[1], workspace)
 
 
@@ -187,7 +188,7 @@ def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why
     assert "by ann@host: too sad; `fer models promote demo@2` lifts it" in release.summary()
     assert is_registered(made)
     assert (models.get("demo").version, len(models.log("demo").entries)) == (1, before)
-    registry_moves.promote(models, "demo", 2)
+    moves.promote(models, "demo", 2)
     assert register(workspace, made, releases.contest("demo", made[1], workspace)).status == "released"
 
 
@@ -206,7 +207,7 @@ def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_confli
     register(workspace, parts(workspace))
     made = parts(workspace, weights="b")
     against = releases.contest("demo", made[1], workspace)
-    registry_moves.withdraw(models, "demo", 1, "wrong")
+    moves.withdraw(models, "demo", 1, "wrong")
     with pytest.raises(errors.StoreConflict, match="run the same command again"):
         register(workspace, made, against)
     assert models.alias("demo") is None

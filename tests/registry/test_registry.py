@@ -9,8 +9,9 @@ import hypothesis.strategies
 import pydantic
 import pytest
 
-from fer import errors, registry
-from fer.registry import Registration, Registry
+from fer import errors
+from fer.registry import registry
+from fer.registry.registry import Registration, Registry
 
 
 @pytest.fixture

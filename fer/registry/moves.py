@@ -1,7 +1,10 @@
 """What an operator does with a model's champion by name: promote, roll back, withdraw. Each is an entry of its log."""
 
-from fer import errors, registry, registry_ledger, registry_log
-from fer.registry_log import Act, Entry
+from fer import errors
+from fer.registry import ledger as registry_ledger
+from fer.registry import log as registry_log
+from fer.registry import registry
+from fer.registry.log import Act, Entry
 
 
 def promote(

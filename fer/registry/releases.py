@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from data_contracts import files
-from fer import errors, registry, registry_log, settings
+from fer import errors, settings
 from fer.engine import fingerprint, refs, seaweedfs, stage
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.recipe import Recipe
+from fer.registry import log as registry_log
+from fer.registry import registry
 from fer.shards import preprocess
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
