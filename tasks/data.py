@@ -8,7 +8,6 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from fer import errors
-from fer import quality as quality_stage
 from fer.curation import baseline, train_labels
 from fer.curation import curate as curate_stage
 from fer.curation import drift as drift_stage
@@ -20,6 +19,7 @@ from fer.ingest import download as download_stage
 from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
 from fer.ingest.demo import archive as demo_archive
+from fer.reports.quality import stage as quality_stage
 from tasks import artifacts, caching, events
 
 

@@ -2,12 +2,13 @@
 
 from prefect import task
 
-from fer import plain_text, plots
+from fer import plain_text
 from fer.engine import refs
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
 from fer.models import zoo
 from fer.registry import starting_weights as weights_stage
+from fer.reports import plots
 from fer.training import config as train_config
 from fer.training import soft_labels
 from fer.training import train as train_stage

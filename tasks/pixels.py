@@ -4,8 +4,8 @@ from typing import Any
 
 from prefect import task
 
-from fer import plots
 from fer.engine import refs, runners
+from fer.reports import plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from tasks import artifacts, caching

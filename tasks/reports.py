@@ -5,11 +5,12 @@ from pathlib import Path
 from prefect import task
 
 from data_contracts import files
-from fer import errors, settings, sharing
-from fer import quality as quality_stage
+from fer import errors, settings
 from fer.curation import baseline
 from fer.engine import refs, seaweedfs
 from fer.engine.workspace import write_atomically
+from fer.reports import publishing
+from fer.reports.quality import stage as quality_stage
 from tasks import artifacts, caching
 
 _FACES = f"with_faces_{quality_stage.HTML}"
@@ -71,7 +72,7 @@ def share_quality(validation: refs.ValidationRef, quality: refs.QualityRef) -> N
 def share(name: str, parts: dict[str, Path], *, key: str) -> None:
     """Put folders of pages into the store, and link them in the artifact `key`."""
     with seaweedfs.connect(settings.Settings.load()) as store:
-        shared = sharing.share(store, name, parts)
+        shared = publishing.share(store, name, parts)
         place = store.uri(shared.top)
     note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."
     if any(page.link is None for page in shared.pages):

@@ -5,10 +5,11 @@ import shutil
 from prefect import task
 
 from data_contracts import files
-from fer import pages, plain_text, plots, settings
-from fer import quality as quality_stage
+from fer import plain_text, settings
 from fer.engine import contracts, refs
 from fer.engine.workspace import write_atomically
+from fer.reports import pages, plots
+from fer.reports.quality import stage as quality_stage
 from fer.training import train as train_stage
 from tasks import artifacts, caching, reports
 

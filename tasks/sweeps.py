@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 from prefect import get_run_logger, task
 
-from fer import errors, plain_text, plots, recipe, recipes, search_plots, settings
+from fer import errors, plain_text, recipe, recipes, settings
 from fer.engine import refs, stage
 from fer.engine.workspace import write_atomically
 from fer.models import saved_model
 from fer.progress import Progress
 from fer.recipe import Recipe
 from fer.registry import starting_weights as weights_stage
+from fer.reports import plots, sweep_plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.training import precision, search, soft_labels
@@ -243,7 +244,7 @@ def publish(
     folder.mkdir(parents=True, exist_ok=True)
     rows = search.table(trials)
     title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
-    picture = plots.png(search_plots.trials(trials, space, title=title))
+    picture = plots.png(sweep_plots.trials(trials, space, title=title))
     own = precision.settled(recipes.load(plan.name))
     next_ = command(_tried(plan, best), sources, kaggle_secret) if best is not None else ""
     record = {

@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
-from fer import errors, plots
+from fer import errors
 from fer.engine import arithmetic, child_process, refs, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
 from fer.models import saved_model
 from fer.progress import Progress
+from fer.reports import plots
 from fer.shards import parquet
 
 METRICS = "metrics.json"

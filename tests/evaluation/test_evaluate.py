@@ -6,11 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer import errors, plots
+from fer import errors
 from fer.engine import child_process, refs
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, metrics, predictions
 from fer.models import saved_model, zoo
+from fer.reports import plots
 from fer.shards import parquet
 
 CLASSES = ("happy", "sad", "angry")

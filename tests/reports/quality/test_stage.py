@@ -12,11 +12,12 @@ import pytest
 from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import manifest as contract
-from fer import account, quality
 from fer.curation import curate, drift, split
 from fer.engine import contracts, refs
 from fer.engine.workspace import Workspace
 from fer.images import images
+from fer.reports.quality import figures
+from fer.reports.quality import stage as quality
 
 CLASSES = ("happy", "sad")
 INSPECTED = {
@@ -342,7 +343,7 @@ def test_data_that_broke_its_contract_has_a_report_of_what_is_known(data):
     assert "No later stage ran" in report.tree.text
     assert "✗ broken image id unique" in report.tree.text
     assert report.json["balance"] == {"accepted": {"happy": 14, "sad": 12}}
-    assert [each["images"] for each in report.json["properties"]] == [26] * len(account.PROPERTIES)
+    assert [each["images"] for each in report.json["properties"]] == [26] * len(figures.PROPERTIES)
 
 
 def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
@@ -399,7 +400,7 @@ def test_what_was_refused_is_told_with_five_paths_in_order(data):
     assert [(each["reason"], each["count"]) for each in found] == [
         ("the file is empty", 7),
         ("not an image", 2),
-        (account.NO_REASON, 1),
+        (figures.NO_REASON, 1),
     ]
     assert found[0]["examples"] == [f"{number:02d}.png" for number in range(2, 7)]
 

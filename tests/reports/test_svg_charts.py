@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import charts
-from fer.charts import Mark, Outline, Part
+from fer.reports import svg_charts
+from fer.reports.svg_charts import Mark, Outline, Part
 
 counts = st.lists(st.integers(0, 10**7), min_size=1, max_size=8)
 
@@ -22,7 +22,7 @@ def tooltips(markup):
 
 def bar(numbers, whole=None):
     parts = [Part(f"part {at}", number, "train") for at, number in enumerate(numbers)]
-    return svg(charts.stacked(parts, title="whole", whole=whole))
+    return svg(svg_charts.stacked(parts, title="whole", whole=whole))
 
 
 @given(counts.filter(any))
@@ -56,39 +56,39 @@ def test_a_bar_of_nothing_is_empty():
 
 
 def test_a_histogram_tells_each_bin_and_what_it_was_last_time():
-    made = charts.histogram([0, 1, 2], [3, 1], title="x", outlines=[Outline("last time", [1, 1], "then")])
+    made = svg_charts.histogram([0, 1, 2], [3, 1], title="x", outlines=[Outline("last time", [1, 1], "then")])
     assert tooltips(made) == ["0 – 1: 3 (75.0%); last time 50.0%", "1 – 2: 1 (25.0%); last time 50.0%"]
 
 
 def test_bars_and_outlines_are_shares_so_that_data_sets_of_different_sizes_compare():
-    made = svg(charts.histogram([0, 1, 2], [300, 100], title="x", outlines=[Outline("then", [3, 1], "then")]))
+    made = svg(svg_charts.histogram([0, 1, 2], [300, 100], title="x", outlines=[Outline("then", [3, 1], "then")]))
     tops = {rect.get("y") for rect in made.iter("rect")}
     points = made.find("polyline").get("points").split()
     assert tops == {point.split(",")[1] for point in points}
 
 
 def test_only_thresholds_on_the_axis_are_drawn():
-    made = str(charts.histogram([0, 10], [1], title="x", marks=[Mark("dark", 3), Mark("bright", 11)]))
+    made = str(svg_charts.histogram([0, 10], [1], title="x", marks=[Mark("dark", 3), Mark("bright", 11)]))
     assert "dark" in made
     assert "bright" not in made
 
 
 def test_bins_of_a_logarithmic_axis_are_of_one_width():
-    rects = list(svg(charts.histogram([8, 16, 32, 64], [1, 1, 1], title="x", log=True)).iter("rect"))
+    rects = list(svg(svg_charts.histogram([8, 16, 32, 64], [1, 1, 1], title="x", log=True)).iter("rect"))
     assert len({rect.get("width")[:4] for rect in rects}) == 1
 
 
 def test_an_empty_histogram_is_drawn_without_bars():
-    made = svg(charts.histogram([0, 1, 2], [0, 0], title="x"))
+    made = svg(svg_charts.histogram([0, 1, 2], [0, 0], title="x"))
     assert not list(made.iter("rect"))
 
 
 def test_text_from_outside_is_escaped_everywhere():
     hostile = "\"><script>alert('x')</script>"
     made = [
-        charts.stacked([Part(hostile, 1, hostile)], title=hostile),
-        charts.gauge(1, 2, title=hostile, kind=hostile),
-        charts.histogram(
+        svg_charts.stacked([Part(hostile, 1, hostile)], title=hostile),
+        svg_charts.gauge(1, 2, title=hostile, kind=hostile),
+        svg_charts.histogram(
             [0, 2], [1], title=hostile, outlines=[Outline(hostile, [1], hostile)], marks=[Mark(hostile, 1)]
         ),
     ]
@@ -99,41 +99,41 @@ def test_text_from_outside_is_escaped_everywhere():
 
 def test_a_gauge_never_leaves_its_cell():
     for value in (-1, 0, 0.5, 7):
-        made = svg(charts.gauge(value, 1, title="x", limit=3))
+        made = svg(svg_charts.gauge(value, 1, title="x", limit=3))
         assert all(0 <= float(rect.get("width")) <= 100 for rect in made.iter("rect"))
         assert float(made.find("line").get("x1")) == 100
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_rise_within_the_axis(low, span):
-    found = charts.ticks(low, low + span)
+    found = svg_charts.ticks(low, low + span)
     assert 1 <= len(found) <= 13
     assert found == sorted(set(found))
     assert all(low - span * 1e-6 <= each <= low + span * (1 + 1e-6) for each in found)
 
 
 def test_ticks_of_a_logarithmic_axis_are_round():
-    assert charts.ticks(8, 90, log=True) == [10, 20, 50]
-    assert charts.ticks(8, 300, log=True) == [10, 30, 100, 300]
-    assert charts.ticks(0.5, 60_000, log=True) == [1, 10, 100, 1000, 10_000]
+    assert svg_charts.ticks(8, 90, log=True) == [10, 20, 50]
+    assert svg_charts.ticks(8, 300, log=True) == [10, 30, 100, 300]
+    assert svg_charts.ticks(0.5, 60_000, log=True) == [1, 10, 100, 1000, 10_000]
 
 
 def test_a_short_logarithmic_axis_has_its_ends_for_ticks():
-    assert charts.ticks(32, 38, log=True) == [32, 38]
+    assert svg_charts.ticks(32, 38, log=True) == [32, 38]
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))
 def test_a_share_is_told_as_nothing_or_all_only_if_it_is(part, whole):
     part, whole = sorted((part, whole))
-    told = charts.share(part, whole)
+    told = svg_charts.share(part, whole)
     assert (told == "100\u00a0%") == (part == whole)
     assert re.fullmatch(r"[<>]?\u00a0?\d+(\.\d)?\u00a0%", told)
     assert told != "0.0\u00a0%"
-    assert charts.share(0, whole) == "0\u00a0%"
+    assert svg_charts.share(0, whole) == "0\u00a0%"
 
 
 @pytest.mark.parametrize(
     ("number", "told"), [(0, "0"), (0.75312, "0.753"), (48, "48"), (129.6, "130"), (8192, "8,192")]
 )
 def test_numbers_are_told_in_three_digits_that_count(number, told):
-    assert charts.short(number) == told
+    assert svg_charts.short(number) == told

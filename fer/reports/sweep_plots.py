@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from fer import plots
+from fer.reports import plots
 from fer.training import search
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import pages, plain_text
+from fer import plain_text
+from fer.reports import pages
 
 
 def test_tables_and_pictures_are_rendered():

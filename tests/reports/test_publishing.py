@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from data_contracts import files
-from fer import errors, sharing
+from fer import errors
 from fer.engine import contracts, refs
+from fer.reports import publishing
 from tasks import summary
 
 
@@ -36,7 +37,7 @@ def links(shared):
 
 
 def test_pages_are_read_by_their_signed_links_as_pages(store, tmp_path):
-    shared = sharing.share(store, "data/1", parts(tmp_path))
+    shared = publishing.share(store, "data/1", parts(tmp_path))
     assert [(page.part, page.name) for page in shared.pages] == [
         ("quality", "quality.html"),
         ("docs", "pages/a b.html"),
@@ -51,29 +52,29 @@ def test_pages_are_read_by_their_signed_links_as_pages(store, tmp_path):
 
 
 def test_a_link_is_good_for_its_own_page_only(store, tmp_path):
-    link = links(sharing.share(store, "data/1", parts(tmp_path)))[0]
+    link = links(publishing.share(store, "data/1", parts(tmp_path)))[0]
     for changed in (link.replace("quality.html", "data.json"), link.partition("?")[0]):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(changed)  # noqa: S310 - loopback
 
 
 def test_other_pages_under_the_same_name_are_shared_beside_those_that_were(store, tmp_path):
-    before = sharing.share(store, "data/1", parts(tmp_path))
-    after = sharing.share(store, "data/1", parts(tmp_path, "<p>blau"))
+    before = publishing.share(store, "data/1", parts(tmp_path))
+    after = publishing.share(store, "data/1", parts(tmp_path, "<p>blau"))
     assert read(links(after)[0])[1] == "<p>blau"
     assert read(links(before)[0])[1] == "<p>grün"
 
 
 def test_a_page_of_another_name_is_shared_as_well(store, tmp_path):
     folders = parts(tmp_path)
-    sharing.share(store, "data/1", folders)
+    publishing.share(store, "data/1", folders)
     (folders["docs"] / "pages" / "a b.html").rename(folders["docs"] / "later.html")
-    assert read(links(sharing.share(store, "data/1", folders))[1])[1] == "x"
+    assert read(links(publishing.share(store, "data/1", folders))[1])[1] == "x"
 
 
 def test_what_is_shared_is_not_uploaded_again_and_what_was_cut_short_is(store, tmp_path, monkeypatch):
     folders = parts(tmp_path)
-    monkeypatch.setattr(sharing, "_WRITERS", 1)
+    monkeypatch.setattr(publishing, "_WRITERS", 1)
     upload, uploaded = store.upload_file, []
 
     def fail_at_second(key, *arguments):
@@ -84,28 +85,28 @@ def test_what_is_shared_is_not_uploaded_again_and_what_was_cut_short_is(store, t
 
     monkeypatch.setattr(store, "upload_file", fail_at_second)
     with pytest.raises(errors.StoreUnavailable):
-        sharing.share(store, "data/1", folders)
+        publishing.share(store, "data/1", folders)
     there = {each.key for each in store.list("reports/data/1/")}
     n_tried = len(uploaded)
-    shared = sharing.share(store, "data/1", folders)
+    shared = publishing.share(store, "data/1", folders)
     assert all(read(link) for link in links(shared))
     assert uploaded[1] in uploaded[n_tried:]
     assert there.isdisjoint(uploaded[n_tried:])
     n_tried = len(uploaded)
-    assert sharing.share(store, "data/1", folders).top == shared.top
+    assert publishing.share(store, "data/1", folders).top == shared.top
     assert len(uploaded) == n_tried
 
 
 def test_a_page_that_was_removed_from_the_store_is_put_there_again(store, tmp_path):
     folders = parts(tmp_path)
-    shared = sharing.share(store, "data/1", folders)
+    shared = publishing.share(store, "data/1", folders)
     store.delete(f"{shared.top}/quality/quality.html")
-    assert read(links(sharing.share(store, "data/1", folders))[0])[1] == "<p>grün"
+    assert read(links(publishing.share(store, "data/1", folders))[0])[1] == "<p>grün"
 
 
 def test_pages_without_links_are_shared_all_the_same(store, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "link", lambda key, valid_s: None)
-    shared = sharing.share(store, "data/1", parts(tmp_path))
+    shared = publishing.share(store, "data/1", parts(tmp_path))
     assert links(shared) == [None, None]
     assert store.get(f"{shared.top}/quality/quality.html")
 

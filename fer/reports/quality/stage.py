@@ -23,10 +23,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fer import account, plain_text, quality_page
+from fer import plain_text
 from fer.engine import refs, stage
 from fer.engine.workspace import Workspace, write_atomically
 from fer.progress import Progress
+from fer.reports.quality import figures
+from fer.reports.quality import page as quality_page
 
 HTML = "quality.html"
 JSON = "quality.json"
@@ -76,8 +78,8 @@ def quality(
     }  # fmt: skip
     folders = {stage: workspace.folder(ref) for stage, ref in made.items() if ref is not None}
     beside = {"label errors": folders.get("split")}  # which is theirs, where they were looked for
-    said = {stage: account.document((folders | beside).get(stage), name) for stage, name in _SAYS.items()}
-    whereabouts = account.whereabouts(folders)
+    said = {stage: figures.document((folders | beside).get(stage), name) for stage, name in _SAYS.items()}
+    whereabouts = figures.whereabouts(folders)
     failures = [line for ref in (validation, curation, split, drift) if ref is not None for line in ref.failures]
     failures += [] if problem is None else [problem]
     failures += [f"the account does not add up: {each['says']}" for each in whereabouts["sums"] if not each["holds"]]
@@ -102,18 +104,18 @@ def quality(
         "problem": problem,
         "failures": failures,
         "warnings": warnings,
-        "sources": account.sources(folders),
+        "sources": figures.sources(folders),
         "account": whereabouts,
-        "refused": account.refused(folders),
-        "changes": account.changes(said["drift"]),
-        "balance": account.balance(folders, validation.classes),
-        "twins": account.twins(folders, said["curate"]) if inspection is not None else {},
-        "leaks": account.leaks(folders, said["split"], said["curate"]),
-        "labels": account.labels(validation.classes, said["curate"], said["label errors"])
+        "refused": figures.refused(folders),
+        "changes": figures.changes(said["drift"]),
+        "balance": figures.balance(folders, validation.classes),
+        "twins": figures.twins(folders, said["curate"]) if inspection is not None else {},
+        "leaks": figures.leaks(folders, said["split"], said["curate"]),
+        "labels": figures.labels(validation.classes, said["curate"], said["label errors"])
         if curation is not None
         else {},
-        "issues": account.issues(folders, said["curate"]) if curation is not None else [],
-        "properties": account.histograms(folders, said["curate"].get("thresholds", {}), said["drift"]),
+        "issues": figures.issues(folders, said["curate"]) if curation is not None else [],
+        "properties": figures.histograms(folders, said["curate"].get("thresholds", {}), said["drift"]),
         "contract": said["validate"].get("rules", []),
         "made": {
             "settings": {stage: {key: its[key] for key in _SETTINGS if key in its} for stage, its in said.items()},
@@ -126,9 +128,9 @@ def quality(
     progress(2, 3, "report written")
     galleries = None
     if show_faces and curation is not None:
-        from fer import quality_faces  # OpenCV
+        from fer.reports.quality import examples as quality_examples  # OpenCV
 
-        galleries = quality_faces.galleries(folders)
+        galleries = quality_examples.galleries(folders)
     write_atomically(out / HTML, quality_page.render(report, galleries).encode())
     progress(3, 3, "page written")
     return refs.QualityRef(verdict=verdict, failures=tuple(failures), warnings=tuple(warnings))

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files, manifest
-from fer import account
-from fer.quality_page import Example, Gallery, Picture
+from fer.reports.quality import figures
+from fer.reports.quality.page import Example, Gallery, Picture
 
 MOST = 16
 
@@ -48,7 +48,7 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     columns = [*_PROPERTIES, "mean", "p05", "p99", "entropy", "sharpness"]
     images = pq.read_table(folders["validate"] / files.ACCEPTED, columns=columns).sort_by("image_id")
     images = images.append_column("outlier_score", _by_id(found, "outlier_score", images["image_id"]))
-    doubted = account.label_errors(folders)
+    doubted = figures.label_errors(folders)
     in_doubt = images.take(pc.index_in(doubted["image_id"], images["image_id"].combine_chunks()))
     for name in ("suggested_label", "label_quality"):
         in_doubt = in_doubt.append_column(name, doubted[name])

@@ -16,8 +16,11 @@ from markupsafe import Markup
 from data_contracts.curation import KINDS
 from data_contracts.files import SPLITS
 from data_contracts.split import EXCLUDED
-from fer import charts, pages, plain_text, quality_style, quality_template
-from fer.charts import Part
+from fer import plain_text
+from fer.reports import pages, svg_charts
+from fer.reports.quality import style as quality_style
+from fer.reports.quality import template as quality_template
+from fer.reports.svg_charts import Part
 
 _LONGEST_PATH = 110
 _DIGEST = re.compile("(sha256:[0-9a-f]{8})[0-9a-f]{56}")
@@ -77,15 +80,15 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         "path": _elided,
         "plain": lambda name: name.replace("_", " "),
         "pretty": lambda value: Markup.escape(json.dumps(value, indent=1)),  # ASCII, and its lines are to be seen
-        "share": charts.share,
-        "short": charts.short,
+        "share": svg_charts.share,
+        "short": svg_charts.short,
     }
     balance = report["balance"]
     sides = [name for name in ("accepted", *SPLITS) if name in balance]
     side_sums = {name: sum(balance[name].values()) for name in sides}
     body = environment.from_string(quality_template.BODY).render(
         report,
-        charts=charts,
+        charts=svg_charts,
         galleries=galleries,
         drift=_drift(report["changes"].get("tests", [])),
         drift_sides={side: name for side, name in _DRIFT_SIDES.items() if _tested(report["changes"], side)},
@@ -154,9 +157,9 @@ def _tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     by = f"{refused:,} by contract" + ("" if apart is None else f", {apart:,} by curation")
     rows: list[tuple[str, int | None, str, str]] = [
         ("found", account["found"], f"in {len(report['sources']):,} source{'s' * (len(report['sources']) != 1)}", ""),
-        ("accepted", account["accepted"], f"{charts.share(account['accepted'], account['found'])} of found", ""),
+        ("accepted", account["accepted"], f"{svg_charts.share(account['accepted'], account['found'])} of found", ""),
         ("quarantined", refused + (apart or 0), by, ""),
-        ("excluded", out, f"{charts.share(out or 0, account['accepted'])} of accepted", ""),
+        ("excluded", out, f"{svg_charts.share(out or 0, account['accepted'])} of accepted", ""),
     ]
     for name in SPLITS:
         its = account["splits"][name] if "splits" in account else None
@@ -166,7 +169,7 @@ def _tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     state = "" if leaked is None else "warn" if leaked or by_subject else "pass"
     rows.append(("leaked after repair", leaked, below, state))
     doubt = labels["in_doubt"] if labels.get("looked_for_errors") else None
-    rows.append(("labels in doubt", doubt, f"{charts.share(doubt or 0, account['accepted'])} of accepted", ""))
+    rows.append(("labels in doubt", doubt, f"{svg_charts.share(doubt or 0, account['accepted'])} of accepted", ""))
     return [
         {"name": name, "count": count, "below": below if count is not None else "not reached", "state": state}
         for name, count, below, state in rows
@@ -188,25 +191,25 @@ def _flow(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         parts.append(Part("quarantined by curation", sum(account["quarantined"].values()), "quarantined"))
         levels.append(("used for", [*parts, refused]))
     return [
-        {"name": name, "parts": parts, "bar": charts.stacked(parts, title=name, whole=account["found"])}
+        {"name": name, "parts": parts, "bar": svg_charts.stacked(parts, title=name, whole=account["found"])}
         for name, parts in levels
     ]
 
 
 def _histogram(found: Mapping[str, Any]) -> Markup:
     first, last = _span(found)
-    return charts.histogram(
+    return svg_charts.histogram(
         found["edges"][first : last + 1],
         found["now"][first:last],
         title="{}: median {}, from {} to {}".format(
-            found["title"], *(charts.short(found["quantiles"][name]) for name in ("median", "least", "most"))
+            found["title"], *(svg_charts.short(found["quantiles"][name]) for name in ("median", "least", "most"))
         ),
         outlines=[
-            charts.Outline(name, found[key][first:last], key)
+            svg_charts.Outline(name, found[key][first:last], key)
             for key, name in _OUTLINES.items()
             if sum(found.get(key, ()))
         ],
-        marks=[charts.Mark(each["issue"].replace("_", " "), each["value"]) for each in found["thresholds"]],
+        marks=[svg_charts.Mark(each["issue"].replace("_", " "), each["value"]) for each in found["thresholds"]],
         log=found["log"],
     )
 
@@ -261,4 +264,4 @@ def _begins(issue: Mapping[str, Any]) -> str:
     """Where the issue begins: `sharpness below 0.1`."""
     if issue["threshold"] is None:
         return "–"
-    return _BEGINS.get(issue["issue"], "{} interquartile ranges off").format(charts.short(issue["threshold"]))
+    return _BEGINS.get(issue["issue"], "{} interquartile ranges off").format(svg_charts.short(issue["threshold"]))

@@ -1,6 +1,6 @@
 import pytest
 
-from fer import plots
+from fer.reports import plots
 
 CLASSES = ["angry", "disgust", "happy"]
 HISTORY = {
