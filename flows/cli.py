@@ -316,8 +316,8 @@ def show_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Show a recipe: its command, duration and expected result, and every setting, as --set takes it."""
-    from fer import recipe as recipe_module
     from fer import recipes
+    from fer.recipes import schema as recipe_module
 
     plan = recipes.load(name).with_settings(recipe_module.parse_settings(set_ or []))
     if as_json:

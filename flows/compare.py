@@ -5,7 +5,7 @@ from prefect import flow
 from fer import recipes
 from fer.engine import refs
 from fer.evaluation import compare as compared
-from fer.recipe import RecipeSettings
+from fer.recipes.schema import RecipeSettings
 from fer.training import precision
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases

@@ -5,7 +5,7 @@ from prefect import flow
 from fer import errors, recipes
 from fer.engine import refs
 from fer.evaluation import gate
-from fer.recipe import Recipe, RecipeSettings
+from fer.recipes.schema import Recipe, RecipeSettings
 from flows import missed, naming
 from tasks import caching, data, outcomes, releases, reports
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from prefect import runtime
 
-from fer import errors, plain_text, recipe, recipes
+from fer import errors, plain_text, recipes
 from fer.ingest.download import ResolvedSource
+from fer.recipes import schema as recipe
 from tasks import outcomes
 
 _SETTINGS_SHOWN = 4

@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from fer import recipe as recipe_module
 from fer import recipes
 from fer.engine import dask_runner, refs, runners
 from fer.evaluation import gate
-from fer.recipe import RecipeSettings
+from fer.recipes import schema as recipe_module
+from fer.recipes.schema import RecipeSettings
 from fer.shards import preprocess
 from fer.training import config as train_config
 from fer.training import precision

@@ -37,9 +37,9 @@ def parameters(
     sources: list[str], recipe: str, set_: list[str] | None, kaggle_secret: str | None, name: str | None = None
 ) -> dict[str, Any]:
     """A flow's parameters, found valid before anything is started."""
-    from fer import recipe as recipe_module
     from fer import recipes
     from fer.ingest import sources as sources_module
+    from fer.recipes import schema as recipe_module
 
     for each in sources:
         sources_module.parse(each)
@@ -50,8 +50,8 @@ def parameters(
 
 def model_name(sources: list[str], recipe: str, given: str | None) -> str:
     """The name in the registry, as the flow will have it."""
-    from fer import recipe as recipe_module
     from fer import recipes
+    from fer.recipes import schema as recipe_module
 
     return recipe_module.model_name(recipes.load(recipe), sources, given)
 

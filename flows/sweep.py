@@ -12,7 +12,7 @@ from pydantic import Field
 
 from fer import recipes
 from fer.engine import refs
-from fer.recipe import Recipe, RecipeSettings
+from fer.recipes.schema import Recipe, RecipeSettings
 from fer.training import precision
 from fer.training import search as search_space
 from flows import ingest, missed, naming, running

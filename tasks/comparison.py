@@ -6,11 +6,12 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import plain_text, recipe, recipes, settings
+from fer import plain_text, recipes, settings
 from fer.engine import refs
 from fer.engine.workspace import write_atomically
 from fer.evaluation import compare
-from fer.recipe import Recipe
+from fer.recipes import schema as recipe
+from fer.recipes.schema import Recipe
 from fer.training import precision
 from tasks import artifacts, caching
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from prefect import runtime, task
 
-from fer import errors, recipe, settings
+from fer import errors, settings
 from fer.engine import objectstore, refs, remote_workspace, seaweedfs
 from fer.evaluation import gate
+from fer.recipes import schema as recipe
 from fer.registry import releases as release_stage
 from fer.shards import preprocess
 from tasks import artifacts, caching, outcomes

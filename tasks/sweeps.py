@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from prefect import get_run_logger, task
 
-from fer import errors, plain_text, recipe, recipes, settings
+from fer import errors, plain_text, recipes, settings
 from fer.engine import refs, stage
 from fer.engine.workspace import write_atomically
 from fer.models import saved_model
 from fer.progress import Progress
-from fer.recipe import Recipe
+from fer.recipes import schema as recipe
+from fer.recipes.schema import Recipe
 from fer.registry import starting_weights as weights_stage
 from fer.reports import plots, sweep_plots
 from fer.shards import balance as balance_stage

@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from data_contracts import files
-from fer import errors, recipe, settings
+from fer import errors, settings
 from fer.engine import seaweedfs
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
+from fer.recipes import schema as recipe
 from flows import cli
 
 pytestmark = pytest.mark.end_to_end

@@ -28,8 +28,9 @@ from prefect.events.schemas.events import Event
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from fer import errors, recipe
+from fer import errors
 from fer.engine import refs
+from fer.recipes import schema as recipe
 from flows import naming
 from tasks import caching, events, logs, outcomes
 

@@ -13,11 +13,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from typer.testing import CliRunner
 
-from fer import errors, recipe
+from fer import errors
 from fer import settings as settings_module
 from fer.engine import refs
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
+from fer.recipes import schema as recipe
 from fer.registry import moves, releases
 from fer.training import precision
 from flows import cli

@@ -26,7 +26,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
-from fer import recipe
+from fer.recipes import schema as recipe
 from flows import deploying, doctor
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]

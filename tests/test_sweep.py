@@ -10,8 +10,9 @@ import quick_demo
 from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
-from fer import errors, recipe, recipes
+from fer import errors, recipes
 from fer.engine import refs
+from fer.recipes import schema as recipe
 from fer.training import precision, search
 from fer.training import train as train_stage
 from flows import terminal

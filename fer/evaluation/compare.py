@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, plain_text, recipe
+from fer import errors, plain_text
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.evaluation import metrics, predictions
-from fer.recipe import Recipe
+from fer.recipes import schema as recipe
+from fer.recipes.schema import Recipe
 
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
 _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %

@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from fer import errors
-from fer.recipe import Recipe
+from fer.recipes.schema import Recipe
 
 Name = Literal[
     "demo",

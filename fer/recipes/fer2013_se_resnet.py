@@ -12,7 +12,7 @@ from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
-from fer.recipe import Recipe
+from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocess
 from fer.training import config as train_config
 

@@ -20,7 +20,7 @@ from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.recipe import Recipe
+from fer.recipes.schema import Recipe
 from fer.registry import log as registry_log
 from fer.registry import registry
 from fer.shards import preprocess
@@ -155,7 +155,7 @@ def register(
         model_digest=model.digest,
         recipe=recipe.model_dump(mode="json"),
         inputs=lineage,
-        code_fingerprint=fingerprint.of_module("fer.recipe"),
+        code_fingerprint=fingerprint.of_module("fer.recipes.schema"),
         metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
         environment=saved_model.environment(model_folder),
         champion_at_registration=verdict.champion_version,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fer.engine import arithmetic, child_process
 from fer.progress import Progress
-from fer.recipe import Recipe
+from fer.recipes.schema import Recipe
 from fer.training import gpu
 
 _AMX = "amx_bf16"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors, recipe
+from fer import errors
+from fer.recipes import schema as recipe
 
 if TYPE_CHECKING:
     import optuna

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import errors, recipe, recipes
+from fer import errors, recipes
 from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.evaluation import compare, predictions
 from fer.models import zoo
+from fer.recipes import schema as recipe
 from fer.training import precision
 from flows import cli
 

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import errors, recipe, recipes
+from fer import errors, recipes
 from fer.engine import process_pool, refs, runners
 from fer.engine.workspace import Workspace
 from fer.images import augment
+from fer.recipes import schema as recipe
 from fer.shards import balance, parquet
 from fer.shards import checks as shard_checks
 

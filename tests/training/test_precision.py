@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer import recipe, recipes
+from fer import recipes
+from fer.recipes import schema as recipe
 from fer.training import gpu, precision
 
 AUTO = recipes.load("demo").with_settings(recipe.parse_settings(["train.precision=auto"]))

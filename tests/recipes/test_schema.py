@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer import errors, recipe, recipes
+from fer import errors, recipes
 from fer.evaluation import metrics
 from fer.models import zoo
+from fer.recipes import schema as recipe
 from fer.training import search
 
 
