@@ -1,0 +1,1 @@
+"""From a manifest to splits that can be trusted."""

@@ -86,7 +86,7 @@ class CurateConfig(BaseModel):
     )  # fmt: skip
     blurry_sharpness: float = Field(
         default=0.1, ge=0,
-        description="blurry: the sharpness (fer.images.images.Properties) is below it. 14, most of them smeared; from 0.15 on "
+        description="blurry: the sharpness (fer.images) is below it. 14, most of them smeared; from 0.15 on "
         "it is sharp faces before an even ground",
     )  # fmt: skip
     odd_size_iqrs: float = Field(
@@ -96,7 +96,7 @@ class CurateConfig(BaseModel):
     )  # fmt: skip
     outlier_score: float = Field(
         default=3.5, gt=0,
-        description="outlier: the score (fer.curation.outliers, robust standard deviations) is above it. 60, three quarters of "
+        description="outlier: the score (robust standard deviations) is above it. 60, three quarters of "
         "them no photograph of a face",
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What decides the last bits of a result beside code and settings: what of it is in keys, and what is recorded.
 
-Keras runs in child processes (`fer.engine.child_process`), which get `KERAS_HOME` as the folder of their configuration: nobody's
+Keras runs in child processes (`child_process`), which get `KERAS_HOME` as the folder of their configuration: nobody's
 `~/.keras/keras.json` reaches them. How many threads they compute in is given to them, as sums are cut by it.
 Variables that someone set to compute in other ways are left to them, and are part of the keys of what reaches the
 libraries that they speak to. The processor's and the GPU's kind are conditions that no key holds; `environment` says

@@ -83,7 +83,7 @@ class Dask:
         progress: Progress,
         note: str,
     ) -> list[R]:
-        """See `fer.engine.runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
+        """See `runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
         done = 0
 
         def say(piece: P) -> None:

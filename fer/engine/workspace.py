@@ -2,7 +2,7 @@
 
     workspace/<stage>/<key>/          committed; `_ref.json` says what is in it
     workspace/.partial/<stage>/<key>/     being written; never read by another stage
-    workspace/.<kind>/                notes, which change: `.attempts` (see `attempt`), `.accepted` (see `fer.curation.baseline`)
+    workspace/.<kind>/                notes, which change: `.attempts` (see `attempt`), `.accepted` (the baseline)
     workspace/.locks/                 one lock a stage and key, freed by the kernel when its holder dies
 
 Output is written aside and committed by one rename, so that a reader never sees half of it.

@@ -1,0 +1,1 @@
+"""One picture: decoded, its face found, prepared, augmented."""

@@ -1,6 +1,6 @@
 """Where in a picture the faces are: cut out, and turned until the eyes are level. Images are (H, W) uint8 grey.
 
-`fer.images.blazeface` looks through windows of 128 px on the picture at several sizes, so that small faces in large pictures
+`blazeface` looks through windows of 128 px on the picture at several sizes, so that small faces in large pictures
 are found too; each find is looked at again, in the middle of a window of its own, as it is and mirrored. What a window
 shows beyond the picture is the picture's edge, drawn on: a crop without surroundings is found like a face with some.
 The same picture gives the same faces, on one machine to the bit.

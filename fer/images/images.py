@@ -1,6 +1,6 @@
 """Encoded bytes to grey pixels, and grey pixels to a model's input. Images are (H, W) uint8, 0-255, throughout.
 
-The content decides what an image is; its name says nothing. `fer.images.images.headers` looks first, then OpenCV decodes, or Pillow
+The content decides what an image is; its name says nothing. `headers` looks first, then OpenCV decodes, or Pillow
 what OpenCV gets wrong:
 
 | what | becomes |

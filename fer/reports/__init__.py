@@ -1,0 +1,1 @@
+"""Pages and pictures for people, from JSON and Parquet."""

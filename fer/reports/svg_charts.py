@@ -1,6 +1,6 @@
 """Small charts as inline SVG: readable without a script, in print, and in a dark page.
 
-Colours are CSS classes of the page that they stand in (`fer.reports.quality.style`), text takes its colour and font from
+Colours are CSS classes of the page that they stand in (`quality.style`), text takes its colour and font from
 there, and every mark tells its number in a tooltip. All text is escaped. The same numbers give the same bytes.
 """
 

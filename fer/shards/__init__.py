@@ -1,0 +1,1 @@
+"""Pixels as Parquet: preprocessed, balanced, reused."""

@@ -1,7 +1,7 @@
 """Encoded images to shards of grey (H, W) uint8 pixels, shard by shard.
 
 The images of each split are cut in shards in the order of image_id, which is a hash: every shard is a random sample of
-its split. Shards that an earlier output has are kept (see `fer.shards.incremental`): of a dataset that grows, only what is new is
+its split. Shards that an earlier output has are kept (see `incremental`): of a dataset that grows, only what is new is
 decoded. Nothing here grows with the data but some bytes an image.
 """
 

@@ -242,7 +242,7 @@ def fit(
     progress(0, 0, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
-    def after_epoch(state: "fitting.State") -> None:
+    def after_epoch(state: "loop.State") -> None:
         workspaces.write_atomically(folder / saved_model.HISTORY, json.dumps(state.history, indent=1).encode())
         if keras.config.backend() == "tensorflow":
             tensorboard.write(folder / tensorboard.FOLDER, state.history)

@@ -161,7 +161,7 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
     accept(workspace, "monday")
     code = (
         f"import os, pathlib, signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_baseline; from fer.workspace import Workspace\n"
+        "import test_baseline; from fer.engine.workspace import Workspace\n"
         "workspace = Workspace(sys.argv[1])\n"
         "test_baseline.validated(workspace, 'tuesday'), test_baseline.split_of(workspace, 'tuesday')\n"
         "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"

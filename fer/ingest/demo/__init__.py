@@ -1,0 +1,1 @@
+"""The synthetic faces that `--source demo` stands for: no account, no network."""

@@ -1,0 +1,1 @@
+"""How a dataset says which image is of which class: one module a layout."""

@@ -31,7 +31,7 @@ from flows import deploying, doctor
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 POOL = "fer"
 
 

@@ -15,7 +15,7 @@ from flows import cli
 
 pytestmark = pytest.mark.end_to_end
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 DRAWN_AS = {"angry": "angry", "happy": "happy", "other": "neutral"}
 # So that it takes seconds, and 10 % of 330 faces are enough; a model of 2 epochs reaches no floor.
 QUICK = (
