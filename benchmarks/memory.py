@@ -20,9 +20,12 @@ import psutil
 
 from benchmarks import Row
 from benchmarks import preprocess as source
-from fer.engine import refs, runners
+from fer.curation.refs import SplitRef
+from fer.engine import runners
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import ManifestRef
 from fer.shards import balance, preprocess
+from fer.shards.refs import ShardsRef
 from fer.training import input_pipeline
 
 _TIMES = (1, 10, 50)
@@ -98,17 +101,17 @@ def work() -> None:
     name, root, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
     workspace = Workspace(root)
     if name == "preprocess":
-        manifest = workspace.committed("index", "bench", refs.ManifestRef)
-        split = workspace.committed("split", "bench", refs.SplitRef)
+        manifest = workspace.committed("index", "bench", ManifestRef)
+        split = workspace.committed("split", "bench", SplitRef)
         made = preprocess.preprocess(manifest, split, source.config(48), workspace=workspace, runner=_RUNNER)
         Path(root, "preprocess.json").write_text(made.model_dump_json())
     elif name == "balance":
-        shards = refs.ShardsRef.model_validate_json(Path(root, "preprocess.json").read_bytes())
+        shards = ShardsRef.model_validate_json(Path(root, "preprocess.json").read_bytes())
         config = balance.BalanceConfig(target=_TARGET * times)
         made = balance.balance(shards, config, workspace=workspace, runner=_RUNNER)
         Path(root, "balance.json").write_text(made.model_dump_json())
     else:
-        balanced = refs.ShardsRef.model_validate_json(Path(root, "balance.json").read_bytes())
+        balanced = ShardsRef.model_validate_json(Path(root, "balance.json").read_bytes())
         streaming = input_pipeline.open_split(workspace.folder(balanced), "train", balanced, resident_mb=0)
         n_images = sum(len(batch.class_indexes) for batch in streaming.batches(64, seed=0, epoch=1))
         assert n_images > 0, json.dumps(balanced.counts)

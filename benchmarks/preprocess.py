@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 
 from benchmarks import Row, medians, seconds
 from data_contracts import files
-from fer.engine import refs, runners
+from fer.curation.refs import SplitRef
+from fer.engine import runners
 from fer.engine.workspace import Workspace
 from fer.ingest import image_files
+from fer.ingest.refs import ManifestRef
 from fer.progress import silent
 from fer.shards import preprocess
 
@@ -78,7 +80,7 @@ def _bare(jpegs: Sequence[bytes], side: int) -> None:
 
 def _throughput(
     workspace: Workspace,
-    source: tuple[refs.ManifestRef, refs.SplitRef],
+    source: tuple[ManifestRef, SplitRef],
     n_images: int,
     jpegs: Sequence[bytes],
     side: int,
@@ -121,7 +123,7 @@ def _throughput(
 def _plain_loop(
     folder: Path,
     workspace: Workspace,
-    source: tuple[refs.ManifestRef, refs.SplitRef],
+    source: tuple[ManifestRef, SplitRef],
     jpegs: Sequence[bytes],
     side: int,
 ) -> Iterator[Row]:
@@ -220,23 +222,21 @@ def some_jpegs(n_images: int) -> list[bytes]:
     return found
 
 
-def inputs(
-    workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str
-) -> tuple[refs.ManifestRef, refs.SplitRef]:
+def inputs(workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str) -> tuple[ManifestRef, SplitRef]:
     """Commit what the index and split stages would have made of these images, in FER2013's classes and splits."""
     places = np.arange(n_images)
     splits = np.array(["train"] * 8 + ["validation", "test"])[places % 10]
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int32), _PER_CLASS)[places * 7_919 % sum(_PER_CLASS)]
 
-    def index(out: Path) -> refs.ManifestRef:
+    def index(out: Path) -> ManifestRef:
         (out / files.IMAGES).mkdir()
         rest = iter(jpegs)
         for part in range(math.ceil(n_images / _PER_PART)):
             found = (("", data) for data in itertools.islice(rest, _PER_PART))
             image_files.write(out / files.IMAGES / files.encoded(part), found)
-        return refs.ManifestRef(source="bench", layouts=(), classes=CLASSES, n_found=n_images, n_quarantined=0)
+        return ManifestRef(source="bench", layouts=(), classes=CLASSES, n_found=n_images, n_quarantined=0)
 
-    def split(out: Path) -> refs.SplitRef:
+    def split(out: Path) -> SplitRef:
         table = pa.table(
             {
                 "image_id": [image_id(place) for place in places.tolist()],
@@ -253,11 +253,11 @@ def inputs(
             )
             for split in files.SPLITS
         }
-        return refs.SplitRef(classes=CLASSES, counts=counts, origin="drawn")
+        return SplitRef(classes=CLASSES, counts=counts, origin="drawn")
 
     return (
-        workspace.run("index", key, refs.ManifestRef, index, resumable=False),
-        workspace.run("split", key, refs.SplitRef, split, resumable=False),
+        workspace.run("index", key, ManifestRef, index, resumable=False),
+        workspace.run("split", key, SplitRef, split, resumable=False),
     )
 
 

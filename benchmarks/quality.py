@@ -22,11 +22,11 @@ from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import label_errors, near_duplicates, outliers, twins
-from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.images import images
 from fer.ingest import archives, index
 from fer.ingest.demo import faces as demo_faces
+from fer.ingest.refs import DatasetRef
 
 _PER_CLASS = 500
 _CORRELATION = 0.9
@@ -167,20 +167,20 @@ def _cleanvision(folder: Path) -> None:
         cleanvision.Imagelab(data_path=str(folder), verbose=False).find_issues(verbose=False)
 
 
-def _dataset(folder: Path, workspace: Workspace) -> refs.DatasetRef:
+def _dataset(folder: Path, workspace: Workspace) -> DatasetRef:
     """Commit the archive as the download stage would."""
 
-    def download(out: Path) -> refs.DatasetRef:
+    def download(out: Path) -> DatasetRef:
         shutil.copyfile(folder / "images.zip", out / archives.DATASET)
         with zipfile.ZipFile(folder / "images.zip") as archive:
             n_files = len(archive.namelist())
-        return refs.DatasetRef(source="bench", n_files=n_files, size_bytes=(out / archives.DATASET).stat().st_size)
+        return DatasetRef(source="bench", n_files=n_files, size_bytes=(out / archives.DATASET).stat().st_size)
 
-    return workspace.run("download", "bench", refs.DatasetRef, download, resumable=False)
+    return workspace.run("download", "bench", DatasetRef, download, resumable=False)
 
 
 def decoded(
-    folder: Path, workspace: Workspace | None = None, dataset: refs.DatasetRef | None = None
+    folder: Path, workspace: Workspace | None = None, dataset: DatasetRef | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str], list[str | None]]:
     """Thumbnails, (n, pixels) uint8, class indices, pixel digests and the source's splits of the images in
     `images.zip` there that the index can decode.

@@ -20,8 +20,8 @@ from benchmarks import Row
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer.curation import validate
-from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import ManifestRef
 
 _N_ROWS = 1_000_000
 _AT_ONCE = 100_000
@@ -43,19 +43,19 @@ def run() -> Iterator[Row]:
     yield Row("its peak memory; reference: the bound", said["peak_mb"], "MB", 2_000)
 
 
-def _manifest(workspace: Workspace) -> refs.ManifestRef:
+def _manifest(workspace: Workspace) -> ManifestRef:
     """Rows of 48x48 images, of which one in a hundred is too narrow."""
 
-    def produce(out: Path) -> refs.ManifestRef:
+    def produce(out: Path) -> ManifestRef:
         draw = np.random.default_rng(0)
         with pq.ParquetWriter(out / files.MANIFEST, contract.SCHEMA) as writer:
             for start in range(0, _N_ROWS, _AT_ONCE):
                 writer.write_table(_rows(np.arange(start, start + _AT_ONCE), draw))
-        return refs.ManifestRef(
+        return ManifestRef(
             source="bench", layouts=("class folders",), classes=_CLASSES, n_found=_N_ROWS, n_quarantined=0
         )
 
-    return workspace.run("index", "bench", refs.ManifestRef, produce, resumable=False)
+    return workspace.run("index", "bench", ManifestRef, produce, resumable=False)
 
 
 def _rows(numbers: np.ndarray, draw: np.random.Generator) -> pa.Table:
@@ -89,7 +89,7 @@ def _validate(folder: str, manifest: str) -> None:
     """The work of the process of its own: prints what it took."""
     start = time.perf_counter()
     ref = validate.validate(
-        refs.ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=Workspace(folder)
+        ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=Workspace(folder)
     )
     taken = time.perf_counter() - start
     assert ref.n_accepted == _N_ROWS * 99 // 100

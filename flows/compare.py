@@ -3,12 +3,12 @@
 from prefect import flow
 
 from fer import recipes
-from fer.engine import refs
 from fer.evaluation import compare as compared
 from fer.recipes.schema import RecipeSettings
 from fer.training import precision
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases
+from tasks.results import ComparisonOutcome
 
 
 @flow(name="compare", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
@@ -19,7 +19,7 @@ def compare(
     recipe: recipes.Name = "demo",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
-) -> refs.ComparisonOutcome:
+) -> ComparisonOutcome:
     """Train each candidate, and put them in one table.
 
     Args:

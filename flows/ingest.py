@@ -3,11 +3,13 @@
 from prefect import flow
 
 from fer import errors, recipes
-from fer.engine import refs
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation import gate
 from fer.recipes.schema import Recipe, RecipeSettings
+from fer.reports.refs import QualityRef
 from flows import missed, naming
 from tasks import caching, data, outcomes, releases, reports
+from tasks.results import Intake
 
 
 @flow(name="ingest", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
@@ -19,7 +21,7 @@ def ingest(
     kaggle_secret: str | None = None,
     accept: bool = True,
     show_faces: bool = False,
-) -> refs.Intake:
+) -> Intake:
     """Bring the sources' data in, check and curate it, write the quality report, and accept it if it is sound.
 
     Args:
@@ -41,7 +43,7 @@ def ingest(
         return accepted(plan, sources, kaggle_secret, show_faces=show_faces)
 
 
-def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> refs.Intake:
+def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> Intake:
     """What every run on some data begins with. Raises UnfitData, after the report, if it is not fit for training."""
     intake = examined(plan, sources, kaggle_secret, show_faces=show_faces, share=True)
     data.accept(plan.name, sources, intake, plan.split)
@@ -50,7 +52,7 @@ def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, sho
 
 def examined(
     plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
-) -> refs.Intake:
+) -> Intake:
     """The sources' data, checked, curated, split and compared with the last; its report, in the store too if `share`.
 
     Raises UnfitData, after the report, if it is not fit for training.
@@ -63,13 +65,13 @@ def examined(
     validation = data.validate(manifest, plan.contracts)
 
     def report(
-        inspection: refs.InspectionRef | None = None,
-        curation: refs.CurationRef | None = None,
-        division: refs.SplitRef | None = None,
-        drift: refs.DriftRef | None = None,
+        inspection: InspectionRef | None = None,
+        curation: CurationRef | None = None,
+        division: SplitRef | None = None,
+        drift: DriftRef | None = None,
         problem: str | None = None,
-    ) -> tuple[refs.QualityRef, dict[str, str]]:
-        def written(faces: bool) -> refs.QualityRef:
+    ) -> tuple[QualityRef, dict[str, str]]:
+        def written(faces: bool) -> QualityRef:
             named, further = tuple(sources), () if division is None else gate.warnings(division, plan.gate)
             return data.quality(
                 manifest, validation, inspection, curation, division, drift, named, problem, further, faces
@@ -98,7 +100,7 @@ def examined(
         division = data.label_errors(manifest, curation, inspection, division, plan.inspect, policy)
     drift = data.drift(validation, before.validation, before.anchor, plan.drift)
     quality, shown = report(inspection, curation, division, drift)
-    return refs.Intake(
+    return Intake(
         manifest=manifest,
         validation=validation,
         inspection=inspection,

@@ -3,15 +3,23 @@
 from prefect import flow
 
 from fer import recipes
-from fer.engine import dask_runner, refs, runners
+from fer.curation.refs import SplitRef
+from fer.engine import dask_runner, runners
+from fer.engine.refs import Ref
 from fer.evaluation import gate
+from fer.evaluation.refs import EvaluationRef, Opponent
+from fer.ingest.refs import ManifestRef
 from fer.recipes import schema as recipe_module
 from fer.recipes.schema import RecipeSettings
+from fer.registry.releases import lineage
 from fer.shards import preprocess
+from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import precision
+from fer.training.refs import ModelRef
 from flows import ingest, missed, naming
 from tasks import caching, data, models, outcomes, pixels, releases, summary
+from tasks.results import Outcome
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
@@ -24,7 +32,7 @@ def retrain(
     model_name: str | None = None,
     runner: dask_runner.Name = "processes",
     dask_address: str | None = None,
-) -> refs.Outcome:
+) -> Outcome:
     """Retrain end to end: from sources to a gated release in the model registry.
 
     Args:
@@ -58,14 +66,14 @@ def retrain(
         scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess, by)
         verdict = models.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
         made = (intake.validation, intake.curation, shards, balanced, *started_from, model, evaluation, verdict)
-        lineage = refs.lineage(manifest, division, *made)
-        release = releases.register(plan, lineage, division, model, evaluation, verdict, contest)
+        made_from = lineage(manifest, division, *made)
+        release = releases.register(plan, made_from, division, model, evaluation, verdict, contest)
         return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
 def trained(
-    balanced: refs.ShardsRef, shards: refs.ShardsRef, division: refs.SplitRef, config: train_config.TrainConfig
-) -> tuple[refs.ModelRef, tuple[refs.Ref, ...]]:
+    balanced: ShardsRef, shards: ShardsRef, division: SplitRef, config: train_config.TrainConfig
+) -> tuple[ModelRef, tuple[Ref, ...]]:
     """A model, trained from the weights and with the votes that the config asks for, and these."""
     weights = votes = None
     if config.weights is not None:
@@ -77,13 +85,13 @@ def trained(
 
 
 def _evaluate_champion(
-    opponent: refs.Opponent | None,
-    manifest: refs.ManifestRef,
-    division: refs.SplitRef,
-    shards: refs.ShardsRef,
+    opponent: Opponent | None,
+    manifest: ManifestRef,
+    division: SplitRef,
+    shards: ShardsRef,
     config: preprocess.PreprocessConfig,
     runner: runners.Runner,
-) -> refs.EvaluationRef | None:
+) -> EvaluationRef | None:
     """The champion on the candidate's test images, preprocessed as the champion was trained, if it can be compared.
 
     `shards` are the candidate's, made by `config`.

@@ -11,12 +11,13 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
 from fer import recipes
-from fer.engine import refs
 from fer.recipes.schema import Recipe, RecipeSettings
 from fer.training import precision
 from fer.training import search as search_space
+from fer.training.refs import WeightsRef
 from flows import ingest, missed, naming, running
 from tasks import caching, models, outcomes, releases, sweeps
+from tasks.results import Intake, SweepOutcome
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=running.MOST_TRIALS_AT_ONCE))
@@ -38,7 +39,7 @@ def sweep(
     concurrency: Annotated[int, Field(ge=1, le=running.MOST_TRIALS_AT_ONCE)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
-) -> refs.SweepOutcome:
+) -> SweepOutcome:
     """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
 
     Raises TrainingError, after the report, if no trial is complete.
@@ -74,8 +75,8 @@ def sweep(
 def _run(
     study: search_space.Study,
     plan: Recipe,
-    intake: refs.Intake,
-    weights: Mapping[str, refs.WeightsRef],
+    intake: Intake,
+    weights: Mapping[str, WeightsRef],
     n_trials: int,
     concurrency: int,
 ) -> None:

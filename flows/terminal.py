@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from fer import plain_text
-from fer.engine import refs
 from tasks import events
+from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
 
 _SAY_EVERY_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
@@ -97,7 +97,7 @@ class Terminal:
             self._bars.remove_task(bar)
 
 
-def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> None:
+def show_intake(console: Console, intake: Intake, named: Sequence[str]) -> None:
     """What the data is fit for, what was done about its faults, and where the report is.
 
     `named` are the sources as they were given.
@@ -119,7 +119,7 @@ def show_intake(console: Console, intake: refs.Intake, named: Sequence[str]) -> 
     console.print(Panel(table, title=title, border_style=colour, title_align="left"))
 
 
-def show_outcome(console: Console, outcome: refs.Outcome, settings: Sequence[str] = ()) -> None:
+def show_outcome(console: Console, outcome: Outcome, settings: Sequence[str] = ()) -> None:
     """What was trained, how good it is, what the gates said, where things are, what to type next.
 
     `settings` are those that were given for this run.
@@ -145,7 +145,7 @@ def show_outcome(console: Console, outcome: refs.Outcome, settings: Sequence[str
     console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
 
 
-def _propose(console: Console, outcome: refs.Outcome, settings: Sequence[str]) -> None:
+def _propose(console: Console, outcome: Outcome, settings: Sequence[str]) -> None:
     """What helps a refused run."""
     given = ["--recipe", outcome.recipe]
     given += [word for source in outcome.sources for word in ("--source", source)]
@@ -167,7 +167,7 @@ def _propose(console: Console, outcome: refs.Outcome, settings: Sequence[str]) -
             console.out(f"    {plain_text.visible(what)}", highlight=False)  # as it is to be pasted
 
 
-def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
+def show_sweep(console: Console, outcome: SweepOutcome) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
     _print_rows(console, f"{outcome.recipe}: trials", outcome.rows)
     for name, path in outcome.reports.items():
@@ -176,7 +176,7 @@ def show_sweep(console: Console, outcome: refs.SweepOutcome) -> None:
         console.out(f"next:  {plain_text.visible(outcome.command)}", highlight=False)  # as it is to be pasted
 
 
-def show_comparison(console: Console, outcome: refs.ComparisonOutcome) -> None:
+def show_comparison(console: Console, outcome: ComparisonOutcome) -> None:
     """A row a candidate, and where the reports are."""
     _print_rows(console, f"{outcome.recipe}: models compared", outcome.rows)
     console.print(f"best on validation: [bold]{_plain(outcome.best)}[/]", highlight=False)

@@ -7,13 +7,15 @@ from pathlib import Path
 from prefect import task
 
 from fer import plain_text, recipes, settings
-from fer.engine import refs
 from fer.engine.workspace import write_atomically
 from fer.evaluation import compare
+from fer.evaluation.refs import EvaluationRef
 from fer.recipes import schema as recipe
 from fer.recipes.schema import Recipe
 from fer.training import precision
+from fer.training.refs import ModelRef
 from tasks import artifacts, caching
+from tasks.results import ComparisonOutcome
 
 
 @task(name="compare", **caching.UNCACHED)
@@ -21,8 +23,8 @@ def publish(
     plan: Recipe,
     sources: Sequence[str],
     plans: Mapping[str, Recipe],
-    found: Mapping[str, tuple[refs.ModelRef, refs.EvaluationRef]],
-) -> refs.ComparisonOutcome:
+    found: Mapping[str, tuple[ModelRef, EvaluationRef]],
+) -> ComparisonOutcome:
     """Put the candidates, whose recipes are `plans`, in a table, on a page of the UI and in files."""
     workspace = caching.workspace()
     rows = compare.compare(found, workspace)
@@ -44,7 +46,7 @@ def publish(
     write_atomically(made["as Markdown"], f"{text}{by_class}".encode())
     write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
-    return refs.ComparisonOutcome(
+    return ComparisonOutcome(
         recipe=plan.name,
         rows=tuple(compare.table(rows)),
         best=compare.best_of(rows).candidate,

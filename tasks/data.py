@@ -14,13 +14,16 @@ from fer.curation import drift as drift_stage
 from fer.curation import inspect as inspection
 from fer.curation import split as split_stage
 from fer.curation import validate as validation_stage
-from fer.engine import refs
+from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
 from fer.ingest import download as download_stage
 from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
 from fer.ingest.demo import archive as demo_archive
+from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.reports.quality import stage as quality_stage
+from fer.reports.refs import QualityRef
 from tasks import artifacts, caching, events
+from tasks.results import Intake
 
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
@@ -37,30 +40,28 @@ def resolve(
 
 
 @task(**caching.cached(download_stage.download, retries=4))
-def download(resolved: download_stage.ResolvedSource) -> refs.DatasetRef:
+def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
     """Bring the source's archive into the workspace."""
     progress = artifacts.progress_bar("download")
     return download_stage.download(resolved, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(index_stage.index))
-def index(datasets: tuple[refs.DatasetRef, ...], config: index_stage.IndexConfig) -> refs.ManifestRef:
+def index(datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
     progress = artifacts.progress_bar("index")
     return index_stage.index(datasets, config, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(validation_stage.validate))
-def validate(manifest: refs.ManifestRef, config: validation_stage.ValidateConfig) -> refs.ValidationRef:
+def validate(manifest: ManifestRef, config: validation_stage.ValidateConfig) -> ValidationRef:
     """Hold the manifest against its contract."""
     progress = artifacts.progress_bar("validate")
     return validation_stage.validate(manifest, config, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(inspection.inspect))
-def inspect(
-    manifest: refs.ManifestRef, validation: refs.ValidationRef, config: inspection.InspectConfig
-) -> refs.InspectionRef:
+def inspect(manifest: ManifestRef, validation: ValidationRef, config: inspection.InspectConfig) -> InspectionRef:
     """Find near-twins and outliers."""
     progress = artifacts.progress_bar("inspect")
     return inspection.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
@@ -68,11 +69,11 @@ def inspect(
 
 @task(**caching.cached(curate_stage.curate))
 def curate(
-    validation: refs.ValidationRef,
-    inspection: refs.InspectionRef,
+    validation: ValidationRef,
+    inspection: InspectionRef,
     config: curate_stage.CurateConfig,
     splits: split_stage.SplitConfig,
-) -> refs.CurationRef:
+) -> CurationRef:
     """Name each image's issues, and decide by the recipe's policies what becomes of it."""
     progress = artifacts.progress_bar("curate")
     return curate_stage.curate(validation, inspection, config, splits, workspace=caching.workspace(), progress=progress)
@@ -82,11 +83,11 @@ def curate(
 def find_baseline(
     recipe: str,
     given: list[str],
-    validation: refs.ValidationRef,
-    inspection: refs.InspectionRef,
-    curation: refs.CurationRef,
+    validation: ValidationRef,
+    inspection: InspectionRef,
+    curation: CurationRef,
     config: split_stage.SplitConfig,
-) -> refs.Before:
+) -> Before:
     """Find what was accepted last time, to keep its sides and to compare with it."""
     workspace = caching.workspace()
     drawing = split_stage.drawing(config)
@@ -97,11 +98,11 @@ def find_baseline(
 
 @task(**caching.cached(split_stage.split))
 def split(
-    curation: refs.CurationRef,
-    inspection: refs.InspectionRef,
-    previous: refs.SplitRef | None,
+    curation: CurationRef,
+    inspection: InspectionRef,
+    previous: SplitRef | None,
     config: split_stage.SplitConfig,
-) -> refs.SplitRef:
+) -> SplitRef:
     """Assign each image to train, validation or test; near-twins never to two of them."""
     progress = artifacts.progress_bar("split")
     return split_stage.split(curation, inspection, previous, config, workspace=caching.workspace(), progress=progress)
@@ -109,13 +110,13 @@ def split(
 
 @task(**caching.cached(train_labels.find))
 def label_errors(
-    manifest: refs.ManifestRef,
-    curation: refs.CurationRef,
-    inspected: refs.InspectionRef,
-    division: refs.SplitRef,
+    manifest: ManifestRef,
+    curation: CurationRef,
+    inspected: InspectionRef,
+    division: SplitRef,
     config: inspection.InspectConfig,
     policy: curate_stage.Policy,
-) -> refs.SplitRef:
+) -> SplitRef:
     """Find labels in doubt by a model of train's; take out of train what the policy says."""
     return train_labels.find(
         manifest,
@@ -131,11 +132,11 @@ def label_errors(
 
 @task(**caching.cached(drift_stage.drift))
 def drift(
-    validation: refs.ValidationRef,
-    baseline: refs.ValidationRef | None,
-    anchor: refs.ValidationRef | None,
+    validation: ValidationRef,
+    baseline: ValidationRef | None,
+    anchor: ValidationRef | None,
     config: drift_stage.DriftConfig,
-) -> refs.DriftRef:
+) -> DriftRef:
     """Compare the images with those accepted last time."""
     progress = artifacts.progress_bar("drift")
     return drift_stage.drift(validation, baseline, anchor, config, workspace=caching.workspace(), progress=progress)
@@ -143,17 +144,17 @@ def drift(
 
 @task(**caching.cached(quality_stage.quality))
 def quality(
-    manifest: refs.ManifestRef,
-    validation: refs.ValidationRef,
-    inspection: refs.InspectionRef | None,
-    curation: refs.CurationRef | None,
-    split: refs.SplitRef | None,
-    drift: refs.DriftRef | None,
+    manifest: ManifestRef,
+    validation: ValidationRef,
+    inspection: InspectionRef | None,
+    curation: CurationRef | None,
+    split: SplitRef | None,
+    drift: DriftRef | None,
     named: tuple[str, ...],
     problem: str | None,
     further: tuple[str, ...],
     show_faces: bool,
-) -> refs.QualityRef:
+) -> QualityRef:
     """Write the data quality report."""
     return quality_stage.quality(
         manifest,
@@ -172,7 +173,7 @@ def quality(
 
 
 @task(name="accept", **caching.UNCACHED, **caching.retried(3))
-def accept(recipe: str, given: list[str], intake: refs.Intake, config: split_stage.SplitConfig) -> None:
+def accept(recipe: str, given: list[str], intake: Intake, config: split_stage.SplitConfig) -> None:
     """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
     baseline.accept(
         caching.workspace(),

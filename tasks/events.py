@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from fer.engine import refs
+from fer.engine.refs import Ref
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Ended:
             cached=state.name == "Cached",
             failed=not state.is_completed(),
             seconds=(end - start).total_seconds() if start and end else 0.0,
-            summary=result.summary() if isinstance(result, refs.Ref) else "",
+            summary=result.summary() if isinstance(result, Ref) else "",
         )
 
 

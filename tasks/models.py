@@ -3,15 +3,18 @@
 from prefect import task
 
 from fer import plain_text
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
+from fer.evaluation.refs import EvaluationRef, Opponent, VerdictRef
 from fer.models import zoo
 from fer.registry import starting_weights as weights_stage
 from fer.reports import plots
+from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import soft_labels
 from fer.training import train as train_stage
+from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
 from tasks import artifacts, caching
 
 _CURVES = "Loss and accuracy by epoch"
@@ -27,42 +30,42 @@ def resolve_weights(
 
 
 @task(**caching.cached(weights_stage.fetch))
-def fetch_weights(resolved: weights_stage.ResolvedWeights, division: refs.SplitRef | None) -> refs.WeightsRef:
+def fetch_weights(resolved: weights_stage.ResolvedWeights, division: SplitRef | None) -> WeightsRef:
     """Bring the weights that training starts from into the workspace; those of a release for this split."""
     progress = artifacts.progress_bar("weights")
     return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
 
 
-def starting_weights(source: str, config: train_config.TrainConfig, division: refs.SplitRef) -> refs.WeightsRef:
+def starting_weights(source: str, config: train_config.TrainConfig, division: SplitRef) -> WeightsRef:
     """The weights that `source` stands for now, in the workspace, for a training by `config`."""
     resolved = resolve_weights(source, config.model, config.weights_origin)
     return fetch_weights(resolved, division if resolved.is_release else None)
 
 
 @task(**caching.cached(soft_labels.collect))
-def collect_votes(division: refs.SplitRef) -> refs.SoftLabelsRef:
+def collect_votes(division: SplitRef) -> SoftLabelsRef:
     """Bring together what annotators voted about the train split."""
     progress = artifacts.progress_bar("soft labels")
     return soft_labels.collect(division, workspace=caching.workspace(), progress=progress)
 
 
-def _curves(model: refs.ModelRef) -> str:
+def _curves(model: ModelRef) -> str:
     png = plots.learning_curves(caching.workspace().folder(model), model)
     return f"{plain_text.in_markdown(model.summary())}\n\n{artifacts.picture(png, 'Learning curves')}"
 
 
-def _show_curves(model: refs.ModelRef) -> None:
+def _show_curves(model: ModelRef) -> None:
     artifacts.markdown("learning-curves", _curves(model), _CURVES)
 
 
 @task(**caching.cached(train_stage.train, again=lambda model, _: _show_curves(model)))
 def train(
-    balanced: refs.ShardsRef,
-    shards: refs.ShardsRef,
-    weights: refs.WeightsRef | None,
-    votes: refs.SoftLabelsRef | None,
+    balanced: ShardsRef,
+    shards: ShardsRef,
+    weights: WeightsRef | None,
+    votes: SoftLabelsRef | None,
     config: train_config.TrainConfig,
-) -> refs.ModelRef:
+) -> ModelRef:
     """Train the recipe's model in a process of its own."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("train")
@@ -77,7 +80,7 @@ def train(
     return model
 
 
-def _show_metrics(evaluation: refs.EvaluationRef, page: str) -> None:
+def _show_metrics(evaluation: EvaluationRef, page: str) -> None:
     folder = caching.workspace().folder(evaluation)
     matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
     text = f"{(folder / 'report.md').read_text()}\n\n{matrix}"
@@ -85,9 +88,7 @@ def _show_metrics(evaluation: refs.EvaluationRef, page: str) -> None:
 
 
 @task(**caching.cached(evaluate_stage.evaluate, again=lambda found, _: _show_metrics(found, _METRICS)))
-def evaluate(
-    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
-) -> refs.EvaluationRef:
+def evaluate(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
     """Predict a split and measure the predictions."""
     return _evaluate(model, shards, division, split, "evaluate", _METRICS)
 
@@ -97,16 +98,14 @@ def evaluate(
         evaluate_stage.evaluate, "evaluate champion", again=lambda found, _: _show_metrics(found, _CHAMPIONS_METRICS)
     )
 )
-def evaluate_champion(
-    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str = "test"
-) -> refs.EvaluationRef:
+def evaluate_champion(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
     return _evaluate(model, shards, division, split, "evaluate champion", _CHAMPIONS_METRICS)
 
 
 def _evaluate(
-    model: refs.ModelRef, shards: refs.ShardsRef, division: refs.SplitRef, split: str, name: str, page: str
-) -> refs.EvaluationRef:
+    model: ModelRef, shards: ShardsRef, division: SplitRef, split: str, name: str, page: str
+) -> EvaluationRef:
     workspace = caching.workspace()
     progress = artifacts.progress_bar(name)
     evaluation = evaluate_stage.evaluate(model, shards, division, split, workspace=workspace, progress=progress)
@@ -114,7 +113,7 @@ def _evaluate(
     return evaluation
 
 
-def _show_verdict(verdict: refs.VerdictRef) -> None:
+def _show_verdict(verdict: VerdictRef) -> None:
     shown = plain_text.in_markdown
     # A list: of a table the UI's narrow column hides the findings.
     lines = [f"- {'✓' if each.passed else '✗'} **{shown(each.name)}**: {shown(each.detail)}" for each in verdict.checks]
@@ -126,13 +125,13 @@ def _show_verdict(verdict: refs.VerdictRef) -> None:
 
 @task(**caching.cached(gate_stage.gate, again=lambda verdict, _: _show_verdict(verdict)))
 def gate(
-    evaluation: refs.EvaluationRef,
-    division: refs.SplitRef,
+    evaluation: EvaluationRef,
+    division: SplitRef,
     source: str,
-    opponent: refs.Opponent | None,
-    opponent_evaluation: refs.EvaluationRef | None,
+    opponent: Opponent | None,
+    opponent_evaluation: EvaluationRef | None,
     config: gate_stage.GateConfig,
-) -> refs.VerdictRef:
+) -> VerdictRef:
     """Hold the candidate against the recipe's floors and the champion."""
     workspace = caching.workspace()
     progress = artifacts.progress_bar("gate")

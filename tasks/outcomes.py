@@ -13,8 +13,10 @@ from prefect.states import Completed, Failed
 
 from fer import errors, plain_text
 from fer.curation import baseline
-from fer.engine import refs
+from fer.curation.refs import DriftRef, ValidationRef
+from fer.reports.refs import QualityRef
 from tasks import artifacts, events
+from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,9 +81,9 @@ def rename(name: str) -> None:
 def tell_data(
     recipe: str,
     sources: Sequence[str],
-    validation: refs.ValidationRef,
-    drift: refs.DriftRef | None,
-    quality: refs.QualityRef,
+    validation: ValidationRef,
+    drift: DriftRef | None,
+    quality: QualityRef,
     reports: Mapping[str, str],
 ) -> None:
     """Send an event if the data drifted, and one if it is not fit for training."""
@@ -116,7 +118,7 @@ def _send_of_data(
     _send(event, stage, resource, {"message": message, "recipe": recipe, "sources": list(sources)} | payload)
 
 
-def _send_of_model(outcome: refs.Outcome) -> None:
+def _send_of_model(outcome: Outcome) -> None:
     release, evaluation, verdict = outcome.release, outcome.evaluation, outcome.verdict
     resource = {
         "prefect.resource.id": f"fer.model.{release.name}",
@@ -160,18 +162,18 @@ def _completed(found: Any) -> State[Any]:
         return found
     cached_by_stage = _cached_by_stage.get()
     name, message = None, None
-    if isinstance(found, refs.Outcome):
+    if isinstance(found, Outcome):
         name, message = found.word.capitalize(), found.message()
         if "report" in found.reports:
             get_run_logger().info("report: %s", plain_text.visible(found.reports["report"]))
         tag(outcome=name.lower(), model=found.release.name)
         _send_of_model(found)
-    elif isinstance(found, refs.Intake):
+    elif isinstance(found, Intake):
         message = f"{found.quality.summary()}; {found.drift.summary()}"
         tag(outcome="fit")
-    elif isinstance(found, refs.ComparisonOutcome):
+    elif isinstance(found, ComparisonOutcome):
         message = f"best on validation: {found.best}"
-    elif isinstance(found, refs.SweepOutcome) and found.best is not None:
+    elif isinstance(found, SweepOutcome) and found.best is not None:
         message = f"{len(found.rows):,} trials, the best {found.best:.4f} on validation"
     if cached_by_stage and all(cached_by_stage.values()):
         tag(stages="cached")

@@ -4,10 +4,13 @@ from typing import Any
 
 from prefect import task
 
-from fer.engine import refs, runners
+from fer.curation.refs import SplitRef
+from fer.engine import runners
+from fer.ingest.refs import ManifestRef
 from fer.reports import plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
+from fer.shards.refs import ShardsRef
 from tasks import artifacts, caching
 
 _PROCESSES = runners.Processes()
@@ -16,54 +19,52 @@ _CLASSES = "Train images by class"
 
 @task(**caching.cached(preprocess_stage.preprocess))
 def preprocess(
-    manifest: refs.ManifestRef,
-    split: refs.SplitRef,
+    manifest: ManifestRef,
+    split: SplitRef,
     config: preprocess_stage.PreprocessConfig,
     runner: runners.Runner = _PROCESSES,
-) -> refs.ShardsRef:
+) -> ShardsRef:
     """Decode, grey, resize and blur every image into Parquet shards of uint8 pixels."""
     return _preprocess(manifest, split, config, runner, "preprocess")
 
 
 @task(**caching.cached(preprocess_stage.preprocess, "preprocess champion"))
 def preprocess_as_champion(
-    manifest: refs.ManifestRef,
-    split: refs.SplitRef,
+    manifest: ManifestRef,
+    split: SplitRef,
     config: preprocess_stage.PreprocessConfig,
     runner: runners.Runner = _PROCESSES,
-) -> refs.ShardsRef:
+) -> ShardsRef:
     """Do the same as the champion's images were made; all splits of them, though one is wanted."""
     return _preprocess(manifest, split, config, runner, "preprocess champion")
 
 
 def _preprocess(
-    manifest: refs.ManifestRef,
-    split: refs.SplitRef,
+    manifest: ManifestRef,
+    split: SplitRef,
     config: preprocess_stage.PreprocessConfig,
     runner: runners.Runner,
     name: str,
-) -> refs.ShardsRef:
+) -> ShardsRef:
     workspace = caching.workspace()
     progress = artifacts.progress_bar(name)
     return preprocess_stage.preprocess(manifest, split, config, workspace=workspace, progress=progress, runner=runner)
 
 
-def _show_balance(balanced: refs.ShardsRef, parameters: dict[str, Any]) -> None:
+def _show_balance(balanced: ShardsRef, parameters: dict[str, Any]) -> None:
     source, config = parameters["source"], parameters["config"]
     rows = balance_stage.table(balance_stage.plan(source, config))
     artifacts.table("balance-plan", rows, balance_stage.title(config))
     _show_classes(source, balanced)
 
 
-def _show_classes(source: refs.ShardsRef, balanced: refs.ShardsRef) -> None:
+def _show_classes(source: ShardsRef, balanced: ShardsRef) -> None:
     figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title=_CLASSES)
     artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), _CLASSES), _CLASSES)
 
 
 @task(**caching.cached(balance_stage.balance, again=_show_balance))
-def balance(
-    source: refs.ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES
-) -> refs.ShardsRef:
+def balance(source: ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES) -> ShardsRef:
     """Bring the classes of the train split to their target; the plan is shown before anything is done."""
     artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))
     progress = artifacts.progress_bar("balance")

@@ -7,11 +7,15 @@ from typing import Any
 from prefect import runtime, task
 
 from fer import errors, settings
-from fer.engine import objectstore, refs, remote_workspace, seaweedfs
+from fer.curation.refs import SplitRef
+from fer.engine import objectstore, remote_workspace, seaweedfs
 from fer.evaluation import gate
+from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
 from fer.recipes import schema as recipe
 from fer.registry import releases as release_stage
+from fer.registry.refs import ReleaseRef
 from fer.shards import preprocess
+from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes
 
 _MOST_OF_A_NAME = 200  # characters; many sources make a long one
@@ -49,13 +53,13 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
 
 
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
-def find_champion(name: str, model: refs.ModelRef | None = None) -> refs.Contest:
+def find_champion(name: str, model: ModelRef | None = None) -> Contest:
     """Find the model that the candidate is compared with, and bring it here; without a candidate, the champion."""
     return release_stage.contest(name, model, caching.workspace())
 
 
 def require_judgeable(
-    plan: recipe.Recipe, sources: list[str], opponent: refs.Opponent | None, source: str, division: refs.SplitRef
+    plan: recipe.Recipe, sources: list[str], opponent: Opponent | None, source: str, division: SplitRef
 ) -> None:
     """Raise ContractViolation or ConfigError if the gate would refuse any model that is trained on `division`."""
     try:
@@ -65,7 +69,7 @@ def require_judgeable(
         raise
 
 
-def preprocessing_of(model: refs.ModelRef) -> preprocess.PreprocessConfig:
+def preprocessing_of(model: ModelRef) -> preprocess.PreprocessConfig:
     """How the images that a model was trained on were preprocessed."""
     return release_stage.preprocessing_of(model, caching.workspace())
 
@@ -86,12 +90,12 @@ def _run() -> str:
 def register(
     plan: recipe.Recipe,
     lineage: dict[str, str],
-    division: refs.SplitRef,
-    model: refs.ModelRef,
-    evaluation: refs.EvaluationRef,
-    verdict: refs.VerdictRef,
-    against: refs.Contest,
-) -> refs.ReleaseRef:
+    division: SplitRef,
+    model: ModelRef,
+    evaluation: EvaluationRef,
+    verdict: VerdictRef,
+    against: Contest,
+) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
     progress = artifacts.progress_bar("register")
     workspace = caching.workspace()

@@ -7,10 +7,12 @@ from prefect import task
 from data_contracts import files
 from fer import errors, settings
 from fer.curation import baseline
-from fer.engine import refs, seaweedfs
+from fer.curation.refs import ValidationRef
+from fer.engine import seaweedfs
 from fer.engine.workspace import write_atomically
 from fer.reports import publishing
 from fer.reports.quality import stage as quality_stage
+from fer.reports.refs import QualityRef
 from tasks import artifacts, caching
 
 _FACES = f"with_faces_{quality_stage.HTML}"
@@ -20,9 +22,9 @@ _FACES = f"with_faces_{quality_stage.HTML}"
 def show_quality(
     recipe: str,
     given: list[str],
-    validation: refs.ValidationRef,
-    quality: refs.QualityRef,
-    with_faces: refs.QualityRef | None = None,
+    validation: ValidationRef,
+    quality: QualityRef,
+    with_faces: QualityRef | None = None,
 ) -> dict[str, str]:
     """Put the quality report where people look for it; what it shows -> its path."""
     workspace = caching.workspace()
@@ -46,7 +48,7 @@ def show_quality(
     return {name: str(path) for name, path in (made | {"data docs": docs}).items()}
 
 
-def require_fit(quality: refs.QualityRef, reports: dict[str, str]) -> None:
+def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
     """Raise UnfitData if the report says that the data is not fit for training."""
     if quality.failures:
         pages = ", or ".join(reports[name] for name in ("data quality", "with faces") if name in reports)
@@ -59,7 +61,7 @@ def require_fit(quality: refs.QualityRef, reports: dict[str, str]) -> None:
 
 
 @task(name="share quality", **caching.UNCACHED, **caching.retried(3))
-def share_quality(validation: refs.ValidationRef, quality: refs.QualityRef) -> None:
+def share_quality(validation: ValidationRef, quality: QualityRef) -> None:
     """Put the report and the manifest's Data Docs into the store, and link them from the run."""
     workspace = caching.workspace()
     share(

@@ -6,12 +6,18 @@ from prefect import task
 
 from data_contracts import files
 from fer import plain_text, settings
-from fer.engine import contracts, refs
+from fer.engine import contracts
+from fer.engine.refs import Ref
 from fer.engine.workspace import write_atomically
+from fer.evaluation.refs import EvaluationRef, VerdictRef
+from fer.registry.refs import ReleaseRef
 from fer.reports import pages, plots
 from fer.reports.quality import stage as quality_stage
+from fer.shards.refs import ShardsRef
 from fer.training import train as train_stage
+from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports
+from tasks.results import Intake, Outcome
 
 _PAGE = "report.html"
 _plain = plain_text.in_markdown
@@ -21,14 +27,14 @@ _plain = plain_text.in_markdown
 def publish(
     sources: list[str],
     recipe: str,
-    intake: refs.Intake,
-    shards: refs.ShardsRef,
-    balanced: refs.ShardsRef,
-    model: refs.ModelRef,
-    evaluation: refs.EvaluationRef,
-    verdict: refs.VerdictRef,
-    release: refs.ReleaseRef,
-) -> refs.Outcome:
+    intake: Intake,
+    shards: ShardsRef,
+    balanced: ShardsRef,
+    model: ModelRef,
+    evaluation: EvaluationRef,
+    verdict: VerdictRef,
+    release: ReleaseRef,
+) -> Outcome:
     """Put the run's outcome into one record, one page of the UI and one self-contained HTML page."""
     workspace = caching.workspace()
     folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
@@ -50,7 +56,7 @@ def publish(
     sentence = plain_text.visible(release.sentence())
     artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
     scores = workspace.folder(evaluation)
-    checked: dict[str, refs.Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
+    checked: dict[str, Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
     page = [
         text,
         "## Metrics",
@@ -72,7 +78,7 @@ def publish(
         for name, ref in {"manifest": intake.validation, **checked}.items():
             shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
         reports.share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
-    return refs.Outcome(
+    return Outcome(
         sources=tuple(sources),
         recipe=recipe,
         quality=intake.quality,

@@ -14,8 +14,11 @@ from typing import Any, TypeVar
 from prefect import get_run_logger, task
 
 from fer import errors, plain_text, recipes, settings
-from fer.engine import refs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import stage
+from fer.engine.refs import Ref
 from fer.engine.workspace import write_atomically
+from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress
 from fer.recipes import schema as recipe
@@ -26,9 +29,11 @@ from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.training import precision, search, soft_labels
 from fer.training import train as train_stage
+from fer.training.refs import ModelRef, WeightsRef
 from tasks import artifacts, caching, events
+from tasks.results import SweepOutcome
 
-RefT = TypeVar("RefT", bound=refs.Ref)
+RefT = TypeVar("RefT", bound=Ref)
 
 _SECTIONS = ("preprocess", "balance", "train")  # what a trial may change: the data and its splits stay
 _WEIGHTS = "train.weights"
@@ -102,7 +107,7 @@ def sources_of_weights(plan: Recipe, space: Mapping[str, str]) -> list[str]:
 
 @contextlib.contextmanager
 def studying(
-    plan: Recipe, division: refs.SplitRef, weights: Mapping[str, refs.WeightsRef], space: Mapping[str, str], seed: int
+    plan: Recipe, division: SplitRef, weights: Mapping[str, WeightsRef], space: Mapping[str, str], seed: int
 ) -> Iterator[search.Study]:
     """The study of this recipe, data, weights, code and space, by this process alone; a killed one's trials are in it.
 
@@ -127,9 +132,9 @@ def studying(
 def run_trial(
     trial: search.Trial,
     plan: Recipe,
-    manifest: refs.ManifestRef,
-    division: refs.SplitRef,
-    weights: Mapping[str, refs.WeightsRef],
+    manifest: ManifestRef,
+    division: SplitRef,
+    weights: Mapping[str, WeightsRef],
     is_hopeless: Callable[[int, int, float], bool],
     stopped: threading.Event,
 ) -> search.Trial:
@@ -189,7 +194,7 @@ def _curve(accuracies: Sequence[float]) -> tuple[float, ...]:
     return tuple(itertools.accumulate(accuracies, max))
 
 
-def _known_curve(model: refs.ModelRef) -> tuple[float, ...]:
+def _known_curve(model: ModelRef) -> tuple[float, ...]:
     """That of a model which was trained before; empty where its history is gone."""
     with contextlib.suppress(errors.WorkspaceError, FileNotFoundError):
         history = json.loads((caching.workspace().folder(model) / saved_model.HISTORY).read_bytes())
@@ -199,11 +204,11 @@ def _known_curve(model: refs.ModelRef) -> tuple[float, ...]:
 
 def _train(
     plan: Recipe,
-    manifest: refs.ManifestRef,
-    division: refs.SplitRef,
-    weights: Mapping[str, refs.WeightsRef],
+    manifest: ManifestRef,
+    division: SplitRef,
+    weights: Mapping[str, WeightsRef],
     progress: Progress,
-) -> refs.ModelRef:
+) -> ModelRef:
     """The stages from pixels to a model; what another trial or run made already is not made again."""
 
     def run(one: stage.Stage[RefT], *inputs: Any) -> RefT:
@@ -238,7 +243,7 @@ def publish(
     kaggle_secret: str | None,
     space: Mapping[str, str],
     trials: Sequence[search.Trial],
-) -> refs.SweepOutcome:
+) -> SweepOutcome:
     """Put the trials in a table, a picture and one JSON document."""
     best = search.best_of(trials)
     folder = settings.Settings.load().home / "reports" / "sweeps" / plan.name
@@ -264,7 +269,7 @@ def publish(
     artifacts.table("trials", rows, title)
     shown = f"\n\nThe best:\n\n```\n{plain_text.visible(next_)}\n```" if next_ else ""
     artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}{shown}", title)
-    return refs.SweepOutcome(
+    return SweepOutcome(
         recipe=plan.name,
         rows=tuple(rows),
         best=best.value if best is not None else None,
@@ -273,7 +278,7 @@ def publish(
     )
 
 
-def require_best(outcome: refs.SweepOutcome) -> None:
+def require_best(outcome: SweepOutcome) -> None:
     """Raise TrainingError if no trial is complete."""
     if outcome.best is None:
         reason, _, _ = str(outcome.rows[0]["reason"]).partition(" Next: ")

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fer import errors
-from fer.engine import refs
+from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.engine.refs import Ref
 from fer.engine.workspace import Note, Workspace
 from fer.ingest import sources
 
@@ -35,11 +36,11 @@ class Baseline(BaseModel):
     families: tuple[str, ...]  # of the sources, sorted
     drawing: str  # what the split's drawing hangs on: see `split.drawing`
     accepted_utc: datetime.datetime
-    validation: refs.ValidationRef
-    split: refs.SplitRef
-    anchor: refs.ValidationRef
+    validation: ValidationRef
+    split: SplitRef
+    anchor: ValidationRef
     divided_from: str  # what the split was made of, but for what it kept: see `divided_from`
-    before: refs.Before
+    before: Before
 
 
 def families(given: Sequence[str]) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def name(recipe: str, families: Sequence[str], drawing: str = "") -> str:
     return f"{readable}-{exact[:8]}"
 
 
-def divided_from(curation: refs.CurationRef, inspection: refs.InspectionRef, config: BaseModel) -> str:
+def divided_from(curation: CurationRef, inspection: InspectionRef, config: BaseModel) -> str:
     """A name for what a split is made of beside the sides that it keeps: digests, and the split's `config`."""
     return json.dumps([curation.digest, inspection.digest, config.model_dump(mode="json")], sort_keys=True)
 
@@ -108,21 +109,21 @@ def _read(note: Note) -> Baseline:
 
 
 def before(
-    found: Baseline | None, workspace: Workspace, validation: refs.ValidationRef, drawing: str, divided: str
-) -> refs.Before:
+    found: Baseline | None, workspace: Workspace, validation: ValidationRef, drawing: str, divided: str
+) -> Before:
     """What data is to be compared with, and whose sides it keeps: those of what was accepted last, `found`.
 
     For the very data that was accepted last, it is what that was compared with; and for the same data `divided` by the
     same settings (see `divided_from`) the sides that were kept then. Sides of another `drawing` mean nothing.
     """
     if found is None:
-        return refs.Before()
+        return Before()
     same_data = found.validation.digest == validation.digest
-    compared = found.before if same_data else refs.Before(validation=found.validation, anchor=found.anchor)
+    compared = found.before if same_data else Before(validation=found.validation, anchor=found.anchor)
     kept = found.before.split if same_data and found.divided_from == divided else found.split
     if found.drawing != drawing:
         kept = None
-    return refs.Before(
+    return Before(
         validation=_if_there(workspace, compared.validation),
         anchor=_if_there(workspace, compared.anchor),
         split=kept if kept is not None and _is_there(workspace, kept) else None,
@@ -133,10 +134,10 @@ def accept(
     workspace: Workspace,
     recipe: str,
     families: Sequence[str],
-    before: refs.Before,
-    validation: refs.ValidationRef,
-    split: refs.SplitRef,
-    drift: refs.DriftRef,
+    before: Before,
+    validation: ValidationRef,
+    split: SplitRef,
+    drift: DriftRef,
     drawing: str,
     divided: str,
 ) -> None:
@@ -165,10 +166,10 @@ def accept(
         ) from error
 
 
-def _if_there(workspace: Workspace, ref: refs.ValidationRef | None) -> refs.ValidationRef | None:
+def _if_there(workspace: Workspace, ref: ValidationRef | None) -> ValidationRef | None:
     return ref if ref is not None and _is_there(workspace, ref) else None
 
 
-def _is_there(workspace: Workspace, ref: refs.Ref) -> bool:
+def _is_there(workspace: Workspace, ref: Ref) -> bool:
     stage, key = ref.path.split("/")
     return workspace.committed(stage, key, type(ref)) is not None

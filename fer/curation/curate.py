@@ -18,7 +18,9 @@ from data_contracts import curation as contract
 from data_contracts import files
 from fer import errors
 from fer.curation import groups, official_splits, split
-from fer.engine import refs, stage
+from fer.curation.refs import CurationRef, InspectionRef, ValidationRef
+from fer.engine import stage
+from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -118,14 +120,14 @@ class Images:
 @stage.stage("curate")
 def curate(
     out: Path,
-    validation: refs.ValidationRef,
-    inspection: refs.InspectionRef,
+    validation: ValidationRef,
+    inspection: InspectionRef,
     config: CurateConfig,
     splits: split.SplitConfig,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.CurationRef:
+) -> CurationRef:
     """Write `curation.parquet` and `curation.json`. Bad data raises nothing: see `failures` of the Ref.
 
     `splits` says which of the source's splits are one, and whether they count.
@@ -145,7 +147,7 @@ def curate(
     progress(2, 3, "issues found")
     pq.write_table(_table(images, found, action, decided, validation.classes), out / files.CURATION)
     counts = dict(zip(contract.ISSUES, found.sum(axis=0).tolist(), strict=True))
-    ref = refs.CurationRef(
+    ref = CurationRef(
         classes=validation.classes,
         issues=counts,
         dropped=_by_issue(decided[action == _ACTIONS.index("drop")]),
@@ -247,7 +249,7 @@ def _table(
     return pa.table(arrays, schema=contract.CURATION)
 
 
-def _by_issue(decided: np.ndarray) -> refs.Counts:
+def _by_issue(decided: np.ndarray) -> Counts:
     counts = np.bincount(decided, minlength=len(contract.ISSUES)).tolist()
     return {name: count for name, count in zip(contract.ISSUES, counts, strict=True) if count}
 
@@ -266,7 +268,7 @@ def _found(issue: contract.Issue, count: int, images: Images) -> str:
     return f"{count:,} images: {issue.replace('_', ' ')}"
 
 
-def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: refs.CurationRef) -> dict[str, object]:
+def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: CurationRef) -> dict[str, object]:
     policies = config.policies.model_dump()
     content = images.near.content
     group_sizes = np.bincount(np.unique(np.column_stack([images.near.group, content]), axis=0)[:, 0], minlength=1)

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts import files, properties
-from fer.engine import refs, stage
+from fer.curation.refs import DriftRef, ValidationRef
+from fer.engine import stage
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -77,14 +78,14 @@ class Change:
 @stage.stage("drift")
 def drift(
     out: Path,
-    validation: refs.ValidationRef,
-    baseline: refs.ValidationRef | None,
-    anchor: refs.ValidationRef | None,
+    validation: ValidationRef,
+    baseline: ValidationRef | None,
+    anchor: ValidationRef | None,
     config: DriftConfig,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.DriftRef:
+) -> DriftRef:
     """Write `drift.json`: the comparison of `validation`'s accepted images with those of `baseline`, and of those that
     are new since `anchor` (`baseline` if it is None) with its.
     """
@@ -94,7 +95,7 @@ def drift(
         found = {"n_baseline": None, "n_now": len(now), "classes": _classes(shown), "histograms": _histograms(shown)}
         _write(out, found)
         progress(1, 1, "nothing to compare with")
-        return refs.DriftRef(n_baseline=None, n_new=len(now), n_gone=0, n_relabelled=0, failures=(), warnings=())
+        return DriftRef(n_baseline=None, n_new=len(now), n_gone=0, n_relabelled=0, failures=(), warnings=())
     then = pq.read_table(workspace.folder(baseline) / files.ACCEPTED, columns=list(_COLUMNS))
     change = changes(now, then)
     n_new, n_gone, n_relabelled = (int(each.sum()) for each in (change.new, change.gone, change.relabelled))
@@ -116,7 +117,7 @@ def drift(
         if count > share * len(then):
             lines.append(f"{count:,} of {len(then):,} images are {what} (drift above {100 * share:.3g} %)")
     stops = config.action == "stop"
-    ref = refs.DriftRef(
+    ref = DriftRef(
         n_baseline=len(then),
         n_new=n_new,
         n_gone=n_gone,

@@ -18,8 +18,10 @@ from data_contracts import curation, files
 from data_contracts import manifest as contract
 from fer import errors
 from fer.curation import near_duplicates, outliers, twins
-from fer.engine import refs, stage
+from fer.curation.refs import InspectionRef, ValidationRef
+from fer.engine import stage
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
 REPORT = "inspect.json"
@@ -58,13 +60,13 @@ class InspectConfig(BaseModel):
 @stage.stage("inspect")
 def inspect(
     out: Path,
-    manifest: refs.ManifestRef,
-    validation: refs.ValidationRef,
+    manifest: ManifestRef,
+    validation: ValidationRef,
     config: InspectConfig,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.InspectionRef:
+) -> InspectionRef:
     """Write `findings.parquet` and `pairs.parquet` of the accepted images.
 
     Memory: 2.5 kB an image, and 6 kB more while twins are looked for that are moved or mirrored. Raises
@@ -94,7 +96,7 @@ def inspect(
     found = {"first": first.tolist(), "second": second.tolist(), "kind": kinds, "correlation": pairs.correlation}
     pq.write_table(pa.table(found, schema=curation.PAIRS), out / files.PAIRS)
     (out / REPORT).write_text(json.dumps({"config": config.model_dump(mode="json")}, indent=1))
-    return refs.InspectionRef(
+    return InspectionRef(
         n_images=len(image_ids),
         n_pairs=len(first),
         n_groups=sum(size > 1 for size in Counter(groups).values()),

@@ -9,7 +9,7 @@ from data_contracts import files
 from data_contracts.curation import KINDS
 from fer import errors
 from fer.curation import assignment, groups
-from fer.engine import refs
+from fer.curation.refs import Leak
 from fer.ingest import archives
 
 
@@ -88,13 +88,13 @@ def matrix(near: groups.Relatives, official: np.ndarray) -> dict[str, dict[str, 
     }
 
 
-def leaks(near: groups.Relatives, official: np.ndarray) -> tuple[refs.Leak, ...]:
+def leaks(near: groups.Relatives, official: np.ndarray) -> tuple[Leak, ...]:
     """Of validation and test, as the source has them, the images with a twin in train. (In FER2013 280 PublicTest and
     288 PrivateTest images are identical to one in Training.)
     """
     found = matrix(near, official)
     return tuple(
-        refs.Leak(split=name, **{kind: found[name]["train"][kind] for kind in ("twins", *KINDS)})
+        Leak(split=name, **{kind: found[name]["train"][kind] for kind in ("twins", *KINDS)})
         for side, name in enumerate(files.SPLITS)
         if side != assignment.TRAIN and (official == side).any()
     )

@@ -21,8 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from data_contracts import split as contract
 from fer.curation import assignment, groups, official_splits
-from fer.engine import refs, stage
+from fer.curation.refs import CurationRef, InspectionRef, Leak, SplitRef
+from fer.engine import stage
 from fer.engine import workspace as workspaces
+from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -85,7 +87,7 @@ class Division:
     is_clean: np.ndarray
     origin: str
     matrix: dict[str, dict[str, dict[str, int]]]  # before the repair: images of a split -> with relatives in another
-    leaks: tuple[refs.Leak, ...]
+    leaks: tuple[Leak, ...]
     n_leaked_before: int  # images of official validation and test with a twin closer to training, before the repair
     n_leaked: int  # likewise after it, of drawn ones too
     n_leaked_subjects: int  # images of validation and test whose subject is closer to training, after the repair
@@ -96,14 +98,14 @@ class Division:
 @stage.stage("split")
 def split(
     out: Path,
-    curation: refs.CurationRef,
-    inspection: refs.InspectionRef,
-    previous: refs.SplitRef | None,
+    curation: CurationRef,
+    inspection: InspectionRef,
+    previous: SplitRef | None,
     config: SplitConfig,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.SplitRef:
+) -> SplitRef:
     """Keep the official splits if there are some, and repair them; draw what is missing, seeded; keep the sides of
     `previous`, unless it was drawn otherwise.
 
@@ -125,7 +127,7 @@ def split(
     pq.write_table(_table(images, near, made), out / files.SPLIT, row_group_size=ROW_GROUP)
     pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
     excluded = Counter(each for each in made.reasons.tolist() if each is not None)
-    ref = refs.SplitRef(
+    ref = SplitRef(
         digest=digest(out),
         classes=curation.classes,
         counts=counts,
@@ -296,7 +298,7 @@ def _failures(made: Division, config: SplitConfig) -> tuple[str, ...]:
     )
 
 
-def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict[str, refs.Counts]:
+def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict[str, Counts]:
     return {
         name: dict(zip(classes, np.bincount(label[found == side], minlength=len(classes)).tolist(), strict=True))
         for side, name in enumerate(files.SPLITS)

@@ -22,8 +22,10 @@ from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import split as split_contract
 from fer.curation import curate, groups, inspect, label_errors, split
-from fer.engine import refs, stage
+from fer.curation.refs import CurationRef, InspectionRef, SplitRef
+from fer.engine import stage
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
 REPORT = "label_errors.json"
@@ -33,16 +35,16 @@ REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}
 @stage.stage("label errors")
 def find(
     out: Path,
-    manifest: refs.ManifestRef,
-    curation: refs.CurationRef,
-    inspected: refs.InspectionRef,
-    division: refs.SplitRef,
+    manifest: ManifestRef,
+    curation: CurationRef,
+    inspected: InspectionRef,
+    division: SplitRef,
     config: inspect.InspectConfig,
     policy: curate.Policy,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.SplitRef:
+) -> SplitRef:
     """`division` without the images of train that `policy` drops or quarantines because their label is in doubt.
 
     Doubts about train are out of fold; a fold divides no near-twins and no subject. Where nothing is taken out, the
@@ -119,14 +121,14 @@ def _without(images: pa.Table, taken: pa.Table, policy: curate.Policy) -> pa.Tab
 
 
 def _ref(
-    division: refs.SplitRef,
+    division: SplitRef,
     images: pa.Table,
     taken: pa.Table,
     in_doubt: pa.Table,
     policy: curate.Policy,
     *,
     looked: bool,
-) -> refs.SplitRef:
+) -> SplitRef:
     lost = Counter(taken["label"].to_pylist())
     n_clean = pc.sum(pc.and_(images["is_clean"], pc.is_in(images["image_id"], taken["image_id"].combine_chunks())))
     doubted = Counter(in_doubt["split"].to_pylist())

@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from data_contracts import manifest as contract
 from data_contracts.rules import Rule
-from fer.engine import contracts, refs, stage
+from fer.curation.refs import ValidationRef
+from fer.engine import contracts, stage
 from fer.engine import workspace as workspaces
+from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
 REPORT = "validation.json"
@@ -44,12 +46,12 @@ class ValidateConfig(BaseModel):
 @stage.stage("validate")
 def validate(
     out: Path,
-    manifest: refs.ManifestRef,
+    manifest: ManifestRef,
     config: ValidateConfig,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
-) -> refs.ValidationRef:
+) -> ValidationRef:
     """Check the manifest, and divide it into accepted images and quarantine.
 
     Bad data raises nothing here: `failures` of the Ref has a line for each broken rule of severity `stop`.
@@ -84,7 +86,7 @@ def validate(
     del images
 
     reasons = _write_divided(path, out, _spread(taken_out, decoded))
-    ref = refs.ValidationRef(
+    ref = ValidationRef(
         classes=manifest.classes,
         n_found=n_found,
         n_accepted=n_accepted,

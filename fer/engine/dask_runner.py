@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fer import errors
-from fer.engine import fingerprint, process_pool, refs, remote_workspace
+from fer.engine import fingerprint, process_pool, remote_workspace
+from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.runners import P, Place, Processes, R, Runner
 from fer.engine.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
@@ -76,7 +77,7 @@ class Dask:
         function: Callable[[Place, P], R],
         pieces: Iterable[P],
         *,
-        inputs: Sequence[refs.Ref],
+        inputs: Sequence[Ref],
         out: Path,
         workspace: Workspace,
         n_images: int,
@@ -131,7 +132,7 @@ class _Work:
 
     function: Callable[[Place, Any], Any]
     code: str  # the fingerprint of the function's module
-    inputs: tuple[refs.Ref, ...]
+    inputs: tuple[Ref, ...]
     folders: tuple[Path, ...]  # theirs, where the workers see the run's
     out: Path
     token: str  # a file in `out`

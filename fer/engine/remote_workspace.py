@@ -23,12 +23,13 @@ from typing import TypeVar
 import pydantic
 
 from fer import errors
-from fer.engine import objectstore, refs, seaweedfs
+from fer.engine import objectstore, seaweedfs
 from fer.engine import workspace as workspaces
+from fer.engine.refs import Ref
 from fer.engine.workspace import File, Note, Record, Workspace
 from fer.settings import Settings
 
-RefT = TypeVar("RefT", bound=refs.Ref)
+RefT = TypeVar("RefT", bound=Ref)
 T = TypeVar("T")
 R = TypeVar("R")
 _TRANSFERS = 8
@@ -44,7 +45,7 @@ class RemoteWorkspace(Workspace):
         self._here = Workspace(root)
         self._seen: set[tuple[str, int]] = set()  # objects that were there, once: key and bytes
 
-    def folder(self, ref: refs.Ref) -> Path:
+    def folder(self, ref: Ref) -> Path:
         """Where the output that `ref` names lies on this machine; what is missing here is fetched, and verified.
 
         Raises WorkspaceError if it is gone, or a file of it is gone or damaged: it then counts as not committed.
@@ -127,7 +128,7 @@ class RemoteWorkspace(Workspace):
             self._seen.discard((key, file["size_bytes"]))
             raise
 
-    def _is_here(self, final: Path, ref: refs.Ref) -> bool:
+    def _is_here(self, final: Path, ref: Ref) -> bool:
         record = workspaces.read_record(final)
         return (
             record is not None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fer.engine import process_pool, refs
+from fer.engine import process_pool
+from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -46,7 +47,7 @@ class Runner(Protocol):
         function: Callable[[Place, P], R],
         pieces: Iterable[P],
         *,
-        inputs: Sequence[refs.Ref],
+        inputs: Sequence[Ref],
         out: Path,
         workspace: Workspace,
         n_images: int,
@@ -75,7 +76,7 @@ class Processes:
         function: Callable[[Place, P], R],
         pieces: Iterable[P],
         *,
-        inputs: Sequence[refs.Ref],
+        inputs: Sequence[Ref],
         out: Path,
         workspace: Workspace,
         n_images: int,

@@ -1,9 +1,9 @@
 """A stage: a function from Refs and a narrow config to a Ref, whose output is committed once under its key.
 
 @stage.stage("split")
-def split(out: Path, validation: refs.ValidationRef, config: SplitConfig, *, workspace, progress) -> refs.SplitRef:
+def split(out: Path, validation: ValidationRef, config: SplitConfig, *, workspace, progress) -> SplitRef:
     ...write files under `out`...
-    return refs.SplitRef(...)
+    return SplitRef(...)
 
 split(validation, config, workspace=workspace)     # runs, or returns what an earlier run committed
 split.key(validation, config)                      # the key of both the workspace and Prefect's cache
@@ -20,11 +20,12 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, refs, runners
+from fer.engine import fingerprint, runners
+from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
 
-RefT = TypeVar("RefT", bound=refs.Ref)
+RefT = TypeVar("RefT", bound=Ref)
 _PROCESSES = runners.Processes()
 
 
@@ -98,7 +99,7 @@ def stage(name: str, *, resumable: bool = False) -> Callable[[Callable[..., RefT
 
 
 def _identity(value: Any) -> Any:
-    if isinstance(value, refs.Ref):
+    if isinstance(value, Ref):
         return value.digest
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")

@@ -26,9 +26,10 @@ import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
-from fer.engine import process_pool, refs
+from fer.engine import process_pool
+from fer.engine.refs import Ref
 
-RefT = TypeVar("RefT", bound=refs.Ref)
+RefT = TypeVar("RefT", bound=Ref)
 RECORD = "_ref.json"
 KNOWN = ".known"  # in a folder that is being written: what is known of files in it without reading them
 SCRATCH = ".scratch"  # in a folder that is being written: what only an attempt that goes on needs
@@ -65,7 +66,7 @@ class Workspace:
     def __init__(self, root: str | Path):
         self.root = Path(root).resolve()
 
-    def folder(self, ref: refs.Ref) -> Path:
+    def folder(self, ref: Ref) -> Path:
         """Where the output that `ref` names lies. Raises WorkspaceError if it is gone."""
         folder = self.root / ref.path
         if not (folder / RECORD).is_file():

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from fer import errors, plain_text
-from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.evaluation import metrics, predictions
+from fer.evaluation.refs import EvaluationRef, Scores
 from fer.recipes import schema as recipe
 from fer.recipes.schema import Recipe
+from fer.training.refs import ModelRef
 
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
 _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %
@@ -24,8 +25,8 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidate: str
-    model: refs.ModelRef
-    evaluation: refs.EvaluationRef
+    model: ModelRef
+    evaluation: EvaluationRef
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
 
@@ -78,7 +79,7 @@ def plans(plan: Recipe, candidates: Mapping[str, Sequence[str]]) -> dict[str, Re
     return found
 
 
-def compare(found: Mapping[str, tuple[refs.ModelRef, refs.EvaluationRef]], workspace: Workspace) -> tuple[Row, ...]:
+def compare(found: Mapping[str, tuple[ModelRef, EvaluationRef]], workspace: Workspace) -> tuple[Row, ...]:
     """The candidates by name, in their order. Raises ContractViolation if they are not of the same images."""
     rows: list[Row] = []
     first: predictions.Predictions | None = None
@@ -157,5 +158,5 @@ def _with(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
-def _accuracy(scores: refs.Scores | None) -> str:
+def _accuracy(scores: Scores | None) -> str:
     return "" if scores is None else f"{scores.accuracy:.3f}"

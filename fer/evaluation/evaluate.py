@@ -10,14 +10,18 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
-from fer.engine import arithmetic, child_process, refs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import arithmetic, child_process, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
+from fer.evaluation.refs import EvaluationRef, Scores, left_out
 from fer.models import saved_model
 from fer.progress import Progress
 from fer.reports import plots
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
+from fer.training.refs import ModelRef
 
 METRICS = "metrics.json"
 _TIMEOUT_S = 3_600.0
@@ -26,14 +30,14 @@ _TIMEOUT_S = 3_600.0
 @stage.stage("evaluate")
 def evaluate(
     out: Path,
-    model: refs.ModelRef,
-    shards: refs.ShardsRef,
-    division: refs.SplitRef,
+    model: ModelRef,
+    shards: ShardsRef,
+    division: SplitRef,
     split: str,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
-) -> refs.EvaluationRef:
+) -> EvaluationRef:
     """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and
     `report.md`; beside them `flip_averaged.parquet`, with the means over each image and its mirror image.
 
@@ -71,7 +75,7 @@ def evaluate(
     workspaces.write_atomically(out / METRICS, found.model_dump_json(indent=1).encode())
     workspaces.write_atomically(out / "confusion.png", plots.png(figure))
     workspaces.write_atomically(out / "report.md", report(found, model.model, split).encode())
-    return refs.EvaluationRef(
+    return EvaluationRef(
         digest=_digest(out),
         split=split,
         n_images=found.n_images,
@@ -136,7 +140,7 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
         "",
         f"Accuracy **{found.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{found.macro.f1:.3f}** "
         f"({f1_low:.3f} to {f1_high:.3f}; both at 95 %), calibration error {found.calibration_error:.3f}, "
-        f"{found.n_images:,} images{refs.left_out(found.absent_classes)}.",
+        f"{found.n_images:,} images{left_out(found.absent_classes)}.",
         "",
         _deduplicated(found.deduplicated),
         "",
@@ -158,7 +162,7 @@ def report(found: metrics.Metrics, name: str, split: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _deduplicated(scores: refs.Scores | None) -> str:
+def _deduplicated(scores: Scores | None) -> str:
     if scores is None:
         return "De-duplicated, the split holds no image."
     low, high = scores.accuracy_interval
@@ -166,7 +170,7 @@ def _deduplicated(scores: refs.Scores | None) -> str:
     return (
         "De-duplicated – without images that have a twin closer to training, repeat another one, or were to be "
         f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
-        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images{refs.left_out(scores.absent_classes)}."
+        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images{left_out(scores.absent_classes)}."
     )
 
 

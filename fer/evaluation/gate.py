@@ -20,9 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from fer import errors
 from fer.curation import groups
-from fer.engine import refs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import metrics, power, predictions
+from fer.evaluation.refs import Check, EvaluationRef, Opponent, Power, VerdictRef
+from fer.ingest import sources
 from fer.progress import Progress
 
 
@@ -50,16 +53,16 @@ class GateConfig(BaseModel):
 @stage.stage("gate")
 def gate(
     out: Path,
-    evaluation: refs.EvaluationRef,
-    division: refs.SplitRef,
+    evaluation: EvaluationRef,
+    division: SplitRef,
     source: str,
-    opponent: refs.Opponent | None,
-    opponent_evaluation: refs.EvaluationRef | None,
+    opponent: Opponent | None,
+    opponent_evaluation: EvaluationRef | None,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
-) -> refs.VerdictRef:
+) -> VerdictRef:
     """Write `verdict.json`: each check, whether all passed, and what the comparison can tell at all (`power`).
 
     `division` is where the evaluated images come from, of the dataset `source`. Without an `opponent` there is no
@@ -71,7 +74,7 @@ def gate(
     told = None
     if opponent is None:
         checks.append(
-            refs.Check(name="no worse than the champion", passed=True, detail="no other model was champion before it")
+            Check(name="no worse than the champion", passed=True, detail="no other model was champion before it")
         )
     elif all(each.passed for each in known):
         if opponent_evaluation is None:
@@ -92,7 +95,7 @@ def gate(
     }
     workspaces.write_atomically(out / "verdict.json", json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
-    return refs.VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=told)
+    return VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=told)
 
 
 class Finding(NamedTuple):
@@ -104,15 +107,15 @@ class Finding(NamedTuple):
     todo: str = ""
     lacks_data: bool = False  # whether it did not pass for want of test images, whoever the champion is
 
-    def check(self) -> refs.Check:
+    def check(self) -> Check:
         """The line of a verdict."""
-        return refs.Check(name=self.name, passed=self.passed, detail="; ".join(filter(None, (self.detail, self.todo))))
+        return Check(name=self.name, passed=self.passed, detail="; ".join(filter(None, (self.detail, self.todo))))
 
 
 def beforehand(
-    opponent: refs.Opponent | None,
+    opponent: Opponent | None,
     source: str,
-    division: refs.SplitRef,
+    division: SplitRef,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
@@ -129,9 +132,9 @@ def beforehand(
 
 
 def require(
-    opponent: refs.Opponent | None,
+    opponent: Opponent | None,
     source: str,
-    division: refs.SplitRef,
+    division: SplitRef,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
@@ -151,7 +154,7 @@ def require(
         )
 
 
-def enough_images(division: refs.SplitRef, config: GateConfig) -> Finding:
+def enough_images(division: SplitRef, config: GateConfig) -> Finding:
     """Whether the test split is large enough to judge any model by, the first of its name too."""
     counts = {name: sum(by_class.values()) for name, by_class in division.counts.items()}
     n, n_all = counts.get("test", 0), sum(counts.values())
@@ -176,23 +179,23 @@ def enough_images(division: refs.SplitRef, config: GateConfig) -> Finding:
     return Finding(name, passed=False, detail=detail, todo=todo, lacks_data=True)
 
 
-def warnings(division: refs.SplitRef, config: GateConfig) -> tuple[str, ...]:
+def warnings(division: SplitRef, config: GateConfig) -> tuple[str, ...]:
     """What the data's report says if no model of a division can be judged, and so none be released."""
     found = enough_images(division, config)
     return () if found.passed else (f"too few to release a model: {found.detail}; {found.todo}",)
 
 
-def obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRef) -> refs.Check | None:
+def obstacle(opponent: Opponent | None, source: str, division: SplitRef) -> Check | None:
     """The failed check that says why the champion can't be compared with a candidate from `source`, if so."""
     found = _obstacle(opponent, source, division)
     return None if found is None else found.check()
 
 
-def _obstacle(opponent: refs.Opponent | None, source: str, division: refs.SplitRef) -> Finding | None:
+def _obstacle(opponent: Opponent | None, source: str, division: SplitRef) -> Finding | None:
     if opponent is None:
         return None
     who, todo = _who(opponent.version), "give it a name of its own: --name NAME"
-    families = [refs.source_family(each) for each in (opponent.source, source)]
+    families = [sources.family(each) for each in (opponent.source, source)]
     if families[0] != families[1]:
         return Finding(
             name=f"same dataset as the {who}",
@@ -223,15 +226,15 @@ def _who(version: int) -> str:
     return f"champion (version {version})"
 
 
-def _floors(evaluation: refs.EvaluationRef, config: GateConfig) -> tuple[refs.Check, refs.Check]:
+def _floors(evaluation: EvaluationRef, config: GateConfig) -> tuple[Check, Check]:
     return (
         _floor("accuracy", evaluation.accuracy, evaluation.accuracy_interval, config.min_accuracy),
         _floor("macro-F1", evaluation.macro_f1, evaluation.macro_f1_interval, config.min_macro_f1),
     )
 
 
-def _floor(name: str, value: float, interval: tuple[float, float], floor: float) -> refs.Check:
-    return refs.Check(
+def _floor(name: str, value: float, interval: tuple[float, float], floor: float) -> Check:
+    return Check(
         name=f"{name} at least {floor:g}",
         passed=value >= floor,
         detail=f"{name} {value:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), floor {floor:g}",
@@ -271,7 +274,7 @@ def _comparison(
     images: _TestImages,
     champion_version: int,
     config: GateConfig,
-) -> tuple[list[refs.Check], refs.Power]:
+) -> tuple[list[Check], Power]:
     who = _who(champion_version)
     champion_predicted = predictions.paired(candidate, champion)
     is_compared = dict(zip(images.image_ids, images.compared.tolist(), strict=True))
@@ -323,8 +326,8 @@ def _images(images: _TestImages, classes: tuple[str, ...], who: str, config: Gat
     return Finding(f"images that the {who} was not trained on", passed=not lacks, detail=detail, todo=todo)
 
 
-def _no_worse(name: str, who: str, difference: float, bound: float, config: GateConfig) -> refs.Check:
-    return refs.Check(
+def _no_worse(name: str, who: str, difference: float, bound: float, config: GateConfig) -> Check:
+    return Check(
         name=f"{name} no worse than the {who}",
         passed=bound >= -config.margin,
         detail=(

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fer.engine import refs
 from fer.evaluation import predictions
+from fer.evaluation.refs import Scores
 
 CONFIDENCE = 0.95
 _SAMPLES = 2_000
@@ -49,14 +49,14 @@ class Metrics(BaseModel):
     absent_classes: tuple[str, ...] = ()  # those without an image, which the macro averages leave out
     per_class: tuple[ClassScore, ...]
     calibration_error: float
-    deduplicated: refs.Scores | None  # of the split's de-duplicated version; None if it is empty
-    flip_averaged: refs.Scores | None = None
-    flip_averaged_deduplicated: refs.Scores | None = None
+    deduplicated: Scores | None  # of the split's de-duplicated version; None if it is empty
+    flip_averaged: Scores | None = None
+    flip_averaged_deduplicated: Scores | None = None
     confusion: tuple[tuple[int, ...], ...]
 
     def with_flip_averaged(self, other: "Metrics") -> "Metrics":
         """These, and the scores of the same images' averages with their mirror images."""
-        scores = refs.Scores(
+        scores = Scores(
             n_images=other.n_images,
             accuracy=other.accuracy,
             accuracy_interval=other.accuracy_interval,
@@ -100,11 +100,11 @@ def from_predictions(path: Path) -> Metrics:
     )
 
 
-def _overall(matrix: np.ndarray, classes: tuple[str, ...]) -> refs.Scores:
+def _overall(matrix: np.ndarray, classes: tuple[str, ...]) -> Scores:
     """The scores of a confusion matrix of an image at least."""
     support = matrix.sum(axis=-1).tolist()
     n_images, n_right = int(matrix.sum()), int(np.trace(matrix))
-    return refs.Scores(
+    return Scores(
         n_images=n_images,
         accuracy=n_right / n_images,
         accuracy_interval=wilson(n_right, n_images),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fer.engine import refs
+from fer.evaluation.refs import Power
 
 LOSS = 0.02  # of accuracy and macro-F1: what is stated of a candidate that is truly worse
 _REFUSED = 0.95  # of candidates with at least the loss `refused_from`
@@ -30,7 +30,7 @@ _NORMAL = statistics.NormalDist()
 
 def of(
     n_images: int, n_discordant: int, *, macro_f1_se: float, correlation: float, margin: float, confidence: float
-) -> refs.Power:
+) -> Power:
     """The power of a comparison on `n_images`, of which exactly one model is right on `n_discordant`.
 
     `macro_f1_se`: the standard error of the difference in macro-F1; `correlation`: of it with the one in accuracy.
@@ -44,7 +44,7 @@ def of(
         z = _NORMAL.inv_cdf(confidence)
         return _both_above(_least(loss, se, margin, z), _least(loss, se_f1, margin, z), correlation)
 
-    return refs.Power(
+    return Power(
         n_images=n_images,
         n_discordant=n_discordant,
         margin=margin,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from fer.engine import refs, stage
+from fer.engine import stage
 from fer.engine.workspace import Workspace
 from fer.ingest import archives, folders, kaggle, sources
+from fer.ingest.refs import DatasetRef
 from fer.progress import Progress, silent
 
 _SOURCE = "source.txt"
@@ -55,9 +56,7 @@ def resolve(
 
 
 @stage.stage("download", resumable=True)
-def download(
-    out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent
-) -> refs.DatasetRef:
+def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent) -> DatasetRef:
     """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or made.
 
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
@@ -80,4 +79,4 @@ def download(
             demo_archive.write_archive(aside, demo_archive.DemoConfig.model_validate(resolved.demo), progress)
             aside.replace(target)
     (out / _SOURCE).write_bytes(f"{label}\n".encode())
-    return refs.DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)
+    return DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)

@@ -23,11 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors
-from fer.engine import process_pool, refs, stage
+from fer.engine import process_pool, stage
 from fer.engine.workspace import Workspace
-from fer.ingest import archives, image_files, labels, manifest_parts
+from fer.ingest import archives, image_files, labels, manifest_parts, sources
 from fer.ingest.layouts import class_folders, ferplus, pixel_csv
 from fer.ingest.layouts import detect as layouts
+from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
 
 _VotesUse = ferplus.Use  # by its module it could not be named below a field of the same name
@@ -84,12 +85,12 @@ class _Source:
 @stage.stage("index", resumable=True)
 def index(
     out: Path,
-    datasets: tuple[refs.DatasetRef, ...],
+    datasets: tuple[DatasetRef, ...],
     config: IndexConfig,
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.ManifestRef:
+) -> ManifestRef:
     """List what the sources hold, decode it once, and keep its bytes where the next stages read them fast.
 
     The order in which they are given changes nothing.
@@ -128,8 +129,8 @@ def index(
     commonest = _commonest(ignored)
     report = {"config": config.model_dump(mode="json"), "layouts": found_layouts, "ignored": commonest}
     (out / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True))
-    return refs.ManifestRef(
-        source=refs.SOURCES_JOINED_BY.join(each.name for each in found),
+    return ManifestRef(
+        source=sources.JOINED_BY.join(each.name for each in found),
         layouts=tuple(found_layouts),
         classes=config.classes,
         n_found=len(rows),
@@ -145,7 +146,7 @@ def _commonest(ignored: Counter[str]) -> dict[str, int]:
     return dict(sorted(by_count[:_SHOWN_KINDS])) | ({_OTHERS: rest} if rest else {})
 
 
-def _sources(datasets: Sequence[refs.DatasetRef], config: IndexConfig, workspace: Workspace) -> list[_Source]:
+def _sources(datasets: Sequence[DatasetRef], config: IndexConfig, workspace: Workspace) -> list[_Source]:
     """The datasets in the order of their names, with their layouts."""
     found: list[_Source] = []
     for dataset in sorted(datasets, key=lambda each: (each.source, each.digest)):
@@ -175,7 +176,7 @@ def _judges(found: Sequence[_Source], config: IndexConfig) -> dict[tuple[str, st
     if not cast:
         raise errors.SourceError(
             "A recipe with index.votes must be given FERPlus's votes.",
-            received=f"none in {refs.SOURCES_JOINED_BY.join(each.name for each in found)}",
+            received=f"none in {sources.JOINED_BY.join(each.name for each in found)}",
             todo=f"{ferplus.WHERE}, or give a folder with it as another source",
         )
     pairs: list[tuple[_Source, ferplus.Votes]] = []

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fer import errors
-from fer.engine import refs
 from fer.ingest import archives
 
 FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
+JOINED_BY = " + "
 _TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -76,9 +76,9 @@ def parse(text: str) -> Source:
 
     Raises ConfigError where it has none of the forms above, SourceError where a path is not that of a folder or zip.
     """
-    if refs.SOURCES_JOINED_BY in text or len(text.strip().splitlines()) > 1:
+    if JOINED_BY in text or len(text.strip().splitlines()) > 1:
         raise errors.ConfigError(
-            f"A source must be one line of text without {refs.SOURCES_JOINED_BY!r}, which joins several.",
+            f"A source must be one line of text without {JOINED_BY!r}, which joins several.",
             received=repr(text),
             todo="give each source by itself, or rename the folder or archive",
         )
@@ -166,3 +166,13 @@ def _hint(kind: str, text: str) -> str:
     if text.endswith(".zip") or (text and _is(Path(text), "file")):
         return _form_of_file(text)
     return "give one of these forms, e.g. kaggle:msambare/fer2013"
+
+
+def family(source: str) -> str:
+    """`source` (as in `ManifestRef.source`) without versions and digests: `kaggle:owner/slug`, `archive` or `demo`."""
+    return JOINED_BY.join(_family(each) for each in source.split(JOINED_BY))
+
+
+def _family(source: str) -> str:
+    kind, _, rest = source.partition(":")
+    return f"{kind}:{rest.split('/versions/')[0]}" if kind == "kaggle" else kind

@@ -15,15 +15,21 @@ from pydantic import ValidationError
 
 from data_contracts import files
 from fer import errors, settings
-from fer.engine import fingerprint, refs, seaweedfs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import fingerprint, seaweedfs, stage
+from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
+from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
+from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.recipes.schema import Recipe
 from fer.registry import log as registry_log
 from fer.registry import registry
+from fer.registry.refs import ReleaseRef
 from fer.shards import preprocess
+from fer.training.refs import ModelRef, WeightsRef
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
 _VERDICT = "verdict.json"
@@ -39,7 +45,7 @@ def open_registry() -> Iterator[registry.Registry]:
 @stage.stage("champion")
 def fetch(
     out: Path, name: str, version: int, model_digest: str, *, workspace: Workspace, progress: Progress = silent
-) -> refs.ModelRef:
+) -> ModelRef:
     """Bring a released model's files into the workspace, each verified. Raises StoreError, IntegrityError.
 
     `model.json` may say more than this code knows, as a newer one wrote it.
@@ -47,7 +53,7 @@ def fetch(
     with open_registry() as models:
         models.fetch(models.get(name, str(version)), out, progress)
     try:
-        model = refs.ModelRef.model_validate_json((out / _MODEL).read_bytes(), extra="ignore")
+        model = ModelRef.model_validate_json((out / _MODEL).read_bytes(), extra="ignore")
     except ValidationError as error:
         first = error.errors()[0]
         raise errors.IntegrityError(
@@ -64,7 +70,7 @@ def fetch(
     return model
 
 
-def contest(name: str, candidate: refs.ModelRef | None, workspace: Workspace) -> refs.Contest:
+def contest(name: str, candidate: ModelRef | None, workspace: Workspace) -> Contest:
     """Find what `candidate` must be compared with: the champion of `name`, if there is one.
 
     A candidate that already is the champion meets whom it met when it was promoted, so that a run that is repeated
@@ -73,18 +79,18 @@ def contest(name: str, candidate: refs.ModelRef | None, workspace: Workspace) ->
     with open_registry() as models:
         alias = models.alias(name)
         if alias is None:
-            return refs.Contest()
+            return Contest()
         opponent = models.get(name, str(alias.version))
         if candidate is not None and opponent.model_digest == candidate.digest:
             if opponent.champion_at_registration is None:
-                return refs.Contest(alias_version=alias.version, alias_state=alias.state)
+                return Contest(alias_version=alias.version, alias_state=alias.state)
             opponent = models.get(name, str(opponent.champion_at_registration))
         model = fetch(name, opponent.version, opponent.model_digest, workspace=workspace)
         source = opponent.inputs.get("source", "unknown")
-        return refs.Contest(
+        return Contest(
             alias_version=alias.version,
             alias_state=alias.state,
-            opponent=refs.Opponent(
+            opponent=Opponent(
                 version=opponent.version,
                 source=source,
                 model=model,
@@ -93,14 +99,12 @@ def contest(name: str, candidate: refs.ModelRef | None, workspace: Workspace) ->
         )
 
 
-def preprocessing_of(model: refs.ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
+def preprocessing_of(model: ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
     """How a model's training images were preprocessed. Raises IntegrityError."""
     return preprocess.load_record(workspace.folder(model)).config
 
 
-def registration_key(
-    recipe: Recipe, model: refs.ModelRef, evaluation: refs.EvaluationRef, verdict: refs.VerdictRef
-) -> str:
+def registration_key(recipe: Recipe, model: ModelRef, evaluation: EvaluationRef, verdict: VerdictRef) -> str:
     """SHA-256 (hex) of what makes a release: the same one is registered once."""
     parts = [recipe.model_dump_json(), model.digest, evaluation.digest, verdict.digest]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -129,16 +133,16 @@ def registered(name: str, key: str) -> Registered:
 def register(
     recipe: Recipe,
     lineage: dict[str, str],
-    division: refs.SplitRef,
-    model: refs.ModelRef,
-    evaluation: refs.EvaluationRef,
-    verdict: refs.VerdictRef,
-    against: refs.Contest,
+    division: SplitRef,
+    model: ModelRef,
+    evaluation: EvaluationRef,
+    verdict: VerdictRef,
+    against: Contest,
     *,
     by: str | None = None,
     workspace: Workspace,
     progress: Progress = silent,
-) -> refs.ReleaseRef:
+) -> ReleaseRef:
     """Register a version, released or rejected as the verdict says, and make a released one champion.
 
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
@@ -180,7 +184,7 @@ def register(
                 if against.alias_version is not None and against.alias_state is not None:
                     expected = registry.Alias(against.alias_version, against.alias_state)
                 status, champion = "released", _promote(models, manifest, expected, by).version
-        return refs.ReleaseRef(
+        return ReleaseRef(
             path=f"{manifest.name}@{manifest.version}",
             digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
             name=manifest.name,
@@ -259,3 +263,20 @@ def _only_name(models: registry.Registry) -> str:
             todo="name one: --model NAME@champion" if names else "make one: fer retrain",
         )
     return names[0]
+
+
+def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
+    """The sources, where the splits come from, and each stage's digest: what a release was made of.
+
+    Of weights it is which they are: `registry:NAME@VERSION:…`, or their file's digest; `weights_origin` says what they
+    were trained on.
+    """
+    stages = {"split": split.digest} | {
+        ref.path.split("/")[0]: ref.identity if isinstance(ref, WeightsRef) else ref.digest
+        for ref in (manifest, *others)
+    }
+    found = {"source": manifest.source, "split_origin": split.origin} | stages
+    for ref in others:
+        if isinstance(ref, WeightsRef):
+            found["weights_origin"] = ref.origin
+    return found

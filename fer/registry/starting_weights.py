@@ -17,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_contracts import files
 from fer import errors
 from fer.curation import groups
-from fer.engine import child_process, refs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import child_process, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model, zoo
 from fer.progress import Progress
 from fer.registry import releases
 from fer.training import config as train_config
+from fer.training.refs import WeightsRef
 
 IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY
 _FILE = "weights.h5"  # in Keras' older form, that of keras.applications
@@ -107,11 +109,11 @@ def resolve(source: str, model: zoo.ModelConfig, declared_origin: str | None = N
 def fetch(
     out: Path,
     resolved: ResolvedWeights,
-    division: refs.SplitRef | None,
+    division: SplitRef | None,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
-) -> refs.WeightsRef:
+) -> WeightsRef:
     """Bring the weights to the workspace; those of a release for a training on the split `division`, others for any.
 
     Raises SourceError, IntegrityError, StoreError; ConfigError if a release's weights know images that `division` holds
@@ -136,7 +138,7 @@ def fetch(
                 received=f"another content of {resolved.source}",
                 todo="run the same command again",
             )
-    return refs.WeightsRef(file=resolved.file, identity=resolved.identity, origin=resolved.origin)
+    return WeightsRef(file=resolved.file, identity=resolved.identity, origin=resolved.origin)
 
 
 def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:

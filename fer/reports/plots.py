@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fer.engine import refs
 from fer.models import saved_model
+from fer.training.refs import ModelRef
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], *, title:
     return figure
 
 
-def learning_curves(folder: Path, model: refs.ModelRef) -> bytes:
+def learning_curves(folder: Path, model: ModelRef) -> bytes:
     """The learning curves of the model in `folder` as PNG, from its `history.json`."""
     history = json.loads((folder / saved_model.HISTORY).read_bytes())
     title = f"{model.model}: validation accuracy {model.validation_accuracy:.3f} at epoch {model.best_epoch}"

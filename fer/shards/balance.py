@@ -19,12 +19,13 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer.engine import refs, runners, stage
+from fer.engine import runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import augment as augmentation
 from fer.progress import Progress
 from fer.shards import checks as shard_checks
 from fer.shards import incremental, parquet
+from fer.shards.refs import ShardsRef
 
 _SPLIT = "train"
 _COPIES_AT_ONCE = 256
@@ -117,7 +118,7 @@ class PlanRow:
         return {"class": self.class_name} | counts | {"becomes": self.becomes, "weight": self.weight}
 
 
-def plan(source: refs.ShardsRef, config: BalanceConfig) -> tuple[PlanRow, ...]:
+def plan(source: ShardsRef, config: BalanceConfig) -> tuple[PlanRow, ...]:
     """What becomes of each class of the train split, in the order of the classes.
 
     A class without images gets none. Weights are the inverses of the classes' shares after all else.
@@ -169,13 +170,13 @@ def _target(counts: Sequence[int], config: BalanceConfig) -> int:
 @stage.stage("balance", resumable=True)
 def balance(
     out: Path,
-    source: refs.ShardsRef,
+    source: ShardsRef,
     config: BalanceConfig,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
     runner: runners.Runner,
-) -> refs.ShardsRef:
+) -> ShardsRef:
     """Write balanced `train-*.parquet`, `plan.json` and the source's `preprocessing.json`.
 
     A copy's image_id is its source's with `+0`, `+1`, ... Shards already there are kept. Beside them `contract.json`
@@ -206,7 +207,7 @@ def balance(
     preprocessing = (folder / files.PREPROCESSING).read_bytes()
     workspaces.write_atomically(out / files.PREPROCESSING, preprocessing)
     weights = {row.class_name: row.weight for row in rows} if "class-weights" in config.strategies else {}
-    return refs.ShardsRef(
+    return ShardsRef(
         digest=shard_checks.digest(summaries, preprocessing + json.dumps(weights).encode()),
         classes=source.classes,
         height=source.height,
@@ -264,7 +265,7 @@ def _summaries(place: runners.Place, piece: _Linked) -> list[shard_checks.Summar
     return [shard_checks.summary(path, _SPLIT, parquet.read(path))]
 
 
-def _cut(folder: Path, rows: Sequence[PlanRow], source: refs.ShardsRef, config: BalanceConfig) -> Iterator[_Piece]:
+def _cut(folder: Path, rows: Sequence[PlanRow], source: ShardsRef, config: BalanceConfig) -> Iterator[_Piece]:
     """Pieces of consecutive source shards: one, or as many small ones as together fit one output shard."""
     names = parquet.names(folder, _SPLIT)
     times, sizes = _times(folder, names, rows, config.seed)

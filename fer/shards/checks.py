@@ -16,7 +16,8 @@ import xxhash
 
 from data_contracts import shards as contract
 from fer import errors
-from fer.engine import contracts, refs
+from fer.engine import contracts
+from fer.engine.refs import Counts
 from fer.images import images
 from fer.shards import parquet
 
@@ -136,7 +137,7 @@ def _copies(found: parquet.Shard, source: parquet.Shard) -> Copies:
     return Copies(len(copies), len(copies) - len(known), sum(of_source != own for of_source, own in known))
 
 
-def counts(summaries: Sequence[Summary], classes: Sequence[str], splits: Sequence[str]) -> dict[str, refs.Counts]:
+def counts(summaries: Sequence[Summary], classes: Sequence[str], splits: Sequence[str]) -> dict[str, Counts]:
     """Split -> class -> images that the shards hold."""
     found = {each: np.zeros(len(classes), np.int64) for each in splits}
     for each in summaries:
@@ -149,7 +150,7 @@ def check(
     out: Path,
     dataset: str,
     summaries: Sequence[Summary],
-    promised: Mapping[str, refs.Counts],
+    promised: Mapping[str, Counts],
     classes: tuple[str, ...],
     size: tuple[int, int],
 ) -> None:

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs
 from fer.engine import workspace as workspaces
 from fer.shards import checks as shard_checks
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 
 _SUMMARIES = "summaries.arrow"
 _CANDIDATES = 3  # of the newest outputs
@@ -52,7 +52,7 @@ class Cut:
 class Kept:
     """What is kept of `base`: shards as they are, and images of others. None of both without a base."""
 
-    base: refs.ShardsRef | None = None
+    base: ShardsRef | None = None
     folder: Path | None = None
     linked: tuple[shard_checks.Summary, ...] = ()
     thinned: tuple[tuple[shard_checks.Summary, np.ndarray], ...] = ()  # shards, and the rows that stay
@@ -66,7 +66,7 @@ class Kept:
         return sum(len(each.ids) for each in self.linked)
 
     @property
-    def inputs(self) -> tuple[refs.ShardsRef, ...]:
+    def inputs(self) -> tuple[ShardsRef, ...]:
         """The output whose shards must be read for their pixels, if there is one."""
         return (self.base,) if self.base is not None and (self.thinned or self.sources) else ()
 
@@ -94,8 +94,8 @@ def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_s
 
 
 def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_shard: int) -> Kept:
-    found: list[tuple[refs.ShardsRef, Path, list[shard_checks.Summary]]] = []
-    for ref in workspace.outputs("preprocess", refs.ShardsRef)[:_CANDIDATES]:
+    found: list[tuple[ShardsRef, Path, list[shard_checks.Summary]]] = []
+    for ref in workspace.outputs("preprocess", ShardsRef)[:_CANDIDATES]:
         with contextlib.suppress(errors.WorkspaceError):  # gone meanwhile
             folder = workspace.folder(ref)
             summaries = recall(folder, made_by) if _knows(folder) else None
@@ -151,7 +151,7 @@ def _is_in(ids: np.ndarray, ordered: np.ndarray) -> np.ndarray:
 
 
 def _kept(
-    base: refs.ShardsRef,
+    base: ShardsRef,
     folder: Path,
     summaries: Sequence[shard_checks.Summary],
     now: dict[str, _Rows],

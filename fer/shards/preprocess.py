@@ -16,13 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs, runners, stage
+from fer.curation.refs import SplitRef
+from fer.engine import runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import faces, images
 from fer.ingest import image_files
+from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 from fer.shards import checks as shard_checks
 from fer.shards import incremental, parquet
+from fer.shards.refs import ShardsRef
 
 _Contrast = images.Contrast  # by its module it could not be named below a field of the same name
 _PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
@@ -136,14 +139,14 @@ def prepare_pixels(image: np.ndarray, config: PreprocessConfig, out: np.ndarray 
 @stage.stage("preprocess", resumable=True)
 def preprocess(
     out: Path,
-    manifest: refs.ManifestRef,
-    split: refs.SplitRef,
+    manifest: ManifestRef,
+    split: SplitRef,
     config: PreprocessConfig,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
     runner: runners.Runner,
-) -> refs.ShardsRef:
+) -> ShardsRef:
     """Write `{split}-*.parquet` of each split's images and `preprocessing.json`. Shards already there are kept.
 
     Beside them `contract.json` and `data_docs/` say how the shards keep their contract. The digest is that of the
@@ -192,7 +195,7 @@ def preprocess(
     told = record.model_dump_json(indent=1).encode()
     workspaces.write_atomically(out / files.PREPROCESSING, told)
     incremental.remember(out, summaries, made_by)
-    return refs.ShardsRef(
+    return ShardsRef(
         digest=shard_checks.digest(summaries, told),
         classes=split.classes,
         height=config.height,

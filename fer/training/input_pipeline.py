@@ -16,9 +16,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from fer.engine import refs
 from fer.images import augment
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Feed(Protocol):
         ...
 
 
-def open_split(folder: Path, split: str, source: refs.ShardsRef, resident_mb: int) -> Feed:
+def open_split(folder: Path, split: str, source: ShardsRef, resident_mb: int) -> Feed:
     """The split of `source`, whose shards are in `folder`: in memory if its pixels are `resident_mb` MiB at most.
 
     Raises IntegrityError.

@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs, stage
+from fer.curation.refs import SplitRef
+from fer.engine import stage
 from fer.engine import workspace as workspaces
 from fer.progress import Progress
+from fer.training.refs import SoftLabelsRef
 
 FILE = "soft_labels.parquet"
 _COPY = "+"  # between the id of an image and the number of its copy: see `fer.shards.balance`
 
 
 @stage.stage("soft labels")
-def collect(
-    out: Path, division: refs.SplitRef, *, workspace: workspaces.Workspace, progress: Progress
-) -> refs.SoftLabelsRef:
+def collect(out: Path, division: SplitRef, *, workspace: workspaces.Workspace, progress: Progress) -> SoftLabelsRef:
     """Write the soft labels of the train split's images that have votes. Raises ConfigError if none has."""
     columns = ["image_id", "soft_label", "split"]
     table = pq.read_table(workspace.folder(division) / files.SPLIT, columns=columns)
@@ -38,7 +38,7 @@ def collect(
     shares = pa.FixedSizeListArray.from_arrays(flat, len(division.classes))
     pq.write_table(pa.table({"image_id": table["image_id"], "shares": shares}), out / FILE)
     progress(table.num_rows, n_train, "train images with votes")
-    return refs.SoftLabelsRef(classes=division.classes, n_images=table.num_rows)
+    return SoftLabelsRef(classes=division.classes, n_images=table.num_rows)
 
 
 class SoftLabels:

@@ -17,12 +17,14 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors
-from fer.engine import arithmetic, child_process, refs, stage
+from fer.engine import arithmetic, child_process, stage
 from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress
+from fer.shards.refs import ShardsRef
 from fer.training import gpu, input_pipeline, memory, soft_labels, step
 from fer.training.config import TrainConfig
+from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
 
 if TYPE_CHECKING:
     import keras
@@ -54,15 +56,15 @@ def watching(watcher: Watcher) -> Iterator[None]:
 @stage.stage("train", resumable=True)
 def train(
     out: Path,
-    balanced: refs.ShardsRef,
-    shards: refs.ShardsRef,
-    weights: refs.WeightsRef | None,
-    votes: refs.SoftLabelsRef | None,
+    balanced: ShardsRef,
+    shards: ShardsRef,
+    weights: WeightsRef | None,
+    votes: SoftLabelsRef | None,
     config: TrainConfig,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
-) -> refs.ModelRef:
+) -> ModelRef:
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
     It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
@@ -89,7 +91,7 @@ def train(
     if diverged is not None:
         raise _divergence(diverged, workspace, out.name)
     started_from = None if weights is None else weights.origin
-    return refs.ModelRef(**result, model=config.model.name, classes=shards.classes, started_from=started_from)
+    return ModelRef(**result, model=config.model.name, classes=shards.classes, started_from=started_from)
 
 
 def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progress) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
             progress(0, 0, f"memory ran out: going on with {micro_batch} images at once")
 
 
-def costs(folder: Path, model: refs.ModelRef) -> str:
+def costs(folder: Path, model: ModelRef) -> str:
     """What the training of the model in `folder` took, in words."""
     about = json.loads((folder / saved_model.ABOUT).read_bytes())
     return (
@@ -165,10 +167,10 @@ def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str
 
 
 def _check(
-    balanced: refs.ShardsRef,
-    shards: refs.ShardsRef,
-    weights: refs.WeightsRef | None,
-    votes: refs.SoftLabelsRef | None,
+    balanced: ShardsRef,
+    shards: ShardsRef,
+    weights: WeightsRef | None,
+    votes: SoftLabelsRef | None,
     config: TrainConfig,
 ) -> None:
     if (config.weights is None) != (weights is None) or config.soft_labels != (votes is not None):
@@ -212,7 +214,7 @@ def fit(
 
     settings = TrainConfig.model_validate(config)
     strategy = distributed.strategy(settings)
-    train_ref, validation_ref = refs.ShardsRef.model_validate(balanced), refs.ShardsRef.model_validate(shards)
+    train_ref, validation_ref = ShardsRef.model_validate(balanced), ShardsRef.model_validate(shards)
     n_epochs = sum(each.epochs for each in settings.plan)
     progress(0, n_epochs, "reading the images")
     train_images = input_pipeline.open_split(Path(balanced_folder), "train", train_ref, settings.resident_mb)
@@ -314,7 +316,7 @@ def _estimates(inner: "keras.Model", config: TrainConfig, n_images: int, base: i
     return estimated
 
 
-def _model(config: TrainConfig, train: refs.ShardsRef, validation: refs.ShardsRef) -> "keras.Model":
+def _model(config: TrainConfig, train: ShardsRef, validation: ShardsRef) -> "keras.Model":
     """The model that is saved."""
     import keras
 

@@ -9,7 +9,7 @@ import pytest
 
 from fer import errors
 from fer.curation import baseline
-from fer.engine import refs
+from fer.curation.refs import Before, DriftRef, SplitRef, ValidationRef
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
 
@@ -25,21 +25,21 @@ def workspace(tmp_path):
 def validated(workspace, data):
     def produce(out):
         (out / "accepted.parquet").write_text(data)
-        return refs.ValidationRef(classes=(), n_found=1, n_accepted=1, quarantined={}, failures=(), warnings=())
+        return ValidationRef(classes=(), n_found=1, n_accepted=1, quarantined={}, failures=(), warnings=())
 
-    return workspace.run("validate", data, refs.ValidationRef, produce, resumable=False)
+    return workspace.run("validate", data, ValidationRef, produce, resumable=False)
 
 
 def split_of(workspace, data):
     def produce(out):
         (out / "split.parquet").write_text(data)
-        return refs.SplitRef(classes=(), counts={}, origin="drawn")
+        return SplitRef(classes=(), counts={}, origin="drawn")
 
-    return workspace.run("split", data, refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", data, SplitRef, produce, resumable=False)
 
 
 def drifted(is_anchored=True):
-    return refs.DriftRef(
+    return DriftRef(
         n_baseline=None, n_new=0, n_gone=0, n_relabelled=0, is_anchored=is_anchored, failures=(), warnings=()
     )
 
@@ -68,14 +68,14 @@ def pointer(workspace):
 
 def test_the_first_data_has_nothing_to_be_compared_with(workspace):
     assert find(workspace) is None
-    assert accept(workspace, "monday") == refs.Before()
+    assert accept(workspace, "monday") == Before()
 
 
 def test_new_data_is_compared_with_the_last_accepted(workspace):
     accept(workspace, "monday")
     given = accept(workspace, "tuesday")
     monday = validated(workspace, "monday")
-    assert given == refs.Before(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
+    assert given == Before(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
     assert accept(workspace, "wednesday").split == split_of(workspace, "tuesday")
     found = find(workspace)
     assert (found.validation.path, found.split.path) == ("validate/wednesday", "split/wednesday")
@@ -110,7 +110,7 @@ def test_a_source_that_is_added_or_left_out_loses_no_history(workspace):
     assert before(workspace, "wednesday", families=(folder,)).split == split_of(workspace, "tuesday")
     assert before(workspace, "wednesday", families=(folder, *KAGGLE)).split == split_of(workspace, "tuesday")
     assert before(workspace, "wednesday").split == split_of(workspace, "monday")
-    assert before(workspace, "wednesday", families=("folder:/others",)) == refs.Before()
+    assert before(workspace, "wednesday", families=("folder:/others",)) == Before()
     assert find(workspace, recipe="another recipe") is None
 
 
@@ -137,14 +137,14 @@ def test_output_that_is_gone_from_the_workspace_is_no_baseline(workspace, gone):
     path = workspace.root / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert find(workspace) is None
-    assert before(workspace, "tuesday") == refs.Before()
+    assert before(workspace, "tuesday") == Before()
 
 
 def test_of_what_the_same_data_was_given_only_what_is_still_there_is_given_again(workspace):
     accept(workspace, "monday")
     accept(workspace, "tuesday")
     shutil.rmtree(workspace.root / "validate/monday")
-    assert accept(workspace, "tuesday") == refs.Before(split=split_of(workspace, "monday"))
+    assert accept(workspace, "tuesday") == Before(split=split_of(workspace, "monday"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"validation": {}}', b"\xff\x00", b"[]"])
@@ -154,7 +154,7 @@ def test_a_damaged_record_is_an_error_that_says_which_file_to_remove(workspace, 
     with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file"):
         find(workspace)
     pointer(workspace).unlink()
-    assert accept(workspace, "tuesday") == refs.Before()
+    assert accept(workspace, "tuesday") == Before()
 
 
 def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):

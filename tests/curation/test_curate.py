@@ -10,7 +10,7 @@ from data_contracts import files
 from data_contracts import manifest as manifest_contract
 from fer import errors, progress
 from fer.curation import curate, split
-from fer.engine import refs
+from fer.curation.refs import InspectionRef, ValidationRef
 from fer.engine.workspace import Workspace
 
 CLASSES = ("happy", "sad", "surprise")
@@ -53,7 +53,7 @@ def committed(workspace, images, pairs=(), inspected=None):
     def validation(out):
         rows = [{name: each[name] for name in each if name not in FINDING} for each in images]
         pq.write_table(pa.Table.from_pylist(rows, schema=manifest_contract.SCHEMA), out / files.ACCEPTED)
-        return refs.ValidationRef(
+        return ValidationRef(
             classes=CLASSES, n_found=len(images), n_accepted=len(images), quarantined={}, failures=(), warnings=()
         )
 
@@ -63,11 +63,11 @@ def committed(workspace, images, pairs=(), inspected=None):
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.FINDINGS).sort_by("image_id"), out / files.FINDINGS)
         ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "kind": "near", "correlation": 0.95} for a, b in pairs]
         pq.write_table(pa.Table.from_pylist(ends, schema=contract.PAIRS), out / files.PAIRS)
-        return refs.InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0)
+        return InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0)
 
     return (
-        workspace.run("validate", key, refs.ValidationRef, validation, resumable=False),
-        workspace.run("inspect", key, refs.InspectionRef, inspection, resumable=False),
+        workspace.run("validate", key, ValidationRef, validation, resumable=False),
+        workspace.run("inspect", key, InspectionRef, inspection, resumable=False),
     )
 
 

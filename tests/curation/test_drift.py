@@ -10,7 +10,7 @@ from data_contracts import files, properties
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import drift
-from fer.engine import refs
+from fer.curation.refs import ValidationRef
 from fer.engine.workspace import Workspace
 
 CLASSES = ("angry", "disgust", "happy")
@@ -109,12 +109,12 @@ def committed(workspace, table):
     def produce(out):
         found = [blank | each | {"image_id": f"{at:032x}", "row": at} for at, each in enumerate(rows)]
         pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.ACCEPTED)
-        return refs.ValidationRef(
+        return ValidationRef(
             classes=CLASSES, n_found=len(rows), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
         )
 
     key = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-    return workspace.run("validate", key, refs.ValidationRef, produce, resumable=False)
+    return workspace.run("validate", key, ValidationRef, produce, resumable=False)
 
 
 def run(folder, now, then, anchor=None, **config):

@@ -10,9 +10,10 @@ from data_contracts import curation, files
 from data_contracts import manifest as contract
 from fer import errors
 from fer.curation import inspect
-from fer.engine import refs
+from fer.curation.refs import ValidationRef
 from fer.engine.workspace import Workspace
 from fer.ingest.demo import faces as demo_faces
+from fer.ingest.refs import ManifestRef
 
 CLASSES = ("happy", "surprise")
 PER_PART = 50
@@ -42,7 +43,7 @@ def committed(workspace, images, key="0", without=()):
             column = pa.array(pixels[number * PER_PART :][:PER_PART], contract.THUMBNAIL_SCHEMA.field("pixels").type)
             table = pa.table({"pixels": column}, schema=contract.THUMBNAIL_SCHEMA)
             pq.write_table(table, out / files.THUMBNAILS / files.part(number))
-        return refs.ManifestRef(source="t", layouts=("folders",), classes=CLASSES, n_found=len(images), n_quarantined=0)
+        return ManifestRef(source="t", layouts=("folders",), classes=CLASSES, n_found=len(images), n_quarantined=0)
 
     def validate(out):
         rows = [
@@ -63,13 +64,13 @@ def committed(workspace, images, key="0", without=()):
             if at % 7 != 3  # refused: their thumbnails lie between those of the others
         ]
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.SCHEMA), out / files.ACCEPTED)
-        return refs.ValidationRef(
+        return ValidationRef(
             classes=CLASSES, n_found=len(images), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
         )
 
     return (
-        workspace.run("index", key, refs.ManifestRef, index, resumable=False),
-        workspace.run("validate", key, refs.ValidationRef, validate, resumable=False),
+        workspace.run("index", key, ManifestRef, index, resumable=False),
+        workspace.run("validate", key, ValidationRef, validate, resumable=False),
     )
 
 

@@ -14,7 +14,7 @@ from data_contracts import files
 from data_contracts import split as contract
 from fer import errors, progress
 from fer.curation import assignment, groups, split
-from fer.engine import refs
+from fer.curation.refs import CurationRef, InspectionRef, Leak
 from fer.engine.workspace import Workspace
 
 UNHURRIED = settings(deadline=None)  # the first example imports scipy
@@ -476,8 +476,8 @@ def test_leaks_are_counted_before_the_repair_and_told_by_split():
         _, made = divide(images, pairs, leakage=leakage)
         none = {"near": 0, "shifted": 0, "mirrored": 0}
         assert made.leaks == (
-            refs.Leak(split="validation", **none | {"twins": 3, "identical": 3}),
-            refs.Leak(split="test", **none | {"twins": 3, "identical": 2, "near": 1}),
+            Leak(split="validation", **none | {"twins": 3, "identical": 3}),
+            Leak(split="test", **none | {"twins": 3, "identical": 2, "near": 1}),
         )
         counted = none | {"twins": 3, "identical": 2, "near": 1, "subject": 0}
         assert made.matrix["test"]["validation"] == made.matrix["validation"]["test"] == counted
@@ -541,15 +541,15 @@ def committed(workspace, images, pairs=(), sources=None):
     def curation(out):
         pq.write_table(pa.Table.from_pylist(images, schema=curation_contract.CURATION), out / files.CURATION)
         (out / "curation.json").write_text(json.dumps({"sources": sources or {}}))
-        return refs.CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=())
+        return CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=())
 
     def inspection(out):
         pq.write_table(pairs_of(pairs), out / files.PAIRS)
-        return refs.InspectionRef(n_images=len(images), n_pairs=len(pairs), n_groups=0)
+        return InspectionRef(n_images=len(images), n_pairs=len(pairs), n_groups=0)
 
     return (
-        workspace.run("curate", key, refs.CurationRef, curation, resumable=False),
-        workspace.run("inspect", key, refs.InspectionRef, inspection, resumable=False),
+        workspace.run("curate", key, CurationRef, curation, resumable=False),
+        workspace.run("inspect", key, InspectionRef, inspection, resumable=False),
     )
 
 

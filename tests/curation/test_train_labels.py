@@ -10,9 +10,10 @@ import pytest
 from data_contracts import curation, files, manifest
 from data_contracts import split as contract
 from fer.curation import inspect, split, train_labels
-from fer.engine import refs
+from fer.curation.refs import CurationRef, InspectionRef, SplitRef
 from fer.engine.workspace import Workspace
 from fer.ingest.demo import faces as demo_faces
+from fer.ingest.refs import ManifestRef
 
 CLASSES = ("happy", "surprise", "sad")
 N_PER_CLASS = 100
@@ -99,23 +100,23 @@ class Found:
             for side in files.SPLITS
         }
         n_clean = {side: sum(by_class.values()) for side, by_class in counts.items()}
-        division = refs.SplitRef(
+        division = SplitRef(
             classes=CLASSES, counts=counts, origin="drawn", n_clean=n_clean, excluded={"exact duplicate": 1}
         )
         return (
             commit(
                 "index",
-                refs.ManifestRef(source="t", layouts=("x",), classes=CLASSES, n_found=len(rows), n_quarantined=0),
+                ManifestRef(source="t", layouts=("x",), classes=CLASSES, n_found=len(rows), n_quarantined=0),
                 index,
             ),
             commit(
                 "curate",
-                refs.CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=()),
+                CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=()),
                 lambda out: pq.write_table(table(curation.CURATION), out / files.CURATION),
             ),
             commit(
                 "inspect",
-                refs.InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0),
+                InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0),
                 lambda out: pq.write_table(curation.PAIRS.empty_table(), out / files.PAIRS),
             ),
             commit("split", division, divide),

@@ -13,8 +13,8 @@ from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import validate
-from fer.engine import refs
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import ManifestRef
 
 CLASSES = ("happy", "sad")
 CONFIG = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.5)
@@ -63,12 +63,12 @@ UNREADABLE = {"status": contract.QUARANTINED, "reason": "not an image", "label":
 def run(workspace, found, config=CONFIG, say=progress.silent):
     def produce(out):
         pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.MANIFEST)
-        return refs.ManifestRef(
+        return ManifestRef(
             source="archive:abc", layouts=("class folders",), classes=CLASSES, n_found=len(found), n_quarantined=0
         )
 
     key = hashlib.sha256(json.dumps(found).encode()).hexdigest()
-    manifest = workspace.run("index", key, refs.ManifestRef, produce, resumable=False)
+    manifest = workspace.run("index", key, ManifestRef, produce, resumable=False)
     return validate.validate(manifest, config, workspace=workspace, progress=say)
 
 

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from fer import errors
 from fer import settings as settings_module
-from fer.engine import refs
 from fer.images import images
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
 from fer.registry import moves, releases
 from fer.training import precision
 from flows import cli
+from tasks.results import Outcome
 
 pytestmark = pytest.mark.end_to_end
 
@@ -30,7 +30,7 @@ STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "r
 
 
 class Run(NamedTuple):
-    outcome: refs.Outcome
+    outcome: Outcome
     executed: list[str]
     cached: list[str]
 

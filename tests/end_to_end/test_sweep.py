@@ -11,12 +11,14 @@ from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
 from fer import errors, recipes
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.recipes import schema as recipe
 from fer.training import precision, search
 from fer.training import train as train_stage
+from fer.training.refs import ModelRef, WeightsRef
 from flows import terminal
 from tasks import caching, events, sweeps
+from tasks.results import SweepOutcome
 
 pytestmark = pytest.mark.end_to_end
 
@@ -24,7 +26,7 @@ EIGHT_EPOCHS = (*quick_demo.SETTINGS, "train.epochs=8")
 SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
 
 
-def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> refs.SweepOutcome:
+def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> SweepOutcome:
     from flows.sweep import sweep as flow
 
     return flow(sources=["demo"], recipe="demo", settings=recipe.parse_settings(settings), search=space, **parameters)
@@ -73,7 +75,7 @@ class Trainings:
         finally:
             with self._lock:
                 self.at_once -= 1
-        return refs.ModelRef(
+        return ModelRef(
             model="x",
             classes=("a",),
             n_parameters=1,
@@ -138,7 +140,7 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted(settings, capsys):
     sources = ["kaggle:some/faces", "folder:/my faces/of $USER's", "archive:[1] :smile: a.zip"]
     command = sweeps.command(changed(*settings), sources, "my key")
-    outcome = refs.SweepOutcome(recipe="demo", rows=(), best=0.5, command=command, reports={})
+    outcome = SweepOutcome(recipe="demo", rows=(), best=0.5, command=command, reports={})
     terminal.show_sweep(Console(width=40), outcome)
     pasted = capsys.readouterr().out.splitlines()[-1].removeprefix("next:  ")
     assert shlex.split(pasted)[:2] == ["fer", "retrain"]
@@ -258,7 +260,7 @@ def test_a_trial_that_is_given_up_leaves_no_checkpoint(trainings, monkeypatch):
             (out / "checkpoint.npz").write_bytes(b"weights")
             return found(plan, *inputs)
 
-        return place.run("train", f"of-{len(found.seen)}", refs.ModelRef, produce, resumable=True)
+        return place.run("train", f"of-{len(found.seen)}", ModelRef, produce, resumable=True)
 
     monkeypatch.setattr(sweeps, "_train", train)
     outcome = sweep(trials=6, seed=15)
@@ -272,7 +274,7 @@ def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(train
             (out / "history.json").write_text('{"validation_accuracy": [0.1, 0.3, 0.2]}')
             return found(plan, *inputs).model_copy(update={"train_seconds": 600.0, "epochs_run": 3})
 
-        return caching.workspace().run("train", "before", refs.ModelRef, produce, resumable=True)
+        return caching.workspace().run("train", "before", ModelRef, produce, resumable=True)
 
     found = trainings(lambda number: 0.5)
     with train_stage.watching(lambda epoch, history: None):
@@ -294,12 +296,10 @@ def key(plan, division, space, weights) -> str:
 def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, monkeypatch):
     plan, division = (
         changed("train.weights=registry:demo@champion"),
-        refs.SplitRef(classes=(), counts={}, origin="drawn"),
+        SplitRef(classes=(), counts={}, origin="drawn"),
     )
     (source,) = sweeps.sources_of_weights(plan, SPACE)
-    first, second = (
-        {source: refs.WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second")
-    )
+    first, second = ({source: WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second"))
     found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
     for one in sweeps._STAGES:
         with monkeypatch.context() as patch:

@@ -13,15 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts import files
-from fer.engine import arithmetic, child_process, fingerprint, refs
+from fer.curation.refs import SplitRef
+from fer.engine import arithmetic, child_process, fingerprint
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, predictions
 from fer.images import augment
 from fer.models import saved_model as trained_folder
 from fer.models import zoo
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import train
+from fer.training.refs import ModelRef
 
 CLASSES = ("left", "right")
 SIZE = 48
@@ -71,7 +74,7 @@ def config(threads: int) -> train_config.TrainConfig:
     )
 
 
-def images_in(workspace: Workspace) -> refs.ShardsRef:
+def images_in(workspace: Workspace) -> ShardsRef:
     """Noise, of which half is brighter on its left side: 64 images in each split."""
 
     def produce(out):
@@ -84,21 +87,21 @@ def images_in(workspace: Workspace) -> refs.ShardsRef:
             parquet.write(out / parquet.name(split, 0), ids, labels, pixels, CLASSES)
         (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
         counts = {split: dict.fromkeys(CLASSES, N_IMAGES // 2) for split in ("train", "validation", "test")}
-        return refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=60.0)
+        return ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=60.0)
 
-    return workspace.run("preprocess", "made", refs.ShardsRef, produce, resumable=False)
+    return workspace.run("preprocess", "made", ShardsRef, produce, resumable=False)
 
 
-def division_in(workspace: Workspace) -> refs.SplitRef:
+def division_in(workspace: Workspace) -> SplitRef:
     def produce(out):
         ids = [f"test{row:03}" for row in range(N_IMAGES)]
         pq.write_table(pa.table({"image_id": ids, "is_clean": [True] * N_IMAGES}), out / files.SPLIT)
-        return refs.SplitRef(classes=CLASSES, counts={}, origin="drawn")
+        return SplitRef(classes=CLASSES, counts={}, origin="drawn")
 
-    return workspace.run("split", "made", refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", "made", SplitRef, produce, resumable=False)
 
 
-def trained(folder, threads: int) -> tuple[refs.ModelRef, Workspace]:
+def trained(folder, threads: int) -> tuple[ModelRef, Workspace]:
     """A model, trained in a child process in a workspace of its own."""
     workspace = Workspace(folder)
     made = images_in(workspace)
@@ -106,12 +109,12 @@ def trained(folder, threads: int) -> tuple[refs.ModelRef, Workspace]:
 
 
 @pytest.fixture(scope="module")
-def in_two_threads(tmp_path_factory) -> tuple[refs.ModelRef, Workspace]:
+def in_two_threads(tmp_path_factory) -> tuple[ModelRef, Workspace]:
     """A model that was trained in two threads on all cores."""
     return trained(tmp_path_factory.mktemp("workspace"), 2)
 
 
-def predictions_of(model: refs.ModelRef, workspace: Workspace) -> np.ndarray:
+def predictions_of(model: ModelRef, workspace: Workspace) -> np.ndarray:
     ref = evaluate.evaluate(model, images_in(workspace), division_in(workspace), "test", workspace=workspace)
     return predictions.read(workspace.folder(ref) / predictions.FILE).probabilities
 
@@ -147,14 +150,12 @@ def test_a_model_is_scored_alike_on_any_number_of_cores_and_whatever_keras_json_
     request.getfixturevalue("hostile")
     model, folder = in_two_threads[0], tmp_path / "workspace"
     other = Workspace(folder)
-    other.run(
-        "train", model.path.split("/")[-1], refs.ModelRef, lambda out: copied(in_two_threads, out), resumable=False
-    )
+    other.run("train", model.path.split("/")[-1], ModelRef, lambda out: copied(in_two_threads, out), resumable=False)
     with on_cores(CORES[:1]):
         np.testing.assert_array_equal(predictions_of(model, other), expected)
 
 
-def copied(made: tuple[refs.ModelRef, Workspace], out) -> refs.ModelRef:
+def copied(made: tuple[ModelRef, Workspace], out) -> ModelRef:
     model, workspace = made
     (out / trained_folder.MODEL).write_bytes((workspace.folder(model) / trained_folder.MODEL).read_bytes())
     return model

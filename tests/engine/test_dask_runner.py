@@ -17,11 +17,14 @@ import prepared
 import pytest
 
 from fer import errors
-from fer.engine import dask_runner, objectstore, refs, runners, seaweedfs
+from fer.engine import dask_runner, objectstore, runners, seaweedfs
+from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace, write_atomically
+from fer.ingest.refs import DatasetRef
 from fer.settings import Settings
 from fer.shards import balance, preprocess
+from fer.shards.refs import ShardsRef
 
 pytestmark = pytest.mark.end_to_end
 
@@ -65,12 +68,12 @@ def shout(place: runners.Place, piece: Shout) -> str:
     return text
 
 
-def word(workspace: Workspace) -> refs.DatasetRef:
-    def produce(out: Path) -> refs.DatasetRef:
+def word(workspace: Workspace) -> DatasetRef:
+    def produce(out: Path) -> DatasetRef:
         (out / "word").write_text("happy")
-        return refs.DatasetRef(source="demo", n_files=1, size_bytes=5)
+        return DatasetRef(source="demo", n_files=1, size_bytes=5)
 
-    return workspace.run("say", "k", refs.DatasetRef, produce, resumable=False)
+    return workspace.run("say", "k", DatasetRef, produce, resumable=False)
 
 
 def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: dict[int, str] | None = None):
@@ -80,7 +83,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
     said: list[tuple[int, int, str]] = []
     results: list[str] = []
 
-    def produce(out: Path) -> refs.DatasetRef:
+    def produce(out: Path) -> DatasetRef:
         pieces = (Shout(f"f{each}", traces, (troubles or {}).get(each, "")) for each in range(N))
         results.extend(
             runner.run(
@@ -94,13 +97,13 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
                 note="words",
             )
         )
-        return refs.DatasetRef(source="loud", n_files=N, size_bytes=1)
+        return DatasetRef(source="loud", n_files=N, size_bytes=1)
 
-    made = workspace.run("shout", "k", refs.DatasetRef, produce, resumable=True)
+    made = workspace.run("shout", "k", DatasetRef, produce, resumable=True)
     return made, results, said
 
 
-def contents(workspace: Workspace, ref: refs.Ref) -> dict[str, bytes]:
+def contents(workspace: Workspace, ref: Ref) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in workspace.folder(ref).iterdir()}
 
 
@@ -306,7 +309,7 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
     monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
     rows, encoded = prepared.drawn()
 
-    def made(workspace: Workspace, runner: runners.Runner) -> list[refs.ShardsRef]:
+    def made(workspace: Workspace, runner: runners.Runner) -> list[ShardsRef]:
         manifest, split = prepared.dataset(workspace, rows, encoded)
         config = preprocess.PreprocessConfig(height=16, width=16, images_per_shard=5)
         shards = preprocess.preprocess(manifest, split, config, workspace=workspace, runner=runner)

@@ -8,31 +8,32 @@ from pathlib import Path
 import pytest
 
 from fer import errors
-from fer.engine import refs, remote_workspace
+from fer.engine import remote_workspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.settings import Settings
 
 BIG = "b" * 3_000
 
 
-def dataset(**changes) -> refs.DatasetRef:
-    return refs.DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
+def dataset(**changes) -> DatasetRef:
+    return DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
 
 
-def write_two_files(out: Path) -> refs.DatasetRef:
+def write_two_files(out: Path) -> DatasetRef:
     (out / "a.txt").write_text("a")
     (out / "deeper").mkdir(exist_ok=True)
     (out / "deeper" / "b.txt").write_text(BIG)
     return dataset()
 
 
-def explode(out: Path) -> refs.DatasetRef:
+def explode(out: Path) -> DatasetRef:
     raise AssertionError("made twice")
 
 
-def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> refs.DatasetRef:
-    return workspace.run("stage", key, refs.DatasetRef, produce, resumable=resumable)
+def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> DatasetRef:
+    return workspace.run("stage", key, DatasetRef, produce, resumable=resumable)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def objects(workspace: RemoteWorkspace) -> dict[bytes, str]:
     return {workspace.store.get(each.key).data: each.key for each in workspace.store.list("objects/")}
 
 
-def committed(workspace: Workspace, key: str = "k1") -> refs.DatasetRef | None:
-    return workspace.committed("stage", key, refs.DatasetRef)
+def committed(workspace: Workspace, key: str = "k1") -> DatasetRef | None:
+    return workspace.committed("stage", key, DatasetRef)
 
 
 def test_what_one_machine_made_another_finds_and_has_the_same_bytes(one, two, tmp_path):
@@ -87,7 +88,7 @@ def test_equal_files_are_in_the_store_once_and_neither_sent_nor_fetched_again(on
     first = run(one)
     two.folder(first)
 
-    def one_new_file(out: Path) -> refs.DatasetRef:
+    def one_new_file(out: Path) -> DatasetRef:
         write_two_files(out)
         (out / "new.txt").write_text("new")
         return dataset()
@@ -106,8 +107,8 @@ def test_equal_files_are_in_the_store_once_and_neither_sent_nor_fetched_again(on
 def test_of_two_that_make_one_output_at_once_the_first_ones_holds_for_both(one, two):
     both_at_work = threading.Barrier(2)
 
-    def make(workspace: RemoteWorkspace) -> refs.DatasetRef:
-        def produce(out: Path) -> refs.DatasetRef:
+    def make(workspace: RemoteWorkspace) -> DatasetRef:
+        def produce(out: Path) -> DatasetRef:
             both_at_work.wait(10)
             (out / "a.txt").write_text(workspace.root.name)
             return dataset(source=workspace.root.name)
@@ -142,7 +143,7 @@ def test_a_damaged_output_that_comes_out_otherwise_takes_the_old_ones_place(one,
     shutil.rmtree(one.root)
     one.store.delete(objects(one)[b"a"])
 
-    def other(out: Path) -> refs.DatasetRef:
+    def other(out: Path) -> DatasetRef:
         (out / "a.txt").write_text("other")
         return dataset(source="other")
 
@@ -186,7 +187,7 @@ def test_an_upload_that_breaks_off_commits_nothing_and_goes_on_without_making_it
     with pytest.raises(errors.StoreUnavailable):
         run(one)
     assert committed(two) is None
-    assert one.outputs("stage", refs.DatasetRef) == []
+    assert one.outputs("stage", DatasetRef) == []
     monkeypatch.undo()
     made = run(anew(one), explode)
     assert contents(two.folder(made)) == contents(one.folder(made))
@@ -235,7 +236,7 @@ def test_what_this_machine_can_not_vouch_for_is_not_sent(one, two, monkeypatch):
 
 def test_outputs_are_those_of_all_machines_newest_first_but_no_damaged_ones(one, two):
     def write(text: str):
-        def produce(out: Path) -> refs.DatasetRef:
+        def produce(out: Path) -> DatasetRef:
             (out / "a.txt").write_text(text)
             return dataset(source=text)
 
@@ -246,14 +247,14 @@ def test_outputs_are_those_of_all_machines_newest_first_but_no_damaged_ones(one,
         made.append(run(workspace, write(key), key=key))
         if at < 2:
             wait_a_second()
-    assert two.outputs("stage", refs.DatasetRef) == made[::-1]
-    assert two.outputs("stage", refs.ManifestRef) == []
-    assert two.outputs("other stage", refs.DatasetRef) == []
+    assert two.outputs("stage", DatasetRef) == made[::-1]
+    assert two.outputs("stage", ManifestRef) == []
+    assert two.outputs("other stage", DatasetRef) == []
     there = objects(one)
     one.store.delete(there[b"k3"])
-    assert anew(one).outputs("stage", refs.DatasetRef) == [made[2], made[0]]
+    assert anew(one).outputs("stage", DatasetRef) == [made[2], made[0]]
     one.store.put(there[b"k1"], b"k")  # cut short
-    assert anew(one).outputs("stage", refs.DatasetRef) == [made[0]]
+    assert anew(one).outputs("stage", DatasetRef) == [made[0]]
 
 
 def wait_a_second() -> None:

@@ -5,8 +5,9 @@ import pytest
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, refs, stage
+from fer.engine import fingerprint, stage
 from fer.engine.workspace import Workspace
+from fer.ingest.refs import DatasetRef
 
 
 class Config(BaseModel):
@@ -17,7 +18,7 @@ calls: list[int] = []
 
 
 @stage.stage("double")
-def double(out, dataset: refs.DatasetRef, config: Config, *, workspace, progress) -> refs.DatasetRef:
+def double(out, dataset: DatasetRef, config: Config, *, workspace, progress) -> DatasetRef:
     """Write one file."""
     calls.append(config.blur)
     (out / "file").write_text(f"{dataset.digest} {config.blur}")
@@ -25,8 +26,8 @@ def double(out, dataset: refs.DatasetRef, config: Config, *, workspace, progress
     return dataset.model_copy(update={"digest": ""})
 
 
-def dataset(digest: str = "d1", path: str = "p") -> refs.DatasetRef:
-    return refs.DatasetRef(source="demo", n_files=1, size_bytes=1, digest=digest, path=path)
+def dataset(digest: str = "d1", path: str = "p") -> DatasetRef:
+    return DatasetRef(source="demo", n_files=1, size_bytes=1, digest=digest, path=path)
 
 
 def test_the_key_follows_digests_and_config_but_not_where_an_input_lies():
@@ -64,7 +65,7 @@ from fer import refs, stage
 from miniature import shared
 
 @stage.stage("edited", resumable=True)
-def edited(out, name: str, *, workspace, progress) -> refs.DatasetRef:
+def edited(out, name: str, *, workspace, progress) -> DatasetRef:
     (out / "shard").touch()
     if name == "edit":
         Path(shared.__file__).write_text("x = 2")
@@ -72,7 +73,7 @@ def edited(out, name: str, *, workspace, progress) -> refs.DatasetRef:
         Path(shared.__file__).write_text("x = (")
     elif name == "remove":
         Path(shared.__file__).unlink()
-    return refs.DatasetRef(source="demo", n_files=1, size_bytes=1)
+    return DatasetRef(source="demo", n_files=1, size_bytes=1)
 """
 
 

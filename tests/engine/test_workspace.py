@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from fer import errors
-from fer.engine import refs
 from fer.engine import workspace as workspaces
 from fer.engine.workspace import Workspace, write_atomically
+from fer.ingest.refs import DatasetRef, ManifestRef
 
 
-def dataset(**changes) -> refs.DatasetRef:
-    return refs.DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
+def dataset(**changes) -> DatasetRef:
+    return DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
 
 
-def write_two_files(out: Path) -> refs.DatasetRef:
+def write_two_files(out: Path) -> DatasetRef:
     (out / "a.txt").write_text("a")
     (out / "deeper").mkdir(exist_ok=True)
     (out / "deeper" / "b.txt").write_text("b")
     return dataset()
 
 
-def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> refs.DatasetRef:
-    return workspace.run("stage", key, refs.DatasetRef, produce, resumable=resumable)
+def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> DatasetRef:
+    return workspace.run("stage", key, DatasetRef, produce, resumable=resumable)
 
 
 def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_path):
@@ -37,7 +37,7 @@ def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_pat
     assert len(made.digest) == 64
     assert (workspace.folder(made) / "deeper" / "b.txt").read_text() == "b"
 
-    def explode(out: Path) -> refs.DatasetRef:
+    def explode(out: Path) -> DatasetRef:
         raise AssertionError("made twice")
 
     assert run(workspace, explode) == made
@@ -46,7 +46,7 @@ def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_pat
 def test_what_another_has_only_begun_is_not_committed(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def write_beside_another(out: Path) -> refs.DatasetRef:
+    def write_beside_another(out: Path) -> DatasetRef:
         (out / "shard-1.tmp").write_text("half")
         return write_two_files(out)
 
@@ -58,7 +58,7 @@ def test_what_another_has_only_begun_is_not_committed(tmp_path):
 def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def write_other(out: Path) -> refs.DatasetRef:
+    def write_other(out: Path) -> DatasetRef:
         (out / "a.txt").write_text("other")
         return dataset()
 
@@ -69,20 +69,20 @@ def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
 def test_a_failure_leaves_nothing_behind(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def fail(out: Path) -> refs.DatasetRef:
+    def fail(out: Path) -> DatasetRef:
         (out / "half").write_text("half")
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         run(workspace, fail)
-    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    assert workspace.committed("stage", "k1", DatasetRef) is None
     assert [path for path in tmp_path.rglob("*") if path.name == "half"] == []
 
 
 def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_ones(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def fail(out: Path) -> refs.DatasetRef:
+    def fail(out: Path) -> DatasetRef:
         (out / "shard-0").write_text("done")
         (out / "shard-1.tmp").write_text("half")
         raise ValueError("no")
@@ -91,7 +91,7 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
         run(workspace, fail, resumable=True)
     seen: list[str] = []
 
-    def resume(out: Path) -> refs.DatasetRef:
+    def resume(out: Path) -> DatasetRef:
         seen.extend(path.name for path in out.iterdir())
         return dataset()
 
@@ -110,7 +110,7 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
     ],
 )
 def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, kept):
-    def refuse(out: Path) -> refs.DatasetRef:
+    def refuse(out: Path) -> DatasetRef:
         (out / "part-0").write_text("done")
         raise kind("It must hold.")
 
@@ -122,7 +122,7 @@ def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, ke
 def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def fill(out: Path) -> refs.DatasetRef:
+    def fill(out: Path) -> DatasetRef:
         (out / "shard-0").write_text("done")
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -133,7 +133,7 @@ def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
 
 @pytest.mark.parametrize("kind", [errors.IntegrityError, errors.ConfigError])
 def test_what_is_no_fault_of_the_stage_costs_what_was_made_but_not_the_hours_in_the_scratch(tmp_path, kind):
-    def refuse(out: Path) -> refs.DatasetRef:
+    def refuse(out: Path) -> DatasetRef:
         for name in ("shard-0", ".scratch/checkpoint"):
             (out / name).parent.mkdir(exist_ok=True)
             (out / name).write_text("done")
@@ -147,7 +147,7 @@ def test_what_is_no_fault_of_the_stage_costs_what_was_made_but_not_the_hours_in_
 def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):
     workspace = Workspace(tmp_path)
 
-    def fill(out: Path) -> refs.DatasetRef:
+    def fill(out: Path) -> DatasetRef:
         for name in ("shard-0", ".scratch/checkpoint", ".scratch/checkpoint.tmp", "deeper/shard-1"):
             (out / name).parent.mkdir(exist_ok=True)
             (out / name).write_text("done")
@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):
 def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path, monkeypatch):
     workspace = Workspace(tmp_path)
 
-    def write(out: Path) -> refs.DatasetRef:
+    def write(out: Path) -> DatasetRef:
         (out / ".scratch").mkdir(exist_ok=True)
         (out / ".scratch" / "checkpoint").write_text("done")
         return write_two_files(out)
@@ -182,7 +182,7 @@ def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path
 
 
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
-    def refuse(out: Path) -> refs.DatasetRef:
+    def refuse(out: Path) -> DatasetRef:
         raise PermissionError(errno.EACCES, "Permission denied", str(out))
 
     with pytest.raises(errors.WorkspaceError, match=r"must be writable.*Permission denied"):
@@ -200,7 +200,7 @@ def test_damaged_output_is_made_anew(tmp_path, harm):
         (folder / "deeper" / "b.txt").write_text("")
     else:
         (folder / "_ref.json").write_text("{")
-    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    assert workspace.committed("stage", "k1", DatasetRef) is None
     assert run(workspace) == made
     assert (folder / "a.txt").read_text() == "a"
     assert (folder / "deeper" / "b.txt").read_text() == "b"
@@ -213,7 +213,7 @@ def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
     (folder / "deeper" / "b.txt").write_text("B")  # as long as before: only the digest tells
     seen: list[str] = []
 
-    def resume(out: Path) -> refs.DatasetRef:
+    def resume(out: Path) -> DatasetRef:
         seen.extend(path.name for path in out.rglob("*") if path.is_file())
         return write_two_files(out)
 
@@ -225,7 +225,7 @@ def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
 
 
 def hang_in_a_stage(root: str) -> None:
-    def hang(out: Path) -> refs.DatasetRef:
+    def hang(out: Path) -> DatasetRef:
         (out / "half").write_text("half")
         (Path(root) / "hanging").touch()
         time.sleep(60)
@@ -249,7 +249,7 @@ def test_after_kill_9_the_same_stage_completes_and_what_was_half_written_is_gone
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     workspace = Workspace(tmp_path)
-    assert workspace.committed("stage", "k1", refs.DatasetRef) is None
+    assert workspace.committed("stage", "k1", DatasetRef) is None
     folder = workspace.folder(run(workspace))
     assert not (folder / "half").exists()
 
@@ -346,7 +346,7 @@ def test_two_writers_of_one_file_do_not_trip_over_each_other(tmp_path, monkeypat
 
 
 def write(text: str):
-    def produce(out: Path) -> refs.DatasetRef:
+    def produce(out: Path) -> DatasetRef:
         (out / "a.txt").write_text(text)
         return dataset(source=text)
 
@@ -355,20 +355,20 @@ def write(text: str):
 
 def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
     workspace = Workspace(tmp_path)
-    assert workspace.outputs("stage", refs.DatasetRef) == []
+    assert workspace.outputs("stage", DatasetRef) == []
     made = [run(workspace, write(key), key=key) for key in ("k3", "k1", "k2")]
     for age, ref in enumerate(made[::-1]):
         os.utime(workspace.folder(ref) / "_ref.json", (1e9 - age, 1e9 - age))
-    assert workspace.outputs("stage", refs.DatasetRef) == made[::-1]
-    assert workspace.outputs("other stage", refs.DatasetRef) == []
+    assert workspace.outputs("stage", DatasetRef) == made[::-1]
+    assert workspace.outputs("other stage", DatasetRef) == []
     (workspace.folder(made[2]) / "a.txt").unlink()
-    assert workspace.outputs("stage", refs.DatasetRef) == made[1::-1]
+    assert workspace.outputs("stage", DatasetRef) == made[1::-1]
 
 
 def test_an_output_of_a_version_with_other_fields_is_left_out(tmp_path):
     workspace = Workspace(tmp_path)
     run(workspace)
-    assert workspace.outputs("stage", refs.ManifestRef) == []
+    assert workspace.outputs("stage", ManifestRef) == []
 
 
 @pytest.fixture
@@ -389,7 +389,7 @@ def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, ha
     workspace = Workspace(tmp_path)
     first = workspace.folder(run(workspace))
 
-    def pass_on(out: Path) -> refs.DatasetRef:
+    def pass_on(out: Path) -> DatasetRef:
         workspaces.link(first, "a.txt", out, "new.txt")
         workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
         workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
@@ -401,7 +401,7 @@ def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, ha
     assert (second / "new.txt").stat().st_ino == (first / "a.txt").stat().st_ino
     assert {path.name for path in second.rglob("*") if path.is_file()} == {"new.txt", "b.txt", "_ref.json"}
 
-    def copy(out: Path) -> refs.DatasetRef:
+    def copy(out: Path) -> DatasetRef:
         (out / "new.txt").write_text("a")
         (out / "deeper").mkdir()
         (out / "deeper" / "b.txt").write_text("b")
@@ -415,7 +415,7 @@ def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
     workspace = Workspace(tmp_path)
     first = workspace.folder(run(workspace))
 
-    def replace(out: Path) -> refs.DatasetRef:
+    def replace(out: Path) -> DatasetRef:
         workspaces.link(first, "a.txt", out, "a.txt")
         workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
         write_atomically(out / "a.txt", b"A")
@@ -461,7 +461,7 @@ def test_without_hard_links_a_file_is_copied(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
 
-    def pass_on(out: Path) -> refs.DatasetRef:
+    def pass_on(out: Path) -> DatasetRef:
         workspaces.link(first, "a.txt", out, "a.txt")
         return dataset()
 
@@ -476,4 +476,4 @@ def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_
     (partial / "_ref.json").write_text("{}")
     workspace = Workspace(tmp_path)
     made = run(workspace, resumable=True)
-    assert workspace.committed("stage", "k1", refs.DatasetRef) == made
+    assert workspace.committed("stage", "k1", DatasetRef) == made

@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from fer import errors, recipes
-from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.evaluation import compare, predictions
+from fer.evaluation.refs import EvaluationRef
 from fer.models import zoo
 from fer.recipes import schema as recipe
 from fer.training import precision
+from fer.training.refs import ModelRef
 from flows import cli
 
 CLASSES = ("happy", "sad")
 TRUTH = np.array([0, 1] * 50, np.int32)
-MODEL = refs.ModelRef(
+MODEL = ModelRef(
     model="vgg",
     classes=CLASSES,
     n_parameters=1_234,
@@ -31,7 +32,7 @@ MODEL = refs.ModelRef(
 )
 
 
-def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> refs.EvaluationRef:
+def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> EvaluationRef:
     """That of a model which is right about the first `n_right` of 100 images."""
     said = np.where(np.arange(100) < n_right, TRUTH, 1 - TRUTH)
     ids = ids or [f"id{row:03}" for row in range(100)]
@@ -39,9 +40,9 @@ def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> refs.
     def produce(out):
         predictions.write(out / predictions.FILE, ids, TRUTH, np.eye(2)[said], np.ones(100, bool), CLASSES)
         scores = {"accuracy": n_right / 100, "accuracy_interval": (0, 1), "macro_f1": 0.5, "macro_f1_interval": (0, 1)}
-        return refs.EvaluationRef(split="test", n_images=100, **scores)
+        return EvaluationRef(split="test", n_images=100, **scores)
 
-    return workspace.run("evaluate", name, refs.EvaluationRef, produce, resumable=False)
+    return workspace.run("evaluate", name, EvaluationRef, produce, resumable=False)
 
 
 def test_each_is_held_against_the_first_image_by_image(tmp_path):

@@ -7,12 +7,16 @@ import pytest
 
 from data_contracts import files
 from fer import errors
-from fer.engine import child_process, refs
+from fer.curation.refs import SplitRef
+from fer.engine import child_process
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, metrics, predictions
+from fer.evaluation.refs import EvaluationRef
 from fer.models import saved_model, zoo
 from fer.reports import plots
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
+from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
@@ -33,30 +37,30 @@ def here(monkeypatch):
     monkeypatch.setattr(child_process, "run", run)
 
 
-def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> refs.ShardsRef:
+def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> ShardsRef:
     def produce(out):
         rng = np.random.default_rng(0)
         class_indexes = (np.arange(30) % len(classes)).astype(np.int32)
         pixels = rng.integers(0, 256, (30, size, size), dtype=np.uint8)
         parquet.write(out / parquet.name("test", 0), [f"id{row}" for row in range(30)], class_indexes, pixels, classes)
         counts = {"test": dict.fromkeys(classes, 10)}
-        return refs.ShardsRef(classes=classes, height=size, width=size, counts=counts, mean=128.0, std=70.0)
+        return ShardsRef(classes=classes, height=size, width=size, counts=counts, mean=128.0, std=70.0)
 
-    return workspace.run("preprocess", name, refs.ShardsRef, produce, resumable=False)
+    return workspace.run("preprocess", name, ShardsRef, produce, resumable=False)
 
 
-def division_of(workspace, n_clean=20) -> refs.SplitRef:
+def division_of(workspace, n_clean=20) -> SplitRef:
     """A split whose first images are clean."""
 
     def produce(out):
         rows = {"image_id": [f"id{row}" for row in range(30)], "is_clean": [row < n_clean for row in range(30)]}
         pq.write_table(pa.table(rows), out / files.SPLIT)
-        return refs.SplitRef(classes=CLASSES, counts={}, origin="drawn")
+        return SplitRef(classes=CLASSES, counts={}, origin="drawn")
 
-    return workspace.run("split", str(n_clean), refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", str(n_clean), SplitRef, produce, resumable=False)
 
 
-def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
+def model_of(workspace, classes=CLASSES) -> ModelRef:
     """An untrained model, as another run could have left it."""
 
     def produce(out):
@@ -66,7 +70,7 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
         for each in model.trainable_variables:
             each.assign(draw.normal(0, 0.3, each.shape))
         model.save(out / saved_model.MODEL)
-        return refs.ModelRef(
+        return ModelRef(
             digest="-".join(classes),  # as in training the classes are part of it, and the file's date is not
             model=config.name,
             classes=classes,
@@ -77,7 +81,7 @@ def model_of(workspace, classes=CLASSES) -> refs.ModelRef:
             train_seconds=0.0,
         )
 
-    return workspace.run("train", "-".join(classes), refs.ModelRef, produce, resumable=False)
+    return workspace.run("train", "-".join(classes), ModelRef, produce, resumable=False)
 
 
 def test_an_evaluation_holds_predictions_metrics_picture_and_report(workspace, here):
@@ -194,7 +198,7 @@ def test_classes_without_an_image_are_named_where_macro_f1_is_told(tmp_path):
     )
     found = metrics.from_predictions(path)
     assert "2 images (none of z, left out of macro-F1)." in evaluate.report(found, "some", "test")
-    ref = refs.EvaluationRef(
+    ref = EvaluationRef(
         split="test", n_images=3, accuracy=1, accuracy_interval=(0, 1), macro_f1=1, macro_f1_interval=(0, 1),
         deduplicated=found.deduplicated,
     )  # fmt: skip

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.engine.workspace import Workspace
 from fer.evaluation import gate, metrics, predictions
+from fer.evaluation.refs import EvaluationRef, Opponent
+from fer.ingest import sources
+from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad", "angry")
 TRUTH = np.tile([0, 1, 2], 100)
@@ -28,7 +31,7 @@ def workspace(tmp_path):
     return Workspace(tmp_path)
 
 
-def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, prefix="") -> refs.EvaluationRef:
+def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, prefix="") -> EvaluationRef:
     """An evaluation of which only the predictions matter, committed to the workspace."""
 
     def produce(out):
@@ -36,7 +39,7 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
         probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
         predictions.write(out / predictions.FILE, ids, truth.astype(np.int32), probabilities, truth > 0, classes)
         found = metrics.from_predictions(out / predictions.FILE)
-        return refs.EvaluationRef(
+        return EvaluationRef(
             split="test",
             n_images=found.n_images,
             accuracy=found.accuracy,
@@ -45,10 +48,10 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
             macro_f1_interval=found.macro_f1_interval,
         )
 
-    return workspace.run("evaluate", name, refs.EvaluationRef, produce, resumable=False)
+    return workspace.run("evaluate", name, EvaluationRef, produce, resumable=False)
 
 
-def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> refs.SplitRef:
+def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> SplitRef:
     """A split of which only the test images matter, those of TRUTH; an image of train is among them, as it is there."""
 
     def produce(out):
@@ -65,12 +68,12 @@ def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -
         rows.append(rows[0] | {"image_id": "t", "pixel_sha256": "pixels of t", "class_index": 0, "split": "train"})
         pq.write_table(pa.Table.from_pylist(rows), out / files.SPLIT)
         counts = {"train": {classes[0]: n_train}, "test": {classes[0]: n}}
-        return refs.SplitRef(classes=classes, counts=counts, origin=origin)
+        return SplitRef(classes=classes, counts=counts, origin=origin)
 
-    return workspace.run("split", f"{n}{classes}{n_train}{origin}", refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", f"{n}{classes}{n_train}{origin}", SplitRef, produce, resumable=False)
 
 
-def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> refs.Opponent:
+def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> Opponent:
     """A champion that knows the pixels of these rows; None: it does not say."""
 
     def produce(out):
@@ -78,7 +81,7 @@ def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="de
         if trained_on is not None:
             known = pa.table({"pixel_sha256": pa.array([f"pixels of {row}" for row in trained_on], pa.string())})
             pq.write_table(known, out / files.TRAINED_ON)
-        return refs.ModelRef(
+        return ModelRef(
             model="cnn",
             classes=classes,
             n_parameters=1,
@@ -88,8 +91,8 @@ def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="de
             train_seconds=1.0,
         )
 
-    model = workspace.run("champion", str(hash((str(trained_on), classes))), refs.ModelRef, produce, resumable=False)
-    return refs.Opponent(version=version, source=source, model=model, same_preprocessing=same_code)
+    model = workspace.run("champion", str(hash((str(trained_on), classes))), ModelRef, produce, resumable=False)
+    return Opponent(version=version, source=source, model=model, same_preprocessing=same_code)
 
 
 def judge(workspace, candidate, champion=None, against=None, source="demo", **config):
@@ -149,7 +152,7 @@ def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, th
     verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, against, ours)
     assert not verdict.passed
     last = verdict.checks[-1].detail
-    assert f"from {refs.source_family(theirs)}, this model from {refs.source_family(ours)}" in last
+    assert f"from {sources.family(theirs)}, this model from {sources.family(ours)}" in last
     assert "--name NAME" in last
     assert verdict.champion_version == 4
 

@@ -8,11 +8,17 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from fer.engine import refs
+from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
 from fer.evaluation import power
 from fer.evaluation.compare import parse_candidates
+from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
+from fer.ingest.refs import ManifestRef
+from fer.registry.refs import ReleaseRef
+from fer.reports.refs import QualityRef
+from fer.training.refs import ModelRef
 from flows import cli, terminal
 from tasks import events
+from tasks.results import ComparisonOutcome, Intake, Outcome
 
 
 def console(*, is_terminal: bool = False, width: int = 120) -> Console:
@@ -150,12 +156,12 @@ def test_stages_at_work_at_once_are_each_told_of_without_a_terminal(clock):
     assert [line.split()[:2] for line in screen.export_text().splitlines()] == [["trial", "0"], ["trial", "1"]]
 
 
-def outcome(*, passed: bool) -> refs.Outcome:
-    return refs.Outcome(
+def outcome(*, passed: bool) -> Outcome:
+    return Outcome(
         sources=("demo",),
         recipe="demo",
-        quality=refs.QualityRef(verdict="pass", failures=(), warnings=()),
-        model=refs.ModelRef(
+        quality=QualityRef(verdict="pass", failures=(), warnings=()),
+        model=ModelRef(
             model="sequential-cnn",
             classes=("happy", "sad"),
             n_parameters=1234,
@@ -164,7 +170,7 @@ def outcome(*, passed: bool) -> refs.Outcome:
             validation_accuracy=0.75,
             train_seconds=61.0,
         ),
-        evaluation=refs.EvaluationRef(
+        evaluation=EvaluationRef(
             split="test",
             n_images=10,
             accuracy=0.7,
@@ -172,12 +178,12 @@ def outcome(*, passed: bool) -> refs.Outcome:
             macro_f1=0.6,
             macro_f1_interval=(0.3, 0.8),
         ),
-        verdict=refs.VerdictRef(
+        verdict=VerdictRef(
             passed=passed,
-            checks=(refs.Check(name="floor", passed=passed, detail="accuracy [0.7] against a floor"),),
+            checks=(Check(name="floor", passed=passed, detail="accuracy [0.7] against a floor"),),
             champion_version=1,
         ),
-        release=refs.ReleaseRef(
+        release=ReleaseRef(
             name="demo",
             version=2,
             status="released" if passed else "rejected",
@@ -259,20 +265,18 @@ def test_an_outcome_says_what_its_comparison_can_tell():
     assert "15.0% of 400 images" in told.short()
 
 
-def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> refs.Intake:
-    return refs.Intake(
-        manifest=refs.ManifestRef(
+def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> Intake:
+    return Intake(
+        manifest=ManifestRef(
             source=f"folder:sha256:{'0f' * 32}", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=0
         ),
-        validation=refs.ValidationRef(
-            classes=("happy",), n_found=9, n_accepted=9, quarantined={}, failures=(), warnings=()
-        ),
-        inspection=refs.InspectionRef(n_images=9, n_pairs=0, n_groups=0),
-        curation=refs.CurationRef(classes=("happy",), issues={}, dropped={}, quarantined={}, failures=()),
-        split=refs.SplitRef(classes=("happy",), counts={"train": {"happy": 9}}, origin="drawn"),
-        drift=refs.DriftRef(n_baseline=None, n_new=9, n_gone=0, n_relabelled=0, failures=(), warnings=()),
-        quality=refs.QualityRef(verdict=verdict, failures=(), warnings=warnings),
-        before=refs.Before(),
+        validation=ValidationRef(classes=("happy",), n_found=9, n_accepted=9, quarantined={}, failures=(), warnings=()),
+        inspection=InspectionRef(n_images=9, n_pairs=0, n_groups=0),
+        curation=CurationRef(classes=("happy",), issues={}, dropped={}, quarantined={}, failures=()),
+        split=SplitRef(classes=("happy",), counts={"train": {"happy": 9}}, origin="drawn"),
+        drift=DriftRef(n_baseline=None, n_new=9, n_gone=0, n_relabelled=0, failures=(), warnings=()),
+        quality=QualityRef(verdict=verdict, failures=(), warnings=warnings),
+        before=Before(),
         reports={"data quality": path},
     )
 
@@ -308,7 +312,7 @@ def test_no_control_character_from_outside_reaches_the_terminal():
     told = intake("warn", warnings=(ESCAPES,), path=f"/data/{ESCAPES}")
     terminal.show_intake(screen, told, (f"folder:{ESCAPES}",))
     result = outcome(passed=False)
-    check = refs.Check(name="floor", passed=False, detail=ESCAPES)
+    check = Check(name="floor", passed=False, detail=ESCAPES)
     result = result.model_copy(
         update={
             "verdict": result.verdict.model_copy(update={"checks": (check,)}),
@@ -349,13 +353,13 @@ def test_no_control_character_is_in_the_note_beside_a_bar():
     ],
 )
 def test_the_index_says_how_many_files_it_left_out(ignored, end):
-    manifest = refs.ManifestRef(
+    manifest = ManifestRef(
         source="demo", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=1, ignored=ignored
     )
     assert manifest.summary().endswith(end)
 
 
-def compared(n_candidates: int) -> refs.ComparisonOutcome:
+def compared(n_candidates: int) -> ComparisonOutcome:
     rows = tuple(
         {
             "candidate": f"candidate-{number}",
@@ -366,7 +370,7 @@ def compared(n_candidates: int) -> refs.ComparisonOutcome:
         }
         for number in range(n_candidates)
     )
-    return refs.ComparisonOutcome(recipe="demo", rows=rows, best="candidate-1", reports={})
+    return ComparisonOutcome(recipe="demo", rows=rows, best="candidate-1", reports={})
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 200])

@@ -11,11 +11,11 @@ from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr
 
 from fer import errors
-from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.ingest import archives, download, index, kaggle, sources
 from fer.ingest.demo import archive as demo_archive
 from fer.ingest.demo import faces as demo_faces
+from fer.ingest.refs import DatasetRef
 
 FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"junk"}
 KAGGLE = sources.KaggleSource("owner", "faces")
@@ -41,7 +41,7 @@ def archive(tmp_path: Path) -> Path:
     return path
 
 
-def delivered(workspace: Workspace, ref: refs.DatasetRef) -> Path:
+def delivered(workspace: Workspace, ref: DatasetRef) -> Path:
     folder = workspace.folder(ref)
     assert sorted(each.name for each in folder.iterdir()) == ["_ref.json", "dataset.zip", "source.txt"]
     return folder / "dataset.zip"

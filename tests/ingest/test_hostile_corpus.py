@@ -15,10 +15,10 @@ import pytest
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors
-from fer.engine import refs
 from fer.engine.workspace import Workspace
 from fer.images import images
 from fer.ingest import download, index, sources
+from fer.ingest.refs import ManifestRef
 
 CONFIG = index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
 
@@ -33,14 +33,14 @@ class Place:
     def workspace(self) -> Workspace:
         return Workspace(self.root / "workspace")
 
-    def run(self, archive: bytes) -> refs.ManifestRef:
+    def run(self, archive: bytes) -> ManifestRef:
         path = self.root / "source.zip"
         path.write_bytes(archive)
         resolved = download.resolve(sources.parse(f"archive:{path}"))
         dataset = download.download(resolved, workspace=self.workspace)
         return index.index((dataset,), CONFIG, workspace=self.workspace)
 
-    def rows(self, manifest: refs.ManifestRef) -> list[dict[str, Any]]:
+    def rows(self, manifest: ManifestRef) -> list[dict[str, Any]]:
         return pq.read_table(self.workspace.folder(manifest) / names.MANIFEST).to_pylist()
 
     def half_written(self) -> list[Path]:

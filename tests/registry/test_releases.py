@@ -8,11 +8,13 @@ import pytest
 
 from data_contracts import files
 from fer import errors, recipes
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.engine.workspace import Workspace
+from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
 from fer.models import saved_model
 from fer.registry import moves, registry, releases
 from fer.shards import preprocess
+from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad")
 RECIPE = recipes.load("demo")
@@ -59,8 +61,8 @@ def parts(workspace, *, passed=True, weights="a"):
     splits = ["train", "train", "train", "validation", "test", "excluded"]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table({"pixel_sha256": list("caabde"), "split": splits}), buffer)
-    division = refs.SplitRef(classes=CLASSES, counts={}, origin="drawn")
-    model = refs.ModelRef(
+    division = SplitRef(classes=CLASSES, counts={}, origin="drawn")
+    model = ModelRef(
         digest=weights,
         model="cnn",
         classes=CLASSES,
@@ -70,10 +72,10 @@ def parts(workspace, *, passed=True, weights="a"):
         validation_accuracy=0.5,
         train_seconds=1.0,
     )
-    evaluation = refs.EvaluationRef(
+    evaluation = EvaluationRef(
         split="test", n_images=1, accuracy=1.0, accuracy_interval=(0, 1), macro_f1=1.0, macro_f1_interval=(0, 1)
     )
-    verdict = refs.VerdictRef(passed=passed, checks=(), champion_version=None)
+    verdict = VerdictRef(passed=passed, checks=(), champion_version=None)
     return (
         committed(workspace, "split", "0", division, {files.SPLIT: buffer.getvalue().to_pybytes()}),
         committed(
@@ -85,7 +87,7 @@ def parts(workspace, *, passed=True, weights="a"):
 
 
 def register(workspace, made, against=None):
-    return releases.register(RECIPE, LINEAGE, *made, against or refs.Contest(), workspace=workspace)
+    return releases.register(RECIPE, LINEAGE, *made, against or Contest(), workspace=workspace)
 
 
 def is_registered(made):
@@ -194,7 +196,7 @@ def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why
 
 def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
     made, against = two_champions(models, workspace)
-    other_verdict = refs.VerdictRef(passed=True, checks=(), champion_version=1)
+    other_verdict = VerdictRef(passed=True, checks=(), champion_version=1)
     other = committed(workspace, "gate", "other", other_verdict, {"verdict.json": b"another one"})
     release = register(workspace, (*made[:3], other), against)
     assert (release.version, release.status, release.champion_version) == (3, "kept", 1)
@@ -215,7 +217,7 @@ def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_confli
 
 
 def test_the_log_names_the_run_that_promoted(models, workspace):
-    releases.register(RECIPE, LINEAGE, *parts(workspace), refs.Contest(), by="run demo (12)", workspace=workspace)
+    releases.register(RECIPE, LINEAGE, *parts(workspace), Contest(), by="run demo (12)", workspace=workspace)
     assert {each.by for each in models.log("demo").entries} == {"run demo (12)"}
 
 
@@ -230,14 +232,14 @@ def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
 
 def tampered(models, workspace, monkeypatch, changes):
     """Version 1 of `demo`, whose model.json has these changes; None: without the key."""
-    dump = refs.ModelRef.model_dump_json
+    dump = ModelRef.model_dump_json
 
     def other(self, **_):
         record = json.loads(dump(self)) | changes
         return json.dumps({name: value for name, value in record.items() if value is not None})
 
     with monkeypatch.context() as patch:
-        patch.setattr(refs.ModelRef, "model_dump_json", other)
+        patch.setattr(ModelRef, "model_dump_json", other)
         return register(workspace, parts(workspace))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.engine.workspace import Workspace
 from fer.models import saved_model, zoo
 from fer.registry import releases, starting_weights
@@ -28,16 +28,16 @@ def saved(tmp_path):
     return path
 
 
-def split_of(workspace) -> refs.SplitRef:
+def split_of(workspace) -> SplitRef:
     """A split that holds out the images of the pixels `b` and `c`."""
 
     def produce(out):
         rows = {"pixel_sha256": ["a", "b", "c", "d"], "split": ["train", "validation", "test", "excluded"]}
         rows["near_duplicates"] = pa.array([[], [], ["twin of c"], []], pa.list_(pa.string()))
         pq.write_table(pa.table(rows), out / files.SPLIT)
-        return refs.SplitRef(classes=("x", "y", "z"), counts={}, origin="drawn")
+        return SplitRef(classes=("x", "y", "z"), counts={}, origin="drawn")
 
-    return workspace.run("split", "some", refs.SplitRef, produce, resumable=False)
+    return workspace.run("split", "some", SplitRef, produce, resumable=False)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import pytest
 
 from data_contracts import files
 from fer import errors
-from fer.engine import contracts, refs
+from fer.engine import contracts
+from fer.evaluation.refs import Check
+from fer.registry.refs import ReleaseRef
 from fer.reports import publishing
 from tasks import summary
 
@@ -147,13 +149,13 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(summary.train_stage, "costs", lambda *_: "60 s of training")
     monkeypatch.setattr(summary.contracts, "read", lambda _: (rule,))
     monkeypatch.setattr(summary.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
-    monkeypatch.setattr(summary.refs, "Outcome", lambda **values: SimpleNamespace(**values))
+    monkeypatch.setattr(summary, "Outcome", lambda **values: SimpleNamespace(**values))
     intake = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
     )
-    checks = (refs.Check(name="floor", passed=True, detail=HOSTILE),)
+    checks = (Check(name="floor", passed=True, detail=HOSTILE),)
     verdict = SimpleNamespace(checks=checks, power=None)
-    release = refs.ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
+    release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
         summary.publish.fn(

@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fer import errors, recipes
-from fer.engine import process_pool, refs, runners
+from fer.engine import process_pool, runners
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.recipes import schema as recipe
 from fer.shards import balance, parquet
 from fer.shards import checks as shard_checks
+from fer.shards.refs import ShardsRef
 
 CLASSES = ("angry", "happy", "sad")
 COUNTS = {"angry": 5, "happy": 23, "sad": 11}
 CONFIG = balance.BalanceConfig(seed=3)
 
 
-def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backwards: bool = False) -> refs.ShardsRef:
+def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backwards: bool = False) -> ShardsRef:
     """Shards made by hand, the same images however they are cut, with a test split that must not be touched."""
     draw = np.random.default_rng(0)
     labels = draw.permutation(np.repeat(np.arange(3, dtype=np.int32), [counts[each] for each in CLASSES]))
@@ -38,7 +39,7 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
             parquet.write(out / parquet.name("train", number), ids, labels[here], pixels[here], CLASSES)
         parquet.write(out / parquet.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
         (out / "preprocessing.json").write_text('{"mean": 1.5}')
-        return refs.ShardsRef(
+        return ShardsRef(
             digest="of the images",
             classes=CLASSES,
             height=8,
@@ -48,7 +49,7 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
             std=2.5,
         )
 
-    return workspace.run("preprocess", "k", refs.ShardsRef, write, resumable=False)
+    return workspace.run("preprocess", "k", ShardsRef, write, resumable=False)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ configs = st.builds(
 
 def planned(counts, **config) -> tuple[balance.PlanRow, ...]:
     classes = tuple(counts)
-    source = refs.ShardsRef(classes=classes, height=8, width=9, counts={"train": counts}, mean=0, std=1)
+    source = ShardsRef(classes=classes, height=8, width=9, counts={"train": counts}, mean=0, std=1)
     return balance.plan(source, balance.BalanceConfig(**config))
 
 

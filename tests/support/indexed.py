@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import progress
-from fer.engine import refs
 from fer.images import images
 from fer.ingest import index
+from fer.ingest.refs import DatasetRef
 
 CONFIG = index.IndexConfig(classes=("angry", "happy", "surprise"))
 
@@ -39,9 +39,9 @@ def committed(workspace, files, source="archive"):
     def produce(out):
         (out / "dataset.zip").write_bytes(zipped(files))
         (out / "source.txt").write_text(source)
-        return refs.DatasetRef(source=source, n_files=len(files), size_bytes=1)
+        return DatasetRef(source=source, n_files=len(files), size_bytes=1)
 
-    return workspace.run("download", source, refs.DatasetRef, produce, resumable=False)
+    return workspace.run("download", source, DatasetRef, produce, resumable=False)
 
 
 def run(workspace, files, config=CONFIG, say=progress.silent):

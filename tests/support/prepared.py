@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.images import images
 from fer.ingest import image_files
+from fer.ingest.refs import ManifestRef
 
 CLASSES = ("angry", "happy", "sad")
 SPLIT_SCHEMA = pa.schema(
@@ -46,12 +47,12 @@ def dataset(workspace, rows, encoded_by_part, key="k"):
         pq.write_table(pa.Table.from_arrays(arrays, schema=SPLIT_SCHEMA), out / "split.parquet")
 
     n = len(rows)
-    manifest = refs.ManifestRef(source="x", layouts=("x",), classes=CLASSES, n_found=n, n_quarantined=0)
+    manifest = ManifestRef(source="x", layouts=("x",), classes=CLASSES, n_found=n, n_quarantined=0)
     found = Counter((split, class_index) for _, class_index, split, _, _ in rows)
     counts = {
         each: {label: found[each, at] for at, label in enumerate(CLASSES)} for each in ("train", "validation", "test")
     }
-    split = refs.SplitRef(classes=CLASSES, counts=counts, origin="drawn")
+    split = SplitRef(classes=CLASSES, counts=counts, origin="drawn")
     return (
         committed(workspace, "index", key, manifest, write_manifest),
         committed(workspace, "split", key, split, write_split),

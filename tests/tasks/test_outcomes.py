@@ -29,10 +29,15 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from fer import errors
-from fer.engine import refs
+from fer.curation.refs import DriftRef, ValidationRef
+from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
 from fer.recipes import schema as recipe
+from fer.registry.refs import ReleaseRef
+from fer.reports.refs import QualityRef
+from fer.training.refs import ModelRef, WeightsRef
 from flows import naming
 from tasks import caching, events, logs, outcomes
+from tasks.results import Outcome
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -44,12 +49,12 @@ def kept_log() -> Iterator[None]:
         yield
 
 
-def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> refs.Outcome:
-    return refs.Outcome(
+def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> Outcome:
+    return Outcome(
         sources=("demo",),
         recipe="demo",
-        quality=refs.QualityRef(verdict="pass", failures=(), warnings=()),
-        model=refs.ModelRef(
+        quality=QualityRef(verdict="pass", failures=(), warnings=()),
+        model=ModelRef(
             model="vgg",
             classes=("happy", "sad"),
             n_parameters=12,
@@ -58,7 +63,7 @@ def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> re
             validation_accuracy=0.75,
             train_seconds=6.0,
         ),
-        evaluation=refs.EvaluationRef(
+        evaluation=EvaluationRef(
             split="test",
             n_images=1250,
             accuracy=0.7,
@@ -66,15 +71,15 @@ def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> re
             macro_f1=0.6,
             macro_f1_interval=(0.3, 0.8),
         ),
-        verdict=refs.VerdictRef(
+        verdict=VerdictRef(
             passed=passed,
             checks=(
-                refs.Check(name="floor", passed=passed, detail="accuracy 0.7, floor 0.8"),
-                refs.Check(name="other", passed=True, detail="macro-F1 0.6, floor 0.5"),
+                Check(name="floor", passed=passed, detail="accuracy 0.7, floor 0.8"),
+                Check(name="other", passed=True, detail="macro-F1 0.6, floor 0.5"),
             ),
             champion_version=1,
         ),
-        release=refs.ReleaseRef(
+        release=ReleaseRef(
             name=name,
             version=2,
             status="released" if passed else "rejected",
@@ -212,10 +217,10 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback():
 
 
 def test_a_task_is_a_line_with_its_summary_in_the_log_and_nothing_else():
-    weights = refs.WeightsRef(file="model.keras", identity="registry:demo@1", origin="a release")
+    weights = WeightsRef(file="model.keras", identity="registry:demo@1", origin="a release")
 
     @task(name="weights", **caching.UNCACHED, **caching.announced("weights"))
-    def fetch() -> refs.WeightsRef:
+    def fetch() -> WeightsRef:
         return weights
 
     assert flow_of(fetch, "one task")() == weights
@@ -239,13 +244,11 @@ def test_tags_are_added_to_those_that_a_run_has():
     assert set(run_of("tagged").tags) == {"mine", "recipe:demo", "model:demo", "outcome:fit"}
 
 
-DRIFTED = refs.DriftRef(
-    n_baseline=9, n_new=3, n_gone=1, n_relabelled=0, failures=(), warnings=("brightness drifted: 0.4",)
-)
+DRIFTED = DriftRef(n_baseline=9, n_new=3, n_gone=1, n_relabelled=0, failures=(), warnings=("brightness drifted: 0.4",))
 CALM = DRIFTED.model_copy(update={"warnings": ()})
-FIT = refs.QualityRef(verdict="pass", failures=(), warnings=())
-UNFIT = refs.QualityRef(verdict="stop", failures=("too few images",), warnings=())
-FOUND = refs.ValidationRef(classes=("happy",), n_found=9, n_accepted=8, quarantined={}, failures=(), warnings=())
+FIT = QualityRef(verdict="pass", failures=(), warnings=())
+UNFIT = QualityRef(verdict="stop", failures=("too few images",), warnings=())
+FOUND = ValidationRef(classes=("happy",), n_found=9, n_accepted=8, quarantined={}, failures=(), warnings=())
 
 
 @pytest.mark.parametrize(
@@ -310,7 +313,7 @@ def inbox() -> Iterator[Inbox]:
     made.server.server_close()
 
 
-def refused_before() -> refs.Outcome:
+def refused_before() -> Outcome:
     """What a run comes to that finds everything cached."""
     events.publish(events.Ended("register", cached=True, failed=False, seconds=0.0, summary=""))
     return outcome(passed=False, name="as before")

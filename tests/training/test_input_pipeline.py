@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.engine import refs
 from fer.images import augment
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 from fer.training import input_pipeline
 
 CLASSES = ("left", "right", "top", "bottom")
@@ -152,7 +152,7 @@ def test_what_fits_is_resident_and_what_does_not_streams(split):
     # 59,918 images of 5x7 are 22 bytes short of 2 MiB.
     for n_images, kind in ((59_918, input_pipeline.Resident), (59_919, input_pipeline.Streaming)):
         counts = {"train": {"left": 30_000, "right": n_images - 30_000}}
-        source = refs.ShardsRef(classes=CLASSES, height=5, width=7, counts=counts, mean=0, std=1)
+        source = ShardsRef(classes=CLASSES, height=5, width=7, counts=counts, mean=0, std=1)
         assert isinstance(input_pipeline.open_split(folder, "train", source, resident_mb=2), kind)
 
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from data_contracts import files
 from fer import errors
-from fer.engine import refs, workspace
+from fer.engine import workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import distributed, input_pipeline, loop, memory, step, train
 
@@ -54,7 +55,7 @@ def fit(folder, out, settings, micro_batch=None, progress=lambda *_: None):
     out.mkdir(exist_ok=True)
     (out / files.PREPROCESSING).write_text("{}")
     counts = {"train": {"dark": 24, "light": 24}, "validation": {"dark": 12, "light": 12}}
-    ref = refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=50.0)
+    ref = ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=50.0)
     arguments = [str(folder), ref.model_dump(mode="json")] * 2
     micro_batch = micro_batch or settings.micro_batch or settings.batch_size
     return train.fit(

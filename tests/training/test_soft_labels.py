@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer import errors
-from fer.engine import refs
+from fer.curation.refs import SplitRef
 from fer.engine.workspace import Workspace
 from fer.training import soft_labels
 
@@ -18,7 +18,7 @@ VOTES = {
 }
 
 
-def division(workspace: Workspace, votes=VOTES) -> refs.SplitRef:
+def division(workspace: Workspace, votes=VOTES) -> SplitRef:
     def write(out):
         columns = {
             "image_id": list(votes),
@@ -28,7 +28,7 @@ def division(workspace: Workspace, votes=VOTES) -> refs.SplitRef:
         pq.write_table(pa.table(columns), out / "split.parquet")
 
     counts = {"train": dict.fromkeys(CLASSES, 1), "validation": {}, "test": {}}
-    ref = refs.SplitRef(classes=CLASSES, counts=counts, origin="drawn")
+    ref = SplitRef(classes=CLASSES, counts=counts, origin="drawn")
     return prepared.committed(workspace, "split", "k", ref, write)
 
 

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from data_contracts import files
 from fer import errors
-from fer.engine import child_process, refs, stage
+from fer.engine import child_process, stage
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.shards import parquet
+from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import input_pipeline, train
 
@@ -53,7 +54,7 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(workspace) -> refs.ShardsRef:
+def made(workspace) -> ShardsRef:
     """Shards of 100 train and 40 validation images."""
 
     def produce(out):
@@ -64,9 +65,9 @@ def made(workspace) -> refs.ShardsRef:
             parquet.write(out / parquet.name(split, 0), ids, class_indexes, pixels, CLASSES)
             counts[split] = dict(zip(CLASSES, np.bincount(class_indexes).tolist(), strict=True))
         (out / files.PREPROCESSING).write_text(json.dumps({"classes": CLASSES}))
-        return refs.ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=85.0, std=50.0)
+        return ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=85.0, std=50.0)
 
-    return workspace.run("preprocess", "made", refs.ShardsRef, produce, resumable=False)
+    return workspace.run("preprocess", "made", ShardsRef, produce, resumable=False)
 
 
 def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):

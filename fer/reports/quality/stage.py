@@ -24,11 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from fer import plain_text
-from fer.engine import refs, stage
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.engine import stage
+from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace, write_atomically
+from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 from fer.reports.quality import figures
 from fer.reports.quality import page as quality_page
+from fer.reports.refs import QualityRef
 
 HTML = "quality.html"
 JSON = "quality.json"
@@ -51,12 +55,12 @@ _plain = plain_text.in_markdown
 @stage.stage("quality")
 def quality(
     out: Path,
-    manifest: refs.ManifestRef,
-    validation: refs.ValidationRef,
-    inspection: refs.InspectionRef | None,
-    curation: refs.CurationRef | None,
-    split: refs.SplitRef | None,
-    drift: refs.DriftRef | None,
+    manifest: ManifestRef,
+    validation: ValidationRef,
+    inspection: InspectionRef | None,
+    curation: CurationRef | None,
+    split: SplitRef | None,
+    drift: DriftRef | None,
     named: tuple[str, ...],
     problem: str | None,
     further: tuple[str, ...],
@@ -64,7 +68,7 @@ def quality(
     *,
     workspace: Workspace,
     progress: Progress,
-) -> refs.QualityRef:
+) -> QualityRef:
     """Write the report. `named` are the sources as the user gave them.
 
     The later stages' Refs are None where `validation` has failures: no stage ran after it. `problem` is the message of
@@ -72,7 +76,7 @@ def quality(
     after the data: why no model of it could be released.
     With `show_faces` the page holds thumbnails of examples; else it holds no image, and no path beyond examples.
     """
-    made: dict[str, refs.Ref | None] = {
+    made: dict[str, Ref | None] = {
         "index": manifest, "validate": validation, "inspect": inspection, "curate": curation, "split": split,
         "drift": drift,
     }  # fmt: skip
@@ -133,7 +137,7 @@ def quality(
         galleries = quality_examples.galleries(folders)
     write_atomically(out / HTML, quality_page.render(report, galleries).encode())
     progress(3, 3, "page written")
-    return refs.QualityRef(verdict=verdict, failures=tuple(failures), warnings=tuple(warnings))
+    return QualityRef(verdict=verdict, failures=tuple(failures), warnings=tuple(warnings))
 
 
 def markdown(folder: Path) -> str:

@@ -13,9 +13,11 @@ from data_contracts import curation as curation_contract
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer.curation import curate, drift, split
-from fer.engine import contracts, refs
+from fer.curation.refs import InspectionRef, SplitRef, ValidationRef
+from fer.engine import contracts
 from fer.engine.workspace import Workspace
 from fer.images import images
+from fer.ingest.refs import ManifestRef
 from fer.reports.quality import figures
 from fer.reports.quality import stage as quality
 
@@ -103,12 +105,12 @@ class Data:
             for number in range(3):
                 those = [{"pixels": pixels(10 * number + at).tobytes()} for at in range(10)]
                 write(out / files.THUMBNAILS / files.part(number), those, contract.THUMBNAIL_SCHEMA)
-            return refs.ManifestRef(
+            return ManifestRef(
                 source=self.source, layouts=("class folders",), classes=CLASSES, n_found=len(found), n_quarantined=2,
                 ignored=self.ignored,
             )  # fmt: skip
 
-        return self.commit("index", refs.ManifestRef, produce)
+        return self.commit("index", ManifestRef, produce)
 
     def validation(self):
         def produce(out):
@@ -121,12 +123,12 @@ class Data:
             )  # fmt: skip
             record = {"rules": [rule.model_dump(mode="json")], "config": {"min_side_px": 8}}
             (out / "validation.json").write_text(json.dumps(record))
-            return refs.ValidationRef(
+            return ValidationRef(
                 classes=CLASSES, n_found=len(self.rows) + 2, n_accepted=len(self.rows), quarantined={},
                 failures=self.failures, warnings=self.warnings,
             )  # fmt: skip
 
-        return self.commit("validate", refs.ValidationRef, produce)
+        return self.commit("validate", ValidationRef, produce)
 
     def inspection(self):
         twins = [(self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))]
@@ -150,9 +152,9 @@ class Data:
             ]
             write(out / files.PAIRS, rows, curation_contract.PAIRS)
             (out / "inspect.json").write_text(json.dumps({"config": INSPECTED}))
-            return refs.InspectionRef(n_images=len(found), n_pairs=3, n_groups=3)
+            return InspectionRef(n_images=len(found), n_pairs=3, n_groups=3)
 
-        return self.commit("inspect", refs.InspectionRef, produce)
+        return self.commit("inspect", InspectionRef, produce)
 
     def doubted(self, division):
         """The split, with label errors beside it if they were looked for."""
@@ -183,7 +185,7 @@ class Data:
 
         if not self.label_errors:
             return division
-        return self.commit(f"label errors {division.digest[:8]}", refs.SplitRef, produce)
+        return self.commit(f"label errors {division.digest[:8]}", SplitRef, produce)
 
     def made(self, before=None):
         """The Refs of all stages before the report; `before` is a `Data` that was accepted last."""

@@ -1,0 +1,33 @@
+"""What the stages of `fer.ingest` make."""
+
+from pydantic import Field
+
+from fer.engine.refs import Counts, Ref
+
+
+class DatasetRef(Ref):
+    """`dataset.zip`: the source as delivered."""
+
+    source: str
+    n_files: int
+    size_bytes: int
+
+    def summary(self) -> str:
+        return f"{self.source}: {self.n_files:,} files, {self.size_bytes / 1e6:,.1f} MB"
+
+
+class ManifestRef(Ref):
+    """`manifest.parquet`, one row per file found, and its bytes and thumbnails in `images/` and `thumbnails/`."""
+
+    source: str  # of the datasets, as in `DatasetRef.source`, sorted and joined by `sources.JOINED_BY`
+    layouts: tuple[str, ...]
+    classes: tuple[str, ...]
+    n_found: int
+    n_quarantined: int
+    ignored: Counts = Field(default_factory=dict)  # what else lies in the sources, in words -> files
+
+    def summary(self) -> str:
+        n_ignored = sum(self.ignored.values())
+        ignored = f", {n_ignored:,} other file{'s' * (n_ignored != 1)} ignored" if n_ignored else ""
+        layout = ", ".join(self.layouts)
+        return f"{self.n_found:,} images found ({layout}), {self.n_quarantined:,} can't be read{ignored}"

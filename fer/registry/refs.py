@@ -1,0 +1,24 @@
+"""What a registration makes."""
+
+from fer.engine.refs import Ref
+
+
+class ReleaseRef(Ref):
+    """A version in the model registry. `path` is the registry's, `digest` that of the version's manifest."""
+
+    name: str
+    version: int
+    status: str  # "released", "rejected", or "kept": it passed its gates but is not promoted
+    uri: str
+    champion_version: int | None  # what the alias points to afterwards
+    kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
+
+    def summary(self) -> str:
+        why = f": {self.kept_because}" if self.kept_because else ""
+        return f"{self.name} version {self.version} {self.status}{why}; champion: {self.champion_version or 'none'}"
+
+    def sentence(self) -> str:
+        """What became of the version, and who is champion."""
+        said = {"rejected": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
+        champion = f"; {self.name}@champion is version {self.champion_version}" if self.champion_version else ""
+        return f"{self.name} version {self.version}: {said}{champion}"

@@ -1,0 +1,43 @@
+"""What the stages of `fer.training` make, and what they start from."""
+
+from fer.engine.refs import Ref
+
+
+class WeightsRef(Ref):
+    """A file of weights that a training starts from."""
+
+    file: str
+    identity: str
+    origin: str  # what they were trained on, and who says so
+
+    def summary(self) -> str:
+        return f"{self.file}, {self.identity}; {self.origin}"
+
+
+class SoftLabelsRef(Ref):
+    """`soft_labels.parquet`: the shares of votes of the train images that have some."""
+
+    classes: tuple[str, ...]
+    n_images: int
+
+    def summary(self) -> str:
+        return f"votes for {self.n_images:,} train images"
+
+
+class ModelRef(Ref):
+    """`model.keras`, `preprocessing.json` and `history.json`. The digest is that of the weights."""
+
+    model: str
+    classes: tuple[str, ...]
+    n_parameters: int
+    epochs_run: int
+    best_epoch: int
+    validation_accuracy: float
+    train_seconds: float
+    started_from: str | None = None  # the origin of its starting weights, as in WeightsRef; None: random ones
+
+    def summary(self) -> str:
+        best = f"best epoch {self.best_epoch} of {self.epochs_run}"
+        start = "" if self.started_from is None else f"; started from {self.started_from}"
+        accuracy = f"validation {self.validation_accuracy:.3f}"
+        return f"{self.model}, {self.n_parameters:,} parameters, {best}, {accuracy}{start}"
