@@ -3,15 +3,13 @@
 A Ref names a folder in the workspace and the digest of what is in it; never an array, a frame or a model. Each package
 has a `refs` of its own, with those that its stages make."""
 
-from pydantic import BaseModel, ConfigDict
+from fer.engine.records import Record
 
 Counts = dict[str, int]  # class, split or reason -> images
 
 
-class Ref(BaseModel):
+class Ref(Record):
     """`path` is the folder, relative to the workspace; `digest` the SHA-256 of its content. The workspace sets both."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     path: str = ""
     digest: str = ""
