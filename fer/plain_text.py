@@ -3,8 +3,10 @@
 A line feed, ESC, or a character that turns the direction of what follows would shape what stands around it.
 """
 
+import json
 import re
 import unicodedata
+from typing import Any
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories
 # What CommonMark and GitHub's tables, strikethrough, mentions and bare addresses give a meaning to within a line.
@@ -20,3 +22,11 @@ def visible(text: str, but: str = "") -> str:
 def in_markdown(text: str) -> str:
     """The text as part of a line of Markdown, in which nothing is markup."""
     return _MARKUP.sub(r"\\\g<0>", visible(text))
+
+
+def parse_value(text: str) -> Any:
+    """A setting's value: read as JSON, or else as it stands."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # of thousands of digits or brackets: it is no setting either
+        return text

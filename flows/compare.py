@@ -5,7 +5,6 @@ from prefect import flow
 from fer import recipes
 from fer.evaluation import compare as compared
 from fer.recipes.schema import RecipeSettings
-from fer.training import precision
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases
 from tasks.results import ComparisonOutcome
@@ -33,7 +32,7 @@ def compare(
         return ended
     plan = recipes.load(recipe).with_settings(settings)
     outcomes.tag(recipe=plan.name)
-    plans = {name: precision.settled(each) for name, each in compared.plans(plan, candidates).items()}
+    plans = {name: each.resolved() for name, each in compared.plans(plan, candidates).items()}
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         found = {}

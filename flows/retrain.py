@@ -15,7 +15,6 @@ from fer.registry.releases import lineage
 from fer.shards import preprocess
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
-from fer.training import precision
 from fer.training.refs import ModelRef
 from flows import ingest, missed, naming
 from tasks import caching, data, models, outcomes, pixels, releases, summary
@@ -49,7 +48,7 @@ def retrain(
         return ended
     by = dask_runner.chosen(runner, dask_address)
     named = recipe_module.model_name(recipes.load(recipe), sources, model_name)
-    plan = precision.settled(recipes.load(recipe).with_settings(settings, named))
+    plan = recipes.load(recipe).with_settings(settings, named).resolved()
     outcomes.tag(recipe=plan.name, model=plan.model_name)
     with releases.store_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret, share=True)

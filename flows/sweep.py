@@ -12,7 +12,6 @@ from pydantic import Field
 
 from fer import recipes
 from fer.recipes.schema import Recipe, RecipeSettings
-from fer.training import precision
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, missed, naming, running
@@ -56,7 +55,7 @@ def sweep(
     """
     if (ended := missed.superseded()) is not None:
         return ended
-    plan = precision.settled(recipes.load(recipe).with_settings(settings))
+    plan = recipes.load(recipe).with_settings(settings).resolved()
     outcomes.tag(recipe=plan.name)
     space = sweeps.checked_space(plan, search or plan.search)
     with releases.workspace_in_reach():

@@ -12,7 +12,6 @@ from fer.evaluation import compare
 from fer.evaluation.refs import EvaluationRef
 from fer.recipes import schema as recipe
 from fer.recipes.schema import Recipe
-from fer.training import precision
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching
 from tasks.results import ComparisonOutcome
@@ -28,7 +27,7 @@ def publish(
     """Put the candidates, whose recipes are `plans`, in a table, on a page of the UI and in files."""
     workspace = caching.workspace()
     rows = compare.compare(found, workspace)
-    own = precision.settled(recipes.load(plan.name))
+    own = recipes.load(plan.name).resolved()
     differing = {name: recipe.assignments(each, own) for name, each in plans.items()}
     text = f"# {plan.name}: {len(rows)} models compared\n\n{compare.markdown(rows)}"
     by_class = "".join(

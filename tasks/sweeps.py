@@ -27,7 +27,7 @@ from fer.registry import starting_weights as weights_stage
 from fer.reports import plots, sweep_plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
-from fer.training import precision, search, soft_labels
+from fer.training import search, soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
 from tasks import artifacts, caching, events
@@ -95,7 +95,7 @@ def _in_kind(text: str, path: str, given: Any, taken: Any) -> str:
 
 def _tried(plan: Recipe, trial: search.Trial) -> Recipe:
     """The recipe with the trial's settings. Raises ConfigError."""
-    return precision.settled(plan.with_settings(recipe.parse_settings(trial.assignments())))
+    return plan.with_settings(recipe.parse_settings(trial.assignments())).resolved()
 
 
 def sources_of_weights(plan: Recipe, space: Mapping[str, str]) -> list[str]:
@@ -231,7 +231,7 @@ def command(plan: Recipe, sources: Sequence[str], kaggle_secret: str | None) -> 
     """
     words = ["fer", "retrain", "--recipe", plan.name]
     words += [word for each in sources for word in ("--source", each)]
-    own = precision.settled(recipes.load(plan.name))
+    own = recipes.load(plan.name).resolved()
     words += [word for each in recipe.assignments(plan, own) for word in ("--set", each)]
     return shlex.join(words if kaggle_secret is None else [*words, "--kaggle-secret", kaggle_secret])
 
@@ -251,7 +251,7 @@ def publish(
     rows = search.table(trials)
     title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
     picture = plots.png(sweep_plots.trials(trials, space, title=title))
-    own = precision.settled(recipes.load(plan.name))
+    own = recipes.load(plan.name).resolved()
     next_ = command(_tried(plan, best), sources, kaggle_secret) if best is not None else ""
     record = {
         "recipe": plan.name,

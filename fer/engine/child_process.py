@@ -24,7 +24,7 @@ from fer import errors
 from fer.engine import arithmetic, process_pool
 from fer.progress import Progress, silent
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer import child; child.main()"
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.child_process import main; main()"
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
 _LAST_LINES = 20  # of what the child wrote: in the error's note
 _SHOWN_LINES = 3  # of these, in its message, unless they are longer than this

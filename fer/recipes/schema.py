@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fer import errors
+from fer import errors, plain_text
 from fer.curation import baseline
 from fer.curation.curate import CurateConfig
 from fer.curation.drift import DriftConfig
@@ -27,6 +27,7 @@ from fer.ingest.index import IndexConfig
 from fer.registry import registry
 from fer.shards.balance import BalanceConfig
 from fer.shards.preprocess import PreprocessConfig
+from fer.training import hardware
 from fer.training.config import TrainConfig
 
 _LONGEST_NAME = 63  # that the registry takes
@@ -65,6 +66,10 @@ class Recipe(BaseModel):
             return self.model_validate(_with(self, settings) | named)
         except ValidationError as error:
             raise _config_error(error) from error
+
+    def resolved(self) -> Self:
+        """This recipe with what `auto` stands for on this machine in its place; see `fer.training.hardware.resolve`."""
+        return self.model_copy(update={"train": hardware.resolve(self.train)})
 
 
 def model_name(plan: Recipe, given_sources: Sequence[str], given: str | None = None) -> str:
@@ -151,7 +156,7 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
                     todo=f"leave out the one or the other of {section}",
                 )
             level = deeper
-        level[field] = parse_value(value)
+        level[field] = plain_text.parse_value(value)
         if level[field] is None:
             raise errors.ConfigError(
                 "A setting must have a value: what is left out keeps the recipe's own.",
@@ -162,14 +167,6 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
         return RecipeSettings.model_validate(nested)
     except ValidationError as error:
         raise _config_error(error) from error
-
-
-def parse_value(text: str) -> Any:
-    """A setting's value: read as JSON, or else as it stands."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # of thousands of digits or brackets: it is no setting either
-        return text
 
 
 def assignments(plan: Recipe, of: Recipe) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from fer import errors
-from fer.training import gpu
+from fer.training import hardware
 
 if TYPE_CHECKING:
     import keras
@@ -154,7 +154,7 @@ def _statistic(path: Path, name: str) -> int:
 def _of_gpu() -> Available | None:
     """The memory that is free on the first GPU that Keras has, None without one or a driver that says so."""
     try:
-        return Available(int(gpu.asked("memory.free") or "") * 2**20, 0, "free on the GPU")
+        return Available(int(hardware.gpu_field("memory.free") or "") * 2**20, 0, "free on the GPU")
     except ValueError:
         return None
 

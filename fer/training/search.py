@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from fer import errors
-from fer.recipes import schema as recipe
+from fer import errors, plain_text
 
 if TYPE_CHECKING:
     import optuna
@@ -83,12 +82,12 @@ def parse(text: str) -> Dimension:
     """Read a dimension. Raises ConfigError."""
     found, parts = _RANGE.fullmatch(text.strip()), [each.strip() for each in text.split("|")]
     low, high, log = found.groups() if found is not None else ("", "", None)
-    ends = [recipe.parse_value(each) for each in (low, high)]
+    ends = [plain_text.parse_value(each) for each in (low, high)]
     if all(_is_number(each) for each in ends):
         if ends[0] < ends[1] and (ends[0] > 0 or log is None):
             return Range(ends[0], ends[1], log=log is not None)
     elif len(parts) > 1 and all(parts):
-        return Choice(tuple(recipe.parse_value(each) for each in parts))
+        return Choice(tuple(plain_text.parse_value(each) for each in parts))
     raise errors.ConfigError(
         "A dimension of a search must be LOW..HIGH, LOW..HIGH log or A|B|C, low under high, over 0 for log, and no "
         "number beyond 2 to the power of 31.",

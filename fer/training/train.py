@@ -22,7 +22,7 @@ from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress
 from fer.shards.refs import ShardsRef
-from fer.training import gpu, input_pipeline, memory, soft_labels, step
+from fer.training import hardware, input_pipeline, memory, soft_labels, step
 from fer.training.config import TrainConfig
 from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
 
@@ -179,7 +179,7 @@ def _check(
             f"Received: weights={weights!r}, votes={votes!r} for {config.weights!r} and {config.soft_labels}."
         )
     if config.precision == "auto":
-        raise ValueError("Training must be given a precision; see `fer.training.precision.settled`. Received: 'auto'.")
+        raise ValueError("Training must be given a precision; see `fer.training.hardware.resolve`. Received: 'auto'.")
     n_train = sum(balanced.counts.get("train", {}).values())
     n_validation = sum(shards.counts.get("validation", {}).values())
     if balanced.classes != shards.classes or n_train < 1 or n_validation < 1:
@@ -275,7 +275,7 @@ def fit(
         "peak_memory_mb": memory.peak_mb(),
         "environment": arithmetic.environment()
         | {
-            "device": gpu.asked("name") or "CPU",
+            "device": hardware.gpu_field("name") or "CPU",
             "images at once": str(at_once),
             "replicas": str(1 if strategy is None else strategy.num_replicas_in_sync),
             "threads": str(settings.threads),

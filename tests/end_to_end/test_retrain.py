@@ -19,7 +19,7 @@ from fer.images import images
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
 from fer.registry import moves, releases
-from fer.training import precision
+from fer.training import hardware
 from flows import cli
 from tasks.results import Outcome
 
@@ -159,7 +159,7 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home
     assert run.outcome.verdict.champion_version == 1
     assert run.outcome.release.version == 2
     with releases.local_copy("demo@2") as (manifest, _):
-        assert manifest.recipe["train"]["precision"] == precision.fastest()
+        assert manifest.recipe["train"]["precision"] == hardware.fastest_precision()
 
 
 def test_a_champion_is_trained_further_on_its_own_split_and_the_release_says_from_where(first):

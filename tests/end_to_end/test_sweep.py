@@ -13,7 +13,7 @@ from rich.console import Console
 from fer import errors, recipes
 from fer.curation.refs import SplitRef
 from fer.recipes import schema as recipe
-from fer.training import precision, search
+from fer.training import hardware, search
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
 from flows import terminal
@@ -151,10 +151,10 @@ def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted
 
 def test_the_command_leaves_the_arithmetic_to_the_machine_that_it_is_pasted_on():
     plan = changed("train.epochs=3", name="fer2013-cnn")
-    command = sweeps.command(precision.settled(plan), ["demo"], None)
+    command = sweeps.command(plan.resolved(), ["demo"], None)
     assert options(command, "--set") == ["train.epochs=3"]
     assert retrained(command) == plan
-    other = "float32" if precision.fastest() != "float32" else "mixed-bfloat16"
+    other = "float32" if hardware.fastest_precision() != "float32" else "mixed-bfloat16"
     chosen = changed(f"train.precision={other}", name="fer2013-cnn")
     assert options(sweeps.command(chosen, ["demo"], None), "--set") == [f'train.precision="{other}"']
 
@@ -350,7 +350,7 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
 
 def test_a_trials_precision_is_settled_too():
     trial = search.Trial(number=0, settings={"train.precision": "auto"})
-    assert sweeps._tried(changed(), trial).train.precision == precision.fastest()
+    assert sweeps._tried(changed(), trial).train.precision == hardware.fastest_precision()
 
 
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():

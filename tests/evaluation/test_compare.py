@@ -15,7 +15,7 @@ from fer.evaluation import compare, predictions
 from fer.evaluation.refs import EvaluationRef
 from fer.models import zoo
 from fer.recipes import schema as recipe
-from fer.training import precision
+from fer.training import hardware
 from fer.training.refs import ModelRef
 from flows import cli
 
@@ -155,7 +155,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
         for name, given in record["settings"].items()
     }
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
-    assert plans["cnn"].train.precision == precision.fastest()
+    assert plans["cnn"].train.precision == hardware.fastest_precision()
     assert plans["xception"].train.model == zoo.MiniXception(widths=(4, 8))
     text = Path(outcome.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text
