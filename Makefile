@@ -1,52 +1,80 @@
-# Each target sets up what it needs; `make run` and `make test` work on a bare machine with Python 3.11.
+# Each target sets up what it needs; `make run` and `make test` work on a bare machine with Python and make.
 .DEFAULT_GOAL := help
-PYTHON ?= python3.11
-BOOTSTRAP := $(shell command -v $(PYTHON) || command -v python3)
-BIN := .venv/bin
+# Allowed are 3.11 to 3.13, as requires-python says. An environment that is there keeps its interpreter, for the minor
+# version is in every stage's key; `make setup PYTHON=…` makes it anew with another one.
+PYTHON =
+PYTHONS := python3.13 python3.12 python3.11 python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
 # Of `make bench`, from its command line only: WSL has a NAME in the environment.
 NAME =
 JSON =
-READY := .venv/.ready
+DOCS := docs/_build
 
 export DO_NOT_TRACK = 1
 # Behind a company's proxy only the system knows the authority that signs for it.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help setup run test lint bench ui lock clean
+.PHONY: help setup run test test-fast lint check coverage docs bench ui lock upgrade clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the environment in .venv (nothing to do if it is current)
 
+# ensurepip is what Debian leaves out of python3 (it is in python3-venv); a shim of pyenv is found and does not run.
 $(READY): requirements.lock pyproject.toml
-	@echo "setting up .venv (a minute or two the first time)" >&2
-	@"$(BOOTSTRAP)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
-	  { echo "Python 3.11 or 3.12 is needed. Received: PYTHON=$(PYTHON). Next: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@"$(BOOTSTRAP)" -m venv .venv
+	@allowed='import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
+	for python in $(if $(PYTHON),"$(PYTHON)",$(BIN)/python $(PYTHONS)); do \
+	  "$$python" -c "$$allowed" >/dev/null 2>&1 && { chosen="$$python"; break; }; \
+	done; \
+	test -n "$$chosen" || { \
+	  echo "Python 3.11, 3.12 or 3.13 with its venv module is needed. Received: $(or $(PYTHON),none of $(PYTHONS))." \
+	    "Next: install one (Debian, Ubuntu: python3-venv), or make setup PYTHON=/path/to/python3.13" >&2; exit 1; }; \
+	version=$$("$$chosen" -c 'import platform; print(platform.python_version())'); \
+	echo "setting up $(VENV) with $$chosen, Python $$version (a minute or two the first time)" >&2; \
+	test "$$chosen" = $(BIN)/python || "$$chosen" -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedded store, no account
 	@$(BIN)/fer retrain --source demo --recipe demo
 
 test: $(READY)  ## the whole test suite, its modules in two processes
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --durations=10
 
-lint: $(READY)  ## ruff, mypy, import contracts
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+test-fast: $(READY)  ## the tests without a Prefect server, a store or a training
+	@$(BIN)/pytest -n 2 --dist loadfile --durations=10 -m "not slow and not end_to_end"
 
-bench: $(READY)  ## the benchmarks; NAME=… for one, JSON=1 for one JSON object a line
+lint: $(READY)  ## style, types, direction of imports, declared dependencies
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/deptry .
+
+check: lint docs test-fast  ## lint, docs and the fast tests: before each commit
+
+coverage: $(READY)  ## branch coverage of the whole test suite, as a table and as pages in htmlcov/
+	@$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-report=html
+
+docs: $(READY)  ## the documentation as pages in docs/_build/html; a broken link or an undocumented function fails
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -d $(DOCS)/doctrees docs $(DOCS)/html
+	@echo "$(DOCS)/html/index.html"
+
+bench: $(READY)  ## the quick benchmarks; NAME=… for one, NAME=all for all, JSON=1 for one JSON object a line
 	@$(BIN)/python -m benchmarks $(NAME) $(if $(JSON),--json)
 
 ui: $(READY)  ## the Prefect server and UI on loopback, with all runs so far
 	@$(BIN)/fer ui
 
-lock: $(READY)  ## resolve requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+LOCK = $(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+lock: $(READY)  ## resolve requirements.lock from pyproject.toml for Python 3.11 to 3.13; what is pinned stays
+	@$(LOCK)
+
+upgrade: $(READY)  ## the same with the newest version of each dependency
+	@$(LOCK) --upgrade
 
 clean:  ## remove the environment and caches; the workspace and the store in .fer stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov $(DOCS)
