@@ -23,7 +23,7 @@ from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import label_errors, near_duplicates, outliers, twins
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import encode
 from fer.ingest import archives, index
 from fer.ingest.demo import faces as demo_faces
 from fer.ingest.refs import DatasetRef
@@ -59,11 +59,11 @@ def _draw(path: Path) -> None:
         for label in demo_faces.CLASSES:
             for number in range(_PER_CLASS):
                 face = demo_faces.draw(label, draw)
-                archive.writestr(f"{label}/{number}.png", images.encode_png(face))
+                archive.writestr(f"{label}/{number}.png", encode.png(face))
                 if number % 50 == 0:
                     other = np.clip(face + draw.normal(0, 8, face.shape), 0, 255).astype(np.uint8)
-                    archive.writestr(f"{label}/{number}-copy.png", images.encode_png(face))
-                    archive.writestr(f"{label}/{number}-near.png", images.encode_png(other))
+                    archive.writestr(f"{label}/{number}-copy.png", encode.png(face))
+                    archive.writestr(f"{label}/{number}-near.png", encode.png(other))
 
 
 def _steps(folder: Path) -> Iterator[Row]:

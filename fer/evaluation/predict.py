@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fer import errors
 from fer.engine import arithmetic, child_process
-from fer.images import faces, images
+from fer.images import decode, faces
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.shards import preprocess
@@ -104,8 +104,8 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
 def read_inputs(path: Path, config: preprocess.PreprocessConfig, *, whole: bool) -> list[Input | Prediction]:
     """What a model is shown of a file, a face each; or the one prediction that says why it is shown nothing."""
     try:
-        image = images.decode(path.read_bytes())
-    except images.UndecodableImage as error:
+        image = decode.decode(path.read_bytes())
+    except decode.UndecodableImage as error:
         return [Prediction(path=path, error=str(error))]
     except OSError as error:
         return [Prediction(path=path, error=error.strerror or str(error))]

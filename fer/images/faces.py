@@ -16,7 +16,7 @@ import numpy as np
 from fer.images import blazeface
 from fer.images.blazeface import Face
 
-cv2.setNumThreads(0)  # fer.images says why not
+cv2.setNumThreads(0)  # `decode` gives the reason
 
 Cut = Literal["whole", "crop", "align"]
 DETECTOR = blazeface.NAME

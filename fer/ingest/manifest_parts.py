@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer.images import images
+from fer.images import decode, properties
 from fer.ingest import archives, image_files
 from fer.ingest.layouts import pixel_csv
 
@@ -150,22 +150,22 @@ def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, A
     }
     try:
         if defect is not None:
-            raise images.UndecodableImage(defect)
+            raise decode.UndecodableImage(defect)
         if _is_too_large(said):
-            raise images.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
-        found = images.read(data)
-    except images.UndecodableImage as error:
+            raise decode.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
+        found = decode.decode_with_format(data)
+    except decode.UndecodableImage as error:
         return columns | {"status": contract.QUARANTINED, "reason": str(error)}, None
     height, width = found.pixels.shape
     pixels = np.ascontiguousarray(found.pixels)
-    columns |= vars(images.properties(pixels))  # `asdict` would take a seventh of all the time
+    columns |= vars(properties.measure(pixels))  # `asdict` would take a seventh of all the time
     columns |= {
         "format": found.format,
         "width": width,
         "height": height,
         "pixel_sha256": hashlib.sha256(b"%dx%d:" % (height, width) + pixels.data).hexdigest(),
     }
-    return columns, images.thumbnail(pixels).tobytes()
+    return columns, properties.thumbnail(pixels).tobytes()
 
 
 def image_id(path: str, file_sha256: str, occurrence: int = 1) -> str:

@@ -18,7 +18,7 @@ from data_contracts import shards as contract
 from fer import errors
 from fer.engine import contracts
 from fer.engine.refs import Counts
-from fer.images import images
+from fer.images import properties
 from fer.shards import parquet
 
 _AT_ONCE_BYTES = 2**20  # of pixels, which stay in the processor's cache while all is asked of them
@@ -89,7 +89,7 @@ def summary(path: Path, split: str, found: parquet.Shard, source: parquet.Shard 
     for start in range(0, n_images, max(1, _AT_ONCE_BYTES // (height * width))):
         here = slice(start, start + max(1, _AT_ONCE_BYTES // (height * width)))
         pixels = found.pixels[here]
-        sums = images.sums(pixels)
+        sums = properties.sums(pixels)
         total, squares = total + sums[0], squares + sums[1]
         n_flat += int((pixels.max(axis=(1, 2)) == pixels.min(axis=(1, 2))).sum())
         content += _content(ids[here], class_indexes[here], pixels)

@@ -19,7 +19,7 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine import runners, stage
 from fer.engine import workspace as workspaces
-from fer.images import faces, images
+from fer.images import decode, encode, faces, prepare
 from fer.ingest import image_files
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
@@ -27,7 +27,7 @@ from fer.shards import checks as shard_checks
 from fer.shards import incremental, parquet
 from fer.shards.refs import ShardsRef
 
-_Contrast = images.Contrast  # by its module it could not be named below a field of the same name
+_Contrast = prepare.Contrast  # by its module it could not be named below a field of the same name
 _PROBES = ((48, 48), (31, 40), (300, 260))  # (H, W): about as large as usual inputs, smaller and larger
 _PROBE_TOLERANCE = 2  # grey levels: builds of OpenCV round differently
 
@@ -102,7 +102,7 @@ def probe(config: PreprocessConfig) -> tuple[int, ...]:
     for height, width in _PROBES:
         rows, columns = np.mgrid[:height, :width]
         pattern = ((rows * 5) ^ (columns * 3)).astype(np.uint8)
-        prepared = prepare_encoded(images.encode_png(pattern), config)
+        prepared = prepare_encoded(encode.png(pattern), config)
         found += prepared[:: max(1, config.height // 8), :: max(1, config.width // 8)].ravel().tolist()
     return tuple(found)
 
@@ -124,14 +124,14 @@ def load_record(folder: Path) -> Preprocessing:
 def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:
     """Encoded image to a model's input, (H, W) uint8, in `out` if it is given: for training and prediction alike.
 
-    Raises images.UndecodableImage.
+    Raises decode.UndecodableImage.
     """
-    return prepare_pixels(faces.cut_out(images.decode(data), config.face, config.face_margin), config, out)
+    return prepare_pixels(faces.cut_out(decode.decode(data), config.face, config.face_margin), config, out)
 
 
 def prepare_pixels(image: np.ndarray, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:
     """What was taken of an image, grey (H, W) uint8, to a model's input, (H, W) uint8, in `out` if it is given."""
-    return images.prepare(
+    return prepare.prepare(
         image, config.height, config.width, config.blur_kernel, config.blur_sigma, config.contrast, out
     )
 
@@ -302,7 +302,7 @@ def _prepared(folders: Sequence[Path], piece: _Piece) -> np.ndarray:
         for row, data in zip(rows.tolist(), found, strict=True):
             try:
                 prepare_encoded(data, piece.config, pixels[row])
-            except images.UndecodableImage as error:
+            except decode.UndecodableImage as error:
                 raise errors.IntegrityError(
                     "An accepted image must be decodable.",
                     received=f"{cut.image_ids[row]}: {error}",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from data_contracts import files
 from fer import errors, settings
 from fer.engine import seaweedfs
-from fer.images import images
+from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
 from flows import cli
@@ -34,7 +34,7 @@ def archive(path: Path, n: int, *, extra: dict[str, bytes] | None = None) -> Pat
         for label in CLASSES:
             for number in range(n):
                 rng = np.random.default_rng([7, CLASSES.index(label), number])
-                target.writestr(f"faces/{label}/{number:03}.png", images.encode_png(demo_faces.draw(label, rng)))
+                target.writestr(f"faces/{label}/{number:03}.png", encode.png(demo_faces.draw(label, rng)))
         for name, data in (extra or {}).items():
             target.writestr(name, data)
     return path
@@ -124,9 +124,7 @@ def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path
 
 
 def test_data_that_cant_be_divided_is_reported_too(home, tmp_path):
-    split = {
-        f"faces/test/sad/{n}.png": images.encode_png(demo_faces.draw("sad", np.random.default_rng(n))) for n in (1, 2)
-    }
+    split = {f"faces/test/sad/{n}.png": encode.png(demo_faces.draw("sad", np.random.default_rng(n))) for n in (1, 2)}
     source = f"archive:{archive(tmp_path / 'a.zip', 12, extra=split)}"
     with pytest.raises(errors.UnfitData, match=r"Every image of a source with splits must have one") as raised:
         ingest(source, accept=False)
@@ -136,7 +134,7 @@ def test_data_that_cant_be_divided_is_reported_too(home, tmp_path):
 
 
 def test_a_policy_of_stop_ends_the_run_after_the_report(home, tmp_path):
-    black = {"faces/sad/black.png": images.encode_png(np.zeros((48, 48), np.uint8))}
+    black = {"faces/sad/black.png": encode.png(np.zeros((48, 48), np.uint8))}
     with pytest.raises(errors.ContractViolation, match="blank"):
         ingest(f"archive:{archive(tmp_path / 'a.zip', 12, extra=black)}", quick=(*QUICK, "curate.policies.blank=stop"))
 
@@ -144,7 +142,7 @@ def test_a_policy_of_stop_ends_the_run_after_the_report(home, tmp_path):
 def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
     from prefect.artifacts import Artifact
 
-    copies = {"faces/happy/copy.png": images.encode_png(demo_faces.draw("sad", np.random.default_rng([7, 1, 0])))}
+    copies = {"faces/happy/copy.png": encode.png(demo_faces.draw("sad", np.random.default_rng([7, 1, 0])))}
     intake, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
     face = "data:image/png;base64"
     assert face in Path(intake.reports["with faces"]).read_text()
@@ -194,7 +192,7 @@ def test_what_a_model_thinks_of_labels_touches_train_alone_and_learns_nothing_fr
             labels = iter(test_labels)
             for number in range(90):
                 shown = CLASSES[number % 3]
-                data = images.encode_png(demo_faces.draw(shown, np.random.default_rng([7, number])))
+                data = encode.png(demo_faces.draw(shown, np.random.default_rng([7, number])))
                 side = "train" if number < 45 else "validation" if number < 60 else "test"
                 label = next(labels) if side == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else shown
                 target.writestr(f"{side}/{label}/{number:03}.png", data)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fer import errors
-from fer.images import images
+from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.registry import releases
 from flows import cli
@@ -39,7 +39,7 @@ def faces(folder: Path, first: int, last: int) -> None:
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(first, last):
             face = demo_faces.draw(drawn, np.random.default_rng([9, sorted(DRAWN_AS).index(label), number]))
-            (folder / label / f"{number}.png").write_bytes(images.encode_png(face))
+            (folder / label / f"{number}.png").write_bytes(encode.png(face))
 
 
 def fer(begin: str):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fer import errors
 from fer import settings as settings_module
-from fer.images import images
+from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
 from fer.registry import moves, releases
@@ -101,7 +101,7 @@ def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_pa
     shown = shell.invoke(cli.app, ["models", "show", "demo@champion"])
     assert json.loads(shown.output)["version"] == 1
     face = Path("face[1].png")
-    face.write_bytes(images.encode_png(demo_faces.draw("happy", np.random.default_rng(0))))
+    face.write_bytes(encode.png(demo_faces.draw("happy", np.random.default_rng(0))))
     predicted = shell.invoke(cli.app, ["predict", str(face), "--model", "demo", "--json"])
     assert predicted.exit_code == 0, predicted.output
     (only,) = json.loads(predicted.output)
@@ -286,7 +286,7 @@ def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(f
     with releases.open_registry() as models:
         moves.withdraw(models, "withdrawn", 1, "its faces may not be used", by="ann@host")
     face = tmp_path / "face.png"
-    face.write_bytes(images.encode_png(demo_faces.draw("happy", np.random.default_rng(0))))
+    face.write_bytes(encode.png(demo_faces.draw("happy", np.random.default_rng(0))))
     shell = CliRunner(env={"COLUMNS": "300"})
     predicted = shell.invoke(cli.app, ["predict", str(face), "--model", "withdrawn@1"])
     assert predicted.exit_code == 0, predicted.output

@@ -11,7 +11,7 @@ from data_contracts import files
 from fer import errors
 from fer.engine import child_process
 from fer.evaluation import predict
-from fer.images import faces, images
+from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
 from fer.models import saved_model, zoo
 from fer.progress import silent
@@ -56,7 +56,7 @@ def drawn(seed):
 
 def picture(path, seed):
     """A crop of a face, as FER2013's are."""
-    path.write_bytes(images.encode_png(drawn(seed)))
+    path.write_bytes(encode.png(drawn(seed)))
     return path
 
 
@@ -65,7 +65,7 @@ def photo(path, *faces_at):
     pixels = (np.arange(480)[:, None] // 6 + np.arange(640) // 6 + 30).astype(np.uint8)
     for seed, (x, y, side) in enumerate(faces_at):
         pixels[y : y + side, x : x + side] = cv2.resize(drawn(seed), (side, side), interpolation=cv2.INTER_CUBIC)
-    path.write_bytes(images.encode_png(pixels))
+    path.write_bytes(encode.png(pixels))
     return path
 
 
@@ -149,7 +149,7 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_p
     (whole,) = predict.predict(model_folder, [path], whole=True)
     assert whole.probabilities != found.probabilities
     (face,) = predict.read_inputs(path, preprocess.load_record(model_folder).config, whole=False)
-    image = images.decode(path.read_bytes())
+    image = decode.decode(path.read_bytes())
     expected = faces.cut(image, faces.find(image)[0], "crop", 0.0)
     assert np.array_equal(face.pixels, preprocess.prepare_pixels(expected, preprocess.load_record(model_folder).config))
 
@@ -174,7 +174,7 @@ def test_a_picture_without_a_face_gets_no_emotion_and_says_how_to_have_one(tmp_p
     assert "--whole" in found.error
     (whole,) = predict.read_inputs(path, config, whole=True)
     assert (whole.known.taken, whole.known.note) == ("whole", "all of it, as asked")
-    assert np.array_equal(whole.pixels, preprocess.prepare_pixels(images.decode(path.read_bytes()), config))
+    assert np.array_equal(whole.pixels, preprocess.prepare_pixels(decode.decode(path.read_bytes()), config))
 
 
 def test_a_crop_is_taken_whole_by_a_model_of_crops_and_that_is_said(model_folder, tmp_path):

@@ -16,7 +16,7 @@ from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import decode
 from fer.ingest import download, index, sources
 from fer.ingest.refs import ManifestRef
 
@@ -119,7 +119,7 @@ def test_an_image_shows_what_it_should_or_is_in_quarantine(
     assert row["size_bytes"] == len(case.make())
     if isinstance(case.outcome, corpus.Accepted) and case.outcome.pixels is not None:
         expected = case.outcome.pixels()
-        found = images.read(case.make())
+        found = decode.decode_with_format(case.make())
         assert (row["height"], row["width"], row["format"]) == (*expected.shape, found.format)
         assert found.pixels.shape == expected.shape
         assert np.abs(found.pixels.astype(int) - expected).max() <= case.outcome.tolerance

@@ -13,7 +13,7 @@ from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors, progress
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import decode, encode, properties
 from fer.ingest import archives, index, manifest_parts
 from fer.ingest.layouts import detect as layouts
 
@@ -31,7 +31,7 @@ def test_each_image_has_a_row_that_says_what_it_is(tmp_path):
     assert second["pixel_sha256"] == hashlib.sha256(b"20x30:" + picture(2, 20, 30).tobytes()).hexdigest()
     assert second["mean"] == pytest.approx(picture(2, 20, 30).mean())
     assert second["std"] == pytest.approx(picture(2, 20, 30).std())
-    measured = images.properties(picture(2, 20, 30))
+    measured = properties.measure(picture(2, 20, 30))
     for each in ("p05", "p99", "entropy", "sharpness"):
         assert second[each] == pytest.approx(getattr(measured, each))
     assert first["status"] == second["status"] == contract.ACCEPTED
@@ -47,7 +47,7 @@ def test_each_row_has_its_thumbnail_and_those_of_undecodable_images_are_null(tmp
     made = run(workspace, {"happy/1.png": png(1, 48, 48), "happy/2.png": png(2, 90, 60), "happy/3.png": b"words"})
     one, two, three = rows_of(workspace, made)
     assert thumbnail_of(workspace, made, one) == picture(1, 48, 48).tobytes()
-    assert thumbnail_of(workspace, made, two) == images.thumbnail(picture(2, 90, 60)).tobytes()
+    assert thumbnail_of(workspace, made, two) == properties.thumbnail(picture(2, 90, 60)).tobytes()
     assert thumbnail_of(workspace, made, three) is None
 
 
@@ -269,9 +269,9 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         index.index(datasets, CONFIG, workspace=workspace, progress=interrupt)
     assert index.index.committed(datasets, CONFIG, workspace=workspace) is None
-    read = images.read
+    read = decode.decode_with_format
     decoded = []
-    monkeypatch.setattr(images, "read", lambda data: decoded.append(data) or read(data))
+    monkeypatch.setattr(decode, "decode_with_format", lambda data: decoded.append(data) or read(data))
     made = index.index(datasets, CONFIG, workspace=workspace, progress=progress.silent)
     assert len(decoded) == 2
     assert made.digest == undisturbed.digest
@@ -331,5 +331,5 @@ def test_a_pattern_for_subjects_must_be_one_and_have_a_group(pattern):
 def test_a_black_image_has_properties_of_nought(tmp_path):
     workspace = Workspace(tmp_path)
     black = np.zeros((16, 16), np.uint8)
-    (row,) = rows_of(workspace, run(workspace, {"happy/black.png": images.encode_png(black)}))
+    (row,) = rows_of(workspace, run(workspace, {"happy/black.png": encode.png(black)}))
     assert (row["mean"], row["std"], row["p05"], row["p99"], row["entropy"]) == (0, 0, 0, 0, 0)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from prepared import dataset, files
 
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import encode
 from fer.shards import incremental, parquet, preprocess
 
 CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
 
 
 def picture(number):
-    return images.encode_png(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8))
+    return encode.png(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8))
 
 
 def made(workspace, contents, key, config=CONFIG, **more):

@@ -12,7 +12,7 @@ from fer import errors
 from fer.engine import contracts, runners
 from fer.engine.workspace import Workspace
 from fer.evaluation import predict
-from fer.images import images
+from fer.images import encode, prepare
 from fer.ingest.demo import faces as demo_faces
 from fer.shards import parquet, preprocess
 
@@ -85,7 +85,7 @@ def test_the_digest_is_that_of_the_images_however_they_are_cut(workspace, source
     ]  # the same images in other parts
     assert preprocess.preprocess(*dataset(other, elsewhere, parts[::-1]), CONFIG, workspace=other).digest == made.digest
     changed = Workspace(tmp_path / "changed")
-    parts[0][0] = images.encode_png(np.zeros((20, 20), np.uint8))
+    parts[0][0] = encode.png(np.zeros((20, 20), np.uint8))
     again = preprocess.preprocess(*dataset(changed, rows, parts), CONFIG, workspace=changed)
     assert again.digest != made.digest
 
@@ -96,17 +96,17 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tm
 
     other = Workspace(tmp_path / "other")
     source = dataset(other, rows, encoded)
-    prepare, broken = images.prepare, [True]
+    prepare_whole, broken = prepare.prepare, [True]
 
     def prepare_until_broken(*args):
         if broken and shards_done() >= 3:
             raise KeyboardInterrupt
-        return prepare(*args)
+        return prepare_whole(*args)
 
     def shards_done():
         return len(list((other.root / ".partial").rglob("*.parquet")))
 
-    monkeypatch.setattr(images, "prepare", prepare_until_broken)
+    monkeypatch.setattr(prepare, "prepare", prepare_until_broken)
     with pytest.raises(KeyboardInterrupt):
         preprocess.preprocess(*source, CONFIG, workspace=other)
     assert shards_done() == 3
@@ -148,7 +148,7 @@ def test_progress_counts_images(workspace, source):
 
 def test_without_train_images_it_says_how_many_there_are(workspace):
     rows = [(f"{i}", 0, "test", 0, i) for i in range(3)]
-    source = dataset(workspace, rows, [[images.encode_png(np.zeros((9, 9), np.uint8))] * 3])
+    source = dataset(workspace, rows, [[encode.png(np.zeros((9, 9), np.uint8))] * 3])
     with pytest.raises(errors.SourceError, match=r"'train': 0.*'test': 3"):
         preprocess.preprocess(*source, CONFIG, workspace=workspace)
 
@@ -161,7 +161,7 @@ def test_an_image_that_no_longer_decodes_is_named(workspace):
 
 def test_images_of_one_grey_have_no_deviation(workspace):
     rows = [(f"{i}", 1, split, 0, i) for i, split in enumerate(["train", "train", "validation", "test"])]
-    source = dataset(workspace, rows, [[images.encode_png(np.full((30, 30), 77, np.uint8))] * 4])
+    source = dataset(workspace, rows, [[encode.png(np.full((30, 30), 77, np.uint8))] * 4])
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     assert (made.mean, made.std) == (77.0, 0.0)
     assert made.counts["train"] == {"angry": 0, "happy": 2, "sad": 0}
@@ -187,12 +187,12 @@ def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monke
         config=config, classes=("happy", "sad"), height=16, width=16, mean=1.0, std=1.0, probe=preprocess.probe(config)
     )
     assert record.is_kept()
-    prepare = preprocess.images.prepare
-    monkeypatch.setattr(preprocess.images, "prepare", lambda *a: np.clip(prepare(*a).astype(int) + 1, 0, 255))
+    prepare = preprocess.prepare.prepare
+    monkeypatch.setattr(preprocess.prepare, "prepare", lambda *a: np.clip(prepare(*a).astype(int) + 1, 0, 255))
     assert record.is_kept()
-    monkeypatch.setattr(preprocess.images, "prepare", lambda *a: 255 - prepare(*a))
+    monkeypatch.setattr(preprocess.prepare, "prepare", lambda *a: 255 - prepare(*a))
     assert not record.is_kept()
-    monkeypatch.setattr(preprocess.images, "prepare", lambda image, h, w, k, s, *rest: prepare(image, h, w, 0, s))
+    monkeypatch.setattr(preprocess.prepare, "prepare", lambda image, h, w, k, s, *rest: prepare(image, h, w, 0, s))
     assert not record.is_kept()
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import progress
-from fer.images import images
+from fer.images import encode
 from fer.ingest import index
 from fer.ingest.refs import DatasetRef
 
@@ -22,7 +22,7 @@ def picture(seed=0, height=12, width=10):
 
 
 def png(seed=0, height=12, width=10):
-    return images.encode_png(picture(seed, height, width))
+    return encode.png(picture(seed, height, width))
 
 
 def zipped(files):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fer.curation.refs import SplitRef
-from fer.images import images
+from fer.images import encode
 from fer.ingest import image_files
 from fer.ingest.refs import ManifestRef
 
@@ -61,7 +61,7 @@ def dataset(workspace, rows, encoded_by_part, key="k"):
 
 def drawn(n: int = 45, per_part: int = 10):
     draw = np.random.default_rng(0)
-    made = [images.encode_png(draw.integers(0, 256, (20, 20), np.uint8)) for _ in range(n)]
+    made = [encode.png(draw.integers(0, 256, (20, 20), np.uint8)) for _ in range(n)]
     splits = ["train", "train", "train", "validation", "test", "excluded"]
     rows = [
         (f"{i:032x}", None if splits[i % 6] == "excluded" else i % 3, splits[i % 6], i // per_part, i % per_part)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fer.images import images
+from fer.images import decode, encode
 from fer.ingest.demo import defects as demo_defects
 from fer.ingest.demo import faces as demo_faces
 from fer.progress import Progress, silent
@@ -129,11 +129,11 @@ def write_archive(path: Path, config: DemoConfig, progress: Progress = silent) -
     for label, count in config.images_per_class.items():
         for number in range(1, count + 1):
             name = _member(label, number)
-            files[name] = images.encode_png(demo_faces.draw(label, _rng(config, name)))
+            files[name] = encode.png(demo_faces.draw(label, _rng(config, name)))
         progress(len(files), total, f"drew {label}")
     defects = planted(config)
     files |= _copies(files, defects, config) | _broken(files, defects)
-    files |= {name: images.encode_png(picture) for name, picture in _pictures(defects, config)}
+    files |= {name: encode.png(picture) for name, picture in _pictures(defects, config)}
     files |= dict.fromkeys(defects.no_images, _README.encode())
     with zipfile.ZipFile(path, "w") as archive:
         for name in sorted(files):
@@ -148,8 +148,8 @@ def write_archive(path: Path, config: DemoConfig, progress: Progress = silent) -
 def _copies(faces: dict[str, bytes], defects: Planted, config: DemoConfig) -> dict[str, bytes]:
     copies = {copy: faces[original] for copy, original in (defects.duplicates | defects.conflicts).items()}
     for copy, original in defects.near_twins.items():
-        picture = demo_defects.retaken(images.decode(faces[original]), _rng(config, copy))
-        copies[copy] = demo_faces.encode_jpeg(picture, _JPEG_QUALITY)
+        picture = demo_defects.retaken(decode.decode(faces[original]), _rng(config, copy))
+        copies[copy] = encode.jpeg(picture, _JPEG_QUALITY)
     return copies
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fer.images import images
+from fer.images import prepare
 
 ODD_HEIGHT_PX, ODD_WIDTH_PX = 60, 300
 
@@ -38,12 +38,12 @@ def washed_out(face: np.ndarray) -> np.ndarray:
 def blurred(face: np.ndarray) -> np.ndarray:
     """Out of focus."""
     height, width = face.shape
-    return images.prepare(face, height, width, 15, 2.5)
+    return prepare.prepare(face, height, width, 15, 2.5)
 
 
 def stretched(face: np.ndarray) -> np.ndarray:
     """Of another size and shape than every other picture."""
-    return images.prepare(face, ODD_HEIGHT_PX, ODD_WIDTH_PX, 0, 0)
+    return prepare.prepare(face, ODD_HEIGHT_PX, ODD_WIDTH_PX, 0, 0)
 
 
 def stripes(side_px: int, rng: np.random.Generator) -> np.ndarray:

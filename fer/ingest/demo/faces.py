@@ -70,11 +70,6 @@ def draw(label: str, rng: np.random.Generator) -> np.ndarray:
     return _Light(rng).expose(_Face(_Pose(rng), _expression(label, rng), rng), rng)
 
 
-def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
-    """Encode a grey (H, W) uint8 image as JPEG of `quality` 0-100."""
-    return cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()
-
-
 def _expression(label: str, rng: np.random.Generator) -> dict[str, float]:
     """The sum of the action units' effects, plus the person's resting face."""
     core, optional = PROTOTYPES[label]

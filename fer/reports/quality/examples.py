@@ -132,12 +132,12 @@ class _Thumbnails:
     def _read(self, number: int, wanted: list[int]) -> list[str]:
         import numpy as np
 
-        from fer.images import images
+        from fer.images import encode
 
         side = manifest.THUMBNAIL_SIDE
         pixels = pq.read_table(self._folder / files.part(number), columns=["pixels"])["pixels"].take(pa.array(wanted))
         return [
             "data:image/png;base64,"
-            + base64.b64encode(images.encode_png(np.frombuffer(each, np.uint8).reshape(side, side))).decode()
+            + base64.b64encode(encode.png(np.frombuffer(each, np.uint8).reshape(side, side))).decode()
             for each in pixels.to_pylist()
         ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer.images import images
+from fer.images import decode, properties
 from fer.ingest.demo import archive as demo_archive
 from fer.ingest.demo import defects as demo_defects
 
@@ -39,14 +39,14 @@ def defective(config: demo_archive.DemoConfig) -> set[str]:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.corrcoef(images.thumbnail(first).ravel(), images.thumbnail(second).ravel())[0, 1])
+    return float(np.corrcoef(properties.thumbnail(first).ravel(), properties.thumbnail(second).ravel())[0, 1])
 
 
-def measured(archive: dict[str, bytes], paths: tuple[str, ...]) -> list[images.Properties]:
-    return [images.properties(images.decode(archive[path])) for path in paths]
+def measured(archive: dict[str, bytes], paths: tuple[str, ...]) -> list[properties.Properties]:
+    return [properties.measure(decode.decode(archive[path])) for path in paths]
 
 
-def sound(archive: dict[str, bytes]) -> list[images.Properties]:
+def sound(archive: dict[str, bytes]) -> list[properties.Properties]:
     return measured(archive, tuple(archive.keys() - defective(SMALL)))
 
 
@@ -97,7 +97,7 @@ def test_the_readme_says_that_no_person_is_shown(archive):
 
 def test_what_is_not_planted_is_sound_and_of_the_configured_number(archive):
     names = sorted(archive.keys() - defective(SMALL))
-    faces = {name: images.decode(archive[name]) for name in names}
+    faces = {name: decode.decode(archive[name]) for name in names}
     assert len({face.tobytes() for face in faces.values()}) == len(faces)
     assert all(face.shape == (48, 48) and face.std() > 0 for face in faces.values())
     labels = [folder(name) for name in names]
@@ -119,7 +119,7 @@ def test_planted_near_twins_look_like_a_face_of_their_class_and_are_not_identica
     for twin, original in twins.items():
         assert folder(twin) == folder(original)
         assert archive[twin].startswith(b"\xff\xd8\xff")
-        pixels, of_original = images.decode(archive[twin]), images.decode(archive[original])
+        pixels, of_original = decode.decode(archive[twin]), decode.decode(archive[original])
         assert not np.array_equal(pixels, of_original)
         assert correlation(pixels, of_original) >= 0.93
 
@@ -166,13 +166,13 @@ def test_planted_undecodable_and_empty_files_are_refused_by_the_decoder(archive)
     assert len(found.undecodable) == 2
     assert len(found.empty) == 1
     for name in found.undecodable + found.empty:
-        with pytest.raises(images.UndecodableImage):
-            images.decode(archive[name])
+        with pytest.raises(decode.UndecodableImage):
+            decode.decode(archive[name])
     assert archive[found.empty[0]] == b""
 
 
 def test_planted_blank_images_decode_to_one_grey_each_and_differ(archive):
-    blanks = [images.decode(archive[name]) for name in demo_archive.planted(SMALL).blank]
+    blanks = [decode.decode(archive[name]) for name in demo_archive.planted(SMALL).blank]
     assert [len(np.unique(blank)) for blank in blanks] == [1, 1]
     assert blanks[0][0, 0] != blanks[1][0, 0]
 
@@ -194,16 +194,16 @@ def test_planted_blurry_faces_are_far_less_sharp_than_the_sound_ones(archive):
 
 def test_planted_pictures_of_low_information_have_at_most_five_greys(archive):
     (path,) = demo_archive.planted(SMALL).low_information
-    assert images.properties(images.decode(archive[path])).entropy < 2.5
-    assert len(np.unique(images.decode(archive[path]))) == 5
+    assert properties.measure(decode.decode(archive[path])).entropy < 2.5
+    assert len(np.unique(decode.decode(archive[path]))) == 5
 
 
 def test_planted_outliers_resemble_no_face_and_are_neither_dark_nor_bright_nor_poor(archive):
     outliers = demo_archive.planted(SMALL).outliers
     assert len({archive[path] for path in outliers}) == 4
-    faces = [images.decode(archive[path]) for path in archive.keys() - defective(SMALL)]
+    faces = [decode.decode(archive[path]) for path in archive.keys() - defective(SMALL)]
     for path in outliers:
-        assert max(correlation(images.decode(archive[path]), face) for face in faces) < 0.4
+        assert max(correlation(decode.decode(archive[path]), face) for face in faces) < 0.4
     for each in measured(archive, outliers):
         assert each.p99 > 95
         assert each.p05 < 156
@@ -212,7 +212,7 @@ def test_planted_outliers_resemble_no_face_and_are_neither_dark_nor_bright_nor_p
 
 def test_the_planted_odd_size_is_a_face_of_300_by_60(archive):
     (path,) = demo_archive.planted(SMALL).odd_size
-    pixels = images.decode(archive[path])
+    pixels = decode.decode(archive[path])
     assert pixels.shape == (60, 300)
     assert pixels.std() > 8
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from fer.images import images
 from fer.ingest.demo import faces as demo_faces
 
 
@@ -38,16 +37,6 @@ def test_a_dropped_jaw_darkens_the_mouth_and_a_tight_lip_does_not():
     }
     assert mouth["surprise"] < mouth["neutral"] - 10
     assert mouth["angry"] > mouth["neutral"] - 5
-
-
-def test_a_face_survives_jpeg_the_better_the_higher_its_quality():
-    face = demo_faces.draw("happy", np.random.default_rng(0))
-    losses = [
-        np.abs(images.decode(demo_faces.encode_jpeg(face, quality)).astype(float) - face).mean()
-        for quality in (20, 70, 100)
-    ]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 1 < losses[0]
 
 
 def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent():

@@ -10,7 +10,7 @@ from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reas
 
 from fer import errors, progress
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import decode
 from fer.ingest import archives, index, manifest_parts
 from fer.ingest.layouts import detect as layouts
 from fer.ingest.layouts import pixel_csv, tables
@@ -30,7 +30,7 @@ def test_fer2013s_csv_becomes_images(tmp_path, separator):
     assert [row["label"] for row in found] == ["angry", "happy", "surprise"]
     assert [row["raw_label"] for row in found] == ["0", "3", "5"]
     assert [row["raw_split"] for row in found] == ["Training", "PublicTest", "PrivateTest"]
-    assert np.array_equal(images.decode(bytes_of(workspace, made, found[1])), pixels)
+    assert np.array_equal(decode.decode(bytes_of(workspace, made, found[1])), pixels)
     assert (made.layouts, made.n_found, made.ignored) == ((layouts.FER2013_CSV,), 3, {".csv": 1, "no suffix": 1})
 
 
@@ -200,7 +200,7 @@ def test_any_text_of_pixels_is_an_image_or_has_a_defect(text):
         plain = all(each == "" or (each.isascii() and each.isdigit() and int(each) < 256) for each in numbers)
         assert not plain or round(sum(map(bool, numbers)) ** 0.5) ** 2 != sum(map(bool, numbers)) or not any(numbers)
     else:
-        assert images.decode(pgm).ravel().tolist() == [int(each) for each in text.split()]
+        assert decode.decode(pgm).ravel().tolist() == [int(each) for each in text.split()]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fer.curation import curate, drift, split
 from fer.curation.refs import InspectionRef, SplitRef, ValidationRef
 from fer.engine import contracts
 from fer.engine.workspace import Workspace
-from fer.images import images
+from fer.images import decode
 from fer.ingest.refs import ManifestRef
 from fer.reports.quality import figures
 from fer.reports.quality import stage as quality
@@ -587,7 +587,7 @@ def test_faces_are_shown_by_issue_as_they_are(data):
     report = data.report(show_faces=True)
     pictures = [each["src"] for each in report.tree.of("img")]
     assert all(each.startswith("data:image/png;base64,") for each in pictures)
-    shown = [images.decode(base64.b64decode(each.partition(",")[2])) for each in pictures]
+    shown = [decode.decode(base64.b64decode(each.partition(",")[2])) for each in pictures]
     for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-twins, blank
         assert any(np.array_equal(pixels(number), each) for each in shown), number
     assert not any(np.array_equal(pixels(7), each) for each in shown)

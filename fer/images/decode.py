@@ -1,4 +1,4 @@
-"""Encoded bytes to grey pixels, and grey pixels to a model's input. Images are (H, W) uint8, 0-255, throughout.
+"""Encoded bytes to grey pixels. Images are (H, W) uint8, 0-255, throughout.
 
 The content decides what an image is; its name says nothing. `headers` looks first, then OpenCV decodes, or Pillow
 what OpenCV gets wrong:
@@ -25,17 +25,14 @@ what OpenCV gets wrong:
 | text and profiles in a PNG | left out before it is decoded: a few KB may hold gigabytes |
 """
 
-import dataclasses
 import io
-import math
 import threading
 import warnings
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from data_contracts import manifest
 from fer.images import headers
 
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
@@ -45,39 +42,21 @@ cv2.setNumThreads(0)
 UndecodableImage = headers.Unfit  # the message is the reason, fit for a report
 
 
-class Read(NamedTuple):
+class DecodedImage(NamedTuple):
     """A decoded image: `pixels` (H, W) uint8 grey, upright; `format` such as "JPEG"."""
 
     pixels: np.ndarray
     format: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Properties:
-    """What the grey pixels of an image amount to.
-
-    `mean`, `std`, `p05`, `p99` are grey levels, 0-255: `p05` is the lowest level that at least 5 % of the pixels do not
-    exceed. `entropy` is that of the 256 levels, in bits, 0-8. `sharpness` is the variance of the Laplacian of the
-    thumbnail over the thumbnail's own variance, so that neither contrast nor size counts; 0 for a blank image, 20 for
-    noise. Variance of the Laplacian: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
-    """
-
-    mean: float
-    std: float
-    p05: float
-    p99: float
-    entropy: float
-    sharpness: float
-
-
-def read(data: bytes) -> Read:
+def decode_with_format(data: bytes) -> DecodedImage:
     """Decode an encoded image to grey (H, W) uint8, turned as its EXIF says. Raises UndecodableImage."""
     header = headers.read(data)
-    return Read(_decode(data, header), header.format)
+    return DecodedImage(_decode(data, header), header.format)
 
 
 def decode(data: bytes) -> np.ndarray:
-    """The pixels of `read`. Raises UndecodableImage."""
+    """The pixels of `decode_with_format`, (H, W) uint8. Raises UndecodableImage."""
     return _decode(data, headers.read(data))
 
 
@@ -210,115 +189,3 @@ def _grey(image: Any, form: str) -> np.ndarray:
 
 _PNM = ("PBM", "PGM", "PPM")
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
-
-
-def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Grey (H, W) uint8 to (48, 48) uint8, squeezed to the square; areas are averaged where it shrinks."""
-    side = manifest.THUMBNAIL_SIDE
-    height, width = pixels.shape
-    if (height, width) == (side, side):
-        return pixels
-    if width > side or height > side:  # each axis by itself: OpenCV averages only if both shrink
-        pixels = cv2.resize(pixels, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
-    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
-
-
-def properties(pixels: np.ndarray, small: np.ndarray | None = None) -> Properties:
-    """Measure grey (H, W) uint8; `small` is its thumbnail, if it is known already. 30 µs at 48 x 48."""
-    flat = pixels.ravel()
-    # In pieces, since NumPy makes eight bytes of each pixel to count it.
-    counts = np.bincount(flat[:_PIECE], minlength=256)
-    for start in range(_PIECE, flat.size, _PIECE):
-        counts += np.bincount(flat[start : start + _PIECE], minlength=256)
-    n = pixels.size
-    mean = float(counts @ _LEVELS) / n
-    std = math.sqrt(max(0.0, float(counts @ _LEVELS_SQUARED) / n - mean * mean))
-    p05, p99 = np.searchsorted(counts.cumsum(), (0.05 * n, 0.99 * n))
-    shares = counts[counts > 0] / n
-    entropy = max(0.0, -float(shares @ np.log2(shares)))
-    return Properties(
-        mean, std, float(p05), float(p99), entropy, _sharpness(thumbnail(pixels) if small is None else small)
-    )
-
-
-def _sharpness(small: np.ndarray) -> float:
-    contrast = float(cv2.meanStdDev(small)[1][0, 0])
-    if not contrast:
-        return 0.0
-    return (float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1][0, 0]) / contrast) ** 2
-
-
-_PIECE = 1 << 18
-_LEVELS = np.arange(256)
-_LEVELS_SQUARED = _LEVELS**2
-
-
-def sums(pixels: np.ndarray) -> tuple[int, int]:
-    """The exact sum and sum of squares of uint8 pixels of any shape; 0.14 µs for 48 x 48 of many.
-
-    What is not contiguous is copied.
-    """
-    flat = np.ascontiguousarray(pixels).reshape(1, -1)
-    total = squares = 0
-    for start in range(0, flat.size, _SUMMED):
-        piece = flat[:, start : start + _SUMMED]
-        total += int(cv2.sumElems(piece)[0])
-        squares += round(cv2.norm(piece, cv2.NORM_L2SQR))  # some builds square the root
-    return total, squares
-
-
-_SUMMED = 1 << 30  # pixels at once: their squares, even squared from the root, fit into the 53 bits of a double
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """Encode a grey (H, W) or colour (H, W, 3) BGR uint8 image as PNG."""
-    return cv2.imencode(".png", image)[1].tobytes()
-
-
-Contrast = Literal["none", "equalise", "clahe"]
-
-
-def prepare(
-    image: np.ndarray,
-    height: int,
-    width: int,
-    blur_kernel: int,
-    blur_sigma: float,
-    contrast: Contrast = "none",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """Resize grey (H, W) uint8 to (height, width), even out its contrast, blur by an odd Gaussian kernel (0: none).
-
-    The result is `out` if that is given, of (height, width) uint8.
-    Shrinking averages areas, enlarging interpolates linearly. `contrast` comes after the size, so that the histograms
-    are of the pixels that a model sees, and before the blur, which takes away some of the noise that it brings out:
-    "equalise" makes all grey levels about as frequent, over the whole image (5 µs at 48 x 48); "clahe" does so tile by
-    tile, within limits (28 µs): noise of 4 grey levels gets 3 times as strong, 85 times by "equalise".
-    """
-    if image.shape != (height, width):
-        shrinks = image.shape[0] >= height and image.shape[1] >= width
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if contrast == "equalise":
-        image = cv2.equalizeHist(image)
-    elif contrast == "clahe":
-        image = _clahe(image)
-    if blur_kernel:
-        return cv2.GaussianBlur(image, (blur_kernel, blur_kernel), blur_sigma, out)
-    if out is None:
-        return image
-    out[...] = image
-    return out
-
-
-def _clahe(image: np.ndarray) -> np.ndarray:
-    """K. Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994; his grid is 8 x 8.
-
-    Of a face of 48 px that leaves 36 pixels a tile, which fill no histogram of 256 levels: a tile gets 24 px a side at
-    least, so that 48 px are 2 x 2 tiles and from 192 px on there are 8 x 8.
-    """
-    rows, columns = (min(8, max(1, side // _TILE_PX)) for side in image.shape)
-    return cv2.createCLAHE(_CLIP_LIMIT, (columns, rows)).apply(image)
-
-
-_TILE_PX = 24
-_CLIP_LIMIT = 2.0  # a grey level's pixels over the mean level's: those beyond count for all levels alike
