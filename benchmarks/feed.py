@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, medians, seconds
-from fer.engine import child_process
+from fer.engine import arithmetic
 from fer.images import augment
 from fer.models import zoo
 from fer.recipes import fer2013_cnn
@@ -35,7 +35,7 @@ _NO_AUGMENTATION = augment.AugmentConfig(rotation_deg=0, shift=0, shear_deg=0, z
 
 
 def run() -> Iterator[Row]:
-    os.environ.update(child_process.environment(), TF_CPP_MIN_LOG_LEVEL="3")
+    os.environ.update(arithmetic.child_environment(), TF_CPP_MIN_LOG_LEVEL="3")
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         shards_folder, images_folder = Path(temporary) / "shards", Path(temporary) / "images"
         _write(shards_folder, images_folder)

@@ -3,11 +3,11 @@ import random
 
 import pytest
 
-from fer.engine import child_process
+from fer.engine import arithmetic
 
 # TensorFlow reads some of these once, when a test first makes it: in this process too, training must give the bits that
 # it gives in a child.
-os.environ.update(child_process.environment())
+os.environ.update(arithmetic.child_environment())
 
 pytest_plugins = ["embedded_store_fixture", "prefect_fixture"]
 

@@ -93,6 +93,35 @@ def variables(libraries: Iterable[str] = tuple(_VARIABLES)) -> dict[str, str]:
     return {name: value for name, value in sorted(os.environ.items()) if value and name.startswith(beginnings)}
 
 
+def child_environment(*, threads: int | None = None, xla: bool = False) -> dict[str, str]:
+    """The child's environment: repeatable arithmetic, in so many threads (None: one for each usable core), with Keras
+    as the project configures it; of a GPU's memory what is needed.
+
+    By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free. Where XLA is to
+    compile TensorFlow's steps (`xla`), it is XLA that repeats itself: beside TensorFlow's own such operations Keras
+    leaves it out.
+    """
+    n_threads = str(threads or process_pool.usable_cores())
+    flags = os.environ.get("XLA_FLAGS", "")
+    given = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    return {
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        **given,
+        "KERAS_BACKEND": backend(),
+        "KERAS_HOME": str(KERAS_HOME),
+        "TF_NUM_INTRAOP_THREADS": n_threads,
+        "TF_NUM_INTEROP_THREADS": n_threads,
+        "NPROC": n_threads,  # what JAX asks on a CPU
+        "OMP_NUM_THREADS": n_threads,  # PyTorch
+        "MKL_NUM_THREADS": n_threads,
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's, which would take no more threads than there are cores
+        "PYTHONHASHSEED": "0",
+        "TF_DETERMINISTIC_OPS": "0" if xla else "1",  # what tf.config.experimental.enable_op_determinism() sets
+        "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip() if xla else flags,
+    }
+
+
 def environment() -> dict[str, str]:
     """This process' interpreter, machine, libraries and variables, for a record."""
     found = {

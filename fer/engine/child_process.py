@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer import errors
-from fer.engine import arithmetic, process_pool
+from fer.engine import arithmetic
 from fer.progress import Progress, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.child_process import main; main()"
@@ -50,7 +50,7 @@ def run(
 
     `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
     errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. `threads`, `xla`: see
-    `environment`. The child never outlives this call, nor this process, however either ends.
+    `arithmetic.child_environment`. The child never outlives this call, nor this process, however either ends.
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
     killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises comes out as it is.
     """
@@ -64,7 +64,7 @@ def run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=environment(threads=threads, xla=xla),
+            env=arithmetic.child_environment(threads=threads, xla=xla),
         ) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -133,35 +133,6 @@ def _forward(stdout: IO[bytes], messages: "queue.SimpleQueue[bytes]") -> None:
         if line.endswith(b"\n"):  # a child that is killed can leave half a message
             messages.put(line)
     messages.put(b"")
-
-
-def environment(*, threads: int | None = None, xla: bool = False) -> dict[str, str]:
-    """The child's environment: repeatable arithmetic, in so many threads (None: one for each usable core), with Keras
-    as the project configures it; of a GPU's memory what is needed.
-
-    By themselves TensorFlow and JAX take most of a GPU when they start: then nothing says what is free. Where XLA is to
-    compile TensorFlow's steps (`xla`), it is XLA that repeats itself: beside TensorFlow's own such operations Keras
-    leaves it out.
-    """
-    n_threads = str(threads or process_pool.usable_cores())
-    flags = os.environ.get("XLA_FLAGS", "")
-    given = {name: value for name, value in os.environ.items() if name not in arithmetic.CLEARED}
-    return {
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        **given,
-        "KERAS_BACKEND": arithmetic.backend(),
-        "KERAS_HOME": str(arithmetic.KERAS_HOME),
-        "TF_NUM_INTRAOP_THREADS": n_threads,
-        "TF_NUM_INTEROP_THREADS": n_threads,
-        "NPROC": n_threads,  # what JAX asks on a CPU
-        "OMP_NUM_THREADS": n_threads,  # PyTorch
-        "MKL_NUM_THREADS": n_threads,
-        "OPENBLAS_NUM_THREADS": "1",  # NumPy's, which would take no more threads than there are cores
-        "PYTHONHASHSEED": "0",
-        "TF_DETERMINISTIC_OPS": "0" if xla else "1",  # what tf.config.experimental.enable_op_determinism() sets
-        "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip() if xla else flags,
-    }
 
 
 def _out_of_memory_kills() -> str | None:

@@ -14,7 +14,7 @@ import pytest
 
 from data_contracts import files
 from fer.curation.refs import SplitRef
-from fer.engine import arithmetic, child_process, fingerprint
+from fer.engine import arithmetic, fingerprint
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, predictions
 from fer.images import augment
@@ -162,7 +162,7 @@ def copied(made: tuple[ModelRef, Workspace], out) -> ModelRef:
 
 
 def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it_is_given(hostile):
-    found = child_process.environment(threads=3)
+    found = arithmetic.child_environment(threads=3)
     assert json.loads((arithmetic.KERAS_HOME / "keras.json").read_bytes()) == {
         "backend": "tensorflow",
         "floatx": "float32",
@@ -189,7 +189,7 @@ def test_a_variable_that_makes_keras_compute_otherwise_is_in_the_keys_of_what_us
         "fer.training.train",
         "fer.evaluation.evaluate",
     }
-    assert child_process.environment()[name] == "0"
+    assert arithmetic.child_environment()[name] == "0"
     assert arithmetic.environment()[name] == "0"
 
 
@@ -224,7 +224,7 @@ def test_keras_configuration_and_backend_are_in_the_keys_of_what_uses_it(tmp_pat
 
 def test_an_empty_backend_is_tensorflow_as_it_is_to_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "")
-    assert (arithmetic.backend(), child_process.environment()["KERAS_BACKEND"]) == ("tensorflow", "tensorflow")
+    assert (arithmetic.backend(), arithmetic.child_environment()["KERAS_BACKEND"]) == ("tensorflow", "tensorflow")
 
 
 def test_a_model_says_by_what_it_was_trained(in_two_threads):
