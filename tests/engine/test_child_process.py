@@ -206,8 +206,8 @@ def test_an_interrupt_here_ends_the_child(work):
 def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
     script = """
     import child_work
-    from fer import child
-    child.run(child_work.sleep, {}, what="Work", timeout_s=60, progress=lambda pid, *_: print(pid, flush=True))
+    from fer.engine import child_process
+    child_process.run(child_work.sleep, {}, what="Work", timeout_s=60, progress=lambda pid, *_: print(pid, flush=True))
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
