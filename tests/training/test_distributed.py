@@ -17,9 +17,9 @@ from fer.training import distributed
 SCRIPT = textwrap.dedent(
     """
     import os, sys
-    from fer import child
+    from fer.engine import arithmetic
     devices, out = sys.argv[1:]
-    os.environ.update(child.environment())
+    os.environ.update(arithmetic.child_environment())
     import numpy as np
     import tensorflow as tf
     if devices == "all":
