@@ -21,7 +21,7 @@ from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Event names; docs/outcomes.md has their resources and payloads.
+# Event names; docs/reference/outcomes.md has their resources and payloads.
 MODEL = {word: f"fer.model.{word}" for word in ("released", "kept", "refused")}
 DRIFTED, UNFIT = "fer.data.drifted", "fer.data.refused"
 

@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def code_blocks(page: Path = ROOT / "README.md") -> list[str]:
@@ -48,7 +48,9 @@ def test_the_readme_and_the_docs_name_make_targets_and_commands():
     assert make_targets(ROOT / "README.md") >= {"run", "test", "lint", "bench", "ui"}
     found = {page.name: len(fer_commands(page)) for page in PAGES}
     assert found["README.md"] >= 6
-    assert {"data.md", "machines.md", "sweeps.md", "training.md"} <= {name for name, number in found.items() if number}
+    assert {"data.md", "several-machines.md", "sweep.md", "training.md"} <= {
+        name for name, number in found.items() if number
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,8 +12,9 @@ Denker 1993). Few chance pairs lie near it; `fer.curation.alignment` measures th
 
 Whether two images are candidates hangs on these two alone, and up to the tangents on whole numbers: the same on any
 machine, whatever else is in the dataset. Of FER2013's pairs that an exhaustive search finds (aligned correlation from
-0.94), and that look different as they are, 97.9 % are near a probe: docs/experiments.md. Cost: n² / 2 products of 24
-numbers a probe; memory 3 kB an image.
+0.94), and that look different as they are, 97.9 % are near a probe
+(docs/explanation/experiments.md). Cost: n² / 2 products of 24 numbers per probe;
+memory: 3 kB per image.
 """
 
 import concurrent.futures

@@ -32,7 +32,7 @@ def collect(out: Path, division: SplitRef, *, workspace: workspaces.Workspace, p
         raise errors.ConfigError(
             "Soft labels must come from annotators' votes.",
             received=f"no votes for any of {n_train:,} train images",
-            todo="set train.soft_labels to false, or bring a table of votes (docs/data.md)",
+            todo="set train.soft_labels to false, or bring a table of votes (docs/explanation/data.md)",
         )
     flat = table["soft_label"].combine_chunks().flatten()
     shares = pa.FixedSizeListArray.from_arrays(flat, len(division.classes))

@@ -1,5 +1,6 @@
-"""The same inputs give the same bits under the conditions of docs/training.md, and what may change them has other keys.
+"""The same inputs give the same bits under the conditions of docs/explanation/training.md.
 
+What may change them is in the keys.
 Threads matter to the models here only because they are not tiny: less work is not shared among them.
 """
 
