@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 
 from fer import plain_text, recipes, settings
-from fer.engine.workspace import write_atomically
+from fer.engine import disk
 from fer.evaluation import compare
 from fer.evaluation.refs import EvaluationRef
 from fer.recipes import schema as recipe
@@ -42,8 +42,8 @@ def publish(
         "settings": differing,
         "rows": [row.model_dump(mode="json") for row in rows],
     }
-    write_atomically(made["as Markdown"], f"{text}{by_class}".encode())
-    write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
+    disk.write(made["as Markdown"], f"{text}{by_class}".encode())
+    disk.write(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
     return ComparisonOutcome(
         recipe=plan.name,

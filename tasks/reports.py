@@ -8,8 +8,7 @@ from data_contracts import files
 from fer import errors, settings
 from fer.curation import baseline
 from fer.curation.refs import ValidationRef
-from fer.engine import seaweedfs
-from fer.engine.workspace import write_atomically
+from fer.engine import disk, seaweedfs
 from fer.reports import publishing
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import QualityRef
@@ -32,10 +31,10 @@ def show_quality(
     folder.mkdir(parents=True, exist_ok=True)
     made = {"data quality": folder / quality_stage.HTML, "as JSON": folder / quality_stage.JSON}
     for path in made.values():
-        write_atomically(path, (workspace.folder(quality) / path.name).read_bytes())
+        disk.write(path, (workspace.folder(quality) / path.name).read_bytes())
     if with_faces is not None:
         made["with faces"] = folder / _FACES
-        write_atomically(made["with faces"], (workspace.folder(with_faces) / quality_stage.HTML).read_bytes())
+        disk.write(made["with faces"], (workspace.folder(with_faces) / quality_stage.HTML).read_bytes())
     else:  # of other data, perhaps
         (folder / _FACES).unlink(missing_ok=True)
     docs = workspace.folder(validation) / files.DOCS / "index.html"

@@ -6,9 +6,8 @@ from prefect import task
 
 from data_contracts import files
 from fer import plain_text, settings
-from fer.engine import contracts
+from fer.engine import contracts, disk
 from fer.engine.refs import Ref
-from fer.engine.workspace import write_atomically
 from fer.evaluation.refs import EvaluationRef, VerdictRef
 from fer.registry.refs import ReleaseRef
 from fer.reports import pages, plots
@@ -73,7 +72,7 @@ def publish(
     html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / _PAGE, html.encode())
+        disk.write(folder / _PAGE, html.encode())
         shutil.rmtree(folder / files.DOCS, ignore_errors=True)
         for name, ref in {"manifest": intake.validation, **checked}.items():
             shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)

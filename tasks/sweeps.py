@@ -15,9 +15,8 @@ from prefect import get_run_logger, task
 
 from fer import errors, plain_text, recipes, settings
 from fer.curation.refs import SplitRef
-from fer.engine import stage
+from fer.engine import disk, stage
 from fer.engine.refs import Ref
-from fer.engine.workspace import write_atomically
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress
@@ -264,8 +263,8 @@ def publish(
         "trials": [each.model_dump(mode="json") for each in trials],
     }
     made = {"as JSON": folder / "sweep.json", "picture": folder / "trials.png"}
-    write_atomically(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
-    write_atomically(made["picture"], picture)
+    disk.write(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
+    disk.write(made["picture"], picture)
     artifacts.table("trials", rows, title)
     shown = f"\n\nThe best:\n\n```\n{plain_text.visible(next_)}\n```" if next_ else ""
     artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}{shown}", title)

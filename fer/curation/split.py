@@ -22,8 +22,7 @@ from data_contracts import files
 from data_contracts import split as contract
 from fer.curation import assignment, groups, official_splits
 from fer.curation.refs import CurationRef, InspectionRef, Leak, SplitRef
-from fer.engine import stage
-from fer.engine import workspace as workspaces
+from fer.engine import disk, stage
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -156,7 +155,7 @@ def split(
 
 def digest(out: Path) -> str:
     """Of what images stand where; in which words it is told makes no other split."""
-    files_made = "".join(workspaces.file_sha256(out / name) for name in (files.SPLIT, files.SIDES))
+    files_made = "".join(disk.sha256(out / name) for name in (files.SPLIT, files.SIDES))
     return hashlib.sha256(files_made.encode()).hexdigest()
 
 

@@ -20,7 +20,7 @@ from data_contracts import files
 from data_contracts import manifest as contract
 from data_contracts.rules import Rule
 from fer.curation.refs import ValidationRef
-from fer.engine import contracts, stage
+from fer.engine import contracts, disk, stage
 from fer.engine import workspace as workspaces
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
@@ -100,8 +100,8 @@ def validate(
         "quarantine_examples": {reason: found.examples for reason, found in reasons.items()},
         "rules": checks.records(),
     }
-    workspaces.write_atomically(out / REPORT, json.dumps(report, indent=1).encode())
-    content = workspaces.file_sha256(out / files.ACCEPTED) + workspaces.file_sha256(out / REPORT)
+    disk.write(out / REPORT, json.dumps(report, indent=1).encode())
+    content = disk.sha256(out / files.ACCEPTED) + disk.sha256(out / REPORT)
     return ref.model_copy(update={"digest": hashlib.sha256(content.encode()).hexdigest()})
 
 

@@ -21,8 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from data_contracts import files
 from data_contracts.rules import Rule, Severity
 from fer import errors, plain_text
-from fer.engine import data_docs
-from fer.engine import workspace as workspaces
+from fer.engine import data_docs, disk
 from fer.progress import Progress, silent
 
 _EXAMPLES = 5
@@ -73,7 +72,7 @@ def check(out: Path, dataset: str, frames: Mapping[str, Frame], rules: Sequence[
         checks.run(name, *frame)
     checks.build_docs(out / files.DOCS)
     record = {"dataset": dataset, "rules": checks.records()}
-    workspaces.write_atomically(out / files.CONTRACT, json.dumps(record, indent=1).encode())
+    disk.write(out / files.CONTRACT, json.dumps(record, indent=1).encode())
     checks.stop_if_broken("look into the sources and this stage's settings, then run the same command again")
 
 
@@ -167,7 +166,7 @@ class Checks:
         page = data_docs.page(self._dataset, {frame: self._verdict(frame) for frame in self._frames}, built)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        workspaces.write_atomically(folder / data_docs.PAGE, page.encode())
+        disk.write(folder / data_docs.PAGE, page.encode())
         self._progress(len(self._frames), len(self._frames), "parts of the contract checked")
 
     def _verdict(self, frame: str) -> data_docs.Verdict:

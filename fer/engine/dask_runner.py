@@ -40,7 +40,7 @@ _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
 _CONNECT_TIMEOUT_S = 10
 _WORKERS_TIMEOUT_S = 60
 _LOOK_EVERY_S = 1.0
-_AHEAD = 3  # pieces a thread of a worker, as in fer.parallel
+_AHEAD = 3  # items per worker thread, as in process_pool
 _SCRATCH = ".scratch"  # in the workspace of a worker
 
 

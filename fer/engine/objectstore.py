@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr
 
 from fer import errors
-from fer.engine import workspace
+from fer.engine import disk
 
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 30
@@ -149,7 +149,7 @@ class ObjectStore:
 
     def upload_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> Uploaded:
         """Upload a file, its SHA-256 in the object's metadata `sha256`. Never use it for a key that others write."""
-        uploaded = Uploaded(workspace.file_sha256(path), path.stat().st_size)
+        uploaded = Uploaded(disk.sha256(path), path.stat().st_size)
         with self._errors(key):
             if uploaded.size_bytes <= _SINGLE_PUT_MAX_BYTES:
                 with path.open("rb") as body:
@@ -162,9 +162,8 @@ class ObjectStore:
     def download_file(self, key: str, path: Path, sha256: str) -> None:
         """Download to `path`, which appears only when whole. Raises IntegrityError if the bytes are not `sha256`'s."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         digest = hashlib.sha256()
-        try:
+        with disk.replacing(path) as staging:
             with self._errors(key):
                 try:
                     answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
@@ -177,7 +176,7 @@ class ObjectStore:
                         todo="restore it from a backup, or use another version",
                     ) from None
                 # Closed even if the disk is full: SeaweedFS waits for open downloads when it is stopped.
-                with contextlib.closing(answer["Body"]) as body, aside.open("wb") as file:
+                with contextlib.closing(answer["Body"]) as body, staging.open("wb") as file:
                     for block in body.iter_chunks(_BLOCK_BYTES):
                         digest.update(block)
                         file.write(block)
@@ -187,9 +186,6 @@ class ObjectStore:
                     received=f"{digest.hexdigest()} from {self.uri(key)}",
                     todo="do not use it: it was damaged or changed; restore it, or use another version",
                 )
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
 
     def link(self, key: str, valid_s: int) -> str | None:
         """A signed address by which anyone can read the object for so many seconds.

@@ -23,7 +23,7 @@ from typing import TypeVar
 import pydantic
 
 from fer import errors
-from fer.engine import objectstore, seaweedfs
+from fer.engine import disk, objectstore, seaweedfs
 from fer.engine import workspace as workspaces
 from fer.engine.refs import Ref
 from fer.engine.workspace import File, Note, Record, Workspace
@@ -54,7 +54,7 @@ class RemoteWorkspace(Workspace):
         final = self.root / stage / key
         if self._is_here(final, ref):
             return final
-        with workspaces.disk_errors(self.root), self.locked(stage, key):
+        with disk.workspace_errors(self.root), self.locked(stage, key):
             if not self._is_here(final, ref):
                 found = self.store.get(_record_key(stage, key))
                 record = _parse(found.data) if found is not None else None
@@ -108,7 +108,7 @@ class RemoteWorkspace(Workspace):
 
     def share_finished(self, out: str, name: str, path: Path) -> File:
         """Upload a finished file of an output that is being made in the folder `out` of the run's machine."""
-        file = File(size_bytes=path.stat().st_size, sha256=workspaces.file_sha256(path))
+        file = File(size_bytes=path.stat().st_size, sha256=disk.sha256(path))
         self._upload(path, file)
         self.store.put(_staged_key(out, name), json.dumps(file).encode())
         return file
@@ -229,7 +229,7 @@ class RemoteWorkspace(Workspace):
             shutil.rmtree(partial, ignore_errors=True)
             raise
         shutil.rmtree(partial / workspaces.KNOWN, ignore_errors=True)
-        workspaces.write_atomically(partial / workspaces.RECORD, data)
+        disk.write(partial / workspaces.RECORD, data)
         os.sync()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(final)

@@ -36,7 +36,7 @@ import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr
 
 from fer import errors
-from fer.engine import objectstore, workspace
+from fer.engine import disk, objectstore
 from fer.settings import Settings
 
 _READY_TIMEOUT_S = 30
@@ -169,11 +169,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise errors.WorkspaceError(
-            "The embedded store needs a folder that it can write, with room.",
-            received=f"'{error.strerror}' at {error.filename or folder}",
-            todo="free some space, change its permissions, or set FER_HOME to another folder",
-        ) from error
+        todo = "free some space, change its permissions, or set FER_HOME to another folder"
+        raise disk.refused(error, folder, todo) from error
 
 
 @contextlib.contextmanager
@@ -219,11 +216,11 @@ def _credentials(folder: Path) -> objectstore.Credentials | None:
 def _make_credentials(folder: Path) -> objectstore.Credentials:
     made = objectstore.Credentials(f"fer-{secrets.token_hex(8)}", SecretStr(secrets.token_urlsafe(32)))
     text = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key.get_secret_value()}
-    aside = folder / "credentials.json.tmp"
-    aside.unlink(missing_ok=True)
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with (
+        disk.replacing(folder / "credentials.json") as staging,
+        os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+    ):
         json.dump(text, file)
-    aside.replace(folder / "credentials.json")
     return made
 
 
@@ -326,10 +323,10 @@ def _started(folder: Path) -> Server:
     log = folder / "log"
     ports = _recorded_ports(folder) or _free_ports()
     for _ in range(_START_ATTEMPTS):
-        workspace.write_atomically(folder / "ports.json", json.dumps(ports).encode())
+        disk.write(folder / "ports.json", json.dumps(ports).encode())
         server = _launch(folder, ports, credentials, log)
         if server is not None:
-            workspace.write_atomically(folder / "server.json", server.model_dump_json().encode())
+            disk.write(folder / "server.json", server.model_dump_json().encode())
             return server
         ports = _free_ports()
     raise _not_started(log, f"no free ports in {_START_ATTEMPTS} attempts")

@@ -26,7 +26,7 @@ import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
-from fer.engine import process_pool
+from fer.engine import disk, process_pool
 from fer.engine.refs import Ref
 
 RefT = TypeVar("RefT", bound=Ref)
@@ -104,7 +104,7 @@ class Workspace:
         if found is not None:
             return found.data.decode()
         made = uuid.uuid4().hex
-        with disk_errors(self.root):
+        with disk.workspace_errors(self.root):
             self.write_note(_ATTEMPTS, name, made.encode())
         return made
 
@@ -125,7 +125,7 @@ class Workspace:
         """Write a note whole, whatever was there; of several writers the last one wins."""
         path = self.root / f".{kind}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        disk.write(path, data)
 
     def run(
         self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
@@ -139,7 +139,7 @@ class Workspace:
         found = self.committed(stage, key, ref_type)
         if found is not None:
             return found
-        with disk_errors(self.root), self.locked(stage, key):
+        with disk.workspace_errors(self.root), self.locked(stage, key):
             found = self.committed(stage, key, ref_type)  # another process may have made it meanwhile
             if found is not None:
                 return found
@@ -155,7 +155,7 @@ class Workspace:
             try:
                 return self._commit(stage, key, partial, produce(partial))
             except BaseException as error:
-                if resumable and (_is_full(error) or isinstance(error, _NOT_OF_THE_STAGE)):
+                if resumable and (disk.is_full(error) or isinstance(error, _NOT_OF_THE_STAGE)):
                     _remove_all_but_scratch(partial)
                 elif not (resumable and _worth_resuming(error)):
                     shutil.rmtree(partial, ignore_errors=True)
@@ -174,7 +174,7 @@ class Workspace:
                 "digest": made.digest or hashlib.sha256(content.encode()).hexdigest(),
             }
         )
-        write_atomically(
+        disk.write(
             partial / RECORD, json.dumps({"ref": ref.model_dump(mode="json"), "files": files}, indent=1).encode()
         )
         os.sync()  # the bytes before the name: after a power cut a committed folder is whole
@@ -226,17 +226,14 @@ def link(source: Path, name: str, out: Path, new_name: str, record: Record | Non
         )
     target = out / new_name
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        os.link(source / name, aside)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(source / name, aside)
-        aside.replace(target)
-        return
-    aside.replace(target)
-    aside.unlink(missing_ok=True)  # two names of one file: then `replace` does nothing
+    with disk.replacing(target) as staging:
+        try:
+            os.link(source / name, staging)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(source / name, staging)
+            return
     know(out, new_name, file["sha256"])
 
 
@@ -244,7 +241,7 @@ def know(out: Path, name: str, sha256: str) -> None:
     """Note the digest of a whole file in `out`, so that the commit need not read it while it stays as it is now."""
     path = out / KNOWN / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"sha256": sha256, "state": _state(out / name)}).encode())
+    disk.write(path, json.dumps({"sha256": sha256, "state": _state(out / name)}).encode())
 
 
 def _state(path: Path) -> list[int]:
@@ -284,7 +281,7 @@ def is_kept(folder: Path, name: str, file: File) -> bool:
     if not has_size(path, file):
         return False
     is_older = path.stat().st_mtime_ns <= (folder / RECORD).stat().st_mtime_ns
-    return is_older or file_sha256(path) == file["sha256"]
+    return is_older or disk.sha256(path) == file["sha256"]
 
 
 def _files(folder: Path) -> dict[str, File]:
@@ -292,7 +289,7 @@ def _files(folder: Path) -> dict[str, File]:
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     names = [name for name in paths if name != RECORD and not name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))]
     with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as pool:
-        digests = pool.map(lambda name: _known_digest(folder, name) or file_sha256(paths[name]), names)
+        digests = pool.map(lambda name: _known_digest(folder, name) or disk.sha256(paths[name]), names)
         return {
             name: File(size_bytes=paths[name].stat().st_size, sha256=digest)
             for name, digest in zip(names, digests, strict=True)
@@ -330,12 +327,12 @@ def remove_others(folder: Path, files: Mapping[str, File]) -> None:
     """Remove every file that is not one of `files`, whole."""
     for path in [each for each in folder.rglob("*") if each.is_file()]:
         file = files.get(path.relative_to(folder).as_posix())
-        if file is None or not has_size(path, file) or file_sha256(path) != file["sha256"]:
+        if file is None or not has_size(path, file) or disk.sha256(path) != file["sha256"]:
             path.unlink()
 
 
 def _remove_unfinished(folder: Path) -> None:
-    for path in folder.rglob("*.tmp"):
+    for path in folder.rglob(f"*{disk.UNFINISHED}"):
         path.unlink(missing_ok=True)
 
 
@@ -351,25 +348,6 @@ def _remove_all_but_scratch(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, then rename: a reader sees the old file or the new one, whole.
-
-    Of several writers the last one wins.
-    """
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _worth_resuming(error: BaseException) -> bool:
     """Whether the same inputs can do better next time."""
     if isinstance(error, errors.Diverged):
@@ -379,31 +357,3 @@ def _worth_resuming(error: BaseException) -> bool:
 
 
 _NOT_OF_THE_STAGE = (errors.IntegrityError, errors.ConfigError)  # a damaged input, or the environment's mistake
-
-
-def _is_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _FULL
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-@contextlib.contextmanager
-def disk_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise errors.WorkspaceError(
-                "The workspace must have room for a stage's output.",
-                received=f"'{error.strerror}' while writing under {root}",
-                todo="free some space or set FER_HOME to a larger disk, then run the same command again",
-            ) from error
-        if error.errno in _REFUSED:
-            raise errors.WorkspaceError(
-                "The workspace must be writable.",
-                received=f"'{error.strerror}' at {error.filename or root}",
-                todo="change its permissions or set FER_HOME to a folder of yours",
-            ) from error
-        raise

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine import arithmetic, child_process, stage
+from fer.engine import arithmetic, child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
@@ -72,9 +72,9 @@ def evaluate(
     found = metrics.from_predictions(out / predictions.FILE).with_flip_averaged(averaged)
     title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
     figure = plots.confusion(found.confusion, found.classes, title=title)
-    workspaces.write_atomically(out / METRICS, found.model_dump_json(indent=1).encode())
-    workspaces.write_atomically(out / "confusion.png", plots.png(figure))
-    workspaces.write_atomically(out / "report.md", report(found, model.model, split).encode())
+    disk.write(out / METRICS, found.model_dump_json(indent=1).encode())
+    disk.write(out / "confusion.png", plots.png(figure))
+    disk.write(out / "report.md", report(found, model.model, split).encode())
     return EvaluationRef(
         digest=_digest(out),
         split=split,
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _digest(folder: Path) -> str:
-    content = "".join(f"{name}\0{workspaces.file_sha256(folder / name)}\n" for name in (predictions.FILE, METRICS))
+    content = "".join(f"{name}\0{disk.sha256(folder / name)}\n" for name in (predictions.FILE, METRICS))
     return hashlib.sha256(content.encode()).hexdigest()
 
 

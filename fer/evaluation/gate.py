@@ -21,7 +21,7 @@ from data_contracts import files
 from fer import errors
 from fer.curation import groups
 from fer.curation.refs import SplitRef
-from fer.engine import stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import metrics, power, predictions
 from fer.evaluation.refs import Check, EvaluationRef, Opponent, Power, VerdictRef
@@ -93,7 +93,7 @@ def gate(
         "power": None if told is None else told.model_dump() | {"says": told.sentence()},
         "config": config.model_dump(),
     }
-    workspaces.write_atomically(out / "verdict.json", json.dumps(verdict, indent=1).encode())
+    disk.write(out / "verdict.json", json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
     return VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=told)
 

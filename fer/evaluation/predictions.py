@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import predictions as contract
 from fer import errors
+from fer.engine import disk
 
 FILE = "predictions.parquet"
 FLIP_AVERAGED = "flip_averaged.parquet"
@@ -49,9 +50,8 @@ def write(
         ],
         schema=contract.schema(classes),
     )
-    aside = path.with_name(path.name + ".tmp")
-    pq.write_table(table, aside, compression="zstd")
-    aside.replace(path)
+    with disk.replacing(path) as staging:
+        pq.write_table(table, staging, compression="zstd")
 
 
 def read(path: Path) -> Predictions:

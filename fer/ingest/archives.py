@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
-import os
 import re
 import stat
 import struct
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fer import errors
+from fer.engine import disk
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
@@ -169,27 +169,20 @@ def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str 
     So the same files give the same bytes, however the source was packed, and later reads decompress nothing. `out`
     appears when it is whole. Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.
     """
-    aside = out.with_name(out.name + ".tmp")
-    try:
-        with open_safe(path) as archive, aside.open("wb") as file:
+    with disk.replacing(out, sync=True) as staging:
+        with open_safe(path) as archive, zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
             found = list_members(archive)
             copied: list[tuple[str, str]] = []
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as target:
-                for n, member in enumerate(found):
-                    copied.append((member.name, _copy(archive, member, target)))
-                    if n % 1000 == 0:
-                        progress(n, len(found), "files checked")
-            file.flush()
-            os.fsync(file.fileno())
+            for n, member in enumerate(found):
+                copied.append((member.name, _copy(archive, member, target)))
+                if n % 1000 == 0:
+                    progress(n, len(found), "files checked")
         if expected not in (None, content_digest(copied)):
             raise errors.SourceError(
                 "The archive must not change while it is read.",
                 received=f"other files in {path} than a moment before",
                 todo="run the same command again once the archive is complete",
             )
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
     progress(len(found), len(found), "files checked")
     return len(found)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
-from fer.engine import stage
+from fer.engine import disk, stage
 from fer.engine.workspace import Workspace
 from fer.ingest import archives, folders, kaggle, sources
 from fer.ingest.refs import DatasetRef
@@ -75,8 +75,7 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
             from fer.ingest.demo import archive as demo_archive
 
             label = "demo"
-            aside = out / "drawn.tmp"
-            demo_archive.write_archive(aside, demo_archive.DemoConfig.model_validate(resolved.demo), progress)
-            aside.replace(target)
+            with disk.replacing(target) as staging:
+                demo_archive.write_archive(staging, demo_archive.DemoConfig.model_validate(resolved.demo), progress)
     (out / _SOURCE).write_bytes(f"{label}\n".encode())
     return DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)

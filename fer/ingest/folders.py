@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer import errors
+from fer.engine import disk
 from fer.ingest import archives
 from fer.progress import Progress, silent
 
@@ -45,20 +46,16 @@ def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) ->
 
     Raises SourceError as `digest` does, and where that is not `expected` any more.
     """
-    aside = out.with_name(out.name + ".tmp")
-    try:
+    with disk.replacing(out) as staging:
         files = _files(folder)
         copied: list[tuple[str, str]] = []
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as target:
+        with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
             for n, file in enumerate(files):
                 copied.append((file.name, _copy(file, folder, target)))
                 if n % 1000 == 0:
                     progress(n, len(files), "files packed")
         if archives.content_digest(copied) != expected:
             raise _changed(f"other files in {folder} than a moment before")
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
     progress(len(files), len(files), "files packed")
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from data_contracts import manifest as contract
 from fer import errors
+from fer.engine import disk
 
 _BATCH_FILES = 1_000
 _BATCH_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
@@ -21,8 +22,7 @@ _AT_ONCE_BYTES = 4 * 2**20
 
 def write(path: Path, found: Iterable[tuple[str, bytes]]) -> None:
     """Write paths and bytes (PART_SCHEMA) to `path`, whole or not at all."""
-    aside = path.with_name(f"{path.name}.tmp")
-    with pa.ipc.new_file(aside, contract.PART_SCHEMA) as file:
+    with disk.replacing(path) as staging, pa.ipc.new_file(staging, contract.PART_SCHEMA) as file:
         group: list[tuple[str, bytes]] = []
         group_bytes = 0
         for each in found:
@@ -32,7 +32,6 @@ def write(path: Path, found: Iterable[tuple[str, bytes]]) -> None:
             group.append(each)
             group_bytes += len(each[1])
         file.write_batch(_batch(group))
-    aside.replace(path)
 
 
 def _batch(group: list[tuple[str, bytes]]) -> pa.RecordBatch:

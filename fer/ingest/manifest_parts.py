@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
+from fer.engine import disk
 from fer.images import decode, properties
 from fer.ingest import archives, image_files
 from fer.ingest.layouts import pixel_csv
@@ -126,10 +127,9 @@ def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
         (names.THUMBNAILS, pa.Table.from_arrays([column], schema=contract.THUMBNAIL_SCHEMA)),
         (ROWS, pa.Table.from_pylist(rows, schema=contract.SCHEMA)),
     ):
-        aside = part.out / folder / f"{name}.tmp"
-        # Faces of 48 x 48 hardly shrink, and the next stages read them whole.
-        pq.write_table(table, aside, compression="none" if folder == names.THUMBNAILS else "snappy")
-        aside.replace(part.out / folder / name)
+        with disk.replacing(part.out / folder / name) as staging:
+            # Faces of 48 x 48 hardly shrink, and the next stages read them whole.
+            pq.write_table(table, staging, compression="none" if folder == names.THUMBNAILS else "snappy")
 
 
 def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, Any], bytes | None]:

@@ -24,7 +24,7 @@ import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from fer import errors
-from fer.engine import objectstore, workspace
+from fer.engine import disk, objectstore
 from fer.progress import Progress, silent
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
@@ -329,7 +329,7 @@ class Registry:
         for done, (file, stored) in enumerate(manifest.files.items()):
             progress(done, len(manifest.files), file)
             path = into / file
-            if path.is_file() and workspace.file_sha256(path) == stored.sha256:
+            if path.is_file() and disk.sha256(path) == stored.sha256:
                 continue
             path.unlink(missing_ok=True)
             self.store.download_file(stored.key, path, stored.sha256)

@@ -18,7 +18,7 @@ from data_contracts import files
 from fer import errors
 from fer.curation import groups
 from fer.curation.refs import SplitRef
-from fer.engine import child_process, stage
+from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model, zoo
 from fer.progress import Progress
@@ -99,7 +99,7 @@ def resolve(source: str, model: zoo.ModelConfig, declared_origin: str | None = N
                 todo="correct the path, or leave train.weights empty",
             )
         train_config.check_origin(source, declared_origin)
-        identity = f"sha256:{workspaces.file_sha256(path)}"
+        identity = f"sha256:{disk.sha256(path)}"
         origin = f"a file, declared by the user and not verified: {declared_origin}"
         file = _FILE_OF_KERAS_3 if source.endswith(".weights.h5") else _FILE
     return ResolvedWeights(identity=identity, file=file, origin=origin, source=source, model=model.name)
@@ -132,7 +132,7 @@ def fetch(
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
         shutil.copyfile(resolved.source, out / resolved.file)
-        if f"sha256:{workspaces.file_sha256(out / resolved.file)}" != resolved.identity:
+        if f"sha256:{disk.sha256(out / resolved.file)}" != resolved.identity:
             raise errors.IntegrityError(
                 "A file of weights must stay as it is while it is copied.",
                 received=f"another content of {resolved.source}",

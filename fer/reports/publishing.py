@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fer.engine import objectstore
-from fer.engine.workspace import file_sha256
+from fer.engine import disk, objectstore
 
 LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
 _DIGEST_CHARS = 16
@@ -77,7 +76,7 @@ def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) 
 
 
 def _digest(files: list[_File]) -> str:
-    lines = sorted(f"{file.place}\0{file_sha256(file.path)}\n" for file in files)
+    lines = sorted(f"{file.place}\0{disk.sha256(file.path)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_CHARS]
 
 

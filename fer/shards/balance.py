@@ -19,7 +19,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer.engine import runners, stage
+from fer.engine import disk, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import augment as augmentation
 from fer.progress import Progress
@@ -203,9 +203,9 @@ def balance(
     counts = {_SPLIT: {row.class_name: row.becomes for row in rows}}
     size = (source.height, source.width)
     shard_checks.check(out, "balanced shards", summaries, counts, source.classes, size)
-    workspaces.write_atomically(out / "plan.json", json.dumps([row.record() for row in rows], indent=1).encode())
+    disk.write(out / "plan.json", json.dumps([row.record() for row in rows], indent=1).encode())
     preprocessing = (folder / files.PREPROCESSING).read_bytes()
-    workspaces.write_atomically(out / files.PREPROCESSING, preprocessing)
+    disk.write(out / files.PREPROCESSING, preprocessing)
     weights = {row.class_name: row.weight for row in rows} if "class-weights" in config.strategies else {}
     return ShardsRef(
         digest=shard_checks.digest(summaries, preprocessing + json.dumps(weights).encode()),

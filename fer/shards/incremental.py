@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
+from fer.engine import disk
 from fer.engine import workspace as workspaces
 from fer.shards import checks as shard_checks
 from fer.shards import parquet
@@ -272,12 +273,10 @@ _SCHEMA = pa.schema(
 def remember(out: Path, summaries: Sequence[shard_checks.Summary], made_by: str) -> None:
     """Write what the shards in `out` hold, for the next time."""
     schema = _SCHEMA.with_metadata({"made_by": made_by})
-    aside = out / f"{_SUMMARIES}.tmp"
-    with pa.ipc.new_file(aside, schema) as file:
+    with disk.replacing(out / _SUMMARIES) as staging, pa.ipc.new_file(staging, schema) as file:
         for each in summaries:
             row = {name: [getattr(each, name)] for name in _SCHEMA.names} | {"content": [f"{each.content:x}"]}
             file.write_batch(pa.RecordBatch.from_pydict(row, schema=schema))
-    aside.replace(out / _SUMMARIES)
 
 
 def recall(folder: Path, made_by: str) -> list[shard_checks.Summary] | None:

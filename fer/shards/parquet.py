@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
-import uuid
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import xxhash
 
 from data_contracts import shards as contract
 from fer import errors
-from fer.engine import process_pool
+from fer.engine import disk, process_pool
 
 # A row group is what is decoded at once: 4,096 images of 48x48 are 9 MB, 1,337 of 224x224 are 64 MiB.
 _ROW_GROUP_IMAGES = 4_096
@@ -102,13 +101,12 @@ def write(
     table = pa.Table.from_arrays(columns, schema=contract.schema(height, width, classes))
     at_once = images_that_fit(height, width)
     # A name of its own: a Dask worker that was given up may still be at the shard that another one makes anew.
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with disk.replacing(path) as staging:
         digests = []
         # No compression: zstd-1 saves 2 % at 48x48 and 26 % at 224x224, and more than halves the speed of writing and,
         # at 224x224, of reading; lz4 saves less. No checksums of Parquet's either: `_Hashes` are ten times as fast.
         with pq.ParquetWriter(
-            aside,
+            staging,
             table.schema,
             compression="none",
             use_dictionary=False,
@@ -123,9 +121,6 @@ def write(
                 digests.append(hashes.digests())
                 writer.write_table(table.slice(start, at_once), at_once)
             writer.add_key_value_metadata({_DIGESTS: json.dumps(digests)})
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class _Hashes:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine import runners, stage
+from fer.engine import disk, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import decode, encode, faces, prepare
 from fer.ingest import image_files
@@ -193,7 +193,7 @@ def preprocess(
         detector=detector(config),
     )
     told = record.model_dump_json(indent=1).encode()
-    workspaces.write_atomically(out / files.PREPROCESSING, told)
+    disk.write(out / files.PREPROCESSING, told)
     incremental.remember(out, summaries, made_by)
     return ShardsRef(
         digest=shard_checks.digest(summaries, told),

@@ -4,13 +4,14 @@ A kill at any moment leaves the last one whole. Nothing in it is pickled.
 """
 
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from fer.engine import disk
 
 _RECORD = "record"
 
@@ -29,14 +30,11 @@ def write(path: Path, found: Checkpoint, *, keep_before: bool = False) -> None:
     }
     lengths = {name: len(arrays) for name, arrays in found.arrays.items()}
     record = json.dumps({"record": found.record, "lengths": lengths}).encode()
-    aside = path.with_name(f"{path.name}.tmp")
-    with aside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **named | {_RECORD: np.frombuffer(record, np.uint8)})
-        file.flush()
-        os.fsync(file.fileno())
-    if keep_before and path.exists():
-        path.replace(_before(path))
-    aside.replace(path)
+    with disk.replacing(path, sync=True) as staging:
+        with staging.open("wb") as file:
+            np.savez(file, allow_pickle=False, **named | {_RECORD: np.frombuffer(record, np.uint8)})
+        if keep_before and path.exists():
+            path.replace(_before(path))
 
 
 def read_all(path: Path) -> list[Checkpoint]:

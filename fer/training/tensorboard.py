@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fer.engine import disk
+
 FOLDER = "tensorboard"
 _FILE = "events.out.tfevents.training"  # TensorBoard looks for the middle part
 _TIME = "ended_at"
@@ -22,25 +24,25 @@ def write(folder: Path, history: Mapping[str, Sequence[float]]) -> None:
 
     folder.mkdir(exist_ok=True)
     times = history[_TIME]
-    aside = folder / f"{_FILE}.tmp"
-    with _disk_errors(aside), tf.io.TFRecordWriter(str(aside)) as records:
-        records.write(tf.compat.v1.Event(wall_time=times[0], file_version=_VERSION).SerializeToString())
-        for at, time in enumerate(times):
-            values = [
-                tf.compat.v1.Summary.Value(tag=_tag(name), simple_value=curve[at])
-                for name, curve in history.items()
-                if name != _TIME
-            ]
-            event = tf.compat.v1.Event(wall_time=time, step=at + 1, summary=tf.compat.v1.Summary(value=values))
-            records.write(event.SerializeToString(deterministic=True))
-    path, whole = folder / _FILE, aside.read_bytes()
-    before = path.read_bytes() if path.exists() else b""
-    if before and whole.startswith(before):
-        with path.open("ab") as file:
-            file.write(whole[len(before) :])
-        aside.unlink()
-    else:
-        aside.replace(path)
+    path = folder / _FILE
+    with disk.staging_file(path) as staging:
+        with _disk_errors(staging), tf.io.TFRecordWriter(str(staging)) as records:
+            records.write(tf.compat.v1.Event(wall_time=times[0], file_version=_VERSION).SerializeToString())
+            for at, time in enumerate(times):
+                values = [
+                    tf.compat.v1.Summary.Value(tag=_tag(name), simple_value=curve[at])
+                    for name, curve in history.items()
+                    if name != _TIME
+                ]
+                event = tf.compat.v1.Event(wall_time=time, step=at + 1, summary=tf.compat.v1.Summary(value=values))
+                records.write(event.SerializeToString(deterministic=True))
+        whole = staging.read_bytes()
+        before = path.read_bytes() if path.exists() else b""
+        if before and whole.startswith(before):
+            with path.open("ab") as file:
+                file.write(whole[len(before) :])
+        else:
+            staging.replace(path)
 
 
 @contextlib.contextmanager

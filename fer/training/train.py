@@ -17,7 +17,7 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors
-from fer.engine import arithmetic, child_process, stage
+from fer.engine import arithmetic, child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress
@@ -238,14 +238,14 @@ def fit(
     if settings.micro_batch is None and strategy is None and not checkpoint_path.exists():
         fewest = settings.model.fewest_at_once
         micro_batch = memory.fitting_micro_batch(of_phases, micro_batch, room, fewest=fewest)
-    workspaces.write_atomically(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
+    disk.write(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
     _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)
     needed = of_phases(at_once)
     progress(0, 0, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
     def after_epoch(state: "loop.State") -> None:
-        workspaces.write_atomically(folder / saved_model.HISTORY, json.dumps(state.history, indent=1).encode())
+        disk.write(folder / saved_model.HISTORY, json.dumps(state.history, indent=1).encode())
         if keras.config.backend() == "tensorflow":
             tensorboard.write(folder / tensorboard.FOLDER, state.history)
 
@@ -282,7 +282,7 @@ def fit(
             "precision": settings.precision,
         },
     }
-    workspaces.write_atomically(folder / saved_model.ABOUT, json.dumps(about, indent=1).encode())
+    disk.write(folder / saved_model.ABOUT, json.dumps(about, indent=1).encode())
     return {
         "n_parameters": int(model.count_params()),
         "train_seconds": run.state.seconds,

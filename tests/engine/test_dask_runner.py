@@ -17,10 +17,10 @@ import prepared
 import pytest
 
 from fer import errors
-from fer.engine import dask_runner, objectstore, runners, seaweedfs
+from fer.engine import dask_runner, disk, objectstore, runners, seaweedfs
 from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
-from fer.engine.workspace import Workspace, write_atomically
+from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef
 from fer.settings import Settings
 from fer.shards import balance, preprocess
@@ -63,7 +63,7 @@ def shout(place: runners.Place, piece: Shout) -> str:
         if piece.trouble == "wait":
             time.sleep(5)
     text = f"{(place.inputs[0] / 'word').read_text().upper()} {piece.name}"
-    write_atomically(path, text.encode())
+    disk.write(path, text.encode())
     (piece.traces / f"{piece.name} made").touch()
     return text
 

@@ -94,10 +94,10 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
     script.write_text(
         textwrap.dedent("""
             import time
-            from fer import parallel
+            from fer.engine import process_pool
 
             if __name__ == "__main__":
-                parallel.map_ordered(time.sleep, [0, 60], workers=2, progress=lambda *said: print("began", flush=True))
+                process_pool.map_ordered(time.sleep, [0, 60], workers=2, progress=lambda *_: print("began", flush=True))
         """)
     )
     parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)

@@ -21,8 +21,8 @@ from fer.settings import Settings
 _USER = """
 import sys, time
 from pathlib import Path
-from fer import embedded_store
-with embedded_store.running(Path(sys.argv[1])) as server:
+from fer.engine import seaweedfs
+with seaweedfs.running(Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
     sys.stdin.read()
 """

@@ -2,16 +2,15 @@ import errno
 import multiprocessing
 import os
 import signal
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fer import errors
+from fer.engine import disk
 from fer.engine import workspace as workspaces
-from fer.engine.workspace import Workspace, write_atomically
+from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef, ManifestRef
 
 
@@ -126,7 +125,9 @@ def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
         (out / "shard-0").write_text("done")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(errors.WorkspaceError, match=r"room .*No space left on device.* Next: free some space"):
+    with pytest.raises(
+        errors.WorkspaceError, match=r"refused to write at .*: No space left on device\. Next: free some space"
+    ):
         run(workspace, fill, resumable=True)
     assert list(tmp_path.rglob("shard-0")) == []
 
@@ -185,7 +186,9 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
     def refuse(out: Path) -> DatasetRef:
         raise PermissionError(errno.EACCES, "Permission denied", str(out))
 
-    with pytest.raises(errors.WorkspaceError, match=r"must be writable.*Permission denied"):
+    with pytest.raises(
+        errors.WorkspaceError, match=r"refused to write at .*: Permission denied\. Next: change its permissions"
+    ):
         run(Workspace(tmp_path), refuse)
 
 
@@ -316,35 +319,6 @@ def test_an_unknown_ref_says_what_to_do(tmp_path):
         Workspace(tmp_path).folder(dataset(path="stage/none"))
 
 
-def test_write_atomically_leaves_no_second_file(tmp_path):
-    write_atomically(tmp_path / "file", b"one")
-    write_atomically(tmp_path / "file", b"two")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"two"
-
-
-def test_a_write_that_fails_leaves_nothing(tmp_path):
-    (tmp_path / "file").mkdir()
-    with pytest.raises(OSError, match="file"):
-        write_atomically(tmp_path / "file", b"one")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_two_writers_of_one_file_do_not_trip_over_each_other(tmp_path, monkeypatch):
-    both_have_written = threading.Barrier(2)
-    write_bytes = Path.write_bytes
-
-    def write_and_wait(path, data):
-        write_bytes(path, data)
-        both_have_written.wait(10)
-
-    monkeypatch.setattr(Path, "write_bytes", write_and_wait)
-    with ThreadPoolExecutor(2) as writers:
-        list(writers.map(lambda data: write_atomically(tmp_path / "file", data), [b"one", b"two"]))
-    assert (tmp_path / "file").read_bytes() in (b"one", b"two")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
 def write(text: str):
     def produce(out: Path) -> DatasetRef:
         (out / "a.txt").write_text(text)
@@ -375,13 +349,13 @@ def test_an_output_of_a_version_with_other_fields_is_left_out(tmp_path):
 def hashed(monkeypatch) -> list[str]:
     """The names of the files that were read to be hashed."""
     read: list[str] = []
-    sha256 = workspaces.file_sha256
+    sha256 = disk.sha256
 
     def say(path: Path) -> str:
         read.append(path.name)
         return sha256(path)
 
-    monkeypatch.setattr(workspaces, "file_sha256", say)
+    monkeypatch.setattr(disk, "sha256", say)
     return read
 
 
@@ -418,7 +392,7 @@ def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
     def replace(out: Path) -> DatasetRef:
         workspaces.link(first, "a.txt", out, "a.txt")
         workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
-        write_atomically(out / "a.txt", b"A")
+        disk.write(out / "a.txt", b"A")
         return dataset()
 
     assert run(workspace, replace, key="k2").digest != run(workspace).digest

@@ -1,9 +1,11 @@
+import contextlib
 import errno
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from fer.engine import disk
 from fer.training import tensorboard
 
 HISTORY = {
@@ -41,8 +43,9 @@ def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_no_lack_of_memory(tmp_path):
-    (tmp_path / "events.out.tfevents.training.tmp").symlink_to("/dev/full")
+def test_a_full_disk_is_no_lack_of_memory(tmp_path, monkeypatch):
+    (tmp_path / "full").symlink_to("/dev/full")
+    monkeypatch.setattr(disk, "staging_file", lambda path: contextlib.nullcontext(tmp_path / "full"))
     with pytest.raises(OSError, match="No space left on device") as found:
         tensorboard.write(tmp_path, HISTORY)
     assert found.value.errno == errno.ENOSPC

@@ -25,9 +25,9 @@ from typing import Any
 
 from fer import plain_text
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
-from fer.engine import stage
+from fer.engine import disk, stage
 from fer.engine.refs import Ref
-from fer.engine.workspace import Workspace, write_atomically
+from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 from fer.reports.quality import figures
@@ -128,14 +128,14 @@ def quality(
     }
     if inspection is not None and curation is not None:
         report["labels"]["looked_for_errors"] = split is not None and split.n_label_errors is not None
-    write_atomically(out / JSON, json.dumps(report, indent=1).encode())
+    disk.write(out / JSON, json.dumps(report, indent=1).encode())
     progress(2, 3, "report written")
     galleries = None
     if show_faces and curation is not None:
         from fer.reports.quality import examples as quality_examples  # OpenCV
 
         galleries = quality_examples.galleries(folders)
-    write_atomically(out / HTML, quality_page.render(report, galleries).encode())
+    disk.write(out / HTML, quality_page.render(report, galleries).encode())
     progress(3, 3, "page written")
     return QualityRef(verdict=verdict, failures=tuple(failures), warnings=tuple(warnings))
 

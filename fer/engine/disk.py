@@ -1,0 +1,79 @@
+"""Files on the disk: replaced whole or not at all, their SHA-256, and the errors of a disk that takes no more."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from fer import errors
+
+UNFINISHED = ".tmp"  # how the names of files end that are being written
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """A new name beside `path` for the block to write to, which then takes the place of `path` by one rename.
+
+    A reader sees the old file or the new one, whole; of several writers the last one wins. If the block raises, `path`
+    stays as it was and nothing else stays. `sync`: the bytes are on the disk before the name is.
+    """
+    with staging_file(path) as staging:
+        yield staging
+        if sync:
+            with staging.open("rb") as file:
+                os.fsync(file.fileno())
+        staging.replace(path)
+
+
+@contextlib.contextmanager
+def staging_file(path: Path) -> Iterator[Path]:
+    """A new name beside `path`, for a file that is removed when the block ends, however it ends."""
+    staging = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        yield staging
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all (see `replacing`). Raises OSError."""
+    with replacing(path) as staging:
+        staging.write_bytes(data)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the error is that of a full disk, or of a quota that is used up."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+@contextlib.contextmanager
+def workspace_errors(root: Path) -> Iterator[None]:
+    """Raise WorkspaceError where the disk of the workspace `root` is full or may not be written."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            todo = "free some space or set FER_HOME to a larger disk, then run the same command again"
+        elif error.errno in _REFUSED:
+            todo = "change its permissions or set FER_HOME to a folder of yours"
+        else:
+            raise
+        raise refused(error, root, todo) from error
+
+
+def refused(error: OSError, folder: Path, todo: str) -> errors.WorkspaceError:
+    """The error of a write under `folder` that the operating system refused; `todo` says what to do about it."""
+    return errors.WorkspaceError(
+        f"The operating system refused to write at {error.filename or folder}: {error.strerror or error}.", todo=todo
+    )
