@@ -3,7 +3,7 @@
 from prefect import flow
 
 from fer import recipes
-from fer.evaluation import compare as compared
+from fer.recipes import candidates as candidate_recipes
 from fer.recipes.schema import RecipeSettings
 from flows import ingest, missed, naming, retrain
 from tasks import caching, comparison, models, outcomes, pixels, releases
@@ -32,7 +32,7 @@ def compare(
         return ended
     plan = recipes.load(recipe).with_settings(settings)
     outcomes.tag(recipe=plan.name)
-    plans = {name: each.resolved() for name, each in compared.plans(plan, candidates).items()}
+    plans = {name: each.resolved() for name, each in candidate_recipes.recipes(plan, candidates).items()}
     with releases.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         found = {}

@@ -71,12 +71,12 @@ def compare(
     Nothing is registered. What was trained before is not trained again.
     """
     from fer import recipes
-    from fer.evaluation import compare as compared
+    from fer.recipes import candidates as candidate_recipes
 
     sources = source or ["demo"]
     parameters = running.parameters(sources, recipe, set_, kaggle_secret)
-    candidates = compared.parse_candidates(candidate)
-    compared.plans(recipes.load(recipe).with_settings(parameters["settings"]), candidates)
+    candidates = candidate_recipes.parse(candidate)
+    candidate_recipes.recipes(recipes.load(recipe).with_settings(parameters["settings"]), candidates)
     running.quiet_prefect(verbose)
     running.say_begin(out, "comparing", sources, recipe)
 

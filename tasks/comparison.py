@@ -12,6 +12,7 @@ from fer.evaluation import compare
 from fer.evaluation.refs import EvaluationRef
 from fer.recipes import schema as recipe
 from fer.recipes.schema import Recipe
+from fer.reports import comparison as comparison_report
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching
 from tasks.results import ComparisonOutcome
@@ -29,7 +30,7 @@ def publish(
     rows = compare.compare(found, workspace)
     own = recipes.load(plan.name).resolved()
     differing = {name: recipe.assignments(each, own) for name, each in plans.items()}
-    text = f"# {plan.name}: {len(rows)} models compared\n\n{compare.markdown(rows)}"
+    text = f"# {plan.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
     by_class = "".join(
         _section(name, differing[name], workspace.folder(evaluation)) for name, (_, evaluation) in found.items()
     )
@@ -47,7 +48,7 @@ def publish(
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
     return ComparisonOutcome(
         recipe=plan.name,
-        rows=tuple(compare.table(rows)),
+        rows=tuple(comparison_report.table(rows)),
         best=compare.best_of(rows).candidate,
         reports={name: str(path) for name, path in made.items()},
     )

@@ -10,9 +10,9 @@ from typer.main import get_command
 
 from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
 from fer.evaluation import power
-from fer.evaluation.compare import parse_candidates
 from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
+from fer.recipes import candidates as candidate_recipes
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef
@@ -232,7 +232,7 @@ def test_after_a_refusal_the_terminal_proposes_what_helps_it_and_not_to_predict(
         *("--set", "gate.margin=0.1", "--set", "train.seed=2"),
     ]
     candidates = [value for option, value in pairwise(compare) if option == "--candidate"]
-    assert parse_candidates(candidates)["now"] == []
+    assert candidate_recipes.parse(candidates)["now"] == []
     (anew,) = (command for command in commands if command[0] == "retrain")
     assert anew[-2:] == ["--name", "NEW-NAME"]
 

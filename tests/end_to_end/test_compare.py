@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+
+import pytest
+import quick_demo
+
+from fer import recipes
+from fer.models import zoo
+from fer.recipes import schema as recipe
+from fer.training import hardware
+
+
+@pytest.mark.end_to_end
+def test_two_models_are_trained_and_compared_on_the_same_images(home):
+    from flows.compare import compare as flow
+
+    outcome = flow(
+        sources=["demo"],
+        recipe="demo",
+        settings=recipe.parse_settings([*quick_demo.SETTINGS, "train.epochs=1", "train.precision=auto"]),
+        candidates={"cnn": [], "xception": ["train.model.name=mini-xception", "train.model.widths=[4,8]"]},
+    )
+    assert [row["model"] for row in outcome.rows] == ["sequential-cnn", "mini-xception"]
+    record = json.loads(Path(outcome.reports["as JSON"]).read_text())
+    assert record["rows"][1]["difference_interval"] is not None
+    plans = {
+        name: recipes.load("demo").with_settings(recipe.parse_settings(given))
+        for name, given in record["settings"].items()
+    }
+    assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
+    assert plans["cnn"].train.precision == hardware.fastest_precision()
+    assert plans["xception"].train.model == zoo.MiniXception(widths=(4, 8))
+    text = Path(outcome.reports["as Markdown"]).read_text()
+    assert "## xception\n\n* " in text
+    assert r"* train.model.widths=\[4, 8\]" in text
+    assert "| macro average |" in text
