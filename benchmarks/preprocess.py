@@ -26,7 +26,7 @@ from fer.engine.workspace import Workspace
 from fer.ingest import image_files
 from fer.ingest.refs import ManifestRef
 from fer.progress import silent
-from fer.shards import preprocess
+from fer.shards import preprocess, preprocessing
 
 N_IMAGES = 35_887  # as many as FER2013 has
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -38,9 +38,9 @@ _TWO = runners.Processes(workers=_CORES, alone_s=0)
 _ONE = runners.Processes(workers=1)
 
 
-def config(side: int) -> preprocess.PreprocessConfig:
+def config(side: int) -> preprocessing.PreprocessConfig:
     """What the report did to its images."""
-    return preprocess.PreprocessConfig(height=side, width=side, blur_kernel=3)
+    return preprocessing.PreprocessConfig(height=side, width=side, blur_kernel=3)
 
 
 def run() -> Iterator[Row]:
@@ -61,7 +61,7 @@ def run() -> Iterator[Row]:
 def _one_image(jpegs: Sequence[bytes]) -> Iterator[Row]:
     def ours() -> None:
         for data in jpegs:
-            preprocess.prepare_encoded(data, config(48))
+            preprocessing.prepare_encoded(data, config(48))
 
     taken = seconds({"ours": ours, "bare": lambda: _bare(jpegs, 48)}, rounds=9)
     yield Row(

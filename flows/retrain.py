@@ -12,7 +12,7 @@ from fer.ingest.refs import ManifestRef
 from fer.recipes import schema as recipe_module
 from fer.recipes.schema import RecipeSettings
 from fer.registry.releases import lineage
-from fer.shards import preprocess
+from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training.refs import ModelRef
@@ -88,7 +88,7 @@ def _evaluate_champion(
     manifest: ManifestRef,
     division: SplitRef,
     shards: ShardsRef,
-    config: preprocess.PreprocessConfig,
+    config: preprocessing.PreprocessConfig,
     runner: runners.Runner,
 ) -> EvaluationRef | None:
     """The champion on the candidate's test images, preprocessed as the champion was trained, if it can be compared.

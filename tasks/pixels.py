@@ -10,6 +10,7 @@ from fer.ingest.refs import ManifestRef
 from fer.reports import plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
+from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from tasks import artifacts, caching
 
@@ -21,7 +22,7 @@ _CLASSES = "Train images by class"
 def preprocess(
     manifest: ManifestRef,
     split: SplitRef,
-    config: preprocess_stage.PreprocessConfig,
+    config: preprocessing.PreprocessConfig,
     runner: runners.Runner = _PROCESSES,
 ) -> ShardsRef:
     """Decode, grey, resize and blur every image into Parquet shards of uint8 pixels."""
@@ -32,7 +33,7 @@ def preprocess(
 def preprocess_as_champion(
     manifest: ManifestRef,
     split: SplitRef,
-    config: preprocess_stage.PreprocessConfig,
+    config: preprocessing.PreprocessConfig,
     runner: runners.Runner = _PROCESSES,
 ) -> ShardsRef:
     """Do the same as the champion's images were made; all splits of them, though one is wanted."""
@@ -42,7 +43,7 @@ def preprocess_as_champion(
 def _preprocess(
     manifest: ManifestRef,
     split: SplitRef,
-    config: preprocess_stage.PreprocessConfig,
+    config: preprocessing.PreprocessConfig,
     runner: runners.Runner,
     name: str,
 ) -> ShardsRef:

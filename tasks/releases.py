@@ -14,7 +14,7 @@ from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
 from fer.recipes import schema as recipe
 from fer.registry import releases as release_stage
 from fer.registry.refs import ReleaseRef
-from fer.shards import preprocess
+from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes
 
@@ -69,7 +69,7 @@ def require_judgeable(
         raise
 
 
-def preprocessing_of(model: ModelRef) -> preprocess.PreprocessConfig:
+def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
     """How the images that a model was trained on were preprocessed."""
     return release_stage.preprocessing_of(model, caching.workspace())
 

@@ -17,7 +17,7 @@ from fer.engine import arithmetic, child_process
 from fer.images import decode, faces
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.shards import preprocess
+from fer.shards import preprocessing
 
 _TIMEOUT_S = 3_600.0
 NO_FACE = "no face found; --whole takes all of the picture for one"
@@ -79,7 +79,7 @@ def predict(
 def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress: Progress) -> list[dict[str, Any]]:
     """The child's work: the predictions as JSON can say them."""
     folder = Path(model_folder)
-    record = preprocess.load_record(folder)
+    record = preprocessing.load_record(folder)
     if not record.is_kept():
         raise errors.IntegrityError(
             "Images must be prepared for a model as they were when it was trained.",
@@ -101,7 +101,7 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
     return [each.model_dump(mode="json") for each in found]
 
 
-def read_inputs(path: Path, config: preprocess.PreprocessConfig, *, whole: bool) -> list[Input | Prediction]:
+def read_inputs(path: Path, config: preprocessing.PreprocessConfig, *, whole: bool) -> list[Input | Prediction]:
     """What a model is shown of a file, a face each; or the one prediction that says why it is shown nothing."""
     try:
         image = decode.decode(path.read_bytes())
@@ -111,7 +111,7 @@ def read_inputs(path: Path, config: preprocess.PreprocessConfig, *, whole: bool)
         return [Prediction(path=path, error=error.strerror or str(error))]
     if whole:
         known = Prediction(path=path, taken="whole", note="all of it, as asked")
-        return [Input(preprocess.prepare_pixels(image, config), known)]
+        return [Input(preprocessing.prepare_pixels(image, config), known)]
     found = faces.find(image)
     if not found:
         return [Prediction(path=path, error=NO_FACE)]
@@ -119,7 +119,7 @@ def read_inputs(path: Path, config: preprocess.PreprocessConfig, *, whole: bool)
 
 
 def _input(
-    path: Path, image: np.ndarray, found: list[faces.Face], at: int, config: preprocess.PreprocessConfig
+    path: Path, image: np.ndarray, found: list[faces.Face], at: int, config: preprocessing.PreprocessConfig
 ) -> Input:
     face = found[at]
     (x, y), (width, height) = face.points[:2].tolist()
@@ -129,13 +129,13 @@ def _input(
         taken = faces.cut(image, face, config.face, config.face_margin)
     elif len(found) == 1 and faces.is_crop(image, face):
         known = Prediction(path=path, taken="whole", box=box, score=face.score, note="all of it: a crop already")
-        return Input(preprocess.prepare_pixels(image, config), known)
+        return Input(preprocessing.prepare_pixels(image, config), known)
     else:
         taken = faces.cut(image, face, "crop", 0.0)
     known = Prediction(path=path, taken="face", box=box, score=face.score, note=note)
-    return Input(preprocess.prepare_pixels(taken, config), known)
+    return Input(preprocessing.prepare_pixels(taken, config), known)
 
 
-def _said(known: Prediction, probabilities: np.ndarray, record: preprocess.Preprocessing) -> Prediction:
+def _said(known: Prediction, probabilities: np.ndarray, record: preprocessing.Preprocessing) -> Prediction:
     named = {name: float(value) for name, value in zip(record.classes, probabilities, strict=True)}
     return known.model_copy(update={"label": max(named, key=named.__getitem__), "probabilities": named})

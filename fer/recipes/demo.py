@@ -12,7 +12,7 @@ from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipes.schema import Recipe
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocessing
 from fer.training import config as train_config
 
 RECIPE = Recipe(
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     # Drawn faces are more alike than photographs: at 0.95 a third of the pairs are of different ones.
     inspect=inspect.InspectConfig(aligned_duplicate_correlation=0.965),
     split=split.SplitConfig(test_share=0.41, validation_share=0.09),  # faces to test on cost nothing but their drawing
-    preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
+    preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
         model=zoo.SequentialCnn(width=24, blocks=3, stem_filters=16),

@@ -13,7 +13,7 @@ from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipes.schema import Recipe
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocessing
 from fer.training import config as train_config
 
 RECIPE = Recipe(
@@ -21,7 +21,7 @@ RECIPE = Recipe(
     model_name="fer2013-cnn",
     made_for=("kaggle:msambare/fer2013",),
     index=index.IndexConfig(classes=("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")),
-    preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
+    preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
         model=zoo.SequentialCnn(stem_stride=1, dropout=0.4),

@@ -13,7 +13,7 @@ from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipes.schema import Recipe
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocessing
 from fer.training import config as train_config
 
 RECIPE = Recipe(
@@ -21,7 +21,7 @@ RECIPE = Recipe(
     model_name="report-2024",
     index=index.IndexConfig(classes=("angry", "fear", "happy", "sad", "surprise"), synonyms={"Suprise": "surprise"}),
     split=split.SplitConfig(test_share=0.08, validation_share=0.08),
-    preprocess=preprocess.PreprocessConfig(height=224, width=224, blur_kernel=3),
+    preprocess=preprocessing.PreprocessConfig(height=224, width=224, blur_kernel=3),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
         model=zoo.SequentialCnn(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing

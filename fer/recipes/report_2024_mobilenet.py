@@ -15,7 +15,7 @@ from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipes.schema import Recipe
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocessing
 from fer.training import config as train_config
 
 RECIPE = Recipe(
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     model_name="report-2024-mobilenet",
     index=index.IndexConfig(classes=("angry", "fear", "happy", "sad", "surprise"), synonyms={"Suprise": "surprise"}),
     split=split.SplitConfig(test_share=0.08, validation_share=0.08),
-    preprocess=preprocess.PreprocessConfig(height=96, width=96, blur_kernel=0),
+    preprocess=preprocessing.PreprocessConfig(height=96, width=96, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
         model=zoo.MobileNetV2(),

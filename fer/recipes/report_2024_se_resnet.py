@@ -15,7 +15,7 @@ from fer.images import augment
 from fer.ingest import index
 from fer.models import zoo
 from fer.recipes.schema import Recipe
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocessing
 from fer.training import config as train_config
 
 RECIPE = Recipe(
@@ -23,7 +23,7 @@ RECIPE = Recipe(
     model_name="report-2024-se-resnet",
     index=index.IndexConfig(classes=("angry", "fear", "happy", "sad", "surprise"), synonyms={"Suprise": "surprise"}),
     split=split.SplitConfig(test_share=0.08, validation_share=0.08),
-    preprocess=preprocess.PreprocessConfig(height=48, width=48, blur_kernel=0),
+    preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
         model=zoo.SeResNet(stem_stride=1, stem_filters=32, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1)),

@@ -26,7 +26,7 @@ from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
 from fer.registry import registry
 from fer.shards.balance import BalanceConfig
-from fer.shards.preprocess import PreprocessConfig
+from fer.shards.preprocessing import PreprocessConfig
 from fer.training import hardware
 from fer.training.config import TrainConfig
 

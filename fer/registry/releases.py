@@ -28,7 +28,7 @@ from fer.recipes.schema import Recipe
 from fer.registry import log as registry_log
 from fer.registry import registry
 from fer.registry.refs import ReleaseRef
-from fer.shards import preprocess
+from fer.shards import preprocessing
 from fer.training.refs import ModelRef, WeightsRef
 
 _MODEL = "model.json"  # the ModelRef, beside the model's files
@@ -94,14 +94,14 @@ def contest(name: str, candidate: ModelRef | None, workspace: Workspace) -> Cont
                 version=opponent.version,
                 source=source,
                 model=model,
-                same_preprocessing=preprocess.load_record(workspace.folder(model)).is_kept(),
+                same_preprocessing=preprocessing.load_record(workspace.folder(model)).is_kept(),
             ),
         )
 
 
-def preprocessing_of(model: ModelRef, workspace: Workspace) -> preprocess.PreprocessConfig:
+def preprocessing_of(model: ModelRef, workspace: Workspace) -> preprocessing.PreprocessConfig:
     """How a model's training images were preprocessed. Raises IntegrityError."""
-    return preprocess.load_record(workspace.folder(model)).config
+    return preprocessing.load_record(workspace.folder(model)).config
 
 
 def registration_key(recipe: Recipe, model: ModelRef, evaluation: EvaluationRef, verdict: VerdictRef) -> str:

@@ -23,7 +23,7 @@ from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef
 from fer.settings import Settings
-from fer.shards import balance, preprocess
+from fer.shards import balance, preprocess, preprocessing
 from fer.shards.refs import ShardsRef
 
 pytestmark = pytest.mark.end_to_end
@@ -311,7 +311,7 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
 
     def made(workspace: Workspace, runner: runners.Runner) -> list[ShardsRef]:
         manifest, split = prepared.dataset(workspace, rows, encoded)
-        config = preprocess.PreprocessConfig(height=16, width=16, images_per_shard=5)
+        config = preprocessing.PreprocessConfig(height=16, width=16, images_per_shard=5)
         shards = preprocess.preprocess(manifest, split, config, workspace=workspace, runner=runner)
         return [shards, balance.balance(shards, balance.BalanceConfig(), workspace=workspace, runner=runner)]
 

@@ -15,7 +15,7 @@ from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
 from fer.models import saved_model, zoo
 from fer.progress import silent
-from fer.shards import preprocess
+from fer.shards import preprocessing
 
 CLASSES = ("happy", "sad", "angry")
 
@@ -37,14 +37,14 @@ def model_folder(tmp_path_factory):
     config = zoo.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
     model = zoo.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
     model.save(folder / saved_model.MODEL)
-    record = preprocess.Preprocessing(
-        config=preprocess.PreprocessConfig(height=16, width=16),
+    record = preprocessing.Preprocessing(
+        config=preprocessing.PreprocessConfig(height=16, width=16),
         classes=CLASSES,
         height=16,
         width=16,
         mean=128.0,
         std=70.0,
-        probe=preprocess.probe(preprocess.PreprocessConfig(height=16, width=16)),
+        probe=preprocessing.probe(preprocessing.PreprocessConfig(height=16, width=16)),
     )
     (folder / files.PREPROCESSING).write_text(record.model_dump_json())
     return folder
@@ -73,8 +73,8 @@ def test_each_file_gets_a_label_and_probabilities_as_in_training(model_folder, t
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
     found = predict.predict(model_folder, paths)
     assert [each.path for each in found] == paths
-    config = preprocess.load_record(model_folder).config
-    pixels = np.stack([preprocess.prepare_encoded(path.read_bytes(), config) for path in paths])[..., np.newaxis]
+    config = preprocessing.load_record(model_folder).config
+    pixels = np.stack([preprocessing.prepare_encoded(path.read_bytes(), config) for path in paths])[..., np.newaxis]
     expected = saved_model.probabilities(saved_model.load(model_folder), pixels, 64)
     for each, row in zip(found, expected, strict=True):
         assert list(each.probabilities) == list(CLASSES)
@@ -148,10 +148,11 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_p
     assert 0.7 < found.score <= 1
     (whole,) = predict.predict(model_folder, [path], whole=True)
     assert whole.probabilities != found.probabilities
-    (face,) = predict.read_inputs(path, preprocess.load_record(model_folder).config, whole=False)
+    (face,) = predict.read_inputs(path, preprocessing.load_record(model_folder).config, whole=False)
     image = decode.decode(path.read_bytes())
     expected = faces.cut(image, faces.find(image)[0], "crop", 0.0)
-    assert np.array_equal(face.pixels, preprocess.prepare_pixels(expected, preprocess.load_record(model_folder).config))
+    config = preprocessing.load_record(model_folder).config
+    assert np.array_equal(face.pixels, preprocessing.prepare_pixels(expected, config))
 
 
 def test_each_of_several_faces_gets_a_prediction_that_says_which(model_folder, tmp_path):
@@ -166,7 +167,7 @@ def test_each_of_several_faces_gets_a_prediction_that_says_which(model_folder, t
 
 @pytest.mark.parametrize("face", ["whole", "crop", "align"])
 def test_a_picture_without_a_face_gets_no_emotion_and_says_how_to_have_one(tmp_path, face):
-    config = preprocess.PreprocessConfig(height=16, width=16, face=face)
+    config = preprocessing.PreprocessConfig(height=16, width=16, face=face)
     path = photo(tmp_path / "empty.png")
     (found,) = predict.read_inputs(path, config, whole=False)
     assert found.label is None
@@ -174,7 +175,7 @@ def test_a_picture_without_a_face_gets_no_emotion_and_says_how_to_have_one(tmp_p
     assert "--whole" in found.error
     (whole,) = predict.read_inputs(path, config, whole=True)
     assert (whole.known.taken, whole.known.note) == ("whole", "all of it, as asked")
-    assert np.array_equal(whole.pixels, preprocess.prepare_pixels(decode.decode(path.read_bytes()), config))
+    assert np.array_equal(whole.pixels, preprocessing.prepare_pixels(decode.decode(path.read_bytes()), config))
 
 
 def test_a_crop_is_taken_whole_by_a_model_of_crops_and_that_is_said(model_folder, tmp_path):
@@ -185,8 +186,8 @@ def test_a_crop_is_taken_whole_by_a_model_of_crops_and_that_is_said(model_folder
 
 @pytest.mark.parametrize("face", ["crop", "align"])
 def test_a_model_of_cut_out_faces_sees_what_its_training_would(tmp_path, face):
-    config = preprocess.PreprocessConfig(height=16, width=16, face=face, face_margin=0.2)
+    config = preprocessing.PreprocessConfig(height=16, width=16, face=face, face_margin=0.2)
     for path in (photo(tmp_path / "a.png", (350, 120, 140)), picture(tmp_path / "b.png", 3)):
         (found,) = predict.read_inputs(path, config, whole=False)
         assert found.known.taken == "face"
-        assert np.array_equal(found.pixels, preprocess.prepare_encoded(path.read_bytes(), config))
+        assert np.array_equal(found.pixels, preprocessing.prepare_encoded(path.read_bytes(), config))

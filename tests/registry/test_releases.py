@@ -13,7 +13,7 @@ from fer.engine.workspace import Workspace
 from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
 from fer.models import saved_model
 from fer.registry import moves, registry, releases
-from fer.shards import preprocess
+from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad")
@@ -35,10 +35,10 @@ def models(store, store_settings, monkeypatch):
     return registry.Registry(store)
 
 
-CONFIG = preprocess.PreprocessConfig(height=16, width=16)
+CONFIG = preprocessing.PreprocessConfig(height=16, width=16)
 PREPROCESSING = (
-    preprocess.Preprocessing(
-        config=CONFIG, classes=CLASSES, height=16, width=16, mean=1.0, std=1.0, probe=preprocess.probe(CONFIG)
+    preprocessing.Preprocessing(
+        config=CONFIG, classes=CLASSES, height=16, width=16, mean=1.0, std=1.0, probe=preprocessing.probe(CONFIG)
     )
     .model_dump_json()
     .encode()

@@ -9,9 +9,9 @@ from prepared import dataset, files
 
 from fer.engine.workspace import Workspace
 from fer.images import encode
-from fer.shards import incremental, parquet, preprocess
+from fer.shards import incremental, parquet, preprocess, preprocessing
 
-CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=8)
+CONFIG = preprocessing.PreprocessConfig(height=10, width=12, images_per_shard=8)
 
 
 def picture(number):
@@ -54,14 +54,14 @@ def unchecked(monkeypatch):
 def decoded(monkeypatch):
     """The encoded images that were prepared since the last look."""
     seen = []
-    prepare = preprocess.prepare_encoded
+    prepare = preprocessing.prepare_encoded
 
     def prepare_and_note(data, *rest):
         seen.append(data)
         return prepare(data, *rest)
 
-    monkeypatch.setattr(preprocess, "prepare_encoded", prepare_and_note)
-    monkeypatch.setattr(preprocess, "probe", lambda config: (1, 2))
+    monkeypatch.setattr(preprocessing, "prepare_encoded", prepare_and_note)
+    monkeypatch.setattr(preprocessing, "probe", lambda config: (1, 2))
     return seen
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from prepared import CLASSES, dataset, drawn, files
-from pydantic import ValidationError
 
 from fer import errors
 from fer.engine import contracts, runners
@@ -14,9 +13,9 @@ from fer.engine.workspace import Workspace
 from fer.evaluation import predict
 from fer.images import encode, prepare
 from fer.ingest.demo import faces as demo_faces
-from fer.shards import parquet, preprocess
+from fer.shards import parquet, preprocess, preprocessing
 
-CONFIG = preprocess.PreprocessConfig(height=10, width=12, images_per_shard=7)
+CONFIG = preprocessing.PreprocessConfig(height=10, width=12, images_per_shard=7)
 ONE = runners.Processes(workers=1)
 TWO = runners.Processes(workers=2, alone_s=0)
 
@@ -35,13 +34,13 @@ def test_shard_pixels_are_those_that_prediction_makes(workspace, source):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     rows, encoded = drawn()
     by_id = {image_id: (class_index, encoded[part][row]) for image_id, class_index, _, part, row in rows}
-    config = preprocess.load_record(workspace.folder(made)).config
+    config = preprocessing.load_record(workspace.folder(made)).config
     for split in ("train", "validation", "test"):
         found = parquet.load_split(workspace.folder(made), split)
         assert sorted(found.image_ids) == [row[0] for row in rows if row[2] == split]
         for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True):
             assert class_index == by_id[image_id][0]
-            assert np.array_equal(pixels[..., 0], preprocess.prepare_encoded(by_id[image_id][1], config))
+            assert np.array_equal(pixels[..., 0], preprocessing.prepare_encoded(by_id[image_id][1], config))
 
 
 def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, source):
@@ -56,7 +55,7 @@ def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, sou
 
 def test_the_record_and_the_ref_say_what_was_made(workspace, source):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
-    record = preprocess.load_record(workspace.folder(made))
+    record = preprocessing.load_record(workspace.folder(made))
     train = parquet.load_split(workspace.folder(made), "train")
     assert record.config == CONFIG
     assert (record.classes, record.height, record.width) == (CLASSES, 10, 12) == (made.classes, made.height, made.width)
@@ -168,52 +167,11 @@ def test_images_of_one_grey_have_no_deviation(workspace):
     assert [each.id for each in contracts.read(workspace.folder(made)) if not each.passed] == ["contrast"]
 
 
-@pytest.mark.parametrize("kernel", [2, 4, -1, 33])
-def test_a_blur_kernel_must_be_odd_or_none(kernel):
-    with pytest.raises(ValidationError, match="blur_kernel"):
-        preprocess.PreprocessConfig(blur_kernel=kernel)
-
-
 def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 10 * 12 * 5)
     made = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
     folder = workspace.folder(made)
     assert [pq.read_metadata(folder / name).num_rows for name in parquet.names(folder, "train")] == [5, 5, 5, 5, 4]
-
-
-def test_a_record_notices_another_way_of_preparing_images_but_not_rounding(monkeypatch):
-    config = preprocess.PreprocessConfig(height=16, width=16, blur_kernel=3)
-    record = preprocess.Preprocessing(
-        config=config, classes=("happy", "sad"), height=16, width=16, mean=1.0, std=1.0, probe=preprocess.probe(config)
-    )
-    assert record.is_kept()
-    prepare = preprocess.prepare.prepare
-    monkeypatch.setattr(preprocess.prepare, "prepare", lambda *a: np.clip(prepare(*a).astype(int) + 1, 0, 255))
-    assert record.is_kept()
-    monkeypatch.setattr(preprocess.prepare, "prepare", lambda *a: 255 - prepare(*a))
-    assert not record.is_kept()
-    monkeypatch.setattr(preprocess.prepare, "prepare", lambda image, h, w, k, s, *rest: prepare(image, h, w, 0, s))
-    assert not record.is_kept()
-
-
-@pytest.mark.parametrize(("face", "cuts"), [("whole", False), ("crop", True), ("align", True)])
-def test_a_record_notices_another_detector_if_faces_were_cut_out(monkeypatch, face, cuts):
-    config = preprocess.PreprocessConfig(height=16, width=16, face=face)
-    record = preprocess.Preprocessing(
-        config=config,
-        classes=("happy", "sad"),
-        height=16,
-        width=16,
-        mean=1.0,
-        std=1.0,
-        probe=preprocess.probe(config),
-        detector=preprocess.detector(config),
-    )
-    assert record.is_kept()
-    before_it_was_recorded = record.model_copy(update={"detector": None})
-    assert before_it_was_recorded.is_kept() is not cuts
-    monkeypatch.setattr(preprocess.faces, "DETECTOR", "another")
-    assert record.is_kept() is not cuts
 
 
 @pytest.mark.parametrize(
@@ -237,9 +195,9 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
     found = [cv2.imencode(kind, image)[1].tobytes() for image, kind in zip(smooth, [".jpg", ".png"] * 3, strict=True)]
     splits = ["train", "train", "train", "train", "validation", "test"]
     rows = [(f"{n:032x}", n % 3, split, 0, n) for n, split in enumerate(splits)]
-    config = preprocess.PreprocessConfig(**change)
+    config = preprocessing.PreprocessConfig(**change)
     made = preprocess.preprocess(*dataset(workspace, rows, [found]), config, workspace=workspace)
-    record = preprocess.load_record(workspace.folder(made))
+    record = preprocessing.load_record(workspace.folder(made))
     for split in ("train", "validation", "test"):
         here = parquet.load_split(workspace.folder(made), split)
         for image_id, pixels in zip(here.image_ids, here.pixels[..., 0], strict=True):
