@@ -7,10 +7,10 @@ FerError
 ├── LabelError           a label that the recipe does not know
 ├── KaggleError
 │   ├── KaggleRefused    401, 403, 404: asking again will not help
-│   └── KaggleUnavailable    429, 5xx, resets, truncated bodies: may pass
+│   └── KaggleUnavailable    429, 5xx, resets, truncated bodies: transient
 ├── StoreError
 │   ├── StoreRefused     the store answers, but not to these credentials or this bucket
-│   ├── StoreUnavailable     no answer: may pass
+│   ├── StoreUnavailable     no answer: transient
 │   └── StoreConflict    another writer was first (compare-and-swap lost)
 ├── WorkspaceError       the workspace can't be written, or is out of space
 ├── IntegrityError       bytes are not those that the manifest promised
@@ -31,7 +31,7 @@ class FerError(Exception):
     """Base of all errors here. `exit_code` is what the `fer` command exits with."""
 
     exit_code = 1
-    may_pass = False  # whether the same call can succeed later
+    transient = False  # whether the same call can succeed when it is tried again
 
     def __init__(self, must: str, *, received: object = None, todo: str | None = None):
         parts = [must]
@@ -67,7 +67,7 @@ class KaggleRefused(KaggleError):
 
 
 class KaggleUnavailable(KaggleError):
-    may_pass = True
+    transient = True
 
 
 class StoreError(FerError):
@@ -79,7 +79,7 @@ class StoreRefused(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    may_pass = True
+    transient = True
 
 
 class StoreConflict(StoreError):
@@ -115,7 +115,7 @@ class Diverged(TrainingError):
 
 
 class Interrupted(TrainingError):
-    may_pass = True
+    transient = True
 
 
 class OutOfTime(TrainingError):

@@ -79,19 +79,19 @@ def announced(name: str, again: Again | None = None) -> dict[str, Any]:
 
 
 def retried(times: int) -> dict[str, Any]:
-    """The options of a task that waits and tries again after an error that may pass, and only then."""
+    """The options of a task that waits and tries again after a transient error, and only then."""
     return {
         "retries": times,
         "retry_delay_seconds": exponential_backoff(backoff_factor=2),
         "retry_jitter_factor": 0.5,
-        "retry_condition_fn": _may_pass,
+        "retry_condition_fn": _is_transient,
     }
 
 
-def _may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def _is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether to try again; Prefect asks while tries are left. Says so, since the wait is silent otherwise."""
     error = state.result(raise_on_failure=False)
-    if not isinstance(error, errors.FerError) or not error.may_pass:
+    if not isinstance(error, errors.FerError) or not error.transient:
         return False
     reason, _, _ = " ".join(str(error).split()).partition(" Next: ")
     events.publish(events.Retrying(task.name, reason, _wait_s(task, run)))

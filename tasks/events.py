@@ -73,7 +73,7 @@ class Over:
 
 @dataclass(frozen=True)
 class Retrying:
-    """An attempt failed for a reason that may pass; the next one follows after about `wait_s` seconds."""
+    """An attempt failed for a transient reason; the next one follows after about `wait_s` seconds."""
 
     name: str
     reason: str

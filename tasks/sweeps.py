@@ -179,7 +179,7 @@ def run_trial(
     except _TRIED_AGAIN as error:
         return ended(None, error)
     except (errors.ConfigError, errors.TrainingError) as error:
-        if error.may_pass:
+        if error.transient:
             raise
         return ended("failed", error)
     curve = curve or _known_curve(model)

@@ -1,8 +1,8 @@
 """One bucket of an S3-compatible store. The only module that knows boto3.
 
 Keys are given and returned relative to the store's prefix. Bodies are signed with their SHA-256, so that a store which
-checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (no answer: may pass) and
-StoreRefused (credentials, permissions or bucket: will not pass); neither shows a secret.
+checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (no answer: transient) and
+StoreRefused (credentials, permissions or bucket: not transient); neither shows a secret.
 """
 
 import base64
@@ -32,7 +32,7 @@ _SEGMENT_MAX_CHARS = 255  # SeaweedFS keeps a segment as a file name
 
 _ABSENT = ("NoSuchKey", "NotFound", "404")
 _CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_MAY_PASS = ("SlowDown", "Throttling", "RequestTimeout", "RequestTimeoutException", "TooManyRequests")
+_TRANSIENT_CODES = ("SlowDown", "Throttling", "RequestTimeout", "RequestTimeoutException", "TooManyRequests")
 _REMEDIES: dict[str | int, str] = {  # by error code or, where that says less, HTTP status
     "InvalidAccessKeyId": "check FER_STORE_ACCESS_KEY_ID: the store does not know it",
     "SignatureDoesNotMatch": "check FER_STORE_SECRET_ACCESS_KEY: it does not belong to FER_STORE_ACCESS_KEY_ID",
@@ -383,7 +383,7 @@ class ObjectStore:
                 todo=f"create it (`aws s3 mb s3://{self.bucket} --endpoint-url {self.endpoint}`) "
                 "or set FER_STORE_BUCKET to one that exists",
             )
-        if (status >= 500 and status != 501) or status == 429 or code in _MAY_PASS:
+        if (status >= 500 and status != 501) or status == 429 or code in _TRANSIENT_CODES:
             return errors.StoreUnavailable(
                 f"The store at {self.endpoint} must be able to serve the request.",
                 received=received,

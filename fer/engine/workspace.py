@@ -353,7 +353,7 @@ def _worth_resuming(error: BaseException) -> bool:
     if isinstance(error, errors.Diverged):
         return False
     of_the_machine = (errors.WorkspaceError, errors.TrainingError)
-    return not isinstance(error, errors.FerError) or error.may_pass or isinstance(error, of_the_machine)
+    return not isinstance(error, errors.FerError) or error.transient or isinstance(error, of_the_machine)
 
 
 _NOT_OF_THE_STAGE = (errors.IntegrityError, errors.ConfigError)  # a damaged input, or the environment's mistake

@@ -150,13 +150,13 @@ def test_a_child_that_was_killed_from_outside_may_be_tried_again(work, monkeypat
     monkeypatch.setattr(child_process, "_KERNEL_COUNTERS", Counters(3, 3))
     with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as it:
         run(work.die)
-    assert it.value.may_pass
+    assert it.value.transient
 
 
 def test_a_child_that_crashes_by_itself_would_do_so_again(work):
     with pytest.raises(errors.TrainingError, match="it crashed by SIGSEGV") as it:
         run(work.crash)
-    assert not it.value.may_pass
+    assert not it.value.transient
 
 
 def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory(work, monkeypatch):

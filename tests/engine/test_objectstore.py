@@ -113,7 +113,7 @@ def test_an_unknown_key_is_refused_with_the_setting_to_check(store):
         with pytest.raises(errors.StoreRefused, match="FER_STORE_ACCESS_KEY_ID") as caught:
             call()
         assert store.endpoint in str(caught.value)
-        assert not caught.value.may_pass
+        assert not caught.value.transient
         assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
 
 
@@ -152,7 +152,7 @@ def test_a_store_that_is_down_is_unavailable_within_seconds():
         with pytest.raises(errors.StoreUnavailable, match=endpoint) as caught:
             ObjectStore(endpoint, "fer-models", NOBODY).get("k")
         assert time.monotonic() - began < 5
-        assert caught.value.may_pass
+        assert caught.value.transient
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_a_body_cut_short_is_resumed_where_it_broke_off(server: KaggleServer, tm
     server.faults = [CUT]
     with pytest.raises(errors.KaggleUnavailable, match="cut short") as caught:
         kaggle.fetch(PINNED, tmp_path / "out.zip")
-    assert caught.value.may_pass
+    assert caught.value.transient
     kaggle.fetch(PINNED, tmp_path / "out.zip")
     assert server.requests[-1].range == "bytes=1048576-"
     assert files_in(tmp_path / "out.zip") == FILES
@@ -236,7 +236,7 @@ def test_an_unknown_dataset_or_version_is_refused_with_the_page_to_look_at(
     unknown = sources.KaggleSource("owner", "facse")
     with pytest.raises(errors.KaggleRefused, match=r"404 for kaggle:owner/facse.*check the handle") as caught:
         kaggle.resolve_version(unknown)
-    assert not caught.value.may_pass
+    assert not caught.value.transient
     with pytest.raises(errors.KaggleRefused, match="versions/9"):
         kaggle.fetch(sources.KaggleSource("owner", "faces", 9), tmp_path / "out.zip")
     assert list(tmp_path.iterdir()) == []
