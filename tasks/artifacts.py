@@ -35,25 +35,25 @@ def progress_bar(name: str) -> progress.Progress:
     show_at = time.monotonic() + _UPDATE_INTERVAL_S
     log_at = time.monotonic() + _LOG_INTERVAL_S
 
-    def update(done: int, total: int, note: str = "") -> None:
+    def note(text: str) -> None:
+        events.publish(events.Noted(name, text))
+        logger.info(f"{name}: {text}")
+
+    def update(done: int, total: int, text: str) -> None:
         nonlocal show_at, log_at
-        if total == 0:
-            events.publish(events.Noted(name, note))
-            logger.info(f"{name}: {note}")
-            return
-        events.publish(events.Progressed(name, done, total, note))
+        events.publish(events.Progressed(name, done, total, text))
         now, finished = time.monotonic(), done >= total
-        text = f"{name}: {done:,} of {total:,} {note}".strip()
+        line = f"{name}: {done:,} of {total:,} {text}".strip()
         if bar is not None and (finished or now >= show_at):
             show_at = now + _PAUSE_S
             with harmless(f"The artifact {key!r}"):
-                artifacts.update_progress_artifact(bar, progress=100.0 * done / total, description=text)
+                artifacts.update_progress_artifact(bar, progress=100.0 * done / total, description=line)
                 show_at = now + _UPDATE_INTERVAL_S
         if now >= log_at:  # what came of it, the stage's summary says
             log_at = now + _LOG_INTERVAL_S
-            logger.info(text)
+            logger.info(line)
 
-    return update
+    return progress.Reporter(update, note)
 
 
 def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:

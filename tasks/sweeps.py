@@ -19,7 +19,7 @@ from fer.engine import disk, stage
 from fer.engine.refs import Ref
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
-from fer.progress import Progress
+from fer.progress import Progress, Reporter
 from fer.recipes import schema as recipe
 from fer.recipes.schema import Recipe
 from fer.registry import starting_weights as weights_stage
@@ -148,10 +148,10 @@ def run_trial(
     curve: tuple[float, ...] = ()
     n_epochs = 0
 
-    def told(done: int, total: int, note: str = "") -> None:
+    def told(done: int, total: int, text: str) -> None:
         if stopped.is_set():
             raise _Stopped
-        progress(done, total, note)
+        progress(done, total, text)
 
     def watch(epoch: int, history: dict[str, list[float]]) -> None:
         nonlocal curve
@@ -173,7 +173,7 @@ def run_trial(
         tried = _tried(plan, trial)
         n_epochs = sum(each.epochs for each in tried.train.plan)
         with train_stage.watching(watch):
-            model = _train(tried, manifest, division, weights, told)
+            model = _train(tried, manifest, division, weights, Reporter(told, progress.note))
     except _Hopeless as error:
         return ended("pruned", error)
     except _TRIED_AGAIN as error:

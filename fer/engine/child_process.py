@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from fer import errors
 from fer.engine import arithmetic
-from fer.progress import Progress, silent
+from fer.progress import Progress, Reporter, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.child_process import main; main()"
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
@@ -113,7 +113,10 @@ def _result(
             return dict(message)
         if "error" in message:
             raise _error(message["error"], what, if_out_of_memory)
-        progress(*message["progress"])
+        if "note" in message:
+            progress.note(message["note"])
+        else:
+            progress(*message["progress"])
 
 
 def _send(stdin: IO[bytes] | None, request: dict[str, Any]) -> None:
@@ -215,9 +218,9 @@ def main() -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 
-    def progress(done: int, total: int, note: str = "") -> None:
-        tell({"progress": [done, total, note]})
-
+    progress = Reporter(
+        lambda done, total, text: tell({"progress": [done, total, text]}), lambda text: tell({"note": text})
+    )
     try:
         function = getattr(importlib.import_module(request["module"]), request["function"])
         tell({"result": function(**request["arguments"], progress=progress)})

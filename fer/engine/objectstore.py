@@ -1,8 +1,8 @@
 """One bucket of an S3-compatible store. The only module that knows boto3.
 
 Keys are given and returned relative to the store's prefix. Bodies are signed with their SHA-256, so that a store which
-checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (no answer: transient) and
-StoreRefused (credentials, permissions or bucket: not transient); neither shows a secret.
+checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (transient) and
+StoreRefused (credentials, permissions or bucket); neither shows a secret.
 """
 
 import base64

@@ -17,7 +17,7 @@ from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
 from fer.evaluation.refs import EvaluationRef, Scores, left_out
 from fer.models import saved_model
-from fer.progress import Progress
+from fer.progress import Progress, Reporter
 from fer.reports import plots
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
@@ -117,7 +117,7 @@ def score(
     batch_size, n_images = saved_model.batch_size(images.pixels), len(images.pixels)
 
     def told(before: int) -> Progress:
-        return lambda done, total, note="": progress(before + done, 2 * total, note)
+        return Reporter(lambda done, total, text: progress(before + done, 2 * total, text), progress.note)
 
     found = saved_model.probabilities(model, images.pixels, batch_size, told(0))
     flipped = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))

@@ -20,7 +20,7 @@ from fer import errors
 from fer.engine import arithmetic, child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
-from fer.progress import Progress
+from fer.progress import Progress, Reporter
 from fer.shards.refs import ShardsRef
 from fer.training import hardware, input_pipeline, memory, soft_labels, step
 from fer.training.config import TrainConfig
@@ -118,7 +118,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
             if config.devices != "one" or micro_batch % 2 or micro_batch // 2 < config.model.fewest_at_once:
                 raise
             micro_batch //= 2
-            progress(0, 0, f"memory ran out: going on with {micro_batch} images at once")
+            progress.note(f"memory ran out: going on with {micro_batch} images at once")
 
 
 def costs(folder: Path, model: ModelRef) -> str:
@@ -137,9 +137,9 @@ def _watched(out: Path, progress: Progress) -> Progress:
         return progress
     n_seen = 0
 
-    def tell(done: int, total: int, note: str = "") -> None:
+    def tell(done: int, total: int, text: str) -> None:
         nonlocal n_seen
-        progress(done, total, note)
+        progress(done, total, text)
         path = out / saved_model.HISTORY
         if done > n_seen and path.exists():
             history = json.loads(path.read_bytes())
@@ -148,7 +148,7 @@ def _watched(out: Path, progress: Progress) -> Progress:
                 n_seen = n_epochs
                 watcher(n_epochs, history)
 
-    return tell
+    return Reporter(tell, progress.note)
 
 
 def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str) -> errors.TrainingError:
@@ -225,7 +225,7 @@ def fit(
     if weights is not None:
         loaded = pretrained.load_into(model, settings.model, Path(weights))
         new = ", ".join(loaded.left_out)
-        progress(0, 0, f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
+        progress.note(f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
     with distributed.scope(strategy):
         inner = _inner(model, settings)
     room = memory.available()
@@ -241,7 +241,7 @@ def fit(
     disk.write(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
     _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)
     needed = of_phases(at_once)
-    progress(0, 0, f"{needed.summary()} with {at_once} images at once, {room.summary()}")
+    progress.note(f"{needed.summary()} with {at_once} images at once, {room.summary()}")
     counts = np.array([train_ref.counts["train"].get(each, 0) for each in train_ref.classes], np.float32)
 
     def after_epoch(state: "loop.State") -> None:

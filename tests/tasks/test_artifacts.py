@@ -99,7 +99,7 @@ def test_a_stage_that_takes_long_says_how_far_it_is_in_the_log_now_and_then(serv
 
 def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, heard):
     progress = artifacts.progress_bar("train")
-    progress(0, 0, "about 1.2 GB of memory")
+    progress.note("about 1.2 GB of memory")
     assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
     assert server.said == ["train: about 1.2 GB of memory"]
     assert server.asked == ["train-progress"]

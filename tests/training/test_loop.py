@@ -12,6 +12,7 @@ from fer import errors
 from fer.engine import workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
+from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
@@ -51,7 +52,7 @@ def folder(tmp_path_factory):
     return out
 
 
-def fit(folder, out, settings, micro_batch=None, progress=lambda *_: None):
+def fit(folder, out, settings, micro_batch=None, progress=silent):
     out.mkdir(exist_ok=True)
     (out / files.PREPROCESSING).write_text("{}")
     counts = {"train": {"dark": 24, "light": 24}, "validation": {"dark": 12, "light": 12}}
@@ -279,17 +280,17 @@ def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monke
 def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp_path):
     lengths = []
 
-    def progress(done, total, note=""):
-        if "validation" in note:
+    def count(done, total, text):
+        if "validation" in text:
             lengths.append(len(json.loads((tmp_path / "live" / saved_model.HISTORY).read_bytes())["loss"]))
 
-    fit(folder, tmp_path / "live", config(), progress=progress)
+    fit(folder, tmp_path / "live", config(), progress=Reporter(count))
     assert lengths == [1, 2, 3]
 
 
 def test_the_memory_that_it_will_need_is_told_beside_what_there_is(folder, tmp_path):
     kept = []
-    fit(folder, tmp_path, config(epochs=1), progress=lambda done, total, note="": total or kept.append(note))
+    fit(folder, tmp_path, config(epochs=1), progress=Reporter(lambda *_: None, kept.append))
     (note,) = kept
     assert re.fullmatch(r"about \d+\.\d GB of memory .* with 8 images at once, \d+\.\d GB to be had .*", note)
 
@@ -419,7 +420,7 @@ def test_the_progress_ends_whole_where_an_earlier_phase_ran_out_of_patience(fold
         folder,
         tmp_path,
         config(phases=phases, patience=1),
-        progress=lambda done, total, _="": told.append((done, total)),
+        progress=Reporter(lambda done, total, _: told.append((done, total))),
     )
     assert found["epochs_run"] < 10
     assert told[-1] == (10, 10)

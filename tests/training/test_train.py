@@ -13,6 +13,7 @@ from fer.engine import child_process, stage
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.models import saved_model, zoo
+from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
@@ -70,7 +71,7 @@ def made(workspace) -> ShardsRef:
     return workspace.run("preprocess", "made", ShardsRef, produce, resumable=False)
 
 
-def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
+def fit_here(workspace, made, out, settings=None, progress=silent):
     """Train in this process."""
     out.mkdir(exist_ok=True)
     folder = workspace.folder(made)
@@ -86,7 +87,8 @@ def fit_here(workspace, made, out, settings=None, progress=lambda *_: None):
 def model(workspace, made):
     """A model from a true child process, and what was told on the way."""
     told = []
-    ref = train.train(made, made, None, None, config(), workspace=workspace, progress=lambda *what: told.append(what))
+    progress = Reporter(lambda *what: told.append(what))
+    ref = train.train(made, made, None, None, config(), workspace=workspace, progress=progress)
     return ref, told
 
 
@@ -191,13 +193,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_
 def killer(after: int):
     """A progress that ends the training's process, as `kill -9` does, once it was told of `after` finished epochs."""
 
-    def tell(done, total, note=""):
-        if done == after and "validation" in note:
+    def tell(done, total, text):
+        if done == after and "validation" in text:
             others = psutil.Process().children()  # of other tests too: Prefect's server, a store
-            (running,) = [each for each in others if any("child.main()" in text for text in each.cmdline())]
+            (running,) = [each for each in others if any("child_process" in text for text in each.cmdline())]
             running.kill()
 
-    return tell
+    return Reporter(tell)
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, made, tmp_path):
@@ -208,7 +210,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, ma
         train.train(made, made, None, None, settings, workspace=workspace, progress=killer(after))
     told = []
     resumed = train.train(
-        made, made, None, None, settings, workspace=workspace, progress=lambda *what: told.append(what)
+        made, made, None, None, settings, workspace=workspace, progress=Reporter(lambda *what: told.append(what))
     )
     assert resumed.digest == whole["digest"]
     assert min(done for done, _, note in told if "validation" in note) > after  # what was finished is not done again
@@ -262,7 +264,7 @@ def tried(monkeypatch):
 
 
 def in_children(out, **changes):
-    return train._in_children({"out": str(out)}, config(**changes), lambda *_: None)
+    return train._in_children({"out": str(out)}, config(**changes), silent)
 
 
 def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(tried, tmp_path):
