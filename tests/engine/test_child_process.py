@@ -51,7 +51,8 @@ def leave(*, progress):
 def is_compiled_by_xla(*, progress):
     import keras
     import numpy as np
-    from fer import step, train_config
+    from fer.training import config as train_config
+    from fer.training import step
 
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     config = train_config.TrainConfig(xla=True, batch_size=4)
