@@ -24,7 +24,7 @@ _VARIANTS = {
 
 def run() -> Iterator[Row]:
     for name in ("sequential-cnn", "se-resnet", "vgg"):
-        found = child_process.run(measure, {"name": name}, what="The measurement", timeout_s=900)
+        found = child_process.run(measure, {"name": name}, child_process.Job("The measurement", timeout_s=900))
         for variant in _VARIANTS:
             if variant != _PLAIN:
                 yield Row(

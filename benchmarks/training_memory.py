@@ -28,7 +28,7 @@ def run() -> Iterator[Row]:
     for name, micro_batches in _MICRO_BATCHES.items():
         for size, micro_batch in zip(_SIZES, micro_batches, strict=True):
             arguments = {"name": name, "size": size, "micro_batch": micro_batch}
-            found = child_process.run(measure, arguments, what="The measurement", timeout_s=900)
+            found = child_process.run(measure, arguments, child_process.Job("The measurement", timeout_s=900))
             yield Row(
                 f"{name} at {size}x{size}, {micro_batch} images at once, peak memory of training; reference: its "
                 f"estimate of {found['estimate_mb']:,.0f} MB",

@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,25 +35,29 @@ _KERNEL_COUNTERS = Path("/proc/vmstat")
 _NO_MEMORY = ("MemoryError", "ResourceExhaustedError", "OutOfMemoryError")  # Python's, TensorFlow's, PyTorch's
 
 
-def run(
-    function: Callable[..., Any],
-    arguments: dict[str, Any],
-    *,
-    what: str,
-    timeout_s: float,
-    progress: Progress = silent,
-    if_too_slow: str = "run it again when this machine has less to do",
-    if_out_of_memory: str = "free some memory, then run the same command again",
-    threads: int | None = None,
-    xla: bool = False,
-) -> Any:
+@dataclass(frozen=True)
+class Job:
+    """What a child process is started for: its name in errors ("Training"), its time limit, and its environment.
+
+    `if_too_slow` and `if_out_of_memory` say what the user can do then. `threads`, `xla`: see
+    `arithmetic.child_environment`.
+    """
+
+    name: str
+    timeout_s: float
+    if_too_slow: str = "run it again when this machine has less to do"
+    if_out_of_memory: str = "free some memory, then run the same command again"
+    threads: int | None = None
+    xla: bool = False
+
+
+def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, progress: Progress = silent) -> Any:
     """Call `function(**arguments, progress=...)` in a new process and return its result.
 
-    `function` must be importable by its name; arguments and result are what JSON can say. `what` names the work in
-    errors ("Training"), `if_too_slow` and `if_out_of_memory` say what can be done then. `threads`, `xla`: see
-    `arithmetic.child_environment`. The child never outlives this call, nor this process, however either ends.
+    `function` must be importable by its name; arguments and result are what JSON can say. The child never outlives
+    this call, nor this process, however either ends.
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
-    killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises comes out as it is.
+    killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises is raised as it is.
     """
     command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
     kills = _out_of_memory_kills()
@@ -64,7 +69,7 @@ def run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=arithmetic.child_environment(threads=threads, xla=xla),
+            env=arithmetic.child_environment(threads=job.threads, xla=job.xla),
         ) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -72,11 +77,11 @@ def run(
         try:
             reader.start()
             _send(process.stdin, request)
-            answer = _result(messages, what, timeout_s, progress, if_too_slow, if_out_of_memory)
+            answer = _result(messages, job, progress)
             if answer is None:
                 code = process.wait()
                 for_memory = None if kills is None else _out_of_memory_kills() != kills
-                raise _death(code, stderr, what, for_memory, if_out_of_memory)
+                raise _death(code, stderr, job, for_memory)
             return answer["result"]
         finally:
             process.kill()
@@ -84,23 +89,16 @@ def run(
             reader.join()
 
 
-def _result(
-    messages: "queue.SimpleQueue[bytes]",
-    what: str,
-    timeout_s: float,
-    progress: Progress,
-    if_too_slow: str,
-    if_out_of_memory: str,
-) -> dict[str, Any] | None:
+def _result(messages: "queue.SimpleQueue[bytes]", job: Job, progress: Progress) -> dict[str, Any] | None:
     """The message with the result; None if the child ended without one."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + job.timeout_s
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise errors.OutOfTime(
-                f"{what} must end within its time limit.",
-                received=f"still at work after {timeout_s:g} s, and stopped",
-                todo=if_too_slow,
+                f"{job.name} must end within its time limit.",
+                received=f"still at work after {job.timeout_s:g} s, and stopped",
+                todo=job.if_too_slow,
             )
         try:
             line = messages.get(timeout=min(_POLL_S, left_s))
@@ -112,7 +110,7 @@ def _result(
         if "result" in message:
             return dict(message)
         if "error" in message:
-            raise _error(message["error"], what, if_out_of_memory)
+            raise _error(message["error"], job)
         if "note" in message:
             progress.note(message["note"])
         else:
@@ -147,7 +145,7 @@ def _out_of_memory_kills() -> str | None:
     return counters.get("oom_kill")
 
 
-def _error(record: dict[str, Any], what: str, if_out_of_memory: str) -> Exception:
+def _error(record: dict[str, Any], job: Job) -> Exception:
     """The exception that the child reported, with the child's traceback as a note."""
     kind = getattr(errors, record["type"], None)
     error: Exception
@@ -157,13 +155,13 @@ def _error(record: dict[str, Any], what: str, if_out_of_memory: str) -> Exceptio
         error = OSError(record["errno"], record["strerror"], record["filename"])
     elif record["type"] in _NO_MEMORY or "RESOURCE_EXHAUSTED" in record["message"]:
         error = errors.OutOfMemory(
-            f"{what} must have the memory it needs.",
+            f"{job.name} must have the memory it needs.",
             received=f"{record['type']} from its process",
-            todo=if_out_of_memory,
+            todo=job.if_out_of_memory,
         )
     else:
         error = errors.TrainingError(
-            f"{what} must end without an error.",
+            f"{job.name} must end without an error.",
             received=f"{record['type']}: {record['message']}",
             todo="run the same command with fer --debug for the traceback",
         )
@@ -171,17 +169,15 @@ def _error(record: dict[str, Any], what: str, if_out_of_memory: str) -> Exceptio
     return error
 
 
-def _death(
-    code: int, stderr: IO[bytes], what: str, for_memory: bool | None, if_out_of_memory: str
-) -> errors.TrainingError:
-    """The error of a child that ended without a word; `for_memory`: whether the kernel killed for it, if it says so."""
+def _death(code: int, stderr: IO[bytes], job: Job, for_memory: bool | None) -> errors.TrainingError:
+    """The error of a child that ended without a message; `for_memory`: whether the kernel killed for it, if known."""
     kind = errors.TrainingError
     todo = f"run the same command with fer --debug for the last {_LAST_LINES} lines that it wrote"
     if code == -signal.SIGKILL and for_memory:
-        kind, received, todo = errors.OutOfMemory, "it was killed because memory ran out", if_out_of_memory
+        kind, received, todo = errors.OutOfMemory, "it was killed because memory ran out", job.if_out_of_memory
     elif code == -signal.SIGKILL and for_memory is None:
         kind, received = errors.Interrupted, "it was killed, most often because memory ran out"
-        todo = if_out_of_memory
+        todo = job.if_out_of_memory
     elif code == -signal.SIGKILL:
         kind, received, todo = errors.Interrupted, "it was killed from outside", "run the same command again"
     elif -code in _CRASHES:
@@ -191,15 +187,19 @@ def _death(
     else:
         received = f"it exited with code {code} and no result"
     stderr.seek(0)
-    said = stderr.read()
-    lines = said.decode(errors="replace").split("\n")
+    output = stderr.read()
+    lines = output.decode(errors="replace").split("\n")
     last_lines = [line.strip() for line in lines if line.strip()][-_LAST_LINES:]
     shown = " | ".join(last_lines[-_SHOWN_LINES:])
     if shown and len(shown) <= _SHOWN_CHARACTERS:
         received += f"; it last said: {shown}"
-    if b"std::bad_alloc" in said or b"OOM when allocating" in said:
-        kind, received, todo = errors.OutOfMemory, "it could not allocate the memory that it needs", if_out_of_memory
-    error = kind(f"{what} must live until its work is done.", received=received, todo=todo)
+    if b"std::bad_alloc" in output or b"OOM when allocating" in output:
+        kind, received, todo = (
+            errors.OutOfMemory,
+            "it could not allocate the memory that it needs",
+            job.if_out_of_memory,
+        )
+    error = kind(f"{job.name} must live until its work is done.", received=received, todo=todo)
     error.add_note("\n".join(["The child process's last lines:", *last_lines]))
     return error
 

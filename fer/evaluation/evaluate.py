@@ -62,9 +62,7 @@ def evaluate(
             "split": split,
             "out": str(out),
         },
-        what="Scoring",
-        threads=arithmetic.SCORING_THREADS,
-        timeout_s=_TIMEOUT_S,
+        child_process.Job("Scoring", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS),
         progress=progress,
     )
     prediction_checks.check(out, workspace.folder(shards), split)

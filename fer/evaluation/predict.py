@@ -67,11 +67,13 @@ def predict(
     found = child_process.run(
         predict_files,
         arguments,
-        what="Prediction",
-        threads=arithmetic.SCORING_THREADS,
-        timeout_s=_TIMEOUT_S,
+        child_process.Job(
+            "Prediction",
+            timeout_s=_TIMEOUT_S,
+            if_too_slow="give it fewer files at a time",
+            threads=arithmetic.SCORING_THREADS,
+        ),
         progress=progress,
-        if_too_slow="give it fewer files at a time",
     )
     return [Prediction.model_validate(each) for each in found]
 

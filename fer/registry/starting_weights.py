@@ -124,7 +124,9 @@ def fetch(
     if resolved.source == IMAGENET:
         published = _PUBLISHED[resolved.model]
         arguments = {"url": published.url, "md5": published.md5, "path": str(out / resolved.file)}
-        child_process.run(download, arguments, what="The download", timeout_s=_DOWNLOAD_TIMEOUT_S, progress=progress)
+        child_process.run(
+            download, arguments, child_process.Job("The download", _DOWNLOAD_TIMEOUT_S), progress=progress
+        )
     elif division is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
             _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))

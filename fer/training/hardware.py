@@ -34,7 +34,9 @@ def resolve(config: TrainConfig) -> TrainConfig:
 def fastest_precision() -> Literal["float32", "mixed-bfloat16"]:
     """The GPU's, if Keras has one, or else the processor's, of which only TensorFlow uses the units."""
     if shutil.which("nvidia-smi") is not None:
-        capability = child_process.run(compute_capability, {}, what="Looking for a GPU", timeout_s=_TIMEOUT_S)
+        capability = child_process.run(
+            compute_capability, {}, child_process.Job("Looking for a GPU", timeout_s=_TIMEOUT_S)
+        )
         if capability is not None:
             return "mixed-bfloat16" if capability >= _AMPERE else "float32"
     on_tensorflow = arithmetic.backend() == "tensorflow"

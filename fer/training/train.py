@@ -103,14 +103,16 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
             found: dict[str, Any] = child_process.run(
                 fit,
                 {**arguments, "micro_batch": micro_batch},
-                what="Training",
-                timeout_s=config.timeout_s - (time.monotonic() - started),
+                child_process.Job(
+                    "Training",
+                    timeout_s=config.timeout_s - (time.monotonic() - started),
+                    if_too_slow="run the same command again, which goes on after the last finished epoch; or raise "
+                    "train.timeout_s, or lower train.epochs",
+                    if_out_of_memory="free some memory or train a smaller model, then run the same command again",
+                    threads=config.threads,
+                    xla=config.xla,
+                ),
                 progress=progress,
-                if_too_slow="run the same command again, which goes on after the last finished epoch; or raise "
-                "train.timeout_s, or lower train.epochs",
-                if_out_of_memory="free some memory or train a smaller model, then run the same command again",
-                threads=config.threads,
-                xla=config.xla,
             )
             return found
         except errors.OutOfMemory:

@@ -79,7 +79,8 @@ def work(tmp_path, monkeypatch):
 
 
 def run(function, *, timeout_s=20.0, progress=lambda *_: None, advice=None, **arguments):
-    return child_process.run(function, arguments, what="Work", timeout_s=timeout_s, progress=progress, **(advice or {}))
+    job = child_process.Job("Work", timeout_s, **(advice or {}))
+    return child_process.run(function, arguments, job, progress=progress)
 
 
 def is_gone(pid: int) -> bool:
@@ -208,7 +209,8 @@ def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
     script = """
     import child_work
     from fer.engine import child_process
-    child_process.run(child_work.sleep, {}, what="Work", timeout_s=60, progress=lambda pid, *_: print(pid, flush=True))
+    job = child_process.Job("Work", timeout_s=60)
+    child_process.run(child_work.sleep, {}, job, progress=lambda pid, *_: print(pid, flush=True))
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -241,4 +243,4 @@ def test_a_child_takes_of_a_gpu_what_it_needs_unless_told_otherwise(monkeypatch)
 
 
 def test_xla_compiles_the_steps_where_it_is_asked_to(work):
-    assert child_process.run(work.is_compiled_by_xla, {}, what="The work", timeout_s=300, xla=True)
+    assert child_process.run(work.is_compiled_by_xla, {}, child_process.Job("The work", timeout_s=300, xla=True))

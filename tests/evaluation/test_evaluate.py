@@ -31,7 +31,7 @@ def workspace(tmp_path):
 def here(monkeypatch):
     """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
 
-    def run(function, arguments, *, what, timeout_s, progress, threads):
+    def run(function, arguments, job, *, progress):
         return function(**json.loads(json.dumps(arguments)), progress=progress)
 
     monkeypatch.setattr(child_process, "run", run)

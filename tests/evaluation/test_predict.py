@@ -24,7 +24,7 @@ CLASSES = ("happy", "sad", "angry")
 def here(monkeypatch):
     """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
 
-    def run(function, arguments, *, progress, **_):
+    def run(function, arguments, job, *, progress):
         return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
 
     monkeypatch.setattr(child_process, "run", run)

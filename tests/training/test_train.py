@@ -253,7 +253,7 @@ def tried(monkeypatch):
     """The micro-batches that children were given, whose memory is enough for 8 images."""
     found = []
 
-    def run(function, arguments, **named):
+    def run(function, arguments, job, *, progress):
         found.append(arguments["micro_batch"])
         if found[-1] > 8:
             raise errors.OutOfMemory("Training must have the memory it needs.")
@@ -292,7 +292,7 @@ def test_replicas_have_no_micro_batches_to_halve(tried, tmp_path):
 def test_it_is_not_halved_to_one_image_where_a_batch_norm_sees_images_alone(tmp_path, monkeypatch):
     found = []
 
-    def run(function, arguments, **named):
+    def run(function, arguments, job, *, progress):
         found.append(arguments["micro_batch"])
         raise errors.OutOfMemory("Training must have the memory it needs.")
 
