@@ -2,11 +2,14 @@
 
 from prefect import flow
 
+import tasks.evaluation
+import tasks.registry
+import tasks.shards
 from fer import recipes
 from fer.recipes import candidates as candidate_recipes
 from fer.recipes.schema import RecipeSettings
-from flows import ingest, missed, naming, retrain
-from tasks import caching, comparison, models, outcomes, pixels, releases
+from flows import ingest, missed_runs, naming, retrain
+from tasks import caching, comparison, outcomes
 from tasks.results import ComparisonOutcome
 
 
@@ -28,17 +31,17 @@ def compare(
         settings: Settings for all of them; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
-    if (ended := missed.superseded()) is not None:
+    if (ended := missed_runs.superseded()) is not None:
         return ended
     plan = recipes.load(recipe).with_settings(settings)
     outcomes.tag(recipe=plan.name)
     plans = {name: each.resolved() for name, each in candidate_recipes.recipes(plan, candidates).items()}
-    with releases.workspace_in_reach():
+    with tasks.registry.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         found = {}
         for name, each in plans.items():
-            shards = pixels.preprocess(intake.manifest, intake.split, each.preprocess)
-            balanced = pixels.balance(shards, each.balance)
+            shards = tasks.shards.preprocess(intake.manifest, intake.split, each.preprocess)
+            balanced = tasks.shards.balance(shards, each.balance)
             model, _ = retrain.trained(balanced, shards, intake.split, each.train)
-            found[name] = (model, models.evaluate(model, shards, intake.split))
+            found[name] = (model, tasks.evaluation.evaluate(model, shards, intake.split))
         return comparison.publish(plan, sources, plans, found)

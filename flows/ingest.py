@@ -2,13 +2,17 @@
 
 from prefect import flow
 
+import tasks.curation
+import tasks.ingest
+import tasks.registry
+import tasks.reports
 from fer import errors, recipes
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation import gate
 from fer.recipes.schema import Recipe, RecipeSettings
 from fer.reports.refs import QualityRef
-from flows import missed, naming
-from tasks import caching, data, outcomes, releases, reports
+from flows import missed_runs, naming
+from tasks import caching, outcomes
 from tasks.results import Intake
 
 
@@ -32,21 +36,21 @@ def ingest(
         accept: Remember the data as accepted, and share its report in the store; else only look.
         show_faces: Write a second report, which shows faces, on this machine.
     """
-    if (ended := missed.superseded()) is not None:
+    if (ended := missed_runs.superseded()) is not None:
         return ended
     plan = recipes.load(recipe).with_settings(settings)
     outcomes.tag(recipe=plan.name)
     if not accept:
-        with releases.workspace_in_reach():
+        with tasks.registry.workspace_in_reach():
             return examined(plan, sources, kaggle_secret, show_faces=show_faces)
-    with releases.store_in_reach():
+    with tasks.registry.store_in_reach():
         return accepted(plan, sources, kaggle_secret, show_faces=show_faces)
 
 
 def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> Intake:
     """What every run on some data begins with. Raises UnfitData, after the report, if it is not fit for training."""
     intake = examined(plan, sources, kaggle_secret, show_faces=show_faces, share=True)
-    data.accept(plan.name, sources, intake, plan.split)
+    tasks.curation.accept(plan.name, sources, intake, plan.split)
     return intake
 
 
@@ -58,11 +62,11 @@ def examined(
     Raises UnfitData, after the report, if it is not fit for training.
     """
     sources = sorted(sources)  # in another order they are the same data
-    resolved = {source: data.resolve(source, plan.demo, kaggle_secret) for source in sources}
+    resolved = {source: tasks.ingest.resolve(source, plan.demo, kaggle_secret) for source in sources}
     naming.add_versions(resolved)
-    datasets = tuple(data.download(resolved[source]) for source in sources)
-    manifest = data.index(datasets, plan.index)
-    validation = data.validate(manifest, plan.contracts)
+    datasets = tuple(tasks.ingest.download(resolved[source]) for source in sources)
+    manifest = tasks.ingest.index(datasets, plan.index)
+    validation = tasks.curation.validate(manifest, plan.contracts)
 
     def report(
         inspection: InspectionRef | None = None,
@@ -73,32 +77,34 @@ def examined(
     ) -> tuple[QualityRef, dict[str, str]]:
         def written(faces: bool) -> QualityRef:
             named, further = tuple(sources), () if division is None else gate.warnings(division, plan.gate)
-            return data.quality(
+            return tasks.reports.quality(
                 manifest, validation, inspection, curation, division, drift, named, problem, further, faces
             )
 
         quality = written(False)
-        shown = reports.show_quality(plan.name, sources, validation, quality, written(True) if show_faces else None)
+        shown = tasks.reports.show_quality(
+            plan.name, sources, validation, quality, written(True) if show_faces else None
+        )
         if share:
-            reports.share_quality(validation, quality)
+            tasks.reports.share_quality(validation, quality)
             outcomes.tell_data(plan.name, sources, validation, drift, quality, shown)
-        reports.require_fit(quality, shown)
+        tasks.reports.require_fit(quality, shown)
         return quality, shown
 
     if validation.failures:
         report()
-    inspection = data.inspect(manifest, validation, plan.inspect)
-    curation = data.curate(validation, inspection, plan.curate, plan.split)
-    before = data.find_baseline(plan.name, sources, validation, inspection, curation, plan.split)
+    inspection = tasks.curation.inspect(manifest, validation, plan.inspect)
+    curation = tasks.curation.curate(validation, inspection, plan.curate, plan.split)
+    before = tasks.curation.find_baseline(plan.name, sources, validation, inspection, curation, plan.split)
     try:
-        division = data.split(curation, inspection, before.split, plan.split)
+        division = tasks.curation.split(curation, inspection, before.split, plan.split)
     except errors.SourceError as error:
         report(inspection, curation, problem=str(error))
         raise
     if plan.inspect.label_errors:
         policy = plan.curate.policies.label_error
-        division = data.label_errors(manifest, curation, inspection, division, plan.inspect, policy)
-    drift = data.drift(validation, before.validation, before.anchor, plan.drift)
+        division = tasks.curation.label_errors(manifest, curation, inspection, division, plan.inspect, policy)
+    drift = tasks.curation.drift(validation, before.validation, before.anchor, plan.drift)
     quality, shown = report(inspection, curation, division, drift)
     return Intake(
         manifest=manifest,

@@ -2,6 +2,12 @@
 
 from prefect import flow
 
+import tasks.curation
+import tasks.evaluation
+import tasks.registry
+import tasks.reports
+import tasks.shards
+import tasks.training
 from fer import recipes
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
@@ -16,8 +22,8 @@ from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training.refs import ModelRef
-from flows import ingest, missed, naming
-from tasks import caching, data, models, outcomes, pixels, releases, summary
+from flows import ingest, missed_runs, naming
+from tasks import caching, outcomes
 from tasks.results import Outcome
 
 
@@ -44,30 +50,30 @@ def retrain(
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
-    if (ended := missed.superseded()) is not None:
+    if (ended := missed_runs.superseded()) is not None:
         return ended
     by = dask_runner.chosen(runner, dask_address)
     named = recipe_module.model_name(recipes.load(recipe), sources, model_name)
     plan = recipes.load(recipe).with_settings(settings, named).resolved()
     outcomes.tag(recipe=plan.name, model=plan.model_name)
-    with releases.store_in_reach():
+    with tasks.registry.store_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret, share=True)
         manifest, division = intake.manifest, intake.split
-        champion = releases.find_champion(plan.model_name).opponent
-        releases.require_judgeable(plan, sources, champion, manifest.source, division)
-        data.accept(plan.name, sources, intake, plan.split)
-        shards = pixels.preprocess(manifest, division, plan.preprocess, by)
-        balanced = pixels.balance(shards, plan.balance, by)
+        champion = tasks.registry.find_champion(plan.model_name).opponent
+        tasks.registry.require_judgeable(plan, sources, champion, manifest.source, division)
+        tasks.curation.accept(plan.name, sources, intake, plan.split)
+        shards = tasks.shards.preprocess(manifest, division, plan.preprocess, by)
+        balanced = tasks.shards.balance(shards, plan.balance, by)
         model, started_from = trained(balanced, shards, division, plan.train)
-        evaluation = models.evaluate(model, shards, division)
-        contest = releases.find_champion(plan.model_name, model)
+        evaluation = tasks.evaluation.evaluate(model, shards, division)
+        contest = tasks.registry.find_champion(plan.model_name, model)
         opponent = contest.opponent
         scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess, by)
-        verdict = models.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
+        verdict = tasks.evaluation.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
         made = (intake.validation, intake.curation, shards, balanced, *started_from, model, evaluation, verdict)
         made_from = lineage(manifest, division, *made)
-        release = releases.register(plan, made_from, division, model, evaluation, verdict, contest)
-        return summary.publish(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
+        release = tasks.registry.register(plan, made_from, division, model, evaluation, verdict, contest)
+        return tasks.reports.publish_run(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
 
 
 def trained(
@@ -76,10 +82,10 @@ def trained(
     """A model, trained from the weights and with the votes that the config asks for, and these."""
     weights = votes = None
     if config.weights is not None:
-        weights = models.starting_weights(config.weights, config, division)
+        weights = tasks.training.starting_weights(config.weights, config, division)
     if config.soft_labels:
-        votes = models.collect_votes(division)
-    model = models.train(balanced, shards, weights, votes, config)
+        votes = tasks.training.collect_votes(division)
+    model = tasks.training.train(balanced, shards, weights, votes, config)
     return model, tuple(each for each in (weights, votes) if each is not None)
 
 
@@ -97,8 +103,8 @@ def _evaluate_champion(
     """
     if opponent is None or gate.obstacle(opponent, manifest.source, division) is not None:
         return None
-    wanted = releases.preprocessing_of(opponent.model)
+    wanted = tasks.registry.preprocessing_of(opponent.model)
     same_pixels = wanted.model_copy(update={"images_per_shard": config.images_per_shard}) == config
     if not same_pixels:
-        shards = pixels.preprocess_as_champion(manifest, division, wanted, runner)
-    return models.evaluate_champion(opponent.model, shards, division)
+        shards = tasks.shards.preprocess_as_champion(manifest, division, wanted, runner)
+    return tasks.evaluation.evaluate_champion(opponent.model, shards, division)

@@ -14,12 +14,12 @@ from fer import recipes
 from fer.recipes.schema import Recipe, RecipeSettings
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
-from flows import ingest, missed, naming, running
-from tasks import caching, models, outcomes, releases, sweeps
+from flows import ingest, limits, missed_runs, naming
+from tasks import caching, outcomes, registry, sweeps, training
 from tasks.results import Intake, SweepOutcome
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
-_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=running.MOST_TRIALS_AT_ONCE))
+_RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=limits.MAX_CONCURRENT_TRIALS))
 
 
 @flow(
@@ -35,7 +35,7 @@ def sweep(
     settings: RecipeSettings | None = None,
     search: dict[str, str] | None = None,
     trials: Annotated[int, Field(ge=1)] = 20,
-    concurrency: Annotated[int, Field(ge=1, le=running.MOST_TRIALS_AT_ONCE)] = 1,
+    concurrency: Annotated[int, Field(ge=1, le=limits.MAX_CONCURRENT_TRIALS)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
 ) -> SweepOutcome:
@@ -53,15 +53,15 @@ def sweep(
         seed: Of the proposals.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
-    if (ended := missed.superseded()) is not None:
+    if (ended := missed_runs.superseded()) is not None:
         return ended
     plan = recipes.load(recipe).with_settings(settings).resolved()
     outcomes.tag(recipe=plan.name)
     space = sweeps.checked_space(plan, search or plan.search)
-    with releases.workspace_in_reach():
+    with registry.workspace_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret)
         weights = {
-            each: models.starting_weights(each, plan.train, intake.split)
+            each: training.starting_weights(each, plan.train, intake.split)
             for each in sweeps.sources_of_weights(plan, space)
         }
         with sweeps.studying(plan, intake.split, weights, space, seed) as study:

@@ -1,20 +1,61 @@
-"""The data's reports: on this machine for everyone who runs it, in the store for everyone who looks."""
+"""The reports' tasks: on this machine for everyone who runs it, in the store for everyone who looks."""
 
+import shutil
 from pathlib import Path
 
 from prefect import task
 
 from data_contracts import files
-from fer import errors, settings
+from fer import errors, plain_text, settings
 from fer.curation import baseline
-from fer.curation.refs import ValidationRef
-from fer.engine import disk, seaweedfs
-from fer.reports import publishing
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.engine import contracts, disk, seaweedfs
+from fer.engine.refs import Ref
+from fer.evaluation.refs import EvaluationRef, VerdictRef
+from fer.ingest.refs import ManifestRef
+from fer.registry.refs import ReleaseRef
+from fer.reports import pages, plots, publishing
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import QualityRef
+from fer.shards.refs import ShardsRef
+from fer.training import train as train_stage
+from fer.training.refs import ModelRef
 from tasks import artifacts, caching
+from tasks.results import Intake, Outcome
 
 _FACES = f"with_faces_{quality_stage.HTML}"
+_PAGE = "report.html"
+_plain = plain_text.in_markdown
+
+
+@task(**caching.cached(quality_stage.quality))
+def quality(
+    manifest: ManifestRef,
+    validation: ValidationRef,
+    inspection: InspectionRef | None,
+    curation: CurationRef | None,
+    split: SplitRef | None,
+    drift: DriftRef | None,
+    named: tuple[str, ...],
+    problem: str | None,
+    further: tuple[str, ...],
+    show_faces: bool,
+) -> QualityRef:
+    """Write the data quality report."""
+    return quality_stage.quality(
+        manifest,
+        validation,
+        inspection,
+        curation,
+        split,
+        drift,
+        named,
+        problem,
+        further,
+        show_faces,
+        workspace=caching.workspace(),
+        progress=artifacts.progress_bar("quality"),
+    )
 
 
 @task(name="show quality", **caching.UNCACHED, **caching.retried(3))
@@ -83,3 +124,77 @@ def share(name: str, parts: dict[str, Path], *, key: str) -> None:
         for page in shared.pages
     ]
     artifacts.markdown(key, "\n".join([note, "", *lines]), "Great Expectations' Data Docs and reports")
+
+
+@task(name="summarise", **caching.UNCACHED, **caching.retried(3))
+def publish_run(
+    sources: list[str],
+    recipe: str,
+    intake: Intake,
+    shards: ShardsRef,
+    balanced: ShardsRef,
+    model: ModelRef,
+    evaluation: EvaluationRef,
+    verdict: VerdictRef,
+    release: ReleaseRef,
+) -> Outcome:
+    """Put the run's outcome into one record, one page of the UI and one self-contained HTML page."""
+    workspace = caching.workspace()
+    folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
+    text = "\n".join(
+        [
+            f"# {_plain(release.sentence())}",
+            f"- **sources** {_plain(', '.join(sources))}, **recipe** {_plain(recipe)}",
+            f"- **data** {_plain(intake.quality.summary())}",
+            f"- **split** {_plain(intake.split.summary())}",
+            f"- **balanced** {_plain(balanced.summary())}",
+            f"- **model** {_plain(model.summary())}",
+            f"- **test** {_plain(evaluation.summary())}",
+            *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
+            *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
+            *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),
+            f"- **release** `{release.uri}`",
+        ]
+    )
+    sentence = plain_text.visible(release.sentence())
+    artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
+    scores = workspace.folder(evaluation)
+    checked: dict[str, Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
+    page = [
+        text,
+        "## Metrics",
+        (scores / "report.md").read_text().partition("\n")[2],
+        artifacts.picture((scores / "confusion.png").read_bytes(), "Confusion matrix"),
+        "## Training",
+        train_stage.costs(workspace.folder(model), model),
+        artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
+        "## Contracts",
+        *(_contract(name, contracts.read(workspace.folder(ref))) for name, ref in checked.items()),
+        "## Data quality",
+        quality_stage.markdown(workspace.folder(intake.quality)).partition("\n")[2],
+    ]
+    html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
+    with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
+        folder.mkdir(parents=True, exist_ok=True)
+        disk.write(folder / _PAGE, html.encode())
+        shutil.rmtree(folder / files.DOCS, ignore_errors=True)
+        for name, ref in {"manifest": intake.validation, **checked}.items():
+            shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
+        share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
+    return Outcome(
+        sources=tuple(sources),
+        recipe=recipe,
+        quality=intake.quality,
+        model=model,
+        evaluation=evaluation,
+        verdict=verdict,
+        release=release,
+        reports={"report": str(folder / _PAGE), **intake.reports, "data docs": str(folder / files.DOCS)},
+    )
+
+
+def _contract(name: str, outcomes: tuple[contracts.Outcome, ...]) -> str:
+    """A line of Markdown: how many rules hold, and which do not."""
+    broken = [each.line() for each in outcomes if not each.passed]
+    kept = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
+    return f"**{name}** {_plain('; '.join([kept, *broken]))}"

@@ -15,7 +15,7 @@ from fer.engine import seaweedfs
 from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
-from flows import cli
+from flows.cli import app as cli
 
 pytestmark = pytest.mark.end_to_end
 

@@ -11,7 +11,7 @@ from fer import errors
 from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.registry import releases
-from flows import cli
+from flows.cli import app as cli
 
 pytestmark = pytest.mark.end_to_end
 

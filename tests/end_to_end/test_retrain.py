@@ -20,7 +20,8 @@ from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
 from fer.registry import moves, releases
 from fer.training import hardware
-from flows import cli
+from flows.cli import app as cli
+from flows.cli import retrain as retrain_command
 from tasks.results import Outcome
 
 pytestmark = pytest.mark.end_to_end
@@ -273,7 +274,7 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     given = [f"--set={each}" for each in (*quick_demo.SETTINGS, *settings)]
     command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *given])
-    assert command.exit_code == cli.REJECTED, command.output
+    assert command.exit_code == retrain_command.NOT_RELEASED, command.output
     assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
     with releases.open_registry() as models:
         assert [each.version for each in models.versions("again")] == [1, 2]

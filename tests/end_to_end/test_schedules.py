@@ -27,7 +27,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
 from fer.recipes import schema as recipe
-from flows import deploying, doctor
+from flows import deploying
+from flows.cli import doctor
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(900)]
 
@@ -180,9 +181,9 @@ def test_every_schedule_of_the_deployments_gets_coming_runs(server):
     for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
         until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
     with temporary_settings({PREFECT_API_URL: server.url}):
-        found = {each.what: each for each in doctor._deployed()}
+        found = {each.subject: each for each in doctor._deployed()}
     assert found["schedules"].level == "ok"
-    assert found["schedules"].found.startswith("2 with coming runs, fer2013-")
+    assert found["schedules"].text.startswith("2 with coming runs, fer2013-")
     assert "prefect worker start --pool fer" in found["worker"].fix
     assert "deployment" not in found
 
@@ -271,10 +272,10 @@ def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_
         client.update_deployment_schedule(found.id, found.schedules[0].id, schedule=when)
     monkeypatch.chdir(ROOT)
     with temporary_settings({PREFECT_API_URL: server.url}):
-        (finding,) = [each for each in doctor._deployed() if each.what == "deployment"]
+        (finding,) = [each for each in doctor._deployed() if each.subject == "deployment"]
     assert finding.level == "warn"
     said = server.prefect("deploy", "-n", "fer2013-weekly", folder=ROOT)
-    for text in (finding.found, said):
+    for text in (finding.text, said):
         assert '"fer2013-se-resnet" → "fer2013-cnn"' in text
         assert '"0 9 * * 3" → "0 3 * * 1"' in text
         assert '"Europe/Berlin" → nothing' in text
@@ -321,10 +322,10 @@ def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, mon
     with serving(tmp_path, PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false") as server:
         deploy(server, tmp_path, "never", schedules=[{"slug": "often", "interval": 5}])
         with temporary_settings({PREFECT_API_URL: server.url}):
-            assert {each.level for each in doctor._deployed() if each.what == "schedules"} == {"warn"}
+            assert {each.level for each in doctor._deployed() if each.subject == "schedules"} == {"warn"}
             monkeypatch.setattr(doctor, "_SCHEDULED_AFTER", doctor._SCHEDULED_AFTER * 0)
-            (finding,) = [each for each in doctor._deployed() if each.what == "schedules"]
+            (finding,) = [each for each in doctor._deployed() if each.subject == "schedules"]
             assert finding.level == "fail"
-            assert "never" in finding.found
+            assert "never" in finding.text
             server.pause("ingest/never")
-            assert [each.level for each in doctor._deployed() if each.what == "schedules"] == ["ok"]
+            assert [each.level for each in doctor._deployed() if each.subject == "schedules"] == ["ok"]

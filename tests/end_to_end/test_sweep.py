@@ -16,7 +16,7 @@ from fer.recipes import schema as recipe
 from fer.training import hardware, search
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
-from flows import terminal
+from flows.cli import terminal
 from tasks import caching, events, sweeps
 from tasks.results import SweepOutcome
 

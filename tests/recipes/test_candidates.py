@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from fer import errors, recipes
 from fer.models import zoo
 from fer.recipes import candidates as candidate_recipes
-from flows import cli
+from flows.cli import app as cli
 
 
 def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():

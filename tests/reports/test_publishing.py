@@ -14,7 +14,7 @@ from fer.engine import contracts
 from fer.evaluation.refs import Check
 from fer.registry.refs import ReleaseRef
 from fer.reports import publishing
-from tasks import summary
+from tasks import reports
 
 
 def parts(tmp_path, page="<p>grün"):
@@ -142,14 +142,14 @@ def published(tmp_path, monkeypatch):
             yield
 
     workspace = SimpleNamespace(folder=lambda each: tmp_path / each.path, locked=locked)
-    monkeypatch.setattr(summary.caching, "workspace", lambda: workspace)
-    monkeypatch.setattr(summary.artifacts, "markdown", lambda key, text, about: made.told.append(text))
-    monkeypatch.setattr(summary.reports, "share", lambda name, folders, key: made.shared.append(folders))
-    monkeypatch.setattr(summary.plots, "learning_curves", lambda *_: b"png")
-    monkeypatch.setattr(summary.train_stage, "costs", lambda *_: "60 s of training")
-    monkeypatch.setattr(summary.contracts, "read", lambda _: (rule,))
-    monkeypatch.setattr(summary.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
-    monkeypatch.setattr(summary, "Outcome", lambda **values: SimpleNamespace(**values))
+    monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
+    monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: made.told.append(text))
+    monkeypatch.setattr(reports, "share", lambda name, folders, key: made.shared.append(folders))
+    monkeypatch.setattr(reports.plots, "learning_curves", lambda *_: b"png")
+    monkeypatch.setattr(reports.train_stage, "costs", lambda *_: "60 s of training")
+    monkeypatch.setattr(reports.contracts, "read", lambda _: (rule,))
+    monkeypatch.setattr(reports.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
+    monkeypatch.setattr(reports, "Outcome", lambda **values: SimpleNamespace(**values))
     intake = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
     )
@@ -158,7 +158,7 @@ def published(tmp_path, monkeypatch):
     release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
-        summary.publish.fn(
+        reports.publish_run.fn(
             [f"folder:/data/{HOSTILE}"], "demo", intake, ref("shards"), ref("balanced"), ref("model"),
             ref("predictions"), verdict, release,
         )  # fmt: skip
@@ -194,7 +194,7 @@ def test_a_second_run_of_the_same_release_leaves_its_reports_alone_until_they_ar
         others[0].join(0.5)
         is_as_it_was.append(sign.exists())
 
-    monkeypatch.setattr(summary.reports, "share", share)
+    monkeypatch.setattr(reports, "share", share)
     made = published()
     others[0].join(10)
     assert is_as_it_was == [True]

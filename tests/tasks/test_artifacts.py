@@ -11,7 +11,7 @@ from prefect.states import Failed
 
 from fer import errors
 from fer.ingest.demo import archive as demo_archive
-from tasks import artifacts, caching, data, events
+from tasks import artifacts, caching, events, ingest
 
 
 class Server:
@@ -179,9 +179,9 @@ def test_a_plan_is_shown_in_the_ui_and_announced(server, heard):
 def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard):
     error = errors.KaggleUnavailable("Kaggle must\ndeliver.", received="status 503", todo="try again")
     condition = caching.retried(4)["retry_condition_fn"]
-    assert condition(data.resolve, SimpleNamespace(run_count=1), Failed(data=error))
-    assert condition(data.resolve, SimpleNamespace(run_count=3), Failed(data=error))
-    waits = data.resolve.retry_delay_seconds
+    assert condition(ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error))
+    assert condition(ingest.resolve, SimpleNamespace(run_count=3), Failed(data=error))
+    waits = ingest.resolve.retry_delay_seconds
     assert waits[2] > waits[0]
     assert heard == [
         events.Retrying("resolve", "Kaggle must deliver. Received: status 503.", waits[0]),
@@ -191,12 +191,14 @@ def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard)
 
 @pytest.mark.parametrize("error", [errors.KaggleRefused("No."), ValueError("No.")])
 def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
-    assert not caching.retried(4)["retry_condition_fn"](data.resolve, SimpleNamespace(run_count=1), Failed(data=error))
+    assert not caching.retried(4)["retry_condition_fn"](
+        ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error)
+    )
     assert heard == []
 
 
 def test_resolving_a_source_is_a_stage_that_one_sees_begin_and_end(heard):
-    assert data.resolve.fn("demo", demo_archive.DemoConfig()).identity.startswith("demo:")
+    assert ingest.resolve.fn("demo", demo_archive.DemoConfig()).identity.startswith("demo:")
     assert heard == [events.Started("resolve"), events.Over("resolve")]
 
 
@@ -210,7 +212,7 @@ def test_a_secret_block_that_is_not_there_or_holds_no_key_is_named(monkeypatch, 
             raise content
         return SimpleNamespace(get=lambda: content)
 
-    monkeypatch.setattr(data.Secret, "load", load)
+    monkeypatch.setattr(ingest.Secret, "load", load)
     with pytest.raises(errors.ConfigError, match=message) as caught:
-        data.resolve.fn("demo", demo_archive.DemoConfig(), "kagle")
+        ingest.resolve.fn("demo", demo_archive.DemoConfig(), "kagle")
     assert "Next:" in str(caught.value)

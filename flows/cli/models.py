@@ -6,27 +6,23 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from fer import errors
-from flows import running
+from flows.cli import console
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
     from fer.registry import registry
 
 app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
-out = Console()
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME")]
 OneVersion = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(as_json: console.AsJson = False) -> None:
     """List every version of every model, newest first."""
     found: list[dict[str, object]] = []
     remarks: list[str] = []
@@ -59,11 +55,12 @@ def list_models(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     elif not found and not remarks:
-        out.print("The registry is empty. Make a first version: fer retrain")
+        console.out.print("The registry is empty. Make a first version: fer retrain")
     else:
-        out.print(table)
+        console.out.print(table)
+    screen = console.err if as_json else console.out
     for remark in remarks:
-        Console(stderr=as_json).print(running.shown(remark), highlight=False, soft_wrap=True)
+        screen.print(console.plain(remark), highlight=False, soft_wrap=True)
     if failed is not None:
         raise typer.Exit(failed.exit_code)
 
@@ -78,7 +75,7 @@ def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@V
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
     champion = {"champion": state.champion == manifest.version}
-    out.print_json(data=manifest.model_dump(mode="json") | champion | _standing(manifest, state.log))
+    console.out.print_json(data=manifest.model_dump(mode="json") | champion | _standing(manifest, state.log))
 
 
 @app.command("promote")
@@ -90,11 +87,11 @@ def promote(spec: OneVersion, reason: Reason = "") -> None:
     with _registry() as models:
         entry = moves.promote(models, name, version, reason)
     if entry is None:
-        out.print(f"{name}@{version} is champion already.", highlight=False)
+        console.out.print(f"{name}@{version} is champion already.", highlight=False)
         return
-    _say_moved(entry)
+    _print_move(entry)
     if entry.from_version is not None and entry.from_version > version:
-        out.print(
+        console.out.print(
             f"A run may promote version {entry.from_version} again; `fer models rollback` is what keeps it from that.",
             highlight=False,
             soft_wrap=True,
@@ -112,7 +109,7 @@ def rollback(
 
     with _registry() as models:
         entry = moves.rollback(models, name, to, reason)
-    _say_moved(entry)
+    _print_move(entry)
 
 
 @app.command("withdraw")
@@ -124,14 +121,14 @@ def withdraw(spec: OneVersion, reason: Annotated[str, typer.Option(help="Why; it
     with _registry() as models:
         entry = moves.withdraw(models, name, version, reason)
     if entry is None:
-        out.print(f"{name}@{version} was withdrawn already.", highlight=False)
+        console.out.print(f"{name}@{version} was withdrawn already.", highlight=False)
     else:
-        out.print(f"{name}@{version} is withdrawn.", highlight=False)
-        _say_moved(entry)
+        console.out.print(f"{name}@{version} is withdrawn.", highlight=False)
+        _print_move(entry)
 
 
 @app.command("log")
-def show_log(name: ModelName, as_json: AsJson = False) -> None:
+def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
     """List what was done with a model: who, when, from which champion to which, upon what verdict, why."""
     with _registry() as models:
         log = models.log(name)
@@ -139,7 +136,7 @@ def show_log(name: ModelName, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([each.model_dump(mode="json") for each in log.entries], indent=1))
         return
     if not log.entries:
-        out.print(f"Nothing is in the log of {running.shown(name)}. See: fer models list")
+        console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list")
         return
     table = Table("entry", "when (UTC)", "what", "version", "from", "to", "by", "why")
     for each in log.entries:
@@ -147,13 +144,13 @@ def show_log(name: ModelName, as_json: AsJson = False) -> None:
             str(each.number),
             f"{each.at_utc:%Y-%m-%d %H:%M}",
             f"{each.action} {each.status or ''}".strip(),
-            _number(each.version),
-            _number(each.from_version),
-            _number(each.to_version),
-            running.shown(each.by),
-            running.shown(each.reason or "; ".join(each.verdict)),
+            _version(each.version),
+            _version(each.from_version),
+            _version(each.to_version),
+            console.plain(each.by),
+            console.plain(each.reason or "; ".join(each.verdict)),
         )
-    out.print(table)
+    console.out.print(table)
 
 
 @app.command("repair")
@@ -170,15 +167,17 @@ def repair(
     with _registry() as models:
         findings = registry_repair.repair(models, name, apply=yes)
     if not findings:
-        out.print(f"Nothing of {running.shown(name)} is missing.", highlight=False)
+        console.out.print(f"Nothing of {console.plain(name)} is missing.", highlight=False)
         return
     for each in findings:
         mark, then = ("[green]✓[/]" if yes else "[yellow]![/]", each.fix) if each.fix else ("[red]✗[/]", _UNREPAIRED)
-        out.print(f"{mark} {running.shown(each.what)}\n  → {running.shown(then)}", highlight=False, soft_wrap=True)
+        console.out.print(
+            f"{mark} {console.plain(each.what)}\n  → {console.plain(then)}", highlight=False, soft_wrap=True
+        )
     if not yes:
-        out.print("Nothing was changed.", highlight=False)
+        console.out.print("Nothing was changed.", highlight=False)
         if any(each.fix for each in findings):
-            out.print(f"next:  fer models repair {running.shown(name)} --yes", highlight=False)
+            console.out.print(f"next:  fer models repair {console.plain(name)} --yes", highlight=False)
     if not yes or not all(each.fix for each in findings):
         raise typer.Exit(errors.IntegrityError.exit_code)
 
@@ -217,12 +216,14 @@ def _name_and_version(spec: str) -> tuple[str, int]:
     return name, int(which)
 
 
-def _say_moved(entry: "registry_log.Entry") -> None:
+def _print_move(entry: "registry_log.Entry") -> None:
     champion = f"version {entry.to_version}" if entry.to_version else "none"
     before = f"version {entry.from_version}" if entry.from_version else "none"
-    out.print(f"{entry.name}@champion is {champion}" + (f"; before: {before}" if entry.moves else ""), highlight=False)
+    console.out.print(
+        f"{entry.name}@champion is {champion}" + (f"; before: {before}" if entry.moves else ""), highlight=False
+    )
     if entry.action != "promote":
-        out.print(
+        console.out.print(
             f"No run promotes version {entry.version} again until it is named: fer models promote "
             f"{entry.name}@{entry.version}",
             highlight=False,
@@ -230,5 +231,5 @@ def _say_moved(entry: "registry_log.Entry") -> None:
         )
 
 
-def _number(version: int | None) -> str:
+def _version(version: int | None) -> str:
     return "–" if version is None else str(version)

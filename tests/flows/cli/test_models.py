@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from fer import errors
 from fer.registry import registry, releases
-from flows import cli, registry_commands
+from flows.cli import app as cli
+from flows.cli import console
 
 ALIAS = "models/demo/aliases/champion.json"
 
@@ -21,7 +22,7 @@ def models(store, store_settings, monkeypatch, tmp_path):
     monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
     monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
     monkeypatch.setenv("LOGNAME", "ann")
-    monkeypatch.setattr(registry_commands, "out", Console(width=250))
+    monkeypatch.setattr(console, "out", Console(width=250))
     found = registry.Registry(store)
     (tmp_path / "model.keras").write_bytes(b"weights")
     for number in (1, 2):

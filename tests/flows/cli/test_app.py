@@ -31,9 +31,10 @@ from fer.evaluation import predict
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
 from fer.registry import releases
-from flows import cli, doctor
+from flows.cli import app as cli
+from flows.cli import console, doctor
 
-FER = [sys.executable, "-c", "from flows.cli import main; main()"]
+FER = [sys.executable, "-c", "from flows.cli.app import main; main()"]
 MADE_ONCE = tempfile.TemporaryDirectory(prefix="fer-tests-")
 
 
@@ -91,7 +92,7 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
     assert shown.returncode == 0
     for command in ("retrain", "data", "predict", "doctor", "ui", "models", "recipes", "store"):
         assert command in shown.stdout
-    imported = "import sys; from flows import cli; print(*sys.modules)"
+    imported = "import sys; from flows.cli import app; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True).stdout.split()
     heavy = {"tensorflow", "keras", "prefect", "great_expectations", "pandas", "pyarrow", "cv2", "boto3", "numpy"}
     assert heavy.isdisjoint(loaded)
@@ -169,7 +170,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, ra
     with pytest.raises(SystemExit) as ended:
         cli.main()
     shown = capsys.readouterr().err
-    assert ended.value.code == cli.UNFORESEEN
+    assert ended.value.code == cli.INTERNAL_ERROR
     assert said in shown
     assert "fer --debug" in shown
     assert shown.count("\n") == 1
@@ -178,7 +179,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, ra
 @pytest.mark.end_to_end
 def test_a_prefect_server_that_is_down_is_one_message(tmp_path):
     run = fer("retrain", home=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert run.returncode == cli.UNFORESEEN
+    assert run.returncode == cli.INTERNAL_ERROR
     assert "Failed to reach API at http://127.0.0.1:9/api" in run.stderr
     assert "make ui" in run.stderr
     assert "Traceback" not in run.stderr + run.stdout
@@ -207,7 +208,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
                 _, said = run.communicate(timeout=60)
         finally:
             run.kill()
-    assert run.returncode == cli.STOPPED
+    assert run.returncode == cli.INTERRUPTED
     assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
 
 
@@ -231,7 +232,7 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
-    assert run.returncode == cli.STOPPED
+    assert run.returncode == cli.INTERRUPTED
     assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
     assert left == []
     assert seaweedfs.status(tmp_path / "fer") is None
@@ -275,7 +276,7 @@ def predicted(monkeypatch, tmp_path):
         monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
         monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: found)
         monkeypatch.setenv("FER_HOME", str(tmp_path))
-        monkeypatch.setattr(cli, "out", Console(width=80))
+        monkeypatch.setattr(console, "out", Console(width=80))
         return CliRunner().invoke(cli.app, ["predict", *options, *map(str, paths)])
 
     return run
@@ -323,7 +324,7 @@ def test_an_error_that_ctrl_c_has_caused_on_its_way_is_no_error(monkeypatch, cap
     monkeypatch.setattr(cli, "app", trip)
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == cli.STOPPED
+    assert ended.value.code == cli.INTERRUPTED
     assert capsys.readouterr().err == "stopped. Run the same command again to go on; finished stages are kept.\n"
 
 
@@ -484,13 +485,13 @@ def test_the_doctor_survives_any_proxy(monkeypatch, proxy):
 
 
 def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doctor(monkeypatch, tmp_path):
-    from tasks import releases as tasks_of_releases
+    from tasks import registry
 
     monkeypatch.setattr(objectstore.ObjectStore, "ping", lambda self: None)
     monkeypatch.setattr(objectstore.ObjectStore, "keeps_conditions", lambda self: False)
     monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("FER_HOME", str(tmp_path))
-    with pytest.raises(errors.StoreError, match="conditional puts"), tasks_of_releases.store_in_reach():
+    with pytest.raises(errors.StoreError, match="conditional puts"), registry.store_in_reach():
         pass
     finding = doctor._store(settings.Settings.load())
     assert finding.level == "fail"

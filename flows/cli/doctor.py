@@ -13,7 +13,7 @@ import psutil
 
 from fer import errors, settings
 from fer.engine import remote_workspace, seaweedfs
-from tasks import releases
+from tasks import registry
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -28,8 +28,8 @@ class Finding(NamedTuple):
     """One line of the examination."""
 
     level: Literal["ok", "warn", "fail"]
-    what: str
-    found: str
+    subject: str
+    text: str
     fix: str = ""
 
 
@@ -77,7 +77,7 @@ def _store(configured: settings.Settings) -> Finding:
             # An empty home would look like one in which something was made.
             trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
             with seaweedfs.connect(trial) as store:
-                releases.require_usable(store, configured)
+                registry.require_usable(store, configured)
                 with remote_workspace.ready(trial):
                     pass
     except errors.FerError as error:

@@ -16,7 +16,8 @@ from fer.recipes import candidates as candidate_recipes
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef
-from flows import cli, terminal
+from flows.cli import app as cli
+from flows.cli import terminal
 from tasks import events
 from tasks.results import ComparisonOutcome, Intake, Outcome
 

@@ -3,16 +3,14 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from flows import running
-
-out = Console()
+from flows import limits
+from flows.cli import console, options
 
 
+@options.with_run_options
 def sweep(
-    source: running.Sources = None,
-    recipe: running.RecipeName = "demo",
+    run: options.RunOptions,
     search: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,11 +22,8 @@ def sweep(
     trials: Annotated[
         int, typer.Option(min=1, help="How many, those of an earlier run of this sweep among them.")
     ] = 20,
-    concurrency: Annotated[int, typer.Option(min=1, max=running.MOST_TRIALS_AT_ONCE, help="How many at a time.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, max=limits.MAX_CONCURRENT_TRIALS, help="How many at a time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
-    set_: running.Settings = None,
-    kaggle_secret: running.KaggleSecret = None,
-    verbose: running.Verbose = False,
 ) -> None:
     """Search a recipe's settings for the best validation accuracy; the test split is not looked at.
 
@@ -36,23 +31,24 @@ def sweep(
     """
     from fer.training import search as search_module
 
-    sources = source or ["demo"]
-    parameters = running.parameters(sources, recipe, set_, kaggle_secret)
+    parameters = run.parameters()
     space = search_module.parse_space(search or []) or None
-    running.quiet_prefect(verbose)
-    running.say_begin(out, "sweeping", sources, recipe)
+    options.quiet_prefect(run.verbose)
+    options.announce(console.out, "sweeping", run.sources, run.recipe)
 
     from flows import sweep as sweep_module
-    from flows import terminal
+    from flows.cli import terminal
     from tasks import events
 
-    running.start_prefect()
-    with terminal.Terminal(out) as listener, events.heard_by(listener):
-        outcome = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
-    terminal.show_sweep(out, outcome)
+    options.start_prefect()
+    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+        result = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
+    terminal.show_sweep(console.out, result)
 
 
+@options.with_run_options
 def compare(
+    run: options.RunOptions,
     candidate: Annotated[
         list[str],
         typer.Option(
@@ -60,11 +56,6 @@ def compare(
             metavar="'NAME: SETTING=VALUE …'",
         ),
     ],
-    source: running.Sources = None,
-    recipe: running.RecipeName = "demo",
-    set_: running.Settings = None,
-    kaggle_secret: running.KaggleSecret = None,
-    verbose: running.Verbose = False,
 ) -> None:
     """Train several variants of a recipe on the same data, and compare them on the same test images.
 
@@ -73,18 +64,17 @@ def compare(
     from fer import recipes
     from fer.recipes import candidates as candidate_recipes
 
-    sources = source or ["demo"]
-    parameters = running.parameters(sources, recipe, set_, kaggle_secret)
+    parameters = run.parameters()
     candidates = candidate_recipes.parse(candidate)
-    candidate_recipes.recipes(recipes.load(recipe).with_settings(parameters["settings"]), candidates)
-    running.quiet_prefect(verbose)
-    running.say_begin(out, "comparing", sources, recipe)
+    candidate_recipes.recipes(recipes.load(run.recipe).with_settings(parameters["settings"]), candidates)
+    options.quiet_prefect(run.verbose)
+    options.announce(console.out, "comparing", run.sources, run.recipe)
 
     from flows import compare as compare_module
-    from flows import terminal
+    from flows.cli import terminal
     from tasks import events
 
-    running.start_prefect()
-    with terminal.Terminal(out) as listener, events.heard_by(listener):
-        outcome = compare_module.compare(**parameters, candidates=candidates)
-    terminal.show_comparison(out, outcome)
+    options.start_prefect()
+    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+        result = compare_module.compare(**parameters, candidates=candidates)
+    terminal.show_comparison(console.out, result)

@@ -8,13 +8,13 @@ from typing import Literal
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fer import plain_text
+from flows.cli.console import plain
 from tasks import events
 from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
 
@@ -64,13 +64,13 @@ class Terminal:
                 self._console.print(_plan(f"{name}: {title}", rows))
             case events.Progressed(name, done, total, note):
                 if name in self._bar_of:
-                    self._bars.update(self._bar_of[name], completed=done, total=total, note=_plain(note))
+                    self._bars.update(self._bar_of[name], completed=done, total=total, note=plain(note))
                 self._say(name, f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
             case events.Noted(name, text):
-                self._console.print(f"  {name:<{_WIDTH}} {_plain(text)}", highlight=False, soft_wrap=True)
+                self._console.print(f"  {name:<{_WIDTH}} {plain(text)}", highlight=False, soft_wrap=True)
             case events.Retrying(name, reason, wait_s):
                 self._console.print(
-                    f"[yellow]![/] {name}: {_plain(reason)} Trying again in about {wait_s:,.0f} s.",
+                    f"[yellow]![/] {name}: {plain(reason)} Trying again in about {wait_s:,.0f} s.",
                     highlight=False,
                     soft_wrap=True,
                 )
@@ -81,7 +81,7 @@ class Terminal:
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
                 duration = "cached" if cached else f"{seconds:,.1f} s"
                 self._console.print(
-                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {_plain(summary)}", highlight=False, soft_wrap=True
+                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {plain(summary)}", highlight=False, soft_wrap=True
                 )
 
     def _say(self, name: str, line: str) -> None:
@@ -89,7 +89,7 @@ class Terminal:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._said_at.get(name, 0.0) >= _SAY_EVERY_S:
             self._said_at[name] = now
-            self._console.print(_plain(line), highlight=False, soft_wrap=True)
+            self._console.print(plain(line), highlight=False, soft_wrap=True)
 
     def _remove_bar(self, name: str) -> None:
         bar = self._bar_of.pop(name, None)
@@ -106,16 +106,16 @@ def show_intake(console: Console, intake: Intake, named: Sequence[str]) -> None:
     table = _table()
     table.add_row("verdict", verdict)
     for source in named:
-        table.add_row("source", _plain(source))
+        table.add_row("source", plain(source))
     for warning in intake.quality.warnings:
-        table.add_row("warning", _plain(warning))
+        table.add_row("warning", plain(warning))
     for name, ref in {"found": intake.validation, "curated": intake.curation, "split": intake.split}.items():
-        table.add_row(name, _plain(ref.summary()))
-    table.add_row("changed", _plain(intake.drift.summary()))
+        table.add_row(name, plain(ref.summary()))
+    table.add_row("changed", plain(intake.drift.summary()))
     for name, path in intake.reports.items():
-        table.add_row(name, _plain(path))
+        table.add_row(name, plain(path))
     # The verdict first: a title that is too long is cut at its end.
-    title = f"{verdict}: {', '.join(_plain(source) for source in named)}"
+    title = f"{verdict}: {', '.join(plain(source) for source in named)}"
     console.print(Panel(table, title=title, border_style=colour, title_align="left"))
 
 
@@ -126,18 +126,18 @@ def show_outcome(console: Console, outcome: Outcome, settings: Sequence[str] = (
     """
     release, released = outcome.release, outcome.release.status == "released"
     table = _table()
-    table.add_row("model", f"{_plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
-    table.add_row("quality", _plain(outcome.evaluation.summary()))
+    table.add_row("model", f"{plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
+    table.add_row("quality", plain(outcome.evaluation.summary()))
     for check in outcome.verdict.checks:
-        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {_plain(check.detail)}")
+        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")
     if outcome.verdict.power is not None:
-        table.add_row("power", _plain(outcome.verdict.power.short()))
+        table.add_row("power", plain(outcome.verdict.power.short()))
     if release.kept_because:
-        table.add_row("kept", _plain(release.kept_because))
-    table.add_row("release", _plain(release.uri))
+        table.add_row("kept", plain(release.kept_because))
+    table.add_row("release", plain(release.uri))
     for name, path in outcome.reports.items():
-        table.add_row(name, _plain(path))
-    title = _plain(release.sentence())
+        table.add_row(name, plain(path))
+    title = plain(release.sentence())
     console.print(Panel(table, title=title, border_style="green" if released else "red", title_align="left"))
     if outcome.is_refused:
         _propose(console, outcome, settings)
@@ -171,7 +171,7 @@ def show_sweep(console: Console, outcome: SweepOutcome) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
     _print_rows(console, f"{outcome.recipe}: trials", outcome.rows)
     for name, path in outcome.reports.items():
-        console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
+        console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
     if outcome.command:
         console.out(f"next:  {plain_text.visible(outcome.command)}", highlight=False)  # as it is to be pasted
 
@@ -179,33 +179,33 @@ def show_sweep(console: Console, outcome: SweepOutcome) -> None:
 def show_comparison(console: Console, outcome: ComparisonOutcome) -> None:
     """A row a candidate, and where the reports are."""
     _print_rows(console, f"{outcome.recipe}: models compared", outcome.rows)
-    console.print(f"best on validation: [bold]{_plain(outcome.best)}[/]", highlight=False)
+    console.print(f"best on validation: [bold]{plain(outcome.best)}[/]", highlight=False)
     for name, path in outcome.reports.items():
-        console.print(f"{name}: {_plain(path)}", highlight=False, soft_wrap=True)
+        console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
 
 
 def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
     """A table, or a paragraph a row where a table does not fit."""
-    table = Table(title=_plain(title), title_justify="left", title_style="bold", box=SIMPLE)
+    table = Table(title=plain(title), title_justify="left", title_style="bold", box=SIMPLE)
     for column in rows[0] if rows else ():
-        table.add_column(_plain(column), overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     unlimited = console.options.update(max_width=sys.maxsize)  # a measure is cut at the width it is taken for
     if console.measure(table, options=unlimited).maximum <= console.width:
         console.print(table)
         return
-    console.print(f"[bold]{_plain(title)}[/]", highlight=False)
+    console.print(f"[bold]{plain(title)}[/]", highlight=False)
     for row in rows:
         head, *others = ((column, _cell(value)) for column, value in row.items())
-        console.print(f"{_plain(head[0])} [bold]{head[1]}[/]", highlight=False)
-        said = "; ".join(f"{_plain(column)} {value}" for column, value in others if value)
+        console.print(f"{plain(head[0])} [bold]{head[1]}[/]", highlight=False)
+        said = "; ".join(f"{plain(column)} {value}" for column, value in others if value)
         console.print(Padding(said, (0, 0, 0, 2)), highlight=False)
 
 
 def _plan(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
     """The rows under the names of their columns; the last is the sum of the others."""
-    table = Table(title=_plain(title), title_justify="left", title_style="bold", show_footer=True, box=SIMPLE)
+    table = Table(title=plain(title), title_justify="left", title_style="bold", show_footer=True, box=SIMPLE)
     *above, last = rows
     for column, value in last.items():
         justify: Literal["left", "right"] = "left" if isinstance(value, str) else "right"
@@ -222,7 +222,7 @@ def _cell(value: str | int | float) -> str:
         case float():
             return f"{value:.2f}"
         case _:
-            return _plain(value)
+            return plain(value)
 
 
 def _table() -> Table:
@@ -231,8 +231,3 @@ def _table() -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     return table
-
-
-def _plain(text: str) -> str:
-    """Text from outside: no markup of rich's, and no character that would command the terminal."""
-    return escape(plain_text.visible(text))

@@ -1,0 +1,102 @@
+"""The `fer` command. Heavy libraries are imported by the commands that use them, so that `--help` is quick."""
+
+import os
+import sys
+import traceback
+from importlib import metadata
+from typing import Annotated, NoReturn
+
+import typer
+
+from fer import errors
+from flows.cli import console, data, experiments, models, predict, recipes, retrain, services
+
+app = typer.Typer(
+    help="Retrain facial-emotion models, and look after what comes out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(retrain.retrain)
+app.command()(experiments.sweep)
+app.command()(experiments.compare)
+app.command()(predict.predict)
+app.command()(services.doctor)
+app.command()(services.ui)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(services.store_app, name="store")
+
+INTERNAL_ERROR = 70  # the exit code of an error which no code here raises on purpose; EX_SOFTWARE of sysexits.h
+INTERRUPTED = 130  # that of Ctrl-C, as shells have it
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fer {metadata.version('fer-retraining')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["FER_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command; an error ends in one message on standard error and an exit code that is not 0."""
+    try:
+        app()
+    except errors.FerError as error:
+        _fail(str(error), error.exit_code)
+    except SystemExit as exit_:  # typer's answer to KeyboardInterrupt, among others
+        if exit_.code == INTERRUPTED:
+            _print_interrupted()
+        raise
+    except Exception as error:  # noqa: BLE001 - nobody is left above to show it
+        if _caused_by_ctrl_c(error):
+            _print_interrupted()
+            sys.exit(INTERRUPTED)
+        _fail(_unexpected(error), INTERNAL_ERROR)
+
+
+def _print_interrupted() -> None:
+    console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+
+
+def _caused_by_ctrl_c(error: BaseException | None) -> bool:
+    """Whether the error came up while Ctrl-C was dealt with: Prefect trips over one before a task has begun."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if os.environ.get("FER_DEBUG"):
+        traceback.print_exc()
+    text = console.plain(message, keep="\n")
+    console.err.print(f"[red bold]error:[/] {text}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> str:
+    """The message of an error that is not this project's."""
+    import httpx
+
+    more = "run it again with `fer --debug` for the traceback, or see `fer doctor`"
+    if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
+        must, received = "Prefect's API must answer.", f"{type(error).__name__}: {error}"
+        todo = f"start it (make ui), or unset PREFECT_API_URL to use a temporary server; {more}"
+    elif isinstance(error, OSError) and error.strerror:
+        must, received = "The system must let the work be done.", error.strerror
+        received += f" at {error.filename}" if error.filename else ""
+        todo = f"free space or correct the permissions there, and {more}"
+    else:
+        return f"{type(error).__name__}: {error} Next: {more}."
+    return str(errors.FerError(must, received=received.rstrip("."), todo=todo))

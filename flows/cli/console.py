@@ -1,0 +1,19 @@
+"""Where the commands print, and how text from outside is printed: as letters, never as markup or control characters."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fer import plain_text
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def plain(text: str, keep: str = "") -> str:
+    """Text from outside, free of rich's markup and of control characters except those in `keep`."""
+    return escape(plain_text.visible(text, keep))

@@ -1,0 +1,129 @@
+"""What the commands that run a flow share: their options, and what happens before the flow begins."""
+
+import functools
+import inspect
+import os
+import signal
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from flows.cli.console import plain
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting in place of the recipe's: train.epochs=5. May be repeated."),
+]
+KaggleSecret = Annotated[str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")]
+SOURCE = escape("kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo")
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", help=f"{SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),
+]
+
+
+def complete_recipes() -> list[str]:
+    """The recipes' names, for the shell's completion."""
+    from fer import recipes
+
+    return list(recipes.NAMES)
+
+
+RecipeName = Annotated[str, typer.Option(help="A name from `fer recipes list`.", autocompletion=complete_recipes)]
+
+
+class RunOptions(NamedTuple):
+    """The options that every command which trains has."""
+
+    sources: list[str]
+    recipe: str
+    settings: list[str]  # each PATH=VALUE, as --set takes it
+    kaggle_secret: str | None
+    verbose: bool
+
+    def parameters(self, model_name: str | None = None) -> dict[str, Any]:
+        """A flow's parameters, valid. Raises ConfigError, SourceError."""
+        return flow_parameters(self.sources, self.recipe, self.settings, self.kaggle_secret, model_name)
+
+
+def _run_options(
+    source: Sources = None,
+    recipe: RecipeName = "demo",
+    set_: Settings = None,
+    kaggle_secret: KaggleSecret = None,
+    verbose: Verbose = False,
+) -> RunOptions:
+    return RunOptions(source or ["demo"], recipe, set_ or [], kaggle_secret, verbose)
+
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of RunOptions beside its own; they reach it as its first argument, in one record."""
+    *shared, verbose = inspect.signature(_run_options).parameters.values()
+    _, *own = inspect.signature(command).parameters.values()
+    names = {*(parameter.name for parameter in shared), verbose.name}
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        options = _run_options(**{name: values.pop(name) for name in names})
+        command(options, **values)
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared, *own, verbose)
+    ]  # fmt: skip
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def flow_parameters(
+    sources: list[str], recipe: str, settings: list[str], kaggle_secret: str | None, model_name: str | None = None
+) -> dict[str, Any]:
+    """A flow's parameters, found valid before anything is started. Raises ConfigError, SourceError."""
+    from fer import recipes
+    from fer.ingest import sources as sources_module
+    from fer.recipes import schema
+
+    for source in sources:
+        sources_module.parse(source)
+    parsed = schema.parse_settings(settings)
+    recipes.load(recipe).with_settings(parsed, model_name)
+    return {"sources": sources, "recipe": recipe, "settings": parsed, "kaggle_secret": kaggle_secret}
+
+
+def registered_name(sources: list[str], recipe: str, model_name: str | None) -> str:
+    """The model's name in the registry, as the flow will have it; `model_name` is what the user chose."""
+    from fer import recipes
+    from fer.recipes import schema
+
+    return schema.model_name(recipes.load(recipe), sources, model_name)
+
+
+def quiet_prefect(verbose: bool) -> None:
+    """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+
+
+def announce(console: Console, action: str, sources: list[str], recipe: str, model: str | None = None) -> None:
+    """Print what begins. `model`: the name that versions are registered under, where there will be some."""
+    names = ", ".join(map(plain, sources))
+    registered = "" if model is None else f", model [bold]{plain(model)}[/]"
+    console.print(f"{action}: source [bold]{names}[/], recipe [bold]{plain(recipe)}[/]{registered}", highlight=False)
+
+
+def start_prefect() -> None:
+    """Start Prefect's temporary server, unless one is configured, deaf to Ctrl-C.
+
+    A terminal sends Ctrl-C to every process of the run. Were the server gone before the run, Prefect would try for
+    minutes to tell it that the run has ended. At exit Prefect stops it by SIGTERM.
+    """
+    from prefect.client.orchestration import get_client
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits this
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,0 +1,81 @@
+"""The command `fer predict`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fer import errors
+from flows.cli import console
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE…")],
+    model: Annotated[
+        str | None, typer.Option(help="NAME@champion or NAME@VERSION; needless while there is one name.")
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Take all of each image for the face, whatever is in it.")
+    ] = False,
+    as_json: console.AsJson = False,
+) -> None:
+    """Predict the emotion of each face in images by a released model.
+
+    Faces are looked for and cut out as the model's training images were; an image that is such a crop already is taken
+    whole. Exit code 3: an image could not be read, or shows no face; the others are predicted.
+    """
+    from fer import settings
+
+    settings.Settings.load().require_home()
+    _require_files(images)
+    from fer.evaluation import predict as predict_module
+    from fer.registry import releases
+
+    with releases.local_copy(model) as (manifest, folder):
+        withdrawn = releases.withdrawn(manifest)
+        predictions = predict_module.predict(folder, images, whole=whole)
+    if withdrawn:
+        console.err.print(f"[yellow]![/] {console.plain(withdrawn)}", highlight=False, soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps([prediction.model_dump(mode="json") for prediction in predictions], indent=1))
+    else:
+        common = _common_folder(images)
+        table = Table(title=f"by {manifest.name}@{manifest.version}")
+        for column in ("image", "emotion", "next", "taken"):
+            table.add_column(column, overflow="fold")
+        for prediction in predictions:
+            path = prediction.path if common is None else prediction.path.relative_to(common)
+            name = console.plain(str(path))
+            if prediction.error is not None:
+                table.add_row(name, f"[red]{console.plain(prediction.error)}[/]", "", "")
+                continue
+            by_probability = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+            ranked = [f"{emotion} {probability:.2f}" for emotion, probability in by_probability]
+            table.add_row(name, ranked[0], ", ".join(ranked[1:3]), prediction.note)
+        console.out.print(table)
+        if common is not None:
+            console.out.print(f"images in {console.plain(str(common))}", highlight=False, soft_wrap=True)
+    if any(prediction.error is not None for prediction in predictions):
+        raise typer.Exit(errors.SourceError.exit_code)
+
+
+def _require_files(paths: list[Path]) -> None:
+    """Raise SourceError unless each is a file: before anything is loaded that takes seconds."""
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise errors.SourceError(
+            "Each image must be a file.",
+            received=f"no file {', '.join(missing)}",
+            todo="correct the names; nothing was predicted",
+        )
+
+
+def _common_folder(paths: list[Path]) -> Path | None:
+    """The folder below which all of several paths lie, so that their names can be shortened, if there is one."""
+    if len(paths) < 2 or len({path.is_absolute() for path in paths}) > 1:
+        return None
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    return common if common.parts else None

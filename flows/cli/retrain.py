@@ -1,0 +1,55 @@
+"""The command `fer retrain`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli import console, options
+
+NOT_RELEASED = 10  # the exit code when the model does not become champion
+
+
+@options.with_run_options
+def retrain(
+    run: options.RunOptions,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's name in the registry. Without it the recipe's, or, for another dataset than the recipe's "
+            "own, SOURCE-RECIPE.",
+            metavar="NAME",
+        ),
+    ] = None,
+    runner: Annotated[
+        Literal["processes", "dask"],
+        typer.Option(help="Who preprocesses and balances: `processes` of this machine, or `dask` workers."),
+    ] = "processes",
+    dask_address: Annotated[
+        str | None,
+        typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
+    ] = None,
+) -> None:
+    """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
+
+    Finished stages are cached: the same command again goes on where it stopped, or does nothing.
+    Exit code 0: released; 10: trained, but refused by the gates, or kept because it was rolled back or withdrawn;
+    anything else: an error, named in one message.
+    """
+    from fer.engine import dask_runner
+
+    parameters = run.parameters(name) | {"model_name": name, "runner": runner, "dask_address": dask_address}
+    dask_runner.chosen(runner, dask_address)  # valid likewise
+    options.quiet_prefect(run.verbose)
+    model_name = options.registered_name(run.sources, run.recipe, name)
+    options.announce(console.out, "retraining", run.sources, run.recipe, model_name)
+
+    from flows import retrain as retrain_module
+    from flows.cli import terminal
+    from tasks import events
+
+    options.start_prefect()
+    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+        result = retrain_module.retrain(**parameters)
+    terminal.show_outcome(console.out, result, run.settings)
+    if result.release.status != "released":
+        raise typer.Exit(NOT_RELEASED)

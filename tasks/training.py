@@ -1,0 +1,76 @@
+"""Training's tasks: the weights to start from, the annotators' votes, and the model."""
+
+from prefect import task
+
+from fer import plain_text
+from fer.curation.refs import SplitRef
+from fer.models import zoo
+from fer.registry import starting_weights as weights_stage
+from fer.reports import plots
+from fer.shards.refs import ShardsRef
+from fer.training import config as train_config
+from fer.training import soft_labels
+from fer.training import train as train_stage
+from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
+from tasks import artifacts, caching
+
+_CURVES = "Loss and accuracy by epoch"
+
+
+@task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
+def resolve_weights(
+    source: str, model: zoo.ModelConfig, declared_origin: str | None = None
+) -> weights_stage.ResolvedWeights:
+    """Find out which weights the source stands for now, so that the cache knows what it has."""
+    return weights_stage.resolve(source, model, declared_origin)
+
+
+@task(**caching.cached(weights_stage.fetch))
+def fetch_weights(resolved: weights_stage.ResolvedWeights, division: SplitRef | None) -> WeightsRef:
+    """Bring the weights that training starts from into the workspace; those of a release for this split."""
+    progress = artifacts.progress_bar("weights")
+    return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
+
+
+def starting_weights(source: str, config: train_config.TrainConfig, division: SplitRef) -> WeightsRef:
+    """The weights that `source` stands for now, in the workspace, for a training by `config`."""
+    resolved = resolve_weights(source, config.model, config.weights_origin)
+    return fetch_weights(resolved, division if resolved.is_release else None)
+
+
+@task(**caching.cached(soft_labels.collect))
+def collect_votes(division: SplitRef) -> SoftLabelsRef:
+    """Bring together what annotators voted about the train split."""
+    progress = artifacts.progress_bar("soft labels")
+    return soft_labels.collect(division, workspace=caching.workspace(), progress=progress)
+
+
+def _curves(model: ModelRef) -> str:
+    png = plots.learning_curves(caching.workspace().folder(model), model)
+    return f"{plain_text.in_markdown(model.summary())}\n\n{artifacts.picture(png, 'Learning curves')}"
+
+
+def _show_curves(model: ModelRef) -> None:
+    artifacts.markdown("learning-curves", _curves(model), _CURVES)
+
+
+@task(**caching.cached(train_stage.train, again=lambda model, _: _show_curves(model)))
+def train(
+    balanced: ShardsRef,
+    shards: ShardsRef,
+    weights: WeightsRef | None,
+    votes: SoftLabelsRef | None,
+    config: train_config.TrainConfig,
+) -> ModelRef:
+    """Train the recipe's model in a process of its own."""
+    workspace = caching.workspace()
+    progress = artifacts.progress_bar("train")
+    page = artifacts.living_page("learning-curves", _CURVES)
+
+    def draw(epoch: int, history: dict[str, list[float]]) -> None:
+        page(lambda: artifacts.picture(plots.curves_so_far(history, config.model.name), "Learning curves"))
+
+    with train_stage.watching(draw):
+        model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
+    page(lambda: _curves(model), last=True)
+    return model
