@@ -43,12 +43,12 @@ class Outcome(BaseModel):
     @property
     def is_refused(self) -> bool:
         """Whether the gates refused the model."""
-        return self.release.status == "rejected"
+        return self.release.status == "refused"
 
     @property
     def word(self) -> str:
         """`released`, `refused`, or `kept`: it passed its gates but is not promoted."""
-        return "refused" if self.is_refused else self.release.status
+        return self.release.status
 
     def message(self) -> str:
         """One line: the version, and its figures and whether it is champion, or why it was refused or kept."""

@@ -24,13 +24,11 @@ from fer.evaluation.gate import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
-from fer.registry import registry
+from fer.registry import names
 from fer.shards.balance import BalanceConfig
 from fer.shards.preprocessing import PreprocessConfig
 from fer.training import hardware
 from fer.training.config import TrainConfig
-
-_LONGEST_NAME = 63  # that the registry takes
 
 
 class Recipe(BaseModel):
@@ -39,7 +37,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     name: str
-    model_name: registry.Name = Field(description="the name in the model registry that versions are filed under")
+    model_name: names.Name = Field(description="the name in the model registry that versions are filed under")
     made_for: tuple[str, ...] = Field(
         default=(),
         description="the sources, as `baseline.families` has them, whose models bear `model_name`; none: of any source",
@@ -85,9 +83,9 @@ def model_name(plan: Recipe, given_sources: Sequence[str], given: str | None = N
         return plan.model_name
     slugs = sorted({sources.slug(sources.parse(each)) for each in given_sources})
     head, tail = "-".join(slugs), f"-{plan.model_name}"
-    if len(head) + len(tail) > _LONGEST_NAME:
+    if len(head) + len(tail) > names.LONGEST_NAME:
         exact = f"-{hashlib.sha256(head.encode()).hexdigest()[:8]}"
-        head = head[: _LONGEST_NAME - len(exact) - len(tail)].rstrip("-") + exact
+        head = head[: names.LONGEST_NAME - len(exact) - len(tail)].rstrip("-") + exact
     return head + tail
 
 

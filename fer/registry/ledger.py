@@ -19,6 +19,7 @@ import pydantic
 from fer import errors
 from fer.engine import objectstore
 from fer.registry import log as registry_log
+from fer.registry import names
 from fer.registry.log import Act, Entry, Log, Pointer
 
 _READERS = 8
@@ -45,7 +46,7 @@ class Ledger:
     def __init__(self, store: objectstore.ObjectStore, name: str, had_champion: Callable[[], str | None]):
         self.store = store
         self.name = name
-        self.alias_key = f"models/{name}/aliases/champion.json"
+        self.alias_key = names.alias_key(name, names.CHAMPION)
         self._had_champion = had_champion
 
     def read(self) -> State:
@@ -63,7 +64,7 @@ class Ledger:
         if pointer is None:
             raise self._lost("something else")
         if pointer.entry is not None and pointer.entry > log.head:
-            first = self.store.uri(registry_log.key(self.name, log.head + 1))
+            first = self.store.uri(names.log_key(self.name, log.head + 1))
             raise self.damaged(first, f"{log.head} entries, though the alias goes to {pointer.entry}: nothing")
         if not agree(pointer, found.data, log):
             raise self._lost(f"version {pointer.version}", f"the log says version {log.champion}")
@@ -79,12 +80,12 @@ class Ledger:
             numbers = self.numbers()  # a listing may have met two new entries halfway
         for expected, number in enumerate(numbers, 1):
             if number != expected:
-                raise self.damaged(self.store.uri(registry_log.key(self.name, expected)), "nothing")
+                raise self.damaged(self.store.uri(names.log_key(self.name, expected)), "nothing")
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
             found = list(readers.map(self.entry, numbers))
         for number, entry in zip(numbers, found, strict=True):
             if entry is None:
-                raise self.damaged(self.store.uri(registry_log.key(self.name, number)), "something else")
+                raise self.damaged(self.store.uri(names.log_key(self.name, number)), "something else")
         return [each for each in found if each is not None]
 
     def numbers(self) -> list[int]:
@@ -95,7 +96,7 @@ class Ledger:
 
     def entry(self, number: int) -> Entry | None:
         """The entry of that number; None if it is missing or damaged."""
-        found = self.store.get(registry_log.key(self.name, number))
+        found = self.store.get(names.log_key(self.name, number))
         try:
             entry = Entry.model_validate_json(found.data) if found else None
         except pydantic.ValidationError:
@@ -129,7 +130,7 @@ class Ledger:
             id=entry_id or uuid.uuid4().hex,
             at_utc=registry_log.now(),
         )
-        key, data = registry_log.key(self.name, number), entry.model_dump_json(indent=1).encode()
+        key, data = names.log_key(self.name, number), entry.model_dump_json(indent=1).encode()
         try:
             self.store.put_if_absent(key, data)
         except errors.StoreConflict:

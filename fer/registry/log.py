@@ -14,15 +14,13 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-NAME = r"[a-z0-9][a-z0-9-]{0,62}"
-SHA256 = r"[0-9a-f]{64}"
-Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
-Version = Annotated[int, Field(ge=1)]
+from fer.registry import names
+
 Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost"]
 _DONE = {"rollback": "rolled back", "withdraw": "withdrawn"}
 MOST_CHARS = 1_000
@@ -34,7 +32,7 @@ class Copy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
-    sha256: str = Field(pattern=rf"^{SHA256}$")
+    sha256: str = Field(pattern=rf"^{names.SHA256}$")
 
 
 class Act(BaseModel):
@@ -48,13 +46,13 @@ class Act(BaseModel):
 
     action: Action
     by: str = Field(max_length=MOST_CHARS, description="user@host, or a run's name and ID")
-    version: Version | None = Field(default=None, description="the version that it is about")
+    version: names.Version | None = Field(default=None, description="the version that it is about")
     model_digest: str | None = Field(default=None, description="of that version's model")
-    from_version: Version | None = Field(default=None, description="the champion before; None: there was none")
-    to_version: Version | None = Field(default=None, description="the champion afterwards")
+    from_version: names.Version | None = Field(default=None, description="the champion before; None: there was none")
+    to_version: names.Version | None = Field(default=None, description="the champion afterwards")
     verdict: tuple[str, ...] = Field(default=(), description="the lines of the verdict that a run acted upon")
     reason: str = Field(default="", max_length=MOST_CHARS)
-    status: str | None = Field(default=None, description="of a version that is registered")
+    status: names.Status | None = Field(default=None, description="of a version that is registered")
     registration_key: str | None = None
     manifest: Copy | None = None
 
@@ -68,7 +66,7 @@ class Entry(Act):
     """An entry of the log."""
 
     format_version: Literal[1] = 1
-    name: Name
+    name: names.Name
     alias: Literal["champion"] = "champion"
     number: int = Field(ge=1)
     id: str = Field(min_length=1, description="its own; of `found`, the SHA-256 of the alias that was found")
@@ -91,8 +89,8 @@ class Pointer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    version: Version | None
-    previous: Version | None = None
+    version: names.Version | None
+    previous: names.Version | None = None
     moved_utc: AwareDatetime | None = None
     id: str = Field(default="", description="of the entry that moved it")
     entry: int | None = Field(default=None, ge=0)
@@ -201,11 +199,6 @@ def why_barred(entry: Entry, version: int | None = None) -> str:
 def identity(alias: bytes) -> str:
     """The ID of the state of an alias from before there was a log."""
     return hashlib.sha256(alias).hexdigest()
-
-
-def key(name: str, number: int) -> str:
-    """Where the entry is."""
-    return f"models/{name}/log/{number:08d}.json"
 
 
 def now() -> datetime.datetime:

@@ -12,7 +12,7 @@ def promote(
 ) -> Entry | None:
     """Make `version` champion, and let runs promote it again if it was rolled back or withdrawn.
 
-    None: it is champion already. Raises ConfigError if it is not there or was rejected, StoreConflict if another one
+    None: it is champion already. Raises ConfigError if it is not there or was refused, StoreConflict if another one
     moved the champion meanwhile.
     """
     manifest = models.promotable(name, version)
@@ -134,7 +134,7 @@ def previous(models: registry.Registry, name: str, state: registry_ledger.State)
         manifest = known.get(each)
         if manifest is None or each == state.champion or manifest.model_digest == left:
             continue
-        if manifest.status != "rejected" and state.log.bar(each, manifest.model_digest) is None:
+        if manifest.status != "refused" and state.log.bar(each, manifest.model_digest) is None:
             return each
     return None
 

@@ -1,6 +1,7 @@
 """What a registration makes."""
 
 from fer.engine.refs import Ref
+from fer.registry import names
 
 
 class ReleaseRef(Ref):
@@ -8,7 +9,7 @@ class ReleaseRef(Ref):
 
     name: str
     version: int
-    status: str  # "released", "rejected", or "kept": it passed its gates but is not promoted
+    status: names.Status
     uri: str
     champion_version: int | None  # what the alias points to afterwards
     kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
@@ -19,6 +20,6 @@ class ReleaseRef(Ref):
 
     def sentence(self) -> str:
         """What became of the version, and who is champion."""
-        said = {"rejected": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
+        said = {"refused": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
         champion = f"; {self.name}@champion is version {self.champion_version}" if self.champion_version else ""
         return f"{self.name} version {self.version}: {said}{champion}"

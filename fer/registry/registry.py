@@ -18,68 +18,22 @@ import re
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import NamedTuple
 
 import pydantic
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from fer import errors
 from fer.engine import disk, objectstore
 from fer.progress import Progress, silent
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
-from fer.registry.log import NAME as _NAME
-from fer.registry.log import SHA256 as _SHA256
-from fer.registry.log import Act, Log, Name
+from fer.registry import names
+from fer.registry.log import Act, Log
+from fer.registry.manifest import File, Manifest, Registration
+from fer.registry.names import CHAMPION
 
-CHAMPION = "champion"
-_FILE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 _COPY = ".manifest.json"  # no release's file can have this name
 _READERS = 8
-
-
-class File(BaseModel):
-    """One file of a version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: str
-    sha256: str = Field(pattern=rf"^{_SHA256}$")
-    size_bytes: int = Field(ge=0)
-
-
-class Registration(BaseModel):
-    """What a version says about itself: how it came about, how good it is, what the gates said."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    status: Literal["released", "rejected", "kept"] = Field(description="kept: passed its gates, but is not promoted")
-    reasons: tuple[str, ...] = Field(description="the verdict's lines")
-    registration_key: str = Field(min_length=1, description="a second registration with it is the first one")
-    model_digest: str
-    recipe: dict[str, Any]
-    inputs: dict[str, str] = Field(description="stage -> digest of its output; of weights, which they are")
-    code_fingerprint: str
-    metrics: dict[str, Any]
-    environment: dict[str, str] = Field(description="of the training: library -> version; what else decides its bits")
-    champion_at_registration: int | None = Field(description="the version that it was compared with")
-
-
-class Manifest(Registration):
-    """A version."""
-
-    format_version: Literal[1] = 1
-    name: Name
-    version: int = Field(ge=1)
-    created_utc: AwareDatetime
-    files: dict[Annotated[str, Field(pattern=rf"^{_FILE}$")], File]
-
-    @pydantic.model_validator(mode="after")
-    def _files_are_its_own(self) -> Self:
-        for file in self.files.values():
-            if not file.key.startswith(f"models/{self.name}/files/") or ".." in file.key:
-                raise ValueError(f"a file's key must be under models/{self.name}/files/")
-        return self
 
 
 class Alias(NamedTuple):
@@ -87,23 +41,6 @@ class Alias(NamedTuple):
 
     version: int
     state: str
-
-
-class Spec(NamedTuple):
-    """A model and which version of it: a number, or an alias."""
-
-    name: str
-    which: str
-
-
-def parse_spec(text: str) -> Spec:
-    """`name`, `name@alias` or `name@3`; without `@`, the champion. Raises ConfigError."""
-    found = re.fullmatch(rf"({_NAME})(?:@([1-9][0-9]{{0,8}}|{_NAME}))?", text)
-    if found is None:
-        raise errors.ConfigError(
-            "A model must be NAME, NAME@ALIAS or NAME@VERSION.", received=text, todo=f"for example demo@{CHAMPION}"
-        )
-    return Spec(found[1], found[2] or CHAMPION)
 
 
 class Registry:
@@ -126,9 +63,9 @@ class Registry:
         nobody would do it by hand. Raises ConfigError for names that are not valid, IntegrityError if something of the
         model was lost, StoreError where the store fails: then no version came about, or the same call finds it.
         """
-        _check(name, _NAME, "A model's name")
+        names.check_name(name)
         for file in files:
-            _check(file, _FILE, "A file's name")
+            names.check_file(file)
         with contextlib.suppress(errors.StoreError):  # no reason not to register
             self.remove_orphans(name)
         ledger = self.ledger(name)
@@ -186,7 +123,7 @@ class Registry:
         found = self._version(claim.name, claim.version)
         if found is None and (data := self.copy(claim)) is not None:
             with contextlib.suppress(errors.StoreConflict):
-                self.store.put_if_absent(version_key(claim.name, claim.version), data)
+                self.store.put_if_absent(names.version_key(claim.name, claim.version), data)
             found = self._version(claim.name, claim.version)
         return found
 
@@ -217,7 +154,7 @@ class Registry:
 
     def versions(self, name: str) -> list[Manifest]:
         """The model's versions, oldest first; none for an unknown model."""
-        _check(name, _NAME, "A model's name")
+        names.check_name(name)
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
             manifests = readers.map(lambda version: self._version(name, version), self.numbers(name))
             return [each for each in manifests if each is not None]
@@ -230,8 +167,8 @@ class Registry:
 
     def get(self, name: str, which: str = CHAMPION) -> Manifest:
         """The version with this number or alias. Raises ConfigError if there is none, IntegrityError if it was lost."""
-        _check(name, _NAME, "A model's name")
-        version = int(which) if re.fullmatch(r"[1-9][0-9]{0,8}", which) else None
+        names.check_name(name)
+        version = names.parse_version(which)
         if version is None:
             alias = self.alias(name, which)
             if alias is None:
@@ -240,7 +177,7 @@ class Registry:
         manifest = self._version(name, version)
         if manifest is None:
             if not which.isdecimal() or version in self.ledger(name).read().log.claims():
-                raise self._damaged(name, version_key(name, version), "nothing")
+                raise self._damaged(name, names.version_key(name, version), "nothing")
             raise errors.ConfigError(
                 "The version must be in the registry.", received=f"{name}@{version}", todo="see `fer models list`"
             )
@@ -248,7 +185,7 @@ class Registry:
 
     def alias(self, name: str, alias: str = CHAMPION) -> Alias | None:
         """What the alias points to, or None if there is no such alias. Raises IntegrityError if it was lost."""
-        key = _alias_key(name, alias)
+        key = names.alias_key(name, alias)
         if alias == CHAMPION:
             state = self.ledger(name).read()
             return None if state.champion is None else Alias(state.champion, state.id)
@@ -263,7 +200,7 @@ class Registry:
 
     def ledger(self, name: str) -> registry_ledger.Ledger:
         """The log of a model and its champion."""
-        _check(name, _NAME, "A model's name")
+        names.check_name(name)
         return registry_ledger.Ledger(self.store, name, lambda: _had_champion(self.versions(name)))
 
     def log(self, name: str) -> registry_log.Log:
@@ -275,7 +212,7 @@ class Registry:
 
         `by` says who does; None: who runs this process. Nothing happens if it is champion already, even if it just
         became it. Raises StoreConflict if another one was promoted meanwhile or this one may be promoted by name only,
-        ConfigError if it is not there or was rejected.
+        ConfigError if it is not there or was refused.
         """
         manifest = self.promotable(name, version)
         reached: list[Alias] = []
@@ -311,12 +248,12 @@ class Registry:
         return reached[-1] if entry is None else Alias(version, entry.id)
 
     def promotable(self, name: str, version: int) -> Manifest:
-        """The version, which may become champion. Raises ConfigError if it is not there or was rejected."""
+        """The version, which may become champion. Raises ConfigError if it is not there or was refused."""
         manifest = self.get(name, str(version))
-        if manifest.status == "rejected":
+        if manifest.status == "refused":
             raise errors.ConfigError(
                 "A version that is promoted must have passed its gates.",
-                received=f"{name}@{version}, which was rejected",
+                received=f"{name}@{version}, which was refused",
                 todo=f"see why: `fer models show {name}@{version}`",
             )
         return manifest
@@ -338,7 +275,7 @@ class Registry:
 
     def remove_orphans(self, name: str, older_than_s: float = 86_400) -> tuple[str, ...]:
         """Remove uploads that no version refers to and that nothing was added to for so long; their prefixes."""
-        _check(name, _NAME, "A model's name")
+        names.check_name(name)
         newest: dict[str, datetime.datetime] = {}
         for listed in self.store.list(f"models/{name}/files/"):
             prefix = listed.key.rsplit("/", 1)[0] + "/"
@@ -357,7 +294,7 @@ class Registry:
 
     def uri(self, manifest: Manifest) -> str:
         """The `s3://` URI of the version's manifest."""
-        return self.store.uri(version_key(manifest.name, manifest.version))
+        return self.store.uri(names.version_key(manifest.name, manifest.version))
 
     def _upload(self, prefix: str, files: dict[str, Path], progress: Progress) -> dict[str, File]:
         uploaded: dict[str, File] = {}
@@ -378,7 +315,7 @@ class Registry:
             self.store.delete(listed.key)
 
     def _version(self, name: str, version: int) -> Manifest | None:
-        key = version_key(name, version)
+        key = names.version_key(name, version)
         found = self.store.get(key)
         if found is None:
             return None
@@ -408,18 +345,3 @@ def _had_champion(versions: Sequence[Manifest]) -> str | None:
     met = [each.champion_at_registration for each in versions if each.champion_at_registration is not None]
     latest = max(released + met, default=None)
     return None if latest is None else f"version {latest} was released"
-
-
-def version_key(name: str, version: int) -> str:
-    return f"models/{name}/versions/{version:05d}.json"
-
-
-def _alias_key(name: str, alias: str) -> str:
-    _check(name, _NAME, "A model's name")
-    _check(alias, rf"(?![0-9]+$){_NAME}", "An alias")
-    return f"models/{name}/aliases/{alias}.json"
-
-
-def _check(text: str, pattern: str, what: str) -> None:
-    if re.fullmatch(pattern, text) is None:
-        raise errors.ConfigError(f"{what} must match {pattern}.", received=repr(text))

@@ -26,7 +26,8 @@ from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.recipes.schema import Recipe
 from fer.registry import log as registry_log
-from fer.registry import registry
+from fer.registry import names, registry
+from fer.registry.manifest import Manifest, Registration
 from fer.registry.refs import ReleaseRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef, WeightsRef
@@ -121,7 +122,7 @@ def registered(name: str, key: str) -> Registered:
     """Whether the version is there and, if it passed its gates, the champion or barred from becoming it."""
     with open_registry() as models:
         found = next((each for each in models.versions(name) if each.registration_key == key), None)
-        if found is None or found.status == "rejected":
+        if found is None or found.status == "refused":
             return Registered(found is not None)
         state = models.ledger(name).read()
         bar = None if state.champion == found.version else state.log.bar(found.version, found.model_digest)
@@ -143,7 +144,7 @@ def register(
     workspace: Workspace,
     progress: Progress = silent,
 ) -> ReleaseRef:
-    """Register a version, released or rejected as the verdict says, and make a released one champion.
+    """Register a version, released or refused as the verdict says, and make a released one champion.
 
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
     `division` is the split that the model was trained and tested on, `by` the run. Raises StoreConflict if another run
@@ -152,8 +153,8 @@ def register(
     model_folder, evaluation_folder = workspace.folder(model), workspace.folder(evaluation)
     with open_registry() as models:
         bar = models.log(recipe.model_name).bar(None, model.digest) if verdict.passed else None
-    registration = registry.Registration(
-        status="rejected" if not verdict.passed else "released" if bar is None else "kept",
+    registration = Registration(
+        status="refused" if not verdict.passed else "released" if bar is None else "kept",
         reasons=(*(check.detail for check in verdict.checks), *([registry_log.why_barred(bar)] if bar else ())),
         registration_key=registration_key(recipe, model, evaluation, verdict),
         model_digest=model.digest,
@@ -175,7 +176,7 @@ def register(
         manifest = models.register(recipe.model_name, content, registration, progress, by)
         state = models.ledger(manifest.name).read()
         champion, status, kept_because = state.champion, manifest.status, ""
-        if manifest.status != "rejected":
+        if manifest.status != "refused":
             bar = state.log.bar(manifest.version, manifest.model_digest)
             if bar is not None and champion != manifest.version:
                 status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
@@ -219,7 +220,7 @@ def read_trained_on(path: Path) -> pa.Table:
 
 
 def _promote(
-    models: registry.Registry, manifest: registry.Manifest, expected: registry.Alias | None, by: str | None
+    models: registry.Registry, manifest: Manifest, expected: registry.Alias | None, by: str | None
 ) -> registry.Alias:
     try:
         return models.promote(manifest.name, manifest.version, expected, by)
@@ -232,21 +233,21 @@ def _promote(
 
 
 @contextlib.contextmanager
-def local_copy(spec: str | None) -> Iterator[tuple[registry.Manifest, Path]]:
+def local_copy(spec: str | None) -> Iterator[tuple[Manifest, Path]]:
     """A released model's files on this machine, every one verified against the manifest before it is used.
 
     `spec` is NAME, NAME@ALIAS or NAME@VERSION; None means the champion of the only name there is.
     Raises ConfigError, StoreError, IntegrityError.
     """
     with open_registry() as models:
-        chosen = registry.parse_spec(spec) if spec else registry.Spec(_only_name(models), registry.CHAMPION)
+        chosen = names.parse_spec(spec) if spec else names.Spec(_only_name(models), names.CHAMPION)
         manifest = models.get(*chosen)
         folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
         folder.mkdir(parents=True, exist_ok=True)
         yield manifest, models.fetch(manifest, folder)
 
 
-def withdrawn(manifest: registry.Manifest) -> str:
+def withdrawn(manifest: Manifest) -> str:
     """A sentence on the version's withdrawal; empty if it was not withdrawn."""
     with open_registry() as models:
         log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias

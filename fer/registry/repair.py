@@ -9,7 +9,7 @@ from fer import errors
 from fer.engine import objectstore
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
-from fer.registry import registry
+from fer.registry import names, registry
 from fer.registry.log import Act, Entry, Log, Pointer
 
 _DAMAGED = "damaged, or was written by a newer version of this project"
@@ -68,7 +68,7 @@ def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
             else:
                 after = pointer.version if pointer is not None and promised >= number else before
             entry = _placeholder(ledger.name, number, by, before, after)
-            key = registry_log.key(ledger.name, number)
+            key = names.log_key(ledger.name, number)
             plan.findings.append(
                 Finding(
                     f"entry {number} of the log is {_DAMAGED if number in numbers else 'missing'}: "
@@ -89,7 +89,7 @@ def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> N
     pointer = registry_ledger.parsed(found.data) if found is not None else None
     champions = {*log.lineage(), *([pointer.version] if pointer and pointer.version and not log.head else [])}
     for version in sorted({*claims, *numbers, *champions}):
-        key = registry.version_key(name, version)
+        key = names.version_key(name, version)
         manifest = None
         with contextlib.suppress(errors.IntegrityError):
             manifest = models.get(name, str(version)) if version in numbers else None

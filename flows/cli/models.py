@@ -14,6 +14,7 @@ from flows.cli import console
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
     from fer.registry import registry
+    from fer.registry.manifest import Manifest
 
 app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
 ModelName = Annotated[str, typer.Argument(metavar="NAME")]
@@ -68,9 +69,9 @@ def list_models(as_json: console.AsJson = False) -> None:
 @app.command("show")
 def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
     """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files; and its standing."""
-    from fer.registry import registry
+    from fer.registry import names
 
-    wanted = registry.parse_spec(spec)
+    wanted = names.parse_spec(spec)
     with _registry() as models:
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
@@ -195,7 +196,7 @@ def _registry() -> "Iterator[registry.Registry]":
         yield models
 
 
-def _standing(manifest: "registry.Manifest", log: "registry_log.Log | None") -> dict[str, str]:
+def _standing(manifest: "Manifest", log: "registry_log.Log | None") -> dict[str, str]:
     """Why a version is withdrawn or was rolled back, in words; empty where it is not."""
     from fer.registry import log as registry_log
 
@@ -208,9 +209,9 @@ def _standing(manifest: "registry.Manifest", log: "registry_log.Log | None") -> 
 
 
 def _name_and_version(spec: str) -> tuple[str, int]:
-    from fer.registry import registry
+    from fer.registry import names
 
-    name, which = registry.parse_spec(spec)
+    name, which = names.parse_spec(spec)
     if not which.isdecimal():
         raise errors.ConfigError("A version must be given by its number.", received=spec, todo=f"{name}@VERSION")
     return name, int(which)

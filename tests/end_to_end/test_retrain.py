@@ -238,14 +238,14 @@ def test_another_name_begins_a_registry_of_its_own(first):
     assert retrain(model_name="faces").executed == []
 
 
-def test_a_candidate_below_its_floor_is_registered_as_rejected_and_the_champion_stays(first):
+def test_a_candidate_below_its_floor_is_registered_as_refused_and_the_champion_stays(first):
     before = retrain("gate.margin=1").outcome.release.champion_version
     run = retrain("gate.min_accuracy=1", "gate.margin=1")
-    assert run.outcome.release.status == "rejected"
+    assert run.outcome.release.status == "refused"
     assert run.outcome.release.champion_version == before
     with releases.open_registry() as models:
-        rejected = models.get("demo", str(run.outcome.release.version))
-    assert any("floor 1" in reason for reason in rejected.reasons)
+        refused = models.get("demo", str(run.outcome.release.version))
+    assert any("floor 1" in reason for reason in refused.reasons)
     run = newest_run()
     assert (run.state_name, run.state.is_completed()) == ("Refused", True)
     assert "floor 1" in run.state.message

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fer import errors
 from fer.registry import log as registry_log
 from fer.registry import moves
-from fer.registry.registry import Alias, Registration, Registry
+from fer.registry.manifest import Registration
+from fer.registry.registry import Alias, Registry
 
 ALIAS = "models/demo/aliases/champion.json"
 
@@ -168,7 +169,7 @@ def test_a_rollback_that_leads_nowhere_is_refused(models, add, to, match):
     add()
     moves.rollback(models, "demo")
     add()
-    add(status="rejected")
+    add(status="refused")
     with pytest.raises(errors.ConfigError, match=match):
         moves.rollback(models, "demo", to=to)
     assert models.get("demo").version == 3
@@ -216,10 +217,10 @@ def test_a_reason_that_is_too_long_is_refused(models, add):
     assert models.get("demo").version == 1
 
 
-def test_what_is_kept_is_promoted_by_name_and_what_was_rejected_is_not(models, add):
+def test_what_is_kept_is_promoted_by_name_and_what_was_refused_is_not(models, add):
     add(status="kept")
-    add(status="rejected")
-    with pytest.raises(errors.ConfigError, match="rejected"):
+    add(status="refused")
+    with pytest.raises(errors.ConfigError, match="refused"):
         moves.promote(models, "demo", 2)
     assert moves.promote(models, "demo", 1).to_version == 1
     assert moves.promote(models, "demo", 1) is None
@@ -230,9 +231,9 @@ OLD = b'{"version": 1, "previous": null, "moved_utc": "2026-11-01T00:00:00+00:00
 
 @pytest.fixture
 def old(models, add):
-    """A registry from before there was a log: version 1 is champion, version 2 was rejected."""
+    """A registry from before there was a log: version 1 is champion, version 2 was refused."""
     add(champion=False)
-    add(champion=False, status="rejected")
+    add(champion=False, status="refused")
     for each in list(models.store.list("models/demo/log/")):
         models.store.delete(each.key)
     models.store.put(ALIAS, OLD)
@@ -262,8 +263,8 @@ def test_what_the_champions_were_before_the_log_is_known_from_their_manifests(ol
     assert not may_run_promote(old, 3)
 
 
-def test_only_rejected_versions_without_a_log_are_no_lost_champion(models, add):
-    add(status="rejected")
+def test_only_refused_versions_without_a_log_are_no_lost_champion(models, add):
+    add(status="refused")
     for each in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
         models.store.delete(each.key)
     assert models.alias("demo") is None

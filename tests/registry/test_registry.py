@@ -10,8 +10,9 @@ import pydantic
 import pytest
 
 from fer import errors
-from fer.registry import registry
-from fer.registry.registry import Registration, Registry
+from fer.registry import names
+from fer.registry.manifest import Manifest, Registration
+from fer.registry.registry import Registry
 
 
 @pytest.fixture
@@ -293,10 +294,10 @@ def test_promoting_the_champion_changes_nothing(models, files):
     assert models.promote("demo", 1, None) == first
 
 
-def test_a_rejected_version_is_kept_with_its_reason_and_never_promoted(models, files):
-    models.register("demo", files, _registration(status="rejected", reasons=("accuracy 0.3 < 0.6",)))
+def test_a_refused_version_is_kept_with_its_reason_and_never_promoted(models, files):
+    models.register("demo", files, _registration(status="refused", reasons=("accuracy 0.3 < 0.6",)))
     assert models.get("demo", "1").reasons == ("accuracy 0.3 < 0.6",)
-    with pytest.raises(errors.ConfigError, match="rejected"):
+    with pytest.raises(errors.ConfigError, match="refused"):
         models.promote("demo", 1, None)
     assert models.alias("demo") is None
 
@@ -359,9 +360,9 @@ def test_a_manifest_in_anothers_place_is_an_integrity_error(models, files):
 )
 def test_a_manifest_can_only_name_its_own_files(models, files, change):
     good = models.register("demo", files, _registration()).model_dump()
-    assert registry.Manifest.model_validate(good)
+    assert Manifest.model_validate(good)
     with pytest.raises(pydantic.ValidationError):
-        registry.Manifest.model_validate(good | change)
+        Manifest.model_validate(good | change)
 
 
 @pytest.mark.parametrize("name", ["", "Demo", "-demo", "de/mo", "..", "a" * 64])
@@ -383,13 +384,13 @@ def test_files_with_a_path_for_a_name_are_refused(models, files):
     [("demo", ("demo", "champion")), ("fer2013-cnn@7", ("fer2013-cnn", "7")), ("demo@champion", ("demo", "champion"))],
 )
 def test_a_model_is_named_with_its_version_or_alias(text, spec):
-    assert registry.parse_spec(text) == spec
+    assert names.parse_spec(text) == spec
 
 
 @hypothesis.given(hypothesis.strategies.text(max_size=80))
 def test_any_other_text_is_a_config_error(text):
     try:
-        spec = registry.parse_spec(text)
+        spec = names.parse_spec(text)
     except errors.ConfigError:
         return
     assert text in (spec.name, f"{spec.name}@{spec.which}")

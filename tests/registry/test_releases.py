@@ -153,10 +153,10 @@ def test_a_version_that_is_released_but_not_yet_champion_is_registered_again(mod
     assert is_registered(made)
 
 
-def test_a_rejected_version_is_registered_without_being_champion(models, workspace):
+def test_a_refused_version_is_registered_without_being_champion(models, workspace):
     made = parts(workspace, passed=False)
     release = register(workspace, made)
-    assert (release.status, release.champion_version) == ("rejected", None)
+    assert (release.status, release.champion_version) == ("refused", None)
     assert is_registered(made)
 
 

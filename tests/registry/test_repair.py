@@ -7,7 +7,8 @@ import pytest
 
 from fer import errors
 from fer.registry import moves
-from fer.registry.registry import Registration, Registry
+from fer.registry.manifest import Registration
+from fer.registry.registry import Registry
 from fer.registry.repair import repair
 
 ALIAS = "models/demo/aliases/champion.json"

@@ -82,7 +82,7 @@ def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> Ou
         release=ReleaseRef(
             name=name,
             version=2,
-            status="released" if passed else "rejected",
+            status="released" if passed else "refused",
             uri="s3://models/demo/2",
             champion_version=champion,
         ),

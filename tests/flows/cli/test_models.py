@@ -11,6 +11,7 @@ from fer import errors
 from fer.registry import registry, releases
 from flows.cli import app as cli
 from flows.cli import console
+from fer.registry.manifest import Registration
 
 ALIAS = "models/demo/aliases/champion.json"
 
@@ -39,7 +40,7 @@ def models(store, store_settings, monkeypatch, tmp_path):
             "champion_at_registration": number - 1 or None,
         }
         files = {"model.keras": tmp_path / "model.keras"}
-        made = found.register("demo", files, registry.Registration.model_validate(registration), by="run [a] (1)")
+        made = found.register("demo", files, Registration.model_validate(registration), by="run [a] (1)")
         found.promote("demo", made.version, found.alias("demo"), by="run [a] (1)")
     return found
 

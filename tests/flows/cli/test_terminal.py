@@ -187,7 +187,7 @@ def outcome(*, passed: bool) -> Outcome:
         release=ReleaseRef(
             name="demo",
             version=2,
-            status="released" if passed else "rejected",
+            status="released" if passed else "refused",
             uri="s3://models/[demo]/2",
             champion_version=2 if passed else 1,
         ),

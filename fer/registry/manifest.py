@@ -1,0 +1,52 @@
+"""A version's manifest: what it says about itself, and its files."""
+
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from fer.registry import names
+
+
+class File(BaseModel):
+    """One file of a version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    sha256: str = Field(pattern=rf"^{names.SHA256}$")
+    size_bytes: int = Field(ge=0)
+
+
+class Registration(BaseModel):
+    """What a version says about itself: how it came about, how good it is, what the gates said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    status: names.Status = Field(description="kept: passed its gates, but is not promoted")
+    reasons: tuple[str, ...] = Field(description="the verdict's lines")
+    registration_key: str = Field(min_length=1, description="a second registration with it is the first one")
+    model_digest: str
+    recipe: dict[str, Any]
+    inputs: dict[str, str] = Field(description="stage -> digest of its output; of weights, which they are")
+    code_fingerprint: str
+    metrics: dict[str, Any]
+    environment: dict[str, str] = Field(description="of the training: library -> version; what else decides its bits")
+    champion_at_registration: int | None = Field(description="the version that it was compared with")
+
+
+class Manifest(Registration):
+    """A version."""
+
+    format_version: Literal[1] = 1
+    name: names.Name
+    version: int = Field(ge=1)
+    created_utc: AwareDatetime
+    files: dict[Annotated[str, Field(pattern=rf"^{names.FILE}$")], File]
+
+    @pydantic.model_validator(mode="after")
+    def _files_are_its_own(self) -> Self:
+        for file in self.files.values():
+            if not file.key.startswith(f"models/{self.name}/files/") or ".." in file.key:
+                raise ValueError(f"a file's key must be under models/{self.name}/files/")
+        return self
