@@ -17,7 +17,7 @@ from fer.evaluation.refs import EvaluationRef, Opponent
 from fer.ingest.refs import ManifestRef
 from fer.recipes import schema as recipe_module
 from fer.recipes.schema import RecipeSettings
-from fer.registry.releases import lineage
+from fer.registry.register import lineage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config

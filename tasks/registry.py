@@ -8,11 +8,12 @@ from prefect import runtime, task
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
-from fer.engine import objectstore, remote_workspace, seaweedfs
+from fer.engine import fingerprint, objectstore, remote_workspace, seaweedfs
 from fer.evaluation import gate
 from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
 from fer.recipes import schema as recipe
-from fer.registry import releases as release_stage
+from fer.registry import champion as champion_stage
+from fer.registry import register as register_stage
 from fer.registry.refs import ReleaseRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
@@ -55,7 +56,7 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
 def find_champion(name: str, model: ModelRef | None = None) -> Contest:
     """Find the model that the candidate is compared with, and bring it here; without a candidate, the champion."""
-    return release_stage.contest(name, model, caching.workspace())
+    return champion_stage.state(name, model, caching.workspace())
 
 
 def require_judgeable(
@@ -71,14 +72,34 @@ def require_judgeable(
 
 def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
     """How the images that a model was trained on were preprocessed."""
-    return release_stage.preprocessing_of(model, caching.workspace())
+    return champion_stage.preprocessing_of(model, caching.workspace())
 
 
 def _registration(parameters: dict[str, Any]) -> tuple[str, bool]:
-    plan = parameters["plan"]
-    key = release_stage.registration_key(plan, parameters["model"], parameters["evaluation"], parameters["verdict"])
-    found = release_stage.registered(plan.model_name, key)
-    return key + found.barred_by, found.done  # what was released once is kept while it is barred
+    candidate = _candidate(**{name: value for name, value in parameters.items() if name != "against"})
+    registered = register_stage.registered(candidate.name, candidate.registration_key)
+    # A version that was released once is kept while it is barred.
+    return candidate.registration_key + registered.barred_by, registered.done
+
+
+def _candidate(
+    plan: recipe.Recipe,
+    lineage: dict[str, str],
+    division: SplitRef,
+    model: ModelRef,
+    evaluation: EvaluationRef,
+    verdict: VerdictRef,
+) -> register_stage.Candidate:
+    return register_stage.Candidate(
+        name=plan.model_name,
+        recipe=plan.model_dump_json(),
+        code_fingerprint=fingerprint.of_module("fer.recipes.schema"),
+        lineage=lineage,
+        split=division,
+        model=model,
+        evaluation=evaluation,
+        verdict=verdict,
+    )
 
 
 def _run() -> str:
@@ -97,8 +118,10 @@ def register(
     against: Contest,
 ) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
-    progress = artifacts.progress_bar("register")
-    workspace = caching.workspace()
-    return release_stage.register(
-        plan, lineage, division, model, evaluation, verdict, against, by=_run(), workspace=workspace, progress=progress
+    return register_stage.register(
+        _candidate(plan, lineage, division, model, evaluation, verdict),
+        against,
+        by=_run(),
+        workspace=caching.workspace(),
+        progress=artifacts.progress_bar("register"),
     )

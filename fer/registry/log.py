@@ -19,6 +19,7 @@ from typing import Literal, Self
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from fer.engine.records import Record
 from fer.registry import names
 
 Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost"]
@@ -26,23 +27,19 @@ _DONE = {"rollback": "rolled back", "withdraw": "withdrawn"}
 MOST_CHARS = 1_000
 
 
-class Copy(BaseModel):
+class Copy(Record):
     """A copy of a version's manifest, beside its files, from which the manifest can be restored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     sha256: str = Field(pattern=rf"^{names.SHA256}$")
 
 
-class Act(BaseModel):
+class Act(Record):
     """What an entry says but for its place in the log.
 
     `found` takes over an alias from before there was a log. `register` claims a version's number, before its manifest
     is written. `lost` stands where an entry can't be read any more.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     action: Action
     by: str = Field(max_length=MOST_CHARS, description="user@host, or a run's name and ID")

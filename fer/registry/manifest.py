@@ -3,25 +3,22 @@
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from fer.engine.records import Record
 from fer.registry import names
 
 
-class File(BaseModel):
+class File(Record):
     """One file of a version."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     sha256: str = Field(pattern=rf"^{names.SHA256}$")
     size_bytes: int = Field(ge=0)
 
 
-class Registration(BaseModel):
+class Registration(Record):
     """What a version says about itself: how it came about, how good it is, what the gates said."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     status: names.Status = Field(description="kept: passed its gates, but is not promoted")
     reasons: tuple[str, ...] = Field(description="the verdict's lines")

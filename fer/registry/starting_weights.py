@@ -22,7 +22,7 @@ from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.models import saved_model, zoo
 from fer.progress import Progress
-from fer.registry import releases
+from fer.registry import releases, trained_on
 from fer.training import config as train_config
 from fer.training.refs import WeightsRef
 
@@ -143,10 +143,10 @@ def fetch(
     return WeightsRef(file=resolved.file, identity=resolved.identity, origin=resolved.origin)
 
 
-def _refuse_to_know_what_is_held_out(source: str, trained_on: Path, division: Path) -> None:
+def _refuse_to_know_what_is_held_out(source: str, path: Path, division: Path) -> None:
     """Raise ConfigError if a release can't say what it was trained on, was trained on images that are now to choose by
     or to test on, or was chosen by images that are now to test on."""
-    known = releases.read_trained_on(trained_on) if trained_on.is_file() else None
+    known = trained_on.read(path) if path.is_file() else None
     rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "near_duplicates", "split"])
     held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
     n_known = len(held_out)

@@ -35,7 +35,7 @@ def predict(
     from fer.registry import releases
 
     with releases.local_copy(model) as (manifest, folder):
-        withdrawn = releases.withdrawn(manifest)
+        withdrawn = releases.withdrawal(manifest)
         predictions = predict_module.predict(folder, images, whole=whole)
     if withdrawn:
         console.err.print(f"[yellow]![/] {console.plain(withdrawn)}", highlight=False, soft_wrap=True)

@@ -102,9 +102,9 @@ def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
     shown = json.loads(fer("show", "demo").output)
     assert (shown["version"], shown["champion"], shown["withdrawn"]) == (1, True, "")
     with releases.local_copy("demo@2") as (manifest, _):
-        assert "its faces may not be used" in releases.withdrawn(manifest)
+        assert "its faces may not be used" in releases.withdrawal(manifest)
     with releases.local_copy("demo") as (manifest, _):
-        assert (manifest.version, releases.withdrawn(manifest)) == (1, "")
+        assert (manifest.version, releases.withdrawal(manifest)) == (1, "")
 
 
 def test_a_withdrawal_needs_a_reason(models):

@@ -1,0 +1,168 @@
+"""The stage `register`: a trained and judged model becomes a version, and the champion if it passed its gates."""
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+
+from data_contracts import files
+from fer import errors
+from fer.curation.refs import SplitRef
+from fer.engine.records import Record
+from fer.engine.refs import Ref
+from fer.engine.workspace import Workspace
+from fer.evaluation import evaluate
+from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
+from fer.ingest.refs import ManifestRef
+from fer.models import saved_model
+from fer.progress import Progress, silent
+from fer.registry import champion, names, registry, releases, trained_on
+from fer.registry import log as registry_log
+from fer.registry.manifest import Manifest, Registration
+from fer.registry.refs import ReleaseRef
+from fer.training.refs import ModelRef, WeightsRef
+
+_VERDICT = "verdict.json"
+
+
+class Candidate(Record):
+    """A trained model with all that its version will say of it."""
+
+    name: names.Name  # of the model in the registry
+    recipe: str  # JSON
+    code_fingerprint: str  # of all code that the recipe's stages run
+    lineage: dict[str, str]  # see `lineage`
+    split: SplitRef  # that the model was trained and tested on
+    model: ModelRef
+    evaluation: EvaluationRef
+    verdict: VerdictRef
+
+    @property
+    def registration_key(self) -> str:
+        """SHA-256 (hex) of what makes a release: the same one is registered once."""
+        parts = [self.recipe, self.model.digest, self.evaluation.digest, self.verdict.digest]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+class Registered(NamedTuple):
+    """Whether all is done that `register` does, and the ID of the entry that keeps the model from being promoted."""
+
+    done: bool
+    barred_by: str = ""
+
+
+def registered(name: str, registration_key: str) -> Registered:
+    """Whether the version is there and, if it passed its gates, the champion or barred from becoming it."""
+    with releases.open_registry() as models:
+        versions = models.versions(name)
+        manifest = next((version for version in versions if version.registration_key == registration_key), None)
+        if manifest is None or manifest.status == "refused":
+            return Registered(manifest is not None)
+        state = models.ledger(name).read()
+        is_champion = state.champion == manifest.version
+        bar = None if is_champion else state.log.bar(manifest.version, manifest.model_digest)
+        return Registered(done=True, barred_by=bar.id) if bar is not None else Registered(done=is_champion)
+
+
+def register(
+    candidate: Candidate,
+    compared_with: Contest,
+    *,
+    by: str | None = None,
+    workspace: Workspace,
+    progress: Progress = silent,
+) -> ReleaseRef:
+    """Register a version, released or refused as the verdict says, and make a released one champion.
+
+    A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
+    `by` is the run. Raises StoreConflict if another run moved the champion alias since `compared_with` was read,
+    IntegrityError if something of the registry was lost.
+    """
+    model_folder, evaluation_folder = workspace.folder(candidate.model), workspace.folder(candidate.evaluation)
+    with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
+        registration = _registration(candidate, models, model_folder, evaluation_folder)
+        record, known_images = Path(temporary) / champion.MODEL, Path(temporary) / files.TRAINED_ON
+        record.write_text(candidate.model.model_dump_json(indent=1))
+        pq.write_table(
+            trained_on.table(workspace.folder(candidate.split), model_folder), known_images, compression="zstd"
+        )
+        content = {
+            champion.MODEL: record,
+            files.TRAINED_ON: known_images,
+            _VERDICT: workspace.folder(candidate.verdict) / _VERDICT,
+        }
+        for folder in (model_folder, evaluation_folder):
+            paths = (path for path in sorted(folder.iterdir()) if path.is_file())
+            content |= {path.name: path for path in paths if not path.name.startswith("_")}
+        manifest = models.register(candidate.name, content, registration, progress, by)
+        state = models.ledger(manifest.name).read()
+        status, kept_because, champion_version = manifest.status, "", state.champion
+        if manifest.status != "refused":
+            bar = state.log.bar(manifest.version, manifest.model_digest)
+            if bar is not None and champion_version != manifest.version:
+                status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
+            else:
+                expected = None
+                if compared_with.alias_version is not None and compared_with.alias_state is not None:
+                    expected = registry.Alias(compared_with.alias_version, compared_with.alias_state)
+                status, champion_version = "released", _promote(models, manifest, expected, by).version
+        return ReleaseRef(
+            path=f"{manifest.name}@{manifest.version}",
+            digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
+            name=manifest.name,
+            version=manifest.version,
+            status=status,
+            kept_because=kept_because,
+            uri=models.uri(manifest),
+            champion_version=champion_version,
+        )
+
+
+def _registration(
+    candidate: Candidate, models: registry.Registry, model_folder: Path, evaluation_folder: Path
+) -> Registration:
+    verdict = candidate.verdict
+    bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.passed else None
+    return Registration(
+        status="refused" if not verdict.passed else "released" if bar is None else "kept",
+        reasons=(*(check.detail for check in verdict.checks), *([registry_log.why_barred(bar)] if bar else ())),
+        registration_key=candidate.registration_key,
+        model_digest=candidate.model.digest,
+        recipe=json.loads(candidate.recipe),
+        inputs=candidate.lineage,
+        code_fingerprint=candidate.code_fingerprint,
+        metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
+        environment=saved_model.environment(model_folder),
+        champion_at_registration=verdict.champion_version,
+    )
+
+
+def _promote(
+    models: registry.Registry, manifest: Manifest, expected: registry.Alias | None, by: str | None
+) -> registry.Alias:
+    try:
+        return models.promote(manifest.name, manifest.version, expected, by)
+    except errors.StoreConflict as error:
+        raise errors.StoreConflict(
+            f"The champion of {manifest.name!r} must be the one that this run's candidate was compared with.",
+            received=f"another run moved it meanwhile; this candidate is version {manifest.version}",
+            todo="run the same command again: the candidate is then compared with the new champion",
+        ) from error
+
+
+def lineage(manifest: ManifestRef, split: SplitRef, *others: Ref) -> dict[str, str]:
+    """What a release was made of: the source, where the splits come from, and each stage's digest.
+
+    For weights it is their identity: `registry:NAME@VERSION:…`, or their file's digest; `weights_origin` says what they
+    were trained on.
+    """
+    inputs = {"source": manifest.source, "split_origin": split.origin, "split": split.digest}
+    for ref in (manifest, *others):
+        inputs[ref.path.split("/")[0]] = ref.identity if isinstance(ref, WeightsRef) else ref.digest
+    for ref in others:
+        if isinstance(ref, WeightsRef):
+            inputs["weights_origin"] = ref.origin
+    return inputs

@@ -1,0 +1,18 @@
+import pytest
+
+from fer.engine.workspace import Workspace
+from fer.registry import registry
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def models(store, store_settings, monkeypatch):
+    """The registry in a store of the test's own, which `fer.registry.releases` opens too."""
+    monkeypatch.setenv("FER_HOME", str(store_settings.home))
+    monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
+    monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
+    return registry.Registry(store)

@@ -1,0 +1,146 @@
+"""Registrations: what a version holds, when its registration is done, and what becomes of the champion."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from registrations import candidate, committed, parts, register
+
+from data_contracts import files
+from fer import errors
+from fer.evaluation.refs import Contest, VerdictRef
+from fer.models import saved_model
+from fer.registry import champion, moves, registry, trained_on
+from fer.registry import register as register_stage
+
+
+def is_registered(made):
+    return register_stage.registered("demo", candidate(made).registration_key).done
+
+
+def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models, workspace, tmp_path):
+    release = register(workspace, parts(workspace))
+    assert (release.version, release.champion_version) == (1, 1)
+    folder = models.fetch(models.get("demo"), tmp_path)
+    assert trained_on.read(folder / files.TRAINED_ON).to_pydict() == {
+        "pixel_sha256": ["a", "b", "c"],
+        "split": ["train", "validation", "train"],
+    }
+
+
+def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, workspace, tmp_path):
+    made = parts(workspace)
+    earlier = {"pixel_sha256": ["a", "b", "y", "z"], "split": ["validation", "train", "validation", "train"]}
+    pq.write_table(pa.table(earlier), workspace.folder(made[1]) / files.WEIGHTS_TRAINED_ON)
+    register(workspace, made)
+    folder = models.fetch(models.get("demo"), tmp_path)
+    assert trained_on.read(folder / files.TRAINED_ON).to_pydict() == {
+        "pixel_sha256": ["a", "b", "c", "y", "z"],
+        "split": ["train", "train", "train", "validation", "train"],
+    }
+
+
+def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_path):
+    pq.write_table(pa.table({"pixel_sha256": ["a"]}), tmp_path / files.TRAINED_ON)
+    found = trained_on.read(tmp_path / files.TRAINED_ON)
+    assert found.to_pydict() == {"pixel_sha256": ["a"], "split": ["train"]}
+
+
+def test_a_release_says_by_what_it_was_trained_and_not_by_what_it_was_registered(models, workspace):
+    made = parts(workspace)
+    where = {"processor": "of another machine", "threads": "3"}
+    (workspace.folder(made[1]) / saved_model.ABOUT).write_text(json.dumps({"environment": where}))
+    register(workspace, made)
+    assert models.get("demo").environment == where
+
+
+def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):
+    register(workspace, parts(workspace))
+    assert not [path for path in workspace.root.rglob("*") if path.is_file() and "model.json" in path.name]
+
+
+def test_a_version_that_is_released_but_not_yet_champion_is_registered_again(models, workspace, monkeypatch):
+    made = parts(workspace)
+    assert not is_registered(made)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.Registry, "promote", dies)
+        with pytest.raises(KeyboardInterrupt):
+            register(workspace, made)
+    assert len(models.versions("demo")) == 1
+    assert not is_registered(made)
+    assert register(workspace, made).champion_version == 1
+    assert len(models.versions("demo")) == 1
+    assert is_registered(made)
+
+
+def test_a_refused_version_is_registered_without_being_champion(models, workspace):
+    made = parts(workspace, passed=False)
+    release = register(workspace, made)
+    assert (release.status, release.champion_version) == ("refused", None)
+    assert is_registered(made)
+
+
+def test_a_champion_that_was_lost_is_not_no_champion_for_the_next_candidate(models, workspace):
+    register(workspace, parts(workspace))
+    models.store.delete("models/demo/aliases/champion.json")
+    other = parts(workspace, weights="b")
+    with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+        champion.state("demo", other[1], workspace)
+    with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
+        register(workspace, other)
+    assert len(models.versions("demo")) == 1
+
+
+def two_champions(models, workspace):
+    """What the second one's registration took, and whom it met; the first one is champion again."""
+    register(workspace, parts(workspace))
+    made = parts(workspace, weights="b")
+    compared_with = champion.state("demo", made[1], workspace)
+    assert register(workspace, made, compared_with).champion_version == 2
+    moves.rollback(models, "demo", reason="too sad", by="ann@host")
+    return made, champion.state("demo", made[1], workspace)
+
+
+def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why(models, workspace):
+    made, compared_with = two_champions(models, workspace)
+    assert (compared_with.alias_version, compared_with.opponent.version) == (1, 1)
+    before = len(models.log("demo").entries)
+    release = register(workspace, made, compared_with)
+    assert (release.version, release.status, release.champion_version) == (2, "kept", 1)
+    assert "by ann@host: too sad; `fer models promote demo@2` lifts it" in release.summary()
+    assert is_registered(made)
+    assert (models.get("demo").version, len(models.log("demo").entries)) == (1, before)
+    moves.promote(models, "demo", 2)
+    assert register(workspace, made, champion.state("demo", made[1], workspace)).status == "released"
+
+
+def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
+    made, compared_with = two_champions(models, workspace)
+    other_verdict = VerdictRef(passed=True, checks=(), champion_version=1)
+    other = committed(workspace, "gate", "other", other_verdict, {"verdict.json": b"another one"})
+    release = register(workspace, (*made[:3], other), compared_with)
+    assert (release.version, release.status, release.champion_version) == (3, "kept", 1)
+    assert "version 3 is the same model as version 2" in release.kept_because
+    assert models.get("demo", "3").status == "kept"
+    assert "demo@2` lifts it" in models.get("demo", "3").reasons[-1]
+
+
+def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_conflict(models, workspace):
+    register(workspace, parts(workspace))
+    made = parts(workspace, weights="b")
+    compared_with = champion.state("demo", made[1], workspace)
+    moves.withdraw(models, "demo", 1, "wrong")
+    with pytest.raises(errors.StoreConflict, match="run the same command again"):
+        register(workspace, made, compared_with)
+    assert models.alias("demo") is None
+    assert register(workspace, made, champion.state("demo", made[1], workspace)).champion_version == 2
+
+
+def test_the_log_names_the_run_that_promoted(models, workspace):
+    register_stage.register(candidate(parts(workspace)), Contest(), by="run demo (12)", workspace=workspace)
+    assert {each.by for each in models.log("demo").entries} == {"run demo (12)"}

@@ -1,0 +1,84 @@
+"""Models that can be registered: a Ref of each stage, with files in a workspace."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts import files
+from fer.curation.refs import SplitRef
+from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
+from fer.registry import register as register_stage
+from fer.shards import preprocessing
+from fer.training.refs import ModelRef
+
+CLASSES = ("happy", "sad")
+
+
+CONFIG = preprocessing.PreprocessConfig(height=16, width=16)
+PREPROCESSING = (
+    preprocessing.Preprocessing(
+        config=CONFIG, classes=CLASSES, height=16, width=16, mean=1.0, std=1.0, probe=preprocessing.probe(CONFIG)
+    )
+    .model_dump_json()
+    .encode()
+)
+
+
+def committed(workspace, stage, key, ref, content):
+    """`ref` as a stage's output that holds these files."""
+
+    def produce(out):
+        for name, data in content.items():
+            (out / name).write_bytes(data)
+        return ref
+
+    return workspace.run(stage, key, type(ref), produce, resumable=False)
+
+
+def parts(workspace, *, passed=True, weights="a"):
+    """The Refs that a registration takes: split, model, evaluation, verdict."""
+    splits = ["train", "train", "train", "validation", "test", "excluded"]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"pixel_sha256": list("caabde"), "split": splits}), buffer)
+    split = SplitRef(classes=CLASSES, counts={}, origin="drawn")
+    model = ModelRef(
+        digest=weights,
+        model="cnn",
+        classes=CLASSES,
+        n_parameters=1,
+        epochs_run=1,
+        best_epoch=1,
+        validation_accuracy=0.5,
+        train_seconds=1.0,
+    )
+    evaluation = EvaluationRef(
+        split="test", n_images=1, accuracy=1.0, accuracy_interval=(0, 1), macro_f1=1.0, macro_f1_interval=(0, 1)
+    )
+    verdict = VerdictRef(passed=passed, checks=(), champion_version=None)
+    return (
+        committed(workspace, "split", "0", split, {files.SPLIT: buffer.getvalue().to_pybytes()}),
+        committed(
+            workspace, "train", weights, model, {"model.keras": weights.encode(), files.PREPROCESSING: PREPROCESSING}
+        ),
+        committed(workspace, "evaluate", weights, evaluation, {"metrics.json": b'{"accuracy": 1.0}'}),
+        committed(workspace, "gate", f"{weights}{passed}", verdict, {"verdict.json": str(passed).encode()}),
+    )
+
+
+def candidate(made):
+    """What a registration takes, of the Refs that `parts` gives."""
+    split, model, evaluation, verdict = made
+    return register_stage.Candidate(
+        name="demo",
+        recipe='{"name": "demo"}',
+        code_fingerprint="ef",
+        lineage={"source": "demo", "split_origin": "drawn"},
+        split=split,
+        model=model,
+        evaluation=evaluation,
+        verdict=verdict,
+    )
+
+
+def register(workspace, made, compared_with=None):
+    """Register the model of these Refs, compared with no champion by default."""
+    return register_stage.register(candidate(made), compared_with or Contest(), workspace=workspace)
