@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from fer import errors
 from fer.registry import registry, releases
+from fer.registry.manifest import Registration
 from flows.cli import app as cli
 from flows.cli import console
-from fer.registry.manifest import Registration
 
 ALIAS = "models/demo/aliases/champion.json"
 
