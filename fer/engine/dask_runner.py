@@ -1,4 +1,4 @@
-"""The runner for several machines: a stage's pieces as tasks of a Dask cluster.
+"""The runner for several machines: a stage's work items as tasks of a Dask cluster.
 
 The workers run this project's code, of this very version. Where the workspace is a folder, they see it at the same
 path. Where it is in a bucket, each has a folder of its own (its FER_HOME), and its own FER_WORKSPACE and FER_STORE_…:
@@ -27,7 +27,7 @@ from fer import errors
 from fer.engine import fingerprint, process_pool, remote_workspace
 from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
-from fer.engine.runners import P, Place, Processes, R, Runner
+from fer.engine.runners import Folders, ItemT, Processes, R, Runner
 from fer.engine.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
 from fer.progress import Progress
 from fer.settings import Settings
@@ -40,12 +40,12 @@ _ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
 _CONNECT_TIMEOUT_S = 10
 _WORKERS_TIMEOUT_S = 60
 _LOOK_EVERY_S = 1.0
-_AHEAD = 3  # items per worker thread, as in process_pool
+_PENDING_PER_THREAD = 3  # work items, as in process_pool
 _SCRATCH = ".scratch"  # in the workspace of a worker
 
 
 def chosen(name: Name, dask_address: str | None) -> Runner:
-    """Who does the pieces of the stages: this machine's processes, or Dask's workers. Raises ConfigError."""
+    """Who processes the work items of the stages: this machine's processes, or Dask's workers. Raises ConfigError."""
     if name == "dask":
         return Dask(dask_address)
     if dask_address is not None:
@@ -74,8 +74,8 @@ class Dask:
 
     def run(
         self,
-        function: Callable[[Place, P], R],
-        pieces: Iterable[P],
+        function: Callable[[Folders, ItemT], R],
+        items: Iterable[ItemT],
         *,
         inputs: Sequence[Ref],
         out: Path,
@@ -87,9 +87,9 @@ class Dask:
         """See `runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
         done = 0
 
-        def say(piece: P) -> None:
+        def on_done(item: ItemT) -> None:
             nonlocal done
-            done += piece.n_images
+            done += item.n_images
             progress(done, n_images, note)
 
         with _seen_by_workers(out) as token, _cluster(self.address) as client:
@@ -98,26 +98,26 @@ class Dask:
                 function=function,
                 code=fingerprint.of_module(function.__module__),
                 inputs=tuple(inputs),
-                folders=() if is_remote else tuple(workspace.folder(each) for each in inputs),
+                folders=() if is_remote else tuple(workspace.folder(ref) for ref in inputs),
                 out=out,
                 token=token,
                 staged=out.relative_to(workspace.root).as_posix() if is_remote else None,
                 workspace=str(Settings.load().workspace),
             )
-            n_ahead = _AHEAD * _n_threads(client)
+            n_pending = _PENDING_PER_THREAD * _n_threads(client)
             submitted: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # what is taken is released on the cluster
-            takers = concurrent.futures.ThreadPoolExecutor(n_ahead)
+            takers = concurrent.futures.ThreadPoolExecutor(n_pending)
             with _watched(client) as is_lost:
 
-                def submit(piece: P) -> "concurrent.futures.Future[R]":
+                def submit(item: ItemT) -> "concurrent.futures.Future[R]":
                     if is_lost():
                         raise concurrent.futures.CancelledError
-                    future = client.submit(work, piece, pure=False)
+                    future = client.submit(work, item, pure=False)
                     submitted.add(future)
                     return takers.submit(_take, future, is_lost, out, workspace)
 
                 try:
-                    return process_pool.bounded(submit, iter(pieces), lambda: n_ahead, say)
+                    return process_pool.bounded(submit, iter(items), lambda: n_pending, on_done)
                 except Exception as error:
                     raise _translated(error, note) from error
                 finally:
@@ -128,9 +128,9 @@ class Dask:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker does with a piece: the result of `function`, and the files that it uploaded."""
+    """What a worker does with a work item: the result of `function`, and the files that it uploaded."""
 
-    function: Callable[[Place, Any], Any]
+    function: Callable[[Folders, Any], Any]
     code: str  # the fingerprint of the function's module
     inputs: tuple[Ref, ...]
     folders: tuple[Path, ...]  # theirs, where the workers see the run's
@@ -139,37 +139,37 @@ class _Work:
     staged: str | None  # the name of the output among those being made in the bucket; None where `out` is seen
     workspace: str  # the run's setting
 
-    def __call__(self, piece: Any) -> tuple[Any, dict[str, File]]:
+    def __call__(self, item: Any) -> tuple[Any, dict[str, File]]:
         if _code(self.function.__module__) != self.code:
             raise _unfit("run the code of this run, with the libraries of this run", "another version")
         if self.staged is None:
             if not (self.out / self.token).is_file():
                 todo = "share the folder of the workspace at the same path, or set FER_WORKSPACE to s3://BUCKET/PREFIX"
                 raise _unfit("see the workspace of the run", f"no folder {self.out}", todo)
-            return self.function(Place(self.folders, self.out), piece), {}
+            return self.function(Folders(self.folders, self.out), item), {}
         settings = Settings.load()
         if str(settings.workspace) != self.workspace:
             raise self._elsewhere(str(settings.workspace))
         with remote_workspace.ready(settings) as workspace, _scratch(workspace.root) as scratch:
-            return self._remotely(cast(RemoteWorkspace, workspace), self.staged, scratch, piece)
+            return self._remotely(cast(RemoteWorkspace, workspace), self.staged, scratch, item)
 
     def _remotely(
-        self, workspace: RemoteWorkspace, staged: str, scratch: Path, piece: Any
+        self, workspace: RemoteWorkspace, staged: str, scratch: Path, item: Any
     ) -> tuple[Any, dict[str, File]]:
         try:
-            folders = tuple(workspace.folder(each) for each in self.inputs)
+            folders = tuple(workspace.folder(ref) for ref in self.inputs)
         except errors.WorkspaceError as error:
-            if all(workspace.store.size(f"{each.path}/{RECORD}") is not None for each in self.inputs):
+            if all(workspace.store.size(f"{ref.path}/{RECORD}") is not None for ref in self.inputs):
                 raise
             raise self._elsewhere(f"none of its outputs in the store at {workspace.store.endpoint}") from error
-        for name in piece.names:
+        for name in item.names:
             finished = workspace.finished(staged, name)
             if finished is not None:
-                with contextlib.suppress(errors.IntegrityError):  # lost: made anew
+                with contextlib.suppress(errors.IntegrityError):  # lost: made again
                     workspace.download(finished, scratch / name)
-        result = self.function(Place(folders, scratch), piece)
-        made = {name: workspace.share_finished(staged, name, scratch / name) for name in piece.names}
-        return result, made
+        result = self.function(Folders(folders, scratch), item)
+        files = {name: workspace.share_finished(staged, name, scratch / name) for name in item.names}
+        return result, files
 
     def _elsewhere(self, received: str) -> Exception:
         todo = f"set FER_WORKSPACE={self.workspace} there, and FER_STORE_… as for the run"
@@ -182,7 +182,7 @@ def _take(
     out: Path,
     workspace: Workspace,
 ) -> R:
-    """The result of a piece, once its files are in `out`. Raises CancelledError if the cluster is lost meanwhile."""
+    """The result of a work item, once its files are in `out`. Raises CancelledError if the cluster is lost."""
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
     while not done.wait(_LOOK_EVERY_S):
@@ -190,8 +190,8 @@ def _take(
             raise concurrent.futures.CancelledError
     # Not by Dask's own executor, which reads a result and its state one after the other: between the two a worker's
     # death can make an error of what was done.
-    result, made = future.result()
-    for name, file in made.items():  # none where the workers see `out`
+    result, files = future.result()
+    for name, file in files.items():  # none where the workers see `out`
         cast(RemoteWorkspace, workspace).download(file, out / name)
     return result
 
@@ -247,7 +247,7 @@ def _cluster(address: str | None) -> Iterator["Client"]:
 
 
 def _n_threads(client: "Client") -> int:
-    """How many pieces the workers can do at once. Raises TimeoutError if the scheduler doesn't say."""
+    """How many work items the workers can process at once. Raises TimeoutError if the scheduler doesn't say."""
     if client.scheduler is None:
         raise concurrent.futures.CancelledError("the client is closed")
     return sum(client.sync(client.scheduler.ncores, callback_timeout=_CONNECT_TIMEOUT_S).values())
@@ -280,18 +280,18 @@ def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _scratch(root: Path) -> Iterator[Path]:
-    """An empty folder for a piece; what killed workers left a day ago is removed."""
+    """An empty folder for a work item; what killed workers left a day ago is removed."""
     folder = root / _SCRATCH
     folder.mkdir(parents=True, exist_ok=True)
-    for each in folder.iterdir():
+    for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - each.stat().st_mtime > ABANDONED_AFTER_S:
-                shutil.rmtree(each, ignore_errors=True)
+            if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         yield Path(scratch)
 
 
-@functools.cache  # as of the first piece: it is the code loaded then that runs
+@functools.cache  # as of the first work item: it is the code loaded then that runs
 def _code(module: str) -> str:
     return fingerprint.of_module(module)
 
@@ -311,14 +311,14 @@ def _translated(error: Exception, note: str) -> Exception:
     if isinstance(error, KilledWorker):
         return errors.WorkspaceError(
             "Every worker must live until its work is done.",
-            received=f"several were killed over one piece during '{note}', most often because memory ran out",
-            todo="look at the workers' logs, then run the same command again; finished pieces are kept",
+            received=f"several were killed over one work item during '{note}', most often because memory ran out",
+            todo="look at the workers' logs, then run the same command again; finished shards are kept",
         )
     if isinstance(error, (concurrent.futures.CancelledError, ClosedClientError)):
         return errors.WorkspaceError(
             "The Dask scheduler and its workers must live until the work is done.",
             received=f"they were lost during '{note}'",
-            todo="look at their logs, then run the same command again; finished pieces are kept",
+            todo="look at their logs, then run the same command again; finished shards are kept",
         )
     if isinstance(error, ImportError) or "deserialization" in str(error):
         return errors.ConfigError(

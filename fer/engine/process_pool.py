@@ -1,4 +1,4 @@
-"""Shard-sized pieces of work over a pool of spawned processes.
+"""Shard-sized work items over a pool of spawned processes.
 
 Spawn only: a forked child inherits the locks of TensorFlow's, OpenCV's and Arrow's threads, and hangs on them.
 """
@@ -20,7 +20,7 @@ from fer.progress import Progress, silent
 T = TypeVar("T")
 R = TypeVar("R")
 
-_AHEAD = 3  # items a worker: one at work, one on its way, one ready
+_PENDING_PER_WORKER = 3  # items: one at work, one on its way, one ready
 
 
 def usable_cores() -> int:
@@ -43,10 +43,11 @@ def map_ordered(
 ) -> list[R]:
     """Call `function`, which a spawned process must be able to import, on each item; results in the items' order.
 
-    Items are taken as they are needed, a few ahead of the workers: what makes them can hold one at a time in memory.
+    Items are taken as they are needed, a few before the workers need them: their generator can hold one at a time in
+    memory.
     `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
-    this process. `progress` is told the sum of what the items done `weigh`, of `total` (by default their number:
-    then all are taken at once).
+    this process. `progress` reports the sum of what the finished items `weigh`, of `total` (by default their
+    number: then all are taken at once).
     With `alone_s` this process is one of the workers, and starts the others once it would be at work for more seconds
     than that; without, all are others, and what kills one leaves this process alive.
     An item that fails does not stop the others: the first failing item's error is raised once all have ended, so that
@@ -63,22 +64,22 @@ def map_ordered(
     began = time.monotonic()
     done = 0
 
-    def say(item: T) -> None:
+    def on_done(item: T) -> None:
         nonlocal done
         done += weigh(item)
         progress(done, total, note)
 
     if n_workers <= 1 or len(first) <= 1:
-        return _in_this_process(function, waiting, say)
+        return _in_this_process(function, waiting, on_done)
     pools: list[concurrent.futures.ProcessPoolExecutor] = []
     n_others = n_workers if alone_s is None else n_workers - 1
 
-    def n_ahead() -> int:
+    def max_pending() -> int:
         if alone_s and not pools:
             left_s = (time.monotonic() - began) * (total - done) / done if done else 0
             if left_s <= alone_s:
                 return 0
-        return _AHEAD * n_others
+        return _PENDING_PER_WORKER * n_others
 
     def submit(item: T) -> "concurrent.futures.Future[R]":
         if not pools:
@@ -89,13 +90,13 @@ def map_ordered(
         return pools[0].submit(function, item)
 
     try:
-        return bounded(submit, waiting, n_ahead, say, None if alone_s is None else function)
+        return bounded(submit, waiting, max_pending, on_done, None if alone_s is None else function)
     except BrokenProcessPool as error:
         raise errors.WorkspaceError(
             "Every worker process must live until its work is done.",
             received=f"one was killed during '{note or getattr(function, '__name__', 'a stage')}', "
             "most often because memory ran out",
-            todo="free some memory, then run the same command again; finished pieces are kept",
+            todo="free some memory, then run the same command again; finished shards are kept",
         ) from error
     finally:
         # After an interrupt what has not begun is dropped; what has begun ends, so that no worker outlives the call.
@@ -106,33 +107,33 @@ def map_ordered(
 def bounded(
     submit: Callable[[T], "concurrent.futures.Future[R]"],
     items: Iterator[T],
-    n_ahead: Callable[[], int],
-    say: Callable[[T], None],
-    own: Callable[[T], R] | None = None,
+    max_pending: Callable[[], int],
+    on_done: Callable[[T], None],
+    here: Callable[[T], R] | None = None,
 ) -> list[R]:
-    """Submit the items, at most `n_ahead()` of them not yet done at a time; results in the items' order.
+    """Submit the items, at most `max_pending()` of them not yet done at a time; results in the items' order.
 
-    Meanwhile `own`, if there is one, is called here with those that nobody has begun. `say` is called with each item
-    that ended. Raises the first failing item's error once all have ended.
+    Meanwhile `here`, if given, is called in this process with items that no worker has begun. `on_done` is called with
+    each item that ended. Raises the first failing item's error once all have ended.
     """
     futures: list[concurrent.futures.Future[R]] = []
     pending: dict[concurrent.futures.Future[R], tuple[int, T]] = {}
     while True:
-        for item in itertools.islice(items, max(0, n_ahead() - len(pending))):
+        for item in itertools.islice(items, max(0, max_pending() - len(pending))):
             future = submit(item)
             pending[future] = (len(futures), item)
             futures.append(future)
-        mine = None if own is None else _not_begun(items, futures, pending)
-        if mine is None and not pending:
+        next_here = None if here is None else _not_begun(items, futures, pending)
+        if next_here is None and not pending:
             return [future.result() for future in futures]
-        if own is not None and mine is not None:
-            place, item = mine
-            futures[place] = _done(own, item)
-            say(item)
-        wait_s = 0 if mine is not None else None
+        if here is not None and next_here is not None:
+            position, item = next_here
+            futures[position] = _done(here, item)
+            on_done(item)
+        wait_s = 0 if next_here is not None else None
         ended, _ = concurrent.futures.wait(pending, wait_s, return_when=concurrent.futures.FIRST_COMPLETED)
         for future in ended:
-            say(pending.pop(future)[1])
+            on_done(pending.pop(future)[1])
 
 
 def _not_begun(
@@ -140,7 +141,7 @@ def _not_begun(
     futures: "list[concurrent.futures.Future[R]]",
     pending: "dict[concurrent.futures.Future[R], tuple[int, T]]",
 ) -> tuple[int, T] | None:
-    """The next item and its place among the results; where there is none one that was submitted and waits, if any."""
+    """The next item and its position in the results; if none is left, a submitted one that still waits, if any."""
     for item in items:
         futures.append(concurrent.futures.Future())
         return len(futures) - 1, item
@@ -159,7 +160,7 @@ def _done(function: Callable[[T], R], item: T) -> "concurrent.futures.Future[R]"
     return future
 
 
-def _in_this_process(function: Callable[[T], R], items: Iterable[T], say: Callable[[T], None]) -> list[R]:
+def _in_this_process(function: Callable[[T], R], items: Iterable[T], on_done: Callable[[T], None]) -> list[R]:
     results: list[R] = []
     first_error: Exception | None = None
     for item in items:
@@ -167,7 +168,7 @@ def _in_this_process(function: Callable[[T], R], items: Iterable[T], say: Callab
             results.append(function(item))
         except Exception as error:  # noqa: BLE001 - raised below, once the other items have had their turn
             first_error = first_error or error
-        say(item)
+        on_done(item)
     if first_error is not None:
         raise first_error
     return results

@@ -1,6 +1,6 @@
-"""Where the pieces of a stage's work are done: by the processes of this machine, or by an engine for several machines.
+"""Where a stage's work items are processed: by the processes of this machine, or by a Dask cluster.
 
-A stage that is cut in pieces hands them to a runner. Which one decides how long it takes, never what comes out.
+A stage whose work is split into items hands them to a runner. Which one decides how long it takes, never the result.
 """
 
 import functools
@@ -16,36 +16,36 @@ from fer.progress import Progress
 
 
 @dataclass(frozen=True)
-class Place:
-    """Folders on the machine that does a piece of work: those of the stage's inputs, and `out`, where files go."""
+class Folders:
+    """Folders on the machine that processes a work item: those of the stage's inputs, and `out`, where files go."""
 
     inputs: tuple[Path, ...]
     out: Path
 
 
-class Piece(Protocol):
-    """A part of a stage's work that a process can be sent."""
+class WorkItem(Protocol):
+    """A part of a stage's work that can be sent to another process."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The files that come of it in `Place.out`: finished ones of an earlier attempt are there already."""
+        """The files that it makes in `Folders.out`: finished ones of an earlier attempt are there already."""
 
     @property
     def n_images(self) -> int:
         """How many images they hold."""
 
 
-P = TypeVar("P", bound=Piece)
+ItemT = TypeVar("ItemT", bound=WorkItem)
 R = TypeVar("R")
 
 
 class Runner(Protocol):
-    """Does pieces of work somewhere."""
+    """Processes work items somewhere."""
 
     def run(
         self,
-        function: Callable[[Place, P], R],
-        pieces: Iterable[P],
+        function: Callable[[Folders, ItemT], R],
+        items: Iterable[ItemT],
         *,
         inputs: Sequence[Ref],
         out: Path,
@@ -54,10 +54,10 @@ class Runner(Protocol):
         progress: Progress,
         note: str,
     ) -> list[R]:
-        """Call `function(place, piece)` for each piece; results in the pieces' order.
+        """Call `function(folders, item)` for each item; results in the items' order.
 
-        `function` can be imported by its name, reads nothing but the `inputs`, writes the piece's files whole or not at
-        all, and returns little. Pieces are taken as they are needed. `progress` counts images, of `n_images` in all.
+        `function` can be imported by its name, reads nothing but the `inputs`, writes the item's files whole or not at
+        all, and returns little. Items are taken as they are needed. `progress` counts images, of `n_images` in all.
         """
 
 
@@ -73,8 +73,8 @@ class Processes:
 
     def run(
         self,
-        function: Callable[[Place, P], R],
-        pieces: Iterable[P],
+        function: Callable[[Folders, ItemT], R],
+        items: Iterable[ItemT],
         *,
         inputs: Sequence[Ref],
         out: Path,
@@ -83,10 +83,10 @@ class Processes:
         progress: Progress,
         note: str,
     ) -> list[R]:
-        place = Place(tuple(workspace.folder(each) for each in inputs), out)
+        folders = Folders(tuple(workspace.folder(ref) for ref in inputs), out)
         return process_pool.map_ordered(
-            functools.partial(function, place),
-            pieces,
+            functools.partial(function, folders),
+            items,
             workers=self.workers,
             total=n_images,
             weigh=_n_images,
@@ -96,5 +96,5 @@ class Processes:
         )
 
 
-def _n_images(piece: Piece) -> int:
-    return piece.n_images
+def _n_images(item: WorkItem) -> int:
+    return item.n_images

@@ -260,8 +260,8 @@ def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
         yield _Linked(name, len(parquet.read_labels(folder / name)[0]))
 
 
-def _summaries(place: runners.Place, piece: _Linked) -> list[shard_checks.Summary]:
-    path = place.inputs[0] / piece.source
+def _summaries(folders: runners.Folders, piece: _Linked) -> list[shard_checks.Summary]:
+    path = folders.inputs[0] / piece.source
     return [shard_checks.summary(path, _SPLIT, parquet.read(path))]
 
 
@@ -303,10 +303,10 @@ def _keys(salt: str, image_ids: Sequence[str]) -> np.ndarray:
     return np.array([xxhash.xxh3_64_intdigest(f"{salt}\0{each}".encode()) for each in image_ids], np.uint64)
 
 
-def _make_shards(place: runners.Place, piece: _Piece) -> list[shard_checks.Summary]:
+def _make_shards(folders: runners.Folders, piece: _Piece) -> list[shard_checks.Summary]:
     """Write what becomes of some source shards; what is there and whole is kept. What they amount to."""
     seed = piece.config.seed
-    source, times = _kept([place.inputs[0] / each for each in piece.sources], piece)
+    source, times = _kept([folders.inputs[0] / each for each in piece.sources], piece)
     rows = np.repeat(np.arange(len(times)), times)
     replicas = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times) - 1  # -1: the image itself
     image_ids = [
@@ -316,7 +316,7 @@ def _make_shards(place: runners.Place, piece: _Piece) -> list[shard_checks.Summa
     order = np.argsort(_keys(f"{seed}\0order", image_ids), kind="stable")
     summaries = []
     for name, chosen in zip(piece.names, np.array_split(order, len(piece.names)), strict=True):
-        path = place.out / name
+        path = folders.out / name
         chosen_ids = [image_ids[each] for each in chosen]
         class_indexes = source.class_indexes[rows[chosen]]
         found = parquet.finished(path, chosen_ids, class_indexes)

@@ -156,14 +156,14 @@ def _pieces(
         yield _Piece(cut, here, classes, config)
 
 
-def _make_shard(place: runners.Place, piece: _Piece) -> shard_checks.Summary:
+def _make_shard(folders: runners.Folders, piece: _Piece) -> shard_checks.Summary:
     """Write one shard, or keep it if it is there and whole; what it amounts to."""
     cut = piece.cut
-    path = place.out / cut.name
+    path = folders.out / cut.name
     image_ids = cut.image_ids.to_pylist()
     found = parquet.finished(path, image_ids, cut.class_indexes)
     if found is None:
-        found = parquet.Shard(image_ids, cut.class_indexes, _prepared(place.inputs, piece), piece.classes)
+        found = parquet.Shard(image_ids, cut.class_indexes, _prepared(folders.inputs, piece), piece.classes)
         parquet.write(path, found.image_ids, found.class_indexes, found.pixels, found.classes)
     return shard_checks.summary(path, cut.split, found)
 

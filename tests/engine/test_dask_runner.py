@@ -45,26 +45,26 @@ class Shout:
         return (self.name,)
 
 
-def shout(place: runners.Place, piece: Shout) -> str:
-    path = place.out / piece.name
+def shout(folders: runners.Folders, item: Shout) -> str:
+    path = folders.out / item.name
     if path.exists():
-        (piece.traces / f"{piece.name} kept").touch()
+        (item.traces / f"{item.name} kept").touch()
         return path.read_text()
-    if piece.trouble:
-        trouble = piece.traces / f"{piece.name} in trouble"
+    if item.trouble:
+        trouble = item.traces / f"{item.name} in trouble"
         had_trouble = trouble.exists()
         trouble.touch()
-        if piece.trouble == "error":
-            raise errors.SourceError("The input must be fit.", received=piece.name, todo="mend it")
-        if piece.trouble == "death" and not had_trouble:
+        if item.trouble == "error":
+            raise errors.SourceError("The input must be fit.", received=item.name, todo="mend it")
+        if item.trouble == "death" and not had_trouble:
             os.kill(os.getpid(), signal.SIGKILL)
-        if piece.trouble == "deaths":
+        if item.trouble == "deaths":
             os.kill(os.getpid(), signal.SIGKILL)
-        if piece.trouble == "wait":
+        if item.trouble == "wait":
             time.sleep(5)
-    text = f"{(place.inputs[0] / 'word').read_text().upper()} {piece.name}"
+    text = f"{(folders.inputs[0] / 'word').read_text().upper()} {item.name}"
     disk.write(path, text.encode())
-    (piece.traces / f"{piece.name} made").touch()
+    (item.traces / f"{item.name} made").touch()
     return text
 
 
@@ -84,11 +84,11 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
     results: list[str] = []
 
     def produce(out: Path) -> DatasetRef:
-        pieces = (Shout(f"f{each}", traces, (troubles or {}).get(each, "")) for each in range(N))
+        items = (Shout(f"f{each}", traces, (troubles or {}).get(each, "")) for each in range(N))
         results.extend(
             runner.run(
                 shout,
-                pieces,
+                items,
                 inputs=[source],
                 out=out,
                 workspace=workspace,
@@ -208,7 +208,7 @@ def test_a_result_that_is_here_counts_though_its_worker_dies_at_once(tmp_path):
 
 def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(cluster, tmp_path, expected):
     workspace, traces = Workspace(tmp_path / "workspace"), tmp_path / "traces"
-    with pytest.raises(errors.WorkspaceError, match="several were killed over one piece during 'words'"):
+    with pytest.raises(errors.WorkspaceError, match="several were killed over one work item during 'words'"):
         loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
     finished = {each.name.removesuffix(" made") for each in traces.glob("* made")}
     assert finished  # how many, depends on which of them its workers died with
@@ -227,7 +227,7 @@ def test_a_cluster_that_is_lost_ends_the_run(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner, "_LOOK_EVERY_S", 0.1)
     monkeypatch.setattr(dask_runner, "_n_threads", lambda client: 0 if list(tmp_path.glob("traces/f1 *")) else 2)
     monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 0.2)
-    with pytest.raises(errors.WorkspaceError, match=r"they were lost during 'words'.*finished pieces are kept"):
+    with pytest.raises(errors.WorkspaceError, match=r"they were lost during 'words'.*finished shards are kept"):
         loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
 
 

@@ -127,10 +127,10 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
     alone = preprocess.preprocess(*source, CONFIG, workspace=workspace)
 
     class Threads(runners.Processes):
-        def run(self, function, pieces, *, inputs, out, workspace, **_):
-            place = runners.Place(tuple(workspace.folder(each) for each in inputs), out)
+        def run(self, function, items, *, inputs, out, workspace, **_):
+            folders = runners.Folders(tuple(workspace.folder(each) for each in inputs), out)
             with concurrent.futures.ThreadPoolExecutor(8) as threads:
-                return list(threads.map(lambda piece: function(place, piece), pieces))
+                return list(threads.map(lambda item: function(folders, item), items))
 
     other = Workspace(tmp_path / "other")
     together = preprocess.preprocess(*dataset(other, *drawn()), CONFIG, workspace=other, runner=Threads())
