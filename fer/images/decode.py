@@ -34,12 +34,11 @@ import cv2
 import numpy as np
 
 from fer.images import headers
+from fer.images.formats import header, jpeg
+from fer.images.formats.header import Header, UndecodableImage
 
 # Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)
-
-
-UndecodableImage = headers.Unfit  # the message is the reason, fit for a report
 
 
 class DecodedImage(NamedTuple):
@@ -51,8 +50,8 @@ class DecodedImage(NamedTuple):
 
 def decode_with_format(data: bytes) -> DecodedImage:
     """Decode an encoded image to grey (H, W) uint8, turned as its EXIF says. Raises UndecodableImage."""
-    header = headers.read(data)
-    return DecodedImage(_decode(data, header), header.format)
+    head = headers.read(data)
+    return DecodedImage(_decode(data, head), head.format)
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -60,18 +59,18 @@ def decode(data: bytes) -> np.ndarray:
     return _decode(data, headers.read(data))
 
 
-def _decode(data: bytes, header: headers.Header) -> np.ndarray:
-    if header.format == "JPEG":
+def _decode(data: bytes, head: Header) -> np.ndarray:
+    if head.format == "JPEG":
         pixels = _by_opencv(data)
-        if header.progressive or ((header.turned or pixels.item(-1) == _FILLING) and _may_lack_its_end(pixels)):
+        if head.progressive or ((head.has_exif or pixels.item(-1) == _FILLING) and _may_lack_its_end(pixels)):
             _require_end_of_jpeg(data)
         return pixels
-    if header.skipped:
-        data = _without(data, header.skipped)
-    if header.start:
-        count = header.height * header.width
-        return np.frombuffer(data, np.uint8, count, header.start).reshape(header.height, header.width).copy()
-    return _by_opencv(data) if header.plain else _by_pillow(data, header.format)
+    if head.skipped:
+        data = _without(data, head.skipped)
+    if head.start:
+        count = head.height * head.width
+        return np.frombuffer(data, np.uint8, count, head.start).reshape(head.height, head.width).copy()
+    return _by_opencv(data) if head.plain else _by_pillow(data, head.format)
 
 
 def _without(data: bytes, stretches: tuple[tuple[int, int], ...]) -> bytes:
@@ -103,7 +102,7 @@ def _may_lack_its_end(pixels: np.ndarray) -> bool:
 
 def _require_end_of_jpeg(data: bytes) -> None:
     """Raise UndecodableImage if bytes put before the end change the picture: a whole one needs no more of them."""
-    end = headers.end_of_jpeg(data)
+    end = jpeg.end(data)
     if _samples_of_jpeg(data[:end] + _MORE_OF_A_JPEG + data[end:]) != _samples_of_jpeg(data):
         raise UndecodableImage("cut short")
 
@@ -134,7 +133,7 @@ def _by_pillow(data: bytes, form: str) -> np.ndarray:
         warnings.simplefilter("error", UserWarning)  # how it says "Truncated File Read" of a TIFF
         try:
             with Image.open(io.BytesIO(data), formats=("PPM" if form in _PNM else form,)) as image:
-                headers.require_size(*image.size)
+                header.require_size(*image.size)
                 _require_one_page(image)
                 if form == "TIFF":
                     _require_strips(image, len(data))

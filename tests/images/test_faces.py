@@ -1,4 +1,4 @@
-"""Faces that fer.demo_faces draws, set into larger pictures: they are found, cut out and levelled."""
+"""Faces that fer.ingest.demo.faces draws, set into larger pictures: they are found, cut out and levelled."""
 
 import concurrent.futures
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fer.images import headers
+from fer.images.formats import jpeg
+from fer.images.formats.header import Header, UndecodableImage
 
 
 def encoded(form, side=24, **options):
@@ -27,25 +29,25 @@ OTHERS = {form: encoded(form, 9) for form in USUAL}
 
 
 def outcome(data, after):
-    """What comes of `data` read after another file."""
+    """The header of `data` read after another file, or why it is refused."""
     headers.read(after)
     try:
         return headers.read(data)
-    except headers.Unfit as error:
+    except UndecodableImage as error:
         return str(error)
 
 
 @pytest.mark.parametrize("form", USUAL)
 def test_a_file_says_the_same_after_one_that_begins_alike_as_after_another(form):
-    known = headers.Header(form, 24, 24)
+    known = Header(form, 24, 24)
     assert outcome(USUAL[form], USUAL[form]) == outcome(USUAL[form], OTHERS[form]) == known
-    assert outcome(OTHERS[form], USUAL[form]) == headers.Header(form, 9, 9)
+    assert outcome(OTHERS[form], USUAL[form]) == Header(form, 9, 9)
 
 
-@pytest.mark.parametrize("case", [pytest.param(each, id=each.name) for each in corpus.IMAGES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in corpus.IMAGES])
 def test_hostile_bytes_are_found_out_after_their_whole_likes_too(case):
     data = case.make()
-    with contextlib.suppress(headers.Unfit):
+    with contextlib.suppress(UndecodableImage):
         headers.read(data)
     expected = outcome(data, OTHERS["JPEG"])
     for likes in (corpus.jpeg(), corpus.jpeg(corpus.colour()), corpus.png(corpus.grey(), 0)):
@@ -68,9 +70,9 @@ def test_a_damaged_or_cut_file_says_the_same_after_its_whole_as_after_another(da
 def test_a_jpeg_of_several_scans_is_walked_to_its_end_after_one_that_begins_alike():
     whole = USUAL["JPEG"]
     scan = whole[whole.index(b"\xff\xda") : -2]
-    many = whole[:-2] + scan * headers.MAX_JPEG_SCANS + b"\xff\xd9"
+    many = whole[:-2] + scan * jpeg.MAX_SCANS + b"\xff\xd9"
     assert "scans" in outcome(many, whole)
-    assert headers.end_of_jpeg(whole[:-2] + scan + b"\xff\xd9") == len(whole) - 2 + len(scan)
+    assert jpeg.end(whole[:-2] + scan + b"\xff\xd9") == len(whole) - 2 + len(scan)
 
 
 def test_a_png_whose_second_chunk_hides_an_animation_is_refused_after_one_that_begins_alike():

@@ -1,6 +1,6 @@
 """How a data set lies in its archive: class folders, the CSV of FER2013, or a table of labels beside images.
 
-See fer.class_folders, fer.pixel_tables, fer.label_tables and, for FERPlus, fer.votes.
+See `class_folders`, `pixel_csv`, `label_tables` and, for FERPlus, `ferplus`.
 """
 
 import dataclasses

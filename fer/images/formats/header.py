@@ -1,0 +1,65 @@
+"""What the decoders need to know of an encoded image before they decode it, and the limits of what is decoded."""
+
+import re
+from typing import NamedTuple
+
+# Up to 67 million pixels, as the limit that fer/__init__.py sets OpenCV: a small file may claim far more.
+MAX_SIDE_PX = 8_192
+MAX_CHUNKS = 100_000  # of a PNG or WebP; each costs time, however short it is, and 64 MiB by 4 KiB are 16 thousand
+
+_OTHER_KINDS = (  # what people put into folders of images, by how it begins
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|svg|!DOCTYPE svg)", re.IGNORECASE), "an SVG or other XML"),
+    (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!DOCTYPE html|html)", re.IGNORECASE), "a web page"),
+    (re.compile(rb"....ftyp(?:heic|heix|hevc|heim|heis|mif1|msf1)", re.DOTALL), "a HEIC"),
+    (re.compile(rb"....ftypavi[fs]", re.DOTALL), "an AVIF"),
+    (re.compile(rb"....ftyp", re.DOTALL), "a film"),
+    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "a JPEG 2000"),
+    (re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"), "a JPEG XL"),
+    (re.compile(rb"\0\0[\x01\x02]\0"), "an icon"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!"), "an archive"),
+)
+
+
+class UndecodableImage(ValueError):
+    """Bytes that are no whole picture of a known format; the message is the reason, the same for the same defect."""
+
+
+class Header(NamedTuple):
+    """Format, size in pixels, and which way of decoding fits.
+
+    `plain`: grey or colour of 8 or 16 bits, without transparency. `start`: offset of the samples of a PGM with one byte
+    per sample; 0 for everything else. `progressive`: a JPEG whose scans refine the whole picture. `has_exif`: a JPEG
+    with EXIF, which may hold an orientation. `skipped`: (start, end) offsets of the text and profiles of a PNG, which
+    may decompress to far more than the picture.
+    """
+
+    format: str  # JPEG, PNG, GIF, BMP, WEBP, TIFF, PBM, PGM, PPM
+    width: int
+    height: int
+    plain: bool = True
+    start: int = 0
+    progressive: bool = False
+    has_exif: bool = False
+    skipped: tuple[tuple[int, int], ...] = ()
+
+
+def require_size(width: int, height: int) -> None:
+    """Raise UndecodableImage for an image without pixels, or with a side of more than MAX_SIDE_PX."""
+    if width < 1 or height < 1:
+        raise UndecodableImage("without pixels: its width or height is zero")
+    if width > MAX_SIDE_PX or height > MAX_SIDE_PX:
+        raise UndecodableImage(f"too large to be decoded: over {MAX_SIDE_PX:,} pixels a side")
+
+
+def require_one_frame(n_frames: int) -> None:
+    """Raise UndecodableImage for an animation."""
+    if n_frames > 1:
+        raise UndecodableImage("an animation, not one picture")
+
+
+def unknown_format(data: bytes) -> str:
+    """Why bytes of none of the formats read here are refused; names what people put into folders of images."""
+    kind = next((name for pattern, name in _OTHER_KINDS if pattern.match(data)), None)
+    return "not an image of a format known here" + (f": {kind}" if kind else "")
