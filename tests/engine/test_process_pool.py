@@ -170,12 +170,12 @@ def test_what_waits_for_another_worker_is_done_here_when_nothing_else_is_left():
         submitted.append(concurrent.futures.Future())
         return submitted[-1]
 
-    def say(item):
+    def on_done(item):
         if item == 2:
             submitted[0].set_running_or_notify_cancel()
             submitted[0].set_result("theirs")
 
-    assert process_pool.bounded(submit, iter(range(4)), lambda: 2, say, own=lambda item: f"own {item}") == [
+    assert process_pool.bounded(submit, iter(range(4)), lambda: 2, on_done, lambda item: f"own {item}") == [
         "theirs",
         "own 1",
         "own 2",
