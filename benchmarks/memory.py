@@ -22,6 +22,7 @@ from benchmarks import Row
 from benchmarks import preprocess as source
 from fer.curation.refs import SplitRef
 from fer.engine import runners
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.shards import balance, preprocess
@@ -40,7 +41,7 @@ def run() -> Iterator[Row]:
     peaks: dict[str, list[float]] = {"preprocess": [], "balance": [], "streaming feed": []}
     for times in _TIMES:
         with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
-            workspace = Workspace(temporary)
+            workspace = LocalWorkspace(temporary)
             source.inputs(workspace, _repeated(jpegs, images, times), times * len(jpegs), "bench")
             for name, found in peaks.items():
                 found.append(_peak_mb(name, workspace, times))
@@ -99,7 +100,7 @@ def _pss(parent: psutil.Process) -> int:
 def work() -> None:
     """The measured process: a stage over what is in the workspace."""
     name, root, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    workspace = Workspace(root)
+    workspace = LocalWorkspace(root)
     if name == "preprocess":
         manifest = workspace.committed("index", "bench", ManifestRef)
         split = workspace.committed("split", "bench", SplitRef)

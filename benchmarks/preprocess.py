@@ -22,6 +22,7 @@ from benchmarks import Row, medians, seconds
 from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import runners
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest import image_files
 from fer.ingest.refs import ManifestRef
@@ -47,7 +48,7 @@ def run() -> Iterator[Row]:
     jpegs = some_jpegs(N_IMAGES)
     yield from _one_image(jpegs[:4_000])
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
-        workspace = Workspace(Path(temporary) / "workspace")
+        workspace = LocalWorkspace(Path(temporary) / "workspace")
         for side, n_images in ((48, N_IMAGES), (224, _FEWER)):
             source = inputs(workspace, jpegs, n_images, f"{n_images}")
             yield from _plain_loop(Path(temporary), workspace, source, jpegs[:n_images], side)
@@ -164,7 +165,7 @@ def _plain_loop(
 
 def _one_percent(folder: Path, jpegs: Sequence[bytes], n_images: int) -> Iterator[Row]:
     """The stage over images of which 99 % were there in the last version."""
-    grown, empty = Workspace(folder / "grown"), Workspace(folder / "empty")
+    grown, empty = LocalWorkspace(folder / "grown"), LocalWorkspace(folder / "empty")
     n_old = n_images * 99 // 100
 
     def some(n: int) -> Iterator[bytes]:

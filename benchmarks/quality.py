@@ -22,6 +22,7 @@ from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import label_errors, near_duplicates, outliers, twins
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import encode
 from fer.ingest import archives, index
@@ -67,7 +68,7 @@ def _draw(path: Path) -> None:
 
 
 def _steps(folder: Path) -> Iterator[Row]:
-    workspace = Workspace(folder / "workspace")
+    workspace = LocalWorkspace(folder / "workspace")
     dataset = _dataset(folder, workspace)
     config = index.IndexConfig(classes=demo_faces.CLASSES)
     thumbnails, labels, contents, _ = decoded(folder, workspace, dataset)
@@ -185,7 +186,7 @@ def decoded(
     """Thumbnails, (n, pixels) uint8, class indices, pixel digests and the source's splits of the images in
     `images.zip` there that the index can decode.
     """
-    workspace = workspace or Workspace(folder / "workspace")
+    workspace = workspace or LocalWorkspace(folder / "workspace")
     dataset = dataset or _dataset(folder, workspace)
     config = index.IndexConfig(classes=demo_faces.CLASSES)
     folder = workspace.folder(index.index((dataset,), config, workspace=workspace))

@@ -20,6 +20,7 @@ from benchmarks import Row
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer.curation import validate
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 
@@ -30,7 +31,7 @@ _CLASSES = ("angry", "happy", "sad")
 
 def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
-        manifest = _manifest(Workspace(temporary))
+        manifest = _manifest(LocalWorkspace(temporary))
         # A process of its own: the peak is then that of validation, Great Expectations' import included.
         done = subprocess.run(
             [sys.executable, "-m", __name__, temporary, manifest.model_dump_json()],
@@ -89,7 +90,7 @@ def _validate(folder: str, manifest: str) -> None:
     """The work of the process of its own: prints what it took."""
     start = time.perf_counter()
     ref = validate.validate(
-        ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=Workspace(folder)
+        ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=LocalWorkspace(folder)
     )
     taken = time.perf_counter() - start
     assert ref.n_accepted == _N_ROWS * 99 // 100

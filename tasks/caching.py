@@ -10,7 +10,7 @@ from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
 from fer import errors, plain_text, settings
-from fer.engine import remote_workspace
+from fer.engine import connect
 from fer.engine.stage import Stage
 from fer.engine.workspace import Workspace
 from tasks import artifacts, events, logs
@@ -22,7 +22,7 @@ Again = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's paramet
 
 def workspace() -> Workspace:
     """The workspace that the settings name; one in the store needs this in reach (see `tasks.releases`)."""
-    return remote_workspace.of(settings.Settings.load())
+    return connect.running_workspace(settings.Settings.load())
 
 
 def cached(

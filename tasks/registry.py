@@ -8,7 +8,7 @@ from prefect import runtime, task
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
-from fer.engine import fingerprint, objectstore, remote_workspace, seaweedfs
+from fer.engine import connect, fingerprint, objectstore
 from fer.evaluation import gate
 from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
 from fer.recipes import schema as recipe
@@ -26,18 +26,18 @@ _MOST_OF_A_NAME = 200  # characters; many sources make a long one
 def store_in_reach() -> Iterator[None]:
     """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
     configured = settings.Settings.load()
-    with seaweedfs.connect(configured) as store:
+    with connect.store(configured) as store:
         require_usable(store, configured)
-        with remote_workspace.ready(configured):
+        with connect.workspace(configured):
             yield
 
 
 @contextlib.contextmanager
 def workspace_in_reach() -> Iterator[None]:
     """Do the same with the workspace's store alone, if it is in one."""
-    with remote_workspace.ready(settings.Settings.load()) as workspace:
-        if isinstance(workspace, remote_workspace.RemoteWorkspace):
-            require_usable(workspace.store, settings.Settings.load())
+    with connect.workspace(settings.Settings.load()) as workspace:
+        if workspace.objects is not None:
+            require_usable(workspace.objects.store, settings.Settings.load())
         yield
 
 

@@ -9,7 +9,7 @@ from data_contracts import files
 from fer import errors, plain_text, settings
 from fer.curation import baseline
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
-from fer.engine import contracts, disk, seaweedfs
+from fer.engine import connect, contracts, disk
 from fer.engine.refs import Ref
 from fer.evaluation.refs import EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
@@ -113,7 +113,7 @@ def share_quality(validation: ValidationRef, quality: QualityRef) -> None:
 
 def share(name: str, parts: dict[str, Path], *, key: str) -> None:
     """Put folders of pages into the store, and link them in the artifact `key`."""
-    with seaweedfs.connect(settings.Settings.load()) as store:
+    with connect.store(settings.Settings.load()) as store:
         shared = publishing.share(store, name, parts)
         place = store.uri(shared.top)
     note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."

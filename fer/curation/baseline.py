@@ -103,7 +103,7 @@ def _read(note: Note) -> Baseline:
     except ValidationError as error:
         raise errors.WorkspaceError(
             "The record of the data last accepted must be whole.",
-            received=f"{error.error_count()} faults in {note.place}",
+            received=f"{error.error_count()} faults in {note.location}",
             todo="remove the file: the next run then compares with nothing, and may draw splits anew",
         ) from error
 

@@ -21,14 +21,16 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from fer import errors
-from fer.engine import fingerprint, process_pool, remote_workspace
+from fer.engine import connect, fingerprint, process_pool
+from fer.engine.local_workspace import ABANDONED_AFTER_S
+from fer.engine.objects import Objects
+from fer.engine.outputs import RECORD, File
 from fer.engine.refs import Ref
-from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.runners import Folders, ItemT, Processes, R, Runner
-from fer.engine.workspace import ABANDONED_AFTER_S, RECORD, File, Workspace
+from fer.engine.workspace import Workspace
 from fer.progress import Progress
 from fer.settings import Settings
 
@@ -93,16 +95,17 @@ class Dask:
             progress(done, n_images, note)
 
         with _seen_by_workers(out) as token, _cluster(self.address) as client:
-            is_remote = self.address is not None and isinstance(workspace, RemoteWorkspace)
+            # Processes of this machine see its folder, wherever the workspace is.
+            objects = workspace.objects if self.address is not None else None
             work = _Work(
                 function=function,
                 code=fingerprint.of_module(function.__module__),
                 inputs=tuple(inputs),
-                folders=() if is_remote else tuple(workspace.folder(ref) for ref in inputs),
+                folders=() if objects is not None else tuple(workspace.folder(ref) for ref in inputs),
                 out=out,
                 token=token,
-                staged=out.relative_to(workspace.root).as_posix() if is_remote else None,
-                workspace=str(Settings.load().workspace),
+                staged=out.relative_to(workspace.root).as_posix() if objects is not None else None,
+                workspace=objects.uri if objects is not None else None,
             )
             n_pending = _PENDING_PER_THREAD * _n_threads(client)
             submitted: weakref.WeakSet[Future[Any]] = weakref.WeakSet()  # what is taken is released on the cluster
@@ -114,7 +117,7 @@ class Dask:
                         raise concurrent.futures.CancelledError
                     future = client.submit(work, item, pure=False)
                     submitted.add(future)
-                    return takers.submit(_take, future, is_lost, out, workspace)
+                    return takers.submit(_take, future, is_lost, out, objects)
 
                 try:
                     return process_pool.bounded(submit, iter(items), lambda: n_pending, on_done)
@@ -137,7 +140,7 @@ class _Work:
     out: Path
     token: str  # a file in `out`
     staged: str | None  # the name of the output among those being made in the bucket; None where `out` is seen
-    workspace: str  # the run's setting
+    workspace: str | None  # the run's FER_WORKSPACE, where it is in a bucket
 
     def __call__(self, item: Any) -> tuple[Any, dict[str, File]]:
         if _code(self.function.__module__) != self.code:
@@ -150,25 +153,26 @@ class _Work:
         settings = Settings.load()
         if str(settings.workspace) != self.workspace:
             raise self._elsewhere(str(settings.workspace))
-        with remote_workspace.ready(settings) as workspace, _scratch(workspace.root) as scratch:
-            return self._remotely(cast(RemoteWorkspace, workspace), self.staged, scratch, item)
+        with connect.workspace(settings) as workspace, _scratch(workspace.root) as scratch:
+            return self._remotely(workspace, self.staged, scratch, item)
 
-    def _remotely(
-        self, workspace: RemoteWorkspace, staged: str, scratch: Path, item: Any
-    ) -> tuple[Any, dict[str, File]]:
+    def _remotely(self, workspace: Workspace, staged: str, scratch: Path, item: Any) -> tuple[Any, dict[str, File]]:
+        objects = workspace.objects
+        if objects is None:
+            raise self._elsewhere(str(workspace.root))
         try:
             folders = tuple(workspace.folder(ref) for ref in self.inputs)
         except errors.WorkspaceError as error:
-            if all(workspace.store.size(f"{ref.path}/{RECORD}") is not None for ref in self.inputs):
+            if all(objects.store.size(f"{ref.path}/{RECORD}") is not None for ref in self.inputs):
                 raise
-            raise self._elsewhere(f"none of its outputs in the store at {workspace.store.endpoint}") from error
+            raise self._elsewhere(f"none of its outputs in the store at {objects.store.endpoint}") from error
         for name in item.names:
-            finished = workspace.finished(staged, name)
+            finished = objects.finished(staged, name)
             if finished is not None:
                 with contextlib.suppress(errors.IntegrityError):  # lost: made again
-                    workspace.download(finished, scratch / name)
+                    objects.download(finished, scratch / name)
         result = self.function(Folders(folders, scratch), item)
-        files = {name: workspace.share_finished(staged, name, scratch / name) for name in item.names}
+        files = {name: objects.share_finished(staged, name, scratch / name) for name in item.names}
         return result, files
 
     def _elsewhere(self, received: str) -> Exception:
@@ -180,7 +184,7 @@ def _take(
     future: "Future[tuple[R, dict[str, File]]]",
     is_lost: Callable[[], bool],
     out: Path,
-    workspace: Workspace,
+    objects: Objects | None,
 ) -> R:
     """The result of a work item, once its files are in `out`. Raises CancelledError if the cluster is lost."""
     done = threading.Event()
@@ -191,8 +195,9 @@ def _take(
     # Not by Dask's own executor, which reads a result and its state one after the other: between the two a worker's
     # death can make an error of what was done.
     result, files = future.result()
-    for name, file in files.items():  # none where the workers see `out`
-        cast(RemoteWorkspace, workspace).download(file, out / name)
+    if objects is not None:  # else the workers see `out`
+        for name, file in files.items():
+            objects.download(file, out / name)
     return result
 
 

@@ -1,8 +1,8 @@
 """The workspace of several machines, in a bucket; this machine's folder holds what was made or needed here.
 
     <stage>/<key>/_ref.json                     committed: the record, which names the output's files by their SHA-256
-    objects/<sha256>                            a file's bytes: equal files are there once, and never change
-    .<kind>/<name>                              notes (see `fer.engine.workspace`)
+    objects/<sha256>                            a file's bytes (see `objects`)
+    .<kind>/<name>                              notes (see `workspace`)
     .partial/<stage>/<key>/<file>.json          finished files of an output that several machines are making
 
 An output is committed by one conditional put of its record, after its files: who reads a record finds all of them, an
@@ -13,23 +13,22 @@ the first one's holds. No machine waits for another: a lock that a lost machine 
 import concurrent.futures
 import contextlib
 import datetime
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import pydantic
 
 from fer import errors
-from fer.engine import disk, objectstore, seaweedfs
-from fer.engine import workspace as workspaces
+from fer.engine import disk, objectstore, outputs
+from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace
+from fer.engine.objects import Objects
+from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
-from fer.engine.workspace import File, Note, Record, Workspace
-from fer.settings import Settings
+from fer.engine.workspace import Note, RefT, Workspace
 
-RefT = TypeVar("RefT", bound=Ref)
 T = TypeVar("T")
 R = TypeVar("R")
 _TRANSFERS = 8
@@ -37,13 +36,13 @@ _ATTEMPTS = 4
 
 
 class RemoteWorkspace(Workspace):
-    """The workspace in `store`'s bucket and prefix; `root` is the folder of what is here of it."""
+    """The workspace in `store`'s bucket and prefix; the folder `root` holds what was made or needed here."""
 
     def __init__(self, root: str | Path, store: objectstore.ObjectStore):
         super().__init__(root)
         self.store = store
-        self._here = Workspace(root)
-        self._seen: set[tuple[str, int]] = set()  # objects that were there, once: key and bytes
+        self.objects: Objects = Objects(store)
+        self._here = LocalWorkspace(root)
 
     def folder(self, ref: Ref) -> Path:
         """Where the output that `ref` names lies on this machine; what is missing here is fetched, and verified.
@@ -56,40 +55,44 @@ class RemoteWorkspace(Workspace):
             return final
         with disk.workspace_errors(self.root), self.locked(stage, key):
             if not self._is_here(final, ref):
-                found = self.store.get(_record_key(stage, key))
-                record = _parse(found.data) if found is not None else None
-                if found is None or record is None or record.ref["digest"] != ref.digest:
+                stored = self.store.get(_record_key(stage, key))
+                record = _parse(stored.data) if stored is not None else None
+                if stored is None or record is None or record.ref["digest"] != ref.digest:
                     raise _is_gone(self.store.uri(_record_key(stage, key)))
-                self._fetch(stage, key, record.files, found.data)
+                self._fetch(stage, key, record.files, stored.data)
         return final
 
     def committed(self, stage: str, key: str, ref_type: type[RefT]) -> RefT | None:
-        """The Ref committed under (stage, key), or None if there is none or a file of it is gone or cut short."""
-        found = self.store.get(_record_key(stage, key))
-        return self._ref_in(found.data, ref_type) if found is not None else None
+        """See Workspace. Raises StoreError."""
+        stored = self.store.get(_record_key(stage, key))
+        return self._ref_in(stored.data, ref_type) if stored is not None else None
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
-        """All committed outputs of a stage whose files are there, newest first. Those of another Ref are left out."""
-        records = [each for each in self.store.list(f"{stage}/") if each.key.endswith(f"/{workspaces.RECORD}")]
-        if records:  # one listing instead of a question a file
-            self._seen |= {(each.key, each.size_bytes) for each in self.store.list("objects/")}
-        records.sort(key=lambda each: each.modified, reverse=True)
-        found = []
-        for data in _in_threads(lambda each: self.store.get(each.key), records):
+        """See Workspace. Raises StoreError."""
+        records = [listed for listed in self.store.list(f"{stage}/") if listed.key.endswith(f"/{outputs.RECORD}")]
+        if records:
+            self.objects.look()
+        records.sort(key=lambda listed: listed.modified, reverse=True)
+        refs = []
+        for stored in _in_threads(lambda listed: self.store.get(listed.key), records):
             with contextlib.suppress(pydantic.ValidationError):
-                found.append(self._ref_in(data.data, ref_type) if data is not None else None)
-        return [each for each in found if each is not None]
+                refs.append(self._ref_in(stored.data, ref_type) if stored is not None else None)
+        return [ref for ref in refs if ref is not None]
 
     def note(self, kind: str, name: str) -> Note | None:
+        """See Workspace. Raises StoreError."""
         key = f".{kind}/{name}"
-        found = self.store.get(key)
-        return Note(self.store.uri(key), found.data) if found is not None else None
+        stored = self.store.get(key)
+        return Note(self.store.uri(key), stored.data) if stored is not None else None
 
     def notes(self, kind: str) -> list[Note]:
-        names = [each.key.partition("/")[2] for each in self.store.list(f".{kind}/") if each.key.endswith(".json")]
-        return [found for found in (self.note(kind, name) for name in names) if found is not None]
+        """See Workspace. Raises StoreError."""
+        keys = [listed.key for listed in self.store.list(f".{kind}/") if listed.key.endswith(".json")]
+        notes = (self.note(kind, key.partition("/")[2]) for key in keys)
+        return [note for note in notes if note is not None]
 
     def write_note(self, kind: str, name: str, data: bytes) -> None:
+        """See Workspace. Raises StoreError."""
         self.store.put(f".{kind}/{name}", data)
 
     def run(
@@ -97,80 +100,38 @@ class RemoteWorkspace(Workspace):
     ) -> RefT:
         """Return what is committed under (stage, key); else have `produce(folder)` make it here, and commit it.
 
-        What was made here is kept if the store does not take it: the next attempt has only to upload it. Raises as
-        Workspace does, and StoreError.
+        What was made here is kept if the store does not take it: the next attempt has only to upload it. Raises
+        WorkspaceError and StoreError.
         """
-        found = self.committed(stage, key, ref_type)
-        if found is not None:
-            return found
+        ref = self.committed(stage, key, ref_type)
+        if ref is not None:
+            return ref
         self._here.run(stage, key, ref_type, produce, resumable=resumable)
         return ref_type.model_validate(self._publish(stage, key).ref)
 
-    def share_finished(self, out: str, name: str, path: Path) -> File:
-        """Upload a finished file of an output that is being made in the folder `out` of the run's machine."""
-        file = File(size_bytes=path.stat().st_size, sha256=disk.sha256(path))
-        self._upload(path, file)
-        self.store.put(_staged_key(out, name), json.dumps(file).encode())
-        return file
-
-    def finished(self, out: str, name: str) -> File | None:
-        """The file that was uploaded as this one, or None."""
-        found = self.store.get(_staged_key(out, name))
-        return json.loads(found.data) if found is not None else None
-
-    def download(self, file: File, path: Path) -> None:
-        """Bring a file here, verified. Raises IntegrityError; a damaged object is then removed, to be replaced."""
-        key = _object_key(file)
-        try:
-            self.store.download_file(key, path, file["sha256"])
-        except errors.IntegrityError:
-            self.store.delete(key)
-            self._seen.discard((key, file["size_bytes"]))
-            raise
-
     def _is_here(self, final: Path, ref: Ref) -> bool:
-        record = workspaces.read_record(final)
+        record = outputs.read_record(final)
         return (
             record is not None
             and record.ref["digest"] == ref.digest
-            and all(workspaces.has_size(final / name, file) for name, file in record.files.items())
+            and all(outputs.has_size(final / name, file) for name, file in record.files.items())
         )
 
     def _ref_in(self, data: bytes, ref_type: type[RefT]) -> RefT | None:
         record = _parse(data)
         return ref_type.model_validate(record.ref) if record is not None and self._is_whole(record) else None
 
-    def _is_whole(self, record: Record) -> bool:
-        return all(_in_threads(self._is_there, record.files.values()))
+    def _is_whole(self, record: OutputRecord) -> bool:
+        return all(_in_threads(self.objects.is_there, record.files.values()))
 
-    def _is_there(self, file: File) -> bool:
-        key = _object_key(file)
-        wanted = key, file["size_bytes"]
-        if wanted not in self._seen and self.store.size(key) == file["size_bytes"]:
-            self._seen.add(wanted)
-        return wanted in self._seen
-
-    def _upload(self, path: Path, file: File) -> None:
-        key = _object_key(file)
-        if self.store.size(key) != file["size_bytes"]:
-            sent = self.store.upload_file(key, path)
-            if sent.sha256 != file["sha256"]:
-                self.store.delete(key)
-                path.unlink()
-                raise errors.WorkspaceError(
-                    "A stage's output must stay as it was made.",
-                    received=f"other bytes at {path}",
-                    todo="run the same command again; what is missing is made anew",
-                )
-
-    def _publish(self, stage: str, key: str) -> Record:
+    def _publish(self, stage: str, key: str) -> OutputRecord:
         """Upload what is committed here, and commit it for all; what holds then, which may be another machine's."""
         folder = self.root / stage / key
-        data = (folder / workspaces.RECORD).read_bytes()
-        record = workspaces.parse_record(data)
+        data = (folder / outputs.RECORD).read_bytes()
+        record = outputs.parse_record(data)
         if record is None:
             raise _is_gone(str(folder))
-        _in_threads(lambda item: self._upload(folder / item[0], item[1]), record.files.items())
+        _in_threads(lambda item: self.objects.upload(folder / item[0], item[1]), record.files.items())
         for _ in range(_ATTEMPTS):
             there = self.store.get(_record_key(stage, key))
             theirs = _parse(there.data) if there is not None else None
@@ -196,7 +157,7 @@ class RemoteWorkspace(Workspace):
 
     def _remove_staged(self, stage: str, key: str) -> None:
         """Remove the records of finished files of this output, and those that an attempt left a day ago."""
-        old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=workspaces.ABANDONED_AFTER_S)
+        old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=ABANDONED_AFTER_S)
         for each in list(self.store.list(f".partial/{stage}/")):
             if each.key.startswith(f".partial/{stage}/{key}/") or each.modified < old:
                 self.store.delete(each.key)
@@ -205,9 +166,9 @@ class RemoteWorkspace(Workspace):
         """Bring an output here: aside, then by one rename. What came in an attempt before is kept."""
         partial, final = self.root / ".partial" / stage / key, self.root / stage / key
         if final.exists():  # damaged, or another machine's output holds
-            workspaces.take_apart(final, partial)
+            outputs.uncommit(final, partial)
         partial.mkdir(parents=True, exist_ok=True)
-        workspaces.remove_others(partial, files)
+        outputs.remove_others(partial, files)
         near = self._files_here(stage)
 
         def bring(name: str) -> None:
@@ -217,9 +178,9 @@ class RemoteWorkspace(Workspace):
             target.parent.mkdir(parents=True, exist_ok=True)
             if (known := near.get(files[name]["sha256"])) is not None:
                 with contextlib.suppress(errors.IntegrityError):
-                    workspaces.link(*known, partial, name)
+                    outputs.link(*known, partial, name)
                     return
-            self.download(files[name], target)
+            self.objects.download(files[name], target)
 
         try:
             _in_threads(bring, files)
@@ -228,8 +189,8 @@ class RemoteWorkspace(Workspace):
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        shutil.rmtree(partial / workspaces.KNOWN, ignore_errors=True)
-        disk.write(partial / workspaces.RECORD, data)
+        shutil.rmtree(partial / outputs.KNOWN, ignore_errors=True)
+        disk.write(partial / outputs.RECORD, data)
         os.sync()
         final.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(final)
@@ -237,58 +198,20 @@ class RemoteWorkspace(Workspace):
     def _files_here(self, stage: str) -> dict[str, tuple[Path, str]]:
         """What is here of a stage's other outputs: SHA-256 -> folder and name."""
         found = {}
-        for path in (self.root / stage).glob(f"*/{workspaces.RECORD}"):
-            record = workspaces.read_record(path.parent)
+        for path in (self.root / stage).glob(f"*/{outputs.RECORD}"):
+            record = outputs.read_record(path.parent)
             for name, file in (record.files if record is not None else {}).items():
                 found[file["sha256"]] = (path.parent, name)
         return found
 
 
-def of(settings: Settings) -> Workspace:
-    """The workspace that the settings name: a folder, or one in their store, which must be in reach, as in `ready`.
-
-    Raises StoreUnavailable where the embedded store does not run.
-    """
-    place = settings.remote_workspace
-    if place is None:
-        return Workspace(settings.workspace_folder)
-    there = settings.model_copy(update={"store_bucket": place.bucket, "store_prefix": place.prefix})
-    return RemoteWorkspace(settings.workspace_folder, seaweedfs.reach(there))
-
-
-@contextlib.contextmanager
-def ready(settings: Settings) -> Iterator[Workspace]:
-    """The workspace that the settings name, its store held for as long as the `with` block lasts.
-
-    Raises StoreError if its store or bucket is of no use.
-    """
-    if settings.remote_workspace is None:
-        yield of(settings)
-        return
-    with seaweedfs.connect(settings):
-        found = of(settings)
-        if isinstance(found, RemoteWorkspace):
-            if settings.store_endpoint is None:
-                found.store.ensure_bucket()
-            found.store.ping()
-        yield found
-
-
 def _record_key(stage: str, key: str) -> str:
-    return f"{stage}/{key}/{workspaces.RECORD}"
+    return f"{stage}/{key}/{outputs.RECORD}"
 
 
-def _object_key(file: File) -> str:
-    return f"objects/{file['sha256']}"
-
-
-def _staged_key(out: str, name: str) -> str:
-    return f"{out}/{name}.json"
-
-
-def _parse(data: bytes) -> Record | None:
+def _parse(data: bytes) -> OutputRecord | None:
     """A record that can be followed: its names stay within a folder."""
-    record = workspaces.parse_record(data)
+    record = outputs.parse_record(data)
     if record is None or any(PurePosixPath(name).is_absolute() or ".." in name.split("/") for name in record.files):
         return None
     return record
@@ -298,7 +221,7 @@ def _is_gone(what: str) -> errors.WorkspaceError:
     return errors.WorkspaceError(
         "A stage's output must be in the workspace.",
         received=f"nothing, or not the whole of it: {what}",
-        todo="run the same command again; what is missing is made anew",
+        todo="run the same command again; what is missing is made again",
     )
 
 

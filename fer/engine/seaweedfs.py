@@ -16,7 +16,6 @@ stopped by its last user.
 import contextlib
 import datetime
 import fcntl
-import functools
 import importlib.metadata
 import json
 import os
@@ -37,7 +36,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr
 
 from fer import errors
 from fer.engine import disk, objectstore
-from fer.settings import Settings
 
 _READY_TIMEOUT_S = 30
 _ANSWER_TIMEOUT_S = 10  # for a server that is alive: under load it may be late
@@ -117,42 +115,16 @@ def running(home: Path) -> Iterator[Server]:
                 fcntl.flock(users, fcntl.LOCK_UN)  # before start.lock is free, or `down` would see a user
 
 
-@contextlib.contextmanager
-def connect(settings: Settings) -> Iterator[objectstore.ObjectStore]:
-    """The store that the settings name; without one the embedded store, for as long as the `with` block lasts."""
-    if settings.store_endpoint is not None:
-        yield reach(settings)
-        return
-    with running(settings.home):
-        store = reach(settings)
-        store.ensure_bucket()
-        yield store
-
-
-def reach(settings: Settings) -> objectstore.ObjectStore:
-    """The same for those who know that it runs, as within `connect`. Raises StoreUnavailable if none was started."""
-    if settings.store_endpoint is not None:
-        endpoint, credentials = settings.store_endpoint, None
-        if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
-            credentials = objectstore.Credentials(settings.store_access_key_id, settings.store_secret_access_key)
-    else:
-        folder = settings.home / "store"
-        try:
-            endpoint = Server.model_validate(_read(folder / "server.json")).endpoint
-        except pydantic.ValidationError:
-            raise errors.StoreUnavailable(
-                "The embedded store must run.", received=f"none from {folder}", todo="start it (fer store up)"
-            ) from None
-        credentials = _credentials(folder)
-    return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix)
-
-
-@functools.lru_cache
-def _store(
-    endpoint: str, bucket: str, credentials: objectstore.Credentials | None, region: str, prefix: str
-) -> objectstore.ObjectStore:
-    """One for all that ask for the same: its connections are kept."""
-    return objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)
+def access(home: Path) -> tuple[str, objectstore.Credentials | None]:
+    """The endpoint and credentials of the store that was started. Raises StoreUnavailable if none was."""
+    folder = home.resolve() / "store"
+    try:
+        server = Server.model_validate(_read(folder / "server.json"))
+    except pydantic.ValidationError:
+        raise errors.StoreUnavailable(
+            "The embedded store must run.", received=f"none from {folder}", todo="start it (fer store up)"
+        ) from None
+    return server.endpoint, _credentials(folder)
 
 
 def _folder(home: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer import errors, settings
-from fer.engine import seaweedfs
+from fer.engine import connect
 from fer.registry import log as registry_log
 from fer.registry import names, registry
 from fer.registry.manifest import Manifest
@@ -14,7 +14,7 @@ from fer.registry.manifest import Manifest
 @contextlib.contextmanager
 def open_registry() -> Iterator[registry.Registry]:
     """The registry in the store that the settings name. Raises StoreError if it can't be reached."""
-    with seaweedfs.connect(settings.Settings.load()) as store:
+    with connect.store(settings.Settings.load()) as store:
         yield registry.Registry(store)
 
 

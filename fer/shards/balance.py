@@ -19,7 +19,7 @@ import xxhash
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from data_contracts import files
-from fer.engine import disk, runners, stage
+from fer.engine import disk, outputs, runners, stage
 from fer.engine import workspace as workspaces
 from fer.images import augment as augmentation
 from fer.progress import Progress
@@ -254,9 +254,9 @@ class _Linked:
 
 
 def _pass_on(folder: Path, out: Path) -> Iterator[_Linked]:
-    record = workspaces.read_record(folder)
+    record = outputs.read_record(folder)
     for name in parquet.names(folder, _SPLIT):
-        workspaces.link(folder, name, out, name, record)
+        outputs.link(folder, name, out, name, record)
         yield _Linked(name, len(parquet.read_labels(folder / name)[0]))
 
 

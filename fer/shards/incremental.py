@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
-from fer.engine import disk
+from fer.engine import disk, outputs
 from fer.engine import workspace as workspaces
 from fer.shards import checks as shard_checks
 from fer.shards import parquet
@@ -82,13 +82,13 @@ def keep(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_s
     kept = _find(workspace, split_table, made_by, per_shard)
     if kept.folder is None:
         return kept
-    record = workspaces.read_record(kept.folder)
+    record = outputs.read_record(kept.folder)
     read = [*(each.name for each, _ in kept.thinned), *kept.sources]
-    if record is None or not all(workspaces.is_kept(kept.folder, name, record.files[name]) for name in read):
+    if record is None or not all(outputs.is_kept(kept.folder, name, record.files[name]) for name in read):
         return Kept()
     try:
         for each in kept.linked:
-            workspaces.link(kept.folder, each.name, out, each.name, record)
+            outputs.link(kept.folder, each.name, out, each.name, record)
     except errors.IntegrityError:  # damaged since: it will be made anew too, by whoever needs it
         return Kept()
     return kept
@@ -111,11 +111,11 @@ def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_
 
 def _knows(folder: Path) -> bool:
     """Whether there are summaries in a committed folder, as they were committed: Arrow ends the process over others."""
-    record = workspaces.read_record(folder)
+    record = outputs.read_record(folder)
     return (
         record is not None
         and _SUMMARIES in record.files
-        and workspaces.is_kept(folder, _SUMMARIES, record.files[_SUMMARIES])
+        and outputs.is_kept(folder, _SUMMARIES, record.files[_SUMMARIES])
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors
-from fer.engine import arithmetic, child_process, disk, stage
+from fer.engine import arithmetic, child_process, disk, outputs, stage
 from fer.engine import workspace as workspaces
 from fer.models import freezing, pretrained, saved_model, zoo
 from fer.progress import Progress, Reporter
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import keras
 
 
-_CHECKPOINT = Path(workspaces.SCRATCH, "checkpoint.npz")
-_MICRO_BATCH = Path(workspaces.SCRATCH, "micro_batch.json")  # of the first attempt; later ones take no more
+_CHECKPOINT = Path(outputs.SCRATCH, "checkpoint.npz")
+_MICRO_BATCH = Path(outputs.SCRATCH, "micro_batch.json")  # of the first attempt; later ones take no more
 _DIVERGED = "diverged"  # the kind of note that says which images the last step of a training had
 _SHOWN_IMAGES = 4
 
@@ -163,7 +163,7 @@ def _divergence(found: dict[str, Any], workspace: workspaces.Workspace, key: str
         shown = ", ".join(found["images"][:_SHOWN_IMAGES])
         error = errors.Diverged(
             f"{found['message']} The step's {len(found['images'])} images: {shown}, … "
-            f"(all: {note.place if note is not None else name})"
+            f"(all: {note.location if note is not None else name})"
         )
     return error
 

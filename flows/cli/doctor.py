@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import psutil
 
 from fer import errors, settings
-from fer.engine import remote_workspace, seaweedfs
+from fer.engine import connect
 from tasks import registry
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ def _store(configured: settings.Settings) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             # An empty home would look like one in which something was made.
             trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
-            with seaweedfs.connect(trial) as store:
+            with connect.store(trial) as store:
                 registry.require_usable(store, configured)
-                with remote_workspace.ready(trial):
+                with connect.workspace(trial):
                     pass
     except errors.FerError as error:
         return Finding("fail", "store", kind, str(error))

@@ -10,8 +10,8 @@ import pytest
 from fer import errors
 from fer.curation import baseline
 from fer.curation.refs import Before, DriftRef, SplitRef, ValidationRef
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
-from fer.engine.workspace import Workspace
 
 RECIPE = "demo"
 KAGGLE = ("kaggle:a/b",)
@@ -19,7 +19,7 @@ KAGGLE = ("kaggle:a/b",)
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 def validated(workspace, data):
@@ -161,8 +161,8 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
     accept(workspace, "monday")
     code = (
         f"import os, pathlib, signal, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import test_baseline; from fer.engine.workspace import Workspace\n"
-        "workspace = Workspace(sys.argv[1])\n"
+        "import test_baseline; from fer.engine.local_workspace import LocalWorkspace\n"
+        "workspace = LocalWorkspace(sys.argv[1])\n"
         "test_baseline.validated(workspace, 'tuesday'), test_baseline.split_of(workspace, 'tuesday')\n"
         "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "test_baseline.accept(workspace, 'tuesday')\n"

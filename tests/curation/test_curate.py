@@ -11,7 +11,7 @@ from data_contracts import manifest as manifest_contract
 from fer import errors, progress
 from fer.curation import curate, split
 from fer.curation.refs import InspectionRef, ValidationRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 
 CLASSES = ("happy", "sad", "surprise")
 FINDING = ("outlier_score",)
@@ -75,7 +75,7 @@ class Curated:
     """The outcome for some images: the Ref, the rows by number, and the report."""
 
     def __init__(self, folder, images, pairs=(), splits=None, **config):
-        self.workspace = Workspace(folder)
+        self.workspace = LocalWorkspace(folder)
         validation, inspection = committed(self.workspace, images, pairs)
         settings = curate.CurateConfig.model_validate(config)
         self.ref = curate.curate(
@@ -260,7 +260,7 @@ def test_the_digest_does_not_hang_on_the_order_of_rows(tmp_path):
 
 
 def test_inspection_of_other_images_is_an_error(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     validation, inspection = committed(workspace, ORDINARY, inspected=[*ORDINARY[:9], image(77)])
     with pytest.raises(errors.IntegrityError, match="10 accepted, 10 inspected"):
         curate.curate(validation, inspection, curate.CurateConfig(), split.SplitConfig(), workspace=workspace)

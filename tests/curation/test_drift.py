@@ -11,7 +11,7 @@ from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import drift
 from fer.curation.refs import ValidationRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 
 CLASSES = ("angry", "disgust", "happy")
 CONFIG = drift.DriftConfig()
@@ -118,7 +118,7 @@ def committed(workspace, table):
 
 
 def run(folder, now, then, anchor=None, **config):
-    workspace = Workspace(folder)
+    workspace = LocalWorkspace(folder)
     baseline, since = (None if each is None else committed(workspace, each) for each in (then, anchor))
     settings = drift.DriftConfig(**config)
     made = drift.drift(

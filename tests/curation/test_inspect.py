@@ -11,7 +11,7 @@ from data_contracts import manifest as contract
 from fer import errors
 from fer.curation import inspect
 from fer.curation.refs import ValidationRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.demo import faces as demo_faces
 from fer.ingest.refs import ManifestRef
 
@@ -76,7 +76,7 @@ def committed(workspace, images, key="0", without=()):
 
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory):
-    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("workspace"))
     ref = inspect.inspect(*committed(workspace, faces()), inspect.InspectConfig(), workspace=workspace)
     folder = workspace.folder(ref)
     return ref, pq.read_table(folder / files.FINDINGS), pq.read_table(folder / files.PAIRS)
@@ -121,19 +121,19 @@ def test_scores_are_null_where_they_cant_be_told(inspected):
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_few_images_are_inspected_as_far_as_they_can_be(tmp_path, n):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     ref = inspect.inspect(*committed(workspace, faces()[:n]), inspect.InspectConfig(), workspace=workspace)
     assert pq.read_table(workspace.folder(ref) / files.FINDINGS).num_rows == ref.n_images
 
 
 def test_a_missing_thumbnail_is_an_error(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     inputs = committed(workspace, faces()[:10], without=(4,))
     with pytest.raises(errors.WorkspaceError, match="thumbnail"):
         inspect.inspect(*inputs, inspect.InspectConfig(), workspace=workspace)
 
 
 def test_the_same_images_give_the_same_bytes(inspected, tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     again = inspect.inspect(*committed(workspace, faces()), inspect.InspectConfig(), workspace=workspace)
     assert again.digest == inspected[0].digest

@@ -15,7 +15,7 @@ from data_contracts import split as contract
 from fer import errors, progress
 from fer.curation import assignment, groups, split
 from fer.curation.refs import CurationRef, InspectionRef, Leak
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 
 UNHURRIED = settings(deadline=None)  # the first example imports scipy
 CLASSES = ("happy", "sad", "surprise")
@@ -275,7 +275,7 @@ def test_without_a_history_more_data_moves_only_images_near_the_shares_ends():
 
 
 def test_an_image_that_is_put_aside_for_a_while_holds_its_side_for_its_new_twin_and_comes_back_to_it(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     images = [image(n, CLASSES[n % 3]) for n in range(120)]
     first = run(workspace, images)
     stood = dict(zip(*(read(workspace, first)[name].to_pylist() for name in ("image_id", "split")), strict=True))
@@ -299,7 +299,7 @@ def test_an_image_that_is_put_aside_for_a_while_holds_its_side_for_its_new_twin_
 
 
 def test_what_stood_somewhere_is_remembered_though_it_is_gone(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     images = [image(n, CLASSES[n % 3]) for n in range(120)]
     first = run(workspace, images)
     second = run(workspace, images[:100], previous=first)
@@ -526,7 +526,7 @@ def test_a_twin_of_any_kind_is_kept_on_one_side_counted_by_its_kind_and_known_to
 def test_who_met_an_image_has_met_its_twins_and_no_others(tmp_path):
     images = [image(n, raw_split=("train", "val", "test")[n % 3]) for n in range(12)]
     twin = image(12, raw_split="train") | {"pixel_sha256": images[0]["pixel_sha256"]}
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     rows = read(workspace, run(workspace, [*images, twin], pairs=[(images[0], images[2]), (images[5], images[8])]))
     met = groups.met(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
     seen = {row["image_id"] for row, is_met in zip(rows.to_pylist(), met, strict=True) if is_met}
@@ -572,7 +572,7 @@ def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
     images = [
         image(n, CLASSES[n % 3], action="quarantine" if n < 3 else "drop" if n < 9 else "keep") for n in range(90)
     ]
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, images)
     table = read(workspace, made)
     assert table.schema.equals(contract.SCHEMA)
@@ -591,13 +591,13 @@ def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
 
 def test_the_digest_is_the_same_for_the_same_images_in_any_order(tmp_path):
     images = [image(n, CLASSES[n % 3]) for n in range(90)]
-    made = run(Workspace(tmp_path / "a"), images)
-    assert made.digest == run(Workspace(tmp_path / "b"), images[::-1]).digest
-    assert made.digest != run(Workspace(tmp_path / "a"), images, split.SplitConfig(seed=1)).digest
+    made = run(LocalWorkspace(tmp_path / "a"), images)
+    assert made.digest == run(LocalWorkspace(tmp_path / "b"), images[::-1]).digest
+    assert made.digest != run(LocalWorkspace(tmp_path / "a"), images, split.SplitConfig(seed=1)).digest
 
 
 def test_sides_of_the_last_split_are_kept_and_counted_unless_it_was_drawn_otherwise(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     images = [image(n, CLASSES[n % 3]) for n in range(150)]
     first = run(workspace, images[:120], split.SplitConfig(seed=1))
     kept = run(workspace, images, split.SplitConfig(seed=1, leakage="keep"), first)
@@ -625,7 +625,7 @@ def test_where_the_splits_come_from_is_said(tmp_path, raw_splits, use_official, 
         image(n, label, raw_split=raw_split)
         for n, (label, raw_split) in enumerate([(label, raw) for raw in raw_splits for label in CLASSES] * 20)
     ]
-    made = run(Workspace(tmp_path), images, split.SplitConfig(use_official=use_official))
+    made = run(LocalWorkspace(tmp_path), images, split.SplitConfig(use_official=use_official))
     assert made.origin == origin
     assert f"({origin})" in made.summary()
 
@@ -633,7 +633,7 @@ def test_where_the_splits_come_from_is_said(tmp_path, raw_splits, use_official, 
 def test_an_official_split_of_which_nothing_is_left_without_twins_counts_as_drawn(tmp_path):
     raw = [("train", n) for n in range(60)] + [("test", n) for n in range(60, 90)] + [("val", n) for n in range(60, 90)]
     images = [image(at, CLASSES[n % 3], n, raw_split) for at, (raw_split, n) in enumerate(raw)]
-    made = run(Workspace(tmp_path), images)
+    made = run(LocalWorkspace(tmp_path), images)
     assert made.origin == "official, validation drawn"
     assert made.excluded == {"identical to an image in test": 30}
 
@@ -642,13 +642,13 @@ def test_leaks_under_policy_stop_are_failures_that_say_how_many(tmp_path):
     images = [image(n, CLASSES[n % 3], raw_split=list(RAW_SIDES)[n // 3 % 3], subject=f"s{n}") for n in range(90)]
     images[8]["subject"] = "s0"
     twins = [(images[1], images[5])]
-    stopped = run(Workspace(tmp_path), images, split.SplitConfig(leakage="stop"), pairs=twins)
+    stopped = run(LocalWorkspace(tmp_path), images, split.SplitConfig(leakage="stop"), pairs=twins)
     assert stopped.failures == (
         "1 images of validation and test have a near-twin closer to training: policy stop",
         "1 images of validation and test have their subject closer to training: policy stop",
     )
     assert stopped.excluded == {}
-    repaired = run(Workspace(tmp_path), images, pairs=twins)
+    repaired = run(LocalWorkspace(tmp_path), images, pairs=twins)
     assert repaired.failures == ()
     assert sum(repaired.excluded.values()) == 2
 
@@ -663,7 +663,7 @@ def test_leaks_under_policy_stop_are_failures_that_say_how_many(tmp_path):
     ],
 )
 def test_what_cannot_be_trained_on_or_measured_is_a_failure(tmp_path, images, missing):
-    assert missing in run(Workspace(tmp_path), images).failures[0]
+    assert missing in run(LocalWorkspace(tmp_path), images).failures[0]
 
 
 def test_a_drawn_test_image_with_a_twin_in_the_official_validation_is_not_clean():
@@ -681,7 +681,7 @@ def test_a_drawn_test_image_with_a_twin_in_the_official_validation_is_not_clean(
 def test_a_pair_of_an_image_that_curation_does_not_know_is_an_error(tmp_path):
     images = [image(n, CLASSES[n % 3]) for n in range(30)]
     with pytest.raises(errors.IntegrityError, match="1 image IDs"):
-        run(Workspace(tmp_path), images, pairs=[(images[0], image(99))])
+        run(LocalWorkspace(tmp_path), images, pairs=[(images[0], image(99))])
 
 
 def test_a_drawn_validation_is_kept_though_a_leaked_copy_of_it_stands_in_the_official_test():

@@ -11,7 +11,7 @@ from data_contracts import curation, files, manifest
 from data_contracts import split as contract
 from fer.curation import inspect, split, train_labels
 from fer.curation.refs import CurationRef, InspectionRef, SplitRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.demo import faces as demo_faces
 from fer.ingest.refs import ManifestRef
 
@@ -40,7 +40,7 @@ def planted():
 
 class Found:
     def __init__(self, folder, given, policy="keep", subject=None, **config):
-        self.workspace = Workspace(folder)
+        self.workspace = LocalWorkspace(folder)
         self.before = self.given(given, subject)
         settings = inspect.InspectConfig(folds=4, **config)
         self.ref = train_labels.find(*self.before, settings, policy, workspace=self.workspace)

@@ -13,7 +13,7 @@ from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import validate
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import ManifestRef
 
 CLASSES = ("happy", "sad")
@@ -80,7 +80,7 @@ def paths(workspace, made, name):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 def test_good_images_are_all_accepted_in_silence(workspace, capfd, caplog):
@@ -145,7 +145,7 @@ BROKEN = {
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory):
     """The outcome for a manifest with a row for each entry of BROKEN, the first of them being row 3."""
-    workspace = Workspace(tmp_path_factory.mktemp("broken"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("broken"))
     made = run(workspace, rows(20, **{f"_{n}": differing for n, differing in enumerate(BROKEN.values(), start=3)}))
     return made, json.loads((workspace.folder(made) / validate.REPORT).read_bytes())
 
@@ -175,7 +175,7 @@ def test_everything_in_quarantine_is_a_failure_and_no_crash(workspace):
 
 def test_the_digest_is_that_of_the_outcome_and_not_of_the_moment(workspace, tmp_path):
     first = run(workspace, rows(_3=NARROW))
-    again = run(Workspace(tmp_path / "again"), rows(_3=NARROW))
+    again = run(LocalWorkspace(tmp_path / "again"), rows(_3=NARROW))
     assert first.digest == again.digest
     strict = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.01)
     assert run(workspace, rows(_3=NARROW), strict).digest != first.digest
@@ -185,7 +185,7 @@ def test_the_digest_is_that_of_the_outcome_and_not_of_the_moment(workspace, tmp_
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     """The folder of the outcome for a manifest with an unreadable, a narrow and a mislabelled image."""
-    workspace = Workspace(tmp_path_factory.mktemp("mixed"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("mixed"))
     return workspace.folder(run(workspace, rows(_1=UNREADABLE, _3={"label": "contempt"}, _5=NARROW)))
 
 

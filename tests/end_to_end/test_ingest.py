@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data_contracts import files
 from fer import errors, settings
-from fer.engine import seaweedfs
+from fer.engine import connect
 from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import schema as recipe
@@ -62,7 +62,7 @@ def test_checking_accepts_nothing_and_shares_nothing(home, tmp_path):
     assert intake.drift.n_baseline is None
     assert Path(intake.reports["data quality"]).read_text().startswith("<!doctype html>")
     assert not (home / "workspace" / ".accepted").exists()
-    with seaweedfs.connect(settings.Settings.load()) as store:
+    with connect.store(settings.Settings.load()) as store:
         assert list(store.list("reports/data/")) == []
 
 
@@ -116,7 +116,7 @@ def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path
         ingest(source)
     page = Path(str(raised.value).partition("read ")[2].partition(",")[0])
     assert "30" in page.read_text()
-    with seaweedfs.connect(settings.Settings.load()) as store:
+    with connect.store(settings.Settings.load()) as store:
         shared = [store.get(each.key).data.decode() for each in store.list("reports/data/") if "html" in each.key]
     assert any("Not fit for training" in text for text in shared)
     assert any("too large a share" in text and "Data Docs" in text for text in shared)
@@ -148,7 +148,7 @@ def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
     assert face in Path(intake.reports["with faces"]).read_text()
     assert face not in Path(intake.reports["data quality"]).read_text()
     assert face not in Artifact.get("quality-report").data
-    with seaweedfs.connect(settings.Settings.load()) as store:
+    with connect.store(settings.Settings.load()) as store:
         shared = [store.get(each.key).data for each in store.list("reports/data/") if each.key.endswith(".html")]
     assert shared
     assert all(face.encode() not in page for page in shared)

@@ -16,6 +16,7 @@ import pytest
 from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import arithmetic, fingerprint
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, predictions
 from fer.images import augment
@@ -104,7 +105,7 @@ def division_in(workspace: Workspace) -> SplitRef:
 
 def trained(folder, threads: int) -> tuple[ModelRef, Workspace]:
     """A model, trained in a child process in a workspace of its own."""
-    workspace = Workspace(folder)
+    workspace = LocalWorkspace(folder)
     made = images_in(workspace)
     return train.train(made, made, None, None, config(threads), workspace=workspace), workspace
 
@@ -150,7 +151,7 @@ def test_a_model_is_scored_alike_on_any_number_of_cores_and_whatever_keras_json_
     expected = predictions_of(*in_two_threads)
     request.getfixturevalue("hostile")
     model, folder = in_two_threads[0], tmp_path / "workspace"
-    other = Workspace(folder)
+    other = LocalWorkspace(folder)
     other.run("train", model.path.split("/")[-1], ModelRef, lambda out: copied(in_two_threads, out), resumable=False)
     with on_cores(CORES[:1]):
         np.testing.assert_array_equal(predictions_of(model, other), expected)

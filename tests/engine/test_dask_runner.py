@@ -17,7 +17,9 @@ import prepared
 import pytest
 
 from fer import errors
-from fer.engine import dask_runner, disk, objectstore, runners, seaweedfs
+from fer.engine import connect, dask_runner, disk, objectstore, runners
+from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.objects import Objects
 from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
@@ -126,7 +128,7 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     settings = Settings(home=store_home, store_endpoint=None, store_prefix=uuid.uuid4().hex)
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(seaweedfs.connect(settings))
+        store = stack.enter_context(connect.store(settings))
         secret = json.loads((store_home / "store" / "credentials.json").read_text())
         environment = {
             "FER_WORKSPACE": f"s3://{store.bucket}/{store.prefix}",
@@ -173,12 +175,12 @@ def dask(arguments: list[str], home: Path, environment: dict[str, str]) -> Itera
 
 @pytest.fixture
 def expected(tmp_path) -> dict[str, bytes]:
-    workspace = Workspace(tmp_path / "expected")
+    workspace = LocalWorkspace(tmp_path / "expected")
     return contents(workspace, loud(workspace, runners.Processes(1), tmp_path / "expected traces")[0])
 
 
 def test_a_cluster_of_its_own_gives_what_processes_give(tmp_path, expected):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     made, results, said = loud(workspace, dask_runner.Dask(), tmp_path / "traces")
     assert contents(workspace, made) == expected
     assert results == [f"HAPPY f{each}" for each in range(N)]
@@ -186,7 +188,7 @@ def test_a_cluster_of_its_own_gives_what_processes_give(tmp_path, expected):
 
 
 def test_a_killed_worker_costs_nothing(cluster, tmp_path, expected):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces", {2: "death"})
     assert contents(workspace, made) == expected
 
@@ -203,11 +205,11 @@ def test_a_result_that_is_here_counts_though_its_worker_dies_at_once(tmp_path):
         def result(self):
             return "made", {}
 
-    assert dask_runner._take(Lost(), lambda: False, tmp_path, Workspace(tmp_path)) == "made"
+    assert dask_runner._take(Lost(), lambda: False, tmp_path, LocalWorkspace(tmp_path)) == "made"
 
 
 def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(cluster, tmp_path, expected):
-    workspace, traces = Workspace(tmp_path / "workspace"), tmp_path / "traces"
+    workspace, traces = LocalWorkspace(tmp_path / "workspace"), tmp_path / "traces"
     with pytest.raises(errors.WorkspaceError, match="several were killed over one work item during 'words'"):
         loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
     finished = {each.name.removesuffix(" made") for each in traces.glob("* made")}
@@ -219,7 +221,9 @@ def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(
 
 def test_an_error_of_a_piece_comes_out_as_it_is(cluster, tmp_path):
     with pytest.raises(errors.SourceError, match=r"must be fit\. Received: f3\. Next: mend it\.") as caught:
-        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {3: "error"})
+        loud(
+            LocalWorkspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {3: "error"}
+        )
     assert caught.value.exit_code == errors.SourceError.exit_code
 
 
@@ -228,7 +232,9 @@ def test_a_cluster_that_is_lost_ends_the_run(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner, "_n_threads", lambda client: 0 if list(tmp_path.glob("traces/f1 *")) else 2)
     monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 0.2)
     with pytest.raises(errors.WorkspaceError, match=r"they were lost during 'words'.*finished shards are kept"):
-        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
+        loud(
+            LocalWorkspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"}
+        )
 
 
 def test_a_scheduler_that_is_there_but_does_not_answer_ends_the_run(cluster, tmp_path, monkeypatch):
@@ -245,7 +251,12 @@ def test_a_scheduler_that_is_there_but_does_not_answer_ends_the_run(cluster, tmp
     monkeypatch.setattr(dask_runner, "_WORKERS_TIMEOUT_S", 1)
     try:
         with pytest.raises(errors.WorkspaceError, match="they were lost during 'words'"):
-            loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces", {1: "wait"})
+            loud(
+                LocalWorkspace(tmp_path / "workspace"),
+                dask_runner.Dask(cluster.address),
+                tmp_path / "traces",
+                {1: "wait"},
+            )
     finally:
         os.kill(cluster.scheduler, signal.SIGCONT)
 
@@ -253,25 +264,24 @@ def test_a_scheduler_that_is_there_but_does_not_answer_ends_the_run(cluster, tmp
 def test_workers_that_do_not_see_the_folder_refuse(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner, "_seen_by_workers", lambda out: contextlib.nullcontext("none"))
     with pytest.raises(errors.ConfigError, match=r"must see the workspace .* at tcp://.* Next: share the folder"):
-        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces")
+        loud(LocalWorkspace(tmp_path / "here"), dask_runner.Dask(cluster.address), tmp_path / "traces")
 
 
 def test_workers_with_other_code_refuse(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner.fingerprint, "of_module", lambda name: "another")
     with pytest.raises(errors.ConfigError, match=r"must run the code of this run.*another version at tcp://"):
-        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask(cluster.address), tmp_path / "traces")
+        loud(LocalWorkspace(tmp_path / "here"), dask_runner.Dask(cluster.address), tmp_path / "traces")
 
 
-def test_workers_with_another_workspace_refuse(cluster, store, tmp_path, monkeypatch):
+def test_workers_with_another_workspace_refuse(cluster, store, tmp_path):
     workspace = RemoteWorkspace(tmp_path / "workspace", store)
-    monkeypatch.setenv("FER_WORKSPACE", "s3://fer-work/faces")  # the workers were started without it
     with pytest.raises(errors.ConfigError, match=r"must have the workspace of the run.* Next: set FER_WORKSPACE=s3://"):
         loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
 
 
 def test_workers_with_a_workspace_of_that_name_in_another_store_refuse(cluster, store, tmp_path, monkeypatch):
     workspace = RemoteWorkspace(tmp_path / "workspace", store)
-    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
+    monkeypatch.setattr(Objects, "uri", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
     with pytest.raises(errors.ConfigError, match=r"must have the workspace .*none of its outputs in the store at http"):
         loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
 
@@ -285,12 +295,11 @@ def test_what_is_no_address_is_refused(address):
 def test_a_scheduler_that_does_not_answer_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(dask_runner, "_CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(errors.ConfigError, match=r"scheduler at tcp://127\.0\.0\.1:9 must answer"):
-        loud(Workspace(tmp_path / "workspace"), dask_runner.Dask("tcp://127.0.0.1:9"), tmp_path / "traces")
+        loud(LocalWorkspace(tmp_path / "here"), dask_runner.Dask("tcp://127.0.0.1:9"), tmp_path / "traces")
 
 
-def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp_path, expected, monkeypatch):
+def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp_path, expected):
     workspace, traces = RemoteWorkspace(tmp_path / "here", cluster.store), tmp_path / "traces"
-    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
     with pytest.raises(errors.SourceError):  # a run that ends before its output is whole
         loud(workspace, dask_runner.Dask(cluster.address), traces, {1: "death", 5: "error"})
     shutil.rmtree(tmp_path / "here")  # and goes on upon another machine
@@ -305,8 +314,7 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
     assert len(left) == 1  # of the worker that was killed
 
 
-def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(cluster, tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_WORKSPACE", f"s3://{cluster.store.bucket}/{cluster.store.prefix}")
+def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(cluster, tmp_path):
     rows, encoded = prepared.drawn()
 
     def made(workspace: Workspace, runner: runners.Runner) -> list[ShardsRef]:
@@ -325,7 +333,7 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
 
             return super().run(*args, progress=stop, **options)
 
-    here = Workspace(tmp_path / "here")
+    here = LocalWorkspace(tmp_path / "here")
     by_processes = made(here, runners.Processes(2, alone_s=0))
     there = RemoteWorkspace(tmp_path / "there", cluster.store)
     with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fer import errors
-from fer.engine import remote_workspace
+from fer.engine import connect, remote_workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef, ManifestRef
@@ -71,7 +72,7 @@ def test_what_one_machine_made_another_finds_and_has_the_same_bytes(one, two, tm
     assert run(two, explode) == made
     assert not (two.root / "stage").exists()  # nothing is fetched before it is needed
     assert contents(two.folder(made)) == contents(one.folder(made))
-    local = Workspace(tmp_path / "local")
+    local = LocalWorkspace(tmp_path / "local")
     assert contents(local.folder(run(local))) == contents(two.folder(made))
     assert list((two.root / ".partial" / "stage").iterdir()) == []
 
@@ -277,7 +278,7 @@ def test_notes_are_those_of_all_machines(one, two):
     two.write_note("accepted", "a.json", b"2")
     one.write_note("accepted", "b.json", b"3")
     assert [each.data for each in two.notes("accepted")] == [b"2", b"3"]
-    assert one.notes("accepted")[1].place.endswith(".accepted/b.json")
+    assert one.notes("accepted")[1].location.endswith(".accepted/b.json")
     assert one.note("accepted", "none") is None
 
 
@@ -286,15 +287,15 @@ def test_records_of_finished_files_go_with_the_commit(one):
     path.parent.mkdir(parents=True)
     path.write_text("a")
     for out in (".partial/stage/k1", ".partial/stage/k2"):
-        one.share_finished(out, "a.txt", path)
-    found = one.finished(".partial/stage/k1", "a.txt")
+        one.objects.share_finished(out, "a.txt", path)
+    found = one.objects.finished(".partial/stage/k1", "a.txt")
     assert found["size_bytes"] == 1
-    assert one.finished(".partial/stage/k1", "other") is None
-    one.download(found, one.root / "again")
+    assert one.objects.finished(".partial/stage/k1", "other") is None
+    one.objects.download(found, one.root / "again")
     assert (one.root / "again").read_text() == "a"
     run(one)
-    assert one.finished(".partial/stage/k1", "a.txt") is None
-    assert one.finished(".partial/stage/k2", "a.txt") == found
+    assert one.objects.finished(".partial/stage/k1", "a.txt") is None
+    assert one.objects.finished(".partial/stage/k2", "a.txt") == found
 
 
 def test_a_secret_is_in_no_object(one, store_home):
@@ -304,14 +305,14 @@ def test_a_secret_is_in_no_object(one, store_home):
 
 
 def test_the_settings_workspace_is_a_folder_or_a_bucket_that_is_made_in_the_embedded_store(store_home, tmp_path):
-    with remote_workspace.ready(Settings(home=tmp_path)) as local:
-        assert type(local) is Workspace
+    with connect.workspace(Settings(home=tmp_path)) as local:
+        assert type(local) is LocalWorkspace
         assert local.root == tmp_path / "workspace"
     settings = Settings(home=store_home, workspace="s3://new-bucket/faces")
-    with remote_workspace.ready(settings) as workspace:
-        assert committed(remote_workspace.of(settings)) is None
+    with connect.workspace(settings) as workspace:
+        assert committed(connect.running_workspace(settings)) is None
         made = run(workspace)
-        assert committed(remote_workspace.of(settings)) == made
+        assert committed(connect.running_workspace(settings)) == made
         assert workspace.store.uri("stage") == "s3://new-bucket/faces/stage"
         assert workspace.root == settings.workspace_folder
 
@@ -326,9 +327,9 @@ def test_a_bucket_that_is_not_there_is_an_error_before_the_work(store, store_hom
         store_secret_access_key=secret["secret_access_key"],
     )
     with pytest.raises(errors.StoreRefused, match="The bucket 'no-such-bucket' must exist"):
-        remote_workspace.ready(settings).__enter__()
+        connect.workspace(settings).__enter__()
 
 
 def test_a_workspace_in_an_embedded_store_that_does_not_run_says_so(tmp_path):
     with pytest.raises(errors.StoreUnavailable, match="embedded store must run"):
-        remote_workspace.of(Settings(home=tmp_path, workspace="s3://bucket"))
+        connect.running_workspace(Settings(home=tmp_path, workspace="s3://bucket"))

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from fer import errors
-from fer.engine import objectstore, seaweedfs
+from fer.engine import connect, objectstore, seaweedfs
 from fer.settings import Settings
 
 _USER = """
@@ -124,7 +124,7 @@ def test_up_takes_other_ports_for_taken_ones_outlives_its_users_and_ends_by_down
 
 
 def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_stops):
-    with seaweedfs.connect(_settings(home)) as store:
+    with connect.store(_settings(home)) as store:
         store.put("k", b"kept" * 500_000)
         killed = seaweedfs.status(home)
         os.killpg(killed.pid, signal.SIGKILL)
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "home").write_text("a file")
     with (
         pytest.raises(errors.WorkspaceError, match="FER_HOME"),
-        seaweedfs.connect(_settings(tmp_path / "home")),
+        connect.store(_settings(tmp_path / "home")),
     ):
         pass
 
@@ -249,7 +249,7 @@ def test_without_the_wheel_the_setting_to_use_is_named(home, monkeypatch):
 
 
 def test_connect_makes_the_bucket_and_uses_the_prefix(store_home):
-    with seaweedfs.connect(_settings(store_home, store_bucket="own-bucket", store_prefix="mine")) as store:
+    with connect.store(_settings(store_home, store_bucket="own-bucket", store_prefix="mine")) as store:
         store.put("k", b"1")
         assert "own-bucket" in store.buckets()
         assert store.uri("k") == "s3://own-bucket/mine/k"
@@ -264,7 +264,7 @@ def test_connect_uses_the_store_that_is_set_and_starts_none(store_home, home):
         store_secret_access_key=found.secret_access_key,
         store_bucket="set-bucket",
     )
-    with seaweedfs.connect(settings) as store:
+    with connect.store(settings) as store:
         with pytest.raises(errors.StoreRefused, match="set-bucket"):
             store.ping()
         store.ensure_bucket()

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from fer import errors
 from fer.engine import fingerprint, stage
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef
 
 
@@ -39,7 +39,7 @@ def test_the_key_follows_digests_and_config_but_not_where_an_input_lies():
 
 def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
     calls.clear()
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     seen = []
     first = double(dataset(), Config(), workspace=workspace, progress=lambda *what: seen.append(what))
     assert double(dataset(), Config(), workspace=workspace) == first
@@ -97,7 +97,7 @@ def edited(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["edit", "half an edit", "remove"])
 def test_a_stage_whose_source_changes_while_it_runs_commits_nothing(edited, tmp_path, name):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     key = edited.key(name)
     with pytest.raises(errors.WorkspaceError, match=r"source of stage edited changed .* Next: run the same command"):
         edited(name, workspace=workspace)
@@ -107,7 +107,7 @@ def test_a_stage_whose_source_changes_while_it_runs_commits_nothing(edited, tmp_
 
 
 def test_a_stage_whose_source_stays_is_committed(edited, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     assert edited("leave", workspace=workspace) == edited.committed("leave", workspace=workspace)
 
 

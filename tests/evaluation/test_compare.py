@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fer import errors
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.evaluation import compare, predictions
 from fer.evaluation.refs import EvaluationRef
@@ -34,7 +35,7 @@ def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> Evalu
 
 
 def test_each_is_held_against_the_first_image_by_image(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     better = MODEL.model_copy(update={"validation_accuracy": 0.9})
     found = {
         "first": (MODEL, evaluation(workspace, "a", 60)),
@@ -51,7 +52,7 @@ def test_each_is_held_against_the_first_image_by_image(tmp_path):
 
 
 def test_models_on_other_images_are_not_compared(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     other = evaluation(workspace, "b", 60, [f"other{row:03}" for row in range(100)])
     with pytest.raises(errors.ContractViolation, match="same images"):
         compare.compare({"a": (MODEL, evaluation(workspace, "a", 60)), "b": (MODEL, other)}, workspace)

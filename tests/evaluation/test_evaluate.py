@@ -9,7 +9,7 @@ from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine import child_process
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef
 from fer.models import saved_model, zoo
@@ -24,7 +24,7 @@ SIZE = 16
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here
     first = evaluate.evaluate(
         model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
     )
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     again = evaluate.evaluate(model_of(other), shards_of(other), division_of(other), "test", workspace=other)
     assert again.digest == first.digest
 
@@ -136,7 +136,7 @@ def test_another_picture_of_the_same_numbers_is_no_other_evaluation(workspace, h
     )
     monkeypatch.setattr(plots, "png", lambda figure: b"\x89PNG drawn otherwise")
     monkeypatch.setattr(evaluate, "report", lambda *_: "told otherwise")
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     again = evaluate.evaluate(model_of(other), shards_of(other), division_of(other), "test", workspace=other)
     assert (other.folder(again) / "report.md").read_text() == "told otherwise"
     assert again.digest == first.digest

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import gate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef, Opponent
 from fer.ingest import sources
@@ -28,7 +28,7 @@ def right(share: float, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, prefix="") -> EvaluationRef:
@@ -333,7 +333,7 @@ def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
     source=st.sampled_from(["demo", "archive:sha256:0"]),
 )
 def test_the_gate_refuses_all_that_is_refused_before_the_training(tmp_path_factory, n, known, least, source):
-    workspace = Workspace(tmp_path_factory.mktemp("gate"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("gate"))
     images, against = division(workspace, n), opponent(workspace, trained_on=range(known))
     config = gate.GateConfig(min_images=least, margin=1)
     candidate = evaluation(workspace, "candidate", TRUTH[:n], truth=TRUTH[:n])

@@ -11,6 +11,7 @@ from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr
 
 from fer import errors
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest import archives, download, index, kaggle, sources
 from fer.ingest.demo import archive as demo_archive
@@ -31,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path / "workspace")
+    return LocalWorkspace(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_the_same_files_packed_otherwise_are_the_same_dataset_and_manifest(tmp_p
         with zipfile.ZipFile(path, "w", method) as packed:
             for name in names:
                 packed.writestr(name, files[name])
-        workspace = Workspace(tmp_path / place)
+        workspace = LocalWorkspace(tmp_path / place)
         dataset = download.download(download.resolve(sources.parse(f"archive:{path}")), workspace=workspace)
         made.append((dataset, index.index((dataset,), indexed.CONFIG, workspace=workspace).digest))
     assert (tmp_path / "one.zip").read_bytes() != (tmp_path / "two.zip").read_bytes()

@@ -15,6 +15,7 @@ import pytest
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import decode
 from fer.ingest import download, index, sources
@@ -31,7 +32,7 @@ class Place:
 
     @property
     def workspace(self) -> Workspace:
-        return Workspace(self.root / "workspace")
+        return LocalWorkspace(self.root / "workspace")
 
     def run(self, archive: bytes) -> ManifestRef:
         path = self.root / "source.zip"

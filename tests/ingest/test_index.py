@@ -12,14 +12,14 @@ from indexed import CONFIG, by_path, bytes_of, committed, merged, picture, png, 
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors, progress
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode, encode, properties
 from fer.ingest import archives, index, manifest_parts
 from fer.ingest.layouts import detect as layouts
 
 
 def test_each_image_has_a_row_that_says_what_it_is(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     files = {"set/Angry/b.png": png(1), "set/Suprise/a.PNG": png(2, 20, 30), "set/README.txt": b"read me"}
     made = run(workspace, files)
     first, second = rows_of(workspace, made)
@@ -43,7 +43,7 @@ def test_each_image_has_a_row_that_says_what_it_is(tmp_path):
 
 
 def test_each_row_has_its_thumbnail_and_those_of_undecodable_images_are_null(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, {"happy/1.png": png(1, 48, 48), "happy/2.png": png(2, 90, 60), "happy/3.png": b"words"})
     one, two, three = rows_of(workspace, made)
     assert thumbnail_of(workspace, made, one) == picture(1, 48, 48).tobytes()
@@ -52,7 +52,7 @@ def test_each_row_has_its_thumbnail_and_those_of_undecodable_images_are_null(tmp
 
 
 def test_the_same_pixels_in_another_file_have_the_same_pixel_digest_only(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     pgm = b"P5\n10 12\n255\n" + picture().tobytes()
     one, two, three = rows_of(
         workspace, run(workspace, {f"happy/{n}": d for n, d in {"a.png": png(), "b.pgm": pgm, "c.png": png()}.items()})
@@ -63,7 +63,7 @@ def test_the_same_pixels_in_another_file_have_the_same_pixel_digest_only(tmp_pat
 
 
 def test_what_cannot_be_decoded_is_in_quarantine_with_the_reason_and_its_bytes(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     files = {"happy/cut.png": png()[:40], "happy/empty.jpg": b"", "happy/whole.png": png(), "happy/words.jpg": b"words"}
     made = run(workspace, files)
     cut, empty, whole, words = rows_of(workspace, made)
@@ -80,7 +80,7 @@ def test_what_cannot_be_decoded_is_in_quarantine_with_the_reason_and_its_bytes(t
 def test_unknown_labels_are_listed_with_what_is_accepted(tmp_path):
     files = {"happy/1.png": png(), "contempt/1.png": png(), "contempt/2.png": png(), "logo.png": png()}
     with pytest.raises(errors.LabelError) as caught:
-        run(Workspace(tmp_path), files)
+        run(LocalWorkspace(tmp_path), files)
     assert "'contempt' (2 images)" in str(caught.value)
     assert "1 image in no class folder, e.g. 'logo.png'" in str(caught.value)
     assert "angry, happy, surprise" in str(caught.value)
@@ -89,7 +89,7 @@ def test_unknown_labels_are_listed_with_what_is_accepted(tmp_path):
 
 
 def test_labels_can_be_mapped_or_left_out_by_the_config(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, synonyms={"joie": "happy"}, ignore_labels=("Contempt",))
     made = run(workspace, {"joie/1.png": png(), "contempt/1.png": png()}, config)
     assert [row["label"] for row in rows_of(workspace, made)] == ["happy"]
@@ -99,12 +99,12 @@ def test_labels_can_be_mapped_or_left_out_by_the_config(tmp_path):
 def test_an_image_outside_class_folders_is_an_error_whatever_labels_are_left_out(tmp_path):
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("?",))
     with pytest.raises(errors.LabelError, match=r"1 image in no class folder, e\.g\. 'stray\.png'"):
-        run(Workspace(tmp_path), {"happy/1.png": png(), "stray.png": png(1)}, config)
+        run(LocalWorkspace(tmp_path), {"happy/1.png": png(), "stray.png": png(1)}, config)
 
 
 def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest_parts, "MAX_IMAGE_BYTES", 5 << 20)
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     read = []
     unpatched = archives.read
     monkeypatch.setattr(archives, "read", lambda archive, each: read.append(each.name) or unpatched(archive, each))
@@ -119,14 +119,14 @@ def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, mon
 
 def test_of_what_is_ignored_the_commonest_kinds_are_named_and_the_others_counted(tmp_path):
     files = {f"{n}.{suffix}": b"" for suffix in range(30) for n in range(30 - suffix)}
-    made = run(Workspace(tmp_path), files | {"happy/1.png": png(), f"a.{'x' * 900}": b""})
+    made = run(LocalWorkspace(tmp_path), files | {"happy/1.png": png(), f"a.{'x' * 900}": b""})
     assert made.ignored == {f".{n}": 30 - n for n in range(20)} | {"others": sum(range(1, 11)) + 1}
-    few = run(Workspace(tmp_path / "few"), {"happy/1.png": png(), f"a.{'x' * 900}": b""})
+    few = run(LocalWorkspace(tmp_path / "few"), {"happy/1.png": png(), f"a.{'x' * 900}": b""})
     assert few.ignored == {"." + "x" * 15 + "...": 1}
 
 
 def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, synonyms={"joie": "happy", "colère": "angry"})
     made = run(workspace, {"joie/1.png": png(), "notes.txt": b""}, config)
     report = (workspace.folder(made) / index.REPORT).read_text()
@@ -136,7 +136,7 @@ def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
         "ignored": {".txt": 1},
     }
     turned = config.model_copy(update={"synonyms": dict(reversed(config.synonyms.items()))})
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     again = run(other, {"joie/1.png": png(), "notes.txt": b""}, turned)
     assert (other.folder(again) / index.REPORT).read_text() == report
     assert again.digest == made.digest
@@ -145,24 +145,24 @@ def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
 def test_the_digest_covers_what_the_report_says(tmp_path):
     files = {"happy/1.png": png(), "notes.txt": b""}
     configs = (CONFIG, CONFIG.model_copy(update={"ignore_labels": ("fear",)}))
-    digests = {run(Workspace(tmp_path / str(n)), files, each).digest for n, each in enumerate(configs)}
-    digests.add(run(Workspace(tmp_path / "more"), files | {"more.txt": b""}).digest)
+    digests = {run(LocalWorkspace(tmp_path / str(n)), files, each).digest for n, each in enumerate(configs)}
+    digests.add(run(LocalWorkspace(tmp_path / "more"), files | {"more.txt": b""}).digest)
     assert len(digests) == 3
 
 
 def test_images_that_are_all_unreadable_are_a_clear_error(tmp_path):
     with pytest.raises(errors.SourceError, match="2 files; the file is empty: 2"):
-        run(Workspace(tmp_path), {"happy/a.png": b"", "happy/b.png": b""})
+        run(LocalWorkspace(tmp_path), {"happy/a.png": b"", "happy/b.png": b""})
 
 
 def test_images_that_are_all_left_out_are_a_clear_error(tmp_path):
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("fear",))
     with pytest.raises(errors.SourceError, match="must hold images"):
-        run(Workspace(tmp_path), {"fear/a.png": png()}, config)
+        run(LocalWorkspace(tmp_path), {"fear/a.png": png()}, config)
 
 
 def test_several_sources_make_one_manifest_with_parts_numbered_on(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     table = b'emotion,pixels,Usage\n0,"1 2 3 4",Training\n'
     files = {"z": {"happy/1.png": png(1), "notes.txt": b""}, "a": {"fer.csv": table}, "m": {"angry/2.png": png(2)}}
     made = merged(workspace, files)
@@ -179,7 +179,7 @@ def test_several_sources_make_one_manifest_with_parts_numbered_on(tmp_path):
 
 
 def test_a_file_that_is_in_several_sources_keeps_its_id_and_gets_another_in_each_further_one(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     (alone,) = rows_of(workspace, merged(workspace, {"b": {"happy/1.png": png()}}))
     sources = {name: {"happy/1.png": png()} for name in ("b", "a", "c")}
     ids = {row["source"]: row["image_id"] for row in rows_of(workspace, merged(workspace, sources))}
@@ -191,7 +191,7 @@ def test_a_file_that_is_in_several_sources_keeps_its_id_and_gets_another_in_each
 
 
 def test_a_second_source_changes_none_of_the_ids_of_the_first(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     first = {f"happy/{n}.png": png(n) for n in range(3)}
     before = {row["image_id"] for row in rows_of(workspace, merged(workspace, {"b": first}))}
     after = rows_of(workspace, merged(workspace, {"b": first, "a": {"happy/1.png": png(9)}}))
@@ -199,7 +199,7 @@ def test_a_second_source_changes_none_of_the_ids_of_the_first(tmp_path):
 
 
 def test_the_same_source_twice_is_an_error(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png()})
     with pytest.raises(errors.ConfigError, match="given once"):
         index.index((dataset, dataset), CONFIG, workspace=workspace, progress=progress.silent)
@@ -223,7 +223,7 @@ def test_any_order_of_files_and_sources_gives_the_same_manifest(tmp_path_factory
                 head, *lines = table["l.csv"].splitlines(keepends=True)
                 files["l.csv"] = head + b"".join(order.sample(lines, len(lines)))
             given_sources.append((name, files))
-        digests.add(merged(Workspace(tmp_path_factory.mktemp("order")), dict(given_sources)).digest)
+        digests.add(merged(LocalWorkspace(tmp_path_factory.mktemp("order")), dict(given_sources)).digest)
     assert len(digests) == 1
 
 
@@ -232,10 +232,10 @@ def test_parts_made_by_several_processes_are_the_same_as_by_one(tmp_path, monkey
     monkeypatch.setattr(manifest_parts, "FILES_A_PART", 3)
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 2)
     said = []
-    by_pool = run(Workspace(tmp_path / "pool"), files, say=lambda *args: said.append(args[:2]))
+    by_pool = run(LocalWorkspace(tmp_path / "pool"), files, say=lambda *args: said.append(args[:2]))
     assert said == [(1, 3), (2, 3), (3, 3)]
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 1)
-    alone = Workspace(tmp_path / "alone")
+    alone = LocalWorkspace(tmp_path / "alone")
     assert run(alone, files).digest == by_pool.digest
     found = rows_of(alone, by_pool)
     assert [row["path"] for row in found] == sorted(files)
@@ -247,7 +247,7 @@ def test_decoders_in_workers_do_not_write_over_the_terminal(tmp_path, monkeypatc
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 2)
     damaged = bytearray(png())
     damaged[60] ^= 255
-    assert run(Workspace(tmp_path), {"happy/a.png": bytes(damaged), "happy/b.png": png()}).n_quarantined == 1
+    assert run(LocalWorkspace(tmp_path), {"happy/a.png": bytes(damaged), "happy/b.png": png()}).n_quarantined == 1
     assert capfd.readouterr() == ("", "")
 
 
@@ -258,8 +258,8 @@ CSV_OF_SIX = b"emotion,pixels,Usage\n" + b"".join(b"3,%d 2 3 4,Training\n" % n f
 def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch, files):
     monkeypatch.setattr(manifest_parts, "FILES_A_PART", 2)
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 1)
-    undisturbed = run(Workspace(tmp_path / "undisturbed"), files)
-    workspace = Workspace(tmp_path / "disturbed")
+    undisturbed = run(LocalWorkspace(tmp_path / "undisturbed"), files)
+    workspace = LocalWorkspace(tmp_path / "disturbed")
     datasets = (committed(workspace, files),)
 
     def interrupt(done, total, note=""):
@@ -291,8 +291,8 @@ def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, fi
     monkeypatch.setattr(manifest_parts, "FILES_A_PART", 2)
     monkeypatch.setattr(index.parallel, "usable_cores", lambda: 1)
     files = {f"happy/{n}.png": png(n) for n in range(4)}
-    undisturbed = run(Workspace(tmp_path / "undisturbed"), files)
-    workspace = Workspace(tmp_path / "disturbed")
+    undisturbed = run(LocalWorkspace(tmp_path / "undisturbed"), files)
+    workspace = LocalWorkspace(tmp_path / "disturbed")
 
     def interrupt(done, total, note=""):
         if done == total:
@@ -306,7 +306,7 @@ def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, fi
 
 
 def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png(1), "happy/2.png": b"some bytes"})
     path = workspace.folder(dataset) / archives.DATASET
     path.write_bytes(path.read_bytes().replace(b"some bytes", b"same bytes", 1))
@@ -315,7 +315,7 @@ def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):
 
 
 def test_the_subject_is_what_the_pattern_finds_in_the_path(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, subject_pattern=r"/(S\d+)_|/(?:anon)")
     files = {"happy/S12_1.png": png(1), "happy/anon.png": png(2), "happy/other.png": png(3)}
     found = by_path(workspace, run(workspace, files, config))
@@ -329,7 +329,7 @@ def test_a_pattern_for_subjects_must_be_one_and_have_a_group(pattern):
 
 
 def test_a_black_image_has_properties_of_nought(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     black = np.zeros((16, 16), np.uint8)
     (row,) = rows_of(workspace, run(workspace, {"happy/black.png": encode.png(black)}))
     assert (row["mean"], row["std"], row["p05"], row["p99"], row["entropy"]) == (0, 0, 0, 0, 0)

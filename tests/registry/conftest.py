@@ -1,12 +1,12 @@
 import pytest
 
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.registry import registry
 
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path / "workspace")
+    return LocalWorkspace(tmp_path / "workspace")
 
 
 @pytest.fixture

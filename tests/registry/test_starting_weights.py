@@ -12,7 +12,7 @@ import pytest
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.models import saved_model, zoo
 from fer.registry import releases, starting_weights
 
@@ -72,7 +72,7 @@ def released(tmp_path, monkeypatch):
 
 def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, tmp_path):
     asked = released({"a": "train", "b": "validation", "e": "train"})
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     found = starting_weights.fetch(
         starting_weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace
     )
@@ -106,7 +106,7 @@ def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, 
 )
 def test_a_release_that_knows_what_is_held_out_now_is_refused(released, tmp_path, known, match):
     released(known)
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     with pytest.raises(errors.ConfigError, match=match):
         starting_weights.fetch(
             starting_weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace
@@ -117,7 +117,7 @@ def test_a_release_that_knows_what_is_held_out_now_is_refused(released, tmp_path
 def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved, tmp_path):
     other = tmp_path / "elsewhere.weights.h5"
     other.write_bytes(saved.read_bytes())
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     resolved = [starting_weights.resolve(str(path), SMALL, ORIGIN) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
     found = [starting_weights.fetch(each, None, workspace=workspace) for each in resolved]
@@ -132,7 +132,7 @@ def test_a_file_whose_origin_nobody_declares_is_refused_since_it_may_have_seen_t
 
 
 def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     found = starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
     assert found.origin == "a file, declared by the user and not verified: faces of another data set"
     assert (
@@ -145,7 +145,7 @@ def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_p
 
 
 def test_another_origin_of_the_same_file_is_told_and_not_what_was_said_before(saved, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     found = [
         starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, each), None, workspace=workspace)
         for each in "ab"
@@ -164,7 +164,7 @@ def test_the_same_bytes_in_another_form_are_other_weights(saved, tmp_path):
 
 
 def test_only_a_release_is_fetched_for_a_split(saved, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     with pytest.raises(ValueError, match="must be for a split"):
         starting_weights.fetch(
             starting_weights.resolve(str(saved), SMALL, ORIGIN), split_of(workspace), workspace=workspace
@@ -174,7 +174,7 @@ def test_only_a_release_is_fetched_for_a_split(saved, tmp_path):
 def test_a_file_that_changed_since_it_was_resolved_is_refused(saved, tmp_path):
     resolved = starting_weights.resolve(str(saved), SMALL, ORIGIN)
     saved.write_bytes(b"other")
-    workspace = Workspace(tmp_path / "workspace")
+    workspace = LocalWorkspace(tmp_path / "workspace")
     with pytest.raises(errors.IntegrityError, match="another content"):
         starting_weights.fetch(resolved, None, workspace=workspace)
 

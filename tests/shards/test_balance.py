@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from fer import errors, recipes
 from fer.engine import process_pool, runners
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.recipes import schema as recipe
@@ -67,7 +68,7 @@ def unchecked(monkeypatch):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path / "workspace")
+    return LocalWorkspace(tmp_path / "workspace")
 
 
 def files(workspace, ref):
@@ -241,7 +242,7 @@ def test_a_combination_that_a_setting_makes_senseless_is_refused():
 def test_classes_become_as_planned_and_no_image_is_used_more_than_once_oftener(
     unchecked, tmp_path_factory, counts, config
 ):
-    workspace = Workspace(tmp_path_factory.mktemp("balance"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("balance"))
     source = preprocessed(workspace, counts)
     made = balance.balance(source, config, workspace=workspace)
     before, after = images_of(workspace, source), images_of(workspace, made)
@@ -289,7 +290,7 @@ def test_what_is_kept_and_copied_does_not_depend_on_the_shards(unchecked, tmp_pa
     config = balance.BalanceConfig(strategy=strategy, target=9, seed=1)
     found, digests = [], set()
     for per_shard, backwards in ((39, False), (16, False), (1, False), (7, True)):
-        workspace = Workspace(tmp_path / f"{per_shard}")
+        workspace = LocalWorkspace(tmp_path / f"{per_shard}")
         made = balance.balance(preprocessed(workspace, COUNTS, per_shard, backwards), config, workspace=workspace)
         found.append(images_of(workspace, made))
         digests.add(made.digest)
@@ -320,7 +321,7 @@ def test_many_small_shards_become_few(unchecked, workspace, monkeypatch):
 
 def test_shards_of_an_earlier_attempt_that_were_cut_otherwise_are_removed(unchecked, workspace, tmp_path, monkeypatch):
     whole = balance.balance(preprocessed(workspace, per_shard=39), CONFIG, workspace=workspace)
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     with monkeypatch.context() as broken:
         broken.setattr(shard_checks, "check", refuse)
         with pytest.raises(errors.WorkspaceError):
@@ -387,7 +388,7 @@ def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, 
 def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
     one, two = runners.Processes(workers=1), runners.Processes(workers=2, alone_s=0)
     alone = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace, runner=one)
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     together = balance.balance(preprocessed(other), CONFIG, workspace=other, runner=two)
     assert together == alone
     assert files(other, together) == files(workspace, alone)
@@ -395,7 +396,7 @@ def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
 
 def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(unchecked, workspace, tmp_path, monkeypatch):
     whole = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     source = preprocessed(other)
     with monkeypatch.context() as broken:
         write = parquet.write

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared import dataset, files
 
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.images import encode
 from fer.shards import incremental, parquet, preprocess, preprocessing
 
@@ -67,7 +67,7 @@ def decoded(monkeypatch):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path / "workspace")
+    return LocalWorkspace(tmp_path / "workspace")
 
 
 def inodes(workspace, ref):
@@ -88,9 +88,9 @@ def test_only_new_images_are_decoded_and_full_shards_stay_as_they_are(workspace,
         "validation-00000.parquet",
         "test-00000.parquet",
     }
-    afresh = made(Workspace(tmp_path / "afresh"), more, "two")
+    afresh = made(LocalWorkspace(tmp_path / "afresh"), more, "two")
     assert after == afresh.model_copy(update={"path": after.path})
-    assert held(workspace, after) == held(Workspace(tmp_path / "afresh"), afresh)
+    assert held(workspace, after) == held(LocalWorkspace(tmp_path / "afresh"), afresh)
 
 
 def test_nothing_is_decoded_for_the_same_images_in_other_parts(workspace, decoded):
@@ -167,7 +167,7 @@ def test_an_earlier_output_that_was_overwritten_in_place_is_not_used(workspace, 
     decoded.clear()
     after = made(workspace, first() | {100: (0, "test")}, "two")
     assert {picture(n) for n, (_, split) in first().items() if split == "train"} & set(decoded)
-    fresh = Workspace(tmp_path / "fresh")
+    fresh = LocalWorkspace(tmp_path / "fresh")
     assert held(workspace, after) == held(fresh, made(fresh, first() | {100: (0, "test")}, "two"))
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_read_of_an_earlier_output_with_a_damaged_file(workspace, tmp
     path.write_bytes(data[:half] + bytes(64) + data[half + 64 :])
     fewer = {n: what for n, what in first().items() if n != gone}
     after = made(workspace, fewer, "two")
-    fresh = Workspace(tmp_path / "fresh")
+    fresh = LocalWorkspace(tmp_path / "fresh")
     assert held(workspace, after) == held(fresh, made(fresh, fewer, "two"))
 
 
@@ -242,11 +242,11 @@ numbers = st.dictionaries(
 @given(numbers, st.lists(numbers, min_size=1, max_size=3))
 def test_whatever_came_before_the_images_and_the_digest_are_those_of_a_fresh_start(tmp_path_factory, now, before):
     whole = {100: (0, "train"), 101: (1, "validation"), 102: (2, "test")}
-    workspace = Workspace(tmp_path_factory.mktemp("reuse"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("reuse"))
     for day, contents in enumerate(before):
         made(workspace, contents | whole, f"day{day}")
     after = made(workspace, now | whole, "now")
-    fresh = Workspace(tmp_path_factory.mktemp("fresh"))
+    fresh = LocalWorkspace(tmp_path_factory.mktemp("fresh"))
     afresh = made(fresh, now | whole, "now")
     assert after.digest == afresh.digest
     assert (after.counts, after.mean, after.std) == (afresh.counts, afresh.mean, afresh.std)

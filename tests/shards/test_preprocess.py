@@ -9,7 +9,7 @@ from prepared import CLASSES, dataset, drawn, files
 
 from fer import errors
 from fer.engine import contracts, runners
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import predict
 from fer.images import encode, prepare
 from fer.ingest.demo import faces as demo_faces
@@ -22,7 +22,7 @@ TWO = runners.Processes(workers=2, alone_s=0)
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path / "workspace")
+    return LocalWorkspace(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_record_and_the_ref_say_what_was_made(workspace, source):
 
 def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
     alone = preprocess.preprocess(*source, CONFIG, workspace=workspace, runner=ONE)
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     together = preprocess.preprocess(*dataset(other, *drawn()), CONFIG, workspace=other, runner=TWO)
     assert together == alone
     assert files(other, together) == files(workspace, alone)
@@ -78,12 +78,12 @@ def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
 def test_the_digest_is_that_of_the_images_however_they_are_cut(workspace, source, tmp_path):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     rows, parts = drawn()
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     elsewhere = [
         (image_id, index, split, 4 - part, row) for image_id, index, split, part, row in rows
     ]  # the same images in other parts
     assert preprocess.preprocess(*dataset(other, elsewhere, parts[::-1]), CONFIG, workspace=other).digest == made.digest
-    changed = Workspace(tmp_path / "changed")
+    changed = LocalWorkspace(tmp_path / "changed")
     parts[0][0] = encode.png(np.zeros((20, 20), np.uint8))
     again = preprocess.preprocess(*dataset(changed, rows, parts), CONFIG, workspace=changed)
     assert again.digest != made.digest
@@ -93,7 +93,7 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tm
     rows, encoded = drawn()
     whole = preprocess.preprocess(*dataset(workspace, rows, encoded), CONFIG, workspace=workspace)
 
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     source = dataset(other, rows, encoded)
     prepare_whole, broken = prepare.prepare, [True]
 
@@ -132,7 +132,7 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
             with concurrent.futures.ThreadPoolExecutor(8) as threads:
                 return list(threads.map(lambda item: function(folders, item), items))
 
-    other = Workspace(tmp_path / "other")
+    other = LocalWorkspace(tmp_path / "other")
     together = preprocess.preprocess(*dataset(other, *drawn()), CONFIG, workspace=other, runner=Threads())
     assert together == alone
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.engine import objectstore, seaweedfs
+from fer.engine import connect, objectstore, seaweedfs
 from fer.settings import Settings
 
 
@@ -27,5 +27,5 @@ def store_settings(store_home: Path) -> Settings:
 @pytest.fixture
 def store(store_settings: Settings) -> Iterator[objectstore.ObjectStore]:
     """An empty store."""
-    with seaweedfs.connect(store_settings) as connected:
+    with connect.store(store_settings) as connected:
         yield connected

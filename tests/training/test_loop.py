@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_contracts import files
 from fer import errors
-from fer.engine import workspace
+from fer.engine import outputs
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.progress import Reporter, silent
@@ -378,7 +378,7 @@ def test_what_was_found_to_fit_stays_after_a_full_disk_which_leaves_the_scratch_
                 with pytest.raises(Stopped):
                     fit(folder, tmp_path / name, settings)
             for path in (tmp_path / name).iterdir():
-                if path.name != workspace.SCRATCH:
+                if path.name != outputs.SCRATCH:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         digests.append(fit(folder, tmp_path / name, settings)["digest"])
     assert digests[0] == digests[1]

@@ -6,6 +6,7 @@ import pytest
 
 from fer import errors
 from fer.curation.refs import SplitRef
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.training import soft_labels
 
@@ -33,7 +34,7 @@ def division(workspace: Workspace, votes=VOTES) -> SplitRef:
 
 
 def test_the_votes_about_train_images_are_collected_and_those_alone(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     found = soft_labels.collect(division(workspace), workspace=workspace)
     assert found.n_images == 2
     table = pq.read_table(workspace.folder(found) / soft_labels.FILE)
@@ -41,7 +42,7 @@ def test_the_votes_about_train_images_are_collected_and_those_alone(tmp_path):
 
 
 def test_they_stand_for_an_image_and_its_copies_and_for_no_other(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     found = soft_labels.collect(division(workspace), workspace=workspace)
     votes = soft_labels.SoftLabels.read(workspace.folder(found) / soft_labels.FILE)
     one_hot = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
@@ -56,7 +57,7 @@ def test_votes_that_do_not_sum_to_one_are_shares_all_the_same():
 
 
 def test_without_any_votes_they_can_not_be_asked_for(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     none = {name: (None, split) for name, (_, split) in VOTES.items()}
     with pytest.raises(errors.ConfigError, match=r"no votes for any of 3 train images.*train\.soft_labels"):
         soft_labels.collect(division(workspace, none), workspace=workspace)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from data_contracts import files
 from fer import errors
 from fer.engine import child_process, stage
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.images import augment
 from fer.models import saved_model, zoo
 from fer.progress import Reporter, silent
@@ -51,7 +51,7 @@ def draw(n_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    return Workspace(tmp_path_factory.mktemp("workspace"))
+    return LocalWorkspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="module")

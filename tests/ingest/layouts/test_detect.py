@@ -3,7 +3,7 @@ from indexed import by_path, csv_row, parquet, png, rows_of, run
 
 from fer import errors
 from fer.curation import split
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import index
 from fer.ingest.layouts import class_folders
 from fer.ingest.layouts import detect as layouts
@@ -34,7 +34,7 @@ PIXELS = ("emotion,pixels,Usage\n" + csv_row(range(9))).encode()
     ],
 )
 def test_the_split_is_that_of_the_file_name_or_else_of_the_folder(tmp_path, name, raw_split):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     (row,) = rows_of(workspace, run(workspace, {name: png()}))
     assert (row["label"], row["raw_split"]) == ("happy", raw_split)
 
@@ -44,7 +44,7 @@ def test_names_of_splits_mean_what_the_split_stage_takes_them_for():
 
 
 def test_tables_of_pixels_that_are_named_like_splits_are_these(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     row = b'emotion,pixels\n3,"1 2 3 4"\n'
     files = {"f/train.csv": row, "f/Test Set.csv": row, "val/fer.csv": row, "f/more.csv": row}
     found = by_path(workspace, run(workspace, files))
@@ -57,7 +57,7 @@ def test_tables_of_pixels_that_are_named_like_splits_are_these(tmp_path):
 
 
 def test_a_column_of_splits_wins_over_the_name_of_the_table(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     rows = csv_row(range(4), usage="PublicTest") + csv_row(range(4), usage="Test Set") + csv_row(range(4), usage="")
     found = by_path(workspace, run(workspace, {"train.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
     assert [found[f"train.csv#{n}"]["raw_split"] for n in (1, 2, 3)] == ["PublicTest", "test", None]
@@ -65,7 +65,7 @@ def test_a_column_of_splits_wins_over_the_name_of_the_table(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_splits_that_a_table_says_of_images_in_class_folders_are_used(tmp_path, suffix):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     rows = [("happy/1.png", "Training"), ("angry/2.png", "test set"), ("train/happy/3.png", "val"), ("happy/4.png", "")]
     columns = {"file": [file for file, _ in rows], "split": [said for _, said in rows]}
     text = "file,split\n" + "".join(f"{file},{said}\n" for file, said in rows)
@@ -78,7 +78,7 @@ def test_splits_that_a_table_says_of_images_in_class_folders_are_used(tmp_path, 
 
 
 def test_tables_that_are_named_like_splits_say_them_of_images_in_class_folders(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     images = {"happy/1.png": png(1), "happy/2.png": png(2), "angry/3.png": png(3)}
     tables = {"train.csv": b"image\nhappy/1.png\nhappy/2.png\n", "test.csv": b"image\nhappy/2.png\nangry/3.png\n"}
     found = by_path(workspace, run(workspace, images | tables))
@@ -89,19 +89,19 @@ def test_tables_that_are_named_like_splits_say_them_of_images_in_class_folders(t
 def test_a_table_of_splits_beside_class_folders_that_cannot_be_joined_is_an_error(tmp_path):
     images = {"happy/1.png": png(1), "angry/1.png": png(2)}
     with pytest.raises(errors.SourceError, match=r"'1\.png' in 'l\.csv', which fits 'angry/1\.png' and 'happy/1\.png'"):
-        run(Workspace(tmp_path / "a"), images | {"l.csv": b"file,label,split\n1.png,happy,train\n"})
+        run(LocalWorkspace(tmp_path / "a"), images | {"l.csv": b"file,label,split\n1.png,happy,train\n"})
     with pytest.raises(errors.SourceError, match="quotes must be closed"):
-        run(Workspace(tmp_path / "b"), images | {"l.csv": b'file,split\nhappy/1.png,"train\nangry/1.png,test\n'})
+        run(LocalWorkspace(tmp_path / "b"), images | {"l.csv": b'file,split\nhappy/1.png,"train\nangry/1.png,test\n'})
 
 
 def test_a_table_of_splits_that_names_none_of_the_images_is_ignored(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, {"happy/1.png": png(1), "l.csv": b"file,split\n9.png,train\n"})
     assert ([row["raw_split"] for row in rows_of(workspace, made)], made.ignored) == ([None], {".csv": 1})
 
 
 def test_an_image_without_the_suffix_of_one_counts_in_the_folder_of_a_known_label(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     files = {"happy/1": png(1), "happy/2.dat": png(2), "angry/3.jpg.bak": png(3), "sad/happy.png": png(4)}
     config = index.IndexConfig(classes=("angry", "happy", "sad"))
     others = {"happy/notes": b"BM: a note", "happy/4.txt": b"", "backup": png(5), "other/6": png(6)}
@@ -116,7 +116,7 @@ def test_an_image_without_the_suffix_of_one_counts_in_the_folder_of_a_known_labe
 
 
 def test_class_folders_whose_images_all_lack_a_suffix_are_known(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, {"happy/1": png(1), "angry/2": png(2)})
     assert (made.layouts, made.n_found, made.n_quarantined) == ((layouts.CLASS_FOLDERS,), 2, 0)
 
@@ -125,34 +125,34 @@ def test_a_table_of_labels_that_is_not_used_for_a_folder_is_named_in_the_error(t
     files = {"neutral/1.png": png(1), "x/2.png": png(2), "l.csv": b"file,label\nx/2.png,happy\nneutral/1.png,neutral\n"}
     config = index.IndexConfig(classes=("happy", "neutral"))
     with pytest.raises(errors.LabelError, match=r"'x' \(1 image\).*the labels in 'l\.csv' are not used, as a folder"):
-        run(Workspace(tmp_path), files, config)
+        run(LocalWorkspace(tmp_path), files, config)
 
 
 def test_names_of_columns_are_shown_escaped_and_cut(tmp_path):
     header = ",".join(["\x1b[2J"] + ["x" * 3_000] * 20)
     with pytest.raises(errors.LabelError) as caught:
-        run(Workspace(tmp_path), {"images/1.png": png(), "l.csv": f"{header}\n1,2\n".encode()})
+        run(LocalWorkspace(tmp_path), {"images/1.png": png(), "l.csv": f"{header}\n1,2\n".encode()})
     assert "'\\x1b[2J', 'xxx" in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 2_000
 
 
 def test_class_folders_win_over_a_csv_but_pictures_without_a_class_do_not(tmp_path):
-    beside_classes = run(Workspace(tmp_path / "a"), {"happy/1.png": png(), "fer2013.csv": PIXELS})
-    beside_a_logo = run(Workspace(tmp_path / "b"), {"docs/logo.png": png(), "fer2013.csv": PIXELS})
+    beside_classes = run(LocalWorkspace(tmp_path / "a"), {"happy/1.png": png(), "fer2013.csv": PIXELS})
+    beside_a_logo = run(LocalWorkspace(tmp_path / "b"), {"docs/logo.png": png(), "fer2013.csv": PIXELS})
     assert (beside_classes.layouts, beside_classes.ignored) == ((layouts.CLASS_FOLDERS,), {".csv": 1})
     assert (beside_a_logo.layouts, beside_a_logo.ignored) == ((layouts.FER2013_CSV,), {".png": 1})
 
 
 def test_class_folders_win_over_a_table_of_labels(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, {"happy/1.png": png(), "labels.csv": b"file,label\n1.png,angry\n"})
     assert (made.layouts, made.ignored) == ((layouts.CLASS_FOLDERS,), {"label table": 1})
     assert [row["label"] for row in rows_of(workspace, made)] == ["happy"]
 
 
 def test_a_table_of_labels_wins_over_folders_that_name_no_known_label(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     files = {"contempt/1.png": png(), "train/2.png": png(1), "labels.csv": b"file,label\n1.png,angry\n2.png,happy\n"}
     made = run(workspace, files)
     assert made.layouts == (layouts.LABEL_TABLE,)
@@ -173,7 +173,7 @@ def test_everything_else_is_counted_by_its_kind(tmp_path):
         "table.parquet": b"no parquet, and not needed",
         "broken.csv": b"a," + b'"' + b"x" * 100,
     }
-    assert run(Workspace(tmp_path), files).ignored == {
+    assert run(LocalWorkspace(tmp_path), files).ignored == {
         ".csv": 1,
         ".parquet": 1,
         ".txt": 1,
@@ -187,21 +187,21 @@ def test_everything_else_is_counted_by_its_kind(tmp_path):
 
 def test_a_folder_of_non_images_is_a_clear_error(tmp_path):
     with pytest.raises(errors.SourceError, match=r"3 files, none an image \(.txt: 2, no suffix: 1\)"):
-        run(Workspace(tmp_path), {"happy/a.txt": b"a", "happy/b.txt": b"b", "happy/LICENSE": b"c"})
+        run(LocalWorkspace(tmp_path), {"happy/a.txt": b"a", "happy/b.txt": b"b", "happy/LICENSE": b"c"})
 
 
 def test_an_archive_in_the_archive_is_answered_with_what_to_do(tmp_path):
     with pytest.raises(errors.SourceError, match=r"nested archive \(\.tar\.gz\): 1.*Next: unpack the archive inside"):
-        run(Workspace(tmp_path), {"fer2013.tar.gz": b"x", "README.md": b""})
+        run(LocalWorkspace(tmp_path), {"fer2013.tar.gz": b"x", "README.md": b""})
 
 
 def test_a_table_that_cannot_be_used_is_named_in_the_error(tmp_path):
     with pytest.raises(errors.LabelError, match=r"'labels.csv' has the columns 'who', 'what': .* file, path, image"):
-        run(Workspace(tmp_path / "a"), {"images/1.png": png(), "labels.csv": b"who,what\n1.png,happy\n"})
+        run(LocalWorkspace(tmp_path / "a"), {"images/1.png": png(), "labels.csv": b"who,what\n1.png,happy\n"})
     with pytest.raises(errors.LabelError, match=r"the table 'labels.csv' names no file of the source"):
-        run(Workspace(tmp_path / "b"), {"images/1.png": png(), "labels.csv": b"file,label\n2.png,happy\n"})
+        run(LocalWorkspace(tmp_path / "b"), {"images/1.png": png(), "labels.csv": b"file,label\n2.png,happy\n"})
 
 
 def test_a_damaged_parquet_beside_class_folders_or_pixels_does_not_matter(tmp_path):
     files = {"fer2013.csv": PIXELS, "other.parquet": parquet({"a": [1]})[:-9]}
-    assert run(Workspace(tmp_path), files).layouts == (layouts.FER2013_CSV,)
+    assert run(LocalWorkspace(tmp_path), files).layouts == (layouts.FER2013_CSV,)

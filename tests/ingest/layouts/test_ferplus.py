@@ -2,7 +2,7 @@ import pytest
 from indexed import by_path, csv_row, merged, png, reasons, run
 
 from fer import errors
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import index
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
@@ -26,7 +26,7 @@ def cast(*rows, usage="Training", header=HEADER):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 VOTES = [{"happiness": 6, "surprise": 2, "neutral": 2}, {"anger": 10}, {"unknown": 6, "anger": 4}, {"NF": 10}]
@@ -112,7 +112,7 @@ def test_votes_that_are_none_are_shown_escaped_and_cut(workspace):
         "b": cast({"anger": 10}, usage="\x1b[2J" * 900),
     }.items():
         with pytest.raises(errors.SourceError, match=r"\\x1b\[2J") as caught:
-            run(Workspace(workspace.root / name), {"a.csv": pixels(3), "v.csv": votes}, config("soft"))
+            run(LocalWorkspace(workspace.root / name), {"a.csv": pixels(3), "v.csv": votes}, config("soft"))
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 1_000
 

@@ -13,7 +13,7 @@ from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, ru
 
 from data_contracts import manifest as contract
 from fer import errors
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import archives, index, labels
 from fer.ingest.layouts import detect as layouts
 from fer.ingest.layouts import label_tables, tables
@@ -27,7 +27,7 @@ def text(*rows, separator=","):
 
 @pytest.fixture
 def workspace(tmp_path):
-    return Workspace(tmp_path)
+    return LocalWorkspace(tmp_path)
 
 
 def labels_of(workspace, made):
@@ -127,7 +127,7 @@ def test_a_row_of_one_split_does_not_speak_of_a_file_of_another(workspace):
     files = {f"test/{n}.png": png(n) for n in range(3)}
     rows = [("file", "label"), *[(f"data/train/{n}.png", "happy") for n in range(3)]]
     with pytest.raises(errors.LabelError, match=r"'train\.csv' names no file of the source"):
-        run(Workspace(workspace.root / "other"), files | {"train.csv": text(*rows)})
+        run(LocalWorkspace(workspace.root / "other"), files | {"train.csv": text(*rows)})
     rows += [("data/test/1.png", "angry"), ("y/2.png", "happy"), ("x/0.png", "happy"), ("z/0.png", "happy")]
     found = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
     assert found == {
@@ -195,7 +195,7 @@ def test_a_name_that_cannot_be_printed_is_in_quarantine_under_its_row(workspace)
         "t.csv": text(("file", "label"), ("0.png", "happy"), ("\x1b[2J.png", "happy"), ("a\u202e.png", "happy")),
         "t.parquet": parquet({"file": ["0.png", "\x1b[2J.png", "a\u202e.png"], "label": ["happy"] * 3}),
     }.items():
-        other = Workspace(workspace.root / name)
+        other = LocalWorkspace(workspace.root / name)
         found = reasons(other, run(other, IMAGES | {name: table}))
         assert [path for path in found if not path.startswith("images/")] == [f"{name}#2", f"{name}#3"]
         assert found[f"{name}#2"] == f"a row of {name} names a file by what can't be printed"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
 
 from fer import errors, progress
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode
 from fer.ingest import archives, index, manifest_parts
 from fer.ingest.layouts import detect as layouts
@@ -18,7 +18,7 @@ from fer.ingest.layouts import pixel_csv, tables
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_fer2013s_csv_becomes_images(tmp_path, separator):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     pixels = picture(3, 48, 48)
     table = separator.join(["emotion", " Usage ", "  pixels\n"]) + "".join(
         separator.join([str(emotion), usage, f'"{" ".join(map(str, pixels.ravel()))}"\n'])
@@ -35,7 +35,7 @@ def test_fer2013s_csv_becomes_images(tmp_path, separator):
 
 
 def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     rows = [
         csv_row(range(4)),
         csv_row(range(10)),
@@ -72,11 +72,11 @@ def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path)
 def test_an_unknown_number_is_an_error(tmp_path):
     table = "emotion,pixels,Usage\n" + csv_row(range(9)) + csv_row(range(9), emotion=9) + csv_row([1], emotion=-1)
     with pytest.raises(errors.LabelError, match=r"'-1' \(1 image\), '9' \(1 image\)"):
-        run(Workspace(tmp_path), {"fer2013.csv": table.encode()})
+        run(LocalWorkspace(tmp_path), {"fer2013.csv": table.encode()})
 
 
 def test_numbers_of_classes_that_the_recipe_lacks_are_left_out_by_the_names_of_these(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("Disgusted", "sad"))
     table = "emotion,pixels,Usage\n" + "".join(csv_row(range(9), emotion=n) for n in (0, 1, 4))
     made = run(workspace, {"fer2013.csv": table.encode()}, config)
@@ -91,12 +91,12 @@ def test_a_csv_without_the_split_is_left_out_beside_one_that_has_it(tmp_path):
         "icml_face_data.csv": ("emotion, Usage, pixels\n" + '0,Training,"1 2 3 4"\n').encode(),
         "train.csv": b'emotion,pixels\n0,"1 2 3 4"\n',
     }
-    made = run(Workspace(tmp_path), files)
+    made = run(LocalWorkspace(tmp_path), files)
     assert (made.n_found, made.ignored) == (1, {".csv": 1})
 
 
 def test_rows_of_another_square_than_most_are_in_quarantine(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     sizes = [64, 2209, 2304, 2116, 2304, 2500, 2304, 2303, 2304]
     rows = "".join(csv_row([n % 256 for n in range(size)]) for size in sizes)
     found = reasons(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
@@ -107,7 +107,7 @@ def test_rows_of_another_square_than_most_are_in_quarantine(tmp_path):
 
 def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest_parts, "FILES_A_PART", 3)
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     small, large = (
         ("emotion,pixels\n" + "".join(f"3,{' '.join(['7'] * n)}\n" for n in sizes)).encode()
         for sizes in ([4, 4, 9, 4], [9, 9])
@@ -121,7 +121,7 @@ def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
 @settings(max_examples=20, deadline=None)
 @given(order=st.permutations([1, 4, 4, 9, 9, 8, 0]))
 def test_which_rows_are_accepted_does_not_depend_on_their_order(tmp_path_factory, order):
-    workspace = Workspace(tmp_path_factory.mktemp("order"))
+    workspace = LocalWorkspace(tmp_path_factory.mktemp("order"))
     rows = "".join(csv_row([7] * n) for n in order)
     found = rows_of(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
     assert [row["width"] for row in found if row["width"]] == [3, 3]
@@ -135,15 +135,15 @@ def test_numbers_are_counted_as_they_are_read(text):
 def test_more_rows_than_a_source_may_have_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pixel_csv, "MAX_ROWS", 3)
     table = b"emotion,pixels\n" + b"3,7\n" * 2
-    assert run(Workspace(tmp_path / "few"), {"a.csv": table}).n_found == 2
+    assert run(LocalWorkspace(tmp_path / "few"), {"a.csv": table}).n_found == 2
     with pytest.raises(errors.SourceError, match=r"at most 3 rows of pixels.*'b\.csv'"):
-        run(Workspace(tmp_path / "many"), {"a.csv": table, "b.csv": table})
+        run(LocalWorkspace(tmp_path / "many"), {"a.csv": table, "b.csv": table})
 
 
 def test_a_label_that_fills_the_memory_is_refused(tmp_path):
     table = "emotion,pixels,Usage\n" + csv_row([7] * 4) + csv_row([7] * 4, emotion="h" * 10**6)
     with pytest.raises(errors.SourceError, match="at most 4,096 characters") as caught:
-        run(Workspace(tmp_path), {"t.csv": table.encode()})
+        run(LocalWorkspace(tmp_path), {"t.csv": table.encode()})
     assert len(str(caught.value)) < 300
 
 
@@ -151,11 +151,11 @@ def test_a_stray_quote_amid_the_rows_ends_the_run_and_swallows_none(tmp_path):
     rows = [f"3,{' '.join([str(n)] * 4)},Training\n" for n in range(99)]
     rows[50] = rows[50].replace("3,", '3,"')
     with pytest.raises(errors.SourceError, match=r"quotes must be closed.*of 'fer2013\.csv'"):
-        run(Workspace(tmp_path), {"fer2013.csv": ("emotion,pixels,Usage\n" + "".join(rows)).encode()})
+        run(LocalWorkspace(tmp_path), {"fer2013.csv": ("emotion,pixels,Usage\n" + "".join(rows)).encode()})
 
 
 def test_a_missing_label_is_in_quarantine_whatever_labels_are_left_out(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("?",))
     rows = "".join(csv_row([7] * 4, emotion=each) for each in (0, "", "?"))
     made = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}, config)
@@ -167,18 +167,18 @@ def test_a_missing_label_is_in_quarantine_whatever_labels_are_left_out(tmp_path)
 def test_a_number_with_a_sign_or_a_mark_is_an_unknown_label(tmp_path, label):
     table = "emotion,pixels,Usage\n" + csv_row([7] * 4) + csv_row([7] * 4, emotion=label)
     with pytest.raises(errors.LabelError, match=re.escape(repr(label))):
-        run(Workspace(tmp_path), {"t.csv": table.encode()})
+        run(LocalWorkspace(tmp_path), {"t.csv": table.encode()})
 
 
 def test_a_csv_that_never_ends_a_quote_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "_MAX_FIELD_CHARS", 1_000)
     table = "emotion,pixels,Usage\n" + csv_row(range(9)) + '0,"' + "1 2 3\n" * 1_000
     with pytest.raises(errors.SourceError, match=r"at line \d+ of 'fer2013\.csv'"):
-        run(Workspace(tmp_path), {"fer2013.csv": table.encode()})
+        run(LocalWorkspace(tmp_path), {"fer2013.csv": table.encode()})
 
 
 def test_damaged_bytes_of_the_csv_are_a_clear_error(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     text = ("emotion,pixels,Usage\n" + csv_row([55] * 9)).encode()
     dataset = committed(workspace, {"fer2013.csv": text})
     path = workspace.folder(dataset) / "dataset.zip"

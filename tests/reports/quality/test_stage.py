@@ -15,7 +15,7 @@ from data_contracts import manifest as contract
 from fer.curation import curate, drift, split
 from fer.curation.refs import InspectionRef, SplitRef, ValidationRef
 from fer.engine import contracts
-from fer.engine.workspace import Workspace
+from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode
 from fer.ingest.refs import ManifestRef
 from fer.reports.quality import figures
@@ -48,7 +48,7 @@ class Data:
     """
 
     def __init__(self, root):
-        self.workspace = Workspace(root)
+        self.workspace = LocalWorkspace(root)
         self.rows = [self.row(number) for number in range(24)]
         self.rows += [
             self.row(24, pixel_sha256=digest(0), label="happy", raw_split="test"),

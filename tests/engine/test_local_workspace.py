@@ -6,31 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
+from two_files import dataset, run, write_two_files
 
 from fer import errors
-from fer.engine import disk
-from fer.engine import workspace as workspaces
-from fer.engine.workspace import Workspace
+from fer.engine import outputs
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef, ManifestRef
 
 
-def dataset(**changes) -> DatasetRef:
-    return DatasetRef(**({"source": "demo", "n_files": 1, "size_bytes": 2} | changes))
-
-
-def write_two_files(out: Path) -> DatasetRef:
-    (out / "a.txt").write_text("a")
-    (out / "deeper").mkdir(exist_ok=True)
-    (out / "deeper" / "b.txt").write_text("b")
-    return dataset()
-
-
-def run(workspace: Workspace, produce=write_two_files, key: str = "k1", resumable: bool = False) -> DatasetRef:
-    return workspace.run("stage", key, DatasetRef, produce, resumable=resumable)
-
-
 def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace)
     assert made.path == "stage/k1"
     assert len(made.digest) == 64
@@ -43,19 +28,19 @@ def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_pat
 
 
 def test_what_another_has_only_begun_is_not_committed(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def write_beside_another(out: Path) -> DatasetRef:
         (out / "shard-1.tmp").write_text("half")
         return write_two_files(out)
 
     made = run(workspace, write_beside_another)
-    assert set(workspaces.read_record(workspace.folder(made)).files) == {"a.txt", "deeper/b.txt"}
+    assert set(outputs.read_record(workspace.folder(made)).files) == {"a.txt", "deeper/b.txt"}
     assert not (workspace.folder(made) / "shard-1.tmp").exists()
 
 
 def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def write_other(out: Path) -> DatasetRef:
         (out / "a.txt").write_text("other")
@@ -66,7 +51,7 @@ def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def fail(out: Path) -> DatasetRef:
         (out / "half").write_text("half")
@@ -79,7 +64,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
 
 
 def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_ones(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def fail(out: Path) -> DatasetRef:
         (out / "shard-0").write_text("done")
@@ -114,12 +99,12 @@ def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, ke
         raise kind("It must hold.")
 
     with pytest.raises(kind):
-        run(Workspace(tmp_path), refuse, resumable=True)
+        run(LocalWorkspace(tmp_path), refuse, resumable=True)
     assert bool(list(tmp_path.rglob("part-0"))) == kept
 
 
 def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def fill(out: Path) -> DatasetRef:
         (out / "shard-0").write_text("done")
@@ -141,12 +126,12 @@ def test_what_is_no_fault_of_the_stage_costs_what_was_made_but_not_the_hours_in_
         raise kind("Shards must be whole, and workers named by TF_CONFIG.")
 
     with pytest.raises(kind):
-        run(Workspace(tmp_path), refuse, resumable=True)
+        run(LocalWorkspace(tmp_path), refuse, resumable=True)
     assert [path.name for path in tmp_path.rglob("*") if path.name in ("shard-0", "checkpoint")] == ["checkpoint"]
 
 
 def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def fill(out: Path) -> DatasetRef:
         for name in ("shard-0", ".scratch/checkpoint", ".scratch/checkpoint.tmp", "deeper/shard-1"):
@@ -162,7 +147,7 @@ def test_a_full_disk_leaves_what_an_attempt_that_goes_on_needs(tmp_path):
 
 
 def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path, monkeypatch):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
 
     def write(out: Path) -> DatasetRef:
         (out / ".scratch").mkdir(exist_ok=True)
@@ -179,7 +164,7 @@ def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path
     assert [path.name for path in tmp_path.rglob("checkpoint")] == ["checkpoint"]
     made = run(workspace, write, resumable=True)
     assert list(tmp_path.rglob(".scratch")) == []
-    assert made.digest == run(Workspace(tmp_path / "other"), write_two_files).digest
+    assert made.digest == run(LocalWorkspace(tmp_path / "other"), write_two_files).digest
 
 
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
@@ -189,12 +174,12 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
     with pytest.raises(
         errors.WorkspaceError, match=r"refused to write at .*: Permission denied\. Next: change its permissions"
     ):
-        run(Workspace(tmp_path), refuse)
+        run(LocalWorkspace(tmp_path), refuse)
 
 
 @pytest.mark.parametrize("harm", ["remove", "cut", "record"])
 def test_damaged_output_is_made_anew(tmp_path, harm):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace)
     folder = workspace.folder(made)
     if harm == "remove":
@@ -210,7 +195,7 @@ def test_damaged_output_is_made_anew(tmp_path, harm):
 
 
 def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     folder = workspace.folder(run(workspace, resumable=True))
     (folder / "a.txt").write_text("longer than it was")
     (folder / "deeper" / "b.txt").write_text("B")  # as long as before: only the digest tells
@@ -234,7 +219,7 @@ def hang_in_a_stage(root: str) -> None:
         time.sleep(60)
         return dataset()
 
-    run(Workspace(root), hang)
+    run(LocalWorkspace(root), hang)
 
 
 def start_hanging(root: Path) -> multiprocessing.process.BaseProcess:
@@ -251,7 +236,7 @@ def test_after_kill_9_the_same_stage_completes_and_what_was_half_written_is_gone
     process = start_hanging(tmp_path)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     assert workspace.committed("stage", "k1", DatasetRef) is None
     folder = workspace.folder(run(workspace))
     assert not (folder / "half").exists()
@@ -266,11 +251,11 @@ def test_what_a_killed_run_left_under_another_key_is_removed_after_a_day_but_not
     process = start_hanging(tmp_path)
     [half] = tmp_path.rglob("half")
     make_old(half)
-    run(Workspace(tmp_path), key="k2")
+    run(LocalWorkspace(tmp_path), key="k2")
     assert half.exists()
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    run(Workspace(tmp_path), key="k3")
+    run(LocalWorkspace(tmp_path), key="k3")
     assert not half.parent.exists()
 
 
@@ -280,7 +265,7 @@ def test_a_killed_training_can_be_resumed_for_two_weeks(tmp_path):
     checkpoint.touch()
     for number, (days, is_kept) in enumerate([(13, True), (15, False)]):
         make_old(checkpoint, days)
-        run(Workspace(tmp_path), key=f"another-{number}")
+        run(LocalWorkspace(tmp_path), key=f"another-{number}")
         assert checkpoint.exists() == is_kept
 
 
@@ -291,10 +276,10 @@ def test_a_killed_download_can_be_resumed_after_a_run_of_another_source(tmp_path
     old_part.touch()
     make_old(old_part)
     make_old(part.parent)
-    run(Workspace(tmp_path), key="k2")
+    run(LocalWorkspace(tmp_path), key="k2")
     assert part.exists()
     make_old(part)
-    run(Workspace(tmp_path), key="k3")
+    run(LocalWorkspace(tmp_path), key="k3")
     assert not part.parent.exists()
 
 
@@ -303,12 +288,12 @@ def test_an_empty_folder_that_a_killed_run_left_is_removed_after_a_day(tmp_path)
     for folder in (young, old):
         folder.mkdir(parents=True)
     make_old(old)
-    run(Workspace(tmp_path))
+    run(LocalWorkspace(tmp_path))
     assert [path.name for path in young.parent.iterdir()] == ["young"]
 
 
 def test_an_attempt_keeps_its_name_until_the_output_is_gone(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     first = workspace.attempt("stage", "k1", committed=False)
     assert workspace.attempt("stage", "k1", committed=True) == first
     assert workspace.attempt("stage", "k1", committed=False) != first
@@ -316,7 +301,7 @@ def test_an_attempt_keeps_its_name_until_the_output_is_gone(tmp_path):
 
 def test_an_unknown_ref_says_what_to_do(tmp_path):
     with pytest.raises(errors.WorkspaceError, match="run the same command again"):
-        Workspace(tmp_path).folder(dataset(path="stage/none"))
+        LocalWorkspace(tmp_path).folder(dataset(path="stage/none"))
 
 
 def write(text: str):
@@ -328,7 +313,7 @@ def write(text: str):
 
 
 def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     assert workspace.outputs("stage", DatasetRef) == []
     made = [run(workspace, write(key), key=key) for key in ("k3", "k1", "k2")]
     for age, ref in enumerate(made[::-1]):
@@ -340,114 +325,15 @@ def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
 
 
 def test_an_output_of_a_version_with_other_fields_is_left_out(tmp_path):
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     run(workspace)
     assert workspace.outputs("stage", ManifestRef) == []
-
-
-@pytest.fixture
-def hashed(monkeypatch) -> list[str]:
-    """The names of the files that were read to be hashed."""
-    read: list[str] = []
-    sha256 = disk.sha256
-
-    def say(path: Path) -> str:
-        read.append(path.name)
-        return sha256(path)
-
-    monkeypatch.setattr(disk, "sha256", say)
-    return read
-
-
-def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, hashed):
-    workspace = Workspace(tmp_path)
-    first = workspace.folder(run(workspace))
-
-    def pass_on(out: Path) -> DatasetRef:
-        workspaces.link(first, "a.txt", out, "new.txt")
-        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
-        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
-        return dataset()
-
-    hashed.clear()
-    second = workspace.folder(run(workspace, pass_on, key="k2"))
-    assert hashed == []
-    assert (second / "new.txt").stat().st_ino == (first / "a.txt").stat().st_ino
-    assert {path.name for path in second.rglob("*") if path.is_file()} == {"new.txt", "b.txt", "_ref.json"}
-
-    def copy(out: Path) -> DatasetRef:
-        (out / "new.txt").write_text("a")
-        (out / "deeper").mkdir()
-        (out / "deeper" / "b.txt").write_text("b")
-        return dataset()
-
-    by_reading = workspace.folder(run(workspace, copy, key="k3"))
-    assert (second / "_ref.json").read_text() == (by_reading / "_ref.json").read_text().replace("k3", "k2")
-
-
-def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
-    workspace = Workspace(tmp_path)
-    first = workspace.folder(run(workspace))
-
-    def replace(out: Path) -> DatasetRef:
-        workspaces.link(first, "a.txt", out, "a.txt")
-        workspaces.link(first, "deeper/b.txt", out, "deeper/b.txt")
-        disk.write(out / "a.txt", b"A")
-        return dataset()
-
-    assert run(workspace, replace, key="k2").digest != run(workspace).digest
-    assert (first / "a.txt").read_text() == "a"
-
-
-@pytest.mark.parametrize("harm", ["same size", "another size", "gone", "no record"])
-def test_a_damaged_file_is_given_no_second_name(tmp_path, harm):
-    workspace = Workspace(tmp_path)
-    first = workspace.folder(run(workspace))
-    if harm == "no record":
-        (first / "_ref.json").unlink()
-    elif harm == "gone":
-        (first / "a.txt").unlink()
-    else:
-        (first / "a.txt").write_text("A" if harm == "same size" else "longer")
-        os.utime(first / "_ref.json", (1e9, 1e9))
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(errors.IntegrityError, match=r"a\.txt"):
-        workspaces.link(first, "a.txt", out, "a.txt")
-    assert list(out.iterdir()) == []
-
-
-def test_a_workspace_whose_times_were_lost_still_passes_its_files_on(tmp_path):
-    workspace = Workspace(tmp_path)
-    first = workspace.folder(run(workspace))
-    os.utime(first / "_ref.json", (1e9, 1e9))
-    out = tmp_path / "out"
-    workspaces.link(first, "a.txt", out, "a.txt")
-    assert (out / "a.txt").read_text() == "a"
-
-
-def test_without_hard_links_a_file_is_copied(tmp_path, monkeypatch):
-    workspace = Workspace(tmp_path)
-    first = workspace.folder(run(workspace))
-
-    def refuse(source, target):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuse)
-
-    def pass_on(out: Path) -> DatasetRef:
-        workspaces.link(first, "a.txt", out, "a.txt")
-        return dataset()
-
-    second = workspace.folder(run(workspace, pass_on, key="k2"))
-    assert (second / "a.txt").read_text() == "a"
-    assert (second / "a.txt").stat().st_ino != (first / "a.txt").stat().st_ino
 
 
 def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_path):
     partial = tmp_path / ".partial" / "stage" / "k1"
     partial.mkdir(parents=True)
     (partial / "_ref.json").write_text("{}")
-    workspace = Workspace(tmp_path)
+    workspace = LocalWorkspace(tmp_path)
     made = run(workspace, resumable=True)
     assert workspace.committed("stage", "k1", DatasetRef) == made

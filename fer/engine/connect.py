@@ -1,0 +1,80 @@
+"""The store and the workspace that the settings name.
+
+Within `store(settings)` and `workspace(settings)` the embedded store runs, where the settings name no other. What knows
+that it runs calls `running_store` and `running_workspace`.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+from fer.engine import objectstore, seaweedfs
+from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.workspace import Workspace
+from fer.settings import Settings
+
+
+@contextlib.contextmanager
+def store(settings: Settings) -> Iterator[objectstore.ObjectStore]:
+    """The store that the settings name; without one the embedded store, for as long as the `with` block lasts.
+
+    Raises StoreUnavailable where the embedded store does not start, and WorkspaceError where its folder can't be
+    written.
+    """
+    if settings.store_endpoint is not None:
+        yield running_store(settings)
+        return
+    with seaweedfs.running(settings.home):
+        embedded = running_store(settings)
+        embedded.ensure_bucket()
+        yield embedded
+
+
+def running_store(settings: Settings) -> objectstore.ObjectStore:
+    """The same for those who know that it runs, as within `store`. Raises StoreUnavailable if none was started."""
+    if settings.store_endpoint is None:
+        endpoint, credentials = seaweedfs.access(settings.home)
+    else:
+        endpoint, credentials = settings.store_endpoint, None
+        if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
+            credentials = objectstore.Credentials(settings.store_access_key_id, settings.store_secret_access_key)
+    return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix)
+
+
+@contextlib.contextmanager
+def workspace(settings: Settings) -> Iterator[Workspace]:
+    """The workspace that the settings name, its store held for as long as the `with` block lasts.
+
+    Raises StoreError if its store or bucket is of no use.
+    """
+    if settings.remote_workspace is None:
+        yield running_workspace(settings)
+        return
+    with store(settings):
+        connected = running_workspace(settings)
+        if connected.objects is not None:
+            if settings.store_endpoint is None:
+                connected.objects.store.ensure_bucket()
+            connected.objects.store.ping()
+        yield connected
+
+
+def running_workspace(settings: Settings) -> Workspace:
+    """The workspace that the settings name: a folder, or one in their store, which must run, as within `workspace`.
+
+    Raises StoreUnavailable where the embedded store does not run.
+    """
+    location = settings.remote_workspace
+    if location is None:
+        return LocalWorkspace(settings.workspace_folder)
+    there = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
+    return RemoteWorkspace(settings.workspace_folder, running_store(there))
+
+
+@functools.lru_cache
+def _store(
+    endpoint: str, bucket: str, credentials: objectstore.Credentials | None, region: str, prefix: str
+) -> objectstore.ObjectStore:
+    """One for all that ask for the same: its connections are kept."""
+    return objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)

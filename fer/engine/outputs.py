@@ -1,0 +1,180 @@
+"""The files of a stage's output: its folder while it is written, and once it is committed.
+
+<stage>/<key>/_ref.json       the record: the output's Ref, and its files with their sizes and digests
+.partial/…/.known/            while it is written: digests of files, known without reading them
+.partial/…/.scratch/          while it is written: what only a resumed attempt needs
+"""
+
+import concurrent.futures
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+from data_contracts import files as contract_files
+from fer import errors
+from fer.engine import disk, process_pool
+
+RECORD = "_ref.json"
+KNOWN = ".known"
+SCRATCH = ".scratch"
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
+
+
+class File(TypedDict):
+    """A file of a committed output."""
+
+    size_bytes: int
+    sha256: str
+
+
+class OutputRecord(NamedTuple):
+    """What is in a committed folder: its Ref as JSON holds it, and its files by their names."""
+
+    ref: dict[str, Any]
+    files: dict[str, File]
+
+
+def link(source: Path, name: str, out: Path, new_name: str, record: OutputRecord | None = None) -> None:
+    """Give the file `name` of the committed folder `source` a second name in `out`; copy it if there are no hard links.
+
+    A file with a second name is not read again when `out` is committed: the digest in the `record` of `source`, which
+    is read if it is not given, holds.
+    Raises IntegrityError if the file is not as that record says: it must be made again.
+    """
+    record = record or read_record(source)
+    file = record.files.get(name) if record is not None else None
+    if file is None or not is_kept(source, name, file):
+        raise errors.IntegrityError(
+            "A committed file must be as it was committed.",
+            received=f"another one, or none, at {source / name}",
+            todo="remove it, then run the same command again: it is made again",
+        )
+    target = out / new_name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with disk.replacing(target) as staging:
+        try:
+            os.link(source / name, staging)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(source / name, staging)
+            return
+    know(out, new_name, file["sha256"])
+
+
+def know(out: Path, name: str, sha256: str) -> None:
+    """Note the digest of a whole file in `out`, so that the commit need not read it while it stays as it is now."""
+    path = out / KNOWN / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    disk.write(path, json.dumps({"sha256": sha256, "state": _state(out / name)}).encode())
+
+
+def _state(path: Path) -> list[int]:
+    """What changes when another file is put in its place, or when it is written to."""
+    stat = path.stat()
+    return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
+
+
+def read_record(folder: Path) -> OutputRecord | None:
+    """A committed folder's record; None without one that can be read."""
+    try:
+        return parse_record((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def parse_record(data: bytes) -> OutputRecord | None:
+    """What `data`, the bytes of a `_ref.json`, says; None if that can't be read."""
+    try:
+        record = json.loads(data)
+        return OutputRecord(dict(record["ref"]), dict(record["files"]))
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def has_size(path: Path, file: File) -> bool:
+    """Whether a file is there and as long as it was committed."""
+    try:
+        return path.stat().st_size == file["size_bytes"]
+    except FileNotFoundError:
+        return False
+
+
+def is_kept(folder: Path, name: str, file: File) -> bool:
+    """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
+    path = folder / name
+    if not has_size(path, file):
+        return False
+    is_older = path.stat().st_mtime_ns <= (folder / RECORD).stat().st_mtime_ns
+    return is_older or disk.sha256(path) == file["sha256"]
+
+
+def files(folder: Path) -> dict[str, File]:
+    """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    names = [name for name in paths if name != RECORD and not name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))]
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as pool:
+        digests = pool.map(lambda name: _known_digest(folder, name) or disk.sha256(paths[name]), names)
+        return {
+            name: File(size_bytes=paths[name].stat().st_size, sha256=digest)
+            for name, digest in zip(names, digests, strict=True)
+        }
+
+
+def _known_digest(folder: Path, name: str) -> str | None:
+    try:
+        known = json.loads((folder / KNOWN / f"{name}.json").read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return str(known["sha256"]) if known["state"] == _state(folder / name) else None
+
+
+def digest(files: Mapping[str, File]) -> str:
+    """The SHA-256 (hex) of an output's content: of the names and digests of its files."""
+    content = "".join(f"{name}\0{file['sha256']}\n" for name, file in files.items() if not _is_about_contract(name))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _is_about_contract(name: str) -> bool:
+    """Whether a file says how the output keeps its contract: another wording of a rule makes no other output."""
+    return name == contract_files.CONTRACT or name.startswith(f"{contract_files.DOCS}/")
+
+
+def uncommit(final: Path, partial: Path) -> None:
+    """Undo a commit: move the folder to `partial`, without its record and the files that differ from it."""
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    final.rename(partial)
+    record = read_record(partial)
+    remove_others(partial, record.files if record is not None else {})
+
+
+def remove_others(folder: Path, files: Mapping[str, File]) -> None:
+    """Remove every file that is not one of `files`, whole."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        file = files.get(path.relative_to(folder).as_posix())
+        if file is None or not has_size(path, file) or disk.sha256(path) != file["sha256"]:
+            path.unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that were being written when an attempt ended."""
+    for path in folder.rglob(f"*{disk.UNFINISHED}"):
+        path.unlink(missing_ok=True)
+
+
+def remove_all_but_scratch(folder: Path) -> None:
+    """Remove what is finished, which is in the way or in doubt, but not what a training's hours are in."""
+    remove_unfinished(folder)
+    for path in folder.iterdir():
+        if path.name == SCRATCH:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

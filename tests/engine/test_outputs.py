@@ -1,0 +1,110 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from two_files import dataset, run
+
+from fer import errors
+from fer.engine import disk, outputs
+from fer.engine.local_workspace import LocalWorkspace
+from fer.ingest.refs import DatasetRef
+
+
+@pytest.fixture
+def hashed(monkeypatch) -> list[str]:
+    """The names of the files that were read to be hashed."""
+    read: list[str] = []
+    sha256 = disk.sha256
+
+    def say(path: Path) -> str:
+        read.append(path.name)
+        return sha256(path)
+
+    monkeypatch.setattr(disk, "sha256", say)
+    return read
+
+
+def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, hashed):
+    workspace = LocalWorkspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def pass_on(out: Path) -> DatasetRef:
+        outputs.link(first, "a.txt", out, "new.txt")
+        outputs.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        outputs.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        return dataset()
+
+    hashed.clear()
+    second = workspace.folder(run(workspace, pass_on, key="k2"))
+    assert hashed == []
+    assert (second / "new.txt").stat().st_ino == (first / "a.txt").stat().st_ino
+    assert {path.name for path in second.rglob("*") if path.is_file()} == {"new.txt", "b.txt", "_ref.json"}
+
+    def copy(out: Path) -> DatasetRef:
+        (out / "new.txt").write_text("a")
+        (out / "deeper").mkdir()
+        (out / "deeper" / "b.txt").write_text("b")
+        return dataset()
+
+    by_reading = workspace.folder(run(workspace, copy, key="k3"))
+    assert (second / "_ref.json").read_text() == (by_reading / "_ref.json").read_text().replace("k3", "k2")
+
+
+def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def replace(out: Path) -> DatasetRef:
+        outputs.link(first, "a.txt", out, "a.txt")
+        outputs.link(first, "deeper/b.txt", out, "deeper/b.txt")
+        disk.write(out / "a.txt", b"A")
+        return dataset()
+
+    assert run(workspace, replace, key="k2").digest != run(workspace).digest
+    assert (first / "a.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("harm", ["same size", "another size", "gone", "no record"])
+def test_a_damaged_file_is_given_no_second_name(tmp_path, harm):
+    workspace = LocalWorkspace(tmp_path)
+    first = workspace.folder(run(workspace))
+    if harm == "no record":
+        (first / "_ref.json").unlink()
+    elif harm == "gone":
+        (first / "a.txt").unlink()
+    else:
+        (first / "a.txt").write_text("A" if harm == "same size" else "longer")
+        os.utime(first / "_ref.json", (1e9, 1e9))
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(errors.IntegrityError, match=r"a\.txt"):
+        outputs.link(first, "a.txt", out, "a.txt")
+    assert list(out.iterdir()) == []
+
+
+def test_a_workspace_whose_times_were_lost_still_passes_its_files_on(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    first = workspace.folder(run(workspace))
+    os.utime(first / "_ref.json", (1e9, 1e9))
+    out = tmp_path / "out"
+    outputs.link(first, "a.txt", out, "a.txt")
+    assert (out / "a.txt").read_text() == "a"
+
+
+def test_without_hard_links_a_file_is_copied(tmp_path, monkeypatch):
+    workspace = LocalWorkspace(tmp_path)
+    first = workspace.folder(run(workspace))
+
+    def refuse(source, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    def pass_on(out: Path) -> DatasetRef:
+        outputs.link(first, "a.txt", out, "a.txt")
+        return dataset()
+
+    second = workspace.folder(run(workspace, pass_on, key="k2"))
+    assert (second / "a.txt").read_text() == "a"
+    assert (second / "a.txt").stat().st_ino != (first / "a.txt").stat().st_ino
