@@ -38,13 +38,12 @@ def run() -> Iterator[Row]:
 def measure(name: str, *, progress: Progress) -> dict[str, Any]:
     """The child's work: images a second of each variant, which take turns."""
     import numpy as np
-    from pydantic import TypeAdapter
 
     from fer.models import zoo
     from fer.training import config as train_config
     from fer.training import mixed_precision, step
 
-    model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
+    model = zoo.config(name)
     config = train_config.TrainConfig(model=model, batch_size=_BATCH)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (_BATCH, _SIZE, _SIZE, 1), np.uint8)

@@ -43,13 +43,12 @@ def run() -> Iterator[Row]:
 def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> dict[str, Any]:
     """The child's work: estimate, train for some steps, and see."""
     import numpy as np
-    from pydantic import TypeAdapter
 
     from fer.models import zoo
     from fer.training import config as train_config
     from fer.training import memory, mixed_precision, step
 
-    model: zoo.ModelConfig = TypeAdapter(zoo.ModelConfig).validate_python({"name": name})
+    model = zoo.config(name)
     config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
     built = zoo.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
     inner = mixed_precision.copied(built, "float32", fuse=True)

@@ -4,7 +4,7 @@ from prefect import task
 
 from fer import plain_text
 from fer.curation.refs import SplitRef
-from fer.models import zoo
+from fer.models.config import ModelConfig
 from fer.registry import starting_weights as weights_stage
 from fer.reports import plots
 from fer.shards.refs import ShardsRef
@@ -19,7 +19,7 @@ _CURVES = "Loss and accuracy by epoch"
 
 @task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
 def resolve_weights(
-    source: str, model: zoo.ModelConfig, declared_origin: str | None = None
+    source: str, model: ModelConfig, declared_origin: str | None = None
 ) -> weights_stage.ResolvedWeights:
     """Find out which weights the source stands for now, so that the cache knows what it has."""
     return weights_stage.resolve(source, model, declared_origin)

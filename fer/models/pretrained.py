@@ -7,19 +7,20 @@ import numpy as np
 
 from fer import errors
 from fer.models import saved_model, zoo
+from fer.models.config import ModelConfig
 
 if TYPE_CHECKING:
     import keras
 
 
 class Loaded(NamedTuple):
-    """What of the weights a model took: layers, and the names of its layers with weights that found none."""
+    """How many layers took their weights from a file, and the names of those with weights that did not."""
 
     n_layers: int
-    left_out: tuple[str, ...]
+    not_loaded: tuple[str, ...]
 
 
-def load_into(model: "keras.Model", config: zoo.ModelConfig, path: Path) -> Loaded:
+def load_into(model: "keras.Model", config: ModelConfig, path: Path) -> Loaded:
     """Put weights in the layers of the same names and shapes.
 
     Variances that are slightly negative, as conversions leave them, become 0, with scales that make up for it: batch
@@ -27,12 +28,14 @@ def load_into(model: "keras.Model", config: zoo.ModelConfig, path: Path) -> Load
     or nothing in it fits.
     """
     source = _read(config, path, model)
-    known = {layer.name: layer for layer in source.layers}
-    n_layers, left_out = 0, []
-    for layer in [each for each in model.layers if each.weights]:
-        weights = known[layer.name].get_weights() if layer.name in known else []
-        if [each.shape for each in weights] != [tuple(each.shape) for each in layer.weights]:
-            left_out.append(layer.name)
+    source_layers = {layer.name: layer for layer in source.layers}
+    n_layers, not_loaded = 0, []
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        weights = source_layers[layer.name].get_weights() if layer.name in source_layers else []
+        if [array.shape for array in weights] != [tuple(variable.shape) for variable in layer.weights]:
+            not_loaded.append(layer.name)
             continue
         layer.set_weights(_without_negative_variances(layer, weights))
         n_layers += 1
@@ -42,24 +45,19 @@ def load_into(model: "keras.Model", config: zoo.ModelConfig, path: Path) -> Load
             received=f"none of {path.name} that fit {config.name}",
             todo="check train.weights and train.model",
         )
-    return Loaded(n_layers, tuple(left_out))
+    return Loaded(n_layers, tuple(not_loaded))
 
 
-def _read(config: zoo.ModelConfig, path: Path, model: "keras.Model") -> "keras.Model":
+def _read(config: ModelConfig, path: Path, model: "keras.Model") -> "keras.Model":
     """A model with the file's weights."""
     import keras
 
     if path.name == saved_model.MODEL:
         return saved_model.load(path.parent)
-    source: keras.Model
-    if config.name == "resnet50":
-        source = keras.applications.ResNet50(include_top=False, weights=None)
-    elif config.name == "mobilenet-v2":
-        source = keras.applications.MobileNetV2(alpha=config.alpha, include_top=False, weights=None)
-    else:
-        source = keras.models.clone_model(model)
+    backbone = getattr(zoo.module_of(config), "backbone_for_weights", None)
+    source: keras.Model = keras.models.clone_model(model) if backbone is None else backbone(config)
     must = f"Starting weights must be those of {config.name} without its top, in one of Keras' forms."
-    with saved_model.damage_seen(path, must, todo="check train.weights and train.model"):
+    with saved_model.damage_as_error(path, must, todo="check train.weights and train.model"):
         source.load_weights(path)
     return source
 

@@ -1,5 +1,5 @@
-"""A trained model's folder: `model.keras`, `preprocessing.json`, which says what its input went through,
-`history.json`, one list an epoch-wise measurement, and `training.json`, which says what the training took and where."""
+"""A trained model's folder: `model.keras`; `preprocessing.json`, what its input went through; `history.json`, one list
+per measurement with a value per epoch; and `training.json`, what the training took and on which machine."""
 
 import contextlib
 import hashlib
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 ABOUT = "training.json"
-_MOST_AT_ONCE = 256
-# What Keras, HDF5 and zipfile raise on a file with a bit turned over or a part missing.
-_OF_DAMAGE = (
+_LARGEST_BATCH = 256
+# What Keras, HDF5 and zipfile raise on a file with a flipped bit or a missing part.
+_DAMAGE_ERRORS = (
     ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
-_PIXELS_AT_ONCE = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
+_PIXELS_PER_BATCH = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
 
 
 def load(folder: Path) -> "keras.Model":
@@ -35,12 +35,12 @@ def load(folder: Path) -> "keras.Model":
 
     path = folder / MODEL
     must = f"{MODEL} must be a whole Keras model of Keras's own layers."
-    with damage_seen(path, must, todo="remove the folder, then fetch or train the model again"):
+    with damage_as_error(path, must, todo="remove the folder, then fetch or train the model again"):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the model in `folder` was trained by: interpreter, libraries, variables, machine, threads, precision."""
+    """Where the model in `folder` was trained: interpreter, libraries, variables, machine, threads, precision."""
     try:
         return dict(json.loads((folder / ABOUT).read_bytes())["environment"])
     except FileNotFoundError:
@@ -48,35 +48,38 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def damage_seen(path: Path, must: str, *, todo: str) -> Iterator[None]:
-    """Make what reading a damaged file raises an IntegrityError; a lack of memory stays what it is."""
+def damage_as_error(path: Path, must: str, *, todo: str) -> Iterator[None]:
+    """Raise IntegrityError for what reading a damaged file raises; a lack of memory is raised as it is."""
     try:
         yield
-    except _OF_DAMAGE as error:
+    except _DAMAGE_ERRORS as error:
         if "RESOURCE_EXHAUSTED" in str(error):  # of JAX, whose errors are RuntimeErrors
             raise
         raise errors.IntegrityError(must, received=f"{type(error).__name__} on loading {path}", todo=todo) from error
 
 
 def batch_size(pixels: np.ndarray) -> int:
-    """How many of (N, H, W, 1) `pixels` are scored at once: fewer of large ones, so that memory stays small."""
-    return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (pixels.shape[1] * pixels.shape[2])))
+    """How many of (N, H, W, 1) `pixels` are scored in one batch: fewer of large ones, so that memory stays small."""
+    return max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (pixels.shape[1] * pixels.shape[2])))
 
 
 def probabilities(model: "keras.Model", pixels: np.ndarray, batch_size: int, progress: Progress = silent) -> np.ndarray:
     """The model's (N, classes) float32 probabilities of (N, H, W, 1) uint8 pixels."""
-    found = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+    scores = np.empty((len(pixels), model.output_shape[-1]), np.float32)
     for start in range(0, len(pixels), batch_size):
         batch = pixels[start : start + batch_size]
-        # Short batches are filled up: another shape would be compiled anew.
-        filled = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
-        found[start : start + len(batch)] = model.predict_on_batch(filled)[: len(batch)]
+        # Short batches are padded: another shape would be compiled again.
+        padded = np.concatenate([batch, np.zeros((batch_size - len(batch), *batch.shape[1:]), batch.dtype)])
+        scores[start : start + len(batch)] = model.predict_on_batch(padded)[: len(batch)]
         progress(start + len(batch), len(pixels), "images scored")
-    return found
+    return scores
 
 
 def digest(model: "keras.Model", preprocessing: bytes) -> str:
-    """SHA-256 (hex) of the weights and of how the input is made, classes included; not of the file, which is dated."""
+    """SHA-256 (hex) of the weights and of `preprocessing`, the bytes of `preprocessing.json`, which has the classes.
+
+    Not of the file, which holds the time at which it was saved.
+    """
     content = hashlib.sha256(preprocessing)
     for weights in model.get_weights():
         content.update(f"{weights.dtype.str}{weights.shape}".encode() + np.ascontiguousarray(weights).tobytes())

@@ -1,138 +1,152 @@
-"""The zoo: one module per model, built by name.
+"""The zoo: every network that a recipe can name, the project's own and those of installed packages.
+
+A network is a module with a `Config` (a `fer.models.config.ModelConfig` whose `name` is the network's) and
+`build(config, *, height, width, n_classes, mean, std) -> keras.Model`. The project's own are the modules of
+`fer.models.networks`; a package brings others by an entry point of the group `fer.models`. A module is imported where a
+recipe is read, so it imports Keras within its functions only.
 
 A model takes grey pixels (N, H, W, 1), 0-255, uint8 or float; normalises them itself; and ends in softmax
 probabilities (N, classes). It is made of Keras 3's own layers only, so that it loads in safe mode. Its last layers are
 "pool" or "flatten", what may stand between, and "probabilities", which stays float32 in mixed precision.
+
+Where the published weights of a network name the layers of a model without a top, its module also has
+`backbone_for_weights(config) -> keras.Model`, which makes that model.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+import functools
+import importlib
+import importlib.metadata
+import operator
+import pkgutil
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
+
+from fer import errors
+from fer.models import networks
+from fer.models.config import ModelConfig
 
 if TYPE_CHECKING:
     import keras
 
-_Filters = Annotated[int, Field(ge=1, le=2_048)]
+ENTRY_POINTS = "fer.models"
+DEFAULT = "sequential-cnn"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @property
-    def fewest_at_once(self) -> int:
-        """How many images must go through the model at once, at least, for it to learn."""
-        return 1
-
-
-class SequentialCnn(_Model):
-    """The 2024 student report's kind of model."""
-
-    name: Literal["sequential-cnn"] = "sequential-cnn"
-    width: int = Field(default=32, ge=1, le=512, description="filters of the first block; each next block doubles them")
-    blocks: int = Field(default=3, ge=1, le=6, description="convolution blocks; each halves height and width")
-    stem_filters: int = Field(default=32, ge=1, le=512, description="filters of the first convolution")
-    stem_stride: int = Field(
-        default=2, ge=1, le=8, description="step of the first convolution: 1 keeps every pixel, 4 suits 224x224"
-    )
-    dense_units: int = Field(default=128, ge=1, le=4096, description="units of the dense layer before the last")
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped before the last layer; blocks drop half")
-    regularised: bool = Field(
-        default=True, description="with batch norms and dropout; without, it is as plain as the report's"
-    )
-
-    @property
-    def fewest_at_once(self) -> int:
-        return 2 if self.regularised else 1  # the dense layer's batch norm makes one image the same as any other
+def _kinds() -> dict[str, type[ModelConfig]]:
+    """Every network's `Config` by its name, the project's own first. What can't be used is left out with a warning."""
+    # No list of them: a key of training holds this module, and another network must not change it.
+    modules = sorted(each.name for each in pkgutil.iter_modules(networks.__path__))
+    kinds = {name.replace("_", "-"): _config_of(f"{networks.__name__}.{name}") for name in modules}
+    for point in sorted(
+        importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)
+    ):
+        try:
+            if point.name in kinds:
+                raise TypeError(f"the name is taken by {kinds[point.name].__module__}")
+            config = _config_of(point.module)
+            if getattr(config.model_fields["name"], "default", None) != point.name:
+                raise TypeError(f"its Config must have the name {point.name!r}")
+        except Exception as error:  # noqa: BLE001 - whatever a package raises, the other networks can be used
+            distribution = "a package" if point.dist is None else f"{point.dist.name} {point.dist.version}"
+            warnings.warn(
+                f"The model {point.name!r} ({point.value}) of {distribution} can't be used: "
+                f"{type(error).__name__}: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        else:
+            kinds[point.name] = config
+    return kinds
 
 
-class MiniXception(_Model):
-    """A model of 58 thousand parameters, known from the `fer` package."""
-
-    name: Literal["mini-xception"] = "mini-xception"
-    stem_filters: int = Field(default=8, ge=1, le=256, description="filters of the two first convolutions")
-    widths: tuple[_Filters, ...] = Field(
-        default=(16, 32, 64, 128),
-        min_length=1,
-        max_length=6,
-        description="filters of each module, which halves the size",
-    )
+def _config_of(module: str) -> type[ModelConfig]:
+    """The `Config` of a network's module. Raises TypeError for a module that is no network's."""
+    network = importlib.import_module(module)
+    config = getattr(network, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, ModelConfig) and callable(getattr(network, "build", None))):
+        raise TypeError(f"{module} must have a Config, a subclass of fer.models.config.ModelConfig, and a build")
+    if config.__module__ != module:  # by this name it is found again, for `build` and for the key of training
+        raise TypeError(f"{module} must define its Config itself, not import it from {config.__module__}")
+    return config
 
 
-class _Staged(_Model):
-    stem_filters: int = Field(default=48, ge=1, le=512, description="filters of the first convolution")
-    stem_stride: int = Field(default=2, ge=1, le=8, description="step of the first convolution; 8 suits 224x224")
-    widths: tuple[_Filters, ...] = Field(
-        default=(48, 96, 192),
-        min_length=1,
-        max_length=6,
-        description="filters of each stage, at half the size of the last",
-    )
-    squeeze: int = Field(
-        default=8, ge=0, le=64, description="times fewer units than filters in squeeze and excitation; 0: without"
-    )
-    dropout: float = Field(default=0.4, ge=0, lt=1, description="share dropped before the last layer")
+KINDS = _kinds()
+
+if TYPE_CHECKING:
+    AnyModelConfig = ModelConfig
+else:
+    AnyModelConfig = Annotated[functools.reduce(operator.or_, KINDS.values()), Field(discriminator="name")]
 
 
-class SeResNet(_Staged):
-    """A compact residual network, made for training on a CPU."""
-
-    name: Literal["se-resnet"] = "se-resnet"
-    blocks: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
-        default=(1, 2, 2), description="residual blocks of each stage"
-    )
-
-    @model_validator(mode="after")
-    def _as_many(self) -> "SeResNet":
-        if len(self.blocks) != len(self.widths):
-            raise ValueError(f"blocks must name a number for each of the {len(self.widths)} widths")
-        return self
+def default() -> ModelConfig:
+    """The config of the network that is trained where none is named."""
+    return config(DEFAULT)
 
 
-class Vgg(_Staged):
-    """Stages of 3x3 convolutions, the kind of network that leads the literature on FER2013."""
+def config(name: str, **settings: Any) -> ModelConfig:
+    """The config of the network `name` with some `settings` in place of its defaults.
 
-    name: Literal["vgg"] = "vgg"
-    stem_filters: int = Field(default=64, ge=1, le=512, description="filters of the first convolution")
-    widths: tuple[_Filters, ...] = Field(
-        default=(64, 128, 256),
-        min_length=1,
-        max_length=6,
-        description="filters of each stage, at half the size of the last",
-    )
-    convolutions: int = Field(default=3, ge=1, le=8, description="3x3 convolutions of each stage")
+    Raises ConfigError for an unknown name, pydantic's ValidationError for settings that are not valid.
+    """
+    if name not in KINDS:
+        raise errors.ConfigError(
+            "The model must be known.", received=repr(name), todo=f"take one of {', '.join(KINDS)}"
+        )
+    return KINDS[name](**settings)
 
 
-class ResNet50(_Model):
-    """ResNet50 of keras.applications."""
-
-    name: Literal["resnet50"] = "resnet50"
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped before the last layer")
-
-
-class MobileNetV2(_Model):
-    """MobileNetV2 of keras.applications."""
-
-    name: Literal["mobilenet-v2"] = "mobilenet-v2"
-    alpha: float = Field(default=1.0, gt=0, le=2, description="times the filters of the published network")
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped before the last layer")
-
-
-ModelConfig = Annotated[
-    SequentialCnn | MiniXception | SeResNet | Vgg | ResNet50 | MobileNetV2, Field(discriminator="name")
-]
+def module_of(config: ModelConfig) -> ModuleType:
+    """The module of the network that `config` names."""
+    return importlib.import_module(type(config).__module__)
 
 
 def build(config: ModelConfig, *, height: int, width: int, n_classes: int, mean: float, std: float) -> "keras.Model":
-    """Build the model that `config` names for (height, width) pixels of the given mean and std (0-255)."""
-    from fer.models import mini_xception, mobilenet_v2, resnet50, se_resnet, sequential_cnn, vgg
+    """Build the model that `config` names for (height, width) pixels of the given mean and std (0-255).
 
-    builders: dict[str, Callable[..., keras.Model]] = {
-        "sequential-cnn": sequential_cnn.build,
-        "mini-xception": mini_xception.build,
-        "se-resnet": se_resnet.build,
-        "vgg": vgg.build,
-        "resnet50": resnet50.build,
-        "mobilenet-v2": mobilenet_v2.build,
-    }
-    return builders[config.name](config, height=height, width=width, n_classes=n_classes, mean=mean, std=std)
+    Raises ConfigError for a model that is not as every model here must be.
+    """
+    model: keras.Model = module_of(config).build(
+        config, height=height, width=width, n_classes=n_classes, mean=mean, std=std
+    )
+    _check(model, config, (height, width, 1), n_classes)
+    return model
+
+
+def _check(model: "keras.Model", config: ModelConfig, shape: tuple[int, int, int], n_classes: int) -> None:
+    """Raise ConfigError now for what would fail after the training, when the model is loaded or scored."""
+    import keras
+
+    foreign = sorted(set(_foreign(keras.saving.serialize_keras_object(model))))
+    names = [layer.name for layer in model.layers]
+    problem = None
+    if foreign:
+        problem = f"code of its own: {', '.join(foreign)}"
+    elif (model.input_shape, model.output_shape) != ((None, *shape), (None, n_classes)):
+        problem = f"input {model.input_shape} and output {model.output_shape} for {shape} and {n_classes} classes"
+    elif names[-1] != "probabilities" or not {"pool", "flatten"} & set(names):
+        problem = f"the last layers {', '.join(names[-3:])}"
+    if problem is not None:
+        raise errors.ConfigError(
+            "A model must take (height, width, 1) pixels, be made of Keras's own layers and functions without Lambda, "
+            "and end in a layer 'pool' or 'flatten' and one 'probabilities', one value per class.",
+            received=f"{config.name} with {problem}",
+            todo=f"correct {type(config).__module__}, or take another train.model",
+        )
+
+
+def _foreign(serialised: Any) -> Iterator[str]:
+    """The names of what Keras's safe mode would not load again, of a model as Keras serialises it."""
+    if isinstance(serialised, dict):
+        module, name = serialised.get("module"), serialised.get("class_name")
+        if name in ("Lambda", "__lambda__"):
+            yield str(name)
+        elif module is not None and name is not None and module.split(".")[0] != "keras":
+            yield str(serialised.get("registered_name") or name)
+        serialised = list(serialised.values())
+    if isinstance(serialised, list | tuple):
+        for value in serialised:
+            yield from _foreign(value)

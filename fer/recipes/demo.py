@@ -10,7 +10,7 @@ from fer.curation import inspect, split
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import sequential_cnn
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -26,7 +26,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=zoo.SequentialCnn(width=24, blocks=3, stem_filters=16),
+        model=sequential_cnn.Config(width=24, blocks=3, stem_filters=16),
         epochs=16,
         patience=6,
         batch_size=32,

@@ -11,7 +11,7 @@ That was before the repair: moved and mirrored near-twins were not found yet, an
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import sequential_cnn
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=zoo.SequentialCnn(stem_stride=1, dropout=0.4),
+        model=sequential_cnn.Config(stem_stride=1, dropout=0.4),
         epochs=40,
         patience=40,
         batch_size=64,

@@ -12,7 +12,7 @@ That was before the repair: moved and mirrored near-twins were not found yet, an
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import mini_xception
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -25,7 +25,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=zoo.MiniXception(stem_filters=16, widths=(32, 64, 128, 256)),
+        model=mini_xception.Config(stem_filters=16, widths=(32, 64, 128, 256)),
         epochs=36,
         patience=36,
         batch_size=64,

@@ -11,7 +11,7 @@ from fer.curation import split
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import sequential_cnn
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -24,7 +24,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=224, width=224, blur_kernel=3),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=zoo.SequentialCnn(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
+        model=sequential_cnn.Config(stem_stride=8),  # its sources are 48×48: 28×28 after the stem loses nothing
         epochs=24,
         batch_size=64,
         augmentation=augment.AugmentConfig(rotation_deg=12, shift=0.08, shear_deg=0, zoom=0.12),

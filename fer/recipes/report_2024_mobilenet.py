@@ -13,7 +13,7 @@ from fer.curation import split
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import mobilenet_v2
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -26,7 +26,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=96, width=96, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=zoo.MobileNetV2(),
+        model=mobilenet_v2.Config(),
         weights="imagenet",
         phases=(
             train_config.Phase(epochs=1, train_from="head", learning_rate=2e-3, warmup_epochs=0),

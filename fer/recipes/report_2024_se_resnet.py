@@ -13,7 +13,7 @@ from fer.curation import split
 from fer.evaluation import gate
 from fer.images import augment
 from fer.ingest import index
-from fer.models import zoo
+from fer.models.networks import se_resnet
 from fer.recipes.schema import Recipe
 from fer.shards import balance, preprocessing
 from fer.training import config as train_config
@@ -26,7 +26,7 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=0),
     balance=balance.BalanceConfig(strategy="none"),
     train=train_config.TrainConfig(
-        model=zoo.SeResNet(stem_stride=1, stem_filters=32, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1)),
+        model=se_resnet.Config(stem_stride=1, stem_filters=32, widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1)),
         epochs=75,
         patience=75,
         batch_size=128,

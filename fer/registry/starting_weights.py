@@ -20,7 +20,8 @@ from fer.curation import groups
 from fer.curation.refs import SplitRef
 from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
-from fer.models import saved_model, zoo
+from fer.models import saved_model
+from fer.models.config import ModelConfig
 from fer.progress import Progress
 from fer.registry import releases, trained_on
 from fer.training import config as train_config
@@ -69,7 +70,7 @@ class ResolvedWeights(BaseModel):
         return self.source.startswith(REGISTRY)
 
 
-def resolve(source: str, model: zoo.ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
+def resolve(source: str, model: ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
     """Find out which weights `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
 
     Of a file somebody must have declared what its weights were trained on.

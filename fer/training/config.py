@@ -38,7 +38,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: zoo.ModelConfig = Field(default=zoo.SequentialCnn(), description="which model, and how large")
+    model: zoo.AnyModelConfig = Field(default_factory=zoo.default, description="which model, and how large")
     weights: str | None = Field(
         default=None,
         description="what it starts from: `imagenet`, a file of weights or `registry:NAME@ALIAS`; empty: random",
@@ -142,7 +142,7 @@ class TrainConfig(BaseModel):
     def _whole(self) -> Self:
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}")
-        fewest, at_once = self.model.fewest_at_once, self.micro_batch or self.batch_size
+        fewest, at_once = self.model.min_micro_batch, self.micro_batch or self.batch_size
         if at_once < fewest:
             raise ValueError(f"{self.model.name} must see {fewest} images at once or more, not {at_once}")
         if self.devices != "one":

@@ -252,6 +252,6 @@ def batch_sizes(config: TrainConfig, n_images: int, micro_batch: int) -> tuple[i
     """
     batch = min(config.batch_size, n_images)
     most = min(micro_batch, batch)
-    fewest = min(most, max((most + 1) // 2, config.model.fewest_at_once))
+    fewest = min(most, max((most + 1) // 2, config.model.min_micro_batch))
     at_once = max(range(fewest, most + 1), key=lambda each: (batch - batch % each, each))
     return batch - batch % at_once, at_once

@@ -117,7 +117,7 @@ def _in_children(arguments: dict[str, Any], config: TrainConfig, progress: Progr
             return found
         except errors.OutOfMemory:
             micro_batch = min(micro_batch, _micro_batch_before(Path(arguments["out"])) or micro_batch)
-            if config.devices != "one" or micro_batch % 2 or micro_batch // 2 < config.model.fewest_at_once:
+            if config.devices != "one" or micro_batch % 2 or micro_batch // 2 < config.model.min_micro_batch:
                 raise
             micro_batch //= 2
             progress.note(f"memory ran out: going on with {micro_batch} images at once")
@@ -226,7 +226,7 @@ def fit(
     model = _model(settings, train_ref, validation_ref)
     if weights is not None:
         loaded = pretrained.load_into(model, settings.model, Path(weights))
-        new = ", ".join(loaded.left_out)
+        new = ", ".join(loaded.not_loaded)
         progress.note(f"{loaded.n_layers} layers start from given weights; from random ones: {new or 'none'}")
     with distributed.scope(strategy):
         inner = _inner(model, settings)
@@ -238,7 +238,7 @@ def fit(
         micro_batch = min(micro_batch, _micro_batch_before(folder) or micro_batch)
     of_phases = _estimates(inner, settings, train_images.n_images, room.base)
     if settings.micro_batch is None and strategy is None and not checkpoint_path.exists():
-        fewest = settings.model.fewest_at_once
+        fewest = settings.model.min_micro_batch
         micro_batch = memory.fitting_micro_batch(of_phases, micro_batch, room, fewest=fewest)
     disk.write(folder / _MICRO_BATCH, json.dumps(micro_batch).encode())
     _, at_once = step.batch_sizes(settings, train_images.n_images, micro_batch)

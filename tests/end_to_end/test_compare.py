@@ -5,7 +5,7 @@ import pytest
 import quick_demo
 
 from fer import recipes
-from fer.models import zoo
+from fer.models.networks import mini_xception
 from fer.recipes import schema as recipe
 from fer.training import hardware
 
@@ -29,7 +29,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     }
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
     assert plans["cnn"].train.precision == hardware.fastest_precision()
-    assert plans["xception"].train.model == zoo.MiniXception(widths=(4, 8))
+    assert plans["xception"].train.model == mini_xception.Config(widths=(4, 8))
     text = Path(outcome.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text
     assert r"* train.model.widths=\[4, 8\]" in text

@@ -21,7 +21,7 @@ from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, predictions
 from fer.images import augment
 from fer.models import saved_model as trained_folder
-from fer.models import zoo
+from fer.models.networks import sequential_cnn
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
@@ -68,7 +68,7 @@ def hostile(tmp_path, monkeypatch):
 
 def config(threads: int) -> train_config.TrainConfig:
     return train_config.TrainConfig(
-        model=zoo.SequentialCnn(width=32, blocks=2),
+        model=sequential_cnn.Config(width=32, blocks=2),
         epochs=2,
         batch_size=32,
         threads=threads,

@@ -13,6 +13,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef
 from fer.models import saved_model, zoo
+from fer.models.networks import sequential_cnn
 from fer.reports import plots
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
@@ -64,7 +65,7 @@ def model_of(workspace, classes=CLASSES) -> ModelRef:
     """An untrained model, as another run could have left it."""
 
     def produce(out):
-        config = zoo.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
+        config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
         model = zoo.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
         draw = np.random.default_rng(0)  # Keras' own draw hangs on what other threads draw meanwhile
         for each in model.trainable_variables:

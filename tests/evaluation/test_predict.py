@@ -14,6 +14,7 @@ from fer.evaluation import predict
 from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
 from fer.models import saved_model, zoo
+from fer.models.networks import sequential_cnn
 from fer.progress import silent
 from fer.shards import preprocessing
 
@@ -34,7 +35,7 @@ def here(monkeypatch):
 def model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
-    config = zoo.SequentialCnn(width=4, blocks=1, stem_filters=4, dense_units=8)
+    config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
     model = zoo.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
     model.save(folder / saved_model.MODEL)
     record = preprocessing.Preprocessing(

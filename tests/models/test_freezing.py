@@ -4,9 +4,10 @@ import pytest
 
 from fer import errors
 from fer.models import freezing, zoo
+from fer.models.networks import mini_xception, se_resnet
 from fer.training import mixed_precision
 
-BACKBONE = zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
+BACKBONE = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 
 @pytest.fixture
@@ -44,14 +45,14 @@ def test_the_head_alone_leaves_the_backbone_as_it_is_to_the_bit(model, fuse):
 
 
 def test_the_head_of_a_model_that_classifies_before_it_pools_is_what_classifies():
-    small = zoo.MiniXception(stem_filters=4, widths=(4, 8))
+    small = mini_xception.Config(stem_filters=4, widths=(4, 8))
     model = zoo.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
     freezing.set_trainable(model, "head", "frozen")
     assert changed_by_training(model) == {"class_maps"}
 
 
 def test_a_phase_that_would_train_nothing_is_refused():
-    small = zoo.MiniXception(stem_filters=4, widths=(4, 8))
+    small = mini_xception.Config(stem_filters=4, widths=(4, 8))
     model = zoo.build(small, height=16, width=16, n_classes=3, mean=128, std=60)
     with pytest.raises(errors.ConfigError, match="probabilities, from which on no layer has"):
         freezing.set_trainable(model, "probabilities", "trained")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fer import errors
 from fer.models import pretrained, saved_model, zoo
+from fer.models.networks import mini_xception, mobilenet_v2, resnet50, se_resnet
 
-SMALL = zoo.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1))
+SMALL = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 
 def build(config: zoo.ModelConfig, n_classes: int = 3, size: int = 32) -> keras.Model:
@@ -32,8 +33,8 @@ def published(application, folder, suffix: str):
 @pytest.mark.parametrize(
     ("config", "application", "n_layers"),
     [
-        (zoo.ResNet50(), keras.applications.ResNet50, 106),
-        (zoo.MobileNetV2(), keras.applications.MobileNetV2, 104),
+        (resnet50.Config(), keras.applications.ResNet50, 106),
+        (mobilenet_v2.Config(), keras.applications.MobileNetV2, 104),
     ],
 )
 def test_a_published_file_fills_the_whole_backbone_and_not_the_head(tmp_path, suffix, config, application, n_layers):
@@ -75,7 +76,7 @@ def test_our_own_model_gives_what_fits_by_name_and_shape(tmp_path):
     source.save(tmp_path / saved_model.MODEL)
     model = build(SMALL, n_classes=3)
     loaded = pretrained.load_into(model, SMALL, tmp_path / saved_model.MODEL)
-    assert loaded.left_out == ("probabilities",)
+    assert loaded.not_loaded == ("probabilities",)
     np.testing.assert_array_equal(
         model.get_layer("stem_conv").get_weights()[0], source.get_layer("stem_conv").get_weights()[0]
     )
@@ -151,9 +152,9 @@ def test_a_lack_of_memory_is_no_damage(saved, monkeypatch):
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    build(zoo.MiniXception(widths=(4,))).save(tmp_path / saved_model.MODEL)
+    build(mini_xception.Config(widths=(4,))).save(tmp_path / saved_model.MODEL)
     with pytest.raises(errors.IntegrityError, match=r"fit some layers.*se-resnet"):
-        pretrained.load_into(build(zoo.SeResNet()), zoo.SeResNet(), tmp_path / saved_model.MODEL)
+        pretrained.load_into(build(se_resnet.Config()), se_resnet.Config(), tmp_path / saved_model.MODEL)
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all"])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from fer import errors, recipes
-from fer.models import zoo
+from fer.models.networks import vgg
 from fer.recipes import candidates as candidate_recipes
 from flows.cli import app as cli
 
@@ -15,7 +15,7 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
     plan = recipes.load("demo")
     found = candidate_recipes.recipes(plan, {"as it is": [], "vgg": ["train.model.name=vgg"]})
     assert found["as it is"] == plan
-    assert found["vgg"].train.model == zoo.Vgg()
+    assert found["vgg"].train.model == vgg.Config()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fer import errors, recipes
 from fer.evaluation import metrics
-from fer.models import zoo
+from fer.models.networks import se_resnet
 from fer.recipes import schema as recipe
 from fer.training import search
 
@@ -207,11 +207,11 @@ def test_numbers_pass_through_unchanged(epochs, rate, seed):
 
 def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
     made = changed("train.model.name=se-resnet", "train.model.widths=[8,16]", "train.model.blocks=[1,1]")
-    assert made.train.model == zoo.SeResNet(widths=(8, 16), blocks=(1, 1))
+    assert made.train.model == se_resnet.Config(widths=(8, 16), blocks=(1, 1))
     assert changed("train.model.name=sequential-cnn", "train.model.width=7").train.model.blocks == 3
     with pytest.raises(errors.ConfigError, match=r"Received: train\.model\.width=4\. Next: take train\.model\.widths"):
         changed("train.model.name=vgg", "train.model.width=4")
-    with pytest.raises(errors.ConfigError, match=r"train\.model\.name.*'vgg'.*'mobilenet-v2'.*Received: 'nix'"):
+    with pytest.raises(errors.ConfigError, match=r"train\.model\.name.*'mobilenet-v2'.*'vgg'.*Received: 'nix'"):
         changed("train.model.name=nix")
 
 

@@ -14,9 +14,10 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.models import saved_model, zoo
+from fer.models.networks import mobilenet_v2, resnet50, se_resnet
 from fer.registry import releases, starting_weights
 
-SMALL = zoo.SeResNet(stem_filters=4, widths=(4,), blocks=(1,))
+SMALL = se_resnet.Config(stem_filters=4, widths=(4,), blocks=(1,))
 ORIGIN = "faces of another data set"
 
 
@@ -136,7 +137,8 @@ def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_p
     found = starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
     assert found.origin == "a file, declared by the user and not verified: faces of another data set"
     assert (
-        starting_weights.resolve("imagenet", zoo.ResNet50()).origin == "ImageNet, as published with keras.applications"
+        starting_weights.resolve("imagenet", resnet50.Config()).origin
+        == "ImageNet, as published with keras.applications"
     )
     released({})
     assert starting_weights.resolve("registry:mine@champion", SMALL).origin.startswith(
@@ -186,8 +188,8 @@ def test_what_is_no_file_is_refused(source, tmp_path):
 
 
 def test_imagenet_weights_are_known_for_the_published_models_alone():
-    assert starting_weights.resolve("imagenet", zoo.ResNet50()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
-    for config in (SMALL, zoo.MobileNetV2(alpha=0.5)):
+    assert starting_weights.resolve("imagenet", resnet50.Config()).identity == "md5:4d473c1dd8becc155b73f8504c6f6626"
+    for config in (SMALL, mobilenet_v2.Config(alpha=0.5)):
         with pytest.raises(errors.ConfigError, match=r"resnet50, mobilenet-v2 with alpha 1"):
             starting_weights.resolve("imagenet", config)
 

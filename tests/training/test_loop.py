@@ -12,6 +12,7 @@ from fer import errors
 from fer.engine import outputs
 from fer.images import augment
 from fer.models import saved_model, zoo
+from fer.models.networks import sequential_cnn
 from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
@@ -30,7 +31,7 @@ TWO_PHASES = (train_config.Phase(epochs=2), train_config.Phase(epochs=3, learnin
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": zoo.SequentialCnn(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
+        "model": sequential_cnn.Config(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 1e-2,

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from fer import errors
 from fer.models import freezing, zoo
+from fer.models.networks import se_resnet
 from fer.training import memory, mixed_precision
 
-SMALL = zoo.SeResNet(stem_filters=8, widths=(8, 16), blocks=(1, 1))
+SMALL = se_resnet.Config(stem_filters=8, widths=(8, 16), blocks=(1, 1))
 
 
 def build(size: int = 16, precision: str = "float32") -> keras.Model:

@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 
 from fer.models import zoo
+from fer.models.networks import sequential_cnn
 from fer.training import mixed_precision
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def build() -> keras.Model:
-    config = zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0)
+    config = sequential_cnn.Config(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0)
     keras.utils.set_random_seed(0)
     return zoo.build(config, height=16, width=16, n_classes=3, mean=128, std=60)
 

@@ -12,7 +12,8 @@ from fer import errors
 from fer.engine import child_process, stage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.images import augment
-from fer.models import saved_model, zoo
+from fer.models import saved_model
+from fer.models.networks import sequential_cnn
 from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
@@ -28,7 +29,7 @@ SOME_AUGMENTATION = augment.AugmentConfig(rotation_deg=5, shift=0.05, shear_deg=
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": zoo.SequentialCnn(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0.2),
+        "model": sequential_cnn.Config(width=4, blocks=2, stem_filters=4, dense_units=8, dropout=0.2),
         "epochs": 6,
         "batch_size": 8,
         "learning_rate": 1e-2,

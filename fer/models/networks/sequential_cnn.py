@@ -6,17 +6,45 @@ arXiv:1502.03167). Two convolutions of 32 filters at 48x48 alone would cost as m
 a stem of stride 2 leaves them out.
 """
 
-import keras
+from typing import TYPE_CHECKING, Literal
 
-from fer.models import layers as parts
-from fer.models import zoo
+from pydantic import Field
+
+from fer.models import config as configs
+
+if TYPE_CHECKING:
+    import keras
 
 
-def build(
-    config: zoo.SequentialCnn, *, height: int, width: int, n_classes: int, mean: float, std: float
-) -> keras.Sequential:
+class Config(configs.ModelConfig):
+    """The 2024 student report's kind of model."""
+
+    name: Literal["sequential-cnn"] = "sequential-cnn"
+    width: int = Field(default=32, ge=1, le=512, description="filters of the first block; each next block doubles them")
+    blocks: int = Field(default=3, ge=1, le=6, description="convolution blocks; each halves height and width")
+    stem_filters: int = Field(default=32, ge=1, le=512, description="filters of the first convolution")
+    stem_stride: int = Field(
+        default=2, ge=1, le=8, description="step of the first convolution: 1 keeps every pixel, 4 suits 224x224"
+    )
+    dense_units: int = Field(default=128, ge=1, le=4096, description="units of the dense layer before the last")
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped before the last layer; blocks drop half")
+    regularised: bool = Field(
+        default=True, description="with batch norms and dropout; without, it is as plain as the report's"
+    )
+
+    @property
+    def min_micro_batch(self) -> int:
+        """2 with batch norms: that of the dense layer makes one image the same as any other."""
+        return 2 if self.regularised else 1
+
+
+def build(config: Config, *, height: int, width: int, n_classes: int, mean: float, std: float) -> "keras.Sequential":
     """Build the model for pixels (N, height, width, 1); `mean` and `std` are those of the train split, 0-255."""
-    layers = keras.layers
+    import keras
+    from keras import layers
+
+    from fer.models.layers import MOMENTUM
+
     model = keras.Sequential(name="sequential_cnn")
     model.add(keras.Input((height, width, 1), name="pixels"))
     model.add(layers.Rescaling(1 / std, offset=-mean / std, name="normalise"))
@@ -31,7 +59,7 @@ def build(
     model.add(layers.Flatten(name="flatten"))
     model.add(layers.Dense(config.dense_units, use_bias=not config.regularised, name="dense"))
     if config.regularised:
-        model.add(layers.BatchNormalization(momentum=parts.MOMENTUM, name="dense_norm"))
+        model.add(layers.BatchNormalization(momentum=MOMENTUM, name="dense_norm"))
     model.add(layers.ReLU(name="dense_relu"))
     if config.regularised:
         model.add(layers.Dropout(config.dropout, name="dense_dropout"))
@@ -40,9 +68,12 @@ def build(
 
 
 def _add_convolution(
-    model: keras.Sequential, config: zoo.SequentialCnn, name: str, filters: int, kernel: int = 3, stride: int = 1
+    model: "keras.Sequential", config: Config, name: str, filters: int, kernel: int = 3, stride: int = 1
 ) -> None:
-    layers = keras.layers
+    from keras import layers
+
+    from fer.models.layers import MOMENTUM
+
     model.add(
         layers.Conv2D(
             filters,
@@ -55,5 +86,5 @@ def _add_convolution(
         )
     )
     if config.regularised:
-        model.add(layers.BatchNormalization(momentum=parts.MOMENTUM, name=f"{name}_norm"))
+        model.add(layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm"))
     model.add(layers.ReLU(name=f"{name}_relu"))
