@@ -1,4 +1,4 @@
-"""Faces of one's own by the README's commands, twice: a release, and with more faces a second one."""
+"""Faces of one's own by the how-to page's commands, twice: a release, and with more faces a second one."""
 
 import shlex
 from pathlib import Path
@@ -15,7 +15,7 @@ from flows.cli import app as cli
 
 pytestmark = pytest.mark.end_to_end
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
 DRAWN_AS = {"angry": "angry", "happy": "happy", "other": "neutral"}
 # So that it takes seconds, and 10 % of 330 faces are enough; a model of 2 epochs reaches no floor.
 QUICK = (
@@ -43,8 +43,8 @@ def faces(folder: Path, first: int, last: int) -> None:
 
 
 def fer(begin: str):
-    """Run the README's command that begins so, with quick settings."""
-    (line,) = [each for each in README.splitlines() if each.startswith(begin)]
+    """Run the page's command that begins so, with quick settings."""
+    (line,) = [each for each in PAGE.splitlines() if each.startswith(begin)]
     arguments = shlex.split(line)[1:] + [word for each in QUICK for word in ("--set", each)]
     return CliRunner(env={"COLUMNS": "400"}).invoke(cli.app, arguments)
 
