@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, quality
-from fer import recipes
 from fer.curation import alignment, near_duplicates
 from fer.images import augment
+from fer.recipes import catalog
 
 _SIDE = alignment.SIDE
 _NEAR, _ALIGNED = 0.9, 0.95
@@ -164,7 +164,7 @@ def _kinds(draw: np.random.Generator) -> dict[str, tuple[Copy, float | None]]:
         return cv2.putText(copy, "hello", (4, top + 5), cv2.FONT_HERSHEY_PLAIN, 0.5, 255 - ground, 1)
 
     def augmented(image: np.ndarray) -> np.ndarray:
-        config = recipes.load("fer2013-cnn").train.augmentation
+        config = catalog.load("fer2013-cnn").train.augmentation
         made = augment.draw(0, [str(draw.random())], 0, config, _SIDE, _SIDE)
         return augment.apply(image[None], made)[0]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks import Row
-from fer import recipes
 from fer.evaluation import metrics, power
+from fer.recipes import catalog
 
 _TRIALS = 300
 _VERDICTS = 30  # of whose words the mean is taken
@@ -49,8 +49,8 @@ JUDGED = {
 
 def run() -> Iterator[Row]:
     """Yield the shares that pass by each recipe's margin, and the images that would tell two points apart."""
-    for name in recipes.NAMES:
-        judged, config = JUDGED[name], recipes.load(name).gate
+    for name in catalog.NAMES:
+        judged, config = JUDGED[name], catalog.load(name).gate
         for what, loss in (("equals", 0.0), (f"{100 * power.LOSS:g} points worse", power.LOSS)):
             passed, told = _passed(judged, loss, config.margin, config.confidence)
             bars = {"at_least": 0.93, "at_most": 1.07} if not loss else {}

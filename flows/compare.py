@@ -5,9 +5,9 @@ from prefect import flow
 import tasks.evaluation
 import tasks.registry
 import tasks.shards
-from fer import recipes
 from fer.recipes import candidates as candidate_recipes
-from fer.recipes.schema import RecipeSettings
+from fer.recipes import catalog, overrides
+from fer.recipes.overrides import RecipeSettings
 from flows import ingest, missed_runs, naming, retrain
 from tasks import caching, comparison, outcomes
 from tasks.results import ComparisonOutcome
@@ -18,7 +18,7 @@ from tasks.results import ComparisonOutcome
 def compare(
     sources: list[str],
     candidates: dict[str, list[str]],
-    recipe: recipes.Name = "demo",
+    recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
 ) -> ComparisonOutcome:
@@ -27,13 +27,14 @@ def compare(
     Args:
         sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
         candidates: A name of your own -> its settings, as `train.model.name=vgg`, in place of the recipe's.
-        recipe: The named recipe that all candidates are variants of.
+        recipe: The recipe that all candidates are variants of: a name, or the path of a `.toml` file.
         settings: Settings for all of them; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
     if (ended := missed_runs.superseded()) is not None:
         return ended
-    plan = recipes.load(recipe).with_settings(settings)
+    base = catalog.load(recipe)
+    plan = overrides.apply(base, settings)
     outcomes.tag(recipe=plan.name)
     plans = {name: each.resolved() for name, each in candidate_recipes.recipes(plan, candidates).items()}
     with tasks.registry.workspace_in_reach():
@@ -44,4 +45,4 @@ def compare(
             balanced = tasks.shards.balance(shards, each.balance)
             model, _ = retrain.trained(balanced, shards, intake.split, each.train)
             found[name] = (model, tasks.evaluation.evaluate(model, shards, intake.split))
-        return comparison.publish(plan, sources, plans, found)
+        return comparison.publish(base, recipe, sources, plans, found)

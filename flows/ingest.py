@@ -6,10 +6,12 @@ import tasks.curation
 import tasks.ingest
 import tasks.registry
 import tasks.reports
-from fer import errors, recipes
+from fer import errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation import gate
-from fer.recipes.schema import Recipe, RecipeSettings
+from fer.recipes import catalog, overrides
+from fer.recipes.overrides import RecipeSettings
+from fer.recipes.schema import Recipe
 from fer.reports.refs import QualityRef
 from flows import missed_runs, naming
 from tasks import caching, outcomes
@@ -20,7 +22,7 @@ from tasks.results import Intake
 @outcomes.told
 def ingest(
     sources: list[str],
-    recipe: recipes.Name = "fer2013-cnn",
+    recipe: catalog.Choice = "fer2013-cnn",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
     accept: bool = True,
@@ -30,7 +32,7 @@ def ingest(
 
     Args:
         sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
-        recipe: The named recipe, whose classes, contracts, policies and split hold.
+        recipe: The recipe whose classes, contracts, policies and split hold: a name, or the path of a `.toml` file.
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         accept: Remember the data as accepted, and share its report in the store; else only look.
@@ -38,7 +40,7 @@ def ingest(
     """
     if (ended := missed_runs.superseded()) is not None:
         return ended
-    plan = recipes.load(recipe).with_settings(settings)
+    plan = overrides.apply(catalog.load(recipe), settings)
     outcomes.tag(recipe=plan.name)
     if not accept:
         with tasks.registry.workspace_in_reach():

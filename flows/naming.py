@@ -6,9 +6,9 @@ from typing import Any
 
 from prefect import runtime
 
-from fer import errors, plain_text, recipes
+from fer import errors, plain_text
 from fer.ingest.download import ResolvedSource
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides
 from tasks import outcomes
 
 _SETTINGS_SHOWN = 4
@@ -55,9 +55,9 @@ def _settings(parameters: Mapping[str, Any]) -> list[str]:
     """
     given = parameters.get("settings")
     try:
-        settings = recipe.RecipeSettings.model_validate(given) if given is not None else None
-        own = recipes.load(parameters["recipe"])
-        found = recipe.assignments(own.with_settings(settings), own)
+        settings = overrides.RecipeSettings.model_validate(given) if given is not None else None
+        own = catalog.load(parameters["recipe"])
+        found = overrides.assignments(overrides.apply(own, settings), own)
     except (ValueError, errors.ConfigError):
         return []
     return sorted(found, key=lambda each: (not each.partition("=")[0].endswith(".seed"), len(each), each))

@@ -8,15 +8,15 @@ import tasks.registry
 import tasks.reports
 import tasks.shards
 import tasks.training
-from fer import recipes
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
 from fer.evaluation import gate
 from fer.evaluation.refs import EvaluationRef, Opponent
 from fer.ingest.refs import ManifestRef
+from fer.recipes import catalog, overrides
 from fer.recipes import schema as recipe_module
-from fer.recipes.schema import RecipeSettings
+from fer.recipes.overrides import RecipeSettings
 from fer.registry.register import lineage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
@@ -31,7 +31,7 @@ from tasks.results import Outcome
 @outcomes.told
 def retrain(
     sources: list[str],
-    recipe: recipes.Name = "demo",
+    recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
     model_name: str | None = None,
@@ -42,7 +42,7 @@ def retrain(
 
     Args:
         sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
-        recipe: The named recipe.
+        recipe: A name, or the path of a `.toml` file, from the working directory.
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         model_name: The model's name in the registry. Without it the recipe's own, or, for another dataset than the
@@ -53,8 +53,9 @@ def retrain(
     if (ended := missed_runs.superseded()) is not None:
         return ended
     by = dask_runner.chosen(runner, dask_address)
-    named = recipe_module.model_name(recipes.load(recipe), sources, model_name)
-    plan = recipes.load(recipe).with_settings(settings, named).resolved()
+    base = catalog.load(recipe)
+    named = recipe_module.model_name(base, sources, model_name)
+    plan = overrides.apply(base, settings, named).resolved()
     outcomes.tag(recipe=plan.name, model=plan.model_name)
     with tasks.registry.store_in_reach():
         intake = ingest.examined(plan, sources, kaggle_secret, share=True)

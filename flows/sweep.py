@@ -10,8 +10,9 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from fer import recipes
-from fer.recipes.schema import Recipe, RecipeSettings
+from fer.recipes import catalog, overrides
+from fer.recipes.overrides import RecipeSettings
+from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, limits, missed_runs, naming
@@ -31,7 +32,7 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
 @outcomes.told
 def sweep(
     sources: list[str],
-    recipe: recipes.Name = "demo",
+    recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
     search: dict[str, str] | None = None,
     trials: Annotated[int, Field(ge=1)] = 20,
@@ -45,7 +46,7 @@ def sweep(
 
     Args:
         sources: Each `kaggle:owner/slug[/versions/N]`, `archive:PATH.zip`, `folder:PATH` or `demo`; merged to one.
-        recipe: The named recipe.
+        recipe: A name, or the path of a `.toml` file, from the working directory.
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         search: What to try: setting -> `LOW..HIGH`, `LOW..HIGH log` or `A|B|C`; empty: the recipe's own space.
         trials: How many, those of an earlier run of this sweep among them.
@@ -55,7 +56,8 @@ def sweep(
     """
     if (ended := missed_runs.superseded()) is not None:
         return ended
-    plan = recipes.load(recipe).with_settings(settings).resolved()
+    base = catalog.load(recipe)
+    plan = overrides.apply(base, settings).resolved()
     outcomes.tag(recipe=plan.name)
     space = sweeps.checked_space(plan, search or plan.search)
     with registry.workspace_in_reach():
@@ -66,7 +68,7 @@ def sweep(
         }
         with sweeps.studying(plan, intake.split, weights, space, seed) as study:
             _run(study, plan, intake, weights, trials, concurrency)
-            outcome = sweeps.publish(plan, sources, kaggle_secret, space, study.trials())
+            outcome = sweeps.publish(plan, base, recipe, sources, kaggle_secret, space, study.trials())
     sweeps.require_best(outcome)
     return outcome
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prefect import task
 
-from fer import plain_text, recipes, settings
+from fer import plain_text, settings
 from fer.engine import disk
 from fer.evaluation import compare
 from fer.evaluation.refs import EvaluationRef
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.reports import comparison as comparison_report
 from fer.training.refs import ModelRef
@@ -20,25 +20,28 @@ from tasks.results import ComparisonOutcome
 
 @task(name="compare", **caching.UNCACHED)
 def publish(
-    plan: Recipe,
+    base: Recipe,
+    recipe: str,
     sources: Sequence[str],
     plans: Mapping[str, Recipe],
     found: Mapping[str, tuple[ModelRef, EvaluationRef]],
 ) -> ComparisonOutcome:
-    """Put the candidates, whose recipes are `plans`, in a table, on a page of the UI and in files."""
+    """Put the candidates in a table, on a page of the UI and in files.
+
+    `plans` are their recipes, variants of `base`, which `recipe` names.
+    """
     workspace = caching.workspace()
     rows = compare.compare(found, workspace)
-    own = recipes.load(plan.name).resolved()
-    differing = {name: recipe.assignments(each, own) for name, each in plans.items()}
-    text = f"# {plan.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
+    differing = {name: overrides.assignments(each, base.resolved()) for name, each in plans.items()}
+    text = f"# {base.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
     by_class = "".join(
         _section(name, differing[name], workspace.folder(evaluation)) for name, (_, evaluation) in found.items()
     )
-    folder = settings.Settings.load().home / "reports" / "comparisons" / plan.name
+    folder = settings.Settings.load().home / "reports" / "comparisons" / base.name
     folder.mkdir(parents=True, exist_ok=True)
     made = {"as Markdown": folder / "comparison.md", "as JSON": folder / "comparison.json"}
     record = {
-        "recipe": plan.name,
+        "recipe": base.name,
         "sources": list(sources),
         "settings": differing,
         "rows": [row.model_dump(mode="json") for row in rows],
@@ -47,7 +50,7 @@ def publish(
     disk.write(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
     return ComparisonOutcome(
-        recipe=plan.name,
+        recipe=recipe,
         rows=tuple(comparison_report.table(rows)),
         best=compare.best_of(rows).candidate,
         reports={name: str(path) for name, path in made.items()},

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 from prefect import get_run_logger, task
 
-from fer import errors, plain_text, recipes, settings
+from fer import errors, plain_text, settings
 from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine.refs import Ref
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, Reporter
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.registry import starting_weights as weights_stage
 from fer.reports import plots, sweep_plots
@@ -94,7 +94,7 @@ def _in_kind(text: str, path: str, given: Any, taken: Any) -> str:
 
 def _tried(plan: Recipe, trial: search.Trial) -> Recipe:
     """The recipe with the trial's settings. Raises ConfigError."""
-    return plan.with_settings(recipe.parse_settings(trial.assignments())).resolved()
+    return overrides.apply(plan, overrides.parse_settings(trial.assignments())).resolved()
 
 
 def sources_of_weights(plan: Recipe, space: Mapping[str, str]) -> list[str]:
@@ -223,42 +223,45 @@ def _train(
     return run(train_stage.train, balanced, shards, start, votes, config)
 
 
-def command(plan: Recipe, sources: Sequence[str], kaggle_secret: str | None) -> str:
-    """What retrains by `plan`, a recipe's with other settings, as a shell takes it.
+def command(plan: Recipe, base: Recipe, recipe: str, sources: Sequence[str], kaggle_secret: str | None) -> str:
+    """What retrains by `plan`, which is `base` with other settings, as a shell takes it; `recipe` stands for `base`.
 
     What `auto` stands for on this machine is left out: another one may be fast in other arithmetic.
     """
-    words = ["fer", "retrain", "--recipe", plan.name]
+    words = ["fer", "retrain", "--recipe", recipe]
     words += [word for each in sources for word in ("--source", each)]
-    own = recipes.load(plan.name).resolved()
-    words += [word for each in recipe.assignments(plan, own) for word in ("--set", each)]
+    words += [word for each in overrides.assignments(plan, base.resolved()) for word in ("--set", each)]
     return shlex.join(words if kaggle_secret is None else [*words, "--kaggle-secret", kaggle_secret])
 
 
 @task(name="show trials", **caching.UNCACHED)
 def publish(
     plan: Recipe,
+    base: Recipe,
+    recipe: str,
     sources: Sequence[str],
     kaggle_secret: str | None,
     space: Mapping[str, str],
     trials: Sequence[search.Trial],
 ) -> SweepOutcome:
-    """Put the trials in a table, a picture and one JSON document."""
+    """Put the trials in a table, a picture and one JSON document.
+
+    `plan` is `base`, which `recipe` names, with other settings.
+    """
     best = search.best_of(trials)
     folder = settings.Settings.load().home / "reports" / "sweeps" / plan.name
     folder.mkdir(parents=True, exist_ok=True)
     rows = search.table(trials)
     title = f"{plan.name}: {len(trials)} trials" + (f", best validation accuracy {best.value:.4f}" if best else "")
     picture = plots.png(sweep_plots.trials(trials, space, title=title))
-    own = recipes.load(plan.name).resolved()
-    next_ = command(_tried(plan, best), sources, kaggle_secret) if best is not None else ""
+    next_ = command(_tried(plan, best), base, recipe, sources, kaggle_secret) if best is not None else ""
     record = {
         "recipe": plan.name,
         "sources": list(sources),
-        "settings": recipe.assignments(plan, own),
+        "settings": overrides.assignments(plan, base.resolved()),
         "space": dict(space),
         "best": None if best is None else best.number,
-        "set": [] if best is None else recipe.assignments(_tried(plan, best), own),
+        "set": [] if best is None else overrides.assignments(_tried(plan, best), base.resolved()),
         "command": next_,
         "trials": [each.model_dump(mode="json") for each in trials],
     }
@@ -269,7 +272,7 @@ def publish(
     shown = f"\n\nThe best:\n\n```\n{plain_text.visible(next_)}\n```" if next_ else ""
     artifacts.markdown("trials-chart", f"{artifacts.picture(picture, 'Trials')}{shown}", title)
     return SweepOutcome(
-        recipe=plan.name,
+        recipe=recipe,
         rows=tuple(rows),
         best=best.value if best is not None else None,
         command=next_,

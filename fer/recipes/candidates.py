@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from fer import errors
-from fer.recipes import schema
+from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 
 _OF_THE_DATA = ("demo", "index", "contracts", "inspect", "curate", "split", "drift")
@@ -48,7 +48,7 @@ def recipes(recipe: Recipe, candidates: Mapping[str, Sequence[str]]) -> dict[str
                 received=repr(name),
                 todo="name each, as in 'vgg: train.model.name=vgg'",
             )
-        variant = recipe.with_settings(schema.parse_settings(settings))
+        variant = overrides.apply(recipe, overrides.parse_settings(settings))
         differing = next((part for part in _OF_THE_DATA if getattr(variant, part) != getattr(recipe, part)), None)
         if differing is not None:
             raise errors.ConfigError(

@@ -61,12 +61,12 @@ def compare(
 
     Nothing is registered. What was trained before is not trained again.
     """
-    from fer import recipes
     from fer.recipes import candidates as candidate_recipes
+    from fer.recipes import catalog, overrides
 
     parameters = run.parameters()
     candidates = candidate_recipes.parse(candidate)
-    candidate_recipes.recipes(recipes.load(run.recipe).with_settings(parameters["settings"]), candidates)
+    candidate_recipes.recipes(overrides.apply(catalog.load(run.recipe), parameters["settings"]), candidates)
     options.quiet_prefect(run.verbose)
     options.announce(console.out, "comparing", run.sources, run.recipe)
 

@@ -5,6 +5,7 @@ import inspect
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -26,14 +27,24 @@ Sources = Annotated[
 ]
 
 
-def complete_recipes() -> list[str]:
-    """The recipes' names, for the shell's completion."""
-    from fer import recipes
+def complete_recipes(incomplete: str) -> list[str]:
+    """The recipes' names and the .toml files that begin so, for the shell's completion."""
+    from fer.recipes import catalog, files
 
-    return list(recipes.NAMES)
+    head, _, _ = incomplete.rpartition("/")
+    paths = (path for path in Path(head or ".").glob(f"*{files.SUFFIX}"))
+    own = (str(Path(head) / path.name) for path in paths if path.name != "pyproject.toml")
+    return [recipe for recipe in (*catalog.NAMES, *sorted(own)) if recipe.startswith(incomplete)]
 
 
-RecipeName = Annotated[str, typer.Option(help="A name from `fer recipes list`.", autocompletion=complete_recipes)]
+RecipeName = Annotated[
+    str,
+    typer.Option(
+        help="A name from `fer recipes list`, or a file of your own that ends in .toml.",
+        metavar="NAME|FILE.toml",
+        autocompletion=complete_recipes,
+    ),
+]
 
 
 class RunOptions(NamedTuple):
@@ -83,23 +94,21 @@ def flow_parameters(
     sources: list[str], recipe: str, settings: list[str], kaggle_secret: str | None, model_name: str | None = None
 ) -> dict[str, Any]:
     """A flow's parameters, found valid before anything is started. Raises ConfigError, SourceError."""
-    from fer import recipes
     from fer.ingest import sources as sources_module
-    from fer.recipes import schema
+    from fer.recipes import catalog, overrides
 
     for source in sources:
         sources_module.parse(source)
-    parsed = schema.parse_settings(settings)
-    recipes.load(recipe).with_settings(parsed, model_name)
+    parsed = overrides.parse_settings(settings)
+    overrides.apply(catalog.load(recipe), parsed, model_name)
     return {"sources": sources, "recipe": recipe, "settings": parsed, "kaggle_secret": kaggle_secret}
 
 
 def registered_name(sources: list[str], recipe: str, model_name: str | None) -> str:
     """The model's name in the registry, as the flow will have it; `model_name` is what the user chose."""
-    from fer import recipes
-    from fer.recipes import schema
+    from fer.recipes import catalog, schema
 
-    return schema.model_name(recipes.load(recipe), sources, model_name)
+    return schema.model_name(catalog.load(recipe), sources, model_name)
 
 
 def quiet_prefect(verbose: bool) -> None:

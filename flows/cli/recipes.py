@@ -15,31 +15,30 @@ app = typer.Typer(help="The recipes: what a retraining run does.", no_args_is_he
 @app.command("list")
 def list_recipes() -> None:
     """List the recipes."""
-    from fer import recipes
+    from fer.recipes import catalog
 
     table = Table("recipe", "what it does")
-    for name in recipes.NAMES:
-        table.add_row(name, escape(recipes.about(name).splitlines()[0]))
+    for name in catalog.NAMES:
+        table.add_row(name, escape(catalog.about(name).splitlines()[0]))
     console.out.print(table)
 
 
 @app.command("show")
 def show_recipe(
-    name: Annotated[str, typer.Argument(autocompletion=options.complete_recipes, metavar="NAME")],
+    name: Annotated[str, typer.Argument(autocompletion=options.complete_recipes, metavar="NAME|FILE.toml")],
     set_: options.Settings = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Show a recipe: its command, duration and expected result, and every setting, as --set takes it."""
-    from fer import recipes
-    from fer.recipes import schema
+    from fer.recipes import catalog, overrides
 
-    recipe = recipes.load(name).with_settings(schema.parse_settings(set_ or []))
+    recipe = overrides.apply(catalog.load(name), overrides.parse_settings(set_ or []))
     out = console.out
     if as_json:
         typer.echo(recipe.model_dump_json(indent=1))
         return
-    out.print(escape(recipes.about(name)), highlight=False)
-    for setting in schema.described(recipe):
+    out.print(escape(catalog.about(name)), highlight=False)
+    for setting in overrides.list_settings(recipe):
         value = " (empty)" if setting.value is None else f"={setting.value}"
         out.print(f"\n[bold]{escape(setting.path + value)}[/]", highlight=False, soft_wrap=True)
         out.print(Padding(escape(setting.meaning), (0, 0, 0, 4)), highlight=False)

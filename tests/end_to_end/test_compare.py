@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 import quick_demo
 
-from fer import recipes
 from fer.models.networks import mini_xception
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides
 from fer.training import hardware
 
 
@@ -17,14 +16,14 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     outcome = flow(
         sources=["demo"],
         recipe="demo",
-        settings=recipe.parse_settings([*quick_demo.SETTINGS, "train.epochs=1", "train.precision=auto"]),
+        settings=overrides.parse_settings([*quick_demo.SETTINGS, "train.epochs=1", "train.precision=auto"]),
         candidates={"cnn": [], "xception": ["train.model.name=mini-xception", "train.model.widths=[4,8]"]},
     )
     assert [row["model"] for row in outcome.rows] == ["sequential-cnn", "mini-xception"]
     record = json.loads(Path(outcome.reports["as JSON"]).read_text())
     assert record["rows"][1]["difference_interval"] is not None
     plans = {
-        name: recipes.load("demo").with_settings(recipe.parse_settings(given))
+        name: overrides.apply(catalog.load("demo"), overrides.parse_settings(given))
         for name, given in record["settings"].items()
     }
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)

@@ -14,7 +14,7 @@ from fer import errors, settings
 from fer.engine import connect
 from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from flows.cli import app as cli
 
 pytestmark = pytest.mark.end_to_end
@@ -46,7 +46,7 @@ def ingest(*sources: str, quick=QUICK, **options):
 
     heard: list[events.Event] = []
     with events.heard_by(heard.append):
-        intake = flow(sources=list(sources), settings=recipe.parse_settings(quick), **options)
+        intake = flow(sources=list(sources), settings=overrides.parse_settings(quick), **options)
     return intake, [event.name for event in heard if isinstance(event, events.Ended) and not event.cached]
 
 

@@ -17,7 +17,7 @@ from fer import errors
 from fer import settings as settings_module
 from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from fer.registry import moves, releases
 from fer.training import hardware
 from flows.cli import app as cli
@@ -45,7 +45,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
         outcome = flow(
             sources=["demo"],
             recipe="demo",
-            settings=recipe.parse_settings([*quick_demo.SETTINGS, *settings]),
+            settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
             model_name=model_name,
         )
     ended = [event for event in heard if isinstance(event, events.Ended)]

@@ -26,7 +26,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from flows import deploying
 from flows.cli import doctor
 
@@ -162,7 +162,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def deploy(server: Server, folder: Path, name: str, **more: Any) -> None:
     """A deployment of the flow `ingest` on few faces, from a folder of its own."""
-    settings = recipe.parse_settings(quick_demo.SETTINGS).model_dump(mode="json", exclude_unset=True)
+    settings = overrides.parse_settings(quick_demo.SETTINGS).model_dump(mode="json", exclude_unset=True)
     parameters = {"sources": ["demo"], "recipe": "demo", "accept": False, "settings": settings}
     declared = {"name": name, "entrypoint": "flows.ingest.ingest", "parameters": parameters}
     declared |= {"work_pool": {"name": POOL}, **more}

@@ -10,8 +10,9 @@ import quick_demo
 from prefect.exceptions import ParameterTypeError
 from rich.console import Console
 
-from fer import errors, recipes
+from fer import errors
 from fer.curation.refs import SplitRef
+from fer.recipes import catalog, overrides
 from fer.recipes import schema as recipe
 from fer.training import hardware, search
 from fer.training import train as train_stage
@@ -29,7 +30,8 @@ SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
 def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> SweepOutcome:
     from flows.sweep import sweep as flow
 
-    return flow(sources=["demo"], recipe="demo", settings=recipe.parse_settings(settings), search=space, **parameters)
+    given = overrides.parse_settings(settings)
+    return flow(sources=["demo"], recipe="demo", settings=given, search=space, **parameters)
 
 
 def options(command: str, name: str) -> list[str]:
@@ -39,13 +41,13 @@ def options(command: str, name: str) -> list[str]:
 
 
 def changed(*assignments: str, name: str = "demo") -> recipe.Recipe:
-    return recipes.load(name).with_settings(recipe.parse_settings(assignments))
+    return overrides.apply(catalog.load(name), overrides.parse_settings(assignments))
 
 
 def retrained(command: str) -> recipe.Recipe:
     """The recipe that the command trains by."""
     (name,) = options(command, "--recipe")
-    return recipes.load(name).with_settings(recipe.parse_settings(options(command, "--set")))
+    return overrides.apply(catalog.load(name), overrides.parse_settings(options(command, "--set")))
 
 
 class Trainings:
@@ -117,11 +119,11 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
     assert Path(again.reports["picture"]).read_bytes().startswith(b"\x89PNG")
     best = record["trials"][record["best"]]["settings"]
     plan = retrained(again.command)
-    assert plan == recipes.load("demo").with_settings(
-        recipe.parse_settings([*quick, *(f"{path}={value}" for path, value in best.items())])
+    assert plan == overrides.apply(
+        catalog.load("demo"), overrides.parse_settings([*quick, *(f"{path}={value}" for path, value in best.items())])
     )
-    assert recipe.parse_settings(record["set"]) == recipe.parse_settings(options(again.command, "--set"))
-    assert set(record["settings"]) == set(recipe.assignments(changed(*quick), recipes.load("demo")))
+    assert overrides.parse_settings(record["set"]) == overrides.parse_settings(options(again.command, "--set"))
+    assert set(record["settings"]) == set(overrides.assignments(changed(*quick), catalog.load("demo")))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 )
 def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted(settings, capsys):
     sources = ["kaggle:some/faces", "folder:/my faces/of $USER's", "archive:[1] :smile: a.zip"]
-    command = sweeps.command(changed(*settings), sources, "my key")
+    command = sweeps.command(changed(*settings), catalog.load("demo"), "demo", sources, "my key")
     outcome = SweepOutcome(recipe="demo", rows=(), best=0.5, command=command, reports={})
     terminal.show_sweep(Console(width=40), outcome)
     pasted = capsys.readouterr().out.splitlines()[-1].removeprefix("next:  ")
@@ -150,13 +152,14 @@ def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted
 
 
 def test_the_command_leaves_the_arithmetic_to_the_machine_that_it_is_pasted_on():
-    plan = changed("train.epochs=3", name="fer2013-cnn")
-    command = sweeps.command(plan.resolved(), ["demo"], None)
+    own = catalog.load("fer2013-cnn")
+    plan = changed("train.epochs=3", name=own.name)
+    command = sweeps.command(plan.resolved(), own, own.name, ["demo"], None)
     assert options(command, "--set") == ["train.epochs=3"]
     assert retrained(command) == plan
     other = "float32" if hardware.fastest_precision() != "float32" else "mixed-bfloat16"
     chosen = changed(f"train.precision={other}", name="fer2013-cnn")
-    assert options(sweeps.command(chosen, ["demo"], None), "--set") == [f'train.precision="{other}"']
+    assert options(sweeps.command(chosen, own, own.name, ["demo"], None), "--set") == [f'train.precision="{other}"']
 
 
 def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainings):
@@ -387,12 +390,12 @@ def test_a_number_that_the_command_refuses_is_refused_by_a_deployment_and_its_fo
 )
 def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(space, must):
     with pytest.raises(errors.ConfigError, match=must):
-        sweeps.checked_space(recipes.load("demo"), space)
+        sweeps.checked_space(catalog.load("demo"), space)
 
 
 def test_ranges_are_of_the_kind_of_their_setting_however_they_are_written():
     given = {"train.mixup": "0..1", "train.epochs": "4.0..8.0", "train.micro_batch": "null | 16", "train.xla": "0..1"}
-    found = sweeps.checked_space(recipes.load("demo"), given)
+    found = sweeps.checked_space(catalog.load("demo"), given)
     assert found == given | {"train.mixup": "0.0..1.0", "train.epochs": "4..8"}
 
 

@@ -5,14 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fer import errors, recipes
+from fer import errors
 from fer.models.networks import vgg
 from fer.recipes import candidates as candidate_recipes
+from fer.recipes import catalog
 from flows.cli import app as cli
 
 
 def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
-    plan = recipes.load("demo")
+    plan = catalog.load("demo")
     found = candidate_recipes.recipes(plan, {"as it is": [], "vgg": ["train.model.name=vgg"]})
     assert found["as it is"] == plan
     assert found["vgg"].train.model == vgg.Config()
@@ -30,7 +31,7 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
 )
 def test_candidates_that_cannot_be_compared_are_refused(candidates, must):
     with pytest.raises(errors.ConfigError, match=must):
-        candidate_recipes.recipes(recipes.load("demo"), candidates)
+        candidate_recipes.recipes(catalog.load("demo"), candidates)
 
 
 def test_a_candidate_is_read_as_a_name_and_its_settings():
@@ -43,7 +44,7 @@ def test_a_candidates_values_are_json_as_those_of_set_are():
     weights = ["train.weights=my file.h5", "train.weights_origin=other faces"]
     found = candidate_recipes.parse([f"a: {' '.join(weights)} train.phases={phases} train.seed=2"])
     assert found == {"a": [*weights, f"train.phases={phases}", "train.seed=2"]}
-    plan = candidate_recipes.recipes(recipes.load("demo"), found)["a"]
+    plan = candidate_recipes.recipes(catalog.load("demo"), found)["a"]
     assert [each.epochs for each in plan.train.phases] == [1, 4]
 
 
@@ -56,7 +57,7 @@ def test_a_candidate_without_a_colon_or_a_name_of_its_own_is_refused(texts):
 @given(st.lists(st.text(max_size=12), max_size=3))
 def test_any_texts_are_candidates_or_a_config_error(texts):
     with contextlib.suppress(errors.ConfigError):
-        candidate_recipes.recipes(recipes.load("demo"), candidate_recipes.parse(texts))
+        candidate_recipes.recipes(catalog.load("demo"), candidate_recipes.parse(texts))
 
 
 @pytest.mark.parametrize("text", [":", "vgg", "a: split.seed=7"])

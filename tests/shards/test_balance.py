@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fer import errors, recipes
+from fer import errors
 from fer.engine import process_pool, runners
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import augment
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides
 from fer.shards import balance, parquet
 from fer.shards import checks as shard_checks
 from fer.shards.refs import ShardsRef
@@ -218,19 +218,21 @@ def test_a_senseless_choice_of_strategies_is_refused(strategy, message):
     [("undersample", "undersample"), ('["oversample", "undersample"]', ("undersample", "oversample"))],
 )
 def test_strategies_can_be_set_on_the_command_line_and_in_a_form(text, chosen):
-    demo = recipes.load("demo")
-    given_by_command = recipe.parse_settings([f"balance.strategy={text}", "balance.target=min", "balance.max_growth=2"])
-    assert demo.with_settings(given_by_command).balance.strategy == chosen
+    demo = catalog.load("demo")
+    given_by_command = overrides.parse_settings(
+        [f"balance.strategy={text}", "balance.target=min", "balance.max_growth=2"]
+    )
+    assert overrides.apply(demo, given_by_command).balance.strategy == chosen
     form = given_by_command.model_dump(mode="json", exclude_none=True)
-    schema = recipe.RecipeSettings.model_json_schema()
+    schema = overrides.RecipeSettings.model_json_schema()
     jsonschema.validate(form, schema)
-    assert demo.with_settings(recipe.RecipeSettings.model_validate(form)).balance.strategy == chosen
+    assert overrides.apply(demo, overrides.RecipeSettings.model_validate(form)).balance.strategy == chosen
 
 
 def test_a_combination_that_a_setting_makes_senseless_is_refused():
     with pytest.raises(errors.ConfigError, match=r"balance\.strategy must be valid.*only one"):
-        recipes.load("demo").with_settings(
-            recipe.parse_settings(['balance.strategy=["oversample", "augment-to-target"]'])
+        overrides.apply(
+            catalog.load("demo"), overrides.parse_settings(['balance.strategy=["oversample", "augment-to-target"]'])
         )
 
 

@@ -31,7 +31,7 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from fer import errors
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
-from fer.recipes import schema as recipe
+from fer.recipes import overrides
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
@@ -359,7 +359,7 @@ def named(**parameters: Any) -> str:
     def run(
         sources: list[str],
         recipe: str = "demo",
-        settings: recipe.RecipeSettings | None = None,
+        settings: overrides.RecipeSettings | None = None,
         model_name: str | None = None,
     ) -> None:
         from prefect import runtime
@@ -376,13 +376,13 @@ def test_a_run_is_called_by_its_recipe_sources_model_and_settings():
     expected = "fer2013-cnn from kaggle:a/b, folder:/c as mine with train.seed=3 train.epochs=5 gate.margin=0.02"
     several = {"sources": ["kaggle:a/b", "folder:/c"], "recipe": "fer2013-cnn", "model_name": "mine"}
     assert named(**several, settings=settings) == expected
-    assert named(**several, settings=recipe.RecipeSettings.model_validate(settings)) == expected
+    assert named(**several, settings=overrides.RecipeSettings.model_validate(settings)) == expected
 
 
 def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
     many = ["train.epochs=3", "train.patience=2", "train.seed=1", "gate.margin=0.1", "gate.min_accuracy=0.1"]
     names = {
-        named(sources=["demo"], settings=recipe.parse_settings([*many, f"preprocess.blur_kernel={size}"]))
+        named(sources=["demo"], settings=overrides.parse_settings([*many, f"preprocess.blur_kernel={size}"]))
         for size in (5, 7)
     }
     assert len(names) == 2
@@ -390,7 +390,7 @@ def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
 
 
 def test_a_name_of_settings_that_will_be_refused_does_not_stop_the_run():
-    assert named(sources=["demo"], settings=recipe.parse_settings(["train.epochs=-1"])) == "demo from demo"
+    assert named(sources=["demo"], settings=overrides.parse_settings(["train.epochs=-1"])) == "demo from demo"
     assert named(sources=["\x1b[31mfolder"], recipe="cake") == "cake from \\u001b[31mfolder"
 
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from fer import recipes
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides
 from fer.training import hardware
 
-AUTO = recipes.load("demo").with_settings(recipe.parse_settings(["train.precision=auto"]))
+AUTO = overrides.apply(catalog.load("demo"), overrides.parse_settings(["train.precision=auto"]))
 OLD = "processor : 0\nflags\t\t: fma avx avx2\n"
 AMX = "processor : 0\nflags\t\t: fma avx512_bf16 amx_bf16 amx_tile\n"
 
@@ -77,11 +76,11 @@ def test_the_driver_says_what_the_gpu_can_do(monkeypatch, said, found):
 @pytest.mark.parametrize("own", ["float32", "mixed-bfloat16", "mixed-float16"])
 def test_a_precision_that_is_named_stays(machine, own):
     (machine / "cpuinfo").write_text(OLD)
-    plan = AUTO.with_settings(recipe.parse_settings([f"train.precision={own}"]))
+    plan = overrides.apply(AUTO, overrides.parse_settings([f"train.precision={own}"]))
     assert plan.resolved() == plan
 
 
-@pytest.mark.parametrize("name", recipes.NAMES)
+@pytest.mark.parametrize("name", catalog.NAMES)
 def test_no_recipe_trains_in_an_arithmetic_that_the_machine_lacks(machine, name):
     (machine / "cpuinfo").write_text(OLD)
-    assert recipes.load(name).resolved().train.precision == "float32"
+    assert catalog.load(name).resolved().train.precision == "float32"
