@@ -13,10 +13,10 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories
 _MARKUP = re.compile(r"[\\`*_\[\]<>|#~&@!]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
-def visible(text: str, but: str = "") -> str:
-    """The text with each character that can't be seen, but for those in `but`, spelt out: ESC is `\\u001b`."""
-    unseen = {each for each in set(text) - set(but) if unicodedata.category(each) in _UNSEEN}
-    return text.translate({ord(each): f"\\u{ord(each):04x}" for each in unseen})
+def visible(text: str, keep: str = "") -> str:
+    """The text with each character that can't be seen spelt out, except those in `keep`: ESC is `\\u001b`."""
+    unseen = {character for character in set(text) - set(keep) if unicodedata.category(character) in _UNSEEN}
+    return text.translate({ord(character): f"\\u{ord(character):04x}" for character in unseen})
 
 
 def in_markdown(text: str) -> str:

@@ -4,24 +4,23 @@ from prefect import flow
 
 import tasks.evaluation
 import tasks.registry
-import tasks.shards
 from fer.recipes import candidates as candidate_recipes
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
-from flows import ingest, missed_runs, naming, retrain
-from tasks import caching, comparison, outcomes
-from tasks.results import ComparisonOutcome
+from flows import ingest, missed_runs, naming
+from tasks import caching, comparison, outcomes, pipeline
+from tasks.results import ComparisonResult
 
 
 @flow(name="compare", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
-@outcomes.told
+@outcomes.as_final_state
 def compare(
     sources: list[str],
     candidates: dict[str, list[str]],
     recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
     kaggle_secret: str | None = None,
-) -> ComparisonOutcome:
+) -> ComparisonResult:
     """Train each candidate, and put them in one table.
 
     Args:
@@ -31,18 +30,16 @@ def compare(
         settings: Settings for all of them; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
-    if (ended := missed_runs.superseded()) is not None:
-        return ended
+    if (end_state := missed_runs.superseded()) is not None:
+        return end_state
     base = catalog.load(recipe)
-    plan = overrides.apply(base, settings)
-    outcomes.tag(recipe=plan.name)
-    plans = {name: each.resolved() for name, each in candidate_recipes.recipes(plan, candidates).items()}
+    full_recipe = overrides.apply(base, settings)
+    outcomes.tag(recipe=full_recipe.name)
+    by_name = {name: each.resolved() for name, each in candidate_recipes.recipes(full_recipe, candidates).items()}
     with tasks.registry.workspace_in_reach():
-        intake = ingest.examined(plan, sources, kaggle_secret)
-        found = {}
-        for name, each in plans.items():
-            shards = tasks.shards.preprocess(intake.manifest, intake.split, each.preprocess)
-            balanced = tasks.shards.balance(shards, each.balance)
-            model, _ = retrain.trained(balanced, shards, intake.split, each.train)
-            found[name] = (model, tasks.evaluation.evaluate(model, shards, intake.split))
-        return comparison.publish(base, recipe, sources, plans, found)
+        data = ingest.examine(full_recipe, sources, kaggle_secret)
+        scored = {}
+        for name, variant in by_name.items():
+            trained = pipeline.train(variant, data.manifest, data.split, pipeline.as_tasks())
+            scored[name] = (trained.model, tasks.evaluation.evaluate(trained.model, trained.shards, data.split))
+        return comparison.publish(base, recipe, sources, by_name, scored)

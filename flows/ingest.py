@@ -15,11 +15,11 @@ from fer.recipes.schema import Recipe
 from fer.reports.refs import QualityRef
 from flows import missed_runs, naming
 from tasks import caching, outcomes
-from tasks.results import Intake
+from tasks.results import IngestResult
 
 
 @flow(name="ingest", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
-@outcomes.told
+@outcomes.as_final_state
 def ingest(
     sources: list[str],
     recipe: catalog.Choice = "fer2013-cnn",
@@ -27,7 +27,7 @@ def ingest(
     kaggle_secret: str | None = None,
     accept: bool = True,
     show_faces: bool = False,
-) -> Intake:
+) -> IngestResult:
     """Bring the sources' data in, check and curate it, write the quality report, and accept it if it is sound.
 
     Args:
@@ -38,84 +38,78 @@ def ingest(
         accept: Remember the data as accepted, and share its report in the store; else only look.
         show_faces: Write a second report, which shows faces, on this machine.
     """
-    if (ended := missed_runs.superseded()) is not None:
-        return ended
-    plan = overrides.apply(catalog.load(recipe), settings)
-    outcomes.tag(recipe=plan.name)
+    if (end_state := missed_runs.superseded()) is not None:
+        return end_state
+    full_recipe = overrides.apply(catalog.load(recipe), settings)
+    outcomes.tag(recipe=full_recipe.name)
     if not accept:
         with tasks.registry.workspace_in_reach():
-            return examined(plan, sources, kaggle_secret, show_faces=show_faces)
+            return examine(full_recipe, sources, kaggle_secret, show_faces=show_faces)
     with tasks.registry.store_in_reach():
-        return accepted(plan, sources, kaggle_secret, show_faces=show_faces)
+        data = examine(full_recipe, sources, kaggle_secret, show_faces=show_faces, share=True)
+        tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
+        return data
 
 
-def accepted(plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False) -> Intake:
-    """What every run on some data begins with. Raises UnfitData, after the report, if it is not fit for training."""
-    intake = examined(plan, sources, kaggle_secret, show_faces=show_faces, share=True)
-    tasks.curation.accept(plan.name, sources, intake, plan.split)
-    return intake
-
-
-def examined(
-    plan: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
-) -> Intake:
+def examine(
+    recipe: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
+) -> IngestResult:
     """The sources' data, checked, curated, split and compared with the last; its report, in the store too if `share`.
 
     Raises UnfitData, after the report, if it is not fit for training.
     """
     sources = sorted(sources)  # in another order they are the same data
-    resolved = {source: tasks.ingest.resolve(source, plan.demo, kaggle_secret) for source in sources}
+    resolved = {source: tasks.ingest.resolve(source, recipe.demo, kaggle_secret) for source in sources}
     naming.add_versions(resolved)
     datasets = tuple(tasks.ingest.download(resolved[source]) for source in sources)
-    manifest = tasks.ingest.index(datasets, plan.index)
-    validation = tasks.curation.validate(manifest, plan.contracts)
+    manifest = tasks.ingest.index(datasets, recipe.index)
+    validation = tasks.curation.validate(manifest, recipe.contracts)
 
     def report(
         inspection: InspectionRef | None = None,
         curation: CurationRef | None = None,
-        division: SplitRef | None = None,
+        split: SplitRef | None = None,
         drift: DriftRef | None = None,
         problem: str | None = None,
     ) -> tuple[QualityRef, dict[str, str]]:
-        def written(faces: bool) -> QualityRef:
-            named, further = tuple(sources), () if division is None else gate.warnings(division, plan.gate)
+        def write(faces: bool) -> QualityRef:
+            warnings = () if split is None else gate.warnings(split, recipe.gate)
             return tasks.reports.quality(
-                manifest, validation, inspection, curation, division, drift, named, problem, further, faces
+                manifest, validation, inspection, curation, split, drift, tuple(sources), problem, warnings, faces
             )
 
-        quality = written(False)
-        shown = tasks.reports.show_quality(
-            plan.name, sources, validation, quality, written(True) if show_faces else None
-        )
+        quality = write(faces=False)
+        with_faces = write(faces=True) if show_faces else None
+        paths = tasks.reports.show_quality(recipe.name, sources, validation, quality, with_faces)
         if share:
             tasks.reports.share_quality(validation, quality)
-            outcomes.tell_data(plan.name, sources, validation, drift, quality, shown)
-        tasks.reports.require_fit(quality, shown)
-        return quality, shown
+            outcomes.emit_data_events(recipe.name, sources, validation, drift, quality, paths)
+        tasks.reports.require_fit(quality, paths)
+        return quality, paths
 
     if validation.failures:
         report()
-    inspection = tasks.curation.inspect(manifest, validation, plan.inspect)
-    curation = tasks.curation.curate(validation, inspection, plan.curate, plan.split)
-    before = tasks.curation.find_baseline(plan.name, sources, validation, inspection, curation, plan.split)
+    inspection = tasks.curation.inspect(manifest, validation, recipe.inspect)
+    curation = tasks.curation.curate(validation, inspection, recipe.curate, recipe.split)
+    before = tasks.curation.find_baseline(recipe.name, sources, validation, inspection, curation, recipe.split)
     try:
-        division = tasks.curation.split(curation, inspection, before.split, plan.split)
+        split = tasks.curation.split(curation, inspection, before.split, recipe.split)
     except errors.SourceError as error:
         report(inspection, curation, problem=str(error))
         raise
-    if plan.inspect.label_errors:
-        policy = plan.curate.policies.label_error
-        division = tasks.curation.label_errors(manifest, curation, inspection, division, plan.inspect, policy)
-    drift = tasks.curation.drift(validation, before.validation, before.anchor, plan.drift)
-    quality, shown = report(inspection, curation, division, drift)
-    return Intake(
+    if recipe.inspect.label_errors:
+        policy = recipe.curate.policies.label_error
+        split = tasks.curation.label_errors(manifest, curation, inspection, split, recipe.inspect, policy)
+    drift = tasks.curation.drift(validation, before.validation, before.anchor, recipe.drift)
+    quality, paths = report(inspection, curation, split, drift)
+    return IngestResult(
         manifest=manifest,
         validation=validation,
         inspection=inspection,
         curation=curation,
-        split=division,
+        split=split,
         drift=drift,
         quality=quality,
         before=before,
-        reports=shown,
+        reports=paths,
     )

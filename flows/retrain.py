@@ -7,28 +7,21 @@ import tasks.evaluation
 import tasks.registry
 import tasks.reports
 import tasks.shards
-import tasks.training
-from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
-from fer.engine.refs import Ref
 from fer.evaluation import gate
 from fer.evaluation.refs import EvaluationRef, Opponent
-from fer.ingest.refs import ManifestRef
-from fer.recipes import catalog, overrides
-from fer.recipes import schema as recipe_module
+from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.registry.register import lineage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from fer.training import config as train_config
-from fer.training.refs import ModelRef
 from flows import ingest, missed_runs, naming
-from tasks import caching, outcomes
-from tasks.results import Outcome
+from tasks import caching, outcomes, pipeline
+from tasks.results import IngestResult, RetrainResult
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
-@outcomes.told
+@outcomes.as_final_state
 def retrain(
     sources: list[str],
     recipe: catalog.Choice = "demo",
@@ -37,7 +30,7 @@ def retrain(
     model_name: str | None = None,
     runner: dask_runner.Name = "processes",
     dask_address: str | None = None,
-) -> Outcome:
+) -> RetrainResult:
     """Retrain end to end: from sources to a gated release in the model registry.
 
     Args:
@@ -50,50 +43,32 @@ def retrain(
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
     """
-    if (ended := missed_runs.superseded()) is not None:
-        return ended
-    by = dask_runner.chosen(runner, dask_address)
+    if (end_state := missed_runs.superseded()) is not None:
+        return end_state
+    stage_runner = dask_runner.chosen(runner, dask_address)
     base = catalog.load(recipe)
-    named = recipe_module.model_name(base, sources, model_name)
-    plan = overrides.apply(base, settings, named).resolved()
-    outcomes.tag(recipe=plan.name, model=plan.model_name)
+    full_recipe = overrides.apply(base, settings, schema.model_name(base, sources, model_name)).resolved()
+    outcomes.tag(recipe=full_recipe.name, model=full_recipe.model_name)
     with tasks.registry.store_in_reach():
-        intake = ingest.examined(plan, sources, kaggle_secret, share=True)
-        manifest, division = intake.manifest, intake.split
-        champion = tasks.registry.find_champion(plan.model_name).opponent
-        tasks.registry.require_judgeable(plan, sources, champion, manifest.source, division)
-        tasks.curation.accept(plan.name, sources, intake, plan.split)
-        shards = tasks.shards.preprocess(manifest, division, plan.preprocess, by)
-        balanced = tasks.shards.balance(shards, plan.balance, by)
-        model, started_from = trained(balanced, shards, division, plan.train)
-        evaluation = tasks.evaluation.evaluate(model, shards, division)
-        contest = tasks.registry.find_champion(plan.model_name, model)
-        opponent = contest.opponent
-        scored = _evaluate_champion(opponent, manifest, division, shards, plan.preprocess, by)
-        verdict = tasks.evaluation.gate(evaluation, division, manifest.source, opponent, scored, plan.gate)
-        made = (intake.validation, intake.curation, shards, balanced, *started_from, model, evaluation, verdict)
-        made_from = lineage(manifest, division, *made)
-        release = tasks.registry.register(plan, made_from, division, model, evaluation, verdict, contest)
-        return tasks.reports.publish_run(sources, recipe, intake, shards, balanced, model, evaluation, verdict, release)
-
-
-def trained(
-    balanced: ShardsRef, shards: ShardsRef, division: SplitRef, config: train_config.TrainConfig
-) -> tuple[ModelRef, tuple[Ref, ...]]:
-    """A model, trained from the weights and with the votes that the config asks for, and these."""
-    weights = votes = None
-    if config.weights is not None:
-        weights = tasks.training.starting_weights(config.weights, config, division)
-    if config.soft_labels:
-        votes = tasks.training.collect_votes(division)
-    model = tasks.training.train(balanced, shards, weights, votes, config)
-    return model, tuple(each for each in (weights, votes) if each is not None)
+        data = ingest.examine(full_recipe, sources, kaggle_secret, share=True)
+        manifest, split = data.manifest, data.split
+        champion = tasks.registry.find_champion(full_recipe.model_name).opponent
+        tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, split)
+        tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
+        trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
+        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
+        contest = tasks.registry.find_champion(full_recipe.model_name, trained.model)
+        champion = contest.opponent
+        champion_scores = _evaluate_champion(champion, data, trained.shards, full_recipe.preprocess, stage_runner)
+        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, champion, champion_scores, full_recipe.gate)
+        inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
+        release = tasks.registry.register(full_recipe, inputs, split, trained.model, evaluation, verdict, contest)
+        return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release)
 
 
 def _evaluate_champion(
-    opponent: Opponent | None,
-    manifest: ManifestRef,
-    division: SplitRef,
+    champion: Opponent | None,
+    data: IngestResult,
     shards: ShardsRef,
     config: preprocessing.PreprocessConfig,
     runner: runners.Runner,
@@ -102,10 +77,10 @@ def _evaluate_champion(
 
     `shards` are the candidate's, made by `config`.
     """
-    if opponent is None or gate.obstacle(opponent, manifest.source, division) is not None:
+    if champion is None or gate.obstacle(champion, data.manifest.source, data.split) is not None:
         return None
-    wanted = tasks.registry.preprocessing_of(opponent.model)
-    same_pixels = wanted.model_copy(update={"images_per_shard": config.images_per_shard}) == config
+    champion_config = tasks.registry.preprocessing_of(champion.model)
+    same_pixels = champion_config.model_copy(update={"images_per_shard": config.images_per_shard}) == config
     if not same_pixels:
-        shards = tasks.shards.preprocess_as_champion(manifest, division, wanted, runner)
-    return tasks.evaluation.evaluate_champion(opponent.model, shards, division)
+        shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, champion_config, runner)
+    return tasks.evaluation.evaluate_champion(champion.model, shards, data.split)

@@ -10,14 +10,16 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
+import tasks.registry
+import tasks.training
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, limits, missed_runs, naming
-from tasks import caching, outcomes, registry, sweeps, training
-from tasks.results import Intake, SweepOutcome
+from tasks import caching, outcomes, sweeps
+from tasks.results import IngestResult, SweepResult
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
 _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=limits.MAX_CONCURRENT_TRIALS))
@@ -29,7 +31,7 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
     task_runner=_RUNNER,
     **caching.JSON_RESULTS,
 )
-@outcomes.told
+@outcomes.as_final_state
 def sweep(
     sources: list[str],
     recipe: catalog.Choice = "demo",
@@ -39,7 +41,7 @@ def sweep(
     concurrency: Annotated[int, Field(ge=1, le=limits.MAX_CONCURRENT_TRIALS)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
     kaggle_secret: str | None = None,
-) -> SweepOutcome:
+) -> SweepResult:
     """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
 
     Raises TrainingError, after the report, if no trial is complete.
@@ -54,52 +56,52 @@ def sweep(
         seed: Of the proposals.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
     """
-    if (ended := missed_runs.superseded()) is not None:
-        return ended
+    if (end_state := missed_runs.superseded()) is not None:
+        return end_state
     base = catalog.load(recipe)
-    plan = overrides.apply(base, settings).resolved()
-    outcomes.tag(recipe=plan.name)
-    space = sweeps.checked_space(plan, search or plan.search)
-    with registry.workspace_in_reach():
-        intake = ingest.examined(plan, sources, kaggle_secret)
+    full_recipe = overrides.apply(base, settings).resolved()
+    outcomes.tag(recipe=full_recipe.name)
+    space = sweeps.checked_space(full_recipe, search or full_recipe.search)
+    with tasks.registry.workspace_in_reach():
+        data = ingest.examine(full_recipe, sources, kaggle_secret)
         weights = {
-            each: training.starting_weights(each, plan.train, intake.split)
-            for each in sweeps.sources_of_weights(plan, space)
+            source: tasks.training.starting_weights(source, full_recipe.train, data.split)
+            for source in sweeps.weight_sources(full_recipe, space)
         }
-        with sweeps.studying(plan, intake.split, weights, space, seed) as study:
-            _run(study, plan, intake, weights, trials, concurrency)
-            outcome = sweeps.publish(plan, base, recipe, sources, kaggle_secret, space, study.trials())
-    sweeps.require_best(outcome)
-    return outcome
+        with sweeps.studying(full_recipe, data.split, weights, space, seed) as study:
+            _run_trials(study, full_recipe, data, weights, trials, concurrency)
+            result = sweeps.publish(full_recipe, base, recipe, sources, kaggle_secret, space, study.trials())
+    sweeps.require_best(result)
+    return result
 
 
-def _run(
+def _run_trials(
     study: search_space.Study,
-    plan: Recipe,
-    intake: Intake,
+    recipe: Recipe,
+    data: IngestResult,
     weights: Mapping[str, WeightsRef],
     n_trials: int,
     concurrency: int,
 ) -> None:
     """Run what an earlier run left, then new trials, `concurrency` at a time, until there are `n_trials`."""
-    left = study.unfinished()
+    unfinished = study.unfinished()
     running: dict[int, PrefectFuture[search_space.Trial]] = {}
-    with _stopping() as stopped:
+    with _stop_at_exit() as stopped:
         while True:
-            while len(running) < concurrency and (left or len(study.trials()) < n_trials):
-                trial = left.pop(0) if left else study.propose()
+            while len(running) < concurrency and (unfinished or len(study.trials()) < n_trials):
+                trial = unfinished.pop(0) if unfinished else study.propose()
                 running[trial.number] = sweeps.run_trial.submit(
-                    trial, plan, intake.manifest, intake.split, weights, study.is_hopeless, stopped
+                    trial, recipe, data.manifest, data.split, weights, study.is_hopeless, stopped
                 )
             if not running:
                 return
-            ended = next(iter(as_completed(list(running.values())))).result()
-            study.end(ended)
-            del running[ended.number]
+            finished = next(iter(as_completed(list(running.values())))).result()
+            study.end(finished)
+            del running[finished.number]
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
+def _stop_at_exit() -> Iterator[threading.Event]:
     """An event that is set once the block ends, however it does: trials still at work then stop."""
     stopped = threading.Event()
     try:

@@ -15,51 +15,51 @@ from fer.recipes.schema import Recipe
 from fer.reports import comparison as comparison_report
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching
-from tasks.results import ComparisonOutcome
+from tasks.results import ComparisonResult
 
 
 @task(name="compare", **caching.UNCACHED)
 def publish(
     base: Recipe,
-    recipe: str,
+    choice: str,
     sources: Sequence[str],
-    plans: Mapping[str, Recipe],
-    found: Mapping[str, tuple[ModelRef, EvaluationRef]],
-) -> ComparisonOutcome:
+    variants: Mapping[str, Recipe],
+    models: Mapping[str, tuple[ModelRef, EvaluationRef]],
+) -> ComparisonResult:
     """Put the candidates in a table, on a page of the UI and in files.
 
-    `plans` are their recipes, variants of `base`, which `recipe` names.
+    `variants` are their recipes by name, made from `base`, which the user named by `choice`.
     """
     workspace = caching.workspace()
-    rows = compare.compare(found, workspace)
-    differing = {name: overrides.assignments(each, base.resolved()) for name, each in plans.items()}
+    rows = compare.compare(models, workspace)
+    settings_of = {name: overrides.assignments(variant, base.resolved()) for name, variant in variants.items()}
     text = f"# {base.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
     by_class = "".join(
-        _section(name, differing[name], workspace.folder(evaluation)) for name, (_, evaluation) in found.items()
+        _section(name, settings_of[name], workspace.folder(evaluation)) for name, (_, evaluation) in models.items()
     )
     folder = settings.Settings.load().home / "reports" / "comparisons" / base.name
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"as Markdown": folder / "comparison.md", "as JSON": folder / "comparison.json"}
-    record = {
+    paths = {"as Markdown": folder / "comparison.md", "as JSON": folder / "comparison.json"}
+    document = {
         "recipe": base.name,
         "sources": list(sources),
-        "settings": differing,
+        "settings": settings_of,
         "rows": [row.model_dump(mode="json") for row in rows],
     }
-    disk.write(made["as Markdown"], f"{text}{by_class}".encode())
-    disk.write(made["as JSON"], json.dumps(record, indent=1, ensure_ascii=False).encode())
+    disk.write(paths["as Markdown"], f"{text}{by_class}".encode())
+    disk.write(paths["as JSON"], json.dumps(document, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
-    return ComparisonOutcome(
-        recipe=recipe,
+    return ComparisonResult(
+        recipe=choice,
         rows=tuple(comparison_report.table(rows)),
         best=compare.best_of(rows).candidate,
-        reports={name: str(path) for name, path in made.items()},
+        reports={name: str(path) for name, path in paths.items()},
     )
 
 
-def _section(name: str, differing: Sequence[str], evaluation: Path) -> str:
+def _section(name: str, assignments: Sequence[str], evaluation: Path) -> str:
     """A candidate's settings and its metrics by class, as Markdown."""
-    shown = plain_text.in_markdown
-    chosen = "\n".join(f"* {shown(each)}" for each in differing) or "The recipe's own settings."
+    plain = plain_text.in_markdown
+    chosen = "\n".join(f"* {plain(assignment)}" for assignment in assignments) or "The recipe's own settings."
     _, _, by_class = (evaluation / "report.md").read_text().partition("\n")
-    return f"\n## {shown(name)}\n\n{chosen}\n{by_class}"
+    return f"\n## {plain(name)}\n\n{chosen}\n{by_class}"

@@ -11,7 +11,7 @@ from fer.curation import validate as validation_stage
 from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
 from fer.ingest.refs import ManifestRef
 from tasks import artifacts, caching
-from tasks.results import Intake
+from tasks.results import IngestResult
 
 
 @task(**caching.cached(validation_stage.validate))
@@ -43,7 +43,7 @@ def curate(
 @task(name="find baseline", **caching.UNCACHED, **caching.retried(3))
 def find_baseline(
     recipe: str,
-    given: list[str],
+    sources: list[str],
     validation: ValidationRef,
     inspection: InspectionRef,
     curation: CurationRef,
@@ -52,9 +52,9 @@ def find_baseline(
     """Find what was accepted last time, to keep its sides and to compare with it."""
     workspace = caching.workspace()
     drawing = split_stage.drawing(config)
-    found = baseline.find(workspace, recipe, baseline.families(given), drawing)
+    accepted = baseline.find(workspace, recipe, baseline.families(sources), drawing)
     divided = baseline.divided_from(curation, inspection, config)
-    return baseline.before(found, workspace, validation, drawing, divided)
+    return baseline.before(accepted, workspace, validation, drawing, divided)
 
 
 @task(**caching.cached(split_stage.split))
@@ -104,16 +104,16 @@ def drift(
 
 
 @task(name="accept", **caching.UNCACHED, **caching.retried(3))
-def accept(recipe: str, given: list[str], intake: Intake, config: split_stage.SplitConfig) -> None:
+def accept(recipe: str, sources: list[str], data: IngestResult, config: split_stage.SplitConfig) -> None:
     """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
     baseline.accept(
         caching.workspace(),
         recipe,
-        baseline.families(given),
-        intake.before,
-        intake.validation,
-        intake.split,
-        intake.drift,
+        baseline.families(sources),
+        data.before,
+        data.validation,
+        data.split,
+        data.drift,
         split_stage.drawing(config),
-        baseline.divided_from(intake.curation, intake.inspection, config),
+        baseline.divided_from(data.curation, data.inspection, config),
     )

@@ -53,8 +53,8 @@ def _credentials(secret: str | None) -> kaggle.Credentials | None:
         raise errors.ConfigError(
             "--kaggle-secret must name a Secret block that Prefect has.",
             received=repr(secret),
-            todo="look for it by `prefect block ls`, or make it in the UI (make ui) under Blocks; without the option "
-            "the environment or ~/.kaggle/kaggle.json gives the key",
+            todo="look for it by `prefect block ls`, or make it in the Prefect UI (fer ui) under Blocks; without the "
+            "option the environment or ~/.kaggle/kaggle.json gives the key",
         ) from None
     try:
         found = json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value

@@ -1,4 +1,4 @@
-"""What a run came to, told where Prefect's users look: its final state, its tags, and events to listen for."""
+"""A run's result where Prefect's users look for it: the final state, tags, and events to listen for."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -16,20 +16,20 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.reports.refs import QualityRef
 from tasks import artifacts, events
-from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
+from tasks.results import ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Event names; docs/reference/outcomes.md has their resources and payloads.
-MODEL = {word: f"fer.model.{word}" for word in ("released", "kept", "refused")}
+MODEL = {status: f"fer.model.{status}" for status in ("released", "kept", "refused")}
 DRIFTED, UNFIT = "fer.data.drifted", "fer.data.refused"
 
 _cached_by_stage: ContextVar[dict[str, bool]] = ContextVar("_cached_by_stage")  # of the stages that ended in this run
 
 
-def told(body: Callable[P, R]) -> Callable[P, R]:
-    """A flow's body that ends in a state which says what it came to. It goes below `@flow`.
+def as_final_state(body: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a flow's body so that the run ends in a state which says its result. It goes below `@flow`.
 
     The state is what Prefect takes for the run's; a caller of the flow gets what the body returned, or its error. An
     error of `fer.errors` is logged as its message, which says what to do; any other keeps its traceback.
@@ -39,13 +39,13 @@ def told(body: Callable[P, R]) -> Callable[P, R]:
     def run(*arguments: P.args, **named: P.kwargs) -> R:
         cached_by_stage: dict[str, bool] = {}
 
-        def hear(event: events.Event) -> None:
+        def note_cached(event: events.Event) -> None:
             if isinstance(event, events.Ended):
                 cached_by_stage[event.name] = event.cached
 
         token = _cached_by_stage.set(cached_by_stage)
         try:
-            with events.heard_by(hear):
+            with events.heard_by(note_cached):
                 state = _completed(body(*arguments, **named))
         except errors.FerError as error:
             state = _failed(error)
@@ -78,7 +78,7 @@ def rename(name: str) -> None:
         context.flow_run.name = name
 
 
-def tell_data(
+def emit_data_events(
     recipe: str,
     sources: Sequence[str],
     validation: ValidationRef,
@@ -87,26 +87,26 @@ def tell_data(
     reports: Mapping[str, str],
 ) -> None:
     """Send an event if the data drifted, and one if it is not fit for training."""
-    found = {"n_found": validation.n_found, "n_accepted": validation.n_accepted, "reports": dict(reports)}
+    figures = {"n_found": validation.n_found, "n_accepted": validation.n_accepted, "reports": dict(reports)}
     if drift is not None and (drift.failures or drift.warnings):
-        changed = {"n_new": drift.n_new, "n_gone": drift.n_gone, "n_relabelled": drift.n_relabelled}
-        said = {"failures": drift.failures, "warnings": drift.warnings}
-        _send_of_data(DRIFTED, "drift", recipe, sources, drift.summary(), changed | said | found)
+        changes = {"n_new": drift.n_new, "n_gone": drift.n_gone, "n_relabelled": drift.n_relabelled}
+        findings = {"failures": drift.failures, "warnings": drift.warnings}
+        _emit_of_data(DRIFTED, "drift", recipe, sources, drift.summary(), changes | findings | figures)
     if quality.failures:
-        said = {"failures": quality.failures, "warnings": quality.warnings}
-        _send_of_data(UNFIT, "quality", recipe, sources, "; ".join(quality.failures), said | found)
+        findings = {"failures": quality.failures, "warnings": quality.warnings}
+        _emit_of_data(UNFIT, "quality", recipe, sources, "; ".join(quality.failures), findings | figures)
         tag(outcome="unfit-data")
 
 
-def tell_too_small(recipe: str, sources: Sequence[str], error: errors.ContractViolation) -> None:
+def emit_too_small(recipe: str, sources: Sequence[str], error: errors.ContractViolation) -> None:
     """Send the event of data that is not fit, as it is too small to judge a model by."""
-    message = plain_text.visible(str(error), but="\n")
-    said = {"failures": [message], "warnings": [], "reports": {}}
-    _send_of_data(UNFIT, "quality", recipe, sources, message, said)
+    message = plain_text.visible(str(error), keep="\n")
+    payload = {"failures": [message], "warnings": [], "reports": {}}
+    _emit_of_data(UNFIT, "quality", recipe, sources, message, payload)
     tag(outcome="unfit-data")
 
 
-def _send_of_data(
+def _emit_of_data(
     event: str, stage: str, recipe: str, sources: Sequence[str], message: str, payload: dict[str, Any]
 ) -> None:
     families = baseline.families(sources)
@@ -115,40 +115,40 @@ def _send_of_data(
         "prefect.resource.name": f"{recipe} from {', '.join(families)}",
         "fer.recipe": recipe,
     }
-    _send(event, stage, resource, {"message": message, "recipe": recipe, "sources": list(sources)} | payload)
+    _emit(event, stage, resource, {"message": message, "recipe": recipe, "sources": list(sources)} | payload)
 
 
-def _send_of_model(outcome: Outcome) -> None:
-    release, evaluation, verdict = outcome.release, outcome.evaluation, outcome.verdict
+def _emit_of_model(result: RetrainResult) -> None:
+    release, evaluation, verdict = result.release, result.evaluation, result.verdict
     resource = {
         "prefect.resource.id": f"fer.model.{release.name}",
         "prefect.resource.name": release.name,
-        "fer.recipe": outcome.recipe,
+        "fer.recipe": result.recipe,
         "fer.version": str(release.version),
     }
     payload = {
-        "message": outcome.message(),
-        "recipe": outcome.recipe,
-        "sources": list(outcome.sources),
+        "message": result.message(),
+        "recipe": result.recipe,
+        "sources": list(result.sources),
         "name": release.name,
         "version": release.version,
         "uri": release.uri,
         "champion_version": release.champion_version,
         "compared_with": verdict.champion_version,
-        "checks": [each.model_dump() for each in verdict.checks],
+        "checks": [check.model_dump() for check in verdict.checks],
         "n_images": evaluation.n_images,
         "accuracy": evaluation.accuracy,
         "accuracy_interval": list(evaluation.accuracy_interval),
         "macro_f1": evaluation.macro_f1,
         "macro_f1_interval": list(evaluation.macro_f1_interval),
         "deduplicated_accuracy": None if evaluation.deduplicated is None else evaluation.deduplicated.accuracy,
-        "reports": dict(outcome.reports),
+        "reports": dict(result.reports),
     }
-    _send(MODEL[outcome.word], "register", resource, payload)
+    _emit(MODEL[result.status], "register", resource, payload)
 
 
-def _send(event: str, stage: str, resource: dict[str, str], payload: dict[str, Any]) -> None:
-    """Send an event about `resource`, labelled `fer.repeated` if `stage` came to it in an earlier run already.
+def _emit(event: str, stage: str, resource: dict[str, str], payload: dict[str, Any]) -> None:
+    """Send an event about `resource`, labelled `fer.repeated` if `stage` is cached: an earlier run sent the same.
 
     Prefect relates it to the flow run, its flow, deployment and tags.
     """
@@ -157,32 +157,33 @@ def _send(event: str, stage: str, resource: dict[str, str], payload: dict[str, A
         emit_event(event, resource=resource | {"fer.repeated": str(repeated).lower()}, payload=payload)
 
 
-def _completed(found: Any) -> State[Any]:
-    if isinstance(found, State):  # a flow that ended before any work
-        return found
+def _completed(result: Any) -> State[Any]:
+    if isinstance(result, State):  # a flow that ended before any work
+        return result
     cached_by_stage = _cached_by_stage.get()
     name, message = None, None
-    if isinstance(found, Outcome):
-        name, message = found.word.capitalize(), found.message()
-        if "report" in found.reports:
-            get_run_logger().info("report: %s", plain_text.visible(found.reports["report"]))
-        tag(outcome=name.lower(), model=found.release.name)
-        _send_of_model(found)
-    elif isinstance(found, Intake):
-        message = f"{found.quality.summary()}; {found.drift.summary()}"
-        tag(outcome="fit")
-    elif isinstance(found, ComparisonOutcome):
-        message = f"best on validation: {found.best}"
-    elif isinstance(found, SweepOutcome) and found.best is not None:
-        message = f"{len(found.rows):,} trials, the best {found.best:.4f} on validation"
+    match result:
+        case RetrainResult():
+            name, message = result.status.capitalize(), result.message()
+            if "report" in result.reports:
+                get_run_logger().info("report: %s", plain_text.visible(result.reports["report"]))
+            tag(outcome=result.status, model=result.release.name)
+            _emit_of_model(result)
+        case IngestResult():
+            message = f"{result.quality.summary()}; {result.drift.summary()}"
+            tag(outcome="fit")
+        case ComparisonResult():
+            message = f"best on validation: {result.best}"
+        case SweepResult(best=float(best)):
+            message = f"{len(result.rows):,} trials, the best {best:.4f} on validation"
     if cached_by_stage and all(cached_by_stage.values()):
         tag(stages="cached")
         message = f"{message} (every stage cached)"
-    said = None if message is None else plain_text.visible(message)
-    return Completed(message=said, data=found) if name is None else Completed(name=name, message=said, data=found)
+    text = None if message is None else plain_text.visible(message)
+    return Completed(message=text, data=result) if name is None else Completed(name=name, message=text, data=result)
 
 
 def _failed(error: errors.FerError) -> State[Any]:
-    message = plain_text.visible(str(error), but="\n")
+    message = plain_text.visible(str(error), keep="\n")
     get_run_logger().error("%s: %s", type(error).__name__, message)
     return Failed(message=message, data=error)

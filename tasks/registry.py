@@ -11,7 +11,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import connect, fingerprint, objectstore
 from fer.evaluation import gate
 from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
-from fer.recipes import schema as recipe
+from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
 from fer.registry.refs import ReleaseRef
@@ -19,7 +19,7 @@ from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes
 
-_MOST_OF_A_NAME = 200  # characters; many sources make a long one
+_MAX_NAME_LENGTH = 200  # characters; many sources make a long one
 
 
 @contextlib.contextmanager
@@ -60,13 +60,13 @@ def find_champion(name: str, model: ModelRef | None = None) -> Contest:
 
 
 def require_judgeable(
-    plan: recipe.Recipe, sources: list[str], opponent: Opponent | None, source: str, division: SplitRef
+    recipe: Recipe, sources: list[str], opponent: Opponent | None, source: str, split: SplitRef
 ) -> None:
-    """Raise ContractViolation or ConfigError if the gate would refuse any model that is trained on `division`."""
+    """Raise ContractViolation or ConfigError if the gate would refuse any model trained on `split`."""
     try:
-        gate.require(opponent, source, division, plan.gate, workspace=caching.workspace())
+        gate.require(opponent, source, split, recipe.gate, workspace=caching.workspace())
     except errors.ContractViolation as error:
-        outcomes.tell_too_small(plan.name, sources, error)
+        outcomes.emit_too_small(recipe.name, sources, error)
         raise
 
 
@@ -75,7 +75,7 @@ def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
     return champion_stage.preprocessing_of(model, caching.workspace())
 
 
-def _registration(parameters: dict[str, Any]) -> tuple[str, bool]:
+def _registration_state(parameters: dict[str, Any]) -> tuple[str, bool]:
     candidate = _candidate(**{name: value for name, value in parameters.items() if name != "against"})
     registered = register_stage.registered(candidate.name, candidate.registration_key)
     # A version that was released once is kept while it is barred.
@@ -83,35 +83,35 @@ def _registration(parameters: dict[str, Any]) -> tuple[str, bool]:
 
 
 def _candidate(
-    plan: recipe.Recipe,
+    recipe: Recipe,
     lineage: dict[str, str],
-    division: SplitRef,
+    split: SplitRef,
     model: ModelRef,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
 ) -> register_stage.Candidate:
     return register_stage.Candidate(
-        name=plan.model_name,
-        recipe=plan.model_dump_json(),
+        name=recipe.model_name,
+        recipe=recipe.model_dump_json(),
         code_fingerprint=fingerprint.of_module("fer.recipes.schema"),
         lineage=lineage,
-        split=division,
+        split=split,
         model=model,
         evaluation=evaluation,
         verdict=verdict,
     )
 
 
-def _run() -> str:
+def _run_label() -> str:
     """This flow run, as the registry's log names it."""
-    return f"run {str(runtime.flow_run.name)[:_MOST_OF_A_NAME]} ({runtime.flow_run.id})"
+    return f"run {str(runtime.flow_run.name)[:_MAX_NAME_LENGTH]} ({runtime.flow_run.id})"
 
 
-@task(**caching.keyed("register", _registration), **caching.retried(3))
+@task(**caching.keyed("register", _registration_state), **caching.retried(3))
 def register(
-    plan: recipe.Recipe,
+    recipe: Recipe,
     lineage: dict[str, str],
-    division: SplitRef,
+    split: SplitRef,
     model: ModelRef,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
@@ -119,9 +119,9 @@ def register(
 ) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
     return register_stage.register(
-        _candidate(plan, lineage, division, model, evaluation, verdict),
+        _candidate(recipe, lineage, split, model, evaluation, verdict),
         against,
-        by=_run(),
+        by=_run_label(),
         workspace=caching.workspace(),
         progress=artifacts.progress_bar("register"),
     )

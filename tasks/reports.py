@@ -1,4 +1,4 @@
-"""The reports' tasks: on this machine for everyone who runs it, in the store for everyone who looks."""
+"""The reports' tasks: pages on this machine, shared in the store and linked in the Prefect UI."""
 
 import shutil
 from pathlib import Path
@@ -17,11 +17,9 @@ from fer.registry.refs import ReleaseRef
 from fer.reports import pages, plots, publishing
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import QualityRef
-from fer.shards.refs import ShardsRef
 from fer.training import train as train_stage
-from fer.training.refs import ModelRef
 from tasks import artifacts, caching
-from tasks.results import Intake, Outcome
+from tasks.results import IngestResult, RetrainResult, TrainedModel
 
 _FACES = f"with_faces_{quality_stage.HTML}"
 _PAGE = "report.html"
@@ -61,31 +59,31 @@ def quality(
 @task(name="show quality", **caching.UNCACHED, **caching.retried(3))
 def show_quality(
     recipe: str,
-    given: list[str],
+    sources: list[str],
     validation: ValidationRef,
     quality: QualityRef,
     with_faces: QualityRef | None = None,
 ) -> dict[str, str]:
     """Put the quality report where people look for it; what it shows -> its path."""
     workspace = caching.workspace()
-    folder = settings.Settings.load().home / "reports" / "data" / baseline.name(recipe, baseline.families(given))
+    folder = settings.Settings.load().home / "reports" / "data" / baseline.name(recipe, baseline.families(sources))
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"data quality": folder / quality_stage.HTML, "as JSON": folder / quality_stage.JSON}
-    for path in made.values():
+    paths = {"data quality": folder / quality_stage.HTML, "as JSON": folder / quality_stage.JSON}
+    for path in paths.values():
         disk.write(path, (workspace.folder(quality) / path.name).read_bytes())
     if with_faces is not None:
-        made["with faces"] = folder / _FACES
-        disk.write(made["with faces"], (workspace.folder(with_faces) / quality_stage.HTML).read_bytes())
+        paths["with faces"] = folder / _FACES
+        disk.write(paths["with faces"], (workspace.folder(with_faces) / quality_stage.HTML).read_bytes())
     else:  # of other data, perhaps
         (folder / _FACES).unlink(missing_ok=True)
     docs = workspace.folder(validation) / files.DOCS / "index.html"
     artifacts.markdown(
         "quality-report",
-        f"{quality_stage.markdown(workspace.folder(quality))}\nThe whole report: `{made['data quality']}`; "
+        f"{quality_stage.markdown(workspace.folder(quality))}\nThe whole report: `{paths['data quality']}`; "
         f"the contract's Data Docs: `{docs}`",
         "What came in, what was refused and why",
     )
-    return {name: str(path) for name, path in (made | {"data docs": docs}).items()}
+    return {name: str(path) for name, path in (paths | {"data docs": docs}).items()}
 
 
 def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
@@ -130,24 +128,23 @@ def share(name: str, parts: dict[str, Path], *, key: str) -> None:
 def publish_run(
     sources: list[str],
     recipe: str,
-    intake: Intake,
-    shards: ShardsRef,
-    balanced: ShardsRef,
-    model: ModelRef,
+    data: IngestResult,
+    trained: TrainedModel,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
     release: ReleaseRef,
-) -> Outcome:
-    """Put the run's outcome into one record, one page of the UI and one self-contained HTML page."""
+) -> RetrainResult:
+    """Put the run's result into one record, one page of the UI and one self-contained HTML page."""
+    model = trained.model
     workspace = caching.workspace()
     folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
     text = "\n".join(
         [
             f"# {_plain(release.sentence())}",
             f"- **sources** {_plain(', '.join(sources))}, **recipe** {_plain(recipe)}",
-            f"- **data** {_plain(intake.quality.summary())}",
-            f"- **split** {_plain(intake.split.summary())}",
-            f"- **balanced** {_plain(balanced.summary())}",
+            f"- **data** {_plain(data.quality.summary())}",
+            f"- **split** {_plain(data.split.summary())}",
+            f"- **balanced** {_plain(trained.balanced.summary())}",
             f"- **model** {_plain(model.summary())}",
             f"- **test** {_plain(evaluation.summary())}",
             *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
@@ -159,7 +156,7 @@ def publish_run(
     sentence = plain_text.visible(release.sentence())
     artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
     scores = workspace.folder(evaluation)
-    checked: dict[str, Ref] = {"shards": shards, "balanced": balanced, "predictions": evaluation}
+    checked: dict[str, Ref] = {"shards": trained.shards, "balanced": trained.balanced, "predictions": evaluation}
     page = [
         text,
         "## Metrics",
@@ -171,30 +168,30 @@ def publish_run(
         "## Contracts",
         *(_contract(name, contracts.read(workspace.folder(ref))) for name, ref in checked.items()),
         "## Data quality",
-        quality_stage.markdown(workspace.folder(intake.quality)).partition("\n")[2],
+        quality_stage.markdown(workspace.folder(data.quality)).partition("\n")[2],
     ]
     html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
         folder.mkdir(parents=True, exist_ok=True)
         disk.write(folder / _PAGE, html.encode())
         shutil.rmtree(folder / files.DOCS, ignore_errors=True)
-        for name, ref in {"manifest": intake.validation, **checked}.items():
+        for name, ref in {"manifest": data.validation, **checked}.items():
             shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
         share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
-    return Outcome(
+    return RetrainResult(
         sources=tuple(sources),
         recipe=recipe,
-        quality=intake.quality,
+        quality=data.quality,
         model=model,
         evaluation=evaluation,
         verdict=verdict,
         release=release,
-        reports={"report": str(folder / _PAGE), **intake.reports, "data docs": str(folder / files.DOCS)},
+        reports={"report": str(folder / _PAGE), **data.reports, "data docs": str(folder / files.DOCS)},
     )
 
 
 def _contract(name: str, outcomes: tuple[contracts.Outcome, ...]) -> str:
     """A line of Markdown: how many rules hold, and which do not."""
-    broken = [each.line() for each in outcomes if not each.passed]
-    kept = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
-    return f"**{name}** {_plain('; '.join([kept, *broken]))}"
+    broken = [outcome.line() for outcome in outcomes if not outcome.passed]
+    held = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
+    return f"**{name}** {_plain('; '.join([held, *broken]))}"

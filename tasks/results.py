@@ -1,19 +1,20 @@
-"""What the flows return: frozen records, which Prefect keeps as JSON."""
+"""What the flows, and several tasks together, return: frozen records, which Prefect keeps as JSON."""
 
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
 
 from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.engine.records import Record
+from fer.engine.refs import Ref
 from fer.evaluation.refs import EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
-from fer.training.refs import ModelRef
+from fer.shards.refs import ShardsRef
+from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
 
 
-class Intake(BaseModel):
+class IngestResult(Record):
     """Data that is fit for training, and where its report is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     manifest: ManifestRef
     validation: ValidationRef
@@ -26,10 +27,24 @@ class Intake(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
-class Outcome(BaseModel):
-    """What came of a retraining run."""
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model, and the outputs of the stages that it was trained from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    shards: ShardsRef
+    balanced: ShardsRef
+    weights: WeightsRef | None  # that the training started from
+    votes: SoftLabelsRef | None
+    model: ModelRef
+
+    def inputs(self) -> tuple[Ref, ...]:
+        """The outputs of all stages, the model's among them, in the order of the stages."""
+        refs = (self.shards, self.balanced, self.weights, self.votes, self.model)
+        return tuple(ref for ref in refs if ref is not None)
+
+
+class RetrainResult(Record):
+    """The result of a retraining run: a version in the registry, and why it is released, kept or refused."""
 
     sources: tuple[str, ...]
     recipe: str
@@ -46,7 +61,7 @@ class Outcome(BaseModel):
         return self.release.status == "refused"
 
     @property
-    def word(self) -> str:
+    def status(self) -> str:
         """`released`, `refused`, or `kept`: it passed its gates but is not promoted."""
         return self.release.status
 
@@ -64,10 +79,8 @@ class Outcome(BaseModel):
         return f"{version}: {accuracy}, {champion}"
 
 
-class SweepOutcome(BaseModel):
-    """What came of a search: its trials as rows, the best first, and the command that retrains with the best one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class SweepResult(Record):
+    """The result of a search: its trials as rows, the best first, and the command that retrains with the best one."""
 
     recipe: str
     rows: tuple[dict[str, str | int | float], ...]
@@ -76,10 +89,8 @@ class SweepOutcome(BaseModel):
     reports: dict[str, str]  # what it shows -> its path
 
 
-class ComparisonOutcome(BaseModel):
-    """What came of a comparison: a row a candidate, and which is best on the validation split."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ComparisonResult(Record):
+    """The result of a comparison: a row for each candidate, and which is best on the validation split."""
 
     recipe: str
     rows: tuple[dict[str, str | int | float], ...]

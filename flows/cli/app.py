@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fer import errors
-from flows.cli import console, data, experiments, models, predict, recipes, retrain, services
+from flows.cli import console, data, experiments, models, predict, prefect_ui, recipes, retrain, services
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -91,12 +91,10 @@ def _unexpected(error: Exception) -> str:
 
     more = "run it again with `fer --debug` for the traceback, or see `fer doctor`"
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
-        must, received = "Prefect's API must answer.", f"{type(error).__name__}: {error}"
-        todo = f"start it (make ui), or unset PREFECT_API_URL to use a temporary server; {more}"
-    elif isinstance(error, OSError) and error.strerror:
-        must, received = "The system must let the work be done.", error.strerror
-        received += f" at {error.filename}" if error.filename else ""
-        todo = f"free space or correct the permissions there, and {more}"
-    else:
-        return f"{type(error).__name__}: {error} Next: {more}."
-    return str(errors.FerError(must, received=received.rstrip("."), todo=todo))
+        failure = f"Prefect's API does not answer: {type(error).__name__}: {str(error).rstrip('.')}."
+        return str(errors.FerError(failure, todo=f"{prefect_ui.remedy()}; {more}"))
+    if isinstance(error, OSError) and error.strerror:
+        place = f" at {error.filename}" if error.filename else ""
+        failure = f"The operating system refused: {error.strerror.rstrip('.')}{place}."
+        return str(errors.FerError(failure, todo=f"free space or correct the permissions there, and {more}"))
+    return f"{type(error).__name__}: {error} Next: {more}."

@@ -51,4 +51,4 @@ def check(
     if as_json:
         typer.echo(Path(result.reports["as JSON"]).read_text())
     else:
-        terminal.show_intake(console.out, result, source)
+        terminal.show_ingest(console.out, result, source)

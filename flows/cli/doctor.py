@@ -13,6 +13,7 @@ import psutil
 
 from fer import errors, settings
 from fer.engine import connect
+from flows.cli import prefect_ui
 from tasks import registry
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _prefect() -> list[Finding]:
     url = get_current_settings().api.url
     if url is None:
         found = "no server configured: each run starts a temporary one"
-        return [Finding("ok", "prefect", found, "to see runs: make ui")]
+        return [Finding("ok", "prefect", found, f"to see runs: {prefect_ui.start_command()}")]
     try:
         shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
@@ -127,7 +128,7 @@ def _prefect() -> list[Finding]:
         fix = "correct it, or unset it to use a temporary server"
         return [Finding("fail", "prefect", "PREFECT_API_URL is no URL", fix)]
     except httpx.HTTPError as error:
-        fix = "start it (make ui), or unset PREFECT_API_URL to use a temporary server"
+        fix = prefect_ui.remedy()
         return [Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)]
     return [Finding("ok", "prefect", str(shown)), *_deployed()]
 
@@ -181,7 +182,8 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
         if all(idle.values()):
             findings += [Finding("warn", "schedules", text, "it is new on the server; look again in a minute")]
         else:
-            fix = "the server's scheduler fails: see its log, start it from this environment (make ui); or pause them"
+            start = prefect_ui.start_command()
+            fix = f"the server's scheduler fails: see its log, start it from this environment ({start}); or pause them"
             findings += [Finding("fail", "schedules", text, fix)]
     for pool in sorted(each for each in pools if each is not None):
         if client.read_work_pool(pool).status == "READY":

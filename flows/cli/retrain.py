@@ -50,6 +50,6 @@ def retrain(
     options.start_prefect()
     with terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = retrain_module.retrain(**parameters)
-    terminal.show_outcome(console.out, result, run.settings)
+    terminal.show_retrain(console.out, result, run.settings)
     if result.release.status != "released":
         raise typer.Exit(NOT_RELEASED)

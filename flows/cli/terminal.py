@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: one line per stage, a bar for each at work."""
+"""What a run looks like in a terminal: one line for each stage, a bar for each at work."""
 
 import shlex
 import sys
@@ -14,13 +14,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from fer import plain_text
+from flows.cli import prefect_ui
 from flows.cli.console import plain
 from tasks import events
-from tasks.results import ComparisonOutcome, Intake, Outcome, SweepOutcome
+from tasks.results import ComparisonResult, IngestResult, RetrainResult, SweepResult
 
-_SAY_EVERY_S = 15.0
+_LINE_INTERVAL_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
-_VERDICTS = {  # on data -> what is said of it, and the colour
+_VERDICTS = {  # on data -> its words and colour
     "pass": ("fit for training", "green"),
     "warn": ("fit, with warnings", "yellow"),
     "stop": ("not fit for training", "red"),
@@ -43,8 +44,8 @@ class Terminal:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._bar_of: dict[str, TaskID] = {}  # the stages at work; each is told of by a thread of its own
-        self._said_at: dict[str, float] = {}
+        self._bar_of: dict[str, TaskID] = {}  # of the stages at work; each sends its events from its own thread
+        self._printed_at: dict[str, float] = {}
 
     def __enter__(self) -> "Terminal":
         self._bars.start()
@@ -59,13 +60,13 @@ class Terminal:
             case events.Started(name):
                 self._remove_bar(name)
                 self._bar_of[name] = self._bars.add_task(name, total=None, note="")
-                self._said_at[name] = time.monotonic()
+                self._printed_at[name] = time.monotonic()
             case events.Planned(name, title, rows):
-                self._console.print(_plan(f"{name}: {title}", rows))
+                self._console.print(_planned(f"{name}: {title}", rows))
             case events.Progressed(name, done, total, note):
                 if name in self._bar_of:
                     self._bars.update(self._bar_of[name], completed=done, total=total, note=plain(note))
-                self._say(name, f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
+                self._print_now_and_then(name, f"  {name:<{_WIDTH}} {done:,} of {total:,} {note}")
             case events.Noted(name, text):
                 self._console.print(f"  {name:<{_WIDTH}} {plain(text)}", highlight=False, soft_wrap=True)
             case events.Retrying(name, reason, wait_s):
@@ -84,11 +85,11 @@ class Terminal:
                     f"{mark} {name:<{_WIDTH}} {duration:>9}  {plain(summary)}", highlight=False, soft_wrap=True
                 )
 
-    def _say(self, name: str, line: str) -> None:
+    def _print_now_and_then(self, name: str, line: str) -> None:
         """Where there is no terminal to draw a bar in, a line of each stage now and then."""
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._said_at.get(name, 0.0) >= _SAY_EVERY_S:
-            self._said_at[name] = now
+        if not self._console.is_terminal and now - self._printed_at.get(name, 0.0) >= _LINE_INTERVAL_S:
+            self._printed_at[name] = now
             self._console.print(plain(line), highlight=False, soft_wrap=True)
 
     def _remove_bar(self, name: str) -> None:
@@ -97,95 +98,96 @@ class Terminal:
             self._bars.remove_task(bar)
 
 
-def show_intake(console: Console, intake: Intake, named: Sequence[str]) -> None:
+def show_ingest(console: Console, result: IngestResult, sources: Sequence[str]) -> None:
     """What the data is fit for, what was done about its faults, and where the report is.
 
-    `named` are the sources as they were given.
+    `sources` as the user named them.
     """
-    verdict, colour = _VERDICTS[intake.quality.verdict]
+    verdict, colour = _VERDICTS[result.quality.verdict]
     table = _table()
     table.add_row("verdict", verdict)
-    for source in named:
+    for source in sources:
         table.add_row("source", plain(source))
-    for warning in intake.quality.warnings:
+    for warning in result.quality.warnings:
         table.add_row("warning", plain(warning))
-    for name, ref in {"found": intake.validation, "curated": intake.curation, "split": intake.split}.items():
+    for name, ref in {"found": result.validation, "curated": result.curation, "split": result.split}.items():
         table.add_row(name, plain(ref.summary()))
-    table.add_row("changed", plain(intake.drift.summary()))
-    for name, path in intake.reports.items():
+    table.add_row("changed", plain(result.drift.summary()))
+    for name, path in result.reports.items():
         table.add_row(name, plain(path))
     # The verdict first: a title that is too long is cut at its end.
-    title = f"{verdict}: {', '.join(plain(source) for source in named)}"
+    title = f"{verdict}: {', '.join(plain(source) for source in sources)}"
     console.print(Panel(table, title=title, border_style=colour, title_align="left"))
 
 
-def show_outcome(console: Console, outcome: Outcome, settings: Sequence[str] = ()) -> None:
-    """What was trained, how good it is, what the gates said, where things are, what to type next.
+def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str] = ()) -> None:
+    """What was trained, how good it is, what the gates decided, where things are, what to type next.
 
-    `settings` are those that were given for this run.
+    `settings` are the user's for this run, each PATH=VALUE.
     """
-    release, released = outcome.release, outcome.release.status == "released"
+    release = result.release
     table = _table()
-    table.add_row("model", f"{plain(outcome.model.summary())} ({outcome.model.train_seconds:,.0f} s)")
-    table.add_row("quality", plain(outcome.evaluation.summary()))
-    for check in outcome.verdict.checks:
+    table.add_row("model", f"{plain(result.model.summary())} ({result.model.train_seconds:,.0f} s)")
+    table.add_row("quality", plain(result.evaluation.summary()))
+    for check in result.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")
-    if outcome.verdict.power is not None:
-        table.add_row("power", plain(outcome.verdict.power.short()))
+    if result.verdict.power is not None:
+        table.add_row("power", plain(result.verdict.power.short()))
     if release.kept_because:
         table.add_row("kept", plain(release.kept_because))
     table.add_row("release", plain(release.uri))
-    for name, path in outcome.reports.items():
+    for name, path in result.reports.items():
         table.add_row(name, plain(path))
-    title = plain(release.sentence())
-    console.print(Panel(table, title=title, border_style="green" if released else "red", title_align="left"))
-    if outcome.is_refused:
-        _propose(console, outcome, settings)
+    colour = "green" if result.status == "released" else "red"
+    console.print(Panel(table, title=plain(release.sentence()), border_style=colour, title_align="left"))
+    if result.is_refused:
+        _propose(console, result, settings)
         return
-    console.print("next:  fer models list   |   fer predict IMAGE…   |   make ui  (this run in the Prefect UI)")
+    run_in_ui = f"{plain(prefect_ui.where())}  (this run in the Prefect UI)"
+    console.print(f"next:  fer models list   |   fer predict IMAGE…   |   {run_in_ui}", highlight=False, soft_wrap=True)
 
 
-def _propose(console: Console, outcome: Outcome, settings: Sequence[str]) -> None:
+def _propose(console: Console, result: RetrainResult, settings: Sequence[str]) -> None:
     """What helps a refused run."""
-    given = ["--recipe", outcome.recipe]
-    given += [word for source in outcome.sources for word in ("--source", source)]
-    given += [word for each in settings for word in ("--set", each)]
+    same_run = ["--recipe", result.recipe]
+    same_run += [word for source in result.sources for word in ("--source", source)]
+    same_run += [word for setting in settings for word in ("--set", setting)]
     variants = ["--candidate", "now:", "--candidate", "NAME: SETTING=VALUE"]
-    proposed = {
-        "its figures by class, and where it is wrong": outcome.reports.get("report", ""),
-        "the verdict": f"fer models show {outcome.release.name}@{outcome.release.version}",
-        "what can be set, the gate's bounds among it": f"fer recipes show {outcome.recipe}",
-        "other settings on the same images": shlex.join(["fer", "compare", *given, *variants]),
+    proposals = {
+        "its figures by class, and where it is wrong": result.reports.get("report", ""),
+        "the verdict": f"fer models show {result.release.name}@{result.release.version}",
+        "what can be set, the gate's bounds among it": f"fer recipes show {result.recipe}",
+        "other settings on the same images": shlex.join(["fer", "compare", *same_run, *variants]),
     }
-    if outcome.verdict.champion_version is not None:
-        other = shlex.join(["fer", "retrain", *given, "--name", "NEW-NAME"])
-        proposed["a model for something else than the champion is for"] = other
+    if result.verdict.champion_version is not None:
+        other_name = shlex.join(["fer", "retrain", *same_run, "--name", "NEW-NAME"])
+        proposals["a model for something else than the champion is for"] = other_name
     console.print("next:")
-    for why, what in proposed.items():
-        if what:
-            console.print(f"  {why}:", style="dim", highlight=False)
-            console.out(f"    {plain_text.visible(what)}", highlight=False)  # as it is to be pasted
+    for purpose, proposal in proposals.items():
+        if proposal:
+            console.print(f"  {purpose}:", style="dim", highlight=False)
+            console.out(f"    {plain_text.visible(proposal)}", highlight=False)  # as it is to be pasted
 
 
-def show_sweep(console: Console, outcome: SweepOutcome) -> None:
+def show_sweep(console: Console, result: SweepResult) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
-    _print_rows(console, f"{outcome.recipe}: trials", outcome.rows)
-    for name, path in outcome.reports.items():
+    _print_rows(console, f"{result.recipe}: trials", result.rows)
+    for name, path in result.reports.items():
         console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
-    if outcome.command:
-        console.out(f"next:  {plain_text.visible(outcome.command)}", highlight=False)  # as it is to be pasted
+    if result.command:
+        console.out(f"next:  {plain_text.visible(result.command)}", highlight=False)  # as it is to be pasted
 
 
-def show_comparison(console: Console, outcome: ComparisonOutcome) -> None:
-    """A row a candidate, and where the reports are."""
-    _print_rows(console, f"{outcome.recipe}: models compared", outcome.rows)
-    console.print(f"best on validation: [bold]{plain(outcome.best)}[/]", highlight=False)
-    for name, path in outcome.reports.items():
+def show_comparison(console: Console, result: ComparisonResult) -> None:
+    """A row for each candidate, and where the reports are."""
+    _print_rows(console, f"{result.recipe}: models compared", result.rows)
+    console.print(f"best on validation: [bold]{plain(result.best)}[/]", highlight=False)
+    for name, path in result.reports.items():
         console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
 
 
 def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """A table, or a paragraph a row where a table does not fit."""
+    """A table, or a paragraph for each row where a table does not fit."""
     table = Table(title=plain(title), title_justify="left", title_style="bold", box=SIMPLE)
     for column in rows[0] if rows else ():
         table.add_column(plain(column), overflow="fold")
@@ -199,11 +201,11 @@ def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | 
     for row in rows:
         head, *others = ((column, _cell(value)) for column, value in row.items())
         console.print(f"{plain(head[0])} [bold]{head[1]}[/]", highlight=False)
-        said = "; ".join(f"{plain(column)} {value}" for column, value in others if value)
-        console.print(Padding(said, (0, 0, 0, 2)), highlight=False)
+        text = "; ".join(f"{plain(column)} {value}" for column, value in others if value)
+        console.print(Padding(text, (0, 0, 0, 2)), highlight=False)
 
 
-def _plan(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
+def _planned(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:
     """The rows under the names of their columns; the last is the sum of the others."""
     table = Table(title=plain(title), title_justify="left", title_style="bold", show_footer=True, box=SIMPLE)
     *above, last = rows
@@ -226,7 +228,7 @@ def _cell(value: str | int | float) -> str:
 
 
 def _table() -> Table:
-    """Of names and what there is to say of them."""
+    """A table of names and texts."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

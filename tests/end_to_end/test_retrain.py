@@ -22,7 +22,7 @@ from fer.registry import moves, releases
 from fer.training import hardware
 from flows.cli import app as cli
 from flows.cli import retrain as retrain_command
-from tasks.results import Outcome
+from tasks.results import RetrainResult
 
 pytestmark = pytest.mark.end_to_end
 
@@ -31,7 +31,7 @@ STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "r
 
 
 class Run(NamedTuple):
-    outcome: Outcome
+    outcome: RetrainResult
     executed: list[str]
     cached: list[str]
 

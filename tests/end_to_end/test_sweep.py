@@ -19,7 +19,7 @@ from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
 from flows.cli import terminal
 from tasks import caching, events, sweeps
-from tasks.results import SweepOutcome
+from tasks.results import SweepResult
 
 pytestmark = pytest.mark.end_to_end
 
@@ -27,7 +27,7 @@ EIGHT_EPOCHS = (*quick_demo.SETTINGS, "train.epochs=8")
 SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
 
 
-def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> SweepOutcome:
+def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> SweepResult:
     from flows.sweep import sweep as flow
 
     given = overrides.parse_settings(settings)
@@ -142,7 +142,7 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted(settings, capsys):
     sources = ["kaggle:some/faces", "folder:/my faces/of $USER's", "archive:[1] :smile: a.zip"]
     command = sweeps.command(changed(*settings), catalog.load("demo"), "demo", sources, "my key")
-    outcome = SweepOutcome(recipe="demo", rows=(), best=0.5, command=command, reports={})
+    outcome = SweepResult(recipe="demo", rows=(), best=0.5, command=command, reports={})
     terminal.show_sweep(Console(width=40), outcome)
     pasted = capsys.readouterr().out.splitlines()[-1].removeprefix("next:  ")
     assert shlex.split(pasted)[:2] == ["fer", "retrain"]
@@ -301,7 +301,7 @@ def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, mon
         changed("train.weights=registry:demo@champion"),
         SplitRef(classes=(), counts={}, origin="drawn"),
     )
-    (source,) = sweeps.sources_of_weights(plan, SPACE)
+    (source,) = sweeps.weight_sources(plan, SPACE)
     first, second = ({source: WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second"))
     found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
     for one in sweeps._STAGES:
@@ -353,14 +353,14 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
 
 def test_a_trials_precision_is_settled_too():
     trial = search.Trial(number=0, settings={"train.precision": "auto"})
-    assert sweeps._tried(changed(), trial).train.precision == hardware.fastest_precision()
+    assert sweeps._with_trial(changed(), trial).train.precision == hardware.fastest_precision()
 
 
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
     space = {"train.weights": "null | imagenet | b.h5 | registry:demo@3"}
     plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
-    assert sweeps.sources_of_weights(plan, space) == ["a.h5", "b.h5", "registry:demo@3"]
-    assert sweeps.sources_of_weights(changed(), SPACE) == []
+    assert sweeps.weight_sources(plan, space) == ["a.h5", "b.h5", "registry:demo@3"]
+    assert sweeps.weight_sources(changed(), SPACE) == []
 
 
 @pytest.mark.parametrize("wrong", [{"trials": 0}, {"concurrency": 0}, {"concurrency": 65}, {"seed": -1}])

@@ -76,5 +76,5 @@ def test_nothing_is_left_that_cannot_be_seen(text):
 
 def test_a_command_to_the_terminal_and_a_turn_of_direction_are_spelt_out_but_what_is_excepted():
     assert plain_text.visible("a\x1b[2J\u202eb\nc") == "a\\u001b[2J\\u202eb\\u000ac"
-    assert plain_text.visible("a\nb\r", but="\n") == "a\nb\\u000d"
+    assert plain_text.visible("a\nb\r", keep="\n") == "a\nb\\u000d"
     assert plain_text.visible("grün → 顔") == "grün → 顔"

@@ -149,19 +149,17 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(reports.train_stage, "costs", lambda *_: "60 s of training")
     monkeypatch.setattr(reports.contracts, "read", lambda _: (rule,))
     monkeypatch.setattr(reports.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
-    monkeypatch.setattr(reports, "Outcome", lambda **values: SimpleNamespace(**values))
-    intake = SimpleNamespace(
+    monkeypatch.setattr(reports, "RetrainResult", lambda **values: SimpleNamespace(**values))
+    data = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
     )
+    trained = SimpleNamespace(shards=ref("shards"), balanced=ref("balanced"), model=ref("model"))
     checks = (Check(name="floor", passed=True, detail=HOSTILE),)
     verdict = SimpleNamespace(checks=checks, power=None)
     release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
-        reports.publish_run.fn(
-            [f"folder:/data/{HOSTILE}"], "demo", intake, ref("shards"), ref("balanced"), ref("model"),
-            ref("predictions"), verdict, release,
-        )  # fmt: skip
+        reports.publish_run.fn([f"folder:/data/{HOSTILE}"], "demo", data, trained, ref("predictions"), verdict, release)
         return made
 
     return publish

@@ -37,7 +37,7 @@ from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
 from flows import naming
 from tasks import caching, events, logs, outcomes
-from tasks.results import Outcome
+from tasks.results import RetrainResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -49,8 +49,8 @@ def kept_log() -> Iterator[None]:
         yield
 
 
-def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> Outcome:
-    return Outcome(
+def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> RetrainResult:
+    return RetrainResult(
         sources=("demo",),
         recipe="demo",
         quality=QualityRef(verdict="pass", failures=(), warnings=()),
@@ -96,7 +96,7 @@ def flow_of(body: Callable[[], Any], name: str) -> Callable[[], Any]:
     def run() -> Any:
         return body()
 
-    return flow(name="outcomes", flow_run_name=name, **caching.JSON_RESULTS)(outcomes.told(run))
+    return flow(name="outcomes", flow_run_name=name, **caching.JSON_RESULTS)(outcomes.as_final_state(run))
 
 
 def run_of(name: str) -> FlowRun:
@@ -266,7 +266,7 @@ def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, 
     kaggle = "kaggle:owner/slug/versions/3"
 
     def tell() -> None:
-        outcomes.tell_data("demo", [kaggle], FOUND, drift, quality, {"data quality": "/quality.html"})
+        outcomes.emit_data_events("demo", [kaggle], FOUND, drift, quality, {"data quality": "/quality.html"})
 
     flow_of(tell, name)()
     flow_of(lambda: outcome(passed=True, name="sentinel"), f"{name}, after")()  # events arrive in order
@@ -313,7 +313,7 @@ def inbox() -> Iterator[Inbox]:
     made.server.server_close()
 
 
-def refused_before() -> Outcome:
+def refused_before() -> RetrainResult:
     """What a run comes to that finds everything cached."""
     events.publish(events.Ended("register", cached=True, failed=False, seconds=0.0, summary=""))
     return outcome(passed=False, name="as before")

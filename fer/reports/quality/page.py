@@ -107,7 +107,7 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         verdicts=_VERDICTS,
         widest=max((n / (side_sums[name] or 1) for name in sides for n in balance[name].values()), default=1),
     )
-    body = plain_text.visible(body, but="\n")  # what came by way of a chart or a filter
+    body = plain_text.visible(body, keep="\n")  # what came by way of a chart or a filter
     title = plain_text.visible(f"Data quality: {', '.join(report['named'])}")
     return pages.document(title, body, quality_style.CSS)
 

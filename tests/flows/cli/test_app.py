@@ -155,7 +155,7 @@ NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doc
         (RuntimeError("the [bold] left"), f"error: RuntimeError: the [bold] left {NEXT}"),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/reports"),
-            "Received: No space left on device at /data/reports.",
+            "The operating system refused: No space left on device at /data/reports. Next: free space",
         ),
         (RuntimeError("Failed to reach API at http://127.0.0.1:9/api"), "start it (make ui), or unset PREFECT_API_URL"),
         (httpx.ConnectError("All connection attempts failed"), "start it (make ui), or unset PREFECT_API_URL"),

@@ -1,0 +1,52 @@
+"""From a split to a model – preprocess, balance, train – written once for every flow that trains."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fer.curation.refs import SplitRef
+from fer.engine import runners
+from fer.ingest.refs import ManifestRef
+from fer.recipes.schema import Recipe
+from fer.shards.balance import BalanceConfig
+from fer.shards.preprocessing import PreprocessConfig
+from fer.shards.refs import ShardsRef
+from fer.training.config import TrainConfig
+from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
+from tasks import shards, training
+from tasks.results import TrainedModel
+
+
+class Steps(NamedTuple):
+    """What runs each stage: tasks of a flow, or the stages themselves within one task."""
+
+    preprocess: Callable[[ManifestRef, SplitRef, PreprocessConfig], ShardsRef]
+    balance: Callable[[ShardsRef, BalanceConfig], ShardsRef]
+    fetch_weights: Callable[[str, TrainConfig, SplitRef], WeightsRef]
+    collect_votes: Callable[[SplitRef], SoftLabelsRef]
+    train: Callable[[ShardsRef, ShardsRef, WeightsRef | None, SoftLabelsRef | None, TrainConfig], ModelRef]
+
+
+def as_tasks(runner: runners.Runner | None = None) -> Steps:
+    """Each stage as a task of the flow that runs; `runner` preprocesses and balances, by default this machine."""
+    runner = runner or runners.Processes()
+    return Steps(
+        preprocess=lambda manifest, split, config: shards.preprocess(manifest, split, config, runner),
+        balance=lambda source, config: shards.balance(source, config, runner),
+        fetch_weights=training.starting_weights,
+        collect_votes=training.collect_votes,
+        train=training.train,
+    )
+
+
+def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> TrainedModel:
+    """The recipe's model, trained on the split's images from the weights and with the votes that the recipe asks for.
+
+    Outputs that an earlier run made are not made again.
+    """
+    config = recipe.train
+    prepared = steps.preprocess(manifest, split, recipe.preprocess)
+    balanced = steps.balance(prepared, recipe.balance)
+    weights = steps.fetch_weights(config.weights, config, split) if config.weights is not None else None
+    votes = steps.collect_votes(split) if config.soft_labels else None
+    model = steps.train(balanced, prepared, weights, votes, config)
+    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model)
