@@ -1,6 +1,7 @@
 import os
 import random
 
+import hypothesis
 import pytest
 
 from fer.engine import arithmetic
@@ -9,7 +10,24 @@ from fer.engine import arithmetic
 # it gives in a child.
 os.environ.update(arithmetic.child_environment())
 
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("fer", deadline=None)
+hypothesis.settings.load_profile("fer")
+
 pytest_plugins = ["embedded_store_fixture", "prefect_fixture"]
+
+_SLOW_FIXTURES = {"prefect_server", "store_home"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what needs a Prefect server or a store, and begin with the files that hold slow tests: begun last,
+    one of them would keep one process at work alone."""
+    for item in items:
+        if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("end_to_end"):
+            item.add_marker(pytest.mark.slow)
+    ends = {item.path for item in items if item.get_closest_marker("end_to_end")}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in ends, item.path not in slow))
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_images_whose_middle_is_of_one_grey_are_compared_as_they_are_alone():
 
 
 @given(seed=st.integers(0, 1000), n_others=st.integers(0, 30))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_whether_two_images_are_a_pair_hangs_on_these_two_alone(seed, n_others):
     pictures = photographs(seed, n=4)
     pair = np.stack([taken(each) for each in pictures] + [taken(each, right=2, zoom=1.1) for each in pictures])

@@ -32,7 +32,7 @@ def names(n):
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.8, 0.9, 0.97]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_no_pair_of_brute_force_is_lost_and_none_is_added(seed, correlation):
     draw = np.random.default_rng(seed)
     images = smooth(draw, 60)

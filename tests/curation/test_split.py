@@ -17,7 +17,7 @@ from fer.curation import assignment, groups, split
 from fer.curation.refs import CurationRef, InspectionRef, Leak
 from fer.engine.local_workspace import LocalWorkspace
 
-UNHURRIED = settings(deadline=None)  # the first example imports scipy
+UNHURRIED = settings()  # the first example imports scipy
 CLASSES = ("happy", "sad", "surprise")
 RAW_SIDES = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 

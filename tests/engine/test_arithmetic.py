@@ -28,6 +28,8 @@ from fer.training import config as train_config
 from fer.training import train
 from fer.training.refs import ModelRef
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("left", "right")
 SIZE = 48
 N_IMAGES = 64

@@ -12,6 +12,8 @@ import pytest
 from fer import errors
 from fer.engine import arithmetic, child_process
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 import errno, os, signal, sys, time
 from fer import errors

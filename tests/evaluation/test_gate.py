@@ -255,7 +255,7 @@ def test_rows_are_paired_by_image_whatever_their_order():
     assert predictions.paired(candidate, champion).tolist() == predicted.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 300), st.integers(0, 300), st.floats(0, 0.2), st.integers(0, 5))
 def test_making_answers_right_never_turns_a_pass_into_a_fail(few, more, margin, seed):
     few, more = sorted((few, more))
@@ -325,7 +325,7 @@ def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
     required(workspace, division(workspace), opponent(workspace, trained_on=None))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 300),
     known=st.integers(0, 300),

@@ -74,7 +74,7 @@ def told(n, share, margin, correlation=0.8):
     return power.of(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(10, 20_000),
     share=st.floats(0.03, 0.6),

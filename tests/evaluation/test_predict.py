@@ -18,6 +18,8 @@ from fer.models.networks import sequential_cnn
 from fer.progress import silent
 from fer.shards import preprocessing
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("happy", "sad", "angry")
 
 

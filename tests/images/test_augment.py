@@ -122,7 +122,7 @@ def test_rotation_shear_zoom_and_flip_follow_one_another_in_one_map():
     assert np.allclose(np.abs(flip[:, 0, 0]), 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**40), st.lists(st.text(max_size=40), max_size=6), st.integers(0, 50))
 def test_draws_stay_in_their_ranges_and_come_again(seed, image_ids, replica):
     draws = drawn(image_ids, CONFIG, seed, replica)
@@ -140,7 +140,6 @@ def test_draws_stay_in_their_ranges_and_come_again(seed, image_ids, replica):
     assert len(copies) == len(image_ids)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=8), st.integers(0, 9)), min_size=1, max_size=12).flatmap(
         lambda copies: st.tuples(st.just(copies), st.permutations(range(len(copies))))

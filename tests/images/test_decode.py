@@ -59,7 +59,6 @@ def test_bytes_that_are_no_image_are_refused_with_the_reason(data, reason):
         decode.decode(data)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_decode_or_are_refused(data):
     with contextlib.suppress(decode.UndecodableImage):
@@ -128,7 +127,7 @@ def test_an_image_cut_anywhere_is_refused(form, mode, options, channels):
             decode.decode(data[:length])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_image_is_decoded_or_refused(data):
     form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))

@@ -1,12 +1,11 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis.extra import numpy as arrays
 from smooth_images import smooth_image
 
 from fer.images import decode, encode
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=20)))
 def test_a_grey_png_comes_back_pixel_for_pixel(image):
     assert np.array_equal(decode.decode(encode.png(image)), image)

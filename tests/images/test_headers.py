@@ -54,7 +54,7 @@ def test_hostile_bytes_are_found_out_after_their_whole_likes_too(case):
         assert outcome(data, likes) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_or_cut_file_says_the_same_after_its_whole_as_after_another(data):
     form = data.draw(st.sampled_from(sorted(USUAL)))

@@ -4,7 +4,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from smooth_images import smooth_image
@@ -12,7 +12,6 @@ from smooth_images import smooth_image
 from fer.images import properties
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=60)))
 def test_properties_are_those_of_the_pixels(pixels):
     found = properties.measure(pixels)
@@ -50,7 +49,6 @@ def test_a_thumbnail_is_square(height, width):
     assert np.all(small == 9)
 
 
-@settings(deadline=None)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)), st.booleans())
 def test_sums_are_exact_whatever_the_shape(pixels, is_turned):
     pixels = pixels.T[::-1] if is_turned and pixels.ndim else pixels

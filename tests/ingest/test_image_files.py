@@ -15,7 +15,7 @@ def written(folder, found):
     return path
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(some_bytes, st.randoms())
 def test_images_are_read_in_a_stream_or_one_by_one(tmp_path_factory, found, random):
     path = written(tmp_path_factory.mktemp("encoded"), found)

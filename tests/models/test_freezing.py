@@ -7,6 +7,8 @@ from fer.models import freezing, zoo
 from fer.models.networks import mini_xception, se_resnet
 from fer.training import mixed_precision
 
+pytestmark = pytest.mark.slow
+
 BACKBONE = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 

@@ -13,6 +13,8 @@ from fer import errors
 from fer.models import pretrained, saved_model, zoo
 from fer.models.networks import mini_xception, mobilenet_v2, resnet50, se_resnet
 
+pytestmark = pytest.mark.slow
+
 SMALL = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1))
 
 
@@ -118,7 +120,7 @@ def saved(tmp_path_factory):
     return path
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(data=st.data())
 def test_a_damaged_file_loads_or_is_refused(saved, data):
     damaged = bytearray(saved.read_bytes())

@@ -13,6 +13,8 @@ from fer import errors
 from fer.models import saved_model, zoo
 from fer.models.networks import mini_xception, mobilenet_v2, resnet50, se_resnet, sequential_cnn, vgg
 
+pytestmark = pytest.mark.slow
+
 
 def tiny(**changes) -> zoo.ModelConfig:
     return sequential_cnn.Config(**{"width": 4, "blocks": 2, "stem_filters": 4, "dense_units": 8, **changes})
@@ -88,7 +90,7 @@ def saved(tmp_path_factory) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_damaged_file_loads_or_is_refused(saved, data):
     damaged = bytearray(saved.read_bytes())

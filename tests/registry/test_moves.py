@@ -529,7 +529,6 @@ def test_any_order_of_registrations_and_moves_keeps_what_it_promises(models, add
         settings=settings(
             max_examples=12,
             stateful_step_count=10,
-            deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
         ),
     )

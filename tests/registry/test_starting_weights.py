@@ -17,6 +17,8 @@ from fer.models import saved_model, zoo
 from fer.models.networks import mobilenet_v2, resnet50, se_resnet
 from fer.registry import releases, starting_weights
 
+pytestmark = pytest.mark.slow
+
 SMALL = se_resnet.Config(stem_filters=4, widths=(4,), blocks=(1,))
 ORIGIN = "faces of another data set"
 

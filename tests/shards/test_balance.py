@@ -112,7 +112,6 @@ def images_of(workspace, ref) -> dict[str, tuple[int, bytes]]:
     }
 
 
-@settings(deadline=None)
 @given(counts_of_classes, configs)
 def test_a_plan_moves_each_class_towards_the_target_as_its_strategies_allow(counts, config):
     rows = planned(counts, **config.model_dump())
@@ -141,7 +140,6 @@ def test_a_plan_moves_each_class_towards_the_target_as_its_strategies_allow(coun
         assert (row.becomes > 0) == (row.has > 0)
 
 
-@settings(deadline=None)
 @given(counts_of_classes, configs)
 def test_weights_give_each_class_the_same_say_and_an_image_1_on_average(counts, config):
     rows = [row for row in planned(counts, **config.model_dump()) if row.becomes]
@@ -236,7 +234,7 @@ def test_a_combination_that_a_setting_makes_senseless_is_refused():
         )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries({"angry": st.integers(1, 9), "happy": st.integers(0, 30), "sad": st.integers(1, 30)}),
     configs,

@@ -24,7 +24,7 @@ def write(path, n: int, **kwargs):
     return made
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 9))
 def test_a_shard_reads_as_it_was_written(tmp_path_factory, n, height, width):
     path = tmp_path_factory.mktemp("shards") / "train-00000.parquet"

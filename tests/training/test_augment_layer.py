@@ -4,6 +4,8 @@ import pytest
 
 from fer.images import augment
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 24, 32
 ALL = augment.AugmentConfig(contrast=0.3, brightness=20, erasing=0.5)
 CONFIGS = {

@@ -12,6 +12,8 @@ from fer import errors
 from fer.training import config as train_config
 from fer.training import distributed
 
+pytestmark = pytest.mark.slow
+
 # One process: some steps of a model with batch norms, alone or under a strategy, on batches that all make alike; its
 # weights go to a file.
 SCRIPT = textwrap.dedent(

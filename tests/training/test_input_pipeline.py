@@ -75,7 +75,7 @@ def test_an_epoch_has_whole_batches_of_images_as_they_are_each_at_most_once(spli
             assert known[image_id] == (class_index, pixels.tobytes())
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     n_images=st.integers(1, 90),
     n_shards=st.integers(1, 7),

@@ -19,7 +19,7 @@ from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import distributed, input_pipeline, loop, memory, step, train
 
-pytestmark = pytest.mark.usefixtures("keras_draws_alone")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_draws_alone")]
 
 CLASSES = ("dark", "light")
 SIZE = 8

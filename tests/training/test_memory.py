@@ -15,6 +15,8 @@ from fer.models import freezing, zoo
 from fer.models.networks import se_resnet
 from fer.training import memory, mixed_precision
 
+pytestmark = pytest.mark.slow
+
 SMALL = se_resnet.Config(stem_filters=8, widths=(8, 16), blocks=(1, 1))
 
 

@@ -6,6 +6,8 @@ from fer.models import zoo
 from fer.models.networks import sequential_cnn
 from fer.training import mixed_precision
 
+pytestmark = pytest.mark.slow
+
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from fer.training import config as train_config
 from fer.training import input_pipeline, soft_labels, step
 
+pytestmark = pytest.mark.slow
+
 UNIFORM = np.full(3, 1 / 3, np.float32)
 
 

@@ -20,7 +20,7 @@ from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import input_pipeline, train
 
-pytestmark = pytest.mark.usefixtures("keras_draws_alone")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_draws_alone")]
 
 CLASSES = ("left", "right", "top")
 SIZE = 16

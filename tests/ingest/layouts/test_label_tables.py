@@ -7,7 +7,7 @@ import zipfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, run, zipped
 
@@ -142,7 +142,6 @@ def test_splits_of_other_spelling_tell_files_of_one_name_apart(workspace):
     assert list(labels_of(workspace, run(workspace, files | {"t.csv": text(*rows)})).values()) == ["angry", "happy"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=3), max_size=8), st.data())
 def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, data):
     names = sorted({"/".join([*each, "1.png"]) for each in folders})

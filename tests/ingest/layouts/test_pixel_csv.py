@@ -118,7 +118,7 @@ def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
     assert [row["width"] for row in found.values()] == [2, 2, None, 2, 3, 3, 1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations([1, 4, 4, 9, 9, 8, 0]))
 def test_which_rows_are_accepted_does_not_depend_on_their_order(tmp_path_factory, order):
     workspace = LocalWorkspace(tmp_path_factory.mktemp("order"))
