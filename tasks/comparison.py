@@ -13,8 +13,9 @@ from fer.evaluation.refs import EvaluationRef
 from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.reports import comparison as comparison_report
+from fer.reports import evaluation as evaluation_report
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching
+from tasks import artifacts, caching, reports
 from tasks.results import ComparisonResult
 
 
@@ -35,7 +36,8 @@ def publish(
     settings_of = {name: overrides.assignments(variant, base.resolved()) for name, variant in variants.items()}
     text = f"# {base.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
     by_class = "".join(
-        _section(name, settings_of[name], workspace.folder(evaluation)) for name, (_, evaluation) in models.items()
+        _section(name, settings_of[name], workspace.folder(reports.evaluation_report(evaluation, model)))
+        for name, (model, evaluation) in models.items()
     )
     folder = settings.Settings.load().home / "reports" / "comparisons" / base.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,9 +59,9 @@ def publish(
     )
 
 
-def _section(name: str, assignments: Sequence[str], evaluation: Path) -> str:
-    """A candidate's settings and its metrics by class, as Markdown."""
+def _section(name: str, assignments: Sequence[str], report: Path) -> str:
+    """A candidate's settings and its metrics by class, as Markdown; `report` is the folder of its report."""
     plain = plain_text.in_markdown
     chosen = "\n".join(f"* {plain(assignment)}" for assignment in assignments) or "The recipe's own settings."
-    _, _, by_class = (evaluation / "report.md").read_text().partition("\n")
+    _, _, by_class = (report / evaluation_report.MARKDOWN).read_text().partition("\n")
     return f"\n## {plain(name)}\n\n{chosen}\n{by_class}"

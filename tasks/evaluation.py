@@ -9,29 +9,28 @@ from fer.evaluation import gate as gate_stage
 from fer.evaluation.refs import EvaluationRef, Opponent, VerdictRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching
+from tasks import artifacts, caching, reports
 
 _METRICS, _CHAMPIONS_METRICS = "evaluation", "champion-evaluation"  # pages
 
 
-def _show_metrics(evaluation: EvaluationRef, page: str) -> None:
-    folder = caching.workspace().folder(evaluation)
-    matrix = artifacts.picture((folder / "confusion.png").read_bytes(), "Confusion matrix")
-    text = f"{(folder / 'report.md').read_text()}\n\n{matrix}"
+def _show_metrics(evaluation: EvaluationRef, model: ModelRef, page: str) -> None:
+    text = reports.evaluation_markdown(evaluation, model)
     artifacts.markdown(page, text, plain_text.visible(evaluation.summary()))
 
 
-@task(**caching.cached(evaluate_stage.evaluate, again=lambda found, _: _show_metrics(found, _METRICS)))
+def _show_again(page: str) -> caching.Again:
+    """Shows the metrics of an evaluation that an earlier run made."""
+    return lambda evaluation, parameters: _show_metrics(evaluation, parameters["model"], page)
+
+
+@task(**caching.cached(evaluate_stage.evaluate, again=_show_again(_METRICS)))
 def evaluate(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
     """Predict a split and measure the predictions."""
     return _evaluate(model, shards, division, split, "evaluate", _METRICS)
 
 
-@task(
-    **caching.cached(
-        evaluate_stage.evaluate, "evaluate champion", again=lambda found, _: _show_metrics(found, _CHAMPIONS_METRICS)
-    )
-)
+@task(**caching.cached(evaluate_stage.evaluate, "evaluate champion", again=_show_again(_CHAMPIONS_METRICS)))
 def evaluate_champion(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
     return _evaluate(model, shards, division, split, "evaluate champion", _CHAMPIONS_METRICS)
@@ -43,7 +42,7 @@ def _evaluate(
     workspace = caching.workspace()
     progress = artifacts.progress_bar(name)
     evaluation = evaluate_stage.evaluate(model, shards, division, split, workspace=workspace, progress=progress)
-    _show_metrics(evaluation, page)
+    _show_metrics(evaluation, model, page)
     return evaluation
 
 

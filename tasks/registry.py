@@ -17,7 +17,7 @@ from fer.registry import register as register_stage
 from fer.registry.refs import ReleaseRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, outcomes
+from tasks import artifacts, caching, outcomes, reports
 
 _MAX_NAME_LENGTH = 200  # characters; many sources make a long one
 
@@ -121,6 +121,7 @@ def register(
     return register_stage.register(
         _candidate(recipe, lineage, split, model, evaluation, verdict),
         against,
+        report=reports.evaluation_report(evaluation, model),
         by=_run_label(),
         workspace=caching.workspace(),
         progress=artifacts.progress_bar("register"),

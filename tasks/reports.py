@@ -14,10 +14,12 @@ from fer.engine.refs import Ref
 from fer.evaluation.refs import EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
+from fer.reports import evaluation as evaluation_stage
 from fer.reports import pages, plots, publishing
 from fer.reports.quality import stage as quality_stage
-from fer.reports.refs import QualityRef
+from fer.reports.refs import EvaluationReportRef, QualityRef
 from fer.training import train as train_stage
+from fer.training.refs import ModelRef
 from tasks import artifacts, caching
 from tasks.results import IngestResult, RetrainResult, TrainedModel
 
@@ -84,6 +86,18 @@ def show_quality(
         "What came in, what was refused and why",
     )
     return {name: str(path) for name, path in (paths | {"data docs": docs}).items()}
+
+
+def evaluation_report(evaluation: EvaluationRef, model: ModelRef) -> EvaluationReportRef:
+    """The report of an evaluation of `model`; drawn if it isn't yet."""
+    return evaluation_stage.draw(evaluation, model.model, workspace=caching.workspace())
+
+
+def evaluation_markdown(evaluation: EvaluationRef, model: ModelRef) -> str:
+    """The report of an evaluation of `model`, with its confusion matrix, as Markdown."""
+    folder = caching.workspace().folder(evaluation_report(evaluation, model))
+    matrix = artifacts.picture((folder / evaluation_stage.CONFUSION).read_bytes(), "Confusion matrix")
+    return f"{(folder / evaluation_stage.MARKDOWN).read_text()}\n\n{matrix}"
 
 
 def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
@@ -155,13 +169,11 @@ def publish_run(
     )
     sentence = plain_text.visible(release.sentence())
     artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
-    scores = workspace.folder(evaluation)
     checked: dict[str, Ref] = {"shards": trained.shards, "balanced": trained.balanced, "predictions": evaluation}
     page = [
         text,
         "## Metrics",
-        (scores / "report.md").read_text().partition("\n")[2],
-        artifacts.picture((scores / "confusion.png").read_bytes(), "Confusion matrix"),
+        evaluation_markdown(evaluation, model).partition("\n")[2],
         "## Training",
         train_stage.costs(workspace.folder(model), model),
         artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),

@@ -1,4 +1,4 @@
-"""Evaluation: a model on a split, as predictions, numbers, a picture and a report."""
+"""Evaluation: a model on a split, as predictions and the numbers that follow from them."""
 
 import hashlib
 from pathlib import Path
@@ -15,10 +15,9 @@ from fer.engine import arithmetic, child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
-from fer.evaluation.refs import EvaluationRef, Scores, left_out
+from fer.evaluation.refs import EvaluationRef
 from fer.models import saved_model
 from fer.progress import Progress, Reporter
-from fer.reports import plots
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
@@ -38,10 +37,9 @@ def evaluate(
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> EvaluationRef:
-    """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`, `confusion.png` and
-    `report.md`; beside them `flip_averaged.parquet`, with the means over each image and its mirror image.
+    """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`; beside them
+    `flip_averaged.parquet`, with the means over each image and its mirror image.
 
-    The digest is that of predictions and metrics: how they are drawn or told makes no other evaluation.
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
     for predictions that nothing can be measured by; `contract.json` and `data_docs/` say how they keep their contract.
@@ -68,11 +66,7 @@ def evaluate(
     prediction_checks.check(out, workspace.folder(shards), split)
     averaged = metrics.from_predictions(out / predictions.FLIP_AVERAGED)
     found = metrics.from_predictions(out / predictions.FILE).with_flip_averaged(averaged)
-    title = f"{model.model} on {split}\naccuracy {found.accuracy:.3f}, macro-F1 {found.macro.f1:.3f}"
-    figure = plots.confusion(found.confusion, found.classes, title=title)
     disk.write(out / METRICS, found.model_dump_json(indent=1).encode())
-    disk.write(out / "confusion.png", plots.png(figure))
-    disk.write(out / "report.md", report(found, model.model, split).encode())
     return EvaluationRef(
         digest=_digest(out),
         split=split,
@@ -127,63 +121,3 @@ def score(
         path = Path(out) / name
         predictions.write(path, images.image_ids, images.class_indexes, said[:, order], is_clean, images.classes)
     return {"n_images": len(images.image_ids)}
-
-
-def report(found: metrics.Metrics, name: str, split: str) -> str:
-    """The metrics as Markdown: scores by class, averages, and the confusion matrix in counts."""
-    low, high = found.accuracy_interval
-    f1_low, f1_high = found.macro_f1_interval
-    lines = [
-        f"# {name} on the {split} split",
-        "",
-        f"Accuracy **{found.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{found.macro.f1:.3f}** "
-        f"({f1_low:.3f} to {f1_high:.3f}; both at 95 %), calibration error {found.calibration_error:.3f}, "
-        f"{found.n_images:,} images{left_out(found.absent_classes)}.",
-        "",
-        _deduplicated(found.deduplicated),
-        "",
-        *_flip_averaged(found),
-        "| class | precision | recall | F1 | support |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        *(_row(each) for each in (*found.per_class, found.macro, found.weighted)),
-        f"| accuracy | | | {found.accuracy:.3f} | {found.n_images:,} |",
-        "",
-        "Confusion matrix: rows are the truth, columns what the model said.",
-        "",
-        f"| | {' | '.join(found.classes)} |",
-        f"| --- |{' ---: |' * len(found.classes)}",
-        *(
-            f"| **{label}** | {' | '.join(f'{n:,}' for n in row)} |"
-            for label, row in zip(found.classes, found.confusion, strict=True)
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _deduplicated(scores: Scores | None) -> str:
-    if scores is None:
-        return "De-duplicated, the split holds no image."
-    low, high = scores.accuracy_interval
-    f1_low, f1_high = scores.macro_f1_interval
-    return (
-        "De-duplicated – without images that have a twin closer to training, repeat another one, or were to be "
-        f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
-        f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images{left_out(scores.absent_classes)}."
-    )
-
-
-def _flip_averaged(found: metrics.Metrics) -> list[str]:
-    if found.flip_averaged is None:
-        return []
-    low, high = found.flip_averaged.accuracy_interval
-    clean = found.flip_averaged_deduplicated
-    others = "" if clean is None else f"; {clean.accuracy:.3f} de-duplicated"
-    return [
-        f"Averaged with what it says of the mirror images, accuracy {found.flip_averaged.accuracy:.3f} ({low:.3f} to "
-        f"{high:.3f}), macro-F1 {found.flip_averaged.macro_f1:.3f}{others}. The gates look at the former figures.",
-        "",
-    ]
-
-
-def _row(each: metrics.ClassScore) -> str:
-    return f"| {each.name} | {each.precision:.3f} | {each.recall:.3f} | {each.f1:.3f} | {each.support:,} |"

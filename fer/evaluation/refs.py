@@ -23,7 +23,7 @@ class Scores(BaseModel):
 
 
 class EvaluationRef(Ref):
-    """`predictions.parquet`, `metrics.json`, `confusion.png` and `report.md` of one model on one split.
+    """`predictions.parquet` and `metrics.json` of one model on one split. The digest is that of these two files.
 
     `deduplicated` are the scores of the split's de-duplicated version, None if it is empty. `flip_averaged` are those
     of the mean of what the model says of each image and of its mirror image, which `flip_averaged.parquet` holds.

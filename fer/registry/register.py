@@ -71,6 +71,7 @@ def register(
     candidate: Candidate,
     compared_with: Contest,
     *,
+    report: Ref,
     by: str | None = None,
     workspace: Workspace,
     progress: Progress = silent,
@@ -78,8 +79,8 @@ def register(
     """Register a version, released or refused as the verdict says, and make a released one champion.
 
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
-    `by` is the run. Raises StoreConflict if another run moved the champion alias since `compared_with` was read,
-    IntegrityError if something of the registry was lost.
+    `report` is the evaluation's, for people, and `by` the run. Raises StoreConflict if another run moved the champion
+    alias since `compared_with` was read, IntegrityError if something of the registry was lost.
     """
     model_folder, evaluation_folder = workspace.folder(candidate.model), workspace.folder(candidate.evaluation)
     with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
@@ -94,7 +95,7 @@ def register(
             files.TRAINED_ON: known_images,
             _VERDICT: workspace.folder(candidate.verdict) / _VERDICT,
         }
-        for folder in (model_folder, evaluation_folder):
+        for folder in (model_folder, evaluation_folder, workspace.folder(report)):
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in paths if not path.name.startswith("_")}
         manifest = models.register(candidate.name, content, registration, progress, by)

@@ -9,7 +9,7 @@ from registrations import candidate, committed, parts, register
 
 from data_contracts import files
 from fer import errors
-from fer.evaluation.refs import Contest, VerdictRef
+from fer.evaluation.refs import VerdictRef
 from fer.models import saved_model
 from fer.registry import champion, moves, registry, trained_on
 from fer.registry import register as register_stage
@@ -39,6 +39,13 @@ def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, works
         "pixel_sha256": ["a", "b", "c", "y", "z"],
         "split": ["train", "train", "train", "validation", "train"],
     }
+
+
+def test_a_release_holds_the_report_of_its_evaluation(models, workspace, tmp_path):
+    register(workspace, parts(workspace))
+    folder = models.fetch(models.get("demo"), tmp_path)
+    assert (folder / "report.md").read_bytes() == b"# cnn"
+    assert (folder / "confusion.png").read_bytes() == b"PNG"
 
 
 def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_path):
@@ -142,5 +149,5 @@ def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_confli
 
 
 def test_the_log_names_the_run_that_promoted(models, workspace):
-    register_stage.register(candidate(parts(workspace)), Contest(), by="run demo (12)", workspace=workspace)
+    register(workspace, parts(workspace), by="run demo (12)")
     assert {each.by for each in models.log("demo").entries} == {"run demo (12)"}

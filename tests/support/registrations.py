@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer.curation.refs import SplitRef
+from fer.engine.refs import Ref
 from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
 from fer.registry import register as register_stage
 from fer.shards import preprocessing
@@ -79,6 +80,10 @@ def candidate(made):
     )
 
 
-def register(workspace, made, compared_with=None):
+def register(workspace, made, compared_with=None, by=None):
     """Register the model of these Refs, compared with no champion by default."""
-    return register_stage.register(candidate(made), compared_with or Contest(), workspace=workspace)
+    pages = {"report.md": b"# cnn", "confusion.png": b"PNG"}
+    report = committed(workspace, "evaluation report", made[1].digest, Ref(), pages)
+    return register_stage.register(
+        candidate(made), compared_with or Contest(), report=report, by=by, workspace=workspace
+    )
