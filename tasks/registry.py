@@ -8,7 +8,8 @@ from prefect import runtime, task
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
-from fer.engine import connect, fingerprint, objectstore
+from fer.engine import connect, fingerprint
+from fer.engine.store import objectstore
 from fer.evaluation import gate
 from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
 from fer.recipes.schema import Recipe

@@ -8,9 +8,10 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
-from fer.engine import objectstore, seaweedfs
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.store import objectstore, seaweedfs
+from fer.engine.store.credentials import Credentials
 from fer.engine.workspace import Workspace
 from fer.settings import Settings
 
@@ -38,7 +39,7 @@ def running_store(settings: Settings) -> objectstore.ObjectStore:
     else:
         endpoint, credentials = settings.store_endpoint, None
         if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
-            credentials = objectstore.Credentials(settings.store_access_key_id, settings.store_secret_access_key)
+            credentials = Credentials(settings.store_access_key_id, settings.store_secret_access_key)
     return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix)
 
 
@@ -74,7 +75,7 @@ def running_workspace(settings: Settings) -> Workspace:
 
 @functools.lru_cache
 def _store(
-    endpoint: str, bucket: str, credentials: objectstore.Credentials | None, region: str, prefix: str
+    endpoint: str, bucket: str, credentials: Credentials | None, region: str, prefix: str
 ) -> objectstore.ObjectStore:
     """One for all that ask for the same: its connections are kept."""
     return objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)

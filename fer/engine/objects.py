@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 
 from fer import errors
-from fer.engine import disk, objectstore
+from fer.engine import disk
 from fer.engine.outputs import File
+from fer.engine.store import objectstore
 
 
 class Objects:

@@ -22,11 +22,12 @@ from typing import TypeVar
 import pydantic
 
 from fer import errors
-from fer.engine import disk, objectstore, outputs
+from fer.engine import disk, outputs
 from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace
 from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
+from fer.engine.store import objectstore
 from fer.engine.workspace import Note, RefT, Workspace
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pydantic
 
 from fer import errors
-from fer.engine import objectstore
+from fer.engine.store import objectstore
 from fer.registry import log as registry_log
 from fer.registry import names
 from fer.registry.log import Act, Entry, Log, Pointer

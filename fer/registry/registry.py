@@ -23,7 +23,8 @@ from typing import NamedTuple
 import pydantic
 
 from fer import errors
-from fer.engine import disk, objectstore
+from fer.engine import disk
+from fer.engine.store import objectstore
 from fer.progress import Progress, silent
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fer import errors
-from fer.engine import objectstore
+from fer.engine.store import objectstore
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
 from fer.registry import names, registry

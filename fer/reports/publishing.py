@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fer.engine import disk, objectstore
+from fer.engine import disk
+from fer.engine.store import objectstore
 
 LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
 _DIGEST_CHARS = 16

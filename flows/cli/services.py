@@ -41,7 +41,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200) -> N
 def store_up() -> None:
     """Start the embedded store and leave it running."""
     from fer import settings
-    from fer.engine import seaweedfs
+    from fer.engine.store import seaweedfs
 
     server = seaweedfs.up(settings.Settings.load().home)
     text = f"running at {server.endpoint} (process {server.pid}); stop it with: fer store down"
@@ -52,7 +52,7 @@ def store_up() -> None:
 def store_down() -> None:
     """Stop the embedded store, or let the run that still uses it stop it."""
     from fer import settings
-    from fer.engine import seaweedfs
+    from fer.engine.store import seaweedfs
 
     stopped = seaweedfs.down(settings.Settings.load().home)
     console.out.print("stopped" if stopped else "in use by a run; it stops when that run ends")
@@ -62,7 +62,7 @@ def store_down() -> None:
 def store_status() -> None:
     """Say whether the embedded store runs. Exit code 1 if not."""
     from fer import settings
-    from fer.engine import seaweedfs
+    from fer.engine.store import seaweedfs
 
     configured = settings.Settings.load()
     configured.require_home()

@@ -17,11 +17,12 @@ import prepared
 import pytest
 
 from fer import errors
-from fer.engine import connect, dask_runner, disk, objectstore, runners
+from fer.engine import connect, dask_runner, disk, runners
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.objects import Objects
 from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
+from fer.engine.store import objectstore
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef
 from fer.settings import Settings

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fer.engine import connect, objectstore, seaweedfs
+from fer.engine import connect
+from fer.engine.store import objectstore, seaweedfs
 from fer.settings import Settings
 
 

@@ -17,7 +17,7 @@ def prefect_server() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def home(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A FER_HOME for the module's runs, whose embedded store stays up between them."""
-    from fer.engine import seaweedfs
+    from fer.engine.store import seaweedfs
 
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:

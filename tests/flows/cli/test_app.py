@@ -26,7 +26,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fer import errors, settings
-from fer.engine import objectstore, seaweedfs
+from fer.engine.store import objectstore, seaweedfs
 from fer.evaluation import predict
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log

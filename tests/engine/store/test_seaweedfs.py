@@ -1,5 +1,6 @@
 import contextlib
 import importlib.metadata
+import json
 import os
 import signal
 import socket
@@ -15,13 +16,14 @@ import psutil
 import pytest
 
 from fer import errors
-from fer.engine import connect, objectstore, seaweedfs
+from fer.engine import connect
+from fer.engine.store import boto, credentials, ports, process, seaweedfs
 from fer.settings import Settings
 
 _USER = """
 import sys, time
 from pathlib import Path
-from fer.engine import seaweedfs
+from fer.engine.store import seaweedfs
 with seaweedfs.running(Path(sys.argv[1])) as server:
     print(server.pid, flush=True)
     sys.stdin.read()
@@ -37,23 +39,23 @@ def home(tmp_path):
 @contextlib.contextmanager
 def _other_user(home: Path):
     """Another process that uses the store; it leaves when its input ends."""
-    process = subprocess.Popen([sys.executable, "-c", _USER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
+    other = subprocess.Popen([sys.executable, "-c", _USER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdin is not None
+    assert other.stdout is not None
     try:
-        process.pid_of_server = int(process.stdout.readline())
-        yield process
+        other.pid_of_server = int(other.stdout.readline())
+        yield other
     finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        other.kill()
+        other.wait()
+        other.stdin.close()
+        other.stdout.close()
 
 
 @pytest.fixture
 def short_stops(monkeypatch):
     """Servers are killed soon after they were asked to end: a clean end takes 2.2 s."""
-    monkeypatch.setattr(seaweedfs, "_STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(process, "_STOP_TIMEOUT_S", 0.1)
 
 
 def _settings(home: Path, **more: str) -> Settings:
@@ -77,7 +79,7 @@ def test_every_port_is_on_loopback_and_strangers_cannot_read_its_files(store_hom
 
 
 def test_its_secret_is_neither_in_its_log_nor_on_its_command_line(store_home):
-    secret = seaweedfs._credentials(store_home / "store").secret_access_key.get_secret_value()
+    secret = credentials.read(store_home / "store").secret_access_key.get_secret_value()
     server = seaweedfs.status(store_home)
     assert secret not in (store_home / "store" / "log").read_text()
     assert secret not in " ".join(psutil.Process(server.pid).cmdline())
@@ -102,18 +104,16 @@ def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
             sockets = [Path(each.laddr) for each in psutil.Process(mine.pid).net_connections("unix") if each.laddr]
             assert any(each.exists() for each in sockets if each.is_absolute())
     assert seaweedfs.status(home) is None
-    assert not seaweedfs._is_alive(mine.pid)
+    assert not process.is_alive(mine.pid)
     assert not any(each.exists() for each in sockets if each.is_absolute())
 
 
-def test_up_takes_other_ports_for_taken_ones_outlives_its_users_and_ends_by_down(home, monkeypatch, short_stops):
-    offered = seaweedfs._free_ports()
+def test_up_takes_another_port_for_a_taken_one_outlives_its_users_and_ends_by_down(home, monkeypatch, short_stops):
+    offered = ports.choose({})
     with socket.create_server(("127.0.0.1", offered["filer.port"])):
-        fresh = seaweedfs._free_ports
-        offers = iter([offered])
-        monkeypatch.setattr(seaweedfs, "_free_ports", lambda: next(offers, None) or fresh())
+        monkeypatch.setattr(ports, "choose", lambda recorded: offered)  # as if it had been free a moment before
         server = seaweedfs.up(home)
-    assert server.endpoint != f"http://127.0.0.1:{offered['s3.port']}"
+    assert server.endpoint == f"http://127.0.0.1:{offered['s3.port']}"
     assert seaweedfs.up(home) == server
     with seaweedfs.running(home) as same:
         assert same == server
@@ -136,6 +136,18 @@ def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_
             assert store.get("k").data == b"kept" * 500_000
 
 
+def test_a_busy_port_costs_that_port_alone_and_the_store_stays_at_its_address_with_its_data(home, short_stops):
+    with connect.store(_settings(home)) as store:
+        store.put("k", b"kept")
+        before = seaweedfs.status(home)
+    recorded = json.loads((home / "store" / "ports.json").read_text())
+    with socket.create_server(("127.0.0.1", recorded["volume.port"])), connect.store(_settings(home)) as store:
+        assert seaweedfs.status(home).endpoint == before.endpoint
+        assert store.get("k").data == b"kept"
+    now = json.loads((home / "store" / "ports.json").read_text())
+    assert [name for name in recorded if now[name] != recorded[name]] == ["volume.port"]
+
+
 def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_killed(home, short_stops):
     with _other_user(home) as other:
         with seaweedfs.running(home) as server:
@@ -147,13 +159,13 @@ def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_ki
         assert seaweedfs.status(home) == server
         with seaweedfs.running(home) as same:
             assert same == server
-        assert not seaweedfs._is_alive(server.pid)
+        assert not process.is_alive(server.pid)
 
 
 @contextlib.contextmanager
 def _stopped(server: seaweedfs.Server, monkeypatch):
     """The server's process is alive, and does not answer."""
-    monkeypatch.setattr(objectstore, "_READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(boto, "_READ_TIMEOUT_S", 0.2)
     os.killpg(server.pid, signal.SIGSTOP)
     try:
         yield
@@ -189,7 +201,7 @@ def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short
     monkeypatch.setattr(seaweedfs, "_ANSWER_TIMEOUT_S", 0.5)
     with _stopped(server, monkeypatch), seaweedfs.running(home) as other:
         assert other.pid != server.pid
-    assert not seaweedfs._is_alive(server.pid)
+    assert not process.is_alive(server.pid)
 
 
 def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):
@@ -209,9 +221,9 @@ def test_a_server_that_ends_at_once_is_reported_with_what_it_said(home, monkeypa
     weed = tmp_path / "weed"
     weed.write_text("#!/bin/sh\necho no space left on device\nexit 3\n")
     weed.chmod(0o755)
-    monkeypatch.setattr(seaweedfs, "_binary", lambda: weed)
+    monkeypatch.setattr(process, "_binary", lambda: weed)
     with (
-        pytest.raises(errors.StoreUnavailable, match=r"exit code 3; it said:\s+no space left") as caught,
+        pytest.raises(errors.StoreUnavailable, match=r"exit code 3; the end of its log:\s+no space left") as caught,
         seaweedfs.running(home),
     ):
         pass
@@ -223,8 +235,8 @@ def test_a_server_that_never_answers_is_given_up_and_ended(home, monkeypatch, tm
     weed = tmp_path / "weed"
     weed.write_text("#!/bin/sh\nexec sleep 60\n")
     weed.chmod(0o755)
-    monkeypatch.setattr(seaweedfs, "_binary", lambda: weed)
-    monkeypatch.setattr(seaweedfs, "_READY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(process, "_binary", lambda: weed)
+    monkeypatch.setattr(process, "_READY_TIMEOUT_S", 0.3)
     with pytest.raises(errors.StoreUnavailable, match="no answer"):
         seaweedfs.up(home)
     assert "sleep" not in [each.name() for each in psutil.Process().children()]
@@ -256,7 +268,7 @@ def test_connect_makes_the_bucket_and_uses_the_prefix(store_home):
 
 
 def test_connect_uses_the_store_that_is_set_and_starts_none(store_home, home):
-    found = seaweedfs._credentials(store_home / "store")
+    found = credentials.read(store_home / "store")
     settings = Settings(
         home=home,
         store_endpoint=seaweedfs.status(store_home).endpoint,

@@ -1,4 +1,4 @@
-"""One bucket of an S3-compatible store. The only module that knows boto3.
+"""One bucket of an S3-compatible store.
 
 Keys are given and returned relative to the store's prefix. Bodies are signed with their SHA-256, so that a store which
 checks signatures refuses bytes that changed on the way. Every call can raise StoreUnavailable (transient) and
@@ -9,7 +9,6 @@ import base64
 import binascii
 import contextlib
 import datetime
-import functools
 import hashlib
 import threading
 import uuid
@@ -18,41 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import SecretStr
-
 from fer import errors
 from fer.engine import disk
+from fer.engine.store import boto
+from fer.engine.store.credentials import Credentials
 
-_CONNECT_TIMEOUT_S = 3
-_READ_TIMEOUT_S = 30
 _ATTEMPTS = 2  # more, and with backoff, is the business of the task that calls
 _SINGLE_PUT_MAX_BYTES = 64 * 2**20
 _BLOCK_BYTES = 2**20
 _SEGMENT_MAX_CHARS = 255  # SeaweedFS keeps a segment as a file name
-
-_ABSENT = ("NoSuchKey", "NotFound", "404")
-_CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_TRANSIENT_CODES = ("SlowDown", "Throttling", "RequestTimeout", "RequestTimeoutException", "TooManyRequests")
-_REMEDIES: dict[str | int, str] = {  # by error code or, where that says less, HTTP status
-    "InvalidAccessKeyId": "check FER_STORE_ACCESS_KEY_ID: the store does not know it",
-    "SignatureDoesNotMatch": "check FER_STORE_SECRET_ACCESS_KEY: it does not belong to FER_STORE_ACCESS_KEY_ID",
-    "RequestTimeTooSkewed": "set this machine's clock",
-    "AuthorizationHeaderMalformed": "check FER_STORE_REGION: the bucket is in another region",
-    "PermanentRedirect": "check FER_STORE_REGION: the bucket is in another region",
-    401: "check FER_STORE_ACCESS_KEY_ID and its secret",
-    403: "check FER_STORE_ACCESS_KEY_ID and its permissions: reading, writing, deleting and listing in the bucket",
-    501: "use a store with conditional puts (If-None-Match, If-Match); this one does not have them",
-}
-
-
-class Credentials(NamedTuple):
-    """An access key and its secret. The repr shows neither."""
-
-    access_key_id: str
-    secret_access_key: SecretStr
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
 
 
 class Object(NamedTuple):
@@ -110,7 +83,7 @@ class ObjectStore:
             try:
                 answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
             except Exception as error:
-                if _code(error) in _ABSENT:
+                if boto.code_of(error) in boto.ABSENT:
                     return None
                 raise
             with contextlib.closing(answer["Body"]) as body:
@@ -122,7 +95,7 @@ class ObjectStore:
             try:
                 return int(self._client().head_object(Bucket=self.bucket, Key=self._full(key))["ContentLength"])
             except Exception as error:
-                if _code(error) in _ABSENT:
+                if boto.code_of(error) in boto.ABSENT:
                     return None
                 raise
 
@@ -168,7 +141,7 @@ class ObjectStore:
                 try:
                     answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
                 except Exception as error:
-                    if _code(error) not in _ABSENT:
+                    if boto.code_of(error) not in boto.ABSENT:
                         raise
                     raise errors.IntegrityError(
                         "A file that a manifest names must be in the store.",
@@ -230,7 +203,7 @@ class ObjectStore:
             try:
                 self._client().head_bucket(Bucket=self.bucket)
             except Exception as error:
-                if _code(error) not in (*_ABSENT, "NoSuchBucket"):
+                if boto.code_of(error) not in (*boto.ABSENT, "NoSuchBucket"):
                     raise
                 with contextlib.suppress(self._client().exceptions.BucketAlreadyOwnedByYou):
                     self._client().create_bucket(Bucket=self.bucket)
@@ -255,6 +228,9 @@ class ObjectStore:
         finally:
             self.delete(probe)
         return True
+
+    def _errors(self, key: str | None = None) -> contextlib.AbstractContextManager[None]:
+        return boto.translated_errors(self.endpoint, self.bucket, self.uri(key) if key is not None else None)
 
     def _full(self, key: str) -> str:
         segments = key.split("/")
@@ -290,8 +266,10 @@ class ObjectStore:
             try:
                 return self._put(self._client(attempts=1), key, data, hashlib.sha256(data).digest(), **condition)
             except Exception as error:
-                gone = "IfMatch" in condition and _code(error) in _ABSENT  # stores differ between 404 and 412
-                if not gone and _code(error) not in _CONFLICT:
+                gone = (
+                    "IfMatch" in condition and boto.code_of(error) in boto.ABSENT
+                )  # stores differ between 404 and 412
+                if not gone and boto.code_of(error) not in boto.CONFLICT:
                     raise
         raise errors.StoreConflict(
             "The object must be as it was when it was read.",
@@ -302,107 +280,5 @@ class ObjectStore:
     def _client(self, attempts: int = _ATTEMPTS) -> Any:
         with self._lock:
             if attempts not in self._clients:
-                self._clients[attempts] = self._make_client(attempts)
+                self._clients[attempts] = boto.client(self.endpoint, self._region, self._credentials, attempts=attempts)
             return self._clients[attempts]
-
-    def _make_client(self, attempts: int) -> Any:
-        import boto3
-        import botocore.session
-        from botocore.config import Config
-
-        loopback = urlsplit(self.endpoint).hostname in ("127.0.0.1", "localhost", "::1")
-        config = Config(
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=_READ_TIMEOUT_S,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            max_pool_connections=16,
-            signature_version="s3v4",
-            # Path style and checksums only where given: what every S3-compatible store understands.
-            s3={"addressing_style": "path", "payload_signing_enabled": True},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            proxies={} if loopback else None,  # HTTP_PROXY would otherwise be asked for 127.0.0.1
-        )
-        given = self._credentials
-        session = botocore.session.get_session()
-        session.register_component("data_loader", _loader())
-        return boto3.session.Session(botocore_session=session).client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name=self._region,
-            aws_access_key_id=given.access_key_id if given else None,
-            aws_secret_access_key=given.secret_access_key.get_secret_value() if given else None,
-            config=config,
-        )
-
-    @contextlib.contextmanager
-    def _errors(self, key: str | None = None) -> Iterator[None]:
-        """Turn what boto3 raises into this project's errors."""
-        import boto3.exceptions
-        import botocore.exceptions
-
-        try:
-            yield
-        except boto3.exceptions.S3UploadFailedError as error:
-            raise self._translated(error.__context__ or error, key) from error
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise self._translated(error, key) from error
-
-    def _translated(self, error: BaseException, key: str | None) -> errors.StoreError:
-        import botocore.exceptions as boto
-
-        if isinstance(error, boto.ClientError):
-            return self._answered(error, key)
-        if isinstance(error, boto.SSLError):
-            return errors.StoreUnavailable(
-                f"The store at {self.endpoint} must show a certificate that is trusted here.",
-                received=type(error).__name__,
-                todo="check FER_STORE_ENDPOINT; for a private authority set AWS_CA_BUNDLE",
-            )
-        transport = (boto.HTTPClientError, boto.IncompleteReadError, boto.ConnectionError)
-        if isinstance(error, transport):
-            return errors.StoreUnavailable(
-                f"The store at {self.endpoint} must answer.",
-                received=type(error).__name__,
-                todo="check that it runs and that FER_STORE_ENDPOINT is right (see `fer doctor`), then try again",
-            )
-        return errors.StoreRefused(
-            f"The store at {self.endpoint} must be given usable credentials and settings.",
-            received=type(error).__name__,
-            todo="set FER_STORE_ACCESS_KEY_ID and FER_STORE_SECRET_ACCESS_KEY, or AWS_* variables or a profile",
-        )
-
-    def _answered(self, error: Any, key: str | None) -> errors.StoreError:
-        code = _code(error)
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        received = f"{code} (HTTP {status})" + (f" for {self.uri(key)}" if key else f" for bucket {self.bucket}")
-        if code == "NoSuchBucket" or (key is None and code in _ABSENT):
-            return errors.StoreRefused(
-                f"The bucket {self.bucket!r} must exist at {self.endpoint}.",
-                received=received,
-                todo=f"create it (`aws s3 mb s3://{self.bucket} --endpoint-url {self.endpoint}`) "
-                "or set FER_STORE_BUCKET to one that exists",
-            )
-        if (status >= 500 and status != 501) or status == 429 or code in _TRANSIENT_CODES:
-            return errors.StoreUnavailable(
-                f"The store at {self.endpoint} must be able to serve the request.",
-                received=received,
-                todo="try again; if it stays, look at the store's log and free space",
-            )
-        todo = _REMEDIES.get(code) or _REMEDIES.get(status, "check the FER_STORE_… settings (see `fer doctor`)")
-        return errors.StoreRefused(
-            f"The store at {self.endpoint} must accept the request.", received=received, todo=todo
-        )
-
-
-@functools.cache
-def _loader() -> Any:
-    """One for all clients: it keeps the parsed description of S3, so that a further client takes 12 ms, not 65."""
-    import botocore.loaders
-
-    return botocore.loaders.create_loader()
-
-
-def _code(error: BaseException) -> str:
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))

@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from fer import errors
-from fer.engine import objectstore
-from fer.engine.objectstore import Credentials, ObjectStore
+from fer.engine.store import objectstore
+from fer.engine.store.credentials import Credentials
+from fer.engine.store.objectstore import ObjectStore
 
 NOBODY = Credentials("nobody", SecretStr("hunter2-hunter2"))
 

@@ -1,0 +1,44 @@
+"""The access key of a store, and that of the embedded one: `credentials.json`, which its owner alone can read."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import SecretStr
+
+from fer.engine import disk
+
+_FILE = "credentials.json"
+
+
+class Credentials(NamedTuple):
+    """An access key and its secret. The repr shows neither."""
+
+    access_key_id: str
+    secret_access_key: SecretStr
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+def read(folder: Path) -> Credentials | None:
+    """The credentials of the embedded store in `folder`; None without a file that can be read."""
+    try:
+        record = json.loads((folder / _FILE).read_bytes())
+        return Credentials(str(record["access_key_id"]), SecretStr(str(record["secret_access_key"])))
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return None
+
+
+def make(folder: Path) -> Credentials:
+    """New credentials, written to `folder`. Raises OSError."""
+    made = Credentials(f"fer-{secrets.token_hex(8)}", SecretStr(secrets.token_urlsafe(32)))
+    record = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key.get_secret_value()}
+    with (
+        disk.replacing(folder / _FILE) as staging,
+        os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+    ):
+        json.dump(record, file)
+    return made

@@ -1,0 +1,152 @@
+"""The embedded S3 store: SeaweedFS from its PyPI wheel, one process on loopback, for machines without a store.
+
+    <home>/store/credentials.json   made at the first start (see `credentials`)
+    <home>/store/stay               there while `up` asked the server to outlive its users
+    <home>/store/users.lock         held shared (flock) by each user; the last one to leave stops the server
+    <home>/store/start.lock         held while starting or stopping
+
+The kernel frees the locks of killed processes, so a server that a killed run left behind is found by the next one, and
+stopped by its last user.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from fer import errors
+from fer.engine import disk
+from fer.engine.store import credentials, process
+from fer.engine.store.credentials import Credentials
+from fer.engine.store.process import Server
+
+_ANSWER_TIMEOUT_S = 10  # for a server that is alive: under load it may be late
+_POLL_S = 0.05
+
+
+def up(home: Path) -> Server:
+    """Start the store, or find it running; it stays until `down`.
+
+    Raises StoreUnavailable if it does not start, or if it does not answer and others use it; WorkspaceError if its
+    folder can't be written.
+    """
+    folder = _folder(home)
+    with _starting(folder), _users(folder) as users:
+        server = _shared_server(folder, users)
+        (folder / "stay").touch()
+        return server
+
+
+def down(home: Path) -> bool:
+    """Let the store go: True if it is stopped now, False if someone uses it (their last one out stops it)."""
+    folder = _folder(home)
+    with _starting(folder), _users(folder) as users:
+        (folder / "stay").unlink(missing_ok=True)
+        if not _is_last(users):
+            return False
+        process.stop(folder)
+        return True
+
+
+def status(home: Path) -> Server | None:
+    """The store if it runs and knows our credentials, else None. Changes nothing."""
+    folder = home.resolve() / "store"
+    server = process.live(folder)
+    return server if server is not None and process.answers(folder, server) else None
+
+
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[Server]:
+    """The store for as long as the `with` block lasts: a running one is shared, else one is started.
+
+    The last user out stops it, unless `up` asked it to stay. Raises as `up` does.
+    """
+    folder = _folder(home)
+    with _users(folder) as users:
+        with _starting(folder):
+            server = _shared_server(folder, users)
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield server
+        finally:
+            with _starting(folder):
+                if _is_last(users) and not (folder / "stay").exists():
+                    process.stop(folder)
+                fcntl.flock(users, fcntl.LOCK_UN)  # before start.lock is free, or `down` would see a user
+
+
+def access(home: Path) -> tuple[str, Credentials | None]:
+    """The endpoint and credentials of the store that was started. Raises StoreUnavailable if none was."""
+    folder = home.resolve() / "store"
+    server = process.recorded(folder)
+    if server is None:
+        raise errors.StoreUnavailable(
+            "The embedded store must run.", received=f"none from {folder}", todo="start it (fer store up)"
+        )
+    return server.endpoint, credentials.read(folder)
+
+
+def _folder(home: Path) -> Path:
+    folder = home.resolve() / "store"
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        (folder / "users.lock").touch(mode=0o600)  # fails here if the folder can't be written
+    return folder
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        todo = "free some space, change its permissions, or set FER_HOME to another folder"
+        raise disk.refused(error, folder, todo) from error
+
+
+@contextlib.contextmanager
+def _starting(folder: Path) -> Iterator[None]:
+    with filelock.FileLock(folder / "start.lock"):
+        yield
+
+
+@contextlib.contextmanager
+def _users(folder: Path) -> Iterator[int]:
+    """A descriptor of users.lock, not locked yet; closing it gives up what it held."""
+    descriptor = os.open(folder / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_last(users: int) -> bool:
+    """Whether nobody else uses the store. Only under start.lock: what `users` held may be given up by asking."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _shared_server(folder: Path, users: int) -> Server:
+    """The live server once it answers, or else a new one; but a live one that others use is not stopped."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
+    while (server := process.live(folder)) is not None:
+        if process.answers(folder, server):
+            return server
+        if time.monotonic() > deadline:
+            if _is_last(users):
+                break
+            raise errors.StoreUnavailable(
+                "The embedded store must answer.",
+                received=f"no answer from its process {server.pid}, which other runs use",
+                todo=f"try again later; if it stays so, read {folder / 'log'}, end these runs and try again",
+            )
+        time.sleep(_POLL_S)
+    with _disk_errors(folder):
+        return process.start(folder)
