@@ -1,9 +1,9 @@
-"""Near-twins that are moved, cropped, turned, mirrored or written over: what of them is found, by two methods.
+"""Near-duplicates that are moved, cropped, turned, mirrored or written over: what of them is found, by two methods.
 
 Copies: of some images one copy of each kind, put among all others; the share that is paired with its original. Pairs:
 of some held-out images all others are laid on them, one by one, at each of 15x15 shifts, five zooms and both mirror
 images, without candidates; the share of what correlates at 0.95 or more, and lies in another of the source's splits,
-that the search finds too. And what the search costs beside that for near-twins as they are.
+that the search finds too. And what the search costs beside that for near-duplicates as they are.
 
 On faces drawn by the project, which are more alike than photographs; FER_BENCH_ARCHIVE=PATH takes the images of a zip
 of class folders instead, such as FER2013's (half an hour on 2 cores).

@@ -1,4 +1,4 @@
-"""Data quality: images/s of each step, beside cleanvision on the same images, and how near-twins are found.
+"""Data quality: images/s of each step, beside cleanvision on the same images, and how near-duplicates are found.
 
 On faces drawn by the project; FER_BENCH_ARCHIVE=PATH takes the images of a zip of class folders instead, such as
 FER2013's (15 minutes). cleanvision does all its default checks on the files, as many processes as there are cores.
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.fft
 
@@ -21,7 +22,7 @@ from benchmarks import Row, seconds
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
-from fer.curation import label_errors, near_duplicates, outliers, twins
+from fer.curation import confident_learning, groups, near_duplicates, outliers
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import encode
@@ -72,25 +73,26 @@ def _steps(folder: Path) -> Iterator[Row]:
     dataset = _dataset(folder, workspace)
     config = index.IndexConfig(classes=demo_faces.CLASSES)
     thumbnails, labels, contents, _ = decoded(folder, workspace, dataset)
-    n, names = len(labels), [str(at) for at in range(len(labels))]
+    n = len(labels)
 
     def index_again() -> None:
         with tempfile.TemporaryDirectory(dir=folder) as out:
             index.index.produce(Path(out), (dataset,), config, workspace=workspace, progress=progress.silent)
 
-    def near_twins() -> near_duplicates.Pairs:
+    def find_near_duplicates() -> near_duplicates.Pairs:
         return near_duplicates.find(thumbnails, contents, _CORRELATION)
 
-    pairs = near_twins()
-    known = twins.Twins(names, contents, [(names[i], names[j]) for i, j in zip(pairs.first, pairs.second, strict=True)])
-    groups = [known.group(name) for name in names]
+    pairs = find_near_duplicates()
+    rows = np.column_stack([pairs.first, pairs.second])
+    links = groups.of_rows(pa.chunked_array([contents]), rows, pairs.kind)
+    group_names = [str(number) for number in links.duplicate_group]
 
     def doubts() -> None:
-        label_errors.find(thumbnails, labels, groups, folds=5, max_share=0.1, seed=0)
+        confident_learning.find(thumbnails, labels, group_names, folds=5, max_share=0.1, seed=0)
 
     steps = {
         "index: read, properties, thumbnails": index_again,
-        "near-twins": near_twins,
+        "near-duplicates": find_near_duplicates,
         "outliers": lambda: outliers.scores(thumbnails),
         "label errors": doubts,
     }
@@ -101,10 +103,10 @@ def _steps(folder: Path) -> Iterator[Row]:
         yield Row(f"{name}, {n:,} images; reference: cleanvision, all", n / taken[name], "images/s", reference)
     ours = sum(taken[name] for name in steps)
     yield Row("all of them; reference: cleanvision, all", n / ours, "images/s", n / taken["cleanvision"])
-    yield from _near_twins(thumbnails, contents, rounds)
+    yield from _near_duplicates(thumbnails, contents, rounds)
 
 
-def _near_twins(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Iterator[Row]:
+def _near_duplicates(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Iterator[Row]:
     """Of distinct images, since identical ones need no search."""
     _, distinct = np.unique(contents, return_index=True)
     faces = thumbnails[np.sort(distinct)]
@@ -125,9 +127,9 @@ def _near_twins(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Ite
     taken = seconds({"ours": ours, "brute force": brute_force, "pHash": by_phash}, rounds)
     wanted = len(found["brute force"])
     for name in ("ours", "pHash"):
-        yield Row(f"near-twins by {name}: seconds; reference: brute force", taken[name], "s", taken["brute force"])
+        yield Row(f"near-duplicates by {name}: seconds; reference: brute force", taken[name], "s", taken["brute force"])
         recalled = len(found[name] & found["brute force"])
-        yield Row(f"near-twins by {name}: pairs; reference: those of brute force", recalled, "pairs", wanted)
+        yield Row(f"near-duplicates by {name}: pairs; reference: those of brute force", recalled, "pairs", wanted)
 
 
 def _brute_force(faces: np.ndarray) -> set[tuple[int, int]]:

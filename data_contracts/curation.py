@@ -1,12 +1,12 @@
-"""What inspection finds of the accepted images, and what curation makes of it."""
+"""What inspection and curation leave about the accepted images."""
 
 from typing import Literal, get_args
 
 import pyarrow as pa
 
 Issue = Literal[
-    "exact_duplicate",  # same pixels and label as another image that the source puts on the same side
-    "near_duplicate",  # near-twin of another image, of whatever kind (see KINDS)
+    "exact_duplicate",  # same pixels and label as another image that the source puts in the same split
+    "near_duplicate",  # near-duplicate of another image, of whatever kind (see KINDS)
     "conflicting_labels",  # same pixels as an image of another class
     "blank",  # every pixel the same
     "dark",
@@ -20,16 +20,18 @@ ISSUES: tuple[Issue, ...] = get_args(Issue)
 LABEL_ERROR = "label_error"  # an issue that is only looked for once the splits are known: see LABEL_ERRORS
 Action = Literal["keep", "drop", "quarantine"]
 
-# findings.parquet: one row an accepted image, sorted by image_id.
+# findings.parquet: one row per accepted image, sorted by image_id.
 FINDINGS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
-        pa.field("group", pa.string(), nullable=False),  # image_id of the first of its connected near-twins, or its own
-        pa.field("outlier_score", pa.float32()),  # the larger, the less like the others; null if it can't be told
+        pa.field(
+            "duplicate_group", pa.string(), nullable=False
+        ),  # image_id of its first connected duplicate, or its own
+        pa.field("outlier_score", pa.float32()),  # the larger, the less like the others; null if it can't be measured
     ]
 )
 
-# label_errors.parquet: one row an image of train, validation or test, sorted by image_id.
+# label_errors.parquet: one row per image of train, validation or test, sorted by image_id.
 LABEL_ERRORS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -42,27 +44,27 @@ LABEL_ERRORS = pa.schema(
     ]
 )
 
-# How two images are one photograph; a pair has the first that holds.
+# How two images show one photograph; a pair has the first kind that holds.
 Kind = Literal[
     "identical",  # the same pixels
     "near",  # as they are their grey levels correlate: other light, compression, blur, some noise
-    "shifted",  # they do once one is moved, zoomed or turned: cropped otherwise, or under a border or a line of text
+    "shifted",  # they do so once one is moved, zoomed or turned: cropped otherwise, or under a border or a line of text
     "mirrored",  # likewise once one is mirrored
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# pairs.parquet: near-twins, each pair once, sorted.
+# pairs.parquet: duplicates, each pair once, sorted.
 PAIRS = pa.schema(
     [
         pa.field("first", pa.string(), nullable=False),  # image_id, the smaller of the two
         pa.field("second", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # of KINDS
-        # 1 for identical images; of the thumbnails as they are for near ones, of what lies on each other for the others
+        # 1 for identical images; of the thumbnails as they are for near ones, of the aligned images for the others
         pa.field("correlation", pa.float32(), nullable=False),
     ]
 )
 
-# curation.parquet: one row an accepted image, sorted by image_id.
+# curation.parquet: one row per accepted image, sorted by image_id.
 CURATION = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -72,7 +74,7 @@ CURATION = pa.schema(
         pa.field("soft_label", pa.list_(pa.float32())),
         pa.field("raw_split", pa.string()),
         pa.field("subject", pa.string()),
-        pa.field("group", pa.string(), nullable=False),
+        pa.field("duplicate_group", pa.string(), nullable=False),
         pa.field("issues", pa.list_(pa.string()), nullable=False),  # of ISSUES
         pa.field("action", pa.string(), nullable=False),  # of Action: the strictest of its issues' policies
         pa.field("reason", pa.string()),  # the issue that decided the action; null if it is kept

@@ -91,16 +91,16 @@ def examine(
         report()
     inspection = tasks.curation.inspect(manifest, validation, recipe.inspect)
     curation = tasks.curation.curate(validation, inspection, recipe.curate, recipe.split)
-    before = tasks.curation.find_baseline(recipe.name, sources, validation, inspection, curation, recipe.split)
+    previous = tasks.curation.find_baseline(recipe.name, sources, validation, inspection, curation, recipe.split)
     try:
-        split = tasks.curation.split(curation, inspection, before.split, recipe.split)
+        split = tasks.curation.split(curation, inspection, previous.split, recipe.split)
     except errors.SourceError as error:
         report(inspection, curation, problem=str(error))
         raise
     if recipe.inspect.label_errors:
         policy = recipe.curate.policies.label_error
         split = tasks.curation.label_errors(manifest, curation, inspection, split, recipe.inspect, policy)
-    drift = tasks.curation.drift(validation, before.validation, before.anchor, recipe.drift)
+    drift = tasks.curation.drift(validation, previous.validation, previous.anchor, recipe.drift)
     quality, paths = report(inspection, curation, split, drift)
     return IngestResult(
         manifest=manifest,
@@ -110,6 +110,6 @@ def examine(
         split=split,
         drift=drift,
         quality=quality,
-        before=before,
+        previous=previous,
         reports=paths,
     )

@@ -2,30 +2,31 @@
 
 from prefect import task
 
-from fer.curation import baseline, train_labels
+from fer.curation import baseline
 from fer.curation import curate as curate_stage
 from fer.curation import drift as drift_stage
-from fer.curation import inspect as inspection
+from fer.curation import inspect as inspect_stage
+from fer.curation import label_errors as label_errors_stage
 from fer.curation import split as split_stage
-from fer.curation import validate as validation_stage
-from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.curation import validate as validate_stage
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.ingest.refs import ManifestRef
 from tasks import artifacts, caching
 from tasks.results import IngestResult
 
 
-@task(**caching.cached(validation_stage.validate))
-def validate(manifest: ManifestRef, config: validation_stage.ValidateConfig) -> ValidationRef:
+@task(**caching.cached(validate_stage.validate))
+def validate(manifest: ManifestRef, config: validate_stage.ValidateConfig) -> ValidationRef:
     """Hold the manifest against its contract."""
     progress = artifacts.progress_bar("validate")
-    return validation_stage.validate(manifest, config, workspace=caching.workspace(), progress=progress)
+    return validate_stage.validate(manifest, config, workspace=caching.workspace(), progress=progress)
 
 
-@task(**caching.cached(inspection.inspect))
-def inspect(manifest: ManifestRef, validation: ValidationRef, config: inspection.InspectConfig) -> InspectionRef:
-    """Find near-twins and outliers."""
+@task(**caching.cached(inspect_stage.inspect))
+def inspect(manifest: ManifestRef, validation: ValidationRef, config: inspect_stage.InspectConfig) -> InspectionRef:
+    """Find near-duplicates and outliers."""
     progress = artifacts.progress_bar("inspect")
-    return inspection.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
+    return inspect_stage.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
 
 
 @task(**caching.cached(curate_stage.curate))
@@ -35,7 +36,7 @@ def curate(
     config: curate_stage.CurateConfig,
     splits: split_stage.SplitConfig,
 ) -> CurationRef:
-    """Name each image's issues, and decide by the recipe's policies what becomes of it."""
+    """Find the issues of the images, and keep, drop or quarantine each image by the recipe's policies."""
     progress = artifacts.progress_bar("curate")
     return curate_stage.curate(validation, inspection, config, splits, workspace=caching.workspace(), progress=progress)
 
@@ -48,13 +49,12 @@ def find_baseline(
     inspection: InspectionRef,
     curation: CurationRef,
     config: split_stage.SplitConfig,
-) -> Before:
-    """Find what was accepted last time, to keep its sides and to compare with it."""
+) -> PreviousData:
+    """Find the data accepted last, to keep its assignments and to compare with it."""
     workspace = caching.workspace()
-    drawing = split_stage.drawing(config)
-    accepted = baseline.find(workspace, recipe, baseline.families(sources), drawing)
-    divided = baseline.divided_from(curation, inspection, config)
-    return baseline.before(accepted, workspace, validation, drawing, divided)
+    scope = baseline.Scope(recipe, baseline.families(sources), split_stage.settings_key(config))
+    inputs = baseline.inputs_key(curation, inspection, config)
+    return baseline.previous_data(baseline.find(workspace, scope), workspace, validation, scope, inputs)
 
 
 @task(**caching.cached(split_stage.split))
@@ -64,26 +64,26 @@ def split(
     previous: SplitRef | None,
     config: split_stage.SplitConfig,
 ) -> SplitRef:
-    """Assign each image to train, validation or test; near-twins never to two of them."""
+    """Assign each image to train, validation or test; duplicates never to two of them."""
     progress = artifacts.progress_bar("split")
     return split_stage.split(curation, inspection, previous, config, workspace=caching.workspace(), progress=progress)
 
 
-@task(**caching.cached(train_labels.find))
+@task(**caching.cached(label_errors_stage.label_errors))
 def label_errors(
     manifest: ManifestRef,
     curation: CurationRef,
-    inspected: InspectionRef,
-    division: SplitRef,
-    config: inspection.InspectConfig,
+    inspection: InspectionRef,
+    split: SplitRef,
+    config: inspect_stage.InspectConfig,
     policy: curate_stage.Policy,
 ) -> SplitRef:
-    """Find labels in doubt by a model of train's; take out of train what the policy says."""
-    return train_labels.find(
+    """Find labels in doubt by a model of train's labels; take those out of train that the policy drops."""
+    return label_errors_stage.label_errors(
         manifest,
         curation,
-        inspected,
-        division,
+        inspection,
+        split,
         config,
         policy,
         workspace=caching.workspace(),
@@ -105,15 +105,13 @@ def drift(
 
 @task(name="accept", **caching.UNCACHED, **caching.retried(3))
 def accept(recipe: str, sources: list[str], data: IngestResult, config: split_stage.SplitConfig) -> None:
-    """Remember this data as what was accepted last: the next run keeps its sides, and is compared with it."""
+    """Remember this data as accepted last: the next run keeps its assignments, and is compared with it."""
     baseline.accept(
         caching.workspace(),
-        recipe,
-        baseline.families(sources),
-        data.before,
+        baseline.Scope(recipe, baseline.families(sources), split_stage.settings_key(config)),
+        data.previous,
         data.validation,
         data.split,
         data.drift,
-        split_stage.drawing(config),
-        baseline.divided_from(data.curation, data.inspection, config),
+        baseline.inputs_key(data.curation, data.inspection, config),
     )

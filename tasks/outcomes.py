@@ -111,7 +111,7 @@ def _emit_of_data(
 ) -> None:
     families = baseline.families(sources)
     resource = {
-        "prefect.resource.id": f"fer.data.{baseline.name(recipe, families)}",
+        "prefect.resource.id": f"fer.data.{baseline.Scope(recipe, families).name}",
         "prefect.resource.name": f"{recipe} from {', '.join(families)}",
         "fer.recipe": recipe,
     }

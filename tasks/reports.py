@@ -68,7 +68,9 @@ def show_quality(
 ) -> dict[str, str]:
     """Put the quality report where people look for it; what it shows -> its path."""
     workspace = caching.workspace()
-    folder = settings.Settings.load().home / "reports" / "data" / baseline.name(recipe, baseline.families(sources))
+    folder = (
+        settings.Settings.load().home / "reports" / "data" / baseline.Scope(recipe, baseline.families(sources)).name
+    )
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"data quality": folder / quality_stage.HTML, "as JSON": folder / quality_stage.JSON}
     for path in paths.values():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.evaluation.refs import EvaluationRef, VerdictRef
@@ -23,7 +23,7 @@ class IngestResult(Record):
     split: SplitRef
     drift: DriftRef
     quality: QualityRef
-    before: Before
+    previous: PreviousData
     reports: dict[str, str]  # what it shows -> its path
 
 

@@ -1,10 +1,10 @@
-"""What was accepted last: the data that new data is compared with, and whose sides it keeps.
+"""The data accepted last: what new data is compared with, and whose split assignments it keeps.
 
 The note `.accepted/<name>.json` in the workspace points to the outputs of two stages, `validate` and `split`, and says
-what these were made with. There is one for each recipe, set of sources and drawing of splits; data is held against the
-one that shares most with it, so that a source that is added or left out loses no history. It is replaced whole, only
-after the data was found sound. Runs on the same data by the same settings are then given the inputs of the first one,
-so that they find everything in the cache, and don't compare the data with itself.
+what these were made with. There is one for each recipe, set of sources and settings of the split; data is compared with
+the one that shares most with it, so that a source that is added or left out loses no history. It is replaced whole,
+only after the data passed its checks. Runs on the same data by the same settings are then given the inputs of the first
+one, so that they find everything in the cache, and don't compare the data with itself.
 """
 
 import datetime
@@ -12,11 +12,13 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from fer import errors
-from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
+from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Note, Workspace
 from fer.ingest import sources
@@ -24,31 +26,45 @@ from fer.ingest import sources
 _KIND = "accepted"
 
 
-class Baseline(BaseModel):
-    """Data that was accepted, and `before`: what it was compared with, and whose sides it kept.
+class Scope(NamedTuple):
+    """What a baseline is kept for: a recipe, the `families` of its sources, and the `split.settings_key`."""
 
-    `anchor` is the data that the newest images are held against, which stays until enough of them have come together.
+    recipe: str
+    families: tuple[str, ...]
+    settings_key: str = ""
+
+    @property
+    def name(self) -> str:
+        """A name fit for a file, different for each scope."""
+        readable = re.sub(r"[^a-z0-9]+", "-", " ".join([self.recipe, *self.families]).lower()).strip("-")[:60]
+        exact = hashlib.sha256("\0".join([self.recipe, *self.families, self.settings_key]).encode()).hexdigest()
+        return f"{readable}-{exact[:8]}"
+
+
+class Baseline(Record):
+    """Data that was accepted, and the data `previous` to it: what it was compared with, and whose split it kept.
+
+    `anchor` is the data that the newest images are compared with, which stays until enough of them have come together.
+    Notes of earlier versions, which call some of the fields otherwise, are read too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str
     families: tuple[str, ...]  # of the sources, sorted
-    drawing: str  # what the split's drawing hangs on: see `split.drawing`
+    settings_key: str = Field(validation_alias=AliasChoices("settings_key", "drawing"))  # see `split.settings_key`
     accepted_utc: datetime.datetime
     validation: ValidationRef
     split: SplitRef
     anchor: ValidationRef
-    divided_from: str  # what the split was made of, but for what it kept: see `divided_from`
-    before: Before
+    inputs_key: str = Field(validation_alias=AliasChoices("inputs_key", "divided_from"))  # see `inputs_key`
+    previous: PreviousData = Field(validation_alias=AliasChoices("previous", "before"))
 
 
-def families(given: Sequence[str]) -> tuple[str, ...]:
-    """What the sources stand for whatever their content or version: `kaggle:owner/slug`, `folder:/path`, ...; sorted.
+def families(source_names: Sequence[str]) -> tuple[str, ...]:
+    """What the sources are whatever their content or version: `kaggle:owner/slug`, `folder:/path`, ...; sorted.
 
     Raises ConfigError, SourceError as `sources.parse` does.
     """
-    return tuple(sorted({_family(sources.parse(each)) for each in given}))
+    return tuple(sorted({_family(sources.parse(source_name)) for source_name in source_names}))
 
 
 def _family(source: sources.Source) -> str:
@@ -57,41 +73,34 @@ def _family(source: sources.Source) -> str:
     return str(source)
 
 
-def name(recipe: str, families: Sequence[str], drawing: str = "") -> str:
-    """The name of a recipe's data from sources of these families, and of a drawing of its splits, fit for a file."""
-    readable = re.sub(r"[^a-z0-9]+", "-", " ".join([recipe, *families]).lower()).strip("-")[:60]
-    exact = hashlib.sha256("\0".join([recipe, *families, drawing]).encode()).hexdigest()
-    return f"{readable}-{exact[:8]}"
-
-
-def divided_from(curation: CurationRef, inspection: InspectionRef, config: BaseModel) -> str:
-    """A name for what a split is made of beside the sides that it keeps: digests, and the split's `config`."""
+def inputs_key(curation: CurationRef, inspection: InspectionRef, config: BaseModel) -> str:
+    """A name for what a split is made of beside the assignments that it keeps: digests, and the split's `config`."""
     return json.dumps([curation.digest, inspection.digest, config.model_dump(mode="json")], sort_keys=True)
 
 
-def find(workspace: Workspace, recipe: str, families: Sequence[str], drawing: str) -> Baseline | None:
-    """What was accepted last of this recipe and at least one of these sources; None if nothing was, or it is gone.
+def find(workspace: Workspace, scope: Scope) -> Baseline | None:
+    """The data accepted last of this recipe and at least one of these sources; None if there is none, or it is gone.
 
-    Of several one of the same drawing, then the one that shares most sources, then that with fewest others, then the
-    one accepted last.
-    Raises WorkspaceError for a record that can't be read: to go on without it could move images to other sides.
+    Of several one of the same split settings, then the one that shares most sources, then that with fewest others, then
+    the one accepted last.
+    Raises WorkspaceError for a note that can't be read: to go on without it could move images to other splits.
     """
-    found = [_read(note) for note in workspace.notes(_KIND)]
+    baselines = [_read(note) for note in workspace.notes(_KIND)]
     usable = [
-        each
-        for each in found
-        if each.recipe == recipe
-        and not set(families).isdisjoint(each.families)
-        and _is_there(workspace, each.validation)
-        and _is_there(workspace, each.split)
+        baseline
+        for baseline in baselines
+        if baseline.recipe == scope.recipe
+        and not set(scope.families).isdisjoint(baseline.families)
+        and _is_there(workspace, baseline.validation)
+        and _is_there(workspace, baseline.split)
     ]
     return max(
         usable,
-        key=lambda each: (
-            each.drawing == drawing,
-            len({*families} & {*each.families}),
-            -len(each.families),
-            each.accepted_utc,
+        key=lambda baseline: (
+            baseline.settings_key == scope.settings_key,
+            len({*scope.families} & {*baseline.families}),
+            -len(baseline.families),
+            baseline.accepted_utc,
         ),
         default=None,
     )
@@ -108,22 +117,26 @@ def _read(note: Note) -> Baseline:
         ) from error
 
 
-def before(
-    found: Baseline | None, workspace: Workspace, validation: ValidationRef, drawing: str, divided: str
-) -> Before:
-    """What data is to be compared with, and whose sides it keeps: those of what was accepted last, `found`.
+def previous_data(
+    baseline: Baseline | None, workspace: Workspace, validation: ValidationRef, scope: Scope, inputs: str
+) -> PreviousData:
+    """What data is to be compared with, and whose assignments it keeps: those of the `baseline` that `find` found.
 
-    For the very data that was accepted last, it is what that was compared with; and for the same data `divided` by the
-    same settings (see `divided_from`) the sides that were kept then. Sides of another `drawing` mean nothing.
+    For the very data that was accepted last, it is what that was compared with; and for the same data split from the
+    same `inputs` (see `inputs_key`) the assignments that were kept then. Those by other split settings mean nothing.
     """
-    if found is None:
-        return Before()
-    same_data = found.validation.digest == validation.digest
-    compared = found.before if same_data else Before(validation=found.validation, anchor=found.anchor)
-    kept = found.before.split if same_data and found.divided_from == divided else found.split
-    if found.drawing != drawing:
+    if baseline is None:
+        return PreviousData()
+    is_same_data = baseline.validation.digest == validation.digest
+    compared = baseline.previous
+    if not is_same_data:
+        compared = PreviousData(validation=baseline.validation, anchor=baseline.anchor)
+    kept: SplitRef | None = baseline.split
+    if is_same_data and baseline.inputs_key == inputs:
+        kept = baseline.previous.split
+    if baseline.settings_key != scope.settings_key:
         kept = None
-    return Before(
+    return PreviousData(
         validation=_if_there(workspace, compared.validation),
         anchor=_if_there(workspace, compared.anchor),
         split=kept if kept is not None and _is_there(workspace, kept) else None,
@@ -132,32 +145,30 @@ def before(
 
 def accept(
     workspace: Workspace,
-    recipe: str,
-    families: Sequence[str],
-    before: Before,
+    scope: Scope,
+    previous: PreviousData,
     validation: ValidationRef,
     split: SplitRef,
     drift: DriftRef,
-    drawing: str,
-    divided: str,
+    inputs: str,
 ) -> None:
-    """Point to this data, which was compared with `before` by `drift` and `divided` from what `divided_from` says.
+    """Point to this data, which was compared with `previous` by `drift`, and split from `inputs` (see `inputs_key`).
 
     Raises WorkspaceError if the disk refuses it, StoreError if the store does.
     """
-    found = Baseline(
-        recipe=recipe,
-        families=tuple(families),
-        drawing=drawing,
+    baseline = Baseline(
+        recipe=scope.recipe,
+        families=scope.families,
+        settings_key=scope.settings_key,
         accepted_utc=datetime.datetime.now(datetime.UTC),
         validation=validation,
         split=split,
-        anchor=validation if drift.is_anchored or before.anchor is None else before.anchor,
-        divided_from=divided,
-        before=before,
+        anchor=validation if drift.is_anchored or previous.anchor is None else previous.anchor,
+        inputs_key=inputs,
+        previous=previous,
     )
     try:
-        workspace.write_note(_KIND, f"{name(recipe, families, drawing)}.json", found.model_dump_json(indent=1).encode())
+        workspace.write_note(_KIND, f"{scope.name}.json", baseline.model_dump_json(indent=1).encode())
     except OSError as error:
         raise errors.WorkspaceError(
             "What was accepted must be remembered in the workspace.",

@@ -1,4 +1,4 @@
-"""Stage 5: the issues of each accepted image, and what the recipe's policies make of them.
+"""Stage 5: the issues of each accepted image, and the action that the recipe's policies take.
 
 Out: `curation.parquet` (data_contracts.curation.CURATION) and `curation.json`.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import curation as contract
 from data_contracts import files
@@ -20,6 +20,7 @@ from fer import errors
 from fer.curation import groups, official_splits, split
 from fer.curation.refs import CurationRef, InspectionRef, ValidationRef
 from fer.engine import stage
+from fer.engine.records import Record
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -38,10 +39,8 @@ _ACTIONS: tuple[contract.Action, ...] = ("keep", "drop", "quarantine")
 _EXAMPLES = 10
 
 
-class Policies(BaseModel):
+class Policies(Record):
     """What to do with images of each issue (data_contracts.curation.Issue, and LABEL_ERROR)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     exact_duplicate: Policy = Field(
         default="drop",
@@ -49,7 +48,7 @@ class Policies(BaseModel):
     )
     near_duplicate: Policy = Field(
         default="keep",
-        description="near-twin of another image; of those of a split that would be used, the first stays",
+        description="near-duplicate of another image; of those of a split that would be used, the first stays",
     )
     conflicting_labels: Policy = Field(default="drop", description="same pixels as an image of another class")
     blank: Policy = Field(default="quarantine", description="every pixel the same")
@@ -65,10 +64,8 @@ class Policies(BaseModel):
     )
 
 
-class CurateConfig(BaseModel):
+class CurateConfig(Record):
     """Where an issue begins, and what is done about it. The figures are of FER2013's 35,887 images, looked at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     policies: Policies = Policies()
     dark_p99: float = Field(
@@ -105,11 +102,11 @@ class CurateConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Images:
-    """What is known of N accepted images, by image_id: the manifest's rows and inspection's findings, row by row."""
+    """N accepted images, sorted by image_id: the manifest's rows, inspection's findings, and their duplicate groups."""
 
     accepted: pa.Table
     findings: pa.Table
-    near: groups.Relatives
+    links: groups.DuplicateGroups
 
     def numbers(self, name: str) -> np.ndarray:
         """A property, (N,) float64; NaN where it is unknown."""
@@ -135,52 +132,52 @@ def curate(
     """
     images = _read(workspace.folder(validation) / files.ACCEPTED, workspace.folder(inspection))
     progress(1, 3, "images and findings read")
-    side = np.zeros(len(images.accepted), np.int64)  # the source's split, where these are used
+    official = np.zeros(len(images.accepted), np.int64)  # the source's split, where these are used
     if splits.use_official:
-        side = official_splits.numbered(images.accepted["raw_split"], splits.official)
-    found = issues(images, config, side)  # (N, issues)
+        official = official_splits.numbered(images.accepted["raw_split"], splits.official)
+    has_issue = issues(images, config, official)  # (N, issues)
     policies = config.policies.model_dump()
     strictness = np.array([_STRICTNESS[policies[name]] for name in contract.ISSUES])
-    counted = _without_first_twins(found, strictness, images.near, side)
+    counted = _without_first_duplicates(has_issue, strictness, images.links, official)
     action = (counted * strictness).max(axis=1, initial=0)  # (N,) number in _ACTIONS
     decided = np.argmax(counted & (strictness == action[:, None]), axis=1)  # (N,) the first of the strictest policy
     progress(2, 3, "issues found")
-    pq.write_table(_table(images, found, action, decided, validation.classes), out / files.CURATION)
-    counts = dict(zip(contract.ISSUES, found.sum(axis=0).tolist(), strict=True))
+    pq.write_table(_table(images, has_issue, action, decided, validation.classes), out / files.CURATION)
+    counts = dict(zip(contract.ISSUES, has_issue.sum(axis=0).tolist(), strict=True))
     ref = CurationRef(
         classes=validation.classes,
         issues=counts,
         dropped=_by_issue(decided[action == _ACTIONS.index("drop")]),
         quarantined=_by_issue(decided[action == _ACTIONS.index("quarantine")]),
         failures=tuple(
-            f"{_found(name, counts[name], images)}: policy stop"
+            f"{_issue_line(name, counts[name], images)}: policy stop"
             for name in contract.ISSUES
             if policies[name] == "stop" and counts[name]
         ),
     )
-    (out / REPORT).write_text(json.dumps(_report(images, found, config, ref), indent=1))
+    (out / REPORT).write_text(json.dumps(_report(images, has_issue, config, ref), indent=1))
     progress(3, 3, "images curated")
     return ref
 
 
-def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray:
+def issues(images: Images, config: CurateConfig, official: np.ndarray) -> np.ndarray:
     """Which issues each image has: (N, issues) bool, in the order of data_contracts.curation.ISSUES.
 
-    `side` (N,) numbers the source's splits, as far as they are told apart. A blank image is blank, and not dark,
+    `official` (N,) int64 numbers the source's splits, as far as they differ. A blank image is blank, and not dark,
     bright, blurry and without information as well.
     """
-    near, label = images.near, groups.numbered(images.accepted["label"])[0]
-    copies = (near.content * (label.max(initial=0) + 1) + label) * (side.max(initial=0) + 1) + side
+    links, label = images.links, groups.factorize(images.accepted["label"])[0]
+    copies = (links.content * (label.max(initial=0) + 1) + label) * (official.max(initial=0) + 1) + official
     redundant = np.ones(len(copies), bool)
     redundant[np.unique(copies, return_index=True)[1]] = False  # the first by image_id stays
-    labels_of = np.bincount(np.unique(np.column_stack([near.content, label]), axis=0)[:, 0], minlength=1)
-    paired = np.zeros(len(near.sha256s), bool)
-    paired[near.pairs.ravel()] = True
+    n_labels = np.bincount(np.unique(np.column_stack([links.content, label]), axis=0)[:, 0], minlength=1)
+    is_paired = np.zeros(len(links.sha256s), bool)
+    is_paired[links.pairs.ravel()] = True
     blank = images.numbers("std") == 0
-    found = {
+    by_issue = {
         "exact_duplicate": redundant,
-        "near_duplicate": paired[near.content],
-        "conflicting_labels": labels_of[near.content] > 1,
+        "near_duplicate": is_paired[links.content],
+        "conflicting_labels": n_labels[links.content] > 1,
         "blank": blank,
         "dark": ~blank & (images.numbers("p99") < config.dark_p99),
         "bright": ~blank & (images.numbers("p05") > config.bright_p05),
@@ -189,33 +186,33 @@ def issues(images: Images, config: CurateConfig, side: np.ndarray) -> np.ndarray
         "odd_size": _odd_size(images.numbers("width"), images.numbers("height"), config.odd_size_iqrs),
         "outlier": ~blank & (images.numbers("outlier_score") > config.outlier_score),
     }
-    return np.column_stack([found[name] for name in contract.ISSUES])
+    return np.column_stack([by_issue[name] for name in contract.ISSUES])
 
 
-def _without_first_twins(
-    found: np.ndarray, strictness: np.ndarray, near: groups.Relatives, side: np.ndarray
+def _without_first_duplicates(
+    has_issue: np.ndarray, strictness: np.ndarray, links: groups.DuplicateGroups, official: np.ndarray
 ) -> np.ndarray:
-    """`found` (N, issues) without the issue of near-twins where it must not cost a group its last image.
+    """`has_issue` (N, issues) without the issue of near-duplicates where it must not cost a group its last image.
 
-    That is the first by image_id, of each group on each side, that no other issue puts aside.
+    That is the first by image_id, of each duplicate group in each split, that no other issue puts aside.
     """
     column = contract.ISSUES.index("near_duplicate")
     others = strictness.copy()
     others[column] = 0
-    able = np.flatnonzero(found[:, column] & ((found * others).max(axis=1, initial=0) == 0))
-    group = near.group[able] * (side.max(initial=0) + 1) + side[able]
-    counted = found.copy()
-    counted[able[np.unique(group, return_index=True)[1]], column] = False
+    eligible = np.flatnonzero(has_issue[:, column] & ((has_issue * others).max(axis=1, initial=0) == 0))
+    group_in_split = links.duplicate_group[eligible] * (official.max(initial=0) + 1) + official[eligible]
+    counted = has_issue.copy()
+    counted[eligible[np.unique(group_in_split, return_index=True)[1]], column] = False
     return counted
 
 
 def _odd_size(width: np.ndarray, height: np.ndarray, iqrs: float) -> np.ndarray:
     odd = np.zeros(len(width), bool)
-    for each in (np.log2(width * height), np.log2(width / height)):
-        if len(each):
-            low, high = np.percentile(each, [25, 75])
+    for measure in (np.log2(width * height), np.log2(width / height)):
+        if len(measure):
+            low, high = np.percentile(measure, [25, 75])
             fence = max(1.0, iqrs * (high - low))  # where all but a few are of one size, a pixel more is not odd
-            odd |= (each < low - fence) | (each > high + fence)
+            odd |= (measure < low - fence) | (measure > high + fence)
     return odd
 
 
@@ -233,15 +230,15 @@ def _read(accepted_path: Path, inspection_folder: Path) -> Images:
 
 
 def _table(
-    images: Images, found: np.ndarray, action: np.ndarray, decided: np.ndarray, classes: tuple[str, ...]
+    images: Images, has_issue: np.ndarray, action: np.ndarray, decided: np.ndarray, classes: tuple[str, ...]
 ) -> pa.Table:
-    ends = np.concatenate([[0], found.sum(axis=1).cumsum()]).astype(np.int32)
+    ends = np.concatenate([[0], has_issue.sum(axis=1).cumsum()]).astype(np.int32)
     names = pa.array(contract.ISSUES)
     class_index = pc.index_in(images.accepted["label"], value_set=pa.array(classes))
     columns = {
         "class_index": class_index,
-        "group": images.findings["group"],
-        "issues": pa.ListArray.from_arrays(pa.array(ends), names.take(pa.array(np.nonzero(found)[1]))),
+        "duplicate_group": images.findings["duplicate_group"],
+        "issues": pa.ListArray.from_arrays(pa.array(ends), names.take(pa.array(np.nonzero(has_issue)[1]))),
         "action": pa.array(_ACTIONS).take(pa.array(action)),
         "reason": names.take(pa.array(decided, mask=action == 0)),
     }
@@ -256,32 +253,33 @@ def _by_issue(decided: np.ndarray) -> Counts:
 
 def _n_conflicting(images: Images) -> int:
     """Groups of identical images with two labels or more."""
-    label = groups.numbered(images.accepted["label"])[0]
-    pairs = np.unique(np.column_stack([images.near.content, label]), axis=0)
+    label = groups.factorize(images.accepted["label"])[0]
+    pairs = np.unique(np.column_stack([images.links.content, label]), axis=0)
     return int((np.unique(pairs[:, 0], return_counts=True)[1] > 1).sum())
 
 
-def _found(issue: contract.Issue, count: int, images: Images) -> str:
+def _issue_line(issue: contract.Issue, count: int, images: Images) -> str:
     """How many images have an issue, in words."""
     if issue == "conflicting_labels":
         return f"{_n_conflicting(images):,} groups of identical images with conflicting labels ({count:,} images)"
     return f"{count:,} images: {issue.replace('_', ' ')}"
 
 
-def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: CurationRef) -> dict[str, object]:
+def _report(images: Images, has_issue: np.ndarray, config: CurateConfig, ref: CurationRef) -> dict[str, object]:
     policies = config.policies.model_dump()
-    content = images.near.content
-    group_sizes = np.bincount(np.unique(np.column_stack([images.near.group, content]), axis=0)[:, 0], minlength=1)
+    content = images.links.content
+    contents = np.unique(np.column_stack([images.links.duplicate_group, content]), axis=0)
+    n_contents = np.bincount(contents[:, 0], minlength=1)
     return {
         "n_images": len(content),
-        "n_redundant_copies": len(content) - len(images.near.sha256s),  # over all sides and labels
+        "n_redundant_copies": len(content) - len(images.links.sha256s),  # over all splits and labels
         "n_conflicting_groups": _n_conflicting(images),
-        "n_near_groups": int((group_sizes > 1).sum()),  # of connected near-twins that are not all identical
+        "n_near_groups": int((n_contents > 1).sum()),  # of connected duplicates that are not all identical
         "policies": policies,
         "thresholds": config.model_dump(exclude={"policies"}),
         "issues": {
             name: {"n_images": ref.issues[name], "policy": policies[name], "examples": examples}
-            for name, examples in _examples(images, found).items()
+            for name, examples in _examples(images, has_issue).items()
         },
         "dropped": ref.dropped,
         "quarantined": ref.quarantined,
@@ -290,13 +288,13 @@ def _report(images: Images, found: np.ndarray, config: CurateConfig, ref: Curati
     }
 
 
-def _examples(images: Images, found: np.ndarray) -> dict[str, list[str]]:
+def _examples(images: Images, has_issue: np.ndarray) -> dict[str, list[str]]:
     """A few image IDs of each issue: the worst first, and what belongs together side by side."""
     area = np.log2(images.numbers("width") * images.numbers("height"))
     rank = {
-        "exact_duplicate": images.near.content,
-        "near_duplicate": images.near.group,
-        "conflicting_labels": images.near.content,
+        "exact_duplicate": images.links.content,
+        "near_duplicate": images.links.duplicate_group,
+        "conflicting_labels": images.links.content,
         "dark": images.numbers("p99"),
         "bright": -images.numbers("p05"),
         "blurry": images.numbers("sharpness"),
@@ -305,18 +303,18 @@ def _examples(images: Images, found: np.ndarray) -> dict[str, list[str]]:
         "outlier": -images.numbers("outlier_score"),
     }
     ids = images.accepted["image_id"]
-    shown: dict[str, list[str]] = {}
+    examples: dict[str, list[str]] = {}
     for at, name in enumerate(contract.ISSUES):
-        rows = np.flatnonzero(found[:, at])
+        rows = np.flatnonzero(has_issue[:, at])
         if name in rank:
             rows = rows[np.argsort(rank[name][rows], kind="stable")]
-        shown[name] = ids.take(pa.array(rows[:_EXAMPLES])).to_pylist()
-    return shown
+        examples[name] = ids.take(pa.array(rows[:_EXAMPLES])).to_pylist()
+    return examples
 
 
 def _sources(images: Images) -> dict[str, dict[str, int]]:
     """How many images of each source have a split of the source's and how many have none."""
-    code, names = groups.numbered(images.accepted["source"])
+    code, names = groups.factorize(images.accepted["source"])
     has_split = images.accepted["raw_split"].is_valid().to_numpy()
     return {
         name: {

@@ -1,4 +1,4 @@
-"""Near-twins: pairs of images that show one photograph, by their thumbnails' grey levels.
+"""Near-duplicates: pairs of images that show one photograph, by their thumbnails' grey levels.
 
 Identical images by their contents; near ones by the correlation of their thumbnails as they are; shifted and mirrored
 ones by the correlation of what lies on each other once they are aligned (`probes` proposes pairs, `alignment` measures
@@ -32,12 +32,12 @@ _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the ca
 _PREPARED_AT_ONCE = 4_096  # images
 _COMPARED_AT_ONCE = 1_024  # pairs
 _SLACK = 1e-3  # far above what float32 rounds off, of images of hardly any contrast too
-_MAX_PAIRS = 5_000_000  # a few GB once `twins.Twins` holds them; FER2013 has 4 thousand
+_MAX_PAIRS = 5_000_000  # a few GB once `groups` holds them; FER2013 has 4 thousand
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Row k says that the images at `first[k]` < `second[k]` (int64) are near-twins of this `kind`, a number in
+    """Row k says that the images at `first[k]` < `second[k]` (int64) are near-duplicates of this `kind`, a number in
     data_contracts.curation.KINDS (int64), and `correlation` (float32). Sorted by both.
     """
 
@@ -57,14 +57,15 @@ def find(
     aligned: float | None = None,
     progress: Progress = silent,
 ) -> Pairs:
-    """The near-twins among `thumbnails`, (n, pixels) uint8: from this `correlation` (Pearson's) on as they are, and
-    from `aligned` on once one is moved, zoomed, turned or mirrored, of which none are looked for without it.
+    """The duplicates among `thumbnails`, (n, pixels) uint8: from this `correlation` (Pearson's) on as they are, and
+    from `aligned` on once one is moved, zoomed, turned or mirrored; None: such pairs are not looked for.
 
     Of images of equal `contents` (their pixels' digests) the first stands for all: it is paired with each of them, with
-    correlation 1, and it alone with others. So 1,000 copies make 999 pairs, not half a million; `twins.Twins` knows how
-    to read them. An image whose thumbnail is of one grey correlates with nothing, and is paired with its copies alone.
-    Of near ones the result is the same on any machine: who is compared hangs on float32, who is a pair on whole
-    numbers. Of the others it hangs on real numbers where an alignment ends within a hair of another step of its grid.
+    correlation 1, and it alone with others. So 1,000 copies make 999 pairs, not half a million (see `groups.of_rows`).
+    An image whose thumbnail is of one grey correlates with nothing, and is paired with its copies alone.
+    Of near ones the result is the same on any machine: which pairs are compared depends on float32, which of them are
+    near-duplicates on whole numbers alone. Of the others it depends on real numbers where an alignment ends within a
+    hair of another step of its grid.
     Raises SourceError if there are more than 5 million pairs.
     """
     seen: dict[str, int] = {}
@@ -80,7 +81,7 @@ def find(
         n_pairs += n_more
         if n_pairs > _MAX_PAIRS:
             raise errors.SourceError(
-                f"A dataset must have {_MAX_PAIRS:,} pairs of near-twins at most.",
+                f"A dataset must have {_MAX_PAIRS:,} pairs of near-duplicates at most.",
                 received=f"more among {len(contents):,} images at a correlation of {correlation} and above",
                 todo="raise inspect.near_duplicate_correlation: nearly all images look alike",
             )
@@ -121,7 +122,7 @@ def _aligned(
         at = new[fits]
         yield first[at], second[at], np.where(candidates.mirrored[at], _MIRRORED, _SHIFTED), measured[fits]
         known = np.concatenate([known, first[at] * n + second[at]])
-        progress(number, len(probes.PROBES), "near-twins that are moved or mirrored")
+        progress(number, len(probes.PROBES), "near-duplicates that are moved or mirrored")
 
 
 def correlations(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -175,7 +176,7 @@ def _blocks(
         try:
             for done, found in enumerate(threads.map(block, range(0, n, _ROWS)), start=1):
                 yield found
-                progress(min(done * _ROWS, n), n, "near-twins")
+                progress(min(done * _ROWS, n), n, "near-duplicates")
         finally:
             threads.shutdown(cancel_futures=True)
 

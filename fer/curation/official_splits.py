@@ -24,7 +24,8 @@ def are_complete(images: pa.Table, used: np.ndarray, sources: Mapping[str, Mappi
         return False
     if n_without:
         by_source = "; ".join(
-            f"{name}: {each['with_split']:,} with, {each['without_split']:,} without" for name, each in sources.items()
+            f"{name}: {counts['with_split']:,} with, {counts['without_split']:,} without"
+            for name, counts in sources.items()
         )
         raise errors.SourceError(
             "Every image of a source with splits must have one.",
@@ -39,16 +40,19 @@ def numbered(raw_splits: pa.ChunkedArray, names: Mapping[str, str]) -> np.ndarra
     """(N,) a number from 1 on for each split of the source, 0 for none. `names` (in lower case -> ours) says which are
     one; those that it does not know are told apart by themselves.
     """
-    code, raw = groups.numbered(raw_splits)
-    meant = [names.get(each.lower(), f"{each}?") for each in raw.to_pylist()]
-    numbers = {name: at for at, name in enumerate(sorted(set(meant)), start=1)}
-    return np.array([*(numbers[name] for name in meant), 0])[code]
+    code, raw = groups.factorize(raw_splits)
+    ours = [names.get(name.lower(), f"{name}?") for name in raw.to_pylist()]
+    numbers = {name: number for number, name in enumerate(sorted(set(ours)), start=1)}
+    return np.array([*(numbers[name] for name in ours), 0])[code]
 
 
-def sides_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
-    """The official side of each image. Raises SourceError for a split of an image in use that is not in `names`."""
-    code, raw = groups.numbered(images["raw_split"])
-    ours = [names.get(each.lower()) for each in raw.to_pylist()]
+def splits_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np.ndarray:
+    """The official split of each image, (N,) int64, see `assignment`.
+
+    Raises SourceError for a split of an image in use that is not in `names`.
+    """
+    code, raw = groups.factorize(images["raw_split"])
+    ours = [names.get(name.lower()) for name in raw.to_pylist()]
     unknown = {name: int(((code == at) & used).sum()) for at, name in enumerate(raw.to_pylist()) if ours[at] is None}
     refused = sorted(((-count, name) for name, count in unknown.items() if count))[:5]
     if refused:
@@ -57,49 +61,48 @@ def sides_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> np
             received=", ".join(f"{archives.shown(name)} ({-count:,} images)" for count, name in refused),
             todo="set split.official for it, or split.use_official=false to draw the splits anew",
         )
-    return np.array(
-        [*(assignment.NONE if each is None else files.SPLITS.index(each) for each in ours), assignment.NONE]
-    )[code]
+    numbers = (assignment.NONE if name is None else files.SPLITS.index(name) for name in ours)
+    return np.array([*numbers, assignment.NONE])[code]
 
 
-def matrix(near: groups.Relatives, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
-    """Of each official split, how many images have a twin or their subject in each other one: `twins`, of these by the
-    closest kind `identical`, `near`, `shifted` and `mirrored`, and `subject`.
+def matrix(links: groups.DuplicateGroups, official: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
+    """Of each official split, how many images have a duplicate or their subject in each other one: `duplicates`, of
+    these by the closest kind `identical`, `near`, `shifted` and `mirrored`, and `subject`.
     """
     if (official == assignment.NONE).all():
         return {}
-    around = near.around(assignment.bits(official))
+    linked = links.linked_bits(assignment.bits(official))
 
-    def counted(side: int, other: int) -> dict[str, int]:
+    def counted(split: int, other: int) -> dict[str, int]:
         has = {
-            kind: (official == side) & (getattr(around, kind) & (1 << other) > 0)
-            for kind in ("twins", *KINDS, "subject")
+            kind: (official == split) & (getattr(linked, kind) & (1 << other) > 0)
+            for kind in ("duplicates", *KINDS, "subject")
         }
-        counts = {kind: int(has[kind].sum()) for kind in ("twins", "subject")}
-        closer = np.zeros(len(official), bool)
+        counts = {kind: int(has[kind].sum()) for kind in ("duplicates", "subject")}
+        has_closer = np.zeros(len(official), bool)
         for kind in KINDS:
-            counts[kind] = int((has[kind] & ~closer).sum())
-            closer |= has[kind]
+            counts[kind] = int((has[kind] & ~has_closer).sum())
+            has_closer |= has[kind]
         return counts
 
     return {
-        name: {other: counted(side, at) for at, other in enumerate(files.SPLITS) if at != side}
-        for side, name in enumerate(files.SPLITS)
+        name: {other: counted(split, at) for at, other in enumerate(files.SPLITS) if at != split}
+        for split, name in enumerate(files.SPLITS)
     }
 
 
-def leaks(near: groups.Relatives, official: np.ndarray) -> tuple[Leak, ...]:
-    """Of validation and test, as the source has them, the images with a twin in train. (In FER2013 280 PublicTest and
-    288 PrivateTest images are identical to one in Training.)
+def leaks(links: groups.DuplicateGroups, official: np.ndarray) -> tuple[Leak, ...]:
+    """Of validation and test, as the source has them, the images with a duplicate in train. (In FER2013 280 PublicTest
+    and 288 PrivateTest images are identical to one in Training.)
     """
-    found = matrix(near, official)
+    counts = matrix(links, official)
     return tuple(
-        Leak(split=name, **{kind: found[name]["train"][kind] for kind in ("twins", *KINDS)})
-        for side, name in enumerate(files.SPLITS)
-        if side != assignment.TRAIN and (official == side).any()
+        Leak(split=name, **{kind: counts[name]["train"][kind] for kind in ("duplicates", *KINDS)})
+        for split, name in enumerate(files.SPLITS)
+        if split != assignment.TRAIN and (official == split).any()
     )
 
 
-def closer(found: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """(N,) whether the bits `around` an image have a side closer to training than its own."""
-    return (found != assignment.NONE) & (around & ((1 << np.maximum(found, 0)) - 1) > 0)
+def closer(splits: np.ndarray, linked_bits: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether the `linked_bits` of an image, (N,) uint8, have a split closer to training than its own."""
+    return (splits != assignment.NONE) & (linked_bits & ((1 << np.maximum(splits, 0)) - 1) > 0)

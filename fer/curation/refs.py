@@ -1,7 +1,8 @@
 """What the stages of `fer.curation` make."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, Field
 
+from fer.engine.records import Record
 from fer.engine.refs import Counts, Ref
 
 
@@ -27,11 +28,11 @@ class InspectionRef(Ref):
     """`findings.parquet` and `pairs.parquet`: what is known of each accepted image beside its own properties."""
 
     n_images: int
-    n_pairs: int  # of near-twins, identical ones among them
-    n_groups: int  # of two or more connected near-twins
+    n_pairs: int  # of duplicates
+    n_groups: int  # of two or more connected duplicates
 
     def summary(self) -> str:
-        return f"{self.n_groups:,} groups of near-twins among {self.n_images:,} images"
+        return f"{self.n_groups:,} groups of duplicates among {self.n_images:,} images"
 
 
 class CurationRef(Ref):
@@ -47,20 +48,18 @@ class CurationRef(Ref):
     failures: tuple[str, ...]
 
     def summary(self) -> str:
-        found = ", ".join(f"{count:,} {issue.replace('_', ' ')}" for issue, count in self.issues.items() if count)
-        apart = f"{sum(self.dropped.values()):,} dropped, {sum(self.quarantined.values()):,} quarantined"
-        return f"{apart}; issues: {found or 'none'}"
+        issues = ", ".join(f"{count:,} {issue.replace('_', ' ')}" for issue, count in self.issues.items() if count)
+        removed = f"{sum(self.dropped.values()):,} dropped, {sum(self.quarantined.values()):,} quarantined"
+        return f"{removed}; issues: {issues or 'none'}"
 
 
-class Leak(BaseModel):
-    """Images of the official `split` with a twin in train, before it is repaired, each by the closest kind of twin that
-    it has there (data_contracts.curation.KINDS).
+class Leak(Record):
+    """Images of the official `split` with a duplicate in train, before it is repaired, by the closest kind of duplicate
+    that they have there (data_contracts.curation.KINDS).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     split: str
-    twins: int  # all of them
+    duplicates: int = Field(validation_alias=AliasChoices("duplicates", "twins"))  # all of them
     identical: int
     near: int
     shifted: int
@@ -70,8 +69,8 @@ class Leak(BaseModel):
 class SplitRef(Ref):
     """`split.parquet`: one row per image that is not in quarantine, with its split.
 
-    `failures` holds a line where images leak and the policy is `stop`, and where a side lacks a class; `warnings` one
-    where a drawn side is far from its share.
+    `failures` holds a line where images leak and the policy is `stop`, and where a split lacks a class; `warnings`
+    one where a drawn split is far from its share.
     """
 
     classes: tuple[str, ...]
@@ -80,9 +79,10 @@ class SplitRef(Ref):
     n_clean: Counts = Field(default_factory=dict)  # split -> images of its de-duplicated version
     excluded: Counts = Field(default_factory=dict)  # reason -> images
     leaks: tuple[Leak, ...] = ()
-    n_leaked: int = 0  # images of validation and test with a near-twin closer to training, after the repair
+    n_leaked: int = 0  # images of validation and test with a duplicate closer to training, after the repair
     n_leaked_subjects: int = 0  # likewise those whose subject is closer to training
-    n_kept_sides: int = 0  # images whose side is that of the last accepted split
+    # images that have the split of the last accepted data
+    n_kept: int = Field(default=0, validation_alias=AliasChoices("n_kept", "n_kept_sides"))
     n_label_errors: int | None = None  # labels of train in doubt; None: not looked for
     n_label_errors_held_out: int | None = None  # likewise of validation and test, about which nothing is done
     failures: tuple[str, ...] = ()
@@ -116,13 +116,11 @@ class DriftRef(Ref):
         return f"{changed}; drift: {'; '.join([*self.failures, *self.warnings]) or 'none'}"
 
 
-class Before(BaseModel):
-    """What some data is compared with, and whose sides it keeps; all None the first time.
+class PreviousData(Record):
+    """The accepted data that some data is compared with, and the split whose assignments it keeps; None the first time.
 
-    `anchor` is the older data that the images new since then are held against.
+    `anchor` is the older data that the images new since then are compared with.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     validation: ValidationRef | None = None
     anchor: ValidationRef | None = None

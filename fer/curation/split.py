@@ -1,7 +1,7 @@
-"""Stage 6: which image serves training, validation or test. Near-twins and subjects never stand on two sides.
+"""Stage 6: which image serves training, validation or test. Duplicates and subjects are never in two splits.
 
-Out: `split.parquet` and `sides.parquet` (data_contracts.split), and `split.json`, which says how they came to be. The
-second remembers where images stood that are dropped, excluded or gone for now, so that they come back to their side.
+Out: `split.parquet` and `assignments.parquet` (data_contracts.split), and `split.json`, the report about them. The
+second remembers the splits of images that are dropped, excluded or gone for now, so that they come back to them.
 """
 
 import hashlib
@@ -16,18 +16,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import files
 from data_contracts import split as contract
 from fer.curation import assignment, groups, official_splits
 from fer.curation.refs import CurationRef, InspectionRef, Leak, SplitRef
 from fer.engine import disk, stage
+from fer.engine.records import Record
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
 REPORT = "split.json"
+_ASSIGNMENTS_BEFORE = "sides.parquet"  # as accepted splits of earlier versions call it
 
 _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
     "train": "train",
@@ -42,17 +44,15 @@ _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
     "private": "test",
     "privatetest": "test",
 }
-# With others, the last split's sides mean nothing.
-_DRAWING = ("use_official", "test_share", "validation_share", "seed")
+# With others, the assignments of the last split mean nothing.
+_SETTINGS = ("use_official", "test_share", "validation_share", "seed")
 _FAR_OFF = 1.5  # times a share
 ROW_GROUP = 65_536  # preprocessing reads it in a stream
-_TOLD_FROM = 20  # images of a share: below, what is off is off by a few
+_REPORTED_FROM = 20  # images of a share: below, what is off is off by a few
 
 
-class SplitConfig(BaseModel):
+class SplitConfig(Record):
     """Whether to keep the source's own splits, and how to draw those that it does not have."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     use_official: bool = Field(default=True, description="keep the source's splits, if it has some")
     official: dict[str, Literal["train", "validation", "test"]] = Field(
@@ -60,8 +60,8 @@ class SplitConfig(BaseModel):
     )
     leakage: Literal["keep", "drop", "stop"] = Field(
         default="drop",
-        description="what to do with an image of an official split that has a twin, or its subject, in one held out "
-        "further: use it all the same, leave it out, or end the run after the report",
+        description="what to do with an image of an official split that has a duplicate, or its subject, in one held "
+        "out further: use it all the same, leave it out, or end the run after the report",
     )
     test_share: float = Field(
         default=0.1, gt=0, lt=0.5, description="of the images, where the source has no test split"
@@ -72,26 +72,26 @@ class SplitConfig(BaseModel):
     seed: int = Field(default=0, ge=0, description="of the drawn splits")
 
 
-def drawing(config: SplitConfig) -> str:
-    """A name for what a drawing hangs on: of splits with another one, sides can't be kept."""
-    return json.dumps({name: getattr(config, name) for name in _DRAWING})
+def settings_key(config: SplitConfig) -> str:
+    """A name for the settings that decide how splits are drawn: by others, assignments can't be kept."""
+    return json.dumps({name: getattr(config, name) for name in _SETTINGS})
 
 
 @dataclass(frozen=True)
-class Division:
-    """What came of N images. `sides` and `reasons` are (N,); an image with neither was put aside by curation."""
+class SplitResult:
+    """The assignment of N images, and figures about it. An image with neither split nor reason was put aside."""
 
-    sides: np.ndarray
-    reasons: np.ndarray  # str or None: why an image without a side is excluded
-    is_clean: np.ndarray
+    splits: np.ndarray  # (N,) int64, see `assignment`
+    reasons: np.ndarray  # (N,) str or None: why an image without a split is excluded
+    is_clean: np.ndarray  # (N,) bool, see data_contracts.split
     origin: str
-    matrix: dict[str, dict[str, dict[str, int]]]  # before the repair: images of a split -> with relatives in another
+    matrix: dict[str, dict[str, dict[str, int]]]  # before the repair: see `official_splits.matrix`
     leaks: tuple[Leak, ...]
-    n_leaked_before: int  # images of official validation and test with a twin closer to training, before the repair
+    n_leaked_before: int  # images of official validation and test with a duplicate closer to training, before repair
     n_leaked: int  # likewise after it, of drawn ones too
     n_leaked_subjects: int  # images of validation and test whose subject is closer to training, after the repair
-    n_units: int
-    largest_unit: int
+    n_split_groups: int
+    largest_split_group: int  # images
 
 
 @stage.stage("split")
@@ -105,48 +105,50 @@ def split(
     workspace: Workspace,
     progress: Progress,
 ) -> SplitRef:
-    """Keep the official splits if there are some, and repair them; draw what is missing, seeded; keep the sides of
-    `previous`, unless it was drawn otherwise.
+    """Keep the official splits if there are some, and repair them; draw what is missing, seeded; keep the assignments
+    of `previous`, unless it was drawn by other settings.
 
     Where a class would be without an image in train or test, that is one of the Ref's `failures`.
     Raises SourceError for an official split of unknown name or of some images only.
     """
     folder = workspace.folder(curation)
     images = read_images(folder / files.CURATION)
-    near = groups.read(
+    links = groups.read(
         images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second", "kind"])
     )
-    progress(1, 3, "near-twins and subjects joined")
-    told, remembered = _told(None if previous is None else workspace.folder(previous), config)
-    history = None if remembered is None else history_of(images, remembered)
+    progress(1, 3, "duplicates and subjects joined")
+    history_note, earlier = _earlier(None if previous is None else workspace.folder(previous), config)
+    history = None if earlier is None else history_of(images, earlier)
     sources = json.loads((folder / "curation.json").read_bytes()).get("sources", {})
-    made = divide(images, near, history, config, sources)
-    progress(2, 3, "sides assigned")
-    counts = _counts(made.sides, _label_codes(images), curation.classes)
-    pq.write_table(_table(images, near, made), out / files.SPLIT, row_group_size=ROW_GROUP)
-    pq.write_table(_remembered(images, made.sides, remembered), out / files.SIDES)
-    excluded = Counter(each for each in made.reasons.tolist() if each is not None)
+    result = assign(images, links, history, config, sources)
+    progress(2, 3, "splits assigned")
+    counts = _counts(result.splits, _label_codes(images), curation.classes)
+    pq.write_table(_table(images, links, result), out / files.SPLIT, row_group_size=ROW_GROUP)
+    pq.write_table(_assignments(images, result.splits, earlier), out / files.ASSIGNMENTS)
+    excluded = Counter(reason for reason in result.reasons.tolist() if reason is not None)
     ref = SplitRef(
         digest=digest(out),
         classes=curation.classes,
         counts=counts,
-        origin=made.origin,
-        n_clean={name: int((made.is_clean & (made.sides == side)).sum()) for side, name in enumerate(files.SPLITS)},
-        excluded={reason: excluded[reason] for reason in sorted(excluded, key=lambda each: (-excluded[each], each))},
-        leaks=made.leaks,
-        n_leaked=made.n_leaked,
-        n_leaked_subjects=made.n_leaked_subjects,
-        n_kept_sides=_n_kept(made.sides, history),
-        failures=(*_failures(made, config), *_lacking(counts)),
-        warnings=_far_from_shares(made, config),
+        origin=result.origin,
+        n_clean={
+            name: int((result.is_clean & (result.splits == number)).sum()) for number, name in enumerate(files.SPLITS)
+        },
+        excluded={reason: excluded[reason] for reason in sorted(excluded, key=lambda name: (-excluded[name], name))},
+        leaks=result.leaks,
+        n_leaked=result.n_leaked,
+        n_leaked_subjects=result.n_leaked_subjects,
+        n_kept=_n_kept(result.splits, history),
+        failures=(*_failures(result, config), *_lacking(counts)),
+        warnings=_far_from_shares(result, config),
     )
     report = {
         "config": config.model_dump(mode="json"),
-        "history": told,
-        "matrix": made.matrix,
-        "n_leaked_before": made.n_leaked_before,
-        "n_units": made.n_units,
-        "largest_unit": made.largest_unit,
+        "history": history_note,
+        "matrix": result.matrix,
+        "n_leaked_before": result.n_leaked_before,
+        "n_split_groups": result.n_split_groups,
+        "largest_split_group": result.largest_split_group,
     } | ref.model_dump(mode="json", exclude={"path", "digest"})
     (out / REPORT).write_text(json.dumps(report, indent=1))
     progress(3, 3, "images assigned")
@@ -154,26 +156,26 @@ def split(
 
 
 def digest(out: Path) -> str:
-    """Of what images stand where; in which words it is told makes no other split."""
-    files_made = "".join(disk.sha256(out / name) for name in (files.SPLIT, files.SIDES))
-    return hashlib.sha256(files_made.encode()).hexdigest()
+    """SHA-256 (hex) of the assignments in `out`; the wording of the report makes no other split."""
+    digests = "".join(disk.sha256(out / name) for name in (files.SPLIT, files.ASSIGNMENTS))
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def read_images(path: Path) -> pa.Table:
     """The rows of a curation.parquet, sorted by image_id, without what is not needed here."""
-    left_out = ("issues", "group")
-    table = pq.read_table(path, columns=[each for each in pq.read_schema(path).names if each not in left_out])
+    left_out = ("issues", "duplicate_group")
+    table = pq.read_table(path, columns=[name for name in pq.read_schema(path).names if name not in left_out])
     return table.sort_by("image_id")
 
 
-def divide(
+def assign(
     images: pa.Table,
-    near: groups.Relatives,
+    links: groups.DuplicateGroups,
     history: assignment.History | None,
     config: SplitConfig,
     sources: Mapping[str, Mapping[str, int]],
-) -> Division:
-    """The side of each of `images` (data_contracts.curation.CURATION, by image_id); their order does not matter.
+) -> SplitResult:
+    """The split of each of `images` (data_contracts.curation.CURATION, by image_id); their order does not matter.
 
     `sources` says how many images of each source have a split, for the error if only some do. Raises SourceError.
     """
@@ -183,40 +185,43 @@ def divide(
     reasons = np.full(len(images), None, object)
     official = np.full(len(images), assignment.NONE)
     if config.use_official and official_splits.are_complete(images, used, sources):
-        official = official_splits.sides_of(images, used, config.official)
-    repaired = (official != assignment.NONE).any()
-    found = np.where(used, official, assignment.NONE)
-    gone = dropped & ((found == assignment.TRAIN) if repaired else used)
-    found[gone] = assignment.NONE
-    reasons[gone] = pc.replace_substring(images["reason"].filter(pa.array(gone)), "_", " ").to_numpy()
-    taken: assignment.Excluded = assignment.give_way(near, found) if repaired and config.leakage == "drop" else []
-    lot = assignment.Lot(
-        drawn=tuple(side for side in (assignment.VALIDATION, assignment.TEST) if not (found == side).any()),
+        official = official_splits.splits_of(images, used, config.official)
+    is_repaired = (official != assignment.NONE).any()
+    splits = np.where(used, official, assignment.NONE)
+    removed = dropped & ((splits == assignment.TRAIN) if is_repaired else used)
+    splits[removed] = assignment.NONE
+    reasons[removed] = pc.replace_substring(images["reason"].filter(pa.array(removed)), "_", " ").to_numpy()
+    excluded: assignment.Excluded = []
+    if is_repaired and config.leakage == "drop":
+        excluded = assignment.resolve_leaks(links, splits)
+    settings = assignment.SplitSettings(
+        drawn=tuple(split for split in (assignment.VALIDATION, assignment.TEST) if not (splits == split).any()),
         test_share=config.test_share,
         validation_share=config.validation_share,
         seed=config.seed,
     )
-    if lot.drawn:
-        pool = (found == assignment.TRAIN) if repaired else used & ~dropped
-        drawn, left_out = assignment.draw(near, pool, found == assignment.NONE, label, history, lot)
-        found[pool] = drawn[pool]
-        taken += left_out
-    for at, reason in taken:
-        reasons[at] = reason
-    around = near.around(assignment.bits(found))
-    unit_sizes = np.unique(near.unit, return_counts=True)[1]
-    return Division(
-        sides=found,
+    if settings.drawn:
+        pool = (splits == assignment.TRAIN) if is_repaired else used & ~dropped
+        drawn, left_out = assignment.draw(links, pool, splits == assignment.NONE, label, history, settings)
+        splits[pool] = drawn[pool]
+        excluded += left_out
+    for rows, reason in excluded:
+        reasons[rows] = reason
+    linked = links.linked_bits(assignment.bits(splits))
+    linked_before = links.linked_bits(assignment.bits(official))
+    group_sizes = np.unique(links.split_group, return_counts=True)[1]
+    return SplitResult(
+        splits=splits,
         reasons=reasons,
-        is_clean=_clean(near, found, np.where(used, official, assignment.NONE), dropped),
-        origin=_origin(bool(repaired), lot.drawn),
-        matrix=official_splits.matrix(near, official),
-        leaks=official_splits.leaks(near, official),
-        n_leaked_before=int(official_splits.closer(official, near.around(assignment.bits(official)).twins).sum()),
-        n_leaked=int(official_splits.closer(found, around.twins).sum()),
-        n_leaked_subjects=int(official_splits.closer(found, around.subject).sum()),
-        n_units=len(unit_sizes),
-        largest_unit=int(unit_sizes.max(initial=0)),
+        is_clean=_clean(links, splits, np.where(used, official, assignment.NONE), dropped),
+        origin=_origin(bool(is_repaired), settings.drawn),
+        matrix=official_splits.matrix(links, official),
+        leaks=official_splits.leaks(links, official),
+        n_leaked_before=int(official_splits.closer(official, linked_before.duplicates).sum()),
+        n_leaked=int(official_splits.closer(splits, linked.duplicates).sum()),
+        n_leaked_subjects=int(official_splits.closer(splits, linked.subject).sum()),
+        n_split_groups=len(group_sizes),
+        largest_split_group=int(group_sizes.max(initial=0)),
     )
 
 
@@ -228,92 +233,95 @@ def _origin(official: bool, drawn: tuple[int, ...]) -> str:
     """`drawn`, `official`, or `official` and which of the splits are drawn all the same."""
     if not official:
         return "drawn"
-    return ", ".join(["official", *(f"{files.SPLITS[side]} drawn" for side in sorted(drawn, reverse=True))])
+    return ", ".join(["official", *(f"{files.SPLITS[split]} drawn" for split in sorted(drawn, reverse=True))])
 
 
-def _clean(near: groups.Relatives, found: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
-    """(N,) see data_contracts.split: no twin closer to training, excluded or not; the first of its twins; not dropped.
+def _clean(links: groups.DuplicateGroups, splits: np.ndarray, official: np.ndarray, dropped: np.ndarray) -> np.ndarray:
+    """(N,) bool, see data_contracts.split: no duplicate closer to training, excluded or not; the first of its
+    duplicates; not dropped.
 
-    The first is that with the smallest image_id among those connected, on this side, that may be clean at all.
+    The first is that with the smallest image_id among those connected, in this split, that may be clean at all.
     """
-    leaked = official_splits.closer(found, near.around(assignment.bits(official)).twins) & (found == official)
-    leaked |= official_splits.closer(found, near.around(assignment.bits(found)).twins)
-    able = np.flatnonzero((found != assignment.NONE) & ~dropped & ~leaked)
-    group = near.group[able] * len(files.SPLITS) + found[able]
-    clean = np.zeros(len(found), bool)
-    clean[able[np.unique(group, return_index=True)[1]]] = True
+    leaked = official_splits.closer(splits, links.linked_bits(assignment.bits(official)).duplicates)
+    leaked &= splits == official
+    leaked |= official_splits.closer(splits, links.linked_bits(assignment.bits(splits)).duplicates)
+    eligible = np.flatnonzero((splits != assignment.NONE) & ~dropped & ~leaked)
+    group_in_split = links.duplicate_group[eligible] * len(files.SPLITS) + splits[eligible]
+    clean = np.zeros(len(splits), bool)
+    clean[eligible[np.unique(group_in_split, return_index=True)[1]]] = True
     return clean
 
 
-def _told(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | None]:
-    """What is to be kept of the split in `folder` (data_contracts.split.SIDES), and a word about it."""
+def _earlier(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | None]:
+    """A note on what is kept of the split in `folder`, and its assignments (data_contracts.split.ASSIGNMENTS)."""
     if folder is None:
         return "none", None
     before = json.loads((folder / REPORT).read_bytes())["config"]
-    others = [name for name in _DRAWING if before.get(name) != getattr(config, name)]
-    if others:
-        changes = ", ".join(f"{name} was {before.get(name)}" for name in others)
-        return f"the last split was drawn otherwise: {changes}", None
-    return "kept", pq.read_table(folder / files.SIDES)
+    changed = [name for name in _SETTINGS if before.get(name) != getattr(config, name)]
+    if changed:
+        changes = ", ".join(f"{name} was {before.get(name)}" for name in changed)
+        return f"the last split was drawn by other settings: {changes}", None
+    path = folder / files.ASSIGNMENTS
+    return "kept", pq.read_table(path if path.exists() else folder / _ASSIGNMENTS_BEFORE)
 
 
-def _remembered(images: pa.Table, found: np.ndarray, before: pa.Table | None) -> pa.Table:
-    """Where the images stand, and of all others where they stood `before` (data_contracts.split.SIDES)."""
-    used = found != assignment.NONE
-    columns = [images["image_id"], images["pixel_sha256"], pa.array(files.SPLITS).take(pa.array(np.maximum(found, 0)))]
-    now = pa.table(columns, schema=contract.SIDES).filter(pa.array(used))
-    if before is None:
+def _assignments(images: pa.Table, splits: np.ndarray, earlier: pa.Table | None) -> pa.Table:
+    """The splits of the images, and of all others their `earlier` ones (data_contracts.split.ASSIGNMENTS)."""
+    names = pa.array(files.SPLITS).take(pa.array(np.maximum(splits, 0)))
+    now = pa.table([images["image_id"], images["pixel_sha256"], names], schema=contract.ASSIGNMENTS)
+    now = now.filter(pa.array(splits != assignment.NONE))
+    if earlier is None:
         return now
-    is_here = pc.is_in(before["image_id"], value_set=now["image_id"].combine_chunks())
-    return pa.concat_tables([now, before.filter(pc.invert(is_here))]).sort_by("image_id")
+    is_here = pc.is_in(earlier["image_id"], value_set=now["image_id"].combine_chunks())
+    return pa.concat_tables([now, earlier.filter(pc.invert(is_here))]).sort_by("image_id")
 
 
-def history_of(images: pa.Table, before: pa.Table) -> assignment.History:
-    """Where the `images` stood in the split `before` (image_id, pixel_sha256, split; none of them excluded).
+def history_of(images: pa.Table, earlier: pa.Table) -> assignment.History:
+    """The splits of the `images` in the assignments `earlier` (image_id, pixel_sha256, split; none of them excluded).
 
-    By their image_id, since identical images stood on two sides if leakage was kept; files that are new or were renamed
+    By their image_id, since identical images were in two splits if leakage was kept; files that are new or were renamed
     by their pixels.
     """
-    side = np.append(pc.index_in(before["split"], value_set=pa.array(files.SPLITS)).to_numpy(), assignment.NONE)
+    split = np.append(pc.index_in(earlier["split"], value_set=pa.array(files.SPLITS)).to_numpy(), assignment.NONE)
     by_id, by_pixels = (
-        side[pc.index_in(images[name], value_set=before[name].combine_chunks()).fill_null(-1).to_numpy()]
+        split[pc.index_in(images[name], value_set=earlier[name].combine_chunks()).fill_null(-1).to_numpy()]
         for name in ("image_id", "pixel_sha256")
     )
     return assignment.History(np.where(by_id == assignment.NONE, by_pixels, by_id), known=by_id != assignment.NONE)
 
 
-def _n_kept(found: np.ndarray, history: assignment.History | None) -> int:
-    return 0 if history is None else int(((found != assignment.NONE) & (found == history.side)).sum())
+def _n_kept(splits: np.ndarray, history: assignment.History | None) -> int:
+    return 0 if history is None else int(((splits != assignment.NONE) & (splits == history.split)).sum())
 
 
-def _failures(made: Division, config: SplitConfig) -> tuple[str, ...]:
+def _failures(result: SplitResult, config: SplitConfig) -> tuple[str, ...]:
     if config.leakage != "stop":
         return ()
-    found = {"a near-twin": made.n_leaked, "their subject": made.n_leaked_subjects}
+    counts = {"a duplicate": result.n_leaked, "their subject": result.n_leaked_subjects}
     return tuple(
-        f"{count:,} images of validation and test have {what} closer to training: policy stop"
-        for what, count in found.items()
+        f"{count:,} images of validation and test have {linked} closer to training: policy stop"
+        for linked, count in counts.items()
         if count
     )
 
 
-def _counts(found: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict[str, Counts]:
+def _counts(splits: np.ndarray, label: np.ndarray, classes: tuple[str, ...]) -> dict[str, Counts]:
     return {
-        name: dict(zip(classes, np.bincount(label[found == side], minlength=len(classes)).tolist(), strict=True))
-        for side, name in enumerate(files.SPLITS)
+        name: dict(zip(classes, np.bincount(label[splits == number], minlength=len(classes)).tolist(), strict=True))
+        for number, name in enumerate(files.SPLITS)
     }
 
 
-def _table(images: pa.Table, near: groups.Relatives, made: Division) -> pa.Table:
-    named = pa.array([*files.SPLITS, contract.EXCLUDED]).take(pa.array(made.sides % (len(files.SPLITS) + 1)))
+def _table(images: pa.Table, links: groups.DuplicateGroups, result: SplitResult) -> pa.Table:
+    names = pa.array([*files.SPLITS, contract.EXCLUDED]).take(pa.array(result.splits % (len(files.SPLITS) + 1)))
     columns = {
-        "split": named,
-        "reason": pa.array(made.reasons, pa.string()),
-        "is_clean": pa.array(made.is_clean),
-        "near_duplicates": near.near_duplicates(),
+        "split": names,
+        "reason": pa.array(result.reasons, pa.string()),
+        "is_clean": pa.array(result.is_clean),
+        "near_duplicates": links.near_duplicate_sha256s(),
     }
     arrays = [columns[name] if name in columns else images[name] for name in contract.SCHEMA.names]
-    in_use = pc.or_(pa.array(made.sides != assignment.NONE), columns["reason"].is_valid())
+    in_use = pc.or_(pa.array(result.splits != assignment.NONE), columns["reason"].is_valid())
     return pa.table(arrays, schema=contract.SCHEMA).filter(in_use)
 
 
@@ -331,17 +339,17 @@ def _lacking(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
     )
 
 
-def _far_from_shares(made: Division, config: SplitConfig) -> tuple[str, ...]:
+def _far_from_shares(result: SplitResult, config: SplitConfig) -> tuple[str, ...]:
     """A line for each drawn split that holds far more or fewer images than its share."""
-    wanted = {"test": config.test_share, "validation": config.validation_share}
-    n_used = int((made.sides != assignment.NONE).sum())
+    shares = {"test": config.test_share, "validation": config.validation_share}
+    n_used = int((result.splits != assignment.NONE).sum())
     lines = []
-    for name, share in wanted.items():
-        n = int((made.sides == files.SPLITS.index(name)).sum())
-        is_drawn = made.origin == "drawn" or f"{name} drawn" in made.origin
-        if is_drawn and n_used * share >= _TOLD_FROM and not 1 / _FAR_OFF < n / (n_used * share) < _FAR_OFF:
+    for name, share in shares.items():
+        n = int((result.splits == files.SPLITS.index(name)).sum())
+        is_drawn = result.origin == "drawn" or f"{name} drawn" in result.origin
+        if is_drawn and n_used * share >= _REPORTED_FROM and not 1 / _FAR_OFF < n / (n_used * share) < _FAR_OFF:
             lines.append(
                 f"{name} holds {n / n_used:.1%} of the images where {share:.1%} are wanted: the largest group of "
-                f"near-twins and subjects, which stays together, has {made.largest_unit:,}"
+                f"duplicates and subjects, which stays together, has {result.largest_split_group:,}"
             )
     return tuple(lines)

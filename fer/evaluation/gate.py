@@ -242,8 +242,8 @@ def _floor(name: str, value: float, interval: tuple[float, float], floor: float)
 
 
 class _TestImages(NamedTuple):
-    """The images of a test split: (N,) each. `unseen`: the champion met neither them nor a near-twin of theirs in its
-    training; None: it does not say.
+    """The images of a test split: (N,) each. `unseen`: the champion met neither them nor a near-duplicate of theirs in
+    its training; None: it does not say.
     """
 
     image_ids: list[str]
@@ -264,7 +264,7 @@ def _test_images(division: Path, champion: Path) -> _TestImages:
     rows = rows.filter(pc.equal(rows["split"], "test"))
     unseen = None
     if (champion / files.TRAINED_ON).is_file():
-        unseen = ~groups.met(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
+        unseen = ~groups.leaked(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
     return _TestImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), unseen)
 
 
@@ -320,7 +320,7 @@ def _images(images: _TestImages, classes: tuple[str, ...], who: str, config: Gat
     if images.unseen is None:
         detail += f"; the {who} does not say what it was trained on, and may know some of them"
     elif n < n_all:
-        detail += f"; the {who} was trained on the other {n_all - n:,} or on near-twins of theirs"
+        detail += f"; the {who} was trained on the other {n_all - n:,} or on near-duplicates of theirs"
         if lacks:
             todo = "keep its split.seed and shares, or give this model a name of its own: --name NAME"
     return Finding(f"images that the {who} was not trained on", passed=not lacks, detail=detail, todo=todo)

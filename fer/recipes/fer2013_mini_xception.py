@@ -6,7 +6,7 @@ machine, reckoned from 44 seconds an epoch. Of one seed, twice with the same res
 0.661 (95 % interval 0.646 to 0.677), macro-F1 0.610 (0.586 to 0.633), 0.653 de-duplicated; averaged with mirror images
 0.670; PublicTest 0.639. Without AMX it computes in float32: about 2 hours on an AMD EPYC with AVX2, reckoned from 145
 images a second of its steps.
-That was before the repair: moved and mirrored near-twins were not found yet, and some were in train.
+That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
 """
 
 from fer.evaluation import gate

@@ -152,13 +152,12 @@ def _refuse_to_know_what_is_held_out(source: str, path: Path, division: Path) ->
     held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
     n_known = len(held_out)
     if known is not None:
-        trained_on_it = groups.met(held_out, known.filter(pc.equal(known["split"], "train"))["pixel_sha256"])
+        trained_on_it = groups.leaked(held_out, known.filter(pc.equal(known["split"], "train"))["pixel_sha256"])
         is_test = pc.equal(held_out["split"], "test").to_numpy()
-        n_known = int(np.where(is_test, groups.met(held_out, known["pixel_sha256"]), trained_on_it).sum())
+        n_known = int(np.where(is_test, groups.leaked(held_out, known["pixel_sha256"]), trained_on_it).sum())
     if n_known:
-        received = (
-            f"{n_known:,} of the {len(held_out):,} images held out, or twins of theirs, are among those of {source}"
-        )
+        held = f"{n_known:,} of the {len(held_out):,} images held out, or duplicates of theirs,"
+        received = f"{held} are among those of {source}"
         raise errors.ConfigError(
             "Weights must not have been trained on images that are held out now.",
             received=received if known is not None else f"{source}, which does not say what it was trained on",

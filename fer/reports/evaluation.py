@@ -69,7 +69,7 @@ def _deduplicated(scores: Scores | None) -> str:
     low, high = scores.accuracy_interval
     f1_low, f1_high = scores.macro_f1_interval
     return (
-        "De-duplicated – without images that have a twin closer to training, repeat another one, or were to be "
+        "De-duplicated – without images that have a duplicate closer to training, repeat another one, or were to be "
         f"dropped – accuracy **{scores.accuracy:.3f}** ({low:.3f} to {high:.3f}), macro-F1 **{scores.macro_f1:.3f}** "
         f"({f1_low:.3f} to {f1_high:.3f}), {scores.n_images:,} images{left_out(scores.absent_classes)}."
     )

@@ -1,4 +1,4 @@
-"""Near-twins that are moved, cropped, zoomed, turned, mirrored or written over, and what is none."""
+"""Near-duplicates that are moved, cropped, zoomed, turned, mirrored or written over, and what is none."""
 
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -5,11 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from data_contracts import curation as curation_contract
+from data_contracts import files
+from data_contracts import split as split_contract
 from fer import errors
-from fer.curation import baseline
-from fer.curation.refs import Before, DriftRef, SplitRef, ValidationRef
+from fer.curation import baseline, split
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 
@@ -44,20 +51,24 @@ def drifted(is_anchored=True):
     )
 
 
-def find(workspace, families=KAGGLE, recipe=RECIPE, drawing=""):
-    return baseline.find(workspace, recipe, families, drawing)
+def scope(families=KAGGLE, recipe=RECIPE, settings_key=""):
+    return baseline.Scope(recipe, families, settings_key)
 
 
-def before(workspace, data, divided="", families=KAGGLE, drawing=""):
-    found = find(workspace, families, drawing=drawing)
-    return baseline.before(found, workspace, validated(workspace, data), drawing, divided)
+def find(workspace, **scoped):
+    return baseline.find(workspace, scope(**scoped))
 
 
-def accept(workspace, data, divided="", families=KAGGLE, is_anchored=True, drawing=""):
-    """What a run on `data`, `divided` by some settings, does when all is well; what it was given to compare with."""
-    given = before(workspace, data, divided, families, drawing)
-    made = validated(workspace, data), split_of(workspace, data + divided), drifted(is_anchored)
-    baseline.accept(workspace, RECIPE, families, given, *made, drawing, divided)
+def previous(workspace, data, inputs="", **scoped):
+    found = find(workspace, **scoped)
+    return baseline.previous_data(found, workspace, validated(workspace, data), scope(**scoped), inputs)
+
+
+def accept(workspace, data, inputs="", is_anchored=True, **scoped):
+    """What a run on `data`, split by the settings in `inputs`, does when all is well; what it was compared with."""
+    given = previous(workspace, data, inputs, **scoped)
+    made = validated(workspace, data), split_of(workspace, data + inputs), drifted(is_anchored)
+    baseline.accept(workspace, scope(**scoped), given, *made, inputs)
     return given
 
 
@@ -68,14 +79,14 @@ def pointer(workspace):
 
 def test_the_first_data_has_nothing_to_be_compared_with(workspace):
     assert find(workspace) is None
-    assert accept(workspace, "monday") == Before()
+    assert accept(workspace, "monday") == PreviousData()
 
 
 def test_new_data_is_compared_with_the_last_accepted(workspace):
     accept(workspace, "monday")
     given = accept(workspace, "tuesday")
     monday = validated(workspace, "monday")
-    assert given == Before(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
+    assert given == PreviousData(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
     assert accept(workspace, "wednesday").split == split_of(workspace, "tuesday")
     found = find(workspace)
     assert (found.validation.path, found.split.path) == ("validate/wednesday", "split/wednesday")
@@ -90,37 +101,37 @@ def test_the_same_data_again_is_given_what_it_was_given_the_first_time_however_o
 
 def test_data_that_is_only_looked_at_is_not_remembered(workspace):
     accept(workspace, "monday")
-    before(workspace, "tuesday")
-    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
+    previous(workspace, "tuesday")
+    assert previous(workspace, "wednesday").split == split_of(workspace, "monday")
 
 
-def test_the_same_data_by_other_settings_keeps_the_sides_that_were_accepted_for_it(workspace):
+def test_the_same_data_by_other_settings_keeps_the_splits_that_were_accepted_for_it(workspace):
     accept(workspace, "monday")
     accept(workspace, "tuesday")
-    given = accept(workspace, "tuesday", divided="another threshold")
+    given = accept(workspace, "tuesday", inputs="another threshold")
     assert given.split == split_of(workspace, "tuesday")
     assert given.validation == validated(workspace, "monday")  # never compared with itself
-    assert accept(workspace, "tuesday", divided="another threshold") == given
+    assert accept(workspace, "tuesday", inputs="another threshold") == given
 
 
 def test_a_source_that_is_added_or_left_out_loses_no_history(workspace):
     folder = "folder:/faces"
     accept(workspace, "monday")
     assert accept(workspace, "tuesday", families=(folder, *KAGGLE)).split == split_of(workspace, "monday")
-    assert before(workspace, "wednesday", families=(folder,)).split == split_of(workspace, "tuesday")
-    assert before(workspace, "wednesday", families=(folder, *KAGGLE)).split == split_of(workspace, "tuesday")
-    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
-    assert before(workspace, "wednesday", families=("folder:/others",)) == Before()
+    assert previous(workspace, "wednesday", families=(folder,)).split == split_of(workspace, "tuesday")
+    assert previous(workspace, "wednesday", families=(folder, *KAGGLE)).split == split_of(workspace, "tuesday")
+    assert previous(workspace, "wednesday").split == split_of(workspace, "monday")
+    assert previous(workspace, "wednesday", families=("folder:/others",)) == PreviousData()
     assert find(workspace, recipe="another recipe") is None
 
 
-def test_another_drawing_has_sides_of_its_own_and_the_first_finds_its_own_again(workspace):
+def test_other_split_settings_have_splits_of_their_own_and_the_first_finds_its_own_again(workspace):
     first = accept(workspace, "monday")
-    other = accept(workspace, "monday", divided="another seed", drawing="another seed")
+    other = accept(workspace, "monday", inputs="another seed", settings_key="another seed")
     assert other.split is None
-    assert accept(workspace, "tuesday", drawing="another seed").split == split_of(workspace, "mondayanother seed")
+    assert accept(workspace, "tuesday", settings_key="another seed").split == split_of(workspace, "mondayanother seed")
     assert accept(workspace, "monday") == first
-    assert before(workspace, "wednesday").split == split_of(workspace, "monday")
+    assert previous(workspace, "wednesday").split == split_of(workspace, "monday")
 
 
 def test_the_anchor_stays_until_enough_new_images_were_tested(workspace):
@@ -128,7 +139,7 @@ def test_the_anchor_stays_until_enough_new_images_were_tested(workspace):
     for day in ("tuesday", "wednesday"):
         assert accept(workspace, day, is_anchored=False).anchor == validated(workspace, "monday")
     assert accept(workspace, "thursday").anchor == validated(workspace, "monday")
-    assert before(workspace, "friday").anchor == validated(workspace, "thursday")
+    assert previous(workspace, "friday").anchor == validated(workspace, "thursday")
 
 
 @pytest.mark.parametrize("gone", ["validate/monday", "split/monday", "split/monday/split.parquet"])
@@ -137,14 +148,14 @@ def test_output_that_is_gone_from_the_workspace_is_no_baseline(workspace, gone):
     path = workspace.root / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert find(workspace) is None
-    assert before(workspace, "tuesday") == Before()
+    assert previous(workspace, "tuesday") == PreviousData()
 
 
 def test_of_what_the_same_data_was_given_only_what_is_still_there_is_given_again(workspace):
     accept(workspace, "monday")
     accept(workspace, "tuesday")
     shutil.rmtree(workspace.root / "validate/monday")
-    assert accept(workspace, "tuesday") == Before(split=split_of(workspace, "monday"))
+    assert accept(workspace, "tuesday") == PreviousData(split=split_of(workspace, "monday"))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"validation": {}}', b"\xff\x00", b"[]"])
@@ -154,7 +165,7 @@ def test_a_damaged_record_is_an_error_that_says_which_file_to_remove(workspace, 
     with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file"):
         find(workspace)
     pointer(workspace).unlink()
-    assert accept(workspace, "tuesday") == Before()
+    assert accept(workspace, "tuesday") == PreviousData()
 
 
 def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
@@ -181,12 +192,12 @@ def test_a_workspace_that_refuses_the_record_is_an_error_with_the_next_step(work
 
 def test_names_are_fit_for_files_and_different_for_recipes_and_sources():
     names = {
-        baseline.name("fer2013-cnn", ("kaggle:msambare/fer2013",)),
-        baseline.name("demo", ("kaggle:msambare/fer2013",)),
-        baseline.name("fer2013-cnn", ("kaggle:other/fer2013",)),
-        baseline.name("fer2013-cnn", ("folder:/a", "kaggle:msambare/fer2013")),
-        baseline.name("fer2013-cnn", ("kaggle:msambare-fer2013",)),
-        baseline.name("fer2013-cnn", ("folder:/" + "x" * 300,)),
+        baseline.Scope("fer2013-cnn", ("kaggle:msambare/fer2013",)).name,
+        baseline.Scope("demo", ("kaggle:msambare/fer2013",)).name,
+        baseline.Scope("fer2013-cnn", ("kaggle:other/fer2013",)).name,
+        baseline.Scope("fer2013-cnn", ("folder:/a", "kaggle:msambare/fer2013")).name,
+        baseline.Scope("fer2013-cnn", ("kaggle:msambare-fer2013",)).name,
+        baseline.Scope("fer2013-cnn", ("folder:/" + "x" * 300,)).name,
     }
     assert len(names) == 6
     assert all(set(each) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(each) < 80 for each in names)
@@ -210,7 +221,7 @@ def test_a_link_to_a_folder_keeps_its_own_name_wherever_it_leads(tmp_path):
 def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path):
     one, two = (RemoteWorkspace(tmp_path / name, store) for name in ("one", "two"))
     accept(one, "monday")
-    assert before(two, "tuesday").split == split_of(one, "monday")
+    assert previous(two, "tuesday").split == split_of(one, "monday")
     given = accept(two, "tuesday")
     assert given.validation == validated(one, "monday")
     assert find(one).split == split_of(one, "tuesday")
@@ -218,3 +229,120 @@ def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path)
     store.put(record.key, b"{")
     with pytest.raises(errors.WorkspaceError, match=r"s3://.*/\.accepted/demo-kaggle-a-b-\w+\.json.*remove the file"):
         find(one)
+
+
+def commit_by_hand(workspace, path, ref, contents):
+    """A committed output as an earlier version wrote it: its Ref as JSON, and file name -> what it has."""
+    folder = workspace.root / path
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        if isinstance(content, pa.Table):
+            pq.write_table(content, folder / name)
+        else:
+            (folder / name).write_text(json.dumps(content))
+    written = {name: (folder / name).read_bytes() for name in contents}
+    record = {
+        "ref": {"path": path, "digest": hashlib.sha256(path.encode()).hexdigest()} | ref,
+        "files": {
+            name: {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in written.items()
+        },
+    }
+    (folder / "_ref.json").write_text(json.dumps(record))
+    return record["ref"]
+
+
+def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_their_splits(workspace):
+    """In the words of that version: `drawing`, `divided_from`, `before`, `n_kept_sides`, `twins`, `sides.parquet`."""
+    n = 60
+    names = [f"{number:032x}" for number in range(n)]
+    splits = [("test", "train", "validation", "train")[number % 4] for number in range(n)]  # not as they would be drawn
+    sides = pa.table([names, [f"pixels {name}" for name in names], splits], schema=split_contract.ASSIGNMENTS)
+    config = split.SplitConfig()
+    earlier = {"use_official": True, "test_share": 0.1, "validation_share": 0.1, "seed": 0}
+    counts = {name: {"happy": splits.count(name)} for name in files.SPLITS}
+    split_ref = commit_by_hand(
+        workspace,
+        "label errors/0123",
+        {
+            "classes": ["happy"],
+            "counts": counts,
+            "origin": "drawn",
+            "n_clean": {name: splits.count(name) for name in files.SPLITS},
+            "excluded": {"near-twin of an image in test": 1},
+            "leaks": [{"split": "test", "twins": 1, "identical": 1, "near": 0, "shifted": 0, "mirrored": 0}],
+            "n_leaked": 0,
+            "n_leaked_subjects": 0,
+            "n_kept_sides": 12,
+            "n_label_errors": 0,
+            "n_label_errors_held_out": 0,
+            "failures": [],
+            "warnings": [],
+        },
+        {"sides.parquet": sides, "split.json": {"config": earlier | {"leakage": "drop", "official": config.official}}},
+    )
+    validation = commit_by_hand(
+        workspace,
+        "validate/0123",
+        {
+            "classes": ["happy"],
+            "n_found": n,
+            "n_accepted": n,
+            "quarantined": {},
+            "failures": [],
+            "warnings": [],
+        },
+        {"validation.json": {}},
+    )
+    note = {
+        "recipe": RECIPE,
+        "families": list(KAGGLE),
+        "drawing": json.dumps(earlier),
+        "accepted_utc": "2026-11-29T02:21:23.082204Z",
+        "validation": validation,
+        "split": split_ref,
+        "anchor": validation,
+        "divided_from": "[]",
+        "before": {"validation": validation, "anchor": None, "split": split_ref},
+    }
+    (workspace.root / ".accepted").mkdir()
+    (workspace.root / ".accepted" / "demo-kaggle-a-b-00000000.json").write_text(json.dumps(note))
+
+    given = previous(workspace, "today", settings_key=split.settings_key(config))
+    assert (given.split.n_kept, given.split.leaks[0].duplicates) == (12, 1)
+    assert given.validation.path == given.anchor.path == "validate/0123"
+    rows = [
+        {
+            "image_id": f"{number:032x}",
+            "pixel_sha256": f"pixels {number:032x}",
+            "label": "happy",
+            "class_index": 0,
+            "duplicate_group": f"{number:032x}",
+            "issues": [],
+            "action": "keep",
+            "part": 0,
+            "row": number,
+        }
+        for number in range(n + 20)
+    ]
+
+    def curation(out):
+        pq.write_table(pa.Table.from_pylist(rows, schema=curation_contract.CURATION), out / files.CURATION)
+        (out / "curation.json").write_text("{}")
+        return CurationRef(classes=("happy",), issues={}, dropped={}, quarantined={}, failures=())
+
+    def inspection(out):
+        pq.write_table(curation_contract.PAIRS.empty_table(), out / files.PAIRS)
+        return InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0)
+
+    made = split.split(
+        workspace.run("curate", "today", CurationRef, curation, resumable=False),
+        workspace.run("inspect", "today", InspectionRef, inspection, resumable=False),
+        given.split,
+        config,
+        workspace=workspace,
+    )
+    assert made.n_kept == n
+    table = pq.read_table(workspace.folder(made) / files.SPLIT)
+    now = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    assert {name: now[name] for name in names} == dict(zip(names, splits, strict=True))

@@ -59,7 +59,10 @@ def committed(workspace, images, pairs=(), inspected=None):
 
     def inspection(out):
         seen = images if inspected is None else inspected
-        rows = [{name: each[name] for name in ("image_id", *FINDING)} | {"group": each["image_id"]} for each in seen]
+        rows = [
+            {name: each[name] for name in ("image_id", *FINDING)} | {"duplicate_group": each["image_id"]}
+            for each in seen
+        ]
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.FINDINGS).sort_by("image_id"), out / files.FINDINGS)
         ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "kind": "near", "correlation": 0.95} for a, b in pairs]
         pq.write_table(pa.Table.from_pylist(ends, schema=contract.PAIRS), out / files.PAIRS)
@@ -172,7 +175,7 @@ def test_copies_with_the_same_label_and_split_are_redundant_but_for_the_first_an
     assert made.ref.dropped == {"exact_duplicate": 3, "conflicting_labels": 2}
 
 
-def test_copies_are_redundant_on_one_side_however_the_sources_spell_it(tmp_path):
+def test_copies_are_redundant_on_one_split_however_the_sources_spell_it(tmp_path):
     images = [
         *(image(n, pixels="a", raw_split=raw) for n, raw in enumerate(("train", "Training", "test", "TRAIN"))),
         *(image(n) for n in range(10, 20)),
@@ -182,7 +185,7 @@ def test_copies_are_redundant_on_one_side_however_the_sources_spell_it(tmp_path)
     assert Curated(tmp_path / "drawn", images, splits=one_side).having("exact_duplicate") == [1, 2, 3]
 
 
-def test_to_drop_near_twins_leaves_one_of_each_group_on_each_side(tmp_path):
+def test_to_drop_near_duplicates_leaves_one_of_each_group_on_each_side(tmp_path):
     images = [
         *(image(n, raw_split="train") for n in range(3)),
         *(image(n, raw_split="test") for n in range(3, 5)),
@@ -198,7 +201,7 @@ def test_to_drop_near_twins_leaves_one_of_each_group_on_each_side(tmp_path):
     assert [made.fate(n)[0] for n in range(5)] == ["quarantine", "keep", "quarantine", "keep", "quarantine"]
 
 
-def test_near_twins_are_known_for_every_copy_of_them_and_identical_images_alone_are_none(tmp_path):
+def test_near_duplicates_are_known_for_every_copy_of_them_and_identical_images_alone_are_none(tmp_path):
     images = [image(0, pixels="a"), image(1, pixels="a"), image(2), image(3, pixels="b"), image(4, pixels="b")]
     made = Curated(tmp_path, [*images, *(image(n) for n in range(5, 9))], pairs=[(0, 2), (3, 4)])
     assert made.having("near_duplicate") == [0, 1, 2]

@@ -21,7 +21,7 @@ PER_PART = 50
 
 @functools.cache
 def faces():
-    """240 drawn faces, of both classes in turn; the last three a copy of the first, a near-twin of it, and a blank."""
+    """240 drawn faces, of both classes in turn; the last three a copy, a near-duplicate of the first, and a blank."""
     drawn = np.stack([demo_faces.draw(CLASSES[at % 2], np.random.default_rng(at)) for at in range(240)])
     drawn[-3] = drawn[0]
     drawn[-2] = np.clip(drawn[0].astype(int) + np.random.default_rng(0).integers(-6, 7, drawn[0].shape), 0, 255)
@@ -86,7 +86,7 @@ def test_what_is_written_keeps_the_contract(inspected):
     _, findings, pairs = inspected
     assert findings.schema.equals(curation.FINDINGS)
     assert pairs.schema.equals(curation.PAIRS)
-    for name in ("image_id", "group"):
+    for name in ("image_id", "duplicate_group"):
         assert findings[name].null_count == 0
 
 
@@ -104,7 +104,7 @@ def test_pairs_and_groups_say_which_images_are_near_twins(inspected):
     assert found[tuple(sorted((image_id(0), copy)))] == 1
     first = min(image_id(0), copy)
     assert 0.9 < found[tuple(sorted((first, near)))] < 1
-    group = dict(zip(findings["image_id"].to_pylist(), findings["group"].to_pylist(), strict=True))
+    group = dict(zip(findings["image_id"].to_pylist(), findings["duplicate_group"].to_pylist(), strict=True))
     assert group[image_id(0)] == group[copy] == group[near] == min(image_id(0), copy, near)
     assert all(one < other for one, other in found)
     assert list(found) == sorted(found)

@@ -1,154 +1,223 @@
 import functools
-from collections import defaultdict
+import json
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from fer.curation import label_errors
+from data_contracts import curation, files, manifest
+from data_contracts import split as contract
+from fer.curation import inspect, label_errors, split
+from fer.curation.refs import CurationRef, InspectionRef, SplitRef
+from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.demo import faces as demo_faces
+from fer.ingest.refs import ManifestRef
 
 CLASSES = ("happy", "surprise", "sad")
-N_PER_CLASS = 120
+N_PER_CLASS = 100
+PLANTED = {"train": 12, "validation": 3, "test": 6}
 
 
 @functools.cache
 def faces():
-    """(n, 2304) uint8 drawn faces and their classes, (n,)."""
-    drawn = [
-        demo_faces.draw(name, np.random.default_rng([at, number]))
-        for at, name in enumerate(CLASSES)
-        for number in range(N_PER_CLASS)
-    ]
-    return np.stack(drawn).reshape(len(drawn), -1), np.arange(len(drawn)) // N_PER_CLASS
-
-
-def find(thumbnails, labels, groups=None, **other):
-    groups = [str(at) for at in range(len(labels))] if groups is None else groups
-    return label_errors.find(thumbnails, labels, groups, **{"folds": 4, "max_share": 0.1, "seed": 0, **other})
+    """(n, 2304) uint8 drawn faces of each class in turn; the classes, (n,); and the splits, a fifth of them test."""
+    labels = np.arange(N_PER_CLASS * len(CLASSES)) % len(CLASSES)
+    drawn = [demo_faces.draw(CLASSES[at], np.random.default_rng(number)) for number, at in enumerate(labels)]
+    splits = np.array(["train", "train", "test", "validation", "train"])[np.arange(len(labels)) // 3 % 5]
+    return np.stack(drawn).reshape(len(drawn), -1), labels, splits
 
 
 def planted():
-    images, labels = faces()
-    wrong = np.random.default_rng(1).choice(len(labels), 18, replace=False)
-    given = labels.copy()
-    given[wrong] = (given[wrong] + 1) % 3
-    return images, labels, given, np.isin(np.arange(len(labels)), wrong)
+    """The classes with a few wrong ones in each split; whether each is wrong."""
+    _, labels, splits = faces()
+    draw, wrong = np.random.default_rng(1), np.zeros(len(labels), bool)
+    for in_split, n in PLANTED.items():
+        wrong[draw.choice(np.flatnonzero(splits == in_split), n, replace=False)] = True
+    return np.where(wrong, (labels + 1) % len(CLASSES), labels), wrong
 
 
-def test_planted_errors_are_found_and_named():
-    images, labels, given, is_wrong = planted()
-    doubts = find(images, given)
-    right = doubts.is_error & is_wrong
-    assert right.sum() / is_wrong.sum() > 0.6
-    assert right.sum() / doubts.is_error.sum() > 0.6
-    assert (doubts.suggested[right] == labels[right]).mean() > 0.8
-    assert doubts.quality[is_wrong].mean() < 0.3 < 0.7 < doubts.quality[~is_wrong].mean()
+class Found:
+    def __init__(self, folder, given, policy="keep", subject=None, **config):
+        self.workspace = LocalWorkspace(folder)
+        self.before = self.given(given, subject)
+        settings = inspect.InspectConfig(folds=4, **config)
+        self.ref = label_errors.label_errors(*self.before, settings, policy, workspace=self.workspace)
+        self.folder = self.workspace.folder(self.ref)
+        self.rows = {row["image_id"]: row for row in pq.read_table(self.folder / files.SPLIT).to_pylist()}
+        table = pq.read_table(self.folder / files.LABEL_ERRORS)
+        assert table.schema.equals(curation.LABEL_ERRORS)
+        self.labels = {row["image_id"]: row for row in table.to_pylist()}
+        self.said = json.loads((self.folder / split.REPORT).read_bytes())
+
+    def given(self, labels, subject):
+        """What the stages before leave."""
+        pixels, _, splits = faces()
+
+        def commit(stage, ref, write):
+            def produce(out):
+                write(out)
+                return ref
+
+            return self.workspace.run(stage, "0", type(ref), produce, resumable=False)
+
+        rows = [
+            {
+                "image_id": f"{number:032x}",
+                "pixel_sha256": f"{number:064x}",
+                "label": CLASSES[labels[number]],
+                "class_index": int(labels[number]),
+                "subject": None if subject is None else subject(number),
+                "duplicate_group": f"{number:032x}",
+                "issues": [],
+                "action": "keep",
+                "split": str(splits[number]),
+                "is_clean": True,
+                "part": 0,
+                "row": number,
+            }
+            for number in range(len(pixels))
+        ]
+        rows[0] |= {"split": contract.EXCLUDED, "reason": "exact duplicate", "is_clean": False}
+
+        def table(schema):
+            return pa.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema)
+
+        def index(out):
+            (out / files.THUMBNAILS).mkdir()
+            column = pa.array([each.tobytes() for each in pixels], manifest.THUMBNAIL_SCHEMA.field("pixels").type)
+            thumbnails = pa.table({"pixels": column}, schema=manifest.THUMBNAIL_SCHEMA)
+            pq.write_table(thumbnails, out / files.THUMBNAILS / files.part(0))
+
+        def divide(out):
+            pq.write_table(table(contract.SCHEMA), out / files.SPLIT)
+            pq.write_table(table(contract.ASSIGNMENTS), out / files.ASSIGNMENTS)
+            (out / split.REPORT).write_text(json.dumps({"config": {"seed": 0}, "history": "none"}))
+
+        counts = {
+            in_split: {name: sum((row["split"], row["label"]) == (in_split, name) for row in rows) for name in CLASSES}
+            for in_split in files.SPLITS
+        }
+        n_clean = {in_split: sum(by_class.values()) for in_split, by_class in counts.items()}
+        division = SplitRef(
+            classes=CLASSES, counts=counts, origin="drawn", n_clean=n_clean, excluded={"exact duplicate": 1}
+        )
+        return (
+            commit(
+                "index",
+                ManifestRef(source="t", layouts=("x",), classes=CLASSES, n_found=len(rows), n_quarantined=0),
+                index,
+            ),
+            commit(
+                "curate",
+                CurationRef(classes=CLASSES, issues={}, dropped={}, quarantined={}, failures=()),
+                lambda out: pq.write_table(table(curation.CURATION), out / files.CURATION),
+            ),
+            commit(
+                "inspect",
+                InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0),
+                lambda out: pq.write_table(curation.PAIRS.empty_table(), out / files.PAIRS),
+            ),
+            commit("split", division, divide),
+        )
+
+    def of(self, *splits):
+        return {name: row for name, row in self.labels.items() if row["split"] in splits}
+
+    def doubted(self, *splits):
+        return {name for name, row in self.of(*splits).items() if row["is_label_error"]}
 
 
-def test_a_larger_share_doubts_more_labels():
-    images, _, given, _ = planted()
-    strict, lax = (find(images, given, max_share=share) for share in (0.02, 1))
-    assert set(np.flatnonzero(strict.is_error)) < set(np.flatnonzero(lax.is_error))
-    assert np.array_equal(strict.quality, lax.quality)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    made = {}
+
+    def find(policy):
+        if policy not in made:
+            made[policy] = Found(tmp_path_factory.mktemp(policy), planted()[0], policy)
+        return made[policy]
+
+    return find
 
 
-def test_the_same_images_give_the_same_figures():
-    images, _, given, _ = planted()
-    first, second = find(images, given), find(images, given)
-    for name in ("suggested", "quality", "is_error"):
-        assert np.array_equal(getattr(first, name), getattr(second, name))
+@pytest.mark.parametrize("policy", ["keep", "drop", "quarantine", "stop"])
+def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(found, policy):
+    made = found(policy)
+    assert made.doubted("test")
+    assert made.doubted("validation")
+    before = pq.read_table(made.workspace.folder(made.before[3]) / files.SPLIT).to_pylist()
+    held_out = [row for row in before if row["split"] in ("validation", "test")]
+    assert [made.rows[row["image_id"]] for row in held_out] == held_out
+    assert {row["action"] for row in made.of("validation", "test").values()} == {"keep"}
 
 
-def test_the_number_of_cores_changes_nothing(monkeypatch):
-    images, _, given, _ = planted()
-    threaded = find(images, given)
-    monkeypatch.setattr(label_errors.parallel, "usable_cores", lambda: 1)
-    assert np.array_equal(find(images, given).quality, threaded.quality)
+@pytest.mark.parametrize("policy", ["drop", "quarantine"])
+def test_images_of_train_whose_label_is_in_doubt_are_taken_out_with_the_reason(found, policy):
+    made = found(policy)
+    _, is_wrong = planted()
+    gone = {name for name, row in made.rows.items() if row["reason"] == label_errors.REASONS[policy]}
+    assert gone == made.doubted("train") == {name for name in made.labels if made.labels[name]["action"] == policy}
+    right = sum(is_wrong[int(name, 16)] for name in gone)
+    assert right / PLANTED["train"] > 0.4
+    assert right / len(gone) > 0.4
+    assert all((made.rows[name]["split"], made.rows[name]["is_clean"]) == (contract.EXCLUDED, False) for name in gone)
+    assert made.ref.excluded == {"exact duplicate": 1, label_errors.REASONS[policy]: len(gone)}
+    left = Counter(row["label"] for row in made.rows.values() if row["split"] == "train")
+    assert made.ref.counts["train"] == left
+    assert made.ref.n_clean["train"] == left.total()
+    assert made.ref.n_label_errors == len(gone)
+    assert made.ref.n_label_errors_held_out == len(made.doubted("validation", "test"))
+    assert made.said["excluded"] == made.ref.excluded
+    assert made.said["config"] == {"seed": 0}
 
 
-def test_a_mirrored_face_is_the_same_face():
-    images = faces()[0][:20].reshape(-1, 48, 48)
-    filters = label_errors._filters(images, np.random.default_rng(0))
-    pooled, mirrored = (label_errors._pooled(each, filters) for each in (images, images[:, :, ::-1]))
-    assert np.abs(pooled - mirrored).max() < 1e-2 < np.abs(pooled - pooled[::-1]).max()
+def test_the_labels_of_validation_and_test_change_nothing_of_what_train_keeps(found, tmp_path):
+    given, _ = planted()
+    _, _, splits = faces()
+    held_out = np.flatnonzero(splits != "train")
+    other = given.copy()
+    other[held_out] = np.random.default_rng(2).permutation(given[held_out])
+    made = Found(tmp_path, other, "drop")
+    assert made.of("train") == found("drop").of("train")
+    kept = [{name for name, row in each.rows.items() if row["split"] == "train"} for each in (made, found("drop"))]
+    assert kept[0] == kept[1]
+    assert len(made.doubted("test")) > 2 * len(found("drop").doubted("test"))
 
 
-def test_groups_are_never_divided_and_every_fold_has_every_class():
-    labels = np.arange(200) % 4
-    groups = [str(at // 3) for at in range(200)]
-    fold_of = label_errors._folds(labels, groups, 5, 0)
-    folds = defaultdict(set)
-    for group, fold in zip(groups, fold_of, strict=True):
-        folds[group].add(fold)
-    assert all(len(each) == 1 for each in folds.values())
-    assert all(set(labels[fold_of == fold]) == {0, 1, 2, 3} for fold in range(5))
-    assert not np.array_equal(fold_of, label_errors._folds(labels, groups, 5, 1))
+@pytest.mark.parametrize("policy", ["keep", "drop", "quarantine"])
+def test_an_image_that_is_taken_out_keeps_its_side(found, policy):
+    made = found(policy)
+    splits = [made.workspace.folder(ref) / files.ASSIGNMENTS for ref in (made.before[3], made.ref)]
+    assert splits[0].read_bytes() == splits[1].read_bytes()
 
 
-def test_leaving_a_fold_out_of_the_sums_is_to_learn_without_it():
-    draw = np.random.default_rng(0)
-    labels = np.arange(90) % 3
-    features = (draw.integers(20, 60, (90, 12)) + 20 * (labels[:, None] == np.arange(12) % 3)).astype(np.uint8)
-    fold_of = np.arange(90) // 3 % 5
-    scores = label_errors._out_of_fold(features, labels, fold_of)
-    others, left_out = fold_of != 2, fold_of == 2
-    x = features[others].astype(float)
-    middle, targets = x.mean(axis=0), np.eye(3)[labels[others]]
-    x -= middle
-    ridge = label_errors._RIDGE * np.trace(x.T @ x) / 12 + 1e-6
-    weights = np.linalg.solve(x.T @ x + ridge * np.eye(12), x.T @ (targets - targets.mean(axis=0)))
-    assert scores[left_out] == pytest.approx((features[left_out] - middle) @ weights + targets.mean(axis=0), abs=1e-9)
+def test_where_nothing_is_taken_out_it_is_the_same_split_to_all_that_comes_after(found):
+    kept, dropped = found("keep"), found("drop")
+    assert kept.ref.digest == split.digest(kept.workspace.folder(kept.before[3]))
+    assert kept.ref.digest != dropped.ref.digest
+    assert kept.ref.counts == kept.before[3].counts
+    assert kept.ref.n_label_errors == dropped.ref.n_label_errors
 
 
-def test_a_class_of_fewer_images_than_folds_is_left_alone():
-    images, labels = faces()
-    keep = np.r_[0:30, N_PER_CLASS : N_PER_CLASS + 3]
-    assert find(images[keep], labels[keep]) is None
+def test_stop_ends_the_run_for_labels_of_train(found):
+    made = found("stop")
+    assert made.ref.failures == (f"{len(made.doubted('train')):,} images of train: label error: policy stop",)
+    assert found("drop").ref.failures == found("keep").ref.failures == ()
+    assert made.ref.counts == made.before[3].counts
 
 
-def test_a_class_of_copies_of_one_image_is_left_alone():
-    images, labels = faces()
-    keep = np.r_[0:30, [N_PER_CLASS] * 30]
-    assert find(images[keep], labels[keep], [str(at) for at in keep]) is None
+def test_the_report_counts_by_split_and_by_label(found):
+    said = json.loads((found("keep").folder / label_errors.REPORT).read_bytes())
+    assert said["by_split"] == {in_split: len(found("keep").doubted(in_split)) for in_split in files.SPLITS}
+    counted = sum(sum(others.values()) for others in said["suggested_labels"].values())
+    assert counted == sum(said["by_split"].values())
+    assert said["config"]["policy"] == "keep"
 
 
-@pytest.mark.parametrize("n", [0, 12])
-def test_one_class_or_no_image_is_left_alone(n):
-    images, labels = faces()
-    assert find(images[:n], labels[:n]) is None
-
-
-def test_classes_that_the_source_lacks_are_never_suggested():
-    images, labels = faces()
-    keep = labels != 1
-    doubts = find(images[keep], labels[keep])
-    assert set(doubts.suggested) == {0, 2}
-
-
-def test_images_of_one_grey_and_few_images_are_no_trouble():
-    images, labels = faces()
-    keep = np.r_[0:6, N_PER_CLASS : N_PER_CLASS + 6]
-    few = images[keep]
-    few[3] = 0
-    doubts = find(few, labels[keep])
-    assert np.isfinite(doubts.quality).all()
-    assert doubts.quality.min() >= 0
-    assert doubts.quality.max() <= 1
-
-
-def test_what_is_not_learned_from_is_doubted_and_changes_nothing_of_what_is():
-    images, labels, given, is_wrong = planted()
-    learned = np.arange(len(labels)) % 4 > 0
-    alone = find(images[learned], given[learned], [str(at) for at in np.flatnonzero(learned)])
-    doubts = find(images, given, learned=learned)
-    for name in ("suggested", "quality", "is_error"):
-        assert np.array_equal(getattr(doubts, name)[learned], getattr(alone, name))
-    others = ~learned
-    right = doubts.is_error & is_wrong & others
-    assert right.sum() / (is_wrong & others).sum() > 0.6
-    assert (doubts.suggested[right] == labels[right]).all()
-
-
-def test_a_class_that_only_the_others_have_is_left_alone():
-    images, labels = faces()
-    assert find(images, labels, learned=labels != 1) is None
+def test_subjects_too_few_to_learn_from_are_said_and_nothing_is_taken_out(tmp_path):
+    made = Found(tmp_path, planted()[0], "drop", subject=lambda number: str(number % 3))
+    assert made.ref.n_label_errors is None
+    assert "doubt" not in made.ref.summary()
+    assert not made.doubted(*files.SPLITS)
+    assert made.ref.digest == split.digest(made.workspace.folder(made.before[3]))

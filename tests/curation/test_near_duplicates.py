@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.curation import near_duplicates, twins
+from fer.curation import near_duplicates
 
 
 def smooth(draw, n, side=48):
@@ -95,41 +95,3 @@ def test_a_dataset_of_one_scene_is_refused_before_memory_runs_out(monkeypatch):
     images = near(draw, smooth(draw, 1).repeat(12, axis=0), 2)
     with pytest.raises(errors.SourceError, match="near_duplicate_correlation"):
         near_duplicates.find(images, names(12), 0.9)
-
-
-def test_near_twins_hold_for_all_copies():
-    known = twins.Twins(["a1", "a2", "b1", "b2", "c", "d"], ["a", "a", "b", "b", "c", "d"], [("a1", "b1"), ("b1", "c")])
-    assert known.near("a2") == ["a1", "b1", "b2"]
-    assert known.near("b2") == ["a1", "a2", "b1", "c"]
-    assert known.near("c") == ["b1", "b2"]
-    assert known.near("d") == []
-
-
-def test_a_group_is_named_by_its_smallest_image_however_it_is_reached():
-    known = twins.Twins(["z", "m", "a", "k"], ["1", "2", "3", "4"], [("m", "z"), ("a", "m")])
-    assert [known.group(each) for each in ("z", "m", "a", "k")] == ["a", "a", "a", "k"]
-
-
-def test_identical_images_are_twins_without_a_pair():
-    known = twins.Twins(["b", "a"], ["same", "same"], [])
-    assert known.near("a") == ["b"]
-    assert known.group("b") == "a"
-
-
-def test_a_pair_of_an_unknown_image_is_an_error():
-    with pytest.raises(KeyError):
-        twins.Twins(["a"], ["1"], [("a", "b")])
-
-
-@given(
-    st.lists(st.integers(0, 6), max_size=12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=8)
-)
-def test_near_is_mutual_and_within_the_group(contents, edges):
-    ids = [f"{at:02d}" for at in range(len(contents))]
-    pairs = [(ids[a], ids[b]) for a, b in edges if max(a, b) < len(ids)]
-    known = twins.Twins(ids, [str(each) for each in contents], pairs)
-    for image_id in ids:
-        assert image_id not in known.near(image_id)
-        for other in known.near(image_id):
-            assert image_id in known.near(other)
-            assert known.group(other) == known.group(image_id) <= image_id

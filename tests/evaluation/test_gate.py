@@ -59,7 +59,7 @@ def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -
             {
                 "image_id": str(row),
                 "pixel_sha256": f"pixels of {row}",
-                "near_duplicates": [f"pixels of a twin of {row}"],
+                "near_duplicates": [f"pixels of a near-duplicate of {row}"],
                 "class_index": int(TRUTH[row]),
                 "split": "test",
             }
@@ -173,8 +173,8 @@ def test_the_key_hangs_on_what_the_champion_was_trained_on_and_made_from(workspa
     assert len(keys) == 3
 
 
-@pytest.mark.parametrize("known", [range(150), [f"a twin of {row}" for row in range(150)]])
-def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_twin_of(workspace, known):
+@pytest.mark.parametrize("known", [range(150), [f"a near-duplicate of {row}" for row in range(150)]])
+def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_duplicate_of(workspace, known):
     # The champion knows the first 150 by heart and guesses the rest; the candidate is fair on all.
     predicted = np.where(np.arange(300) < 150, TRUTH, (TRUTH + 1) % 3)
     champion = evaluation(workspace, "champion", predicted)
@@ -184,7 +184,9 @@ def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_twin_
     assert verdict.passed
     details = [check.detail for check in verdict.checks]
     compared = "compared on 150 of 300 test images"
-    assert f"{compared}; the champion (version 3) was trained on the other 150 or on near-twins of theirs" in details
+    assert (
+        f"{compared}; the champion (version 3) was trained on the other 150 or on near-duplicates of theirs" in details
+    )
 
 
 def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspace):

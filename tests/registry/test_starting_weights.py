@@ -36,7 +36,7 @@ def split_of(workspace) -> SplitRef:
 
     def produce(out):
         rows = {"pixel_sha256": ["a", "b", "c", "d"], "split": ["train", "validation", "test", "excluded"]}
-        rows["near_duplicates"] = pa.array([[], [], ["twin of c"], []], pa.list_(pa.string()))
+        rows["near_duplicates"] = pa.array([[], [], ["near-duplicate of c"], []], pa.list_(pa.string()))
         pq.write_table(pa.table(rows), out / files.SPLIT)
         return SplitRef(classes=("x", "y", "z"), counts={}, origin="drawn")
 
@@ -89,21 +89,21 @@ def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, 
     [
         (
             {"a": "train", "b": "validation", "c": "train"},
-            "1 of the 2 images held out, or twins of theirs, are among those of .*mine@3",
+            "1 of the 2 images held out, or duplicates of theirs, are among those of .*mine@3",
         ),
         (
             {"a": "train", "c": "validation"},
-            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+            "1 of the 2 images held out, or duplicates of theirs, are among those of registry:mine@3",
         ),
         (
             {"a": "train", "b": "train"},
-            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+            "1 of the 2 images held out, or duplicates of theirs, are among those of registry:mine@3",
         ),
         (
-            {"twin of c": "validation"},
-            "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3",
+            {"near-duplicate of c": "validation"},
+            "1 of the 2 images held out, or duplicates of theirs, are among those of registry:mine@3",
         ),
-        (["a", "b"], "1 of the 2 images held out, or twins of theirs, are among those of registry:mine@3"),
+        (["a", "b"], "1 of the 2 images held out, or duplicates of theirs, are among those of registry:mine@3"),
         (None, "mine@3, which does not say"),
     ],
 )

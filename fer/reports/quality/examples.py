@@ -62,7 +62,7 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     made = [
         _conflicts(having("conflicting_labels"), thumbnails),
         _label_errors(in_doubt, thumbnails),
-        _near_twins(pq.read_table(folders["inspect"] / files.PAIRS), images, thumbnails),
+        _near_duplicates(pq.read_table(folders["inspect"] / files.PAIRS), images, thumbnails),
     ]
     for issue, (column, order) in _BY_PROPERTY.items():
         its = having(issue)
@@ -94,8 +94,8 @@ def _label_errors(images: pa.Table, thumbnails: "_Thumbnails") -> Gallery:
     )
 
 
-def _near_twins(pairs: pa.Table, images: pa.Table, thumbnails: "_Thumbnails") -> Gallery:
-    """The least alike of the near-twins: they tell whether the threshold is right."""
+def _near_duplicates(pairs: pa.Table, images: pa.Table, thumbnails: "_Thumbnails") -> Gallery:
+    """The least alike of the near-duplicates: they tell whether the threshold is right."""
     pairs = pairs.sort_by([("correlation", "ascending"), ("first", "ascending"), ("second", "ascending")])
     shown = pairs.slice(0, MOST).to_pylist()
     at = pc.index_in(
@@ -107,7 +107,7 @@ def _near_twins(pairs: pa.Table, images: pa.Table, thumbnails: "_Thumbnails") ->
         Example(tuple(pictures[2 * number : 2 * number + 2]), f"{pair['kind']}, correlation {pair['correlation']:.3f}")
         for number, pair in enumerate(shown)
     )
-    return Gallery("Near-twins", "pairs, the least alike first", examples, len(pairs))
+    return Gallery("Near-duplicates", "pairs, the least alike first", examples, len(pairs))
 
 
 def _by_id(table: pa.Table, column: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:

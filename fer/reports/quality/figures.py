@@ -129,12 +129,12 @@ def whereabouts(folders: Folders) -> Found:
 
 
 def leaks(folders: Folders, said: Found, curated: Found) -> Found:
-    """Images with a twin on a side closer to training, as the split stage counted them; `left`: after the repair.
+    """Images with a duplicate in a split closer to training, as the split stage counted them; `left`: after the repair.
 
-    `before` has a row for each official split, with its images that have a twin (`twins`; of these by the closest kind
-    `identical`, `near`, `shifted`, `mirrored`) or their `subject` in train;
-    `n_before` counts as `left` does: of validation and test, those with a twin on any side closer to training. Where
-    no image has a subject, nothing is said of them. `unofficial` says why `before` is empty. `curated` by curation.
+    `before` has a row for each official split, with its images that have a duplicate (`duplicates`; of these by the
+    closest kind `identical`, `near`, `shifted`, `mirrored`) or their `subject` in train; `n_before` counts as `left`
+    does: of validation and test, those with a duplicate in any split closer to training. Where no image has
+    a subject, nothing is said of them. `unofficial` says why `before` is empty. `curated` by curation.
     """
     if not said:
         return {}
@@ -144,9 +144,9 @@ def leaks(folders: Folders, said: Found, curated: Found) -> Found:
         each | ({"subject": matrix[each["split"]]["train"]["subject"]} if has_subjects else {})
         for each in said["leaks"]
     ]
-    return {name: said[name] for name in ("origin", "history", "n_kept_sides", "matrix", "largest_unit")} | {
+    return {name: said[name] for name in ("origin", "history", "n_kept", "matrix", "largest_split_group")} | {
         "before": before,
-        "n_before": said.get("n_leaked_before", sum(each["twins"] for each in before)),
+        "n_before": said.get("n_leaked_before", sum(each["duplicates"] for each in before)),
         "left": said["n_leaked"],
         "left_subjects": said.get("n_leaked_subjects", 0) if has_subjects else None,
         "unofficial": None if before else _unofficial(said, curated),
@@ -213,9 +213,9 @@ def issues(folders: Folders, said: Mapping[str, Any]) -> list[Found]:
     return found
 
 
-def twins(folders: Folders, said: Mapping[str, Any]) -> Found:
-    """Groups of near-twins, identical images among them, and redundant copies; `said` by curation."""
-    groups = pq.read_table(folders["inspect"] / files.FINDINGS, columns=["group"])["group"]
+def duplicates(folders: Folders, said: Mapping[str, Any]) -> Found:
+    """Groups of near-duplicates, identical images among them, and redundant copies; `said` by curation."""
+    groups = pq.read_table(folders["inspect"] / files.FINDINGS, columns=["duplicate_group"])["duplicate_group"]
     sizes = pc.value_counts(groups).field("counts").to_numpy(zero_copy_only=False)
     several = sizes[sizes > 1]
     by_size = dict(zip(*(each.tolist() for each in np.unique(several, return_counts=True)), strict=True))

@@ -10,8 +10,9 @@ account      where every file found is now, and the sums that must hold (`adds_u
 refused      by reason: how many, and paths for example
 changes      to the data accepted before this: new, gone, relabelled, by class; drift's tests. Empty: not reached
 balance      accepted, train, validation, test, excluded, and the de-duplicated splits (`_clean`): class -> images
-twins        copies, near-twins and their groups. Empty: not reached
-leaks        images with a twin, or their subject, on a side closer to training, before the repair and after it (`left`)
+duplicates   copies, near-duplicates and their groups. Empty: not reached
+leaks        images with a duplicate, or their subject, in a split closer to training, before the repair and after it
+             (`left`)
 labels       conflicts, and labels in doubt (matrix of given by suggested; by split). Empty: not reached
 issues       by issue: policy, threshold, images, actions
 properties   by property of the images: histogram, quantiles, thresholds, the last accepted data's histogram
@@ -89,7 +90,7 @@ def quality(
     failures += [f"the account does not add up: {each['says']}" for each in whereabouts["sums"] if not each["holds"]]
     warnings = [line for ref in (validation, split, drift) if ref is not None for line in ref.warnings]
     if split is not None and said["split"].get("config", {}).get("leakage") != "stop":  # else they are failures
-        leaked = {"a near-twin": split.n_leaked, "their subject": split.n_leaked_subjects}
+        leaked = {"a duplicate": split.n_leaked, "their subject": split.n_leaked_subjects}
         warnings += [
             f"{count:,} images of validation and test have {what} closer to training"
             for what, count in leaked.items()
@@ -113,7 +114,7 @@ def quality(
         "refused": figures.refused(folders),
         "changes": figures.changes(said["drift"]),
         "balance": figures.balance(folders, validation.classes),
-        "twins": figures.twins(folders, said["curate"]) if inspection is not None else {},
+        "duplicates": figures.duplicates(folders, said["curate"]) if inspection is not None else {},
         "leaks": figures.leaks(folders, said["split"], said["curate"]),
         "labels": figures.labels(validation.classes, said["curate"], said["label errors"])
         if curation is not None

@@ -34,7 +34,7 @@ BODY = """
 </header>
 
 <nav aria-label="Sections"><a href="#came-in">What came in</a> <a href="#refused">Refused</a>
-<a href="#changes">Changes</a> <a href="#balance">Classes</a> <a href="#twins">Twins and leaks</a>
+<a href="#changes">Changes</a> <a href="#balance">Classes</a> <a href="#duplicates">Duplicates and leaks</a>
 <a href="#labels">Labels</a> <a href="#images">Images</a> <a href="#contract">Contract</a>
 <a href="#made">How it was made</a> <a href="#faces">Faces</a></nav>
 
@@ -131,51 +131,53 @@ kind=side) }}</td>{% endfor %}
 <tfoot><tr><th>all</th>{% for side in sides %}<td class="n">{{ side_sums[side]|n }}</td>{% endfor %}
 {% if 'excluded' in balance %}<td class="n">{{ balance.excluded.values()|sum|n }}</td>{% endif %}</tr></tfoot>
 {% endcall %}
-{% if leaks %}<p>The splits are {{ leaks.origin }}.{% if leaks.n_kept_sides %} {{ leaks.n_kept_sides|n }} images
+{% if leaks %}<p>The splits are {{ leaks.origin }}.{% if leaks.n_kept %} {{ leaks.n_kept|n }} images
 stand where they stood in the data accepted before this.{% endif %}</p>{% endif %}
 </section>
 
-<section id="twins"><h2>Twins and leaks</h2>
-{% if not twins %}<p class="note">Not reached.</p>{% else %}{% set looked = made.settings.inspect.config %}
-<p><b>{{ twins.redundant_copies|n }}</b> redundant exact copies.
-<b>{{ twins.groups|n }}</b> groups of near-twins
+<section id="duplicates"><h2>Duplicates and leaks</h2>
+{% if not duplicates %}<p class="note">Not reached.</p>{% else %}{% set looked = made.settings.inspect.config %}
+<p><b>{{ duplicates.redundant_copies|n }}</b> redundant exact copies.
+<b>{{ duplicates.groups|n }}</b> groups of near-duplicates
 {%- if looked is defined %} (a correlation of {{ looked.near_duplicate_correlation }} or more as they are
 {%- if looked.aligned_duplicates %}, or of {{ looked.aligned_duplicate_correlation }} once one is moved, zoomed, turned
 or mirrored to lie on the other{% endif %}){% endif %}, identical ones among them, with
-{{ twins.images_in_groups|n }} images; in {{ twins.groups_not_identical|n }} groups they are not all identical.
-{% if twins.pairs %}{{ twins.pairs|n }} pairs:
-{% for kind, count in twins.pairs_by_kind.items() %}{{ count|n }} {{ kind }}
+{{ duplicates.images_in_groups|n }} images; in {{ duplicates.groups_not_identical|n }} groups they are not all
+identical.
+{% if duplicates.pairs %}{{ duplicates.pairs|n }} pairs:
+{% for kind, count in duplicates.pairs_by_kind.items() %}{{ count|n }} {{ kind }}
 {{- ', ' if not loop.last else '.' }}{% endfor %}{% endif %}</p>
 <div class="two">
 {% if leaks %}{% set by_subject = leaks.left_subjects is not none %}<div><h3>Leaks</h3>
-<p class="note">In the source's own splits, images with a twin{{ ', or their subject,' if by_subject }} in train, each
-by its closest kind. Below them, images of validation and test with one on any side closer to training.</p>
+<p class="note">In the source's own splits, images with a duplicate{{ ', or their subject,' if by_subject }} in train,
+each by its closest kind. Below them, images of validation and test with one in any split closer to training.</p>
 {% call table('Leaks') %}
-<thead><tr><th>split</th>{% for kind in kinds_of_twins %}<th class="n">{{ kind }}</th>{% endfor %}
+<thead><tr><th>split</th>{% for kind in kinds_of_duplicates %}<th class="n">{{ kind }}</th>{% endfor %}
 <th class="n">all</th>{% if by_subject %}<th class="n">same subject</th>{% endif %}</tr></thead>
 <tbody>{% for each in leaks.before %}<tr><th>{{ each.split }}</th>
-{% for kind in kinds_of_twins %}<td class="n">{{ each[kind]|n }}</td>{% endfor %}<td class="n">{{ each.twins|n }}</td>
+{% for kind in kinds_of_duplicates %}<td class="n">{{ each[kind]|n }}</td>{% endfor %}
+<td class="n">{{ each.duplicates|n }}</td>
 {% if by_subject %}<td class="n">{{ each.subject|n }}</td>{% endif %}</tr>{% else %}
 <tr><td colspan="{{ 7 if by_subject else 6 }}">{{ leaks.unofficial }}</td></tr>{% endfor %}
-</tbody><tfoot>{% if leaks.before %}<tr><th colspan="5">before the repair, on any side</th>
+</tbody><tfoot>{% if leaks.before %}<tr><th colspan="5">before the repair, in any split</th>
 <td class="n">{{ leaks.n_before|n }}</td>{% if by_subject %}<td></td>{% endif %}</tr>{% endif %}
 <tr><th colspan="5">left after the repair</th>{% for left in (leaks.left, leaks.left_subjects) if left is not none %}
 <td class="n"><span class="says {{ 'warn' if left else 'pass' }}">{{ left|n }}</span></td>{% endfor %}</tr></tfoot>
 {% endcall %}</div>
 <div><h3>As it is, and de-duplicated</h3>
-<p class="note">Without images that have a twin in train, repeat another one, or were to be dropped.</p>
+<p class="note">Without images that have a duplicate in train, repeat another one, or were to be dropped.</p>
 {% call table('Sizes as they are, and de-duplicated') %}
 <thead><tr><th>split</th><th class="n">as it is</th><th class="n">de-duplicated</th><th class="n">fewer</th></tr>
 </thead><tbody>{% for name in ('validation', 'test') %}{% set clean = balance[name ~ '_clean'].values()|sum %}
 <tr><th>{{ name }}</th><td class="n">{{ side_sums[name]|n }}</td><td class="n">{{ clean|n }}</td>
 <td class="n">{{ (side_sums[name] - clean)|n }}</td></tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
-{% if leaks and leaks.matrix %}<div><h3>Which side the twin is on</h3>
-<p class="note">Before the repair: images of the row's split with a twin of any kind in the column's; in brackets, with
-an identical one{{ '; below them, with the same subject' if leaks.left_subjects is not none }}.</p>
-{% call table('Twins between the official sides') %}
+{% if leaks and leaks.matrix %}<div><h3>Which split the duplicate is in</h3>
+<p class="note">Before the repair: images of the row's split with a duplicate of any kind in the column's; in brackets,
+with an identical one{{ '; below them, with the same subject' if leaks.left_subjects is not none }}.</p>
+{% call table('Duplicates between the official splits') %}
 <thead><tr><th></th>{% for name in leaks.matrix %}<th class="n">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for name, row in leaks.matrix.items() %}<tr><th>{{ name }}</th>{% for other in leaks.matrix %}
-<td class="n">{% if other in row %}{{ row[other].twins|n }} ({{ row[other].identical|n }})
+<td class="n">{% if other in row %}{{ row[other].duplicates|n }} ({{ row[other].identical|n }})
 {% if leaks.left_subjects is not none %}<br>{{ row[other].subject|n }}{% endif %}{% else %}–{% endif %}</td>
 {% endfor %}</tr>{% endfor %}</tbody>{% endcall %}</div>{% endif %}
 <div><h3>Groups by size</h3>
@@ -184,7 +186,7 @@ an identical one{{ '; below them, with the same subject' if leaks.left_subjects 
 <tbody>{% for size, count in group_sizes %}<tr><td class="n">{{ size }}</td><td class="n">{{ count|n }}</td>
 <td class="bars">{{ charts.gauge(count, group_sizes[0][1], title=size ~ ' images: ' ~ count ~ ' groups') }}</td></tr>
 {% else %}
-<tr><td colspan="3">no image has a twin</td></tr>{% endfor %}</tbody>{% endcall %}</div>
+<tr><td colspan="3">no image has a duplicate</td></tr>{% endfor %}</tbody>{% endcall %}</div>
 </div>{% endif %}
 </section>
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from fer.curation.refs import Before, CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.evaluation import power
 from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
@@ -277,7 +277,7 @@ def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/q
         split=SplitRef(classes=("happy",), counts={"train": {"happy": 9}}, origin="drawn"),
         drift=DriftRef(n_baseline=None, n_new=9, n_gone=0, n_relabelled=0, failures=(), warnings=()),
         quality=QualityRef(verdict=verdict, failures=(), warnings=warnings),
-        before=Before(),
+        previous=PreviousData(),
         reports={"data quality": path},
     )
 

@@ -44,7 +44,7 @@ class Data:
     """A small source as the stages before the report leave it: 4 images a class and split, and some flaws.
 
     Images 0 and 24 are identical, with one label, in train and test; 1 and 25 with two labels, in train; 2 is blank.
-    The label of 3 is in doubt; 4 and 5 are near-twins; 2 files can't be read.
+    The label of 3 is in doubt; 4 and 5 are near-duplicates; 2 files can't be read.
     """
 
     def __init__(self, root):
@@ -131,15 +131,15 @@ class Data:
         return self.commit("validate", ValidationRef, produce)
 
     def inspection(self):
-        twins = [(self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))]
-        pairs = sorted((*sorted(pair), 0.93 if at == 2 else 1.0) for at, pair in enumerate(twins))
+        linked = [(self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))]
+        pairs = sorted((*sorted(pair), 0.93 if at == 2 else 1.0) for at, pair in enumerate(linked))
         group = {image_id: first for first, second, _ in pairs for image_id in (first, second)}
 
         def produce(out):
             found = [
                 {
                     "image_id": row["image_id"],
-                    "group": group.get(row["image_id"], row["image_id"]),
+                    "duplicate_group": group.get(row["image_id"], row["image_id"]),
                     "outlier_score": 1.0,
                 }
                 for row in self.rows
@@ -361,7 +361,7 @@ def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
         "few images",
         "few test images",
         "mean drifted",
-        "2 images of validation and test have a near-twin closer to training",
+        "2 images of validation and test have a near-duplicate closer to training",
         "3 images of validation and test have their subject closer to training",
     )
     assert "nothing leaks" not in report.tree.text
@@ -418,9 +418,9 @@ def test_classes_are_counted_by_split_and_in_the_de_duplicated_ones(data):
     assert sum(balance["test_clean"].values()) == len(clean) < sum(balance["test"].values())
 
 
-def test_twins_and_leaks_are_those_that_the_stages_counted(data):
+def test_duplicates_and_leaks_are_those_that_the_stages_counted(data):
     report = data.report()
-    assert report.json["twins"] == {
+    assert report.json["duplicates"] == {
         "redundant_copies": 2,
         "pairs": 3,
         "pairs_by_kind": {"identical": 2, "near": 1},
@@ -429,7 +429,7 @@ def test_twins_and_leaks_are_those_that_the_stages_counted(data):
         "images_in_groups": 6,
         "groups_by_size": {"2": 3},
     }
-    kinds = {"twins": 1, "identical": 1, "near": 0, "shifted": 0, "mirrored": 0}
+    kinds = {"duplicates": 1, "identical": 1, "near": 0, "shifted": 0, "mirrored": 0}
     assert {"split": "test"} | kinds in report.json["leaks"]["before"]
     assert report.json["leaks"]["left"] == 0
     assert "2 redundant exact copies" in report.tree.text
@@ -440,11 +440,11 @@ def test_twins_and_leaks_are_those_that_the_stages_counted(data):
 def test_where_no_image_has_a_subject_none_is_spoken_of(data):
     report = data.report()
     assert report.json["leaks"]["left_subjects"] is None
-    assert "subject" not in report.tree.text.partition("Twins and leaks")[2].partition("Groups by size")[0]
+    assert "subject" not in report.tree.text.partition("Duplicates and leaks")[2].partition("Groups by size")[0]
     assert "by their subject" not in quality.markdown(report.folder)
 
 
-def test_subjects_on_two_sides_are_counted_beside_the_twins(data):
+def test_subjects_in_two_splits_are_counted_beside_the_duplicates(data):
     for number in (4, 10, 6, 0):  # test, test, train, train
         data.rows[number]["subject"] = "S1" if number else "S2"
     data.splits = split.SplitConfig(leakage="keep")
@@ -455,7 +455,7 @@ def test_subjects_on_two_sides_are_counted_beside_the_twins(data):
     assert report.ref.verdict == "warn"
     assert "2 images of validation and test have their subject closer to training" in report.ref.warnings
     told = report.tree.text
-    counts = " ".join(str(test[kind]) for kind in (*curation_contract.KINDS, "twins", "subject"))
+    counts = " ".join(str(test[kind]) for kind in (*curation_contract.KINDS, "duplicates", "subject"))
     assert f"test {counts} " in told
     assert "2 left by subject" in told.partition("What came in")[0]
     assert "and 2 by their subject" in quality.markdown(report.folder)
@@ -472,8 +472,8 @@ def test_the_number_at_the_top_is_not_green_where_subjects_alone_leak(data, n_le
 
 
 def test_leaks_before_and_after_the_repair_are_counted_alike(data):
-    data.rows[4] |= {"pixel_sha256": digest("twin")}
-    data.rows[2] |= {"pixel_sha256": digest("twin"), "std": 50.0, "label": "happy"}  # test and validation
+    data.rows[4] |= {"pixel_sha256": digest("copy")}
+    data.rows[2] |= {"pixel_sha256": digest("copy"), "std": 50.0, "label": "happy"}  # test and validation
     made = data.made()
     report = data.report(made=made)
     leaks = report.json["leaks"]
@@ -481,7 +481,7 @@ def test_leaks_before_and_after_the_repair_are_counted_alike(data):
     assert leaks["n_before"] > sum(each["near"] for each in leaks["before"])
     tile = f"leaked after repair 0 {leaks['n_before']} before"
     assert tile in report.tree.text
-    assert f"before the repair, on any side {leaks['n_before']} left after the repair 0" in report.tree.text
+    assert f"before the repair, in any split {leaks['n_before']} left after the repair 0" in report.tree.text
     assert f"leaked: {leaks['n_before']} before the repair, 0 after it" in quality.markdown(report.folder)
 
 
@@ -588,7 +588,7 @@ def test_faces_are_shown_by_issue_as_they_are(data):
     pictures = [each["src"] for each in report.tree.of("img")]
     assert all(each.startswith("data:image/png;base64,") for each in pictures)
     shown = [decode.decode(base64.b64decode(each.partition(",")[2])) for each in pictures]
-    for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-twins, blank
+    for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-duplicates, blank
         assert any(np.array_equal(pixels(number), each) for each in shown), number
     assert not any(np.array_equal(pixels(7), each) for each in shown)
     for line in ("happy or sad?", "sad (5%) → happy", "correlation 0.930", "1 of 1"):
