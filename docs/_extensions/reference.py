@@ -20,7 +20,8 @@ from typer.main import get_command
 
 import data_contracts
 import fer
-from fer import errors, recipes
+from fer import errors
+from fer.recipes import catalog
 from fer.recipes.schema import Recipe
 from fer.settings import Settings
 from flows.cli.app import app as command_line
@@ -211,10 +212,10 @@ class Recipes(FromCode):
 
     def lines(self) -> Iterator[str]:
         """One heading a recipe."""
-        for name in recipes.NAMES:
-            recipe = recipes.load(name)
+        for name in catalog.NAMES:
+            recipe = catalog.load(name)
             yield f"## `{name}`\n"
-            yield f"{_paragraphs(recipes.about(name))}\n"
+            yield f"{_paragraphs(catalog.about(name))}\n"
             yield _table("setting", "value")
             for field in Recipe.model_fields:
                 yield from self._differing(field, getattr(recipe, field))
@@ -312,7 +313,7 @@ def _schemas(module: types.ModuleType) -> dict[str, pa.Schema]:
 
 def _call(function: Callable[..., Any]) -> Any:
     """Its result for the demo's recipe: every parameter is a setting of that recipe, by its name."""
-    recipe = recipes.load("demo")
+    recipe = catalog.load("demo")
     known = {"classes": recipe.index.classes} | dict(recipe.contracts) | dict(recipe.preprocess)
     return function(**{name: known[name] for name in inspect.signature(function).parameters})
 
@@ -324,7 +325,7 @@ def _remark(source: str, column: str) -> str:
 
 
 class Fields(FromCode):
-    """`{fields} fer.registry.registry.Manifest`: the fields of a pydantic model."""
+    """`{fields} fer.registry.manifest.Manifest`: the fields of a pydantic model."""
 
     required_arguments = 1
 
