@@ -184,7 +184,7 @@ def publish_run(
         "## Data quality",
         quality_stage.markdown(workspace.folder(data.quality)).partition("\n")[2],
     ]
-    html = pages.page(f"{release.name} version {release.version}", "\n\n".join(page))
+    html = pages.from_markdown(f"{release.name} version {release.version}", "\n\n".join(page))
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
         folder.mkdir(parents=True, exist_ok=True)
         disk.write(folder / _PAGE, html.encode())

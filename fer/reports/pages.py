@@ -1,36 +1,37 @@
-"""Self-contained HTML pages: no script, no font, nothing fetched, readable on paper and on a phone."""
+"""Self-contained HTML pages of one style: no script, no font, nothing fetched, readable on paper and on a phone.
 
-import html
-
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886; }
-table { border-collapse: collapse; display: block; overflow-x: auto; margin: 1rem 0; }
-th, td { border: 1px solid #8886; padding: .25rem .6rem; text-align: left; }
-th { background: #8882; }
-code { overflow-wrap: anywhere; }
-img { max-width: 100%; height: auto; background: white; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } h2, img, tr { break-inside: avoid; } }
+The templates and the style are files in `templates/`. All text is escaped, and characters that can't be seen, or that
+turn the direction of what follows, are spelt out.
 """
 
+from typing import Any
 
-def page(title: str, markdown: str) -> str:
+import jinja2
+from markupsafe import Markup
+
+from fer import plain_text
+
+
+def environment() -> jinja2.Environment:
+    """An environment with the templates of this package, to which a page adds filters of its own."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("fer.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        keep_trailing_newline=True,
+    )
+
+
+def from_markdown(title: str, markdown: str) -> str:
     """Render Markdown (CommonMark and tables; HTML in it is shown, not obeyed) as a page."""
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    return document(title, renderer.render(markdown), _STYLE)
+    body = Markup(renderer.render(markdown))  # noqa: S704 - HTML in the Markdown is escaped by the renderer
+    return environment().get_template("markdown.html.j2").render(title=title, body=body)
 
 
-def document(title: str, body: str, style: str) -> str:
-    """A page of a body (HTML, trusted) and a style (CSS). The browser is told to run and fetch nothing."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-        "style-src 'unsafe-inline'\">"
-        f"<title>{html.escape(title)}</title>\n<style>{style}</style></head>\n"
-        f"<body>\n{body}</body>\n</html>\n"
-    )
+def _visible(value: Any) -> Any:
+    """Text with what can't be seen in it spelt out; Markup, made here, as it is."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else plain_text.visible(value)

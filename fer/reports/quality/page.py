@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from data_contracts.curation import KINDS
@@ -18,8 +17,6 @@ from data_contracts.files import SPLITS
 from data_contracts.split import EXCLUDED
 from fer import plain_text
 from fer.reports import pages, svg_charts
-from fer.reports.quality import style as quality_style
-from fer.reports.quality import template as quality_template
 from fer.reports.svg_charts import Part
 
 _LONGEST_PATH = 110
@@ -69,7 +66,7 @@ class Gallery:
 
 def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> str:
     """The page. Without `galleries` it holds no image, and says how to see some."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_seen)
+    environment = pages.environment()
     environment.filters |= {
         "adding": adding,
         "begins": _begins,
@@ -86,8 +83,9 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
     balance = report["balance"]
     sides = [name for name in ("accepted", *SPLITS) if name in balance]
     side_sums = {name: sum(balance[name].values()) for name in sides}
-    body = environment.from_string(quality_template.BODY).render(
+    page = environment.get_template("quality.html.j2").render(
         report,
+        title=f"Data quality: {', '.join(report['named'])}",
         charts=svg_charts,
         galleries=galleries,
         drift=_drift(report["changes"].get("tests", [])),
@@ -107,14 +105,7 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         verdicts=_VERDICTS,
         widest=max((n / (side_sums[name] or 1) for name in sides for n in balance[name].values()), default=1),
     )
-    body = plain_text.visible(body, keep="\n")  # what came by way of a chart or a filter
-    title = plain_text.visible(f"Data quality: {', '.join(report['named'])}")
-    return pages.document(title, body, quality_style.CSS)
-
-
-def _seen(value: Any) -> Any:
-    """Text with what can't be seen in it spelt out; Markup, made here, as it is."""
-    return value if not isinstance(value, str) or isinstance(value, Markup) else plain_text.visible(value)
+    return plain_text.visible(page, keep="\n")  # what came by way of a chart or a filter
 
 
 def _elided(path: str) -> Markup:
