@@ -12,8 +12,6 @@ from fer.reports import pages
 def test_tables_and_pictures_are_rendered():
     table = "| a | b |\n|---|---|\n| 1 | 2 |"
     made = pages.from_markdown("Run", f"# Run\n\n{table}\n\n![Matrix](data:image/png;base64,AAAA)")
-        "Run", "# Run\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n![Matrix](data:image/png;base64,AAAA)"
-    )
     assert "<td>2</td>" in made
     assert '<img src="data:image/png;base64,AAAA" alt="Matrix"' in made
 
