@@ -19,7 +19,7 @@ FerError
 └── TrainingError        a model can't be trained, or used: it diverged, or its process failed
     ├── Diverged             its loss is not finite, or far above guessing: the next attempt would do the same
     ├── Interrupted          its process was killed from outside: the next attempt goes on
-    ├── OutOfTime            it took longer than it may
+    ├── OutOfTime            it took longer than its time limit
     └── OutOfMemory          it needs more memory than there is
 
 A message says what must hold, then what was received, then what to do:
@@ -43,63 +43,83 @@ class FerError(Exception):
 
 
 class ConfigError(FerError):
+    """A recipe, a setting, an option or the environment is not valid."""
+
     exit_code = 2
 
 
 class TooLittleMemory(ConfigError):
-    pass
+    """Not even a part of a batch fits the memory that there is now."""
 
 
 class SourceError(FerError):
+    """The data source can't be read: wrong form, empty, unsafe, damaged."""
+
     exit_code = 3
 
 
 class LabelError(FerError):
+    """A label that the recipe does not know."""
+
     exit_code = 3
 
 
 class KaggleError(FerError):
+    """Kaggle does not give the dataset."""
+
     exit_code = 4
 
 
 class KaggleRefused(KaggleError):
-    pass
+    """401, 403, 404: asking again will not help."""
 
 
 class KaggleUnavailable(KaggleError):
+    """429, 5xx, resets, truncated bodies."""
+
     transient = True
 
 
 class StoreError(FerError):
+    """The S3-compatible store can't be used."""
+
     exit_code = 5
 
 
 class StoreRefused(StoreError):
-    pass
+    """The store answers, but not to these credentials or this bucket."""
 
 
 class StoreUnavailable(StoreError):
+    """No answer."""
+
     transient = True
 
 
 class StoreConflict(StoreError):
-    pass
+    """Another writer was first: a conditional put was lost."""
 
 
 class WorkspaceError(FerError):
+    """The workspace can't be written, is out of space, or has lost an output."""
+
     exit_code = 6
 
 
 class IntegrityError(FerError):
+    """Bytes are not those that the manifest promised."""
+
     exit_code = 7
 
 
 class ContractViolation(FerError):
+    """Data breaks a contract of severity `stop`."""
+
     exit_code = 8
 
 
 class UnfitData(ContractViolation):
-    """`reports`: what each shows -> its path."""
+    """The data is not fit for training. `reports`: title -> path of a report that says why."""
 
     def __init__(self, must: str, *, received: object, todo: str, reports: dict[str, str]):
         super().__init__(must, received=received, todo=todo)
@@ -107,20 +127,24 @@ class UnfitData(ContractViolation):
 
 
 class TrainingError(FerError):
+    """A model can't be trained, or used: it diverged, or its process failed."""
+
     exit_code = 9
 
 
 class Diverged(TrainingError):
-    pass
+    """The loss is not finite, or far above guessing: the next attempt would do the same."""
 
 
 class Interrupted(TrainingError):
+    """The process was killed from outside: the next attempt goes on."""
+
     transient = True
 
 
 class OutOfTime(TrainingError):
-    pass
+    """It took longer than its time limit."""
 
 
 class OutOfMemory(TrainingError):
-    pass
+    """It needs more memory than there is."""

@@ -74,9 +74,11 @@ class Settings(pydantic_settings.BaseSettings):
         try:
             return cls()
         except pydantic.ValidationError as error:
-            found = error.errors(include_url=False, include_input=False)
+            details = error.errors(include_url=False, include_input=False)
             faults = [
-                _fault(each["loc"], each["msg"]) for each in found if each["type"] != "default_factory_not_called"
+                _fault(detail["loc"], detail["msg"])
+                for detail in details
+                if detail["type"] != "default_factory_not_called"
             ]
             raise errors.ConfigError(
                 "Settings must be valid.", received="; ".join(faults), todo="correct or unset them (see `fer doctor`)"

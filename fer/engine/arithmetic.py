@@ -89,7 +89,7 @@ def backend() -> str:
 
 def variables(libraries: Iterable[str] = tuple(_VARIABLES)) -> dict[str, str]:
     """The variables that are set and make one of `libraries`, imported names, compute in other ways."""
-    beginnings = tuple(each for library in libraries for each in _VARIABLES.get(library, ()))
+    beginnings = tuple(beginning for library in libraries for beginning in _VARIABLES.get(library, ()))
     return {name: value for name, value in sorted(os.environ.items()) if value and name.startswith(beginnings)}
 
 
@@ -103,11 +103,11 @@ def child_environment(*, threads: int | None = None, xla: bool = False) -> dict[
     """
     n_threads = str(threads or process_pool.usable_cores())
     flags = os.environ.get("XLA_FLAGS", "")
-    given = {name: value for name, value in os.environ.items() if name not in CLEARED}
+    inherited = {name: value for name, value in os.environ.items() if name not in CLEARED}
     return {
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        **given,
+        **inherited,
         "KERAS_BACKEND": backend(),
         "KERAS_HOME": str(KERAS_HOME),
         "TF_NUM_INTRAOP_THREADS": n_threads,
@@ -124,18 +124,18 @@ def child_environment(*, threads: int | None = None, xla: bool = False) -> dict[
 
 def environment() -> dict[str, str]:
     """This process' interpreter, machine, libraries and variables, for a record."""
-    found = {
+    record = {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": _of_processor("model name") or platform.processor() or "unknown",
-        "instruction set": " ".join(sorted(each for each in processor_flags() if each.startswith(_INSTRUCTIONS))),
+        "instruction set": " ".join(sorted(flag for flag in processor_flags() if flag.startswith(_INSTRUCTIONS))),
         "cores": str(process_pool.usable_cores()),
         "backend": backend(),
     }
     for library in _LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[library] = importlib.metadata.version(library)
-    return found | variables()
+            record[library] = importlib.metadata.version(library)
+    return record | variables()
 
 
 def processor_flags() -> set[str]:

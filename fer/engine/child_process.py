@@ -192,7 +192,7 @@ def _death(code: int, stderr: IO[bytes], job: Job, for_memory: bool | None) -> e
     last_lines = [line.strip() for line in lines if line.strip()][-_LAST_LINES:]
     shown = " | ".join(last_lines[-_SHOWN_LINES:])
     if shown and len(shown) <= _SHOWN_CHARACTERS:
-        received += f"; it last said: {shown}"
+        received += f"; its last output: {shown}"
     if b"std::bad_alloc" in output or b"OOM when allocating" in output:
         kind, received, todo = (
             errors.OutOfMemory,

@@ -79,11 +79,11 @@ def check(out: Path, dataset: str, frames: Mapping[str, Frame], rules: Sequence[
 def read(folder: Path) -> tuple[Outcome, ...]:
     """What `check` wrote to `folder`."""
     record = json.loads((folder / files.CONTRACT).read_bytes())
-    return tuple(Outcome.model_validate(each) for each in record["rules"])
+    return tuple(Outcome.model_validate(rule) for rule in record["rules"])
 
 
 class Checks:
-    """The rules as Great Expectations suites, one a frame, and what came of them.
+    """The rules as Great Expectations suites, one per frame, and their outcomes.
 
     In the process of the stage only: the import takes 4 to 10 s and 200 MB.
     """
@@ -99,7 +99,7 @@ class Checks:
         self.outcomes: list[Outcome] = []
         self._dataset = dataset
         self._rules = rules
-        self._frames = tuple(dict.fromkeys(each.frame for each in rules))
+        self._frames = tuple(dict.fromkeys(rule.frame for rule in rules))
         self._taken_out: dict[str, pa.Array] = {}
         self._progress = progress
         self._gx = gx
@@ -113,19 +113,19 @@ class Checks:
         from great_expectations.expectations.metadata_types import FailureSeverity
         from great_expectations.expectations.registry import get_expectation_impl
 
-        rules = [each for each in self._rules if each.frame == frame]
+        rules = [rule for rule in self._rules if rule.frame == frame]
         expectations = [
-            get_expectation_impl(each.expectation)(
-                **each.arguments,
-                severity=FailureSeverity(_LEVELS[each.severity]),
-                notes=plain_text.in_markdown(f"{each.severity}: {each.finding}. Why: {each.why}."),
-                meta={"id": each.id},
+            get_expectation_impl(rule.expectation)(
+                **rule.arguments,
+                severity=FailureSeverity(_LEVELS[rule.severity]),
+                notes=plain_text.in_markdown(f"{rule.severity}: {rule.finding}. Why: {rule.why}."),
+                meta={"id": rule.id},
             )
-            for each in rules
+            for rule in rules
         ]
         suite = self._gx.ExpectationSuite(name=frame, expectations=expectations)
         batch = self._context.data_sources.add_pandas(frame).read_dataframe(_named_by(rules, rows).to_pandas())
-        complete = any(each.severity == "quarantine" for each in rules)  # all rows that break it, not twenty
+        complete = any(rule.severity == "quarantine" for rule in rules)  # all rows that break it, not twenty
         result = batch.validate(
             suite,
             result_format={
@@ -135,9 +135,13 @@ class Checks:
             },
         )
         self._context.data_sources.delete(frame)  # it would keep the rows
-        found = {(each.expectation_config.meta or {})["id"]: each for each in result.results if each.expectation_config}
-        self.outcomes += [self._outcome(rule, rows, name, found[rule.id]) for rule in rules]
-        self._taken_out[frame] = _first_findings(rules, found, rows.num_rows)
+        results = {
+            (checked.expectation_config.meta or {})["id"]: checked
+            for checked in result.results
+            if checked.expectation_config
+        }
+        self.outcomes += [self._outcome(rule, rows, name, results[rule.id]) for rule in rules]
+        self._taken_out[frame] = _first_findings(rules, results, rows.num_rows)
         self._checked[frame] = (suite, result)
 
     def quarantined(self, frame: str) -> pa.Array:
@@ -146,11 +150,11 @@ class Checks:
 
     def lines(self, severity: Severity) -> tuple[str, ...]:
         """A line for each broken rule of this severity."""
-        return tuple(each.line() for each in self.outcomes if not each.passed and each.severity == severity)
+        return tuple(outcome.line() for outcome in self.outcomes if not outcome.passed and outcome.severity == severity)
 
     def records(self) -> list[dict[str, Any]]:
         """The outcomes as JSON."""
-        return [each.model_dump(mode="json") for each in self.outcomes]
+        return [outcome.model_dump(mode="json") for outcome in self.outcomes]
 
     def stop_if_broken(self, todo: str) -> None:
         """Raise ContractViolation if a rule of severity `stop` is broken."""
@@ -170,26 +174,26 @@ class Checks:
         self._progress(len(self._frames), len(self._frames), "parts of the contract checked")
 
     def _verdict(self, frame: str) -> data_docs.Verdict:
-        outcomes = [each for each in self.outcomes if each.frame == frame]
-        return data_docs.Verdict(n_rules=len(outcomes), n_broken=sum(not each.passed for each in outcomes))
+        outcomes = [outcome for outcome in self.outcomes if outcome.frame == frame]
+        return data_docs.Verdict(n_rules=len(outcomes), n_broken=sum(not outcome.passed for outcome in outcomes))
 
-    def _outcome(self, rule: Rule, rows: pa.Table, name: Name, found: Any) -> Outcome:
-        """What Great Expectations `found`. A rule that can't be checked must not let anything through."""
+    def _outcome(self, rule: Rule, rows: pa.Table, name: Name, result: Any) -> Outcome:
+        """The outcome of a rule from its `result`. A rule that can't be checked must not let anything through."""
         broken, examples = 0, []
-        if not found.success and not found.result:
+        if not result.success and not result.result:
             rule = dataclasses.replace(rule, severity="stop", finding=f"the rule {rule.id} could not be checked")
-            messages = [each["exception_message"] for each in found.exception_info.values() if isinstance(each, dict)]
+            messages = [info["exception_message"] for info in result.exception_info.values() if isinstance(info, dict)]
             examples = sorted(set(messages))
-        elif not found.success and "unexpected_count" in found.result:
-            broken = found.result["unexpected_count"]
-            shown = found.result["partial_unexpected_index_list"][:_EXAMPLES]
-            examples = [name(each) for each in rows.take(pa.array(shown, pa.int64())).to_pylist()]
-        elif not found.success:
-            examples = [str(found.result.get("observed_value"))]
+        elif not result.success and "unexpected_count" in result.result:
+            broken = result.result["unexpected_count"]
+            shown = result.result["partial_unexpected_index_list"][:_EXAMPLES]
+            examples = [name(row) for row in rows.take(pa.array(shown, pa.int64())).to_pylist()]
+        elif not result.success:
+            examples = [str(result.result.get("observed_value"))]
         return Outcome(
             dataset=self._dataset,
             **dataclasses.asdict(rule),
-            passed=bool(found.success),
+            passed=bool(result.success),
             n_checked=rows.num_rows,
             n_broken=broken,
             examples=tuple(examples),
@@ -203,12 +207,10 @@ def _built(suite: Any, result: Any) -> data_docs.Built:
     name this machine's files.
     """
     results_renderer, suite_renderer, view = _renderers()
-    for each in result.results:
-        each.result = _escaped(each.to_json_dict()["result"])
-        each.exception_info = _without_traces(each.exception_info)
-    return data_docs.Built(
-        *(view.render(each) for each in (results_renderer.render(result), suite_renderer.render(suite)))
-    )
+    for checked in result.results:
+        checked.result = _escaped(checked.to_json_dict()["result"])
+        checked.exception_info = _without_traces(checked.exception_info)
+    return data_docs.Built(view.render(results_renderer.render(result)), view.render(suite_renderer.render(suite)))
 
 
 @functools.cache
@@ -222,33 +224,33 @@ def _renderers() -> tuple[Any, Any, Any]:
 
 def _named_by(rules: Sequence[Rule], rows: pa.Table) -> pa.Table:
     """Of `rows` the columns that the rules name; all of them if a rule looks at the table."""
-    if any(each.expectation.startswith("expect_table_") for each in rules):
+    if any(rule.expectation.startswith("expect_table_") for rule in rules):
         return rows
-    named = {column for each in rules for column in each.columns}
+    named = {column for rule in rules for column in rule.columns}
     return rows.select([column for column in rows.column_names if column in named])
 
 
-def _first_findings(rules: Sequence[Rule], found: Mapping[str, Any], n_rows: int) -> pa.Array:
+def _first_findings(rules: Sequence[Rule], results: Mapping[str, Any], n_rows: int) -> pa.Array:
     """For each row the finding of the first rule of severity `quarantine` that it breaks; else null."""
     first = np.full(n_rows, -1, np.int32)
     for number, rule in enumerate(rules):
         if rule.severity == "quarantine":
-            broken = np.array(found[rule.id].result.get("unexpected_index_list") or [], np.int64)
+            broken = np.array(results[rule.id].result.get("unexpected_index_list") or [], np.int64)
             first[broken[first[broken] < 0]] = number
-    return pa.array([each.finding for each in rules], pa.string()).take(pa.array(first, mask=first < 0))
+    return pa.array([rule.finding for rule in rules], pa.string()).take(pa.array(first, mask=first < 0))
 
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return html.escape(plain_text.visible(value))
     if isinstance(value, dict):
-        return {name: _escaped(each) for name, each in value.items()}
+        return {name: _escaped(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_escaped(each) for each in value]
+        return [_escaped(item) for item in value]
     return value
 
 
-def _without_traces(found: Any) -> Any:
-    if not isinstance(found, dict):
-        return found
-    return {name: "" if name == "exception_traceback" else _without_traces(each) for name, each in found.items()}
+def _without_traces(info: Any) -> Any:
+    if not isinstance(info, dict):
+        return info
+    return {name: "" if name == "exception_traceback" else _without_traces(value) for name, value in info.items()}

@@ -152,7 +152,7 @@ class _Cleaner(HTMLParser):
         self.kept: list[str] = []
         self._without = without
         self._is_suite = is_suite
-        self._open: list[tuple[str, int]] = []  # tag as found, where its element begins in `kept`
+        self._open: list[tuple[str, int]] = []  # tag as it was read, where its element begins in `kept`
         self._dropping: list[str] = []  # the element that is being left out, and those of its kind in it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -167,10 +167,10 @@ class _Cleaner(HTMLParser):
         elif tag == "br":
             self.kept.append("<br>")
         elif tag == "i":
-            self.kept += [_sign(each) for each in classes if each in _SIGNS]
+            self.kept += [_sign(name) for name in classes if name in _SIGNS]
         elif tag in _KEPT:
             self._open.append((tag, len(self.kept)))
-            shown = " ".join(each for each in classes if each in _CLASSES)
+            shown = " ".join(name for name in classes if name in _CLASSES)
             styled = f' class="{shown}"' if shown else ""
             self.kept.append(f"<{_RENAMED.get(tag, tag)}{styled}>")
 
@@ -178,7 +178,7 @@ class _Cleaner(HTMLParser):
         if self._dropping:
             if tag == self._dropping[-1]:
                 self._dropping.pop()
-        elif tag in (each for each, _ in self._open):
+        elif tag in (open_tag for open_tag, _ in self._open):
             while self._end_last() != tag:
                 pass
 
@@ -192,7 +192,7 @@ class _Cleaner(HTMLParser):
             self._end_last()
 
     def _end_last(self) -> str:
-        """End the element that was begun last; one with nothing in it was never there. Its tag."""
+        """End the element that was begun last; one with nothing in it is left out. Returns its tag."""
         tag, begin = self._open.pop()
         if len(self.kept) == begin + 1 and tag not in _MAY_BE_EMPTY:
             self.kept.pop()

@@ -126,7 +126,7 @@ class RemoteWorkspace(Workspace):
         return all(_in_threads(self.objects.is_there, record.files.values()))
 
     def _publish(self, stage: str, key: str) -> OutputRecord:
-        """Upload what is committed here, and commit it for all; what holds then, which may be another machine's."""
+        """Upload and commit what is committed here; the record that holds then may be another machine's."""
         folder = self.root / stage / key
         data = (folder / outputs.RECORD).read_bytes()
         record = outputs.parse_record(data)
@@ -134,16 +134,16 @@ class RemoteWorkspace(Workspace):
             raise _is_gone(str(folder))
         _in_threads(lambda item: self.objects.upload(folder / item[0], item[1]), record.files.items())
         for _ in range(_ATTEMPTS):
-            there = self.store.get(_record_key(stage, key))
-            theirs = _parse(there.data) if there is not None else None
+            stored = self.store.get(_record_key(stage, key))
+            theirs = _parse(stored.data) if stored is not None else None
             if theirs is not None and self._is_whole(theirs):
                 record = theirs
                 break
             try:
-                if there is None:
+                if stored is None:
                     self.store.put_if_absent(_record_key(stage, key), data)
                 else:  # its files are gone, or it can't be read
-                    self.store.put_if_match(_record_key(stage, key), data, there.etag)
+                    self.store.put_if_match(_record_key(stage, key), data, stored.etag)
                 break
             except errors.StoreConflict:
                 continue
@@ -159,12 +159,12 @@ class RemoteWorkspace(Workspace):
     def _remove_staged(self, stage: str, key: str) -> None:
         """Remove the records of finished files of this output, and those that an attempt left a day ago."""
         old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=ABANDONED_AFTER_S)
-        for each in list(self.store.list(f".partial/{stage}/")):
-            if each.key.startswith(f".partial/{stage}/{key}/") or each.modified < old:
-                self.store.delete(each.key)
+        for listed in list(self.store.list(f".partial/{stage}/")):
+            if listed.key.startswith(f".partial/{stage}/{key}/") or listed.modified < old:
+                self.store.delete(listed.key)
 
     def _fetch(self, stage: str, key: str, files: Mapping[str, File], data: bytes) -> None:
-        """Bring an output here: aside, then by one rename. What came in an attempt before is kept."""
+        """Fetch an output into `.partial`, then commit it by one rename. Files of an earlier attempt are kept."""
         partial, final = self.root / ".partial" / stage / key, self.root / stage / key
         if final.exists():  # damaged, or another machine's output holds
             outputs.uncommit(final, partial)
@@ -198,12 +198,12 @@ class RemoteWorkspace(Workspace):
 
     def _files_here(self, stage: str) -> dict[str, tuple[Path, str]]:
         """What is here of a stage's other outputs: SHA-256 -> folder and name."""
-        found = {}
+        files_here = {}
         for path in (self.root / stage).glob(f"*/{outputs.RECORD}"):
             record = outputs.read_record(path.parent)
             for name, file in (record.files if record is not None else {}).items():
-                found[file["sha256"]] = (path.parent, name)
-        return found
+                files_here[file["sha256"]] = (path.parent, name)
+        return files_here
 
 
 def _record_key(stage: str, key: str) -> str:

@@ -34,11 +34,11 @@ def read(folder: Path) -> Credentials | None:
 
 def make(folder: Path) -> Credentials:
     """New credentials, written to `folder`. Raises OSError."""
-    made = Credentials(f"fer-{secrets.token_hex(8)}", SecretStr(secrets.token_urlsafe(32)))
-    record = {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key.get_secret_value()}
+    new = Credentials(f"fer-{secrets.token_hex(8)}", SecretStr(secrets.token_urlsafe(32)))
+    record = {"access_key_id": new.access_key_id, "secret_access_key": new.secret_access_key.get_secret_value()}
     with (
         disk.replacing(folder / _FILE) as staging,
         os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
     ):
         json.dump(record, file)
-    return made
+    return new

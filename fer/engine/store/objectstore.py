@@ -167,25 +167,25 @@ class ObjectStore:
         them holds the session's token.
         """
         with self._errors(key):
-            made = str(
+            address = str(
                 self._client().generate_presigned_url(
                     "get_object", Params={"Bucket": self.bucket, "Key": self._full(key)}, ExpiresIn=valid_s
                 )
             )
-        holds_token = any("token" in name.lower() for name, _ in parse_qsl(urlsplit(made).query))
-        return None if holds_token else made
+        holds_token = any("token" in name.lower() for name, _ in parse_qsl(urlsplit(address).query))
+        return None if holds_token else address
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """The objects whose keys begin with `prefix`, in the order of their keys."""
         for page in self._pages(prefix):
-            for each in page.get("Contents", ()):
-                yield Listed(self._relative(each["Key"]), each["Size"], each["LastModified"])
+            for entry in page.get("Contents", ()):
+                yield Listed(self._relative(entry["Key"]), entry["Size"], entry["LastModified"])
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names between `prefix` (ending in `/`) and the next `/` in the keys that begin with it."""
         for page in self._pages(prefix, Delimiter="/"):
-            for each in page.get("CommonPrefixes", ()):
-                yield self._relative(each["Prefix"])[len(prefix) :].rstrip("/")
+            for entry in page.get("CommonPrefixes", ()):
+                yield self._relative(entry["Prefix"])[len(prefix) :].rstrip("/")
 
     def ping(self) -> None:
         """Raise unless the store answers, knows the credentials, and has the bucket."""
@@ -195,7 +195,7 @@ class ObjectStore:
     def buckets(self) -> tuple[str, ...]:
         """The buckets that these credentials own."""
         with self._errors():
-            return tuple(each["Name"] for each in self._client().list_buckets()["Buckets"])
+            return tuple(bucket["Name"] for bucket in self._client().list_buckets()["Buckets"])
 
     def ensure_bucket(self) -> None:
         """Create the bucket if it is not there."""
@@ -234,7 +234,7 @@ class ObjectStore:
 
     def _full(self, key: str) -> str:
         segments = key.split("/")
-        if any(each in ("", ".", "..") or len(each) > _SEGMENT_MAX_CHARS for each in segments):
+        if any(segment in ("", ".", "..") or len(segment) > _SEGMENT_MAX_CHARS for segment in segments):
             raise ValueError(f"A key must be non-empty segments of at most 255 characters. Received: {key!r}.")
         return self._full_prefix(key)
 
@@ -274,7 +274,7 @@ class ObjectStore:
         raise errors.StoreConflict(
             "The object must be as it was when it was read.",
             received=f"another writer's change to {self.uri(key)}",
-            todo="look at what is there now and decide anew",
+            todo="read what is there now, then try again",
         )
 
     def _client(self, attempts: int = _ATTEMPTS) -> Any:
