@@ -23,8 +23,12 @@ _REDRAW_INTERVAL_S = 10.0
 _PAUSE_S = 60.0  # without updates, after one that failed
 
 
-def progress_bar(name: str) -> progress.Progress:
-    """Begin a stage: a progress bar in the UI, lines in the log, and events for the terminal."""
+@contextlib.contextmanager
+def progress_bar(name: str) -> Iterator[progress.Progress]:
+    """Show a stage's progress within the block: a bar in the UI, lines in the log, and events for the terminal.
+
+    The bar is full at the block's end, whether or not the stage reported it: its output may have been there already.
+    """
     events.publish(events.Started(name))
     logger = get_run_logger()
     bar: UUID | None = None
@@ -34,26 +38,36 @@ def progress_bar(name: str) -> progress.Progress:
         bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
     show_at = time.monotonic() + _UPDATE_INTERVAL_S
     log_at = time.monotonic() + _LOG_INTERVAL_S
+    is_full = False
 
     def note(text: str) -> None:
         events.publish(events.Noted(name, text))
         logger.info(f"{name}: {text}")
 
     def update(done: int, total: int, text: str) -> None:
-        nonlocal show_at, log_at
+        nonlocal log_at
         events.publish(events.Progressed(name, done, total, text))
-        now, finished = time.monotonic(), done >= total
+        now = time.monotonic()
         line = f"{name}: {done:,} of {total:,} {text}".strip()
-        if bar is not None and (finished or now >= show_at):
-            show_at = now + _PAUSE_S
-            with harmless(f"The artifact {key!r}"):
-                artifacts.update_progress_artifact(bar, progress=100.0 * done / total, description=line)
-                show_at = now + _UPDATE_INTERVAL_S
-        if now >= log_at:  # what came of it, the stage's summary says
+        if done >= total or now >= show_at:
+            show(100.0 * done / total, line)
+        if now >= log_at:  # the stage's summary gives the result
             log_at = now + _LOG_INTERVAL_S
             logger.info(line)
 
-    return progress.Reporter(update, note)
+    def show(percent: float, text: str) -> None:
+        nonlocal show_at, is_full
+        if bar is None:
+            return
+        show_at = time.monotonic() + _PAUSE_S
+        with harmless(f"The artifact {key!r}"):
+            artifacts.update_progress_artifact(bar, progress=percent, description=text)
+            show_at = time.monotonic() + _UPDATE_INTERVAL_S
+            is_full = percent >= 100
+
+    yield progress.Reporter(update, note)
+    if not is_full:
+        show(100.0, f"{name}: done")
 
 
 def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:

@@ -17,7 +17,7 @@ from tasks import artifacts, events, logs
 
 logs.tidy()
 
-Again = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
+OnCached = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
 
 
 def workspace() -> Workspace:
@@ -26,22 +26,24 @@ def workspace() -> Workspace:
 
 
 def cached(
-    stage: Stage[Any], name: str | None = None, *, retries: int = 3, again: Again | None = None
+    stage: Stage[Any], name: str | None = None, *, retries: int = 3, on_cached: OnCached | None = None
 ) -> dict[str, Any]:
     """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs.
 
-    `name` is the task's, where it is not the stage's. A second attempt finds what the first one finished: it may only
-    have to bring it to the store. `again` shows in the UI what the body shows, of a Ref that an earlier run made.
+    `name` is the task's, where it is not the stage's. A second attempt begins with what the first one finished: it may
+    only have to bring it to the store. `on_cached` shows in the UI what the body shows, where an earlier run did it.
     """
 
     def state(parameters: dict[str, Any]) -> tuple[str, bool]:
         inputs = [parameters[name] for name in stage.inputs]
         return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
 
-    return keyed(name or stage.name, state, again) | retried(retries)
+    return keyed(name or stage.name, state, on_cached) | retried(retries)
 
 
-def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]], again: Again | None = None) -> dict[str, Any]:
+def keyed(
+    name: str, state: Callable[[dict[str, Any]], tuple[str, bool]], on_cached: OnCached | None = None
+) -> dict[str, Any]:
     """The options of a task whose output has a key of its own; `state` gives it, and whether the output is there.
 
     Prefect's key holds the workspace's name of the attempt too, which changes when the output is gone, so that
@@ -49,10 +51,10 @@ def keyed(name: str, state: Callable[[dict[str, Any]], tuple[str, bool]], again:
     """
 
     def key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-        found, committed = state(parameters)
-        return f"{name}-{found}-{workspace().attempt(name, found, committed=committed)}"
+        own_key, committed = state(parameters)
+        return f"{name}-{own_key}-{workspace().attempt(name, own_key, committed=committed)}"
 
-    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name, again)}
+    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name, on_cached)}
 
 
 # Prefect pickles results by default; nothing is unpickled here.
@@ -61,19 +63,19 @@ JSON_RESULTS: dict[str, Any] = {"result_serializer": "json"}
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, **JSON_RESULTS}
 
 
-def announced(name: str, again: Again | None = None) -> dict[str, Any]:
-    """The options that tell the log and the listeners in `tasks.events` how a task ended; of `again` see `cached`."""
+def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:
+    """The options that tell the log and the listeners in `tasks.events` how a task ended; `on_cached`: see `cached`."""
 
     def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
         event = events.Ended.of(name, run, state)
         events.publish(event)
         if event.summary:
-            found = " (cached)" if event.cached else ""
-            get_run_logger().info("%s%s: %s", name, found, plain_text.visible(event.summary))
+            cached = " (cached)" if event.cached else ""
+            get_run_logger().info("%s%s: %s", name, cached, plain_text.visible(event.summary))
         context = TaskRunContext.get()
-        if again is not None and event.cached and context is not None:
-            with artifacts.harmless(f"What {name} found"):
-                again(state.result(), context.parameters)
+        if on_cached is not None and event.cached and context is not None:
+            with artifacts.harmless(f"The page of the cached {name}"):
+                on_cached(state.result(), context.parameters)
 
     return {"on_completion": [ended], "on_failure": [ended]}
 
@@ -99,7 +101,7 @@ def _is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool
 
 
 def _wait_s(task: Task[..., Any], run: TaskRun) -> float:
-    """How long Prefect waits after this attempt, but for its jitter."""
+    """How long Prefect waits after this attempt, without its jitter."""
     waits = task.retry_delay_seconds
     if not isinstance(waits, list):
         return float(waits or 0)

@@ -11,22 +11,20 @@ from fer.curation import split as split_stage
 from fer.curation import validate as validate_stage
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.ingest.refs import ManifestRef
-from tasks import artifacts, caching
+from tasks import caching, stages
 from tasks.results import IngestResult
 
 
 @task(**caching.cached(validate_stage.validate))
 def validate(manifest: ManifestRef, config: validate_stage.ValidateConfig) -> ValidationRef:
     """Hold the manifest against its contract."""
-    progress = artifacts.progress_bar("validate")
-    return validate_stage.validate(manifest, config, workspace=caching.workspace(), progress=progress)
+    return stages.run(validate_stage.validate, manifest, config)
 
 
 @task(**caching.cached(inspect_stage.inspect))
 def inspect(manifest: ManifestRef, validation: ValidationRef, config: inspect_stage.InspectConfig) -> InspectionRef:
     """Find near-duplicates and outliers."""
-    progress = artifacts.progress_bar("inspect")
-    return inspect_stage.inspect(manifest, validation, config, workspace=caching.workspace(), progress=progress)
+    return stages.run(inspect_stage.inspect, manifest, validation, config)
 
 
 @task(**caching.cached(curate_stage.curate))
@@ -37,8 +35,7 @@ def curate(
     splits: split_stage.SplitConfig,
 ) -> CurationRef:
     """Find the issues of the images, and keep, drop or quarantine each image by the recipe's policies."""
-    progress = artifacts.progress_bar("curate")
-    return curate_stage.curate(validation, inspection, config, splits, workspace=caching.workspace(), progress=progress)
+    return stages.run(curate_stage.curate, validation, inspection, config, splits)
 
 
 @task(name="find baseline", **caching.UNCACHED, **caching.retried(3))
@@ -65,8 +62,7 @@ def split(
     config: split_stage.SplitConfig,
 ) -> SplitRef:
     """Assign each image to train, validation or test; duplicates never to two of them."""
-    progress = artifacts.progress_bar("split")
-    return split_stage.split(curation, inspection, previous, config, workspace=caching.workspace(), progress=progress)
+    return stages.run(split_stage.split, curation, inspection, previous, config)
 
 
 @task(**caching.cached(label_errors_stage.label_errors))
@@ -79,16 +75,7 @@ def label_errors(
     policy: curate_stage.Policy,
 ) -> SplitRef:
     """Find labels in doubt by a model of train's labels; take those out of train that the policy drops."""
-    return label_errors_stage.label_errors(
-        manifest,
-        curation,
-        inspection,
-        split,
-        config,
-        policy,
-        workspace=caching.workspace(),
-        progress=artifacts.progress_bar("label errors"),
-    )
+    return stages.run(label_errors_stage.label_errors, manifest, curation, inspection, split, config, policy)
 
 
 @task(**caching.cached(drift_stage.drift))
@@ -99,8 +86,7 @@ def drift(
     config: drift_stage.DriftConfig,
 ) -> DriftRef:
     """Compare the images with those accepted last time."""
-    progress = artifacts.progress_bar("drift")
-    return drift_stage.drift(validation, baseline, anchor, config, workspace=caching.workspace(), progress=progress)
+    return stages.run(drift_stage.drift, validation, baseline, anchor, config)
 
 
 @task(name="accept", **caching.UNCACHED, **caching.retried(3))

@@ -13,7 +13,7 @@ from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
 from fer.ingest.demo import archive as demo_archive
 from fer.ingest.refs import DatasetRef, ManifestRef
-from tasks import artifacts, caching, events
+from tasks import caching, events, stages
 
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
@@ -32,15 +32,13 @@ def resolve(
 @task(**caching.cached(download_stage.download, retries=4))
 def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
     """Bring the source's archive into the workspace."""
-    progress = artifacts.progress_bar("download")
-    return download_stage.download(resolved, workspace=caching.workspace(), progress=progress)
+    return stages.run(download_stage.download, resolved)
 
 
 @task(**caching.cached(index_stage.index))
 def index(datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
-    progress = artifacts.progress_bar("index")
-    return index_stage.index(datasets, config, workspace=caching.workspace(), progress=progress)
+    return stages.run(index_stage.index, datasets, config)
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

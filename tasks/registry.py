@@ -119,11 +119,9 @@ def register(
     against: Contest,
 ) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
-    return register_stage.register(
-        _candidate(recipe, lineage, split, model, evaluation, verdict),
-        against,
-        report=reports.evaluation_report(evaluation, model),
-        by=_run_label(),
-        workspace=caching.workspace(),
-        progress=artifacts.progress_bar("register"),
-    )
+    candidate = _candidate(recipe, lineage, split, model, evaluation, verdict)
+    report = reports.evaluation_report(evaluation, model)
+    with artifacts.progress_bar("register") as progress:
+        return register_stage.register(
+            candidate, against, report=report, by=_run_label(), workspace=caching.workspace(), progress=progress
+        )

@@ -20,7 +20,7 @@ from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import EvaluationReportRef, QualityRef
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching
+from tasks import artifacts, caching, stages
 from tasks.results import IngestResult, RetrainResult, TrainedModel
 
 _FACES = f"with_faces_{quality_stage.HTML}"
@@ -42,7 +42,8 @@ def quality(
     show_faces: bool,
 ) -> QualityRef:
     """Write the data quality report."""
-    return quality_stage.quality(
+    return stages.run(
+        quality_stage.quality,
         manifest,
         validation,
         inspection,
@@ -53,8 +54,6 @@ def quality(
         problem,
         further,
         show_faces,
-        workspace=caching.workspace(),
-        progress=artifacts.progress_bar("quality"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The pixels' tasks: shards of a model's input, and their balance."""
+"""The shards' tasks: a model's input as Parquet, and its balance."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from tasks import artifacts, caching
+from tasks import artifacts, caching, stages
 
 _PROCESSES = runners.Processes()
 _CLASSES = "Train images by class"
@@ -26,7 +26,7 @@ def preprocess(
     runner: runners.Runner = _PROCESSES,
 ) -> ShardsRef:
     """Decode, grey, resize and blur every image into Parquet shards of uint8 pixels."""
-    return _preprocess(manifest, split, config, runner, "preprocess")
+    return stages.run(preprocess_stage.preprocess, manifest, split, config, runner=runner)
 
 
 @task(**caching.cached(preprocess_stage.preprocess, "preprocess champion"))
@@ -37,19 +37,7 @@ def preprocess_as_champion(
     runner: runners.Runner = _PROCESSES,
 ) -> ShardsRef:
     """Do the same as the champion's images were made; all splits of them, though one is wanted."""
-    return _preprocess(manifest, split, config, runner, "preprocess champion")
-
-
-def _preprocess(
-    manifest: ManifestRef,
-    split: SplitRef,
-    config: preprocessing.PreprocessConfig,
-    runner: runners.Runner,
-    name: str,
-) -> ShardsRef:
-    workspace = caching.workspace()
-    progress = artifacts.progress_bar(name)
-    return preprocess_stage.preprocess(manifest, split, config, workspace=workspace, progress=progress, runner=runner)
+    return stages.run(preprocess_stage.preprocess, manifest, split, config, name="preprocess champion", runner=runner)
 
 
 def _show_balance(balanced: ShardsRef, parameters: dict[str, Any]) -> None:
@@ -64,12 +52,10 @@ def _show_classes(source: ShardsRef, balanced: ShardsRef) -> None:
     artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), _CLASSES), _CLASSES)
 
 
-@task(**caching.cached(balance_stage.balance, again=_show_balance))
+@task(**caching.cached(balance_stage.balance, on_cached=_show_balance))
 def balance(source: ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES) -> ShardsRef:
     """Bring the classes of the train split to their target; the plan is shown before anything is done."""
     artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))
-    progress = artifacts.progress_bar("balance")
-    workspace = caching.workspace()
-    balanced = balance_stage.balance(source, config, workspace=workspace, progress=progress, runner=runner)
+    balanced = stages.run(balance_stage.balance, source, config, runner=runner)
     _show_classes(source, balanced)
     return balanced

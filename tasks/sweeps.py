@@ -146,15 +146,9 @@ def run_trial(
     What would fail the next trial too, as a full disk or a store that refuses, is raised and ends the sweep.
     """
     name = f"trial {trial.number}"
-    progress = artifacts.progress_bar(name)
     started = time.monotonic()
     curve: tuple[float, ...] = ()
     n_epochs = 0
-
-    def update(done: int, total: int, text: str) -> None:
-        if stopped.is_set():
-            raise _Stopped
-        progress(done, total, text)
 
     def watch(epoch: int, history: dict[str, list[float]]) -> None:
         nonlocal curve
@@ -175,8 +169,8 @@ def run_trial(
     try:
         tried = _with_trial(recipe, trial)
         n_epochs = _n_epochs(tried)
-        with train_stage.watching(watch):
-            model = _train(tried, manifest, split, weights, Reporter(update, progress.note))
+        with artifacts.progress_bar(name) as progress, train_stage.watching(watch):
+            model = _train(tried, manifest, split, weights, _stoppable(progress, stopped))
     except _Hopeless as error:
         return end("pruned", error)
     except _UNFINISHED as error:
@@ -189,6 +183,17 @@ def run_trial(
     result = {"value": model.validation_accuracy, "epochs": model.epochs_run, "seconds": model.train_seconds}
     text = f"validation {model.validation_accuracy:.4f} after {model.epochs_run} epochs"
     return end("complete", text, reason="", **result)
+
+
+def _stoppable(progress: Progress, stopped: threading.Event) -> Progress:
+    """The progress, which raises _Stopped where it is reported to once the search ends."""
+
+    def update(done: int, total: int, text: str) -> None:
+        if stopped.is_set():
+            raise _Stopped
+        progress(done, total, text)
+
+    return Reporter(update, progress.note)
 
 
 def _n_epochs(recipe: Recipe) -> int:

@@ -12,7 +12,7 @@ from fer.training import config as train_config
 from fer.training import soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
-from tasks import artifacts, caching
+from tasks import artifacts, caching, stages
 
 _CURVES = "Loss and accuracy by epoch"
 
@@ -28,8 +28,7 @@ def resolve_weights(
 @task(**caching.cached(weights_stage.fetch))
 def fetch_weights(resolved: weights_stage.ResolvedWeights, division: SplitRef | None) -> WeightsRef:
     """Bring the weights that training starts from into the workspace; those of a release for this split."""
-    progress = artifacts.progress_bar("weights")
-    return weights_stage.fetch(resolved, division, workspace=caching.workspace(), progress=progress)
+    return stages.run(weights_stage.fetch, resolved, division)
 
 
 def starting_weights(source: str, config: train_config.TrainConfig, division: SplitRef) -> WeightsRef:
@@ -41,8 +40,7 @@ def starting_weights(source: str, config: train_config.TrainConfig, division: Sp
 @task(**caching.cached(soft_labels.collect))
 def collect_votes(division: SplitRef) -> SoftLabelsRef:
     """Bring together what annotators voted about the train split."""
-    progress = artifacts.progress_bar("soft labels")
-    return soft_labels.collect(division, workspace=caching.workspace(), progress=progress)
+    return stages.run(soft_labels.collect, division)
 
 
 def _curves(model: ModelRef) -> str:
@@ -54,7 +52,7 @@ def _show_curves(model: ModelRef) -> None:
     artifacts.markdown("learning-curves", _curves(model), _CURVES)
 
 
-@task(**caching.cached(train_stage.train, again=lambda model, _: _show_curves(model)))
+@task(**caching.cached(train_stage.train, on_cached=lambda model, _: _show_curves(model)))
 def train(
     balanced: ShardsRef,
     shards: ShardsRef,
@@ -63,14 +61,12 @@ def train(
     config: train_config.TrainConfig,
 ) -> ModelRef:
     """Train the recipe's model in a process of its own."""
-    workspace = caching.workspace()
-    progress = artifacts.progress_bar("train")
     page = artifacts.living_page("learning-curves", _CURVES)
 
     def draw(epoch: int, history: dict[str, list[float]]) -> None:
         page(lambda: artifacts.picture(plots.curves_so_far(history, config.model.name), "Learning curves"))
 
     with train_stage.watching(draw):
-        model = train_stage.train(balanced, shards, weights, votes, config, workspace=workspace, progress=progress)
+        model = stages.run(train_stage.train, balanced, shards, weights, votes, config)
     page(lambda: _curves(model), last=True)
     return model

@@ -111,7 +111,7 @@ class DriftRef(Ref):
 
     def summary(self) -> str:
         if self.n_baseline is None:
-            return "nothing accepted before to compare with"
+            return "no data accepted before this to compare with"
         changed = f"{self.n_new:,} new, {self.n_gone:,} gone, {self.n_relabelled:,} relabelled"
         return f"{changed}; drift: {'; '.join([*self.failures, *self.warnings]) or 'none'}"
 

@@ -77,61 +77,79 @@ def heard():
 
 
 def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
-    progress = artifacts.progress_bar("train")
-    for done in range(1, 9):
-        server.now += 0.5
-        progress(done, 9)
-    progress(9, 9)
-    assert server.asked == ["train-progress", "22 %", "44 %", "67 %", "89 %", "100 %"]
-    assert heard[0] == events.Started("train")
-    assert heard[-1] == events.Progressed("train", 9, 9, "")
-    assert len(heard) == 10
-    assert server.said == []  # what came of it is the stage's summary
+    with artifacts.progress_bar("train") as progress:
+        for done in range(1, 9):
+            server.now += 0.5
+            progress(done, 9)
+        progress(9, 9)
+        assert server.asked == ["train-progress", "22 %", "44 %", "67 %", "89 %", "100 %"]
+        assert heard[0] == events.Started("train")
+        assert heard[-1] == events.Progressed("train", 9, 9, "")
+        assert len(heard) == 10
+        assert server.said == []  # the result is the stage's summary
+
+
+def test_the_bar_of_a_stage_whose_output_is_there_already_is_full(server):
+    with artifacts.progress_bar("register"):
+        pass
+    assert server.asked == ["register-progress", "100 %"]
+
+
+def test_the_bar_of_a_stage_that_fails_stays_where_it_was(server):
+    def fail():
+        with artifacts.progress_bar("train") as progress:
+            server.now += 1
+            progress(1, 4)
+            raise errors.TrainingError("It failed.")
+
+    with pytest.raises(errors.TrainingError):
+        fail()
+    assert server.asked == ["train-progress", "25 %"]
 
 
 def test_a_stage_that_takes_long_says_how_far_it_is_in_the_log_now_and_then(server):
-    progress = artifacts.progress_bar("train")
-    for done in range(1, 26):
-        server.now += 1
-        progress(done, 25, "epochs")
-    assert server.said == ["train: 10 of 25 epochs", "train: 20 of 25 epochs"]
+    with artifacts.progress_bar("train") as progress:
+        for done in range(1, 26):
+            server.now += 1
+            progress(done, 25, "epochs")
+        assert server.said == ["train: 10 of 25 epochs", "train: 20 of 25 epochs"]
 
 
 def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, heard):
-    progress = artifacts.progress_bar("train")
-    progress.note("about 1.2 GB of memory")
-    assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
-    assert server.said == ["train: about 1.2 GB of memory"]
-    assert server.asked == ["train-progress"]
+    with artifacts.progress_bar("train") as progress:
+        progress.note("about 1.2 GB of memory")
+        assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
+        assert server.said == ["train: about 1.2 GB of memory"]
+        assert server.asked == ["train-progress"]
 
 
 def test_a_server_that_fails_during_a_stage_costs_one_warning_a_minute_and_not_the_stage(server):
-    progress = artifacts.progress_bar("train")
-    server.down = True
-    for done in range(59):
-        server.now += 1
-        progress(done, 1000)
-    assert len(server.asked) == 2
-    assert len(server.warnings) == 1
-    assert "ConnectionError" in server.warnings[0]
-    server.down = False
-    for done in range(59, 65):
-        server.now += 1
-        progress(done, 1000)
-    assert len(server.asked) > 4
-    assert len(server.warnings) == 1
+    with artifacts.progress_bar("train") as progress:
+        server.down = True
+        for done in range(59):
+            server.now += 1
+            progress(done, 1000)
+        assert len(server.asked) == 2
+        assert len(server.warnings) == 1
+        assert "ConnectionError" in server.warnings[0]
+        server.down = False
+        for done in range(59, 65):
+            server.now += 1
+            progress(done, 1000)
+        assert len(server.asked) > 4
+        assert len(server.warnings) == 1
 
 
 def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server, heard):
     server.down = True
-    progress = artifacts.progress_bar("train")
-    server.now += 100
-    progress(1, 2)
-    progress(2, 2)
-    assert server.asked == ["train-progress"]
-    assert len(server.warnings) == 1
-    assert heard[-1] == events.Progressed("train", 2, 2, "")
-    assert "train: 1 of 2" in server.said
+    with artifacts.progress_bar("train") as progress:
+        server.now += 100
+        progress(1, 2)
+        progress(2, 2)
+        assert server.asked == ["train-progress"]
+        assert len(server.warnings) == 1
+        assert heard[-1] == events.Progressed("train", 2, 2, "")
+        assert "train: 1 of 2" in server.said
 
 
 def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_the_end(server):
