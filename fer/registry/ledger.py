@@ -26,22 +26,24 @@ _READERS = 8
 
 
 class State(NamedTuple):
-    """What the log and the alias say; `id` names this very state of the champion."""
+    """The log and the champion; `id` names this state of the champion."""
 
     log: Log
     champion: int | None
     id: str
     behind: bool = False  # the log goes on where the alias ends
-    unborn: bool = False  # neither is there yet
-    found: Pointer | None = None  # an alias from before there was a log
+    is_new: bool = False  # neither is there yet
+    older_alias: Pointer | None = None  # from before there was a log
 
 
-Decision = Callable[[State], Act | None]  # the entry to write; None: nothing is to be written
+Decision = Callable[[State], Act | None]  # the entry to write; None: nothing to write
 
 
 class Ledger:
-    """Those of the model `name`. `had_champion` says by the versions, where there is no log, whether there ever was a
-    champion: in words, or None."""
+    """The log and the alias of the model `name`.
+
+    `had_champion` is asked where there is no log: a sentence if the versions prove that there was a champion, or None.
+    """
 
     def __init__(self, store: objectstore.ObjectStore, name: str, had_champion: Callable[[], str | None]):
         self.store = store
@@ -50,27 +52,27 @@ class Ledger:
         self._had_champion = had_champion
 
     def read(self) -> State:
-        """What is true now. Raises IntegrityError if the alias or an entry was lost or altered."""
-        found = self.store.get(self.alias_key)  # before the log, which may be ahead of it but never behind
+        """The present state. Raises IntegrityError if the alias or an entry was lost or altered."""
+        alias = self.store.get(self.alias_key)  # before the log, which may be ahead of it but never behind
         log = Log(self.entries())
-        if found is None:
-            said = f"the log goes to entry {log.head}" if log.head else self._had_champion()
-            if said is None:
-                return State(log, None, "", unborn=True)
+        if alias is None:
+            proof = f"the log goes to entry {log.head}" if log.head else self._had_champion()
+            if proof is None:
+                return State(log, None, "", is_new=True)
             if self.store.get(self.alias_key) is not None:  # made since
                 return self.read()
-            raise self._lost("nothing", said)
-        pointer = parsed(found.data)
+            raise self._lost("nothing", proof)
+        pointer = parsed(alias.data)
         if pointer is None:
             raise self._lost("something else")
         if pointer.entry is not None and pointer.entry > log.head:
             first = self.store.uri(names.log_key(self.name, log.head + 1))
             raise self.damaged(first, f"{log.head} entries, though the alias goes to {pointer.entry}: nothing")
-        if not agree(pointer, found.data, log):
+        if not agree(pointer, alias.data, log):
             raise self._lost(f"version {pointer.version}", f"the log says version {log.champion}")
         if not log.head:
-            identity = "" if pointer.entry == 0 else registry_log.identity(found.data)
-            return State(log, pointer.version, identity, found=pointer if pointer.entry is None else None)
+            identity = "" if pointer.entry == 0 else registry_log.identity(alias.data)
+            return State(log, pointer.version, identity, older_alias=pointer if pointer.entry is None else None)
         return State(log, log.champion, log.pointer().id, behind=(pointer.entry or 0) < log.head)
 
     def entries(self) -> list[Entry]:
@@ -82,23 +84,23 @@ class Ledger:
             if number != expected:
                 raise self.damaged(self.store.uri(names.log_key(self.name, expected)), "nothing")
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-            found = list(readers.map(self.entry, numbers))
-        for number, entry in zip(numbers, found, strict=True):
+            entries = list(readers.map(self.entry, numbers))
+        for number, entry in zip(numbers, entries, strict=True):
             if entry is None:
                 raise self.damaged(self.store.uri(names.log_key(self.name, number)), "something else")
-        return [each for each in found if each is not None]
+        return [entry for entry in entries if entry is not None]
 
     def numbers(self) -> list[int]:
         """The numbers of the entries that are there, damaged ones among them."""
         prefix = f"models/{self.name}/log/"
         keys = (listed.key.removeprefix(prefix) for listed in self.store.list(prefix))
-        return sorted(int(found[1]) for each in keys if (found := re.fullmatch(r"([0-9]{8})\.json", each)))
+        return sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"([0-9]{8})\.json", key)))
 
     def entry(self, number: int) -> Entry | None:
         """The entry of that number; None if it is missing or damaged."""
-        found = self.store.get(names.log_key(self.name, number))
+        stored = self.store.get(names.log_key(self.name, number))
         try:
-            entry = Entry.model_validate_json(found.data) if found else None
+            entry = Entry.model_validate_json(stored.data) if stored else None
         except pydantic.ValidationError:
             return None
         return entry if entry is not None and (entry.name, entry.number) == (self.name, number) else None
@@ -142,26 +144,26 @@ class Ledger:
             return entry if written.data == data else None
         return entry
 
-    def settle(self) -> None:
+    def update_alias(self) -> None:
         """Bring the alias up to the end of the log, if it is behind. Raises what the store raises."""
         while True:
-            found = self.store.get(self.alias_key)
+            alias = self.store.get(self.alias_key)
             wanted = Log(self.entries()).pointer()
-            current = parsed(found.data) if found else None
+            current = parsed(alias.data) if alias else None
             if current is not None and current.entry is not None and current.entry >= (wanted.entry or 0):
                 return
             data = wanted.model_dump_json().encode()
             try:
-                if found is None:
+                if alias is None:
                     self.store.put_if_absent(self.alias_key, data)
                 else:
-                    self.store.put_if_match(self.alias_key, data, found.etag)
+                    self.store.put_if_match(self.alias_key, data, alias.etag)
             except errors.StoreConflict:
-                continue  # another writer was at it too
+                continue  # another writer moved it meanwhile
             return
 
     def damaged(self, where: str, received: str) -> errors.IntegrityError:
-        """The error that says that the registry is not as it was left."""
+        """The error of a registry that is not as it was written."""
         return errors.IntegrityError(
             "What the registry holds must be as it was written.",
             received=f"{received} at {where}",
@@ -171,21 +173,21 @@ class Ledger:
 
     def _follow(self) -> None:
         with contextlib.suppress(errors.StoreUnavailable):  # the entry has decided; the next writer brings it up
-            self.settle()
+            self.update_alias()
 
     def _ready(self) -> State:
         """The state, with an alias object and, if that is from before there was a log, an entry that takes it over."""
         state = self.read()
-        if state.unborn:
+        if state.is_new:
             with contextlib.suppress(errors.StoreConflict):
                 data = Pointer(version=None, entry=0).model_dump_json().encode()
                 self.store.put_if_absent(self.alias_key, data)
             return self.read()
-        if state.found is not None:
-            version = state.found.version
+        if state.older_alias is not None:
+            version = state.older_alias.version
             by = registry_log.operator()
-            taken = Act(action="found", by=by, version=version, to_version=version, reason="older than the log")
-            self.append(taken, 1, state.id)
+            adoption = Act(action="found", by=by, version=version, to_version=version, reason="older than the log")
+            self.append(adoption, 1, state.id)
             self._follow()
             return self.read()
         return state
@@ -199,16 +201,16 @@ class Ledger:
 
 
 def agree(pointer: Pointer, data: bytes, log: Log) -> bool:
-    """Whether the alias, whose bytes are `data`, is what the log came to at some entry, or was taken over by it."""
+    """Whether the alias, whose bytes are `data`, is what the log's first entries amount to, or was taken over by it."""
     if pointer.entry is None:
         identity = registry_log.identity(data)
-        return not log.head or any(each.action == "found" and each.id == identity for each in log.entries)
+        return not log.head or any(entry.action == "found" and entry.id == identity for entry in log.entries)
     until = Log(log.entries[: pointer.entry])
     return pointer.version is None if not until.head else pointer == until.pointer()
 
 
 def parsed(data: bytes) -> Pointer | None:
-    """The alias of these bytes; None if they are none."""
+    """The alias with these bytes; None if they are not one."""
     try:
         return Pointer.model_validate_json(data)
     except pydantic.ValidationError:

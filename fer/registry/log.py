@@ -3,8 +3,8 @@
     models/<name>/log/00000012.json
 
 An entry is made by one conditional put (`If-None-Match: *`) under the next number, so that the entries of all writers
-stand in one order; none is changed or removed. What is true of a model – its champion, what was withdrawn, what may not
-become champion by itself – is what its entries come to.
+stand in one order; none is changed or removed. The state of a model follows from its entries: its champion, the
+versions that were withdrawn, and those that no run may promote.
 """
 
 import datetime
@@ -23,7 +23,7 @@ from fer.engine.records import Record
 from fer.registry import names
 
 Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost"]
-_DONE = {"rollback": "rolled back", "withdraw": "withdrawn"}
+_PARTICIPLES = {"rollback": "rolled back", "withdraw": "withdrawn"}
 MOST_CHARS = 1_000
 
 
@@ -35,7 +35,7 @@ class Copy(Record):
 
 
 class Act(Record):
-    """What an entry says but for its place in the log.
+    """An entry, except for its place in the log.
 
     `found` takes over an alias from before there was a log. `register` claims a version's number, before its manifest
     is written. `lost` stands where an entry can't be read any more.
@@ -66,7 +66,7 @@ class Entry(Act):
     name: names.Name
     alias: Literal["champion"] = "champion"
     number: int = Field(ge=1)
-    id: str = Field(min_length=1, description="its own; of `found`, the SHA-256 of the alias that was found")
+    id: str = Field(min_length=1, description="of this entry; of an older alias that is taken over, its SHA-256")
     at_utc: AwareDatetime
 
     @pydantic.model_validator(mode="after")
@@ -79,7 +79,7 @@ class Entry(Act):
 
 
 class Pointer(BaseModel):
-    """The object of the champion alias: what the log came to at its entry `entry`.
+    """The object of the champion alias: the state after the log's entry `entry`.
 
     Those from before there was a log have no `entry`.
     """
@@ -94,26 +94,26 @@ class Pointer(BaseModel):
 
 
 class Log:
-    """The entries of a model, in their order, and what they come to."""
+    """The entries of a model, in their order, and the state that follows from them."""
 
     def __init__(self, entries: Sequence[Entry]):
         self.entries = tuple(entries)
         self.withdrawn: dict[int, Entry] = {}
         self._bars: dict[int, Entry] = {}
-        for each in self.entries:
-            if each.version is None:
+        for entry in self.entries:
+            if entry.version is None:
                 continue
-            if each.action == "withdraw":
-                self.withdrawn[each.version] = each
-            if each.action in _DONE:
-                self._bars[each.version] = each
-            if each.action == "promote":
-                self.withdrawn.pop(each.version, None)
-                lifted = each.model_digest
+            if entry.action == "withdraw":
+                self.withdrawn[entry.version] = entry
+            if entry.action in _PARTICIPLES:
+                self._bars[entry.version] = entry
+            if entry.action == "promote":
+                self.withdrawn.pop(entry.version, None)
+                lifted = entry.model_digest
                 self._bars = {
                     version: bar
                     for version, bar in self._bars.items()
-                    if version != each.version and (lifted is None or bar.model_digest != lifted)
+                    if version != entry.version and (lifted is None or bar.model_digest != lifted)
                 }
 
     @property
@@ -129,7 +129,7 @@ class Log:
     @property
     def last_move(self) -> Entry | None:
         """The entry that made the champion what it is."""
-        return next((each for each in reversed(self.entries) if each.moves), None)
+        return next((entry for entry in reversed(self.entries) if entry.moves), None)
 
     def pointer(self) -> Pointer:
         """The alias as it must be for these entries; the same one for whoever writes it. There must be entries."""
@@ -143,54 +143,54 @@ class Log:
         )
 
     def lineage(self) -> list[int]:
-        """The champions up to the present one, the oldest first, without those that were left by going back."""
+        """The champions up to the present one, the oldest first, without those that were rolled back."""
         line: list[int] = []
-        for each in self.entries:
-            if not each.moves:
+        for entry in self.entries:
+            if not entry.moves:
                 continue
-            if not line and each.from_version is not None:
-                line.append(each.from_version)
-            if each.to_version is None:
+            if not line and entry.from_version is not None:
+                line.append(entry.from_version)
+            if entry.to_version is None:
                 line = []
-            elif each.action in _DONE and each.to_version in line:
-                del line[line.index(each.to_version) + 1 :]
+            elif entry.action in _PARTICIPLES and entry.to_version in line:
+                del line[line.index(entry.to_version) + 1 :]
             else:
-                line.append(each.to_version)
+                line.append(entry.to_version)
         return line
 
     def bar(self, version: int | None, model_digest: str | None) -> Entry | None:
         """The entry that keeps a version, or whatever version has this model, from being promoted by a run."""
-        if version is not None and (found := self._bars.get(version) or self.withdrawn.get(version)):
-            return found
-        same = (each for each in self._bars.values() if each.model_digest == model_digest is not None)
+        if version is not None and (bar := self._bars.get(version) or self.withdrawn.get(version)):
+            return bar
+        same = (bar for bar in self._bars.values() if bar.model_digest == model_digest is not None)
         return next(same, None)
 
     def claim(self, registration_key: str) -> Entry | None:
         """The entry that claimed a number for this registration."""
-        claims = (each for each in reversed(self.entries) if each.action == "register")
-        return next((each for each in claims if each.registration_key == registration_key), None)
+        claims = (entry for entry in reversed(self.entries) if entry.action == "register")
+        return next((claim for claim in claims if claim.registration_key == registration_key), None)
 
     def claims(self) -> dict[int, Entry]:
         """version -> the entry that claimed its number."""
-        return {each.version: each for each in self.entries if each.action == "register" and each.version}
+        return {entry.version: entry for entry in self.entries if entry.action == "register" and entry.version}
 
     def highest_version(self) -> int:
         """The highest number of a version that an entry names; 0 if none does."""
-        named = (each for entry in self.entries for each in (entry.version, entry.from_version, entry.to_version))
-        return max((each for each in named if each is not None), default=0)
+        versions = (v for entry in self.entries for v in (entry.version, entry.from_version, entry.to_version))
+        return max((version for version in versions if version is not None), default=0)
 
 
-def said(entry: Entry) -> str:
+def describe(entry: Entry) -> str:
     """A sentence on a version that was rolled back or withdrawn: when, by whom, why."""
     reason = f": {entry.reason}" if entry.reason else ""
-    done = _DONE.get(entry.action, entry.action)
-    return f"version {entry.version} was {done} on {entry.at_utc:%Y-%m-%d %H:%M} UTC by {entry.by}{reason}"
+    participle = _PARTICIPLES.get(entry.action, entry.action)
+    return f"version {entry.version} was {participle} on {entry.at_utc:%Y-%m-%d %H:%M} UTC by {entry.by}{reason}"
 
 
 def why_barred(entry: Entry, version: int | None = None) -> str:
     """A sentence on why `version`, or the entry's own, is not promoted by a run, and how to change that."""
     same = f"version {version} is the same model as version {entry.version}: " if version != entry.version else ""
-    return f"{same if version else ''}{said(entry)}; `fer models promote {entry.name}@{entry.version}` lifts it"
+    return f"{same if version else ''}{describe(entry)}; `fer models promote {entry.name}@{entry.version}` lifts it"
 
 
 def identity(alias: bytes) -> str:

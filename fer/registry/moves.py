@@ -1,4 +1,4 @@
-"""What an operator does with a model's champion by name: promote, roll back, withdraw. Each is an entry of its log."""
+"""What an operator does with a model's champion: promote, roll back, withdraw. Each is an entry of its log."""
 
 from fer import errors
 from fer.registry import ledger as registry_ledger
@@ -122,7 +122,7 @@ def previous(models: registry.Registry, name: str, state: registry_ledger.State)
 
     What a version was compared with when it was registered tells who was champion before there was a log.
     """
-    known = {each.version: each for each in models.versions(name)}
+    known = {manifest.version: manifest for manifest in models.versions(name)}
     line = state.log.lineage() or ([] if state.champion is None else [state.champion])
     while line and (oldest := known.get(line[0])) is not None:
         earlier = oldest.champion_at_registration
@@ -130,12 +130,12 @@ def previous(models: registry.Registry, name: str, state: registry_ledger.State)
             break
         line.insert(0, earlier)
     left = known[state.champion].model_digest if state.champion in known else None
-    for each in reversed(line):
-        manifest = known.get(each)
-        if manifest is None or each == state.champion or manifest.model_digest == left:
+    for version in reversed(line):
+        manifest = known.get(version)
+        if manifest is None or version == state.champion or manifest.model_digest == left:
             continue
-        if manifest.status != "refused" and state.log.bar(each, manifest.model_digest) is None:
-            return each
+        if manifest.status != "refused" and state.log.bar(version, manifest.model_digest) is None:
+            return version
     return None
 
 
@@ -161,8 +161,8 @@ def _digest(models: registry.Registry, name: str, version: int, state: registry_
     claimed = state.log.claims().get(version)
     if claimed is not None:
         return claimed.model_digest
-    found = next((each for each in models.versions(name) if each.version == version), None)
-    return None if found is None else found.model_digest
+    manifests = models.versions(name)
+    return next((manifest.model_digest for manifest in manifests if manifest.version == version), None)
 
 
 def _valid(reason: str) -> str:

@@ -19,7 +19,7 @@ class ReleaseRef(Ref):
         return f"{self.name} version {self.version} {self.status}{why}; champion: {self.champion_version or 'none'}"
 
     def sentence(self) -> str:
-        """What became of the version, and who is champion."""
-        said = {"refused": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
+        """The version's status, and which version is champion."""
+        status = {"refused": "refused by the gates", "kept": "kept, not promoted"}.get(self.status, self.status)
         champion = f"; {self.name}@champion is version {self.champion_version}" if self.champion_version else ""
-        return f"{self.name} version {self.version}: {said}{champion}"
+        return f"{self.name} version {self.version}: {status}{champion}"

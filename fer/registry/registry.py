@@ -60,9 +60,9 @@ class Registry:
     ) -> Manifest:
         """Upload the files and add the next version; or return the version that has this registration's key.
 
-        `by` says who registers it; None: who runs this process. What killed uploads left is removed first, a day later:
-        nobody would do it by hand. Raises ConfigError for names that are not valid, IntegrityError if something of the
-        model was lost, StoreError where the store fails: then no version came about, or the same call finds it.
+        `by` says who registers it; None: who runs this process. Files of uploads that were killed more than a day ago
+        are removed first. Raises ConfigError for names that are not valid, IntegrityError if something of the model was
+        lost, StoreError where the store fails: then there is no new version, or the same call returns it.
         """
         names.check_name(name)
         for file in files:
@@ -108,11 +108,11 @@ class Registry:
             if entry is None:
                 self._remove(prefix)
                 return others[-1]
-            found = self.restore(entry)
-            if found is None:
+            version = self.restore(entry)
+            if version is None:
                 raise self._damaged(name, prefix + _COPY)
-            if found.registration_key == registration.registration_key:  # else a writer without a log took the number
-                return found
+            if version.registration_key == registration.registration_key:  # else a writer without a log took the number
+                return version
 
     def restore(self, claim: registry_log.Entry) -> Manifest | None:
         """The version whose number the entry claimed, its manifest written anew from the copy if it is not there.
@@ -121,29 +121,29 @@ class Registry:
         """
         if claim.version is None or claim.manifest is None:
             return None
-        found = self._version(claim.name, claim.version)
-        if found is None and (data := self.copy(claim)) is not None:
+        manifest = self._version(claim.name, claim.version)
+        if manifest is None and (data := self.copy(claim)) is not None:
             with contextlib.suppress(errors.StoreConflict):
                 self.store.put_if_absent(names.version_key(claim.name, claim.version), data)
-            found = self._version(claim.name, claim.version)
-        return found
+            manifest = self._version(claim.name, claim.version)
+        return manifest
 
     def copy(self, claim: registry_log.Entry) -> bytes | None:
         """The copy of the manifest that the entry names; None if it is not whole."""
-        found = self.store.get(claim.manifest.key) if claim.manifest is not None else None
-        if found is None or claim.manifest is None:
+        stored = self.store.get(claim.manifest.key) if claim.manifest is not None else None
+        if stored is None or claim.manifest is None:
             return None
-        return found.data if hashlib.sha256(found.data).hexdigest() == claim.manifest.sha256 else None
+        return stored.data if hashlib.sha256(stored.data).hexdigest() == claim.manifest.sha256 else None
 
     def _registered(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
         """The version that has this registration's key; finished, if only its number was claimed."""
-        known = (each for each in self.versions(name) if each.registration_key == registration_key)
-        return next(known, None) or self._claimed(name, registration_key, log)
+        same = (manifest for manifest in self.versions(name) if manifest.registration_key == registration_key)
+        return next(same, None) or self._claimed(name, registration_key, log)
 
     def _claimed(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
         claim = log.claim(registration_key)
-        found = self.restore(claim) if claim is not None else None
-        return found if found is not None and found.registration_key == registration_key else None
+        manifest = self.restore(claim) if claim is not None else None
+        return manifest if manifest is not None and manifest.registration_key == registration_key else None
 
     def names(self) -> tuple[str, ...]:
         """The models that have a version, or had one, sorted."""
@@ -158,13 +158,13 @@ class Registry:
         names.check_name(name)
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
             manifests = readers.map(lambda version: self._version(name, version), self.numbers(name))
-            return [each for each in manifests if each is not None]
+            return [manifest for manifest in manifests if manifest is not None]
 
     def numbers(self, name: str) -> list[int]:
         """The numbers of the versions whose manifests are there, damaged ones among them."""
         prefix = f"models/{name}/versions/"
         keys = (listed.key.removeprefix(prefix) for listed in self.store.list(prefix))
-        return sorted(int(found[1]) for each in keys if (found := re.fullmatch(r"([0-9]+)\.json", each)))
+        return sorted(int(match[1]) for key in keys if (match := re.fullmatch(r"([0-9]+)\.json", key)))
 
     def get(self, name: str, which: str = CHAMPION) -> Manifest:
         """The version with this number or alias. Raises ConfigError if there is none, IntegrityError if it was lost."""
@@ -190,30 +190,30 @@ class Registry:
         if alias == CHAMPION:
             state = self.ledger(name).read()
             return None if state.champion is None else Alias(state.champion, state.id)
-        found = self.store.get(key)
-        if found is None:
+        stored = self.store.get(key)
+        if stored is None:
             return None
         try:
-            pointer = registry_log.Pointer.model_validate_json(found.data)
+            pointer = registry_log.Pointer.model_validate_json(stored.data)
         except pydantic.ValidationError:
             raise self._damaged(name, key) from None
-        return None if pointer.version is None else Alias(pointer.version, registry_log.identity(found.data))
+        return None if pointer.version is None else Alias(pointer.version, registry_log.identity(stored.data))
 
     def ledger(self, name: str) -> registry_ledger.Ledger:
-        """The log of a model and its champion."""
+        """The log of a model and its champion alias."""
         names.check_name(name)
         return registry_ledger.Ledger(self.store, name, lambda: _had_champion(self.versions(name)))
 
     def log(self, name: str) -> registry_log.Log:
-        """What was done with a model. Raises IntegrityError if any of it was lost."""
+        """The log of a model. Raises IntegrityError if any of it was lost."""
         return self.ledger(name).read().log
 
     def promote(self, name: str, version: int, expected: Alias | None, by: str | None = None) -> Alias:
         """Make `version` champion on behalf of a run, if the champion still is as `expected` (None: there is none).
 
-        `by` says who does; None: who runs this process. Nothing happens if it is champion already, even if it just
-        became it. Raises StoreConflict if another one was promoted meanwhile or this one may be promoted by name only,
-        ConfigError if it is not there or was refused.
+        `by` says who promotes; None: who runs this process. Nothing happens if the version is champion already, even if
+        it has just become it. Raises StoreConflict if another one was promoted meanwhile or this one may be promoted by
+        name only, ConfigError if it is not there or was refused.
         """
         manifest = self.promotable(name, version)
         reached: list[Alias] = []
@@ -275,18 +275,18 @@ class Registry:
         return into
 
     def remove_orphans(self, name: str, older_than_s: float = 86_400) -> tuple[str, ...]:
-        """Remove uploads that no version refers to and that nothing was added to for so long; their prefixes."""
+        """Remove uploads that no version refers to and that are older; returns their prefixes."""
         names.check_name(name)
         newest: dict[str, datetime.datetime] = {}
         for listed in self.store.list(f"models/{name}/files/"):
             prefix = listed.key.rsplit("/", 1)[0] + "/"
             newest[prefix] = max(newest.get(prefix, listed.modified), listed.modified)
         # Versions after files: an upload that becomes a version meanwhile is seen.
-        known = {each.version: each for each in self.versions(name)}
+        known = {manifest.version: manifest for manifest in self.versions(name)}
         claims = Log(self.ledger(name).entries()).claims()
-        keys = [file.key for each in known.values() for file in each.files.values()]
-        keys += [each.manifest.key for version, each in claims.items() if version not in known and each.manifest]
-        used = {each.rsplit("/", 1)[0] + "/" for each in keys}
+        keys = [file.key for manifest in known.values() for file in manifest.files.values()]
+        keys += [claim.manifest.key for version, claim in claims.items() if version not in known and claim.manifest]
+        used = {key.rsplit("/", 1)[0] + "/" for key in keys}
         before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=older_than_s)
         orphans = tuple(prefix for prefix, when in newest.items() if prefix not in used and when <= before)
         for prefix in orphans:
@@ -317,11 +317,11 @@ class Registry:
 
     def _version(self, name: str, version: int) -> Manifest | None:
         key = names.version_key(name, version)
-        found = self.store.get(key)
-        if found is None:
+        stored = self.store.get(key)
+        if stored is None:
             return None
         try:
-            manifest = Manifest.model_validate_json(found.data)
+            manifest = Manifest.model_validate_json(stored.data)
         except pydantic.ValidationError:
             raise self._damaged(name, key) from None
         if (manifest.name, manifest.version) != (name, version):
@@ -332,7 +332,7 @@ class Registry:
         moved = self.log(name).last_move if alias == CHAMPION else None
         return errors.ConfigError(
             f"The model {name!r} must have the alias {alias!r}.",
-            received="no such alias" if moved is None else f"no champion: {registry_log.said(moved)}",
+            received="no such alias" if moved is None else f"no champion: {registry_log.describe(moved)}",
             todo="see `fer models list`; `fer retrain` makes a champion when its gates pass",
         )
 
@@ -341,8 +341,8 @@ class Registry:
 
 
 def _had_champion(versions: Sequence[Manifest]) -> str | None:
-    """What versions that are older than the log say of a champion; None if there was none."""
-    released = [each.version for each in versions if each.status == "released"]
-    met = [each.champion_at_registration for each in versions if each.champion_at_registration is not None]
-    latest = max(released + met, default=None)
+    """A sentence if versions that are older than the log prove that there was a champion; else None."""
+    released = [manifest.version for manifest in versions if manifest.status == "released"]
+    champions = [manifest.champion_at_registration for manifest in versions if manifest.champion_at_registration]
+    latest = max(released + champions, default=None)
     return None if latest is None else f"version {latest} was released"

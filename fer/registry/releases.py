@@ -38,7 +38,7 @@ def withdrawal(manifest: Manifest) -> str:
     with open_registry() as models:
         log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias
     entry = log.withdrawn.get(manifest.version)
-    return "" if entry is None else registry_log.said(entry)
+    return "" if entry is None else registry_log.describe(entry)
 
 
 def _only_name(models: registry.Registry) -> str:

@@ -17,7 +17,7 @@ _MOST_LOST = 10_000  # entries; an alias that claims more was altered
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was left, and what is done about it; `fix` is empty where nothing can be done."""
+    """Something that is not as it was written, and its repair; `fix` is empty where nothing can be done."""
 
     what: str
     fix: str = ""
@@ -32,8 +32,8 @@ def repair(models: registry.Registry, name: str, *, apply: bool, by: str | None 
     """Find what was lost or damaged; with `apply`, put back what can be put back.
 
     Entries of the log that are gone become entries that say so; manifests come back from their copies; the alias is
-    made anew from the log. What is overwritten is kept under `models/<name>/damaged/`. Raises StoreConflict if another
-    writer was at it too.
+    written anew from the log. What is overwritten is kept under `models/<name>/damaged/`. Raises StoreConflict if
+    another writer changed it meanwhile.
     """
     ledger = models.ledger(name)
     who = by or registry_log.operator()
@@ -49,8 +49,8 @@ def repair(models: registry.Registry, name: str, *, apply: bool, by: str | None 
 
 def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
     """The log with entries in place of the lost ones."""
-    found = ledger.store.get(ledger.alias_key)
-    pointer = registry_ledger.parsed(found.data) if found is not None else None
+    alias = ledger.store.get(ledger.alias_key)
+    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
     numbers = ledger.numbers()
     head = max(numbers, default=0)
     promised = pointer.entry if pointer is not None and pointer.entry is not None else 0
@@ -62,7 +62,8 @@ def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
         entry = known.get(number)
         if entry is None:
             before = entries[-1].to_version if entries else None
-            following = next((each for later in range(number, head + 1) if (each := known.get(later))), None)
+            later = (known.get(later_number) for later_number in range(number, head + 1))
+            following = next((entry for entry in later if entry is not None), None)
             if following is not None:
                 after = following.from_version
             else:
@@ -83,10 +84,10 @@ def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
 
 
 def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> None:
-    there = {listed.key: listed.size_bytes for listed in models.store.list(f"models/{name}/files/")}
+    sizes = {listed.key: listed.size_bytes for listed in models.store.list(f"models/{name}/files/")}
     claims, numbers = log.claims(), models.numbers(name)
-    found = models.store.get(models.ledger(name).alias_key)
-    pointer = registry_ledger.parsed(found.data) if found is not None else None
+    alias = models.store.get(models.ledger(name).alias_key)
+    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
     champions = {*log.lineage(), *([pointer.version] if pointer and pointer.version and not log.head else [])}
     for version in sorted({*claims, *numbers, *champions}):
         key = names.version_key(name, version)
@@ -94,7 +95,7 @@ def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> N
         with contextlib.suppress(errors.IntegrityError):
             manifest = models.get(name, str(version)) if version in numbers else None
         if manifest is not None:
-            lost = [file for file, stored in manifest.files.items() if there.get(stored.key) != stored.size_bytes]
+            lost = [file for file, stored in manifest.files.items() if sizes.get(stored.key) != stored.size_bytes]
             if lost:
                 plan.findings.append(Finding(f"{name}@{version}: {', '.join(lost)} missing or cut short"))
             continue
@@ -108,12 +109,12 @@ def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> N
 
 
 def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, by: str, plan: _Plan) -> None:
-    found = ledger.store.get(ledger.alias_key)
-    pointer = registry_ledger.parsed(found.data) if found is not None else None
-    if found is not None and pointer is not None and registry_ledger.agree(pointer, found.data, log):
+    alias = ledger.store.get(ledger.alias_key)
+    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
+    if alias is not None and pointer is not None and registry_ledger.agree(pointer, alias.data, log):
         if log.head and (pointer.entry or 0) < log.head:
             plan.findings.append(Finding(_behind(pointer, log), "the alias is brought up to it"))
-            plan.writes.append(ledger.settle)
+            plan.writes.append(ledger.update_alias)
         return
     champion, why = log.champion, "the log names it"
     if not log.head:
@@ -121,11 +122,11 @@ def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, 
             _newest_release(models, ledger.name),
             "no log tells, so it is the newest that was released; if it was another, promote that one by name",
         )
-        if found is None and champion is None:
+        if alias is None and champion is None:
             return
     state = (
         "gone"
-        if found is None
+        if alias is None
         else _DAMAGED
         if pointer is None
         else f"at version {pointer.version}, which does not fit the log"
@@ -140,10 +141,10 @@ def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, 
         to_version=champion,
         reason=f"the alias was {state}",
     )
-    plan.writes.append(lambda: _rebuild(ledger, act, log.head + 1, found))
+    plan.writes.append(lambda: _rebuild(ledger, act, log.head + 1, alias))
 
 
-def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, found: objectstore.Object | None) -> None:
+def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, alias: objectstore.Object | None) -> None:
     if ledger.append(act, number) is None:
         raise errors.StoreConflict(
             "A log must stay as it was found while it is repaired.",
@@ -151,20 +152,20 @@ def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, found: objec
             todo=f"run it again: fer models repair {ledger.name}",
         )
     wanted = Log(ledger.entries()).pointer().model_dump_json()
-    _write(ledger, ledger.alias_key, wanted, found)
+    _write(ledger, ledger.alias_key, wanted, alias)
 
 
 def _replaces(ledger: registry_ledger.Ledger, key: str, text: str) -> Callable[[], object]:
     return lambda: _write(ledger, key, text, ledger.store.get(key))
 
 
-def _write(ledger: registry_ledger.Ledger, key: str, text: str, found: objectstore.Object | None) -> None:
-    """Write over what was found, which is kept beside."""
-    if found is None:
+def _write(ledger: registry_ledger.Ledger, key: str, text: str, stored: objectstore.Object | None) -> None:
+    """Write in the place of the `stored` object, of which a copy is kept."""
+    if stored is None:
         ledger.store.put_if_absent(key, text.encode())
         return
-    ledger.store.put(f"models/{ledger.name}/damaged/{uuid.uuid4().hex}/{key.rsplit('/', 1)[-1]}", found.data)
-    ledger.store.put_if_match(key, text.encode(), found.etag)
+    ledger.store.put(f"models/{ledger.name}/damaged/{uuid.uuid4().hex}/{key.rsplit('/', 1)[-1]}", stored.data)
+    ledger.store.put_if_match(key, text.encode(), stored.etag)
 
 
 def _placeholder(name: str, number: int, by: str, before: int | None, after: int | None) -> Entry:
@@ -182,14 +183,14 @@ def _placeholder(name: str, number: int, by: str, before: int | None, after: int
 
 
 def _newest_release(models: registry.Registry, name: str) -> int | None:
-    found = []
+    released = []
     for version in models.numbers(name):
         try:
             manifest = models.get(name, str(version))
         except errors.IntegrityError:
             continue
-        found += [version] if manifest.status == "released" else []
-    return max(found, default=None)
+        released += [version] if manifest.status == "released" else []
+    return max(released, default=None)
 
 
 def _behind(pointer: Pointer, log: Log) -> str:

@@ -1,6 +1,6 @@
 """The weights that a training starts from: published ones of keras.applications, a file, or a model of our registry.
 
-What they are is found out first, so that the same weights are the same input wherever they came from; then they are
+They are identified first, so that the same weights are the same input wherever they came from; then they are
 brought to the workspace. `fer.models.pretrained` puts them in a model.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import files
 from fer import errors
@@ -20,6 +20,7 @@ from fer.curation import groups
 from fer.curation.refs import SplitRef
 from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.records import Record
 from fer.models import saved_model
 from fer.models.config import ModelConfig
 from fer.progress import Progress
@@ -54,10 +55,8 @@ _PUBLISHED = {
 }
 
 
-class ResolvedWeights(BaseModel):
-    """Weights of which it is known which they are. Where they come from enters no key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ResolvedWeights(Record):
+    """Weights that are identified. Where they come from enters no key."""
 
     identity: str = Field(description="equal for equal weights, and the same on any machine")
     file: str = Field(description="the name that they get, which says in what form they are")
@@ -67,13 +66,14 @@ class ResolvedWeights(BaseModel):
 
     @property
     def is_release(self) -> bool:
+        """Whether they are those of a model in the registry."""
         return self.source.startswith(REGISTRY)
 
 
 def resolve(source: str, model: ModelConfig, declared_origin: str | None = None) -> ResolvedWeights:
-    """Find out which weights `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
+    """Identify the weights that `source` stands for now: `imagenet`, a file's path or `registry:NAME[@ALIAS]`.
 
-    Of a file somebody must have declared what its weights were trained on.
+    For a file, `declared_origin` must say what its weights were trained on.
     Raises ConfigError, SourceError, StoreError.
     """
     if source == IMAGENET:
@@ -110,27 +110,27 @@ def resolve(source: str, model: ModelConfig, declared_origin: str | None = None)
 def fetch(
     out: Path,
     resolved: ResolvedWeights,
-    division: SplitRef | None,
+    split: SplitRef | None,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> WeightsRef:
-    """Bring the weights to the workspace; those of a release for a training on the split `division`, others for any.
+    """Bring the weights to the workspace; those of a release for a training on `split`, others for any.
 
-    Raises SourceError, IntegrityError, StoreError; ConfigError if a release's weights know images that `division` holds
+    Raises SourceError, IntegrityError, StoreError; ConfigError if a release's weights know images that `split` holds
     out.
     """
-    if resolved.is_release != (division is not None):
-        raise ValueError(f"Weights of a release, and no others, must be for a split. Received: {division!r}.")
+    if resolved.is_release != (split is not None):
+        raise ValueError(f"Weights of a release, and no others, must be for a split. Received: {split!r}.")
     if resolved.source == IMAGENET:
         published = _PUBLISHED[resolved.model]
         arguments = {"url": published.url, "md5": published.md5, "path": str(out / resolved.file)}
         child_process.run(
             download, arguments, child_process.Job("The download", _DOWNLOAD_TIMEOUT_S), progress=progress
         )
-    elif division is not None:
+    elif split is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
-            _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(division))
+            _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(split))
             shutil.copyfile(folder / saved_model.MODEL, out / resolved.file)
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
@@ -144,11 +144,11 @@ def fetch(
     return WeightsRef(file=resolved.file, identity=resolved.identity, origin=resolved.origin)
 
 
-def _refuse_to_know_what_is_held_out(source: str, path: Path, division: Path) -> None:
+def _refuse_to_know_what_is_held_out(source: str, path: Path, split: Path) -> None:
     """Raise ConfigError if a release can't say what it was trained on, was trained on images that are now to choose by
     or to test on, or was chosen by images that are now to test on."""
     known = trained_on.read(path) if path.is_file() else None
-    rows = pq.read_table(division / files.SPLIT, columns=["pixel_sha256", "near_duplicates", "split"])
+    rows = pq.read_table(split / files.SPLIT, columns=["pixel_sha256", "near_duplicates", "split"])
     held_out = rows.filter(pc.is_in(rows["split"], pa.array(["validation", "test"])))
     n_known = len(held_out)
     if known is not None:
@@ -166,13 +166,15 @@ def _refuse_to_know_what_is_held_out(source: str, path: Path, division: Path) ->
 
 
 def download(url: str, md5: str, path: str, *, progress: Progress) -> None:
-    """The child's work: bring `url` to `path`. Raises SourceError, IntegrityError."""
+    """The work of the child process: bring `url` to `path`. Raises SourceError, IntegrityError."""
     import keras
 
     target = Path(path)
     progress(0, 1, f"downloading {url}")
     try:
-        found = keras.utils.get_file(target.name, url, cache_dir=target.parent, cache_subdir="aside", file_hash=md5)
+        downloaded = keras.utils.get_file(
+            target.name, url, cache_dir=target.parent, cache_subdir="staging", file_hash=md5
+        )
     except ValueError as error:  # the digest
         raise errors.IntegrityError(
             "Published weights must have the digest that was published with them.",
@@ -186,5 +188,5 @@ def download(url: str, md5: str, path: str, *, progress: Progress) -> None:
             todo=f"try again, or bring {url} here by other means and set train.weights to its path and "
             "train.weights_origin to ImageNet",
         ) from error
-    Path(found).replace(target)
-    shutil.rmtree(target.parent / "aside")
+    Path(downloaded).replace(target)
+    shutil.rmtree(target.parent / "staging")
