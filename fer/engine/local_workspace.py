@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import filelock
-import pydantic
 
 from fer import errors
 from fer.engine import disk, outputs
@@ -42,14 +41,14 @@ class LocalWorkspace(Workspace):
         record = outputs.read_record(folder)
         if record is None or not all(outputs.has_size(folder / name, file) for name, file in record.files.items()):
             return None
-        return ref_type.model_validate(record.ref)
+        return outputs.ref_in(record, ref_type)
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """See Workspace."""
         records = (self.root / stage).glob(f"*/{outputs.RECORD}")
         refs = []
         for path in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
-            with contextlib.suppress(pydantic.ValidationError):
+            with contextlib.suppress(errors.WorkspaceError):
                 refs.append(self.committed(stage, path.parent.name, ref_type))
         return [ref for ref in refs if ref is not None]
 

@@ -13,11 +13,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
+
+import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
 from fer.engine import disk, process_pool
+from fer.engine.refs import Ref
+
+RefT = TypeVar("RefT", bound=Ref)
 
 RECORD = "_ref.json"
 KNOWN = ".known"
@@ -95,6 +100,18 @@ def parse_record(data: bytes) -> OutputRecord | None:
         return OutputRecord(dict(record["ref"]), dict(record["files"]))
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def ref_in(record: OutputRecord, ref_type: type[RefT]) -> RefT:
+    """The Ref of a committed output. Raises WorkspaceError if it is one of a version with other fields."""
+    try:
+        return ref_type.model_validate(record.ref)
+    except pydantic.ValidationError as error:
+        raise errors.WorkspaceError(
+            "A stage's output must be one of this version.",
+            received=f"{error.error_count()} other fields in the {ref_type.__name__} of {record.ref.get('path')}",
+            todo="remove its folder from the workspace, then run the same command again: it is made again",
+        ) from error
 
 
 def has_size(path: Path, file: File) -> bool:

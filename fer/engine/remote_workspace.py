@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import pydantic
-
 from fer import errors
 from fer.engine import disk, outputs
 from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace
@@ -76,7 +74,7 @@ class RemoteWorkspace(Workspace):
         records.sort(key=lambda listed: listed.modified, reverse=True)
         refs = []
         for stored in _in_threads(lambda listed: self.store.get(listed.key), records):
-            with contextlib.suppress(pydantic.ValidationError):
+            with contextlib.suppress(errors.WorkspaceError):
                 refs.append(self._ref_in(stored.data, ref_type) if stored is not None else None)
         return [ref for ref in refs if ref is not None]
 
@@ -120,7 +118,7 @@ class RemoteWorkspace(Workspace):
 
     def _ref_in(self, data: bytes, ref_type: type[RefT]) -> RefT | None:
         record = _parse(data)
-        return ref_type.model_validate(record.ref) if record is not None and self._is_whole(record) else None
+        return outputs.ref_in(record, ref_type) if record is not None and self._is_whole(record) else None
 
     def _is_whole(self, record: OutputRecord) -> bool:
         return all(_in_threads(self.objects.is_there, record.files.values()))

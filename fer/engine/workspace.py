@@ -12,15 +12,15 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import filelock
 
 from fer.engine import disk
 from fer.engine.objects import Objects
+from fer.engine.outputs import RefT
 from fer.engine.refs import Ref
 
-RefT = TypeVar("RefT", bound=Ref)
 _ATTEMPTS = "attempts"
 
 
@@ -48,7 +48,10 @@ class Workspace(abc.ABC):
 
     @abc.abstractmethod
     def committed(self, stage: str, key: str, ref_type: type[RefT]) -> RefT | None:
-        """The Ref committed under (stage, key), or None if there is none or a file of it is gone or cut short."""
+        """The Ref committed under (stage, key), or None if there is none or a file of it is gone or cut short.
+
+        Raises WorkspaceError if it is one of a version with another Ref.
+        """
 
     @abc.abstractmethod
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:

@@ -1,4 +1,6 @@
 import errno
+import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -324,10 +326,41 @@ def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
     assert workspace.outputs("stage", DatasetRef) == made[1::-1]
 
 
-def test_an_output_of_a_version_with_other_fields_is_left_out(tmp_path):
+def test_an_output_of_a_version_with_other_fields_is_left_out_or_refused_with_what_to_do(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     run(workspace)
     assert workspace.outputs("stage", ManifestRef) == []
+    with pytest.raises(errors.WorkspaceError, match=r"of this version.*stage/k1.*Next: remove"):
+        workspace.committed("stage", "k1", ManifestRef)
+
+
+def test_a_workspace_of_version_0_1_is_read_and_gone_on_with_under_new_keys(tmp_path):
+    # As it lay on the disk: keys of that version, its notes, and what a killed run of it left.
+    old = {"path": "stage/6f1c", "digest": "d" * 64, "source": "demo", "n_files": 1, "size_bytes": 2}
+    files = {"a.txt": {"size_bytes": 1, "sha256": hashlib.sha256(b"a").hexdigest()}}
+    contents = {
+        "stage/6f1c/_ref.json": json.dumps({"ref": old, "files": files}, indent=1),
+        "stage/6f1c/a.txt": "a",
+        ".attempts/stage-6f1c": "0" * 32,
+        ".accepted/demo-1.json": "{}",
+        ".partial/stage/6f1d/part-0.parquet.tmp": "half",
+        ".partial/stage/6f1d/.known/part-1.parquet.json": "{}",
+        ".locks/stage-6f1c.lock": "",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    os.utime(tmp_path / ".partial/stage/6f1d/part-0.parquet.tmp", (0, 0))
+    os.utime(tmp_path / ".partial/stage/6f1d/.known/part-1.parquet.json", (0, 0))
+    workspace = LocalWorkspace(tmp_path)
+    assert workspace.committed("stage", "k1", DatasetRef) is None
+    made = run(workspace, key="k1")
+    assert {ref.path for ref in workspace.outputs("stage", DatasetRef)} == {"stage/6f1c", made.path}
+    assert (workspace.folder(DatasetRef.model_validate(old)) / "a.txt").read_text() == "a"
+    assert workspace.attempt("stage", "6f1c", committed=True) == "0" * 32
+    assert workspace.attempt("stage", "k1", committed=True) != "0" * 32
+    assert [note.data for note in workspace.notes("accepted")] == [b"{}"]
+    assert not (tmp_path / ".partial/stage/6f1d").exists()
 
 
 def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_path):
