@@ -9,7 +9,7 @@ import tasks.reports
 import tasks.shards
 from fer.engine import dask_runner, runners
 from fer.evaluation import gate
-from fer.evaluation.refs import EvaluationRef, Opponent
+from fer.evaluation.refs import Champion
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.registry.register import lineage
@@ -52,35 +52,37 @@ def retrain(
     with tasks.registry.store_in_reach():
         data = ingest.examine(full_recipe, sources, kaggle_secret, share=True)
         manifest, split = data.manifest, data.split
-        champion = tasks.registry.find_champion(full_recipe.model_name).opponent
+        champion = tasks.registry.find_champion(full_recipe.model_name).champion
         tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, split)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
         trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
         evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
-        contest = tasks.registry.find_champion(full_recipe.model_name, trained.model)
-        champion = contest.opponent
-        champion_scores = _evaluate_champion(champion, data, trained.shards, full_recipe.preprocess, stage_runner)
-        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, champion, champion_scores, full_recipe.gate)
+        champion_state = tasks.registry.find_champion(full_recipe.model_name, trained.model)
+        champion = _evaluated(champion_state.champion, data, trained.shards, full_recipe.preprocess, stage_runner)
+        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, champion, full_recipe.gate)
         inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
-        release = tasks.registry.register(full_recipe, inputs, split, trained.model, evaluation, verdict, contest)
+        release = tasks.registry.register(
+            full_recipe, inputs, split, trained.model, evaluation, verdict, champion_state
+        )
         return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release)
 
 
-def _evaluate_champion(
-    champion: Opponent | None,
+def _evaluated(
+    champion: Champion | None,
     data: IngestResult,
     shards: ShardsRef,
     config: preprocessing.PreprocessConfig,
     runner: runners.Runner,
-) -> EvaluationRef | None:
-    """The champion on the candidate's test images, preprocessed as the champion was trained, if it can be compared.
+) -> Champion | None:
+    """The champion with its evaluation on the candidate's test images, if the two can be compared.
 
-    `shards` are the candidate's, made by `config`.
+    The images are preprocessed as the champion was trained; `shards` are the candidate's, made by `config`.
     """
-    if champion is None or gate.obstacle(champion, data.manifest.source, data.split) is not None:
-        return None
+    if champion is None or gate.comparability(champion, data.manifest.source, data.split) is not None:
+        return champion
     champion_config = tasks.registry.preprocessing_of(champion.model)
     same_pixels = champion_config.model_copy(update={"images_per_shard": config.images_per_shard}) == config
     if not same_pixels:
         shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, champion_config, runner)
-    return tasks.evaluation.evaluate_champion(champion.model, shards, data.split)
+    evaluation = tasks.evaluation.evaluate_champion(champion.model, shards, data.split)
+    return champion.model_copy(update={"evaluation": evaluation})

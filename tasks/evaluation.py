@@ -6,7 +6,7 @@ from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
-from fer.evaluation.refs import EvaluationRef, Opponent, VerdictRef
+from fer.evaluation.refs import Champion, EvaluationRef, VerdictRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports, stages
@@ -26,17 +26,17 @@ def _on_cached(page: str) -> caching.OnCached:
 
 
 @task(**caching.cached(evaluate_stage.evaluate, on_cached=_on_cached(_METRICS)))
-def evaluate(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
+def evaluate(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
     """Predict a split and measure the predictions."""
-    evaluation = stages.run(evaluate_stage.evaluate, model, shards, division, split)
+    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name)
     _show_metrics(evaluation, model, _METRICS)
     return evaluation
 
 
 @task(**caching.cached(evaluate_stage.evaluate, _EVALUATE_CHAMPION, on_cached=_on_cached(_CHAMPIONS_METRICS)))
-def evaluate_champion(model: ModelRef, shards: ShardsRef, division: SplitRef, split: str = "test") -> EvaluationRef:
+def evaluate_champion(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
-    evaluation = stages.run(evaluate_stage.evaluate, model, shards, division, split, name=_EVALUATE_CHAMPION)
+    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_CHAMPION)
     _show_metrics(evaluation, model, _CHAMPIONS_METRICS)
     return evaluation
 
@@ -56,13 +56,12 @@ def _show_verdict(verdict: VerdictRef) -> None:
 @task(**caching.cached(gate_stage.gate, on_cached=lambda verdict, _: _show_verdict(verdict)))
 def gate(
     evaluation: EvaluationRef,
-    division: SplitRef,
+    split: SplitRef,
     source: str,
-    opponent: Opponent | None,
-    opponent_evaluation: EvaluationRef | None,
+    champion: Champion | None,
     config: gate_stage.GateConfig,
 ) -> VerdictRef:
     """Hold the candidate against the recipe's floors and the champion."""
-    verdict = stages.run(gate_stage.gate, evaluation, division, source, opponent, opponent_evaluation, config)
+    verdict = stages.run(gate_stage.gate, evaluation, split, source, champion, config)
     _show_verdict(verdict)
     return verdict

@@ -11,7 +11,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import connect, fingerprint
 from fer.engine.store import objectstore
 from fer.evaluation import gate
-from fer.evaluation.refs import Contest, EvaluationRef, Opponent, VerdictRef
+from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, VerdictRef
 from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
@@ -55,17 +55,17 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
 
 
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
-def find_champion(name: str, model: ModelRef | None = None) -> Contest:
+def find_champion(name: str, model: ModelRef | None = None) -> ChampionState:
     """Find the model that the candidate is compared with, and bring it here; without a candidate, the champion."""
     return champion_stage.state(name, model, caching.workspace())
 
 
 def require_judgeable(
-    recipe: Recipe, sources: list[str], opponent: Opponent | None, source: str, split: SplitRef
+    recipe: Recipe, sources: list[str], champion: Champion | None, source: str, split: SplitRef
 ) -> None:
     """Raise ContractViolation or ConfigError if the gate would refuse any model trained on `split`."""
     try:
-        gate.require(opponent, source, split, recipe.gate, workspace=caching.workspace())
+        gate.require(champion, source, split, recipe.gate, workspace=caching.workspace())
     except errors.ContractViolation as error:
         outcomes.emit_too_small(recipe.name, sources, error)
         raise
@@ -77,7 +77,7 @@ def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
 
 
 def _registration_state(parameters: dict[str, Any]) -> tuple[str, bool]:
-    candidate = _candidate(**{name: value for name, value in parameters.items() if name != "against"})
+    candidate = _candidate(**{name: value for name, value in parameters.items() if name != "champion_state"})
     registered = register_stage.registered(candidate.name, candidate.registration_key)
     # A version that was released once is kept while it is barred.
     return candidate.registration_key + registered.barred_by, registered.done
@@ -116,12 +116,12 @@ def register(
     model: ModelRef,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
-    against: Contest,
+    champion_state: ChampionState,
 ) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
     candidate = _candidate(recipe, lineage, split, model, evaluation, verdict)
     report = reports.evaluation_report(evaluation, model)
     with artifacts.progress_bar("register") as progress:
         return register_stage.register(
-            candidate, against, report=report, by=_run_label(), workspace=caching.workspace(), progress=progress
+            candidate, champion_state, report=report, by=_run_label(), workspace=caching.workspace(), progress=progress
         )

@@ -31,14 +31,14 @@ def evaluate(
     out: Path,
     model: ModelRef,
     shards: ShardsRef,
-    division: SplitRef,
-    split: str,
+    split: SplitRef,
+    split_name: str,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> EvaluationRef:
-    """Score `model` on a split of `division`: `predictions.parquet`, and from it `metrics.json`; beside them
-    `flip_averaged.parquet`, with the means over each image and its mirror image.
+    """Score `model` on the images of `split` named `split_name`: `predictions.parquet`, and from it `metrics.json`;
+    beside them `flip_averaged.parquet`, with the means over each image and its mirror image.
 
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
@@ -56,20 +56,20 @@ def evaluate(
             "model_folder": str(workspace.folder(model)),
             "model_classes": list(model.classes),
             "shards_folder": str(workspace.folder(shards)),
-            "division_folder": str(workspace.folder(division)),
-            "split": split,
+            "split_folder": str(workspace.folder(split)),
+            "split_name": split_name,
             "out": str(out),
         },
         child_process.Job("Scoring", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS),
         progress=progress,
     )
-    prediction_checks.check(out, workspace.folder(shards), split)
+    prediction_checks.check(out, workspace.folder(shards), split_name)
     averaged = metrics.from_predictions(out / predictions.FLIP_AVERAGED)
     found = metrics.from_predictions(out / predictions.FILE).with_flip_averaged(averaged)
     disk.write(out / METRICS, found.model_dump_json(indent=1).encode())
     return EvaluationRef(
         digest=_digest(out),
-        split=split,
+        split=split_name,
         n_images=found.n_images,
         accuracy=found.accuracy,
         accuracy_interval=found.accuracy_interval,
@@ -91,15 +91,15 @@ def score(
     model_folder: str,
     model_classes: list[str],
     shards_folder: str,
-    division_folder: str,
-    split: str,
+    split_folder: str,
+    split_name: str,
     out: str,
     *,
     progress: Progress,
 ) -> dict[str, Any]:
     """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
     model = saved_model.load(Path(model_folder))
-    images = parquet.load_split(Path(shards_folder), split)
+    images = parquet.load_split(Path(shards_folder), split_name)
     if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
         raise errors.ConfigError(
             "A model must be scored on images of its own size.",
@@ -114,9 +114,9 @@ def score(
     found = saved_model.probabilities(model, images.pixels, batch_size, told(0))
     flipped = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))
     order = [model_classes.index(name) for name in images.classes]
-    division = pq.read_table(Path(division_folder) / files.SPLIT, columns=["image_id", "is_clean"])
-    at = pc.index_in(pa.array(images.image_ids, pa.string()), division["image_id"].combine_chunks())
-    is_clean = division["is_clean"].take(at).to_numpy()
+    rows = pq.read_table(Path(split_folder) / files.SPLIT, columns=["image_id", "is_clean"])
+    places = pc.index_in(pa.array(images.image_ids, pa.string()), rows["image_id"].combine_chunks())
+    is_clean = rows["is_clean"].take(places).to_numpy()
     for name, said in ((predictions.FILE, found), (predictions.FLIP_AVERAGED, (found + flipped) / 2)):
         path = Path(out) / name
         predictions.write(path, images.image_ids, images.class_indexes, said[:, order], is_clean, images.classes)

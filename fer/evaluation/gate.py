@@ -24,7 +24,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import metrics, power, predictions
-from fer.evaluation.refs import Check, EvaluationRef, Opponent, Power, VerdictRef
+from fer.evaluation.refs import Champion, Check, EvaluationRef, Power, VerdictRef
 from fer.ingest import sources
 from fer.progress import Progress
 
@@ -54,10 +54,9 @@ class GateConfig(BaseModel):
 def gate(
     out: Path,
     evaluation: EvaluationRef,
-    division: SplitRef,
+    split: SplitRef,
     source: str,
-    opponent: Opponent | None,
-    opponent_evaluation: EvaluationRef | None,
+    champion: Champion | None,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
@@ -65,37 +64,42 @@ def gate(
 ) -> VerdictRef:
     """Write `verdict.json`: each check, whether all passed, and what the comparison can tell at all (`power`).
 
-    `division` is where the evaluated images come from, of the dataset `source`. Without an `opponent` there is no
-    champion yet, which passes and is said. `opponent_evaluation` is the champion's on the same images; it is not needed
-    where there is an `obstacle`. Raises ContractViolation if the two evaluations are not of the same images.
+    `split` is where the evaluated images come from, of the dataset `source`. No `champion` means that there is none
+    yet, which passes and is stated. Its evaluation must be of the same images; it is not needed where `comparability`
+    finds a failed check. Raises ContractViolation if the two evaluations are not of the same images.
     """
-    known = beforehand(opponent, source, division, config, workspace=workspace)
-    checks = [*_floors(evaluation, config), *(each.check() for each in known)]
-    told = None
-    if opponent is None:
+    findings = beforehand(champion, source, split, config, workspace=workspace)
+    checks = [*_floors(evaluation, config), *(finding.check() for finding in findings)]
+    power_of_comparison = None
+    if champion is None:
         checks.append(
             Check(name="no worse than the champion", passed=True, detail="no other model was champion before it")
         )
-    elif all(each.passed for each in known):
-        if opponent_evaluation is None:
-            raise ValueError("An opponent that can be compared must be evaluated. Received: opponent_evaluation=None.")
-        candidate_rows = predictions.read(workspace.folder(evaluation) / predictions.FILE)
-        champion_rows = predictions.read(workspace.folder(opponent_evaluation) / predictions.FILE)
-        images = _test_images(workspace.folder(division), workspace.folder(opponent.model))
-        compared, told = _comparison(candidate_rows, champion_rows, images, opponent.version, config)
-        checks += compared
+    elif all(finding.passed for finding in findings):
+        if champion.evaluation is None:
+            raise ValueError("A champion that can be compared must be evaluated. Received: champion.evaluation=None.")
+        candidate_predictions = predictions.read(workspace.folder(evaluation) / predictions.FILE)
+        champion_predictions = predictions.read(workspace.folder(champion.evaluation) / predictions.FILE)
+        images = _test_images(workspace.folder(split), workspace.folder(champion.model))
+        comparison_checks, power_of_comparison = _comparison(
+            candidate_predictions, champion_predictions, images, champion.version, config
+        )
+        checks += comparison_checks
     passed = all(check.passed for check in checks)
-    champion_version = None if opponent is None else opponent.version
+    champion_version = None if champion is None else champion.version
+    power_record = None
+    if power_of_comparison is not None:
+        power_record = power_of_comparison.model_dump() | {"sentence": power_of_comparison.sentence()}
     verdict = {
         "passed": passed,
         "checks": [check.model_dump() for check in checks],
         "champion_version": champion_version,
-        "power": None if told is None else told.model_dump() | {"says": told.sentence()},
+        "power": power_record,
         "config": config.model_dump(),
     }
     disk.write(out / "verdict.json", json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
-    return VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=told)
+    return VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=power_of_comparison)
 
 
 class Finding(NamedTuple):
@@ -113,28 +117,28 @@ class Finding(NamedTuple):
 
 
 def beforehand(
-    opponent: Opponent | None,
+    champion: Champion | None,
     source: str,
-    division: SplitRef,
+    split: SplitRef,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
 ) -> tuple[Finding, ...]:
-    """All that the gate can know of any candidate from `source` that is trained and tested on `division`."""
-    found = [enough_images(division, config)]
-    stands_in_the_way = _obstacle(opponent, source, division)
-    if stands_in_the_way is not None:
-        found.append(stands_in_the_way)
-    elif opponent is not None and found[0].passed:
-        images = _test_images(workspace.folder(division), workspace.folder(opponent.model))
-        found.append(_images(images, division.classes, _who(opponent.version), config))
-    return tuple(found)
+    """All that the gate can know of any candidate from `source` that is trained and tested on `split`."""
+    findings = [enough_images(split, config)]
+    difference = _comparability(champion, source, split)
+    if difference is not None:
+        findings.append(difference)
+    elif champion is not None and findings[0].passed:
+        images = _test_images(workspace.folder(split), workspace.folder(champion.model))
+        findings.append(_images(images, split.classes, _who(champion.version), config))
+    return tuple(findings)
 
 
 def require(
-    opponent: Opponent | None,
+    champion: Champion | None,
     source: str,
-    division: SplitRef,
+    split: SplitRef,
     config: GateConfig,
     *,
     workspace: workspaces.Workspace,
@@ -144,19 +148,20 @@ def require(
     Raises ContractViolation for a test split that is too small, ConfigError for what the champion rules out: another
     dataset, classes or preprocessing code, or too few test images that it does not know.
     """
-    failed = [each for each in beforehand(opponent, source, division, config, workspace=workspace) if not each.passed]
+    findings = beforehand(champion, source, split, config, workspace=workspace)
+    failed = [finding for finding in findings if not finding.passed]
     if failed:
-        kind = errors.ContractViolation if all(each.lacks_data for each in failed) else errors.ConfigError
+        kind = errors.ContractViolation if all(finding.lacks_data for finding in failed) else errors.ConfigError
         raise kind(
             "What the gates can know before a training must let its model pass; nothing was trained.",
-            received="; and ".join(each.detail for each in failed),
-            todo="; and ".join(each.todo for each in failed),
+            received="; and ".join(finding.detail for finding in failed),
+            todo="; and ".join(finding.todo for finding in failed),
         )
 
 
-def enough_images(division: SplitRef, config: GateConfig) -> Finding:
+def enough_images(split: SplitRef, config: GateConfig) -> Finding:
     """Whether the test split is large enough to judge any model by, the first of its name too."""
-    counts = {name: sum(by_class.values()) for name, by_class in division.counts.items()}
+    counts = {name: sum(by_class.values()) for name, by_class in split.counts.items()}
     n, n_all = counts.get("test", 0), sum(counts.values())
     name = "test images"
     if n >= config.min_images:
@@ -166,7 +171,7 @@ def enough_images(division: SplitRef, config: GateConfig) -> Finding:
     if not n:
         return Finding(name, passed=False, detail=detail, todo="add some", lacks_data=True)
     equal = power.expected(n, config.margin, config.confidence)
-    if division.origin == "drawn" or "test drawn" in division.origin:
+    if split.origin == "drawn" or "test drawn" in split.origin:
         in_all = math.ceil(missing * n_all / n)
         todo = f"add about {in_all:,} images, of which test gets {n / n_all:.0%}, or raise split.test_share"
     else:
@@ -179,39 +184,39 @@ def enough_images(division: SplitRef, config: GateConfig) -> Finding:
     return Finding(name, passed=False, detail=detail, todo=todo, lacks_data=True)
 
 
-def warnings(division: SplitRef, config: GateConfig) -> tuple[str, ...]:
-    """What the data's report says if no model of a division can be judged, and so none be released."""
-    found = enough_images(division, config)
-    return () if found.passed else (f"too few to release a model: {found.detail}; {found.todo}",)
+def warnings(split: SplitRef, config: GateConfig) -> tuple[str, ...]:
+    """What the data's report says if no model of a split can be judged, and so none be released."""
+    finding = enough_images(split, config)
+    return () if finding.passed else (f"too few to release a model: {finding.detail}; {finding.todo}",)
 
 
-def obstacle(opponent: Opponent | None, source: str, division: SplitRef) -> Check | None:
+def comparability(champion: Champion | None, source: str, split: SplitRef) -> Check | None:
     """The failed check that says why the champion can't be compared with a candidate from `source`, if so."""
-    found = _obstacle(opponent, source, division)
-    return None if found is None else found.check()
+    finding = _comparability(champion, source, split)
+    return None if finding is None else finding.check()
 
 
-def _obstacle(opponent: Opponent | None, source: str, division: SplitRef) -> Finding | None:
-    if opponent is None:
+def _comparability(champion: Champion | None, source: str, split: SplitRef) -> Finding | None:
+    if champion is None:
         return None
-    who, todo = _who(opponent.version), "give it a name of its own: --name NAME"
-    families = [sources.family(each) for each in (opponent.source, source)]
-    if families[0] != families[1]:
+    who, todo = _who(champion.version), "give it a name of its own: --name NAME"
+    champion_family, candidate_family = sources.family(champion.source), sources.family(source)
+    if champion_family != candidate_family:
         return Finding(
             name=f"same dataset as the {who}",
             passed=False,
-            detail=f"the {who} was made from {families[0]}, this model from {families[1]}",
+            detail=f"the {who} was made from {champion_family}, this model from {candidate_family}",
             todo=todo,
         )
-    if set(opponent.model.classes) != set(division.classes):
+    if set(champion.model.classes) != set(split.classes):
         return Finding(
             name=f"same classes as the {who}",
             passed=False,
-            detail=f"the {who} knows other classes: {', '.join(opponent.model.classes)}; this model "
-            f"{', '.join(division.classes)}",
+            detail=f"the {who} knows other classes: {', '.join(champion.model.classes)}; this model "
+            f"{', '.join(split.classes)}",
             todo=todo,
         )
-    if not opponent.same_preprocessing:
+    if not champion.same_preprocessing:
         return Finding(
             name=f"same preprocessing code as the {who}",
             passed=False,
@@ -258,13 +263,14 @@ class _TestImages(NamedTuple):
         return np.ones(len(self.image_ids), bool) if self.unseen is None else self.unseen
 
 
-def _test_images(division: Path, champion: Path) -> _TestImages:
+def _test_images(split_folder: Path, champion_folder: Path) -> _TestImages:
     columns = ["image_id", "pixel_sha256", "near_duplicates", "class_index", "split"]
-    rows = pq.read_table(division / files.SPLIT, columns=columns)
+    rows = pq.read_table(split_folder / files.SPLIT, columns=columns)
     rows = rows.filter(pc.equal(rows["split"], "test"))
     unseen = None
-    if (champion / files.TRAINED_ON).is_file():
-        unseen = ~groups.leaked(rows, pq.read_table(champion / files.TRAINED_ON)["pixel_sha256"])
+    trained_on = champion_folder / files.TRAINED_ON
+    if trained_on.is_file():
+        unseen = ~groups.leaked(rows, pq.read_table(trained_on)["pixel_sha256"])
     return _TestImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), unseen)
 
 
@@ -279,8 +285,10 @@ def _comparison(
     champion_predicted = predictions.paired(candidate, champion)
     is_compared = dict(zip(images.image_ids, images.compared.tolist(), strict=True))
     compared = np.array([is_compared[image_id] for image_id in candidate.image_ids])
-    truth, old, new = (each[compared] for each in (candidate.class_indexes, champion_predicted, candidate.predicted))
-    found = metrics.paired_difference(
+    truth, old, new = (
+        indexes[compared] for indexes in (candidate.class_indexes, champion_predicted, candidate.predicted)
+    )
+    difference = metrics.paired_difference(
         truth,
         old,
         new,
@@ -290,15 +298,15 @@ def _comparison(
         seed=config.seed,
     )
     checks = [
-        _no_worse("accuracy", who, found.accuracy, found.accuracy_bound, config),
-        _no_worse("macro-F1", who, found.macro_f1, found.macro_f1_bound, config),
+        _no_worse("accuracy", who, difference.accuracy, difference.accuracy_bound, config),
+        _no_worse("macro-F1", who, difference.macro_f1, difference.macro_f1_bound, config),
     ]
     n_discordant = int(((old == truth) != (new == truth)).sum())
     return checks, power.of(
         len(truth),
         n_discordant,
-        macro_f1_se=found.macro_f1_se,
-        correlation=found.correlation,
+        macro_f1_se=difference.macro_f1_se,
+        correlation=difference.correlation,
         margin=config.margin,
         confidence=config.confidence,
     )
@@ -310,11 +318,11 @@ def _images(images: _TestImages, classes: tuple[str, ...], who: str, config: Gat
     """
     compared = images.compared
     n, n_all = int(compared.sum()), len(compared)
-    of_classes = [set(images.class_indexes[rows].tolist()) for rows in (np.ones(n_all, bool), compared)]
-    gone = [classes[each] for each in sorted(of_classes[0] - of_classes[1])]
+    lost = set(images.class_indexes.tolist()) - set(images.class_indexes[compared].tolist())
+    lost_classes = [classes[index] for index in sorted(lost)]
     detail, todo = f"compared on {n:,} of {n_all:,} test images", ""
     lacks = [f"fewer than gate.min_images={config.min_images:,}"] if n < config.min_images else []
-    lacks += [f"none of {', '.join(gone)}"] if gone else []
+    lacks += [f"none of {', '.join(lost_classes)}"] if lost_classes else []
     if lacks:
         detail = f"only {n:,} of {n_all:,} test images to compare on, {', and '.join(lacks)}"
     if images.unseen is None:

@@ -122,8 +122,8 @@ class VerdictRef(Ref):
         return f"Passed the gates: {'; '.join(check.detail for check in self.checks)}"
 
 
-class Opponent(BaseModel):
-    """The released model that a candidate is compared with. `model` names the folder of all its release's files."""
+class Champion(BaseModel):
+    """The released model that a candidate is compared with. `model` names the folder of all files of its release."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -131,13 +131,14 @@ class Opponent(BaseModel):
     source: str  # of the dataset that it was made from, as in `DatasetRef.source`
     model: ModelRef
     same_preprocessing: bool  # whether today's code prepares images as it did for this model
+    evaluation: EvaluationRef | None = None  # on the candidate's test images
 
 
-class Contest(BaseModel):
-    """What a candidate is up against: the champion alias as it stands, and the model to be compared with."""
+class ChampionState(BaseModel):
+    """The champion alias as it stands, and the model that a candidate is compared with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alias_version: int | None = None  # None: there is no champion
     alias_state: str | None = None
-    opponent: Opponent | None = None
+    champion: Champion | None = None

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from fer import errors
 from fer.engine import stage
 from fer.engine.workspace import Workspace
-from fer.evaluation.refs import Contest, Opponent
+from fer.evaluation.refs import Champion, ChampionState
 from fer.progress import Progress, silent
 from fer.registry import releases
 from fer.shards import preprocessing
@@ -44,7 +44,7 @@ def fetch(
     return model
 
 
-def state(name: str, candidate: ModelRef | None, workspace: Workspace) -> Contest:
+def state(name: str, candidate: ModelRef | None, workspace: Workspace) -> ChampionState:
     """The champion of `name`, if there is one, and the state of its alias. `candidate` None: it is yet to be trained.
 
     A candidate that is the champion itself is compared with the champion of its own promotion, so that a run that is
@@ -53,17 +53,17 @@ def state(name: str, candidate: ModelRef | None, workspace: Workspace) -> Contes
     with releases.open_registry() as models:
         alias = models.alias(name)
         if alias is None:
-            return Contest()
+            return ChampionState()
         manifest = models.get(name, str(alias.version))
         if candidate is not None and manifest.model_digest == candidate.digest:
             if manifest.champion_at_registration is None:
-                return Contest(alias_version=alias.version, alias_state=alias.state)
+                return ChampionState(alias_version=alias.version, alias_state=alias.state)
             manifest = models.get(name, str(manifest.champion_at_registration))
         model = fetch(name, manifest.version, manifest.model_digest, workspace=workspace)
-        return Contest(
+        return ChampionState(
             alias_version=alias.version,
             alias_state=alias.state,
-            opponent=Opponent(
+            champion=Champion(
                 version=manifest.version,
                 source=manifest.inputs.get("source", "unknown"),
                 model=model,

@@ -15,7 +15,7 @@ from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
-from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
+from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
@@ -69,7 +69,7 @@ def registered(name: str, registration_key: str) -> Registered:
 
 def register(
     candidate: Candidate,
-    compared_with: Contest,
+    champion_state: ChampionState,
     *,
     report: Ref,
     by: str | None = None,
@@ -80,7 +80,7 @@ def register(
 
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
     `report` is the evaluation's, for people, and `by` the run. Raises StoreConflict if another run moved the champion
-    alias since `compared_with` was read, IntegrityError if something of the registry was lost.
+    alias since `champion_state` was read, IntegrityError if something of the registry was lost.
     """
     model_folder, evaluation_folder = workspace.folder(candidate.model), workspace.folder(candidate.evaluation)
     with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
@@ -107,8 +107,8 @@ def register(
                 status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
             else:
                 expected = None
-                if compared_with.alias_version is not None and compared_with.alias_state is not None:
-                    expected = registry.Alias(compared_with.alias_version, compared_with.alias_state)
+                if champion_state.alias_version is not None and champion_state.alias_state is not None:
+                    expected = registry.Alias(champion_state.alias_version, champion_state.alias_state)
                 status, champion_version = "released", _promote(models, manifest, expected, by).version
         return ReleaseRef(
             path=f"{manifest.name}@{manifest.version}",

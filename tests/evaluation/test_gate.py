@@ -12,7 +12,7 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import gate, metrics, predictions
-from fer.evaluation.refs import EvaluationRef, Opponent
+from fer.evaluation.refs import Champion, EvaluationRef
 from fer.ingest import sources
 from fer.training.refs import ModelRef
 
@@ -51,7 +51,7 @@ def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, pref
     return workspace.run("evaluate", name, EvaluationRef, produce, resumable=False)
 
 
-def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> SplitRef:
+def split_of(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> SplitRef:
     """A split of which only the test images matter, those of TRUTH; an image of train is among them, as it is there."""
 
     def produce(out):
@@ -73,7 +73,7 @@ def division(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -
     return workspace.run("split", f"{n}{classes}{n_train}{origin}", SplitRef, produce, resumable=False)
 
 
-def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> Opponent:
+def champion_of(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> Champion:
     """A champion that knows the pixels of these rows; None: it does not say."""
 
     def produce(out):
@@ -92,13 +92,15 @@ def opponent(workspace, version=1, *, trained_on=(), classes=CLASSES, source="de
         )
 
     model = workspace.run("champion", str(hash((str(trained_on), classes))), ModelRef, produce, resumable=False)
-    return Opponent(version=version, source=source, model=model, same_preprocessing=same_code)
+    return Champion(version=version, source=source, model=model, same_preprocessing=same_code)
 
 
-def judge(workspace, candidate, champion=None, against=None, source="demo", **config):
-    against = opponent(workspace) if champion is not None and against is None else against
-    images = division(workspace, candidate.n_images)
-    return gate.gate(candidate, images, source, against, champion, gate.GateConfig(**config), workspace=workspace)
+def judge(workspace, candidate, champion_scores=None, released=None, source="demo", **config):
+    released = champion_of(workspace) if champion_scores is not None and released is None else released
+    if released is not None:
+        released = released.model_copy(update={"evaluation": champion_scores})
+    images = split_of(workspace, candidate.n_images)
+    return gate.gate(candidate, images, source, released, gate.GateConfig(**config), workspace=workspace)
 
 
 def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace):
@@ -124,7 +126,7 @@ def test_a_candidate_below_a_floor_fails_with_the_numbers(workspace):
 def test_the_champion_itself_is_no_worse_than_the_champion(workspace):
     candidate = evaluation(workspace, "candidate", right(0.7))
     verdict = judge(
-        workspace, candidate, evaluation(workspace, "champion", right(0.7)), opponent(workspace, 4), margin=0.0
+        workspace, candidate, evaluation(workspace, "champion", right(0.7)), champion_of(workspace, 4), margin=0.0
     )
     assert verdict.passed
     assert verdict.champion_version == 4
@@ -132,8 +134,8 @@ def test_the_champion_itself_is_no_worse_than_the_champion(workspace):
 
 
 def test_a_champion_of_other_classes_fails_and_says_so(workspace):
-    against = opponent(workspace, 4, classes=("happy", "sad", "fear"))
-    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, against)
+    released = champion_of(workspace, 4, classes=("happy", "sad", "fear"))
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, released)
     assert not verdict.passed
     assert "champion (version 4) knows other classes: happy, sad, fear" in verdict.checks[-1].detail
     assert "--name" in verdict.checks[-1].detail
@@ -148,8 +150,8 @@ def test_a_champion_of_other_classes_fails_and_says_so(workspace):
     ],
 )
 def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, theirs, ours):
-    against = opponent(workspace, 4, source=theirs)
-    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, against, ours)
+    released = champion_of(workspace, 4, source=theirs)
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, released, ours)
     assert not verdict.passed
     last = verdict.checks[-1].detail
     assert f"from {sources.family(theirs)}, this model from {sources.family(ours)}" in last
@@ -162,14 +164,18 @@ def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, th
     [("kaggle:a/b/versions/1", "kaggle:a/b/versions/12"), ("archive:sha256:00", "archive:sha256:11"), ("demo", "demo")],
 )
 def test_another_version_of_the_dataset_is_the_same_dataset(workspace, theirs, ours):
-    assert gate.obstacle(opponent(workspace, source=theirs), ours, division(workspace)) is None
+    assert gate.comparability(champion_of(workspace, source=theirs), ours, split_of(workspace)) is None
 
 
 def test_the_key_hangs_on_what_the_champion_was_trained_on_and_made_from(workspace):
     candidate = evaluation(workspace, "candidate", right(0.7))
-    against = [opponent(workspace), opponent(workspace, trained_on=(1,)), opponent(workspace, source="archive")]
-    images = division(workspace)
-    keys = {gate.gate.key(candidate, images, "demo", each, candidate, gate.GateConfig()) for each in against}
+    released = [
+        champion_of(workspace),
+        champion_of(workspace, trained_on=(1,)),
+        champion_of(workspace, source="archive"),
+    ]
+    images = split_of(workspace)
+    keys = {gate.gate.key(candidate, images, "demo", champion, gate.GateConfig()) for champion in released}
     assert len(keys) == 3
 
 
@@ -179,8 +185,8 @@ def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_dupli
     predicted = np.where(np.arange(300) < 150, TRUTH, (TRUTH + 1) % 3)
     champion = evaluation(workspace, "champion", predicted)
     candidate = evaluation(workspace, "candidate", right(0.4))
-    assert not judge(workspace, candidate, champion, opponent(workspace)).passed
-    verdict = judge(workspace, candidate, champion, opponent(workspace, 3, trained_on=known))
+    assert not judge(workspace, candidate, champion, champion_of(workspace)).passed
+    verdict = judge(workspace, candidate, champion, champion_of(workspace, 3, trained_on=known))
     assert verdict.passed
     details = [check.detail for check in verdict.checks]
     compared = "compared on 150 of 300 test images"
@@ -191,27 +197,27 @@ def test_images_are_left_out_that_the_champion_was_trained_on_or_on_a_near_dupli
 
 def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspace):
     candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
-    against = opponent(workspace, 3, trained_on=range(280))
-    verdict = judge(workspace, candidate, champion, against)
+    released = champion_of(workspace, 3, trained_on=range(280))
+    verdict = judge(workspace, candidate, champion, released)
     assert [check.passed for check in verdict.checks] == [True, True, True, False]
     last = verdict.checks[-1].detail
     assert "only 20 of 300 test images to compare on, fewer than gate.min_images=100" in last
     assert "trained on the other 280" in last
     assert "split.seed" in last
-    assert judge(workspace, candidate, champion, against, min_images=20).passed
+    assert judge(workspace, candidate, champion, released, min_images=20).passed
 
 
 def test_a_class_of_which_the_champion_knows_every_image_can_not_be_compared(workspace):
     champion = evaluation(workspace, "champion", TRUTH)
     collapsed = evaluation(workspace, "candidate", np.where(TRUTH == 2, 0, TRUTH))
-    verdict = judge(workspace, collapsed, champion, opponent(workspace, 3, trained_on=range(2, 300, 3)))
+    verdict = judge(workspace, collapsed, champion, champion_of(workspace, 3, trained_on=range(2, 300, 3)))
     assert not verdict.passed
     assert f"only 200 of 300 test images to compare on, none of {CLASSES[2]};" in verdict.checks[-1].detail
 
 
 def test_a_champion_that_does_not_say_what_it_was_trained_on_is_compared_with_a_warning(workspace):
     candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
-    verdict = judge(workspace, candidate, champion, opponent(workspace, trained_on=None))
+    verdict = judge(workspace, candidate, champion, champion_of(workspace, trained_on=None))
     assert verdict.passed
     assert any("does not say what it was trained on" in check.detail for check in verdict.checks)
 
@@ -273,12 +279,12 @@ def test_making_answers_right_never_turns_a_pass_into_a_fail(few, more, margin, 
     assert bound(more) >= -margin or bound(few) < -margin + 0.02
 
 
-def required(workspace, images, against=None, source="demo", **config):
-    gate.require(against, source, images, gate.GateConfig(**config), workspace=workspace)
+def required(workspace, images, released=None, source="demo", **config):
+    gate.require(released, source, images, gate.GateConfig(**config), workspace=workspace)
 
 
 def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and_by_the_gate(workspace):
-    few = division(workspace, 24, n_train=216)
+    few = split_of(workspace, 24, n_train=216)
     with pytest.raises(errors.ContractViolation) as raised:
         required(workspace, few)
     said = str(raised.value)
@@ -304,7 +310,7 @@ def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and
 )
 def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, origin, said):
     with pytest.raises(errors.ContractViolation, match=said):
-        required(workspace, division(workspace, 24, n_train=216, origin=origin))
+        required(workspace, split_of(workspace, 24, n_train=216, origin=origin))
 
 
 @pytest.mark.parametrize(
@@ -319,12 +325,12 @@ def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, or
 )
 def test_what_the_champion_rules_out_is_refused_before_the_training(workspace, champion, source, said):
     with pytest.raises(errors.ConfigError, match=f"{said}.*Next: .*--name NAME"):
-        required(workspace, division(workspace), opponent(workspace, 3, **champion), source)
+        required(workspace, split_of(workspace), champion_of(workspace, 3, **champion), source)
 
 
 def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
-    required(workspace, division(workspace), opponent(workspace, trained_on=range(300, 400)))
-    required(workspace, division(workspace), opponent(workspace, trained_on=None))
+    required(workspace, split_of(workspace), champion_of(workspace, trained_on=range(300, 400)))
+    required(workspace, split_of(workspace), champion_of(workspace, trained_on=None))
 
 
 @settings(max_examples=40)
@@ -336,12 +342,13 @@ def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
 )
 def test_the_gate_refuses_all_that_is_refused_before_the_training(tmp_path_factory, n, known, least, source):
     workspace = LocalWorkspace(tmp_path_factory.mktemp("gate"))
-    images, against = division(workspace, n), opponent(workspace, trained_on=range(known))
+    images, released = split_of(workspace, n), champion_of(workspace, trained_on=range(known))
     config = gate.GateConfig(min_images=least, margin=1)
     candidate = evaluation(workspace, "candidate", TRUTH[:n], truth=TRUTH[:n])
-    verdict = gate.gate(candidate, images, source, against, candidate, config, workspace=workspace)
+    evaluated = released.model_copy(update={"evaluation": candidate})
+    verdict = gate.gate(candidate, images, source, evaluated, config, workspace=workspace)
     try:
-        gate.require(against, source, images, config, workspace=workspace)
+        gate.require(released, source, images, config, workspace=workspace)
     except errors.FerError:
         assert not verdict.passed
     else:
@@ -359,18 +366,18 @@ def test_a_verdict_says_what_its_comparison_can_tell(workspace):
     assert (power.n_images, power.margin) == (300, 0.1)
     assert power.n_discordant == int(((right(0.7, seed=1) == TRUTH) != (right(0.7, seed=2) == TRUTH)).sum())
     written = json.loads((workspace.folder(verdict) / "verdict.json").read_bytes())["power"]
-    assert written.pop("says") == power.sentence()
+    assert written.pop("sentence") == power.sentence()
     assert written == power.model_dump()
 
 
 def test_what_is_not_compared_has_no_power(workspace):
     candidate = evaluation(workspace, "candidate", right(0.7))
     assert judge(workspace, candidate).power is None
-    assert judge(workspace, candidate, None, opponent(workspace, source="archive")).power is None
+    assert judge(workspace, candidate, None, champion_of(workspace, source="archive")).power is None
 
 
 def test_a_champion_whose_images_can_no_longer_be_prepared_as_it_knows_them_fails(workspace):
-    found = gate.obstacle(opponent(workspace, 4, same_code=False), "demo", division(workspace))
+    found = gate.comparability(champion_of(workspace, 4, same_code=False), "demo", split_of(workspace))
     assert found is not None
     assert not found.passed
     assert "version 4" in found.detail

@@ -15,9 +15,9 @@ def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
     register(workspace, parts(workspace))
     candidate = parts(workspace, weights="b")[1]
     state = champion.state("demo", candidate, workspace)
-    assert (state.alias_version, state.opponent.version, state.opponent.source) == (1, 1, "demo")
-    assert state.opponent.same_preprocessing
-    assert (workspace.folder(state.opponent.model) / files.TRAINED_ON).is_file()
+    assert (state.alias_version, state.champion.version, state.champion.source) == (1, 1, "demo")
+    assert state.champion.same_preprocessing
+    assert (workspace.folder(state.champion.model) / files.TRAINED_ON).is_file()
 
 
 def tampered(models, workspace, monkeypatch, changes):
@@ -35,7 +35,7 @@ def tampered(models, workspace, monkeypatch, changes):
 
 def test_a_model_record_of_a_newer_project_is_read_without_what_is_unknown(models, workspace, monkeypatch):
     tampered(models, workspace, monkeypatch, {"n_flops": 3})
-    assert champion.state("demo", parts(workspace, weights="b")[1], workspace).opponent.model.classes == CLASSES
+    assert champion.state("demo", parts(workspace, weights="b")[1], workspace).champion.model.classes == CLASSES
 
 
 def test_a_model_record_that_can_not_be_read_is_a_clear_error(models, workspace, monkeypatch):

@@ -138,13 +138,12 @@ def test_a_candidate_is_compared_with_its_champion_as_it_was_then(models, worksp
     moves.rollback(models, "demo", reason="as before version 4", by="ann@host")
     state = champion.state("demo", None, workspace)
     assert state.alias_version == 1
-    assert len(trained_on.read(workspace.folder(state.opponent.model) / "trained_on.parquet")) > 100
+    assert len(trained_on.read(workspace.folder(state.champion.model) / "trained_on.parquet")) > 100
     verdict = gate.gate(
         evaluation_of(workspace, models, 4),
         split_of(workspace),
         "demo",
-        state.opponent,
-        evaluation_of(workspace, models, 1),
+        state.champion.model_copy(update={"evaluation": evaluation_of(workspace, models, 1)}),
         gate.GateConfig(min_images=1, margin=0.5),
         workspace=workspace,
         progress=silent,

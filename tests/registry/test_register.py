@@ -107,17 +107,17 @@ def two_champions(models, workspace):
     """What the second one's registration took, and whom it met; the first one is champion again."""
     register(workspace, parts(workspace))
     made = parts(workspace, weights="b")
-    compared_with = champion.state("demo", made[1], workspace)
-    assert register(workspace, made, compared_with).champion_version == 2
+    champion_state = champion.state("demo", made[1], workspace)
+    assert register(workspace, made, champion_state).champion_version == 2
     moves.rollback(models, "demo", reason="too sad", by="ann@host")
     return made, champion.state("demo", made[1], workspace)
 
 
 def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why(models, workspace):
-    made, compared_with = two_champions(models, workspace)
-    assert (compared_with.alias_version, compared_with.opponent.version) == (1, 1)
+    made, champion_state = two_champions(models, workspace)
+    assert (champion_state.alias_version, champion_state.champion.version) == (1, 1)
     before = len(models.log("demo").entries)
-    release = register(workspace, made, compared_with)
+    release = register(workspace, made, champion_state)
     assert (release.version, release.status, release.champion_version) == (2, "kept", 1)
     assert "by ann@host: too sad; `fer models promote demo@2` lifts it" in release.summary()
     assert is_registered(made)
@@ -127,10 +127,10 @@ def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why
 
 
 def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
-    made, compared_with = two_champions(models, workspace)
+    made, champion_state = two_champions(models, workspace)
     other_verdict = VerdictRef(passed=True, checks=(), champion_version=1)
     other = committed(workspace, "gate", "other", other_verdict, {"verdict.json": b"another one"})
-    release = register(workspace, (*made[:3], other), compared_with)
+    release = register(workspace, (*made[:3], other), champion_state)
     assert (release.version, release.status, release.champion_version) == (3, "kept", 1)
     assert "version 3 is the same model as version 2" in release.kept_because
     assert models.get("demo", "3").status == "kept"
@@ -140,10 +140,10 @@ def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models
 def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_conflict(models, workspace):
     register(workspace, parts(workspace))
     made = parts(workspace, weights="b")
-    compared_with = champion.state("demo", made[1], workspace)
+    champion_state = champion.state("demo", made[1], workspace)
     moves.withdraw(models, "demo", 1, "wrong")
     with pytest.raises(errors.StoreConflict, match="run the same command again"):
-        register(workspace, made, compared_with)
+        register(workspace, made, champion_state)
     assert models.alias("demo") is None
     assert register(workspace, made, champion.state("demo", made[1], workspace)).champion_version == 2
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine.refs import Ref
-from fer.evaluation.refs import Contest, EvaluationRef, VerdictRef
+from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
 from fer.registry import register as register_stage
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
@@ -80,10 +80,10 @@ def candidate(made):
     )
 
 
-def register(workspace, made, compared_with=None, by=None):
+def register(workspace, made, champion_state=None, by=None):
     """Register the model of these Refs, compared with no champion by default."""
     pages = {"report.md": b"# cnn", "confusion.png": b"PNG"}
     report = committed(workspace, "evaluation report", made[1].digest, Ref(), pages)
     return register_stage.register(
-        candidate(made), compared_with or Contest(), report=report, by=by, workspace=workspace
+        candidate(made), champion_state or ChampionState(), report=report, by=by, workspace=workspace
     )
