@@ -188,7 +188,7 @@ def _one_percent(folder: Path, jpegs: Sequence[bytes], n_images: int) -> Iterato
         return time.perf_counter() - start
 
     def without_contract(workspace: Workspace) -> float:
-        with mock.patch.object(preprocess.shard_checks, "check"):
+        with mock.patch.object(preprocess.checks, "check"):
             return stage(workspace)
 
     found = medians(

@@ -36,9 +36,9 @@ def schema(classes: tuple[str, ...]) -> pa.Schema:
     )
 
 
-def classes_of(found: pa.Schema) -> tuple[str, ...]:
-    """The class names as the schema's metadata says. Raises ValueError if it does not."""
-    metadata = found.metadata or {}
+def classes_of(file_schema: pa.Schema) -> tuple[str, ...]:
+    """The class names by the metadata of a file's schema. Raises ValueError if it has none."""
+    metadata = file_schema.metadata or {}
     if b"classes" not in metadata:
         raise ValueError("the metadata of predictions must have the classes")
     return tuple(json.loads(metadata[b"classes"]))

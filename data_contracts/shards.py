@@ -1,17 +1,17 @@
 """What a shard must look like: rows of grey uint8 images, all of one height and width, with their class.
 
 Pixels are `fixed_size_binary(height * width)`, row by row: it reads at more than a million 48x48 images a second,
-`list<uint8>` at under a tenth of that. Height, width and class names stand in the schema's metadata, so that a
+`list<uint8>` at under a tenth of that. Height, width and class names are in the schema's metadata, so that a
 shard can be read by itself.
 
 The rules look at these frames, which grow with the shards and not with the images:
 
-shards      one row a shard as it is on the disk: `shard`, `has_classes`, `height`, `width`, `n_images`, `n_bytes` of
+shards      one row per shard as it is on the disk: `shard`, `has_classes`, `height`, `width`, `n_images`, `n_bytes` of
             its file, `n_repeated` (rows whose image_id is in another row of any shard as well),
             `lowest_class`, `highest_class`, null without an image, and `n_flat`, images with every pixel the same
-splits      one row a split: `split`, `n_images`
-counts      one row a split and class: `split`, `label`, `n_images`, `n_promised`
-copies      one row a shard with augmented images: `shard`, `n_copies`, of which `n_without_source` are of no image of
+splits      one row per split: `split`, `n_images`
+counts      one row per split and class: `split`, `label`, `n_images`, `n_promised`
+copies      one row per shard with augmented images: `shard`, `n_copies`, of which `n_without_source` are of no image of
             the source, and `n_of_other_class` of one of another class
 """
 
@@ -36,11 +36,11 @@ def schema(height: int, width: int, classes: tuple[str, ...]) -> pa.Schema:
     )
 
 
-def described(found: pa.Schema) -> tuple[int, int, tuple[str, ...]]:
-    """(height, width, classes) as a shard's metadata says. Raises ValueError if it does not."""
-    metadata = found.metadata or {}
+def metadata(file_schema: pa.Schema) -> tuple[int, int, tuple[str, ...]]:
+    """(height, width, classes) by the metadata of a shard's schema. Raises ValueError if it has none."""
+    values = file_schema.metadata or {}
     try:
-        return int(metadata[b"height"]), int(metadata[b"width"]), tuple(json.loads(metadata[b"classes"]))
+        return int(values[b"height"]), int(values[b"width"]), tuple(json.loads(values[b"classes"]))
     except KeyError as error:
         raise ValueError(f"a shard's metadata must have {error}") from error
 
@@ -81,12 +81,12 @@ def rules(classes: tuple[str, ...], *, height: int, width: int) -> tuple[Rule, .
         Rule(
             "lowest_class", "shards", "expect_column_values_to_be_between",
             {"column": "lowest_class", "min_value": 0}, "stop",
-            "shard with a class_index below 0", "the model has one output a class",
+            "shard with a class_index below 0", "the model has one output per class",
         ),
         Rule(
             "highest_class", "shards", "expect_column_values_to_be_between",
             {"column": "highest_class", "max_value": len(classes) - 1}, "stop",
-            "shard with a class_index of no class", "the model has one output a class",
+            "shard with a class_index of no class", "the model has one output per class",
         ),
         Rule(
             "contrast", "shards", "expect_column_values_to_be_between",

@@ -34,7 +34,7 @@ _DIGESTS = b"xxh3_128"  # in a shard's metadata: of each row group, the digests 
 
 @dataclass(frozen=True)
 class Shard:
-    """`pixels` is (N, H, W) uint8; of a shard that was read a view, read-only, of what Parquet was decoded into."""
+    """`pixels` is (N, H, W) uint8; of a shard that was read, a read-only view of the memory that Arrow decoded into."""
 
     image_ids: list[str]
     class_indexes: np.ndarray  # (N,) int32
@@ -79,14 +79,14 @@ def images_that_fit(height: int, width: int, at_most: int = _ROW_GROUP_IMAGES) -
 def write(
     path: Path, image_ids: Sequence[str], class_indexes: np.ndarray, pixels: np.ndarray, classes: tuple[str, ...]
 ) -> None:
-    """Write (N, H, W) uint8 `pixels` and what they show to `path`, whole or not at all, in the same bytes each time.
+    """Write (N, H, W) uint8 `pixels` with their labels to `path`, whole or not at all, in the same bytes each time.
 
-    Several may write one shard at once. Whether the arrays are sound is for `shard_checks`. Raises ContractViolation
-    for those that fit no shard.
+    Several processes may write one shard at once. The content of the arrays is checked by `checks`. Raises
+    ContractViolation for arrays that fit no shard.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or not len(image_ids) == len(class_indexes) == len(pixels):
         raise errors.ContractViolation(
-            "A shard must have one id, one class and one (H, W) uint8 image a row.",
+            "A shard must have one id, one class and one (H, W) uint8 image per row.",
             received=f"{len(image_ids)} ids, {len(class_indexes)} classes, {pixels.dtype} pixels of {pixels.shape}",
         )
     n_images, height, width = pixels.shape
@@ -124,7 +124,7 @@ def write(
 
 
 class _Hashes:
-    """XXH3-128 of the columns of a row group, as they go by: the same however they are cut."""
+    """XXH3-128 of the columns of a row group, as they are added: the same in however many slices."""
 
     def __init__(self) -> None:
         self._columns = (xxhash.xxh3_128(), xxhash.xxh3_128(), xxhash.xxh3_128())
@@ -142,7 +142,7 @@ class _Hashes:
 
     def digests(self) -> list[str]:
         """Of image_id, class_index and pixels (hex)."""
-        return [each.hexdigest() for each in self._columns]
+        return [column.hexdigest() for column in self._columns]
 
 
 def read(path: Path) -> Shard:
@@ -151,7 +151,7 @@ def read(path: Path) -> Shard:
         groups = [_read_group(file, number) for number in range(file.num_row_groups)]
         if len(groups) == 1:
             return groups[0]
-        height, width, classes = contract.described(file.schema_arrow)
+        height, width, classes = contract.metadata(file.schema_arrow)
     return Shard(
         [image_id for group in groups for image_id in group.image_ids],
         np.concatenate([np.empty(0, np.int32), *(group.class_indexes for group in groups)]),
@@ -167,11 +167,11 @@ def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     with _reading(path), _open(path) as file:
         for number in range(file.num_row_groups):
             table = file.read_row_group(number, ["image_id", "class_index"], use_threads=False)
-            found, labels = table["image_id"].to_pylist(), table["class_index"].to_numpy()
+            group_ids, labels = table["image_id"].to_pylist(), table["class_index"].to_numpy()
             hashes = _Hashes()
-            hashes.add(found, labels)
+            hashes.add(group_ids, labels)
             _require_same(file, number, hashes.digests()[:2])
-            image_ids += found
+            image_ids += group_ids
             class_indexes.append(labels)
     return image_ids, np.concatenate(class_indexes)
 
@@ -187,15 +187,15 @@ def finished(path: Path, image_ids: Sequence[str], class_indexes: np.ndarray) ->
     if not path.exists():
         return None
     try:
-        found = read(path)
+        shard = read(path)
     except errors.IntegrityError:
         return None
-    same = found.image_ids == list(image_ids) and np.array_equal(found.class_indexes, class_indexes)
-    return found if same else None
+    is_same = shard.image_ids == list(image_ids) and np.array_equal(shard.class_indexes, class_indexes)
+    return shard if is_same else None
 
 
 def iterate(folder: Path, split: str) -> Iterator[Shard]:
-    """A split's images in order, one row group at a time: memory stays flat, however large the split.
+    """A split's images in order, one row group at a time: memory stays flat, however large the split is.
 
     Raises IntegrityError.
     """
@@ -208,21 +208,21 @@ def iterate(folder: Path, split: str) -> Iterator[Shard]:
 
 def _read_group(file: pq.ParquetFile, number: int) -> Shard:
     """A row group. Raises ValueError if it is not as it was written."""
-    found = _shard(file.read_row_group(number, use_threads=False))
+    shard = _shard(file.read_row_group(number, use_threads=False))
     hashes = _Hashes()
-    hashes.add(found.image_ids, found.class_indexes, found.pixels)
+    hashes.add(shard.image_ids, shard.class_indexes, shard.pixels)
     _require_same(file, number, hashes.digests())
-    return found
+    return shard
 
 
 def row_groups(folder: Path, split: str) -> list[RowGroup]:
     """A split's row groups in order, from the shards' footers alone. Raises IntegrityError as `load_split` does."""
-    found = []
+    groups = []
     for file_name in _at_least_one(folder, split):
         with _reading(folder / file_name), _open(folder / file_name) as file:
             for number in range(file.metadata.num_row_groups):
-                found.append(RowGroup(folder / file_name, number, file.metadata.row_group(number).num_rows))
-    return found
+                groups.append(RowGroup(folder / file_name, number, file.metadata.row_group(number).num_rows))
+    return groups
 
 
 def slices(group: RowGroup, n_images: int) -> Generator[Shard]:
@@ -233,25 +233,25 @@ def slices(group: RowGroup, n_images: int) -> Generator[Shard]:
     hashes = _Hashes()
     with _reading(group.path), _open(group.path, buffer_size=_READ_AHEAD_BYTES, pre_buffer=False) as file:
         for rows in file.iter_batches(n_images, row_groups=[group.number], use_threads=False):
-            found = _shard(pa.Table.from_batches([rows]))
-            hashes.add(found.image_ids, found.class_indexes, found.pixels)
-            yield found
+            shard = _shard(pa.Table.from_batches([rows]))
+            hashes.add(shard.image_ids, shard.class_indexes, shard.pixels)
+            yield shard
         _require_same(file, group.number, hashes.digests())
 
 
 def load_split(folder: Path, split: str) -> Images:
-    """Read a split into one array, allocated once, in the order of image_id: the same however it is cut in shards.
+    """Read a split into one array, allocated once, in the order of image_id: the same in whatever shards it is.
 
     Raises IntegrityError, also if the split has no shards.
     """
-    paths = [folder / each for each in _at_least_one(folder, split)]
+    paths = [folder / file_name for file_name in _at_least_one(folder, split)]
     labels = [read_labels(path) for path in paths]
     ids = pa.array([image_id for image_ids, _ in labels for image_id in image_ids], pa.string())
     order = pc.sort_indices(ids).to_numpy()
     places = np.empty(len(ids), np.int64)
     places[order] = np.arange(len(ids))
     with _reading(paths[0]), _open(paths[0]) as file:
-        height, width, classes = contract.described(file.schema_arrow)
+        height, width, classes = contract.metadata(file.schema_arrow)
     pixels = np.empty((len(ids), height, width, 1), np.uint8)
     ends = np.cumsum([len(image_ids) for image_ids, _ in labels])
     with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:  # Arrow reads without the GIL
@@ -266,11 +266,11 @@ def _read_pixels(path: Path, places: np.ndarray, pixels: np.ndarray) -> None:
     start = 0
     with _reading(path), _open(path) as file:
         for number in range(file.num_row_groups):
-            found = _pixels(file.read_row_group(number, ["pixels"], use_threads=False)["pixels"])
-            if xxhash.xxh3_128_hexdigest(found.data) != json.loads(file.metadata.metadata[_DIGESTS])[number][2]:
+            group = _pixels(file.read_row_group(number, ["pixels"], use_threads=False)["pixels"])
+            if xxhash.xxh3_128_hexdigest(group.data) != json.loads(file.metadata.metadata[_DIGESTS])[number][2]:
                 raise ValueError("its bytes are not those that were written")
-            pixels[places[start : start + len(found)], :, :, 0] = found.reshape(-1, height, width)
-            start += len(found)
+            pixels[places[start : start + len(group)], :, :, 0] = group.reshape(-1, height, width)
+            start += len(group)
 
 
 def _at_least_one(folder: Path, split: str) -> list[str]:
@@ -285,7 +285,7 @@ def _at_least_one(folder: Path, split: str) -> list[str]:
 
 
 def _shard(table: pa.Table) -> Shard:
-    height, width, classes = contract.described(table.schema)
+    height, width, classes = contract.metadata(table.schema)
     return Shard(
         table["image_id"].to_pylist(),
         table["class_index"].to_numpy(),
@@ -297,19 +297,19 @@ def _shard(table: pa.Table) -> Shard:
 def _pixels(column: pa.ChunkedArray) -> np.ndarray:
     """The column's bytes, (N, H*W) uint8; a view where they lie in one piece."""
     size = column.type.byte_width
-    pieces = [
+    chunks = [
         np.frombuffer(chunk.buffers()[1], np.uint8).reshape(-1, size)[chunk.offset : chunk.offset + len(chunk)]
         for chunk in column.chunks
         if len(chunk)
     ]
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.concatenate(pieces) if pieces else np.empty((0, size), np.uint8)
+    if len(chunks) == 1:
+        return chunks[0]
+    return np.concatenate(chunks) if chunks else np.empty((0, size), np.uint8)
 
 
-def _open(path: Path, **reading: Any) -> pq.ParquetFile:
-    file = pq.ParquetFile(path, **reading)
-    if not file.schema_arrow.equals(contract.schema(*contract.described(file.schema_arrow))):
+def _open(path: Path, **options: Any) -> pq.ParquetFile:
+    file = pq.ParquetFile(path, **options)
+    if not file.schema_arrow.equals(contract.schema(*contract.metadata(file.schema_arrow))):
         file.close()
         raise ValueError("its columns are not those of a shard")
     return file

@@ -17,8 +17,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.recipes import catalog, overrides
-from fer.shards import balance, parquet
-from fer.shards import checks as shard_checks
+from fer.shards import balance, checks, parquet
 from fer.shards.refs import ShardsRef
 
 CLASSES = ("angry", "happy", "sad")
@@ -63,7 +62,7 @@ def one_worker(monkeypatch):
 @pytest.fixture
 def unchecked(monkeypatch):
     """Without the contract, which takes two seconds a run."""
-    monkeypatch.setattr(shard_checks, "check", lambda *_: None)
+    monkeypatch.setattr(checks, "check", lambda *_: None)
 
 
 @pytest.fixture
@@ -323,7 +322,7 @@ def test_shards_of_an_earlier_attempt_that_were_cut_otherwise_are_removed(unchec
     whole = balance.balance(preprocessed(workspace, per_shard=39), CONFIG, workspace=workspace)
     other = LocalWorkspace(tmp_path / "other")
     with monkeypatch.context() as broken:
-        broken.setattr(shard_checks, "check", refuse)
+        broken.setattr(checks, "check", refuse)
         with pytest.raises(errors.WorkspaceError):
             balance.balance(preprocessed(other), CONFIG, workspace=other)
     assert len(list((other.root / ".partial").rglob("train-*.parquet"))) == 3

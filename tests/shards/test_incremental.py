@@ -47,7 +47,7 @@ def held(workspace, ref):
 @pytest.fixture(autouse=True)
 def unchecked(monkeypatch):
     """Without the contract's half a second a run; the other stages' tests hold shards against it."""
-    monkeypatch.setattr(preprocess.shard_checks, "check", lambda *_: None)
+    monkeypatch.setattr(preprocess.checks, "check", lambda *_: None)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_cut_travels_without_the_rest_of_its_split(workspace):
     contents = {n: (n % 3, "train") for n in range(3_000)}
     rows = [(f"{n:032x}", label, split, 0, n) for n, (label, split) in contents.items()]
     _, split = dataset(workspace, rows, [])
-    cuts = incremental.cuts(workspace.folder(split) / "split.parquet", incremental.Kept(), 10)
+    cuts = incremental.plan_shards(workspace.folder(split) / "split.parquet", incremental.ReusePlan(), 10)
     assert max(cut.image_ids.get_total_buffer_size() for cut in cuts) < 1_000
 
 
@@ -198,7 +198,7 @@ def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeyp
     base = made(workspace, earlier, "one")
     more = earlier | dict.fromkeys(range(200, 227), (0, "train"))
     with monkeypatch.context() as stopped:
-        stopped.setattr(preprocess.shard_checks, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        stopped.setattr(preprocess.checks, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             made(workspace, more, "two")
     assert len(list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))) == 8
