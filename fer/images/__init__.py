@@ -1,1 +1,1 @@
-"""One picture: decoded, its face found, prepared, augmented."""
+"""One picture: its header, its pixels, its properties and its face; prepared for a model, and augmented."""

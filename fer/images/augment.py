@@ -45,13 +45,13 @@ class AugmentConfig(BaseModel):
 
 
 class Draws(NamedTuple):
-    """What makes N copies of their sources.
+    """The random parameters of N augmented copies.
 
     matrices: (N, 2, 3) float64, from a source pixel (x, y) to its place in the copy: about the image's centre it flips,
         zooms, shears and rotates, in this order, and then it shifts.
     gains, offsets: (N,) float32; a pixel becomes (pixel - MID_GREY) * gain + MID_GREY + offset.
-    boxes: (N, 4) int32, top, left, height and width of what is erased; height 0: nothing.
-    fills: (N,) uint8, the grey that stands there instead.
+    boxes: (N, 4) int32, top, left, height and width of the erased rectangle; height 0: none.
+    fills: (N,) uint8, the grey in its place.
     """
 
     matrices: np.ndarray
@@ -68,68 +68,68 @@ def draw(
 
     The same for the same (seed, image id, replica), whatever is drawn beside it.
     """
-    each = itertools.repeat(replicas) if isinstance(replicas, int) else replicas
+    replica_numbers = itertools.repeat(replicas) if isinstance(replicas, int) else replicas
     digests = [
         hashlib.blake2b(f"{seed}\0{image_id}\0{replica}".encode()).digest()
-        for image_id, replica in zip(image_ids, each, strict=not isinstance(replicas, int))
+        for image_id, replica in zip(image_ids, replica_numbers, strict=not isinstance(replicas, int))
     ]
-    # Sixteen numbers a copy, evenly in [0, 1), each of 32 bits of the digest; what is drawn has its column for good.
-    even = np.frombuffer(b"".join(digests), "<u4").reshape(-1, 16) * 2.0**-32
-    around = even * 2 - 1
-    area = np.interp(even[:, 8], (0, 1), ERASED_AREA) * (height * width)
-    aspect = np.exp(np.interp(even[:, 9], (0, 1), np.log(ERASED_ASPECT)))
+    # Sixteen numbers per copy, evenly in [0, 1), each of 32 bits of the digest; every quantity has its column for good.
+    uniform = np.frombuffer(b"".join(digests), "<u4").reshape(-1, 16) * 2.0**-32
+    symmetric = uniform * 2 - 1
+    area = np.interp(uniform[:, 8], (0, 1), ERASED_AREA) * (height * width)
+    aspect = np.exp(np.interp(uniform[:, 9], (0, 1), np.log(ERASED_ASPECT)))
     box_height = np.clip(np.rint(np.sqrt(area * aspect)), 1, height)
     box_width = np.clip(np.rint(np.sqrt(area / aspect)), 1, width)
-    top, left = even[:, 10] * (height - box_height + 1), even[:, 11] * (width - box_width + 1)
+    top, left = uniform[:, 10] * (height - box_height + 1), uniform[:, 11] * (width - box_width + 1)
     boxes = np.stack([top, left, box_height, box_width], axis=1).astype(np.int32)
-    boxes[even[:, 12] >= config.erasing] = 0
+    boxes[uniform[:, 12] >= config.erasing] = 0
     return Draws(
-        _matrices(around, config, height, width),
-        (1 + around[:, 6] * config.contrast).astype(np.float32),
-        (around[:, 7] * config.brightness).astype(np.float32),
+        _matrices(symmetric, config, height, width),
+        (1 + symmetric[:, 6] * config.contrast).astype(np.float32),
+        (symmetric[:, 7] * config.brightness).astype(np.float32),
         boxes,
-        (even[:, 13] * 256).astype(np.uint8),
+        (uniform[:, 13] * 256).astype(np.uint8),
     )
 
 
-def _matrices(around: np.ndarray, config: AugmentConfig, height: int, width: int) -> np.ndarray:
-    """`Draws.matrices` of the first six columns of `around`, evenly in [-1, 1)."""
-    turn = np.radians(around[:, 0] * config.rotation_deg)
-    slant = np.tan(np.radians(around[:, 3] * config.shear_deg))
-    scale_y = 1 + around[:, 4] * config.zoom
-    scale_x = np.where(config.horizontal_flip & (around[:, 5] >= 0), -scale_y, scale_y)
+def _matrices(symmetric: np.ndarray, config: AugmentConfig, height: int, width: int) -> np.ndarray:
+    """`Draws.matrices` of the first six columns of `symmetric`, evenly in [-1, 1)."""
+    turn = np.radians(symmetric[:, 0] * config.rotation_deg)
+    slant = np.tan(np.radians(symmetric[:, 3] * config.shear_deg))
+    scale_y = 1 + symmetric[:, 4] * config.zoom
+    scale_x = np.where(config.horizontal_flip & (symmetric[:, 5] >= 0), -scale_y, scale_y)
     cos, sin = np.cos(turn), np.sin(turn)
-    matrices = np.empty((len(around), 2, 3))
+    matrices = np.empty((len(symmetric), 2, 3))
     matrices[:, :, 0] = np.stack([cos * scale_x, sin * scale_x], axis=1)  # rotation @ shear @ zoom and flip
     matrices[:, :, 1] = np.stack([(cos * slant - sin) * scale_y, (sin * slant + cos) * scale_y], axis=1)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift = around[:, 1:3] * (config.shift * width, config.shift * height)
+    shift = symmetric[:, 1:3] * (config.shift * width, config.shift * height)
     matrices[:, :, 2] = centre + shift - matrices[:, :, :2] @ centre
     return matrices
 
 
 def apply(pixels: np.ndarray, draws: Draws) -> np.ndarray:
-    """Make the copy `draws` says of each of (N, H, W) uint8 `pixels`: (N, H, W) uint8.
+    """Augmented copies of (N, H, W) uint8 `pixels`, by the `draws` for each: (N, H, W) uint8.
 
-    Resampled once, bilinearly; what lies beyond an image's edges is its mirror image. Neither brightness nor contrast
-    changes what is erased.
+    Resampled once, bilinearly; beyond an image's edges lies its mirror image. Neither brightness nor contrast changes
+    an erased rectangle.
     """
     height, width = pixels.shape[1:]
     out = np.empty_like(pixels)
     # The edge pixel itself is mirrored too: other mirrors than this one Keras does not have on TensorFlow.
     size, linear, mirrored = (width, height), cv2.INTER_LINEAR, cv2.BORDER_REFLECT
-    for source, matrix_, copy in zip(pixels, draws.matrices, out, strict=True):
-        cv2.warpAffine(source, matrix_, size, copy, linear, mirrored)
+    for source, matrix, copy in zip(pixels, draws.matrices, out, strict=True):
+        cv2.warpAffine(source, matrix, size, copy, linear, mirrored)
     changed = np.flatnonzero((draws.gains != 1) | (draws.offsets != 0))
-    for at, table in zip(changed, _greys(draws.gains[changed], draws.offsets[changed]), strict=True):
-        cv2.LUT(out[at], table, out[at])
-    for at in np.flatnonzero(draws.boxes[:, 2]):
-        top, left, box_height, box_width = draws.boxes[at]
-        out[at, top : top + box_height, left : left + box_width] = draws.fills[at]
+    for row, table in zip(changed, _greys(draws.gains[changed], draws.offsets[changed]), strict=True):
+        cv2.LUT(out[row], table, out[row])
+    for row in np.flatnonzero(draws.boxes[:, 2]):
+        top, left, box_height, box_width = draws.boxes[row]
+        out[row, top : top + box_height, left : left + box_width] = draws.fills[row]
     return out
 
 
 def _greys(gains: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """What becomes of each grey level, (N, 256) uint8."""
+    """The new value of each grey level, (N, 256) uint8."""
     levels = np.arange(256, dtype=np.float32) - MID_GREY
     return np.clip(np.rint(levels * gains[:, None] + (MID_GREY + offsets[:, None])), 0, 255).astype(np.uint8)

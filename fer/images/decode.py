@@ -108,7 +108,7 @@ def _require_end_of_jpeg(data: bytes) -> None:
 
 
 def _samples_of_jpeg(data: bytes) -> bytes:
-    """By Pillow, which does not tell the terminal of bytes too many, as OpenCV does."""
+    """By Pillow: of bytes too many OpenCV would warn on the terminal."""
     from PIL import Image
 
     try:
@@ -120,27 +120,27 @@ def _samples_of_jpeg(data: bytes) -> bytes:
 
 
 _FILLING = 128
-_MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; found 6,449 of 6,456 cuts
+_MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; shows 6,449 of 6,456 cuts
 
 
 _warnings = threading.Lock()  # a filter holds for all threads: the last to leave would restore another's
 
 
-def _by_pillow(data: bytes, form: str) -> np.ndarray:
+def _by_pillow(data: bytes, format_name: str) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with _warnings, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # how it says "Truncated File Read" of a TIFF
         try:
-            with Image.open(io.BytesIO(data), formats=("PPM" if form in _PNM else form,)) as image:
+            with Image.open(io.BytesIO(data), formats=("PPM" if format_name in _PNM else format_name,)) as image:
                 header.require_size(*image.size)
                 _require_one_page(image)
-                if form == "TIFF":
+                if format_name == "TIFF":
                     _require_strips(image, len(data))
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-                pixels = _grey(image, form)
-                return 255 - pixels if form == "TIFF" and _is_negative(image) else pixels
+                pixels = _grey(image, format_name)
+                return 255 - pixels if format_name == "TIFF" and _is_negative(image) else pixels
         except UndecodableImage:
             raise
         except Exception as error:  # Pillow raises a dozen types for damaged bytes, SyntaxError among them
@@ -171,11 +171,11 @@ def _is_negative(image: Any) -> bool:
     return image.mode.startswith("I;16") and image.tag_v2.get(262) == 0
 
 
-def _grey(image: Any, form: str) -> np.ndarray:
+def _grey(image: Any, format_name: str) -> np.ndarray:
     """A Pillow image to (H, W) uint8. Raises UndecodableImage for levels of which nothing says what is white."""
     if image.mode.startswith("I;16"):
         return (np.asarray(image).astype(np.uint16, copy=False) >> 8).astype(np.uint8)
-    if image.mode == "I" and form in _PNM:  # scaled to 0-65535
+    if image.mode == "I" and format_name in _PNM:  # scaled to 0-65535
         return (np.asarray(image) >> 8).astype(np.uint8)
     if image.mode not in _MODES:
         raise UndecodableImage("signed, of 32 bits or floats: nothing says what is white")

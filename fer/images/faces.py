@@ -1,8 +1,8 @@
 """Where in a picture the faces are: cut out, and turned until the eyes are level. Images are (H, W) uint8 grey.
 
 `blazeface` looks through windows of 128 px on the picture at several sizes, so that small faces in large pictures
-are found too; each find is looked at again, in the middle of a window of its own, as it is and mirrored. What a window
-shows beyond the picture is the picture's edge, drawn on: a crop without surroundings is found like a face with some.
+are found too; every candidate is confirmed in the middle of a window of its own, as it is and mirrored. Beyond the
+picture a window repeats the picture's edge: a crop without surroundings is found like a face with some.
 The same picture gives the same faces, on one machine to the bit.
 """
 
@@ -26,15 +26,15 @@ DETECTOR = blazeface.NAME
 _WINDOWS = (1.6, 1.0, 0.45, 0.2)
 _SMALLEST_PX = 96  # of a tile: faces of 20 px and less are no use
 _STEP = 0.6  # of a tile, from one to the next: a face of up to 0.4 of it lies whole in one of them
-_PROPOSED = 0.3  # the score from which on a find is looked at again; a tile's is higher, since there are many of them
-_PROPOSED_IN_TILE = 0.5
+_CANDIDATE = 0.3  # the score from which on a candidate is confirmed; a tile's is higher, since there are many of them
+_CANDIDATE_IN_TILE = 0.5
 _OWN_WINDOW = 1.9  # times the box: what a crop with a border is to its face
-# The mean score of both looks. Of 1,200 crops of FER2013 97 % have the first. A part of a picture needs more, as many
-# are looked at: in 21 photographs and textures without a face the best scores were 0.71 (cells under a microscope) and
+# The mean score of both looks. Of 1,200 crops of FER2013 97 % have the first. A part of a picture needs more, as there
+# are many: in 21 photographs and textures without a face the best scores were 0.71 (cells under a microscope) and
 # 0.68, in pictures of people the worst 0.82.
 _ACCEPTED_CROP = 0.5
 _ACCEPTED = 0.7
-_SAME = 0.5  # two finds that share more of the smaller box are one face
+_SAME = 0.5  # two boxes that share more of the smaller one are one face
 
 # FER2013's framing, by the medians of 800 of its crops, in sides of the box: the square's side, and how far its middle
 # lies above the box's.
@@ -58,18 +58,20 @@ class _Box(NamedTuple):
 def find(image: np.ndarray, *, largest_only: bool = False) -> list[Face]:
     """The faces in grey (H, W) uint8, in its pixels, the largest first, of equals the upper, then the left one.
 
-    `largest_only`: not looking for small ones once there is a large one.
+    With `largest_only`, small ones are not looked for once there is a large one.
     """
-    found: list[Face] = []
+    confirmed: list[Face] = []
     longer = max(image.shape)
     for share in _WINDOWS:
-        if share < 1 and (share * longer < _SMALLEST_PX or (largest_only and any(map(_is_sure, found)))):
+        if share < 1 and (share * longer < _SMALLEST_PX or (largest_only and any(map(_is_sure, confirmed)))):
             break
-        proposed = _proposed(image, share * longer, _PROPOSED if share >= 1 else _PROPOSED_IN_TILE)
-        best_first = sorted(proposed, key=lambda face: -face.score)
-        looks = (_seen_again(image, face) for face in _distinct(best_first))
-        found = _distinct(found + [face for face in looks if face is not None and _is_accepted(image, face)])
-    return sorted(found, key=lambda face: (-face.side, *face.points[0, ::-1]))
+        candidates = _candidates(image, share * longer, _CANDIDATE if share >= 1 else _CANDIDATE_IN_TILE)
+        best_first = sorted(candidates, key=lambda face: -face.score)
+        seen_twice = (_confirmed(image, face) for face in _distinct(best_first))
+        confirmed = _distinct(
+            confirmed + [face for face in seen_twice if face is not None and _is_accepted(image, face)]
+        )
+    return sorted(confirmed, key=lambda face: (-face.side, *face.points[0, ::-1]))
 
 
 def cut_out(image: np.ndarray, how: Cut, margin: float) -> np.ndarray:
@@ -77,8 +79,8 @@ def cut_out(image: np.ndarray, how: Cut, margin: float) -> np.ndarray:
 
     "whole": the image as it is; else as `cut` does.
     """
-    found = [] if how == "whole" else find(image, largest_only=True)
-    return cut(image, found[0], how, margin) if found else image
+    largest = [] if how == "whole" else find(image, largest_only=True)[:1]
+    return cut(image, largest[0], how, margin) if largest else image
 
 
 def cut(image: np.ndarray, face: Face, how: Cut, margin: float) -> np.ndarray:
@@ -92,7 +94,7 @@ def cut(image: np.ndarray, face: Face, how: Cut, margin: float) -> np.ndarray:
     angle = _angle_of_eyes(face) if how == "align" else 0.0
     if angle:
         return _turned(image, square, angle)
-    x, y, side = (int(each) for each in square)
+    x, y, side = map(int, square)
     return image[y : y + side, x : x + side].copy()
 
 
@@ -100,8 +102,8 @@ def is_crop(image: np.ndarray, face: Face) -> bool:
     """Whether the image is a face with as little around it as FER2013's crops have."""
     x, y, side = _framed(face)
     height, width = image.shape
-    seen = max(0.0, min(width, x + side) - max(0.0, x)) * max(0.0, min(height, y + side) - max(0.0, y))
-    return seen >= _IS_CROP * height * width
+    covered = max(0.0, min(width, x + side) - max(0.0, x)) * max(0.0, min(height, y + side) - max(0.0, y))
+    return covered >= _IS_CROP * height * width
 
 
 def _is_sure(face: Face) -> bool:
@@ -112,12 +114,12 @@ def _is_accepted(image: np.ndarray, face: Face) -> bool:
     return face.score >= (_ACCEPTED_CROP if is_crop(image, face) else _ACCEPTED)
 
 
-def _proposed(image: np.ndarray, side: float, at_least: float) -> Iterator[Face]:
-    """What is found in windows that show `side` pixels of the image each way."""
+def _candidates(image: np.ndarray, side: float, at_least: float) -> Iterator[Face]:
+    """The faces in windows that show `side` pixels of the image in either direction."""
     height, width = image.shape
     scale = blazeface.SIDE_PX / side
     small = _resized(image, max(1, round(width * scale)), max(1, round(height * scale)))
-    below, right = (max(0, blazeface.SIDE_PX - each) for each in small.shape)
+    below, right = (max(0, blazeface.SIDE_PX - length) for length in small.shape)
     top, left = below // 2, right // 2
     small = cv2.copyMakeBorder(small, top, below - top, left, right - left, cv2.BORDER_REPLICATE)
     for y in _starts(small.shape[0]):
@@ -131,13 +133,13 @@ def _starts(length: int) -> list[int]:
     """Where windows begin that cover `length` pixels and overlap evenly."""
     rest = length - blazeface.SIDE_PX
     n = math.ceil(rest / (_STEP * blazeface.SIDE_PX))
-    return [round(rest * each / n) for each in range(n + 1)] if n else [0]
+    return [round(rest * number / n) for number in range(n + 1)] if n else [0]
 
 
-def _seen_again(image: np.ndarray, face: Face) -> Face | None:
-    """The face in the middle of a window of its own: what both looks find, on average; None if one finds none."""
+def _confirmed(image: np.ndarray, face: Face) -> Face | None:
+    """The mean of the face in a window of its own and in the mirrored window; None if either shows none."""
     side = max(1, round(face.side * _OWN_WINDOW))
-    x, y = (math.floor(each - side / 2) for each in face.points[0])
+    x, y = (math.floor(middle - side / 2) for middle in face.points[0])
     height, width = image.shape
     inside = image[max(0, y) : max(0, y + side), max(0, x) : max(0, x + side)]
     if not inside.size:
@@ -146,17 +148,18 @@ def _seen_again(image: np.ndarray, face: Face) -> Face | None:
     window = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE)
     window = _resized(window, blazeface.SIDE_PX, blazeface.SIDE_PX)
     scale = side / blazeface.SIDE_PX
-    looks = (
-        blazeface.detect(window, _PROPOSED),
-        [each.mirrored(blazeface.SIDE_PX) for each in blazeface.detect(window[:, ::-1], _PROPOSED)],
-    )
-    both = []
-    for look in looks:
-        here = [each for each in (seen.placed(scale, x, y) for seen in look) if _shared(each, face) > _SAME]
-        if not here:
+    mirrored = blazeface.detect(window[:, ::-1], _CANDIDATE)
+    best = []
+    for look in (
+        blazeface.detect(window, _CANDIDATE),
+        [candidate.mirrored(blazeface.SIDE_PX) for candidate in mirrored],
+    ):
+        in_image = (candidate.placed(scale, x, y) for candidate in look)
+        same = [candidate for candidate in in_image if _shared(candidate, face) > _SAME]
+        if not same:
             return None
-        both.append(max(here, key=lambda each: each.score))
-    one, other = both
+        best.append(max(same, key=lambda candidate: candidate.score))
+    one, other = best
     return Face((one.score + other.score) / 2, (one.points + other.points) / 2)
 
 
@@ -165,17 +168,17 @@ def _resized(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _distinct(found: list[Face]) -> list[Face]:
-    """Of those that overlap the first sure one, or else the best: a smaller window adds to a larger one's finds."""
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Of faces that overlap the first sure one, or else the best: a smaller window adds to those of a larger one."""
     kept: list[Face] = []
-    for face in sorted(found, key=lambda each: -1.0 if _is_sure(each) else -each.score):
+    for face in sorted(faces, key=lambda face: -1.0 if _is_sure(face) else -face.score):
         if all(_shared(face, other) <= _SAME for other in kept):
             kept.append(face)
     return kept
 
 
 def _shared(one: Face, other: Face) -> float:
-    """How much of the smaller box lies in the other."""
+    """The share of the smaller box that lies in the other."""
     low = np.maximum(one.points[0] - one.points[1] / 2, other.points[0] - other.points[1] / 2)
     high = np.minimum(one.points[0] + one.points[1] / 2, other.points[0] + other.points[1] / 2)
     smaller = min(one.points[1].prod(), other.points[1].prod())

@@ -13,7 +13,7 @@ cv2.setNumThreads(0)  # `decode` gives the reason
 
 @dataclasses.dataclass(frozen=True)
 class Properties:
-    """What the grey pixels of an image amount to.
+    """Statistics of the grey pixels of an image.
 
     `mean`, `std`, `p05`, `p99` are grey levels, 0-255: `p05` is the lowest level that at least 5 % of the pixels do not
     exceed. `entropy` is that of the 256 levels, in bits, 0-8. `sharpness` is the variance of the Laplacian of the
@@ -41,12 +41,12 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 
 def measure(pixels: np.ndarray, small: np.ndarray | None = None) -> Properties:
-    """Measure grey (H, W) uint8; `small` is its thumbnail, if it is known already. 30 µs at 48 x 48."""
+    """Measure grey (H, W) uint8; `small` is its thumbnail, where the caller has it. 30 µs at 48 x 48."""
     flat = pixels.ravel()
-    # In pieces, since NumPy makes eight bytes of each pixel to count it.
-    counts = np.bincount(flat[:_PIECE], minlength=256)
-    for start in range(_PIECE, flat.size, _PIECE):
-        counts += np.bincount(flat[start : start + _PIECE], minlength=256)
+    # In pieces, since NumPy takes eight bytes per pixel to count it.
+    counts = np.bincount(flat[:_COUNTED], minlength=256)
+    for start in range(_COUNTED, flat.size, _COUNTED):
+        counts += np.bincount(flat[start : start + _COUNTED], minlength=256)
     n = pixels.size
     mean = float(counts @ _LEVELS) / n
     std = math.sqrt(max(0.0, float(counts @ _LEVELS_SQUARED) / n - mean * mean))
@@ -65,7 +65,7 @@ def _sharpness(small: np.ndarray) -> float:
     return (float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))[1][0, 0]) / contrast) ** 2
 
 
-_PIECE = 1 << 18
+_COUNTED = 1 << 18  # pixels at once
 _LEVELS = np.arange(256)
 _LEVELS_SQUARED = _LEVELS**2
 
@@ -73,7 +73,7 @@ _LEVELS_SQUARED = _LEVELS**2
 def sums(pixels: np.ndarray) -> tuple[int, int]:
     """The exact sum and sum of squares of uint8 pixels of any shape; 0.14 µs for 48 x 48 of many.
 
-    What is not contiguous is copied.
+    Pixels that are not contiguous are copied.
     """
     flat = np.ascontiguousarray(pixels).reshape(1, -1)
     total = squares = 0

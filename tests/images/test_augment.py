@@ -42,7 +42,7 @@ def equal(one: augment.Draws, other: augment.Draws) -> bool:
 
 
 def taken(draws: augment.Draws, rows) -> augment.Draws:
-    return augment.Draws(*(each[rows] for each in draws))
+    return augment.Draws(*(draw[rows] for draw in draws))
 
 
 def test_without_any_amount_a_copy_is_its_source():
@@ -110,8 +110,8 @@ def test_rotation_shear_zoom_and_flip_follow_one_another_in_one_map():
     assert np.allclose(alone(**everything), shift @ rotation @ shear @ zoom @ flip)
 
     centre = np.array([(WIDTH - 1) / 2, (HEIGHT - 1) / 2, 1])
-    for each in steps[1:]:
-        assert np.allclose(each @ centre, centre)
+    for step in steps[1:]:
+        assert np.allclose(step @ centre, centre)
     assert np.allclose(shift[:, :2, :2], np.eye(2))
     turned = np.degrees(np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0]))
     assert 25 < np.abs(turned).max() <= 30

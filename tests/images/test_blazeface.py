@@ -35,14 +35,14 @@ def test_faces_are_those_that_the_models_own_package_finds(monkeypatch):
     theirs = face_detection.FaceDetection(face_detection.FaceDetectionModel.SHORT)
     for seed in range(6):
         picture = square(seed)
-        found = blazeface.detect(picture, 0.5)
+        detected = blazeface.detect(picture, 0.5)
         expected = theirs(np.repeat(picture[..., None], 3, axis=2))
-        assert len(found) == len(expected) == 1
-        assert found[0].score == pytest.approx(float(expected[0].score), abs=1e-4)
+        assert len(detected) == len(expected) == 1
+        assert detected[0].score == pytest.approx(float(expected[0].score), abs=1e-4)
         box = expected[0].bbox
         points = [((box.xmin + box.xmax) / 2, (box.ymin + box.ymax) / 2), (box.width, box.height)]
         points += [expected[0][0], expected[0][1]]
-        np.testing.assert_allclose(found[0].points, np.array(points) * 128, atol=0.05)
+        np.testing.assert_allclose(detected[0].points, np.array(points) * 128, atol=0.05)
 
 
 def test_the_box_holds_the_drawn_face_and_its_eyes():
@@ -62,10 +62,12 @@ def test_nothing_is_found_in_a_blank_square(level):
 
 
 def test_overlapping_finds_become_one_at_their_weighted_mean():
-    found = blazeface.merged(np.array([0.8, 0.6, 0.4]), boxes((50, 50, 40, 40), (54, 50, 40, 40), (100, 100, 20, 20)))
-    assert [face.score for face in found] == [0.8, 0.4]
-    assert found[0].points[0].tolist() == pytest.approx([(0.8 * 50 + 0.6 * 54) / 1.4, 50])
-    assert found[1].points[1].tolist() == [20, 20]
+    detected = blazeface.merged(
+        np.array([0.8, 0.6, 0.4]), boxes((50, 50, 40, 40), (54, 50, 40, 40), (100, 100, 20, 20))
+    )
+    assert [face.score for face in detected] == [0.8, 0.4]
+    assert detected[0].points[0].tolist() == pytest.approx([(0.8 * 50 + 0.6 * 54) / 1.4, 50])
+    assert detected[1].points[1].tolist() == [20, 20]
 
 
 @given(
@@ -74,11 +76,11 @@ def test_overlapping_finds_become_one_at_their_weighted_mean():
 )
 def test_whatever_the_model_says_merging_ends_with_the_best_first(rows, overlap):
     scores = np.linspace(0.9, 0.3, len(rows))
-    found = blazeface.merged(scores, boxes(*rows).reshape(-1, 4, 2), overlap)
-    assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
-    assert len(found) <= len(rows)
-    assert not rows or found[0].score == 0.9
-    assert all(np.isfinite(face.points).all() for face in found)
+    detected = blazeface.merged(scores, boxes(*rows).reshape(-1, 4, 2), overlap)
+    assert [face.score for face in detected] == sorted((face.score for face in detected), reverse=True)
+    assert len(detected) <= len(rows)
+    assert not rows or detected[0].score == 0.9
+    assert all(np.isfinite(face.points).all() for face in detected)
 
 
 def test_a_face_is_the_same_in_the_mirror():
@@ -91,7 +93,7 @@ def test_a_face_is_the_same_in_the_mirror():
 
 def test_threads_find_what_one_alone_finds():
     pictures = [square(seed) for seed in range(8)] * 4
-    alone = [blazeface.detect(each, 0.3) for each in pictures]
+    alone = [blazeface.detect(picture, 0.3) for picture in pictures]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda each: blazeface.detect(each, 0.3), pictures))
     for one, other in zip(alone, together, strict=True):

@@ -77,14 +77,14 @@ def test_dimensions_beyond_the_limit_are_refused_before_decoding():
 
 def test_the_limit_is_the_same_whatever_the_environment_says():
     script = "import os, fer; print(os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'])"
-    told = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "OPENCV_IO_MAX_IMAGE_PIXELS": "1"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert int(told.stdout) == 8192 * 8192
+    assert int(run.stdout) == 8192 * 8192
 
 
 def _by_pillow(pixels: np.ndarray, form: str, mode: str | None = None, **options: object) -> bytes:
@@ -136,10 +136,10 @@ def test_a_damaged_image_is_decoded_or_refused(data):
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(decode.UndecodableImage):
-        found = decode.decode_with_format(bytes(damaged))
-        assert found.pixels.dtype == np.uint8
-        assert found.pixels.ndim == 2
-        assert found.pixels.size
+        decoded = decode.decode_with_format(bytes(damaged))
+        assert decoded.pixels.dtype == np.uint8
+        assert decoded.pixels.ndim == 2
+        assert decoded.pixels.size
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".pgm"])

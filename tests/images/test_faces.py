@@ -40,12 +40,12 @@ def place(picture, part):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_face_is_cut_out_as_a_square_about_its_middle(seed):
     picture = photo(seed)
-    found = faces.cut_out(picture, "crop", 0.0)
-    x, y, differing = place(picture, found)
-    assert found.shape[0] == found.shape[1] < FACE_PX * 1.1
+    cutting = faces.cut_out(picture, "crop", 0.0)
+    x, y, differing = place(picture, cutting)
+    assert cutting.shape[0] == cutting.shape[1] < FACE_PX * 1.1
     assert differing < 1
-    assert abs(x + found.shape[1] / 2 - (50 + FACE_PX / 2)) < FACE_PX / 6
-    assert abs(y + found.shape[0] / 2 - (30 + FACE_PX / 2)) < FACE_PX / 6
+    assert abs(x + cutting.shape[1] / 2 - (50 + FACE_PX / 2)) < FACE_PX / 6
+    assert abs(y + cutting.shape[0] / 2 - (30 + FACE_PX / 2)) < FACE_PX / 6
 
 
 def test_a_margin_is_a_share_of_the_side_on_each_side():
@@ -69,9 +69,9 @@ def test_a_margin_stays_inside_the_image(x, y):
 
 def test_a_margin_beyond_the_image_leaves_a_square_of_its_shorter_side():
     picture = photo(3)
-    found = faces.cut_out(picture, "crop", 9.0)
-    assert found.shape == (180, 180)
-    x, _, differing = place(picture, found)
+    cutting = faces.cut_out(picture, "crop", 9.0)
+    assert cutting.shape == (180, 180)
+    x, _, differing = place(picture, cutting)
     assert differing < 1
     assert 0 < x < 40
 
@@ -80,9 +80,9 @@ def test_of_two_faces_the_larger_is_taken():
     small = cv2.resize(face(1), (60, 60), interpolation=cv2.INTER_AREA)
     picture = photo(0, x=90, y=40, height=180, width=220)
     picture[60:120, 10:70] = small
-    found = faces.cut_out(picture, "crop", 0.0)
-    assert found.shape[0] > 70
-    assert place(picture, found)[0] >= 80
+    cutting = faces.cut_out(picture, "crop", 0.0)
+    assert cutting.shape[0] > 70
+    assert place(picture, cutting)[0] >= 80
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])
@@ -106,7 +106,7 @@ def test_the_whole_image_is_not_searched():
 
 def test_large_images_are_cut_in_their_own_pixels():
     picture = cv2.resize(photo(0), None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
-    small, large = (faces.cut_out(each, "crop", 0.1).shape[0] for each in (photo(0), picture))
+    small, large = (faces.cut_out(image, "crop", 0.1).shape[0] for image in (photo(0), picture))
     assert large == pytest.approx(4 * small, rel=0.1)
 
 
@@ -137,11 +137,11 @@ def test_each_of_several_faces_is_found_the_largest_first():
     places = [(40, 60, 150), (300, 90, 110), (480, 300, 80)]
     for seed, (x, y, side) in enumerate(places):
         picture[y : y + side, x : x + side] = cv2.resize(face(seed), (side, side), interpolation=cv2.INTER_AREA)
-    found = faces.find(picture)
-    assert len(found) == 3
-    for each, (x, y, side) in zip(found, places, strict=True):
-        assert np.hypot(*(each.points[0] - (x + side / 2, y + side / 2))) < side / 5
-        assert 0.5 * side < each.side < side
+    detected = faces.find(picture)
+    assert len(detected) == 3
+    for detected_face, (x, y, side) in zip(detected, places, strict=True):
+        assert np.hypot(*(detected_face.points[0] - (x + side / 2, y + side / 2))) < side / 5
+        assert 0.5 * side < detected_face.side < side
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3])
@@ -150,28 +150,28 @@ def test_small_and_large_faces_are_found_in_a_photograph_of_12_megapixels(share)
     picture = (np.arange(height)[:, None] // 40 + np.arange(width) // 40 + 40).astype(np.uint8)
     side = round(share * width / 0.7)  # the box takes 0.7 of a drawn face's picture
     picture[900 : 900 + side, 2100 : 2100 + side] = cv2.resize(face(2), (side, side), interpolation=cv2.INTER_CUBIC)
-    (found,) = faces.find(picture)
-    assert np.hypot(*(found.points[0] - (2100 + side / 2, 900 + side / 2))) < side / 5
-    assert faces.find(picture, largest_only=True)[0].side == pytest.approx(found.side, rel=0.02)
+    (detected,) = faces.find(picture)
+    assert np.hypot(*(detected.points[0] - (2100 + side / 2, 900 + side / 2))) < side / 5
+    assert faces.find(picture, largest_only=True)[0].side == pytest.approx(detected.side, rel=0.02)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_crop_without_surroundings_shows_a_face_and_is_a_crop(seed):
     drawn = demo_faces.draw(demo_faces.CLASSES[seed % 7], np.random.default_rng(seed))
-    (found,) = faces.find(drawn)
-    assert faces.is_crop(drawn, found)
+    (detected,) = faces.find(drawn)
+    assert faces.is_crop(drawn, detected)
 
 
 def test_a_face_in_a_picture_is_no_crop():
-    (found,) = faces.find(photo(0, height=400, width=400))
-    assert not faces.is_crop(photo(0, height=400, width=400), found)
+    (detected,) = faces.find(photo(0, height=400, width=400))
+    assert not faces.is_crop(photo(0, height=400, width=400), detected)
 
 
 def test_a_crop_is_framed_as_that_which_was_pasted():
     """The drawn faces leave a little more room than FER2013's, whose framing the square has."""
     for seed in SEEDS:
-        found = faces.cut_out(photo(seed, height=400, width=400), "crop", 0.0)
-        assert 0.7 * FACE_PX < found.shape[0] < 1.1 * FACE_PX
+        cutting = faces.cut_out(photo(seed, height=400, width=400), "crop", 0.0)
+        assert 0.7 * FACE_PX < cutting.shape[0] < 1.1 * FACE_PX
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])
@@ -179,7 +179,7 @@ def test_the_same_picture_gives_the_same_whatever_came_before(how):
     first = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in range(4)]
     again = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in reversed(range(4))][::-1]
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-    assert all(each.dtype == np.uint8 and each.flags.c_contiguous for each in first)
+    assert all(cutting.dtype == np.uint8 and cutting.flags.c_contiguous for cutting in first)
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])

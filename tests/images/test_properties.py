@@ -14,15 +14,15 @@ from fer.images import properties
 
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=60)))
 def test_properties_are_those_of_the_pixels(pixels):
-    found = properties.measure(pixels)
-    assert found.mean == pytest.approx(pixels.mean())
-    assert found.std == pytest.approx(pixels.std(), abs=1e-4)
-    assert found.p05 == np.percentile(pixels, 5, method="inverted_cdf")
-    assert found.p99 == np.percentile(pixels, 99, method="inverted_cdf")
+    measured = properties.measure(pixels)
+    assert measured.mean == pytest.approx(pixels.mean())
+    assert measured.std == pytest.approx(pixels.std(), abs=1e-4)
+    assert measured.p05 == np.percentile(pixels, 5, method="inverted_cdf")
+    assert measured.p99 == np.percentile(pixels, 99, method="inverted_cdf")
     shares = np.unique(pixels, return_counts=True)[1] / pixels.size
-    assert found.entropy == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-9)
-    assert all(math.isfinite(each) for each in dataclasses.astuple(found))
-    assert found == properties.measure(pixels, properties.thumbnail(pixels))
+    assert measured.entropy == pytest.approx(-(shares * np.log2(shares)).sum(), abs=1e-9)
+    assert all(math.isfinite(value) for value in dataclasses.astuple(measured))
+    assert measured == properties.measure(pixels, properties.thumbnail(pixels))
 
 
 def test_blur_takes_sharpness_away_and_contrast_does_not():
@@ -36,8 +36,8 @@ def test_blur_takes_sharpness_away_and_contrast_does_not():
 
 
 def test_a_blank_image_has_no_sharpness_and_no_entropy():
-    found = properties.measure(np.full((48, 48), 200, np.uint8))
-    assert found == properties.Properties(mean=200, std=0, p05=200, p99=200, entropy=0, sharpness=0)
+    measured = properties.measure(np.full((48, 48), 200, np.uint8))
+    assert measured == properties.Properties(mean=200, std=0, p05=200, p99=200, entropy=0, sharpness=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 48), (1, 1), (96, 96), (20, 200), (200, 20), (3, 8192)])
