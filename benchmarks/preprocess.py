@@ -234,7 +234,7 @@ def inputs(workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str
         rest = iter(jpegs)
         for part in range(math.ceil(n_images / _PER_PART)):
             found = (("", data) for data in itertools.islice(rest, _PER_PART))
-            image_files.write(out / files.IMAGES / files.encoded(part), found)
+            image_files.write(out / files.IMAGES / files.image_part(part), found)
         return ManifestRef(source="bench", layouts=(), classes=CLASSES, n_found=n_images, n_quarantined=0)
 
     def split(out: Path) -> SplitRef:

@@ -24,6 +24,6 @@ def part(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def encoded(number: int) -> str:
+def image_part(number: int) -> str:
     """The file name of a part in `images/`."""
     return f"part-{number:05d}.arrow"

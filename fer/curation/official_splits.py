@@ -58,7 +58,7 @@ def splits_of(images: pa.Table, used: np.ndarray, names: Mapping[str, str]) -> n
     if refused:
         raise errors.SourceError(
             f"The source's splits must be known: {', '.join(sorted(names))}.",
-            received=", ".join(f"{archives.shown(name)} ({-count:,} images)" for count, name in refused),
+            received=", ".join(f"{archives.quoted(name)} ({-count:,} images)" for count, name in refused),
             todo="set split.official for it, or split.use_official=false to draw the splits anew",
         )
     numbers = (assignment.NONE if name is None else files.SPLITS.index(name) for name in ours)

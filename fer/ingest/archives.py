@@ -1,7 +1,7 @@
 """Zip archives from elsewhere, read without trust, and never unpacked to the file system.
 
-Whatever is not an archive of plain files is refused before the first of its bytes is decompressed; what is read is
-checked against the archive's own CRC-32 and size. Names that differ in case or in their Unicode form are two names:
+Anything but an archive of plain files is refused before its first byte is decompressed; every file that is read is
+checked against the archive's CRC-32 and size. Names that differ in case or in their Unicode form are two names:
 nothing is unpacked to a file system that would take them for one. Names not marked as UTF-8 are read as code page 437,
 as the format has it. An archive within the archive is a file like any other.
 """
@@ -61,10 +61,10 @@ class Member:
     size_bytes: int
 
 
-def shown(text: str) -> str:
-    """Text from a source as messages show it: quoted, what can't be printed escaped, cut after some 80 characters."""
-    quoted = repr(text[: _SHOWN_CHARS + 1])
-    return quoted if len(quoted) <= _SHOWN_CHARS + 2 else f"{quoted[:_SHOWN_CHARS]}...{quoted[0]}"
+def quoted(text: str) -> str:
+    """Text from a source for a message: quoted, escaped where it can't be printed, cut after some 80 characters."""
+    literal = repr(text[: _SHOWN_CHARS + 1])
+    return literal if len(literal) <= _SHOWN_CHARS + 2 else f"{literal[:_SHOWN_CHARS]}...{literal[0]}"
 
 
 def is_junk(name: str) -> bool:
@@ -134,8 +134,8 @@ def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def list_members(archive: zipfile.ZipFile) -> list[Member]:
     """The files in an archive from `open_safe`, sorted by name."""
-    found = [Member(each.filename, each.file_size) for each in archive.infolist() if not _is_skipped(each)]
-    return sorted(found, key=lambda each: each.name)
+    files = (Member(entry.filename, entry.file_size) for entry in archive.infolist() if not _is_skipped(entry))
+    return sorted(files, key=lambda member: member.name)
 
 
 def read(archive: zipfile.ZipFile, member: Member) -> bytes:
@@ -160,7 +160,7 @@ def digest(path: Path) -> str:
     Raises SourceError as `open_safe` and `read` do.
     """
     with open_safe(path) as archive:
-        return content_digest((each.name, _sha256(archive, each)) for each in list_members(archive))
+        return content_digest((member.name, _sha256(archive, member)) for member in list_members(archive))
 
 
 def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> int:
@@ -171,20 +171,20 @@ def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str 
     """
     with disk.replacing(out, sync=True) as staging:
         with open_safe(path) as archive, zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
-            found = list_members(archive)
+            to_copy = list_members(archive)
             copied: list[tuple[str, str]] = []
-            for n, member in enumerate(found):
+            for n, member in enumerate(to_copy):
                 copied.append((member.name, _copy(archive, member, target)))
                 if n % 1000 == 0:
-                    progress(n, len(found), "files checked")
+                    progress(n, len(to_copy), "files checked")
         if expected not in (None, content_digest(copied)):
             raise errors.SourceError(
                 "The archive must not change while it is read.",
                 received=f"other files in {path} than a moment before",
                 todo="run the same command again once the archive is complete",
             )
-    progress(len(found), len(found), "files checked")
-    return len(found)
+    progress(len(to_copy), len(to_copy), "files checked")
+    return len(to_copy)
 
 
 def _chunks(archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
@@ -200,14 +200,14 @@ def _chunks(archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
 
 
 def _sha256(archive: zipfile.ZipFile, member: Member) -> str:
-    found = hashlib.sha256()
+    digest_of_member = hashlib.sha256()
     for chunk in _chunks(archive, member):
-        found.update(chunk)
-    return found.hexdigest()
+        digest_of_member.update(chunk)
+    return digest_of_member.hexdigest()
 
 
 def plain_entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
-    """A plain file's entry for a zip whose bytes hang on names and contents alone: one date, one platform, one mode."""
+    """A plain file's entry for a zip whose bytes depend on names and contents alone: one date, platform and mode."""
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     entry.create_system = 3  # Unix, wherever this runs: the platform is part of the bytes
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
@@ -281,9 +281,9 @@ def _declared_count(path: Path) -> int:
         if directory_bytes > MAX_DIRECTORY_BYTES:
             raise _refused(f"a directory of at most {MAX_DIRECTORY_BYTES:,} bytes", f"{directory_bytes:,}")
         file.seek(max(0, size_bytes - len(tail) + end - directory_bytes))
-        found = file.read(directory_bytes).count(b"PK\x01\x02")  # as many as `zipfile` may find, whatever is declared
-    if max(count, found) > MAX_MEMBERS:
-        raise _refused(f"at most {MAX_MEMBERS:,} files", f"{max(count, found):,}")
+        n_entries = file.read(directory_bytes).count(b"PK\x01\x02")  # at most so many, whatever is declared
+    if max(count, n_entries) > MAX_MEMBERS:
+        raise _refused(f"at most {MAX_MEMBERS:,} files", f"{max(count, n_entries):,}")
     return int(count)
 
 
@@ -342,7 +342,7 @@ def _refused(must_hold: str, received: str) -> errors.SourceError:
 
 @contextlib.contextmanager
 def damage(what: str) -> Iterator[None]:
-    """Raise what `zipfile` raises for damaged bytes as DamagedArchive, which says that `what` is."""
+    """Turn what `zipfile` raises for damaged bytes into DamagedArchive, whose message names `what`."""
     try:
         yield
     except (*_DAMAGE, OSError) as error:

@@ -1,27 +1,26 @@
-"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`; `source.txt` beside it says what it is.
+"""Stage 1: the dataset as one zip in the workspace, `dataset.zip`, with the source's name in `source.txt`.
 
-The latter is there for the Ref's digest: the manifest names the source, so that the same bytes under another name are
-another input.
+The name is for the Ref's digest: the manifest names the source, so that the same bytes under another name are another
+input.
 """
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import BaseModel, Field, SerializeAsAny
 
 from fer.engine import disk, stage
+from fer.engine.records import Record
 from fer.engine.workspace import Workspace
 from fer.ingest import archives, folders, kaggle, sources
 from fer.ingest.refs import DatasetRef
 from fer.progress import Progress, silent
 
 _SOURCE = "source.txt"
-_ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how their identities begin
+_ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how the identities begin
 
 
-class ResolvedSource(BaseModel):
-    """A source of which it is known which bytes it stands for. Only `identity` enters keys, Refs and JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ResolvedSource(Record):
+    """A source pinned to its content. Only `identity` enters keys, Refs and JSON."""
 
     identity: str = Field(description="Equal for equal content, and the same on any machine")
     source: sources.Source = Field(exclude=True)
@@ -35,7 +34,7 @@ def resolve(
     """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
 
     An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
-    `demo` is the `demo_source.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
+    `demo` is the `demo.archive.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
     Raises SourceError, KaggleRefused, KaggleUnavailable.
     """
     match source:
@@ -57,7 +56,7 @@ def resolve(
 
 @stage.stage("download", resumable=True)
 def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progress: Progress = silent) -> DatasetRef:
-    """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or made.
+    """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or drawn.
 
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
     KaggleUnavailable.

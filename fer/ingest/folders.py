@@ -60,15 +60,15 @@ def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) ->
 
 
 def _files(folder: Path) -> list[_File]:
-    found = sorted(_walk(folder), key=lambda each: each.name)
-    total = sum(each.size_bytes for each in found)
-    if not found:
+    files = sorted(_walk(folder), key=lambda file: file.name)
+    total = sum(file.size_bytes for file in files)
+    if not files:
         raise errors.SourceError("The folder must hold files.", received=f"none in {folder}", todo="check the path")
-    if len(found) > archives.MAX_MEMBERS:
-        raise _refused(f"at most {archives.MAX_MEMBERS:,} files", f"{len(found):,}", "divide it into several sources")
+    if len(files) > archives.MAX_MEMBERS:
+        raise _refused(f"at most {archives.MAX_MEMBERS:,} files", f"{len(files):,}", "divide it into several sources")
     if total > archives.MAX_TOTAL_BYTES:
         raise _refused(f"at most {archives.MAX_TOTAL_BYTES:,} bytes", f"{total:,}", "divide it into several sources")
-    return found
+    return files
 
 
 def _walk(folder: Path) -> Iterator[_File]:
@@ -107,13 +107,13 @@ def _checked(file: _File, status: os.stat_result) -> _File:
     except UnicodeEncodeError:
         is_plain = False
     if not is_plain:
-        raise _refused("names in UTF-8 without '\\' or a drive's letter", archives.shown(file.name), "rename it")
+        raise _refused("names in UTF-8 without '\\' or a drive's letter", archives.quoted(file.name), "rename it")
     if archives.UNPRINTABLE.search(file.name):
-        raise _refused("names that can be printed", archives.shown(file.name), "rename it")
+        raise _refused("names that can be printed", archives.quoted(file.name), "rename it")
     if len(file.name) > archives.MAX_NAME_CHARS:
         raise _refused(
             f"names of at most {archives.MAX_NAME_CHARS:,} characters",
-            f"{archives.shown(file.name)} of {len(file.name):,}",
+            f"{archives.quoted(file.name)} of {len(file.name):,}",
             "rename it or the folders above it",
         )
     if file.size_bytes > archives.MAX_MEMBER_BYTES:

@@ -1,7 +1,7 @@
 """Encoded images of a manifest: `images/part-00000.arrow`, uncompressed Arrow files of paths and bytes.
 
-Written in one stream. Read in one stream too, or any image by itself: where the bytes of each lie in the file is known
-without reading them, and reading some takes no more memory than they have.
+Written in one stream. Read in one stream too, or any image by itself: `spans` tells where its bytes lie without reading
+them, and reading some takes no more memory than they have.
 """
 
 import os
@@ -17,25 +17,25 @@ from fer.engine import disk
 
 _BATCH_FILES = 1_000
 _BATCH_BYTES = 64 * 2**20  # what a worker holds in memory at most, beside one image
-_AT_ONCE_BYTES = 4 * 2**20
+_READ_BYTES = 4 * 2**20
 
 
-def write(path: Path, found: Iterable[tuple[str, bytes]]) -> None:
+def write(path: Path, images: Iterable[tuple[str, bytes]]) -> None:
     """Write paths and bytes (PART_SCHEMA) to `path`, whole or not at all."""
     with disk.replacing(path) as staging, pa.ipc.new_file(staging, contract.PART_SCHEMA) as file:
-        group: list[tuple[str, bytes]] = []
-        group_bytes = 0
-        for each in found:
-            if group and (len(group) == _BATCH_FILES or group_bytes + len(each[1]) > _BATCH_BYTES):
-                file.write_batch(_batch(group))
-                group, group_bytes = [], 0
-            group.append(each)
-            group_bytes += len(each[1])
-        file.write_batch(_batch(group))
+        batch: list[tuple[str, bytes]] = []
+        batch_bytes = 0
+        for image in images:
+            if batch and (len(batch) == _BATCH_FILES or batch_bytes + len(image[1]) > _BATCH_BYTES):
+                file.write_batch(_record_batch(batch))
+                batch, batch_bytes = [], 0
+            batch.append(image)
+            batch_bytes += len(image[1])
+        file.write_batch(_record_batch(batch))
 
 
-def _batch(group: list[tuple[str, bytes]]) -> pa.RecordBatch:
-    columns = [pa.array([path for path, _ in group]), pa.array([data for _, data in group], pa.binary())]
+def _record_batch(images: list[tuple[str, bytes]]) -> pa.RecordBatch:
+    columns = [pa.array([path for path, _ in images]), pa.array([data for _, data in images], pa.binary())]
     return pa.RecordBatch.from_arrays(columns, schema=contract.PART_SCHEMA)
 
 
@@ -63,15 +63,15 @@ def spans(path: Path) -> np.ndarray:
         with pa.memory_map(str(path)) as file:
             start = file.read_buffer(1).address
             file.seek(0)
-            found = [_spans(batch["data"], start) for batch in _batches(file)]
+            spans_of_batches = [_spans(batch["data"], start) for batch in _batches(file)]
     except (OSError, pa.ArrowInvalid) as error:
         raise errors.IntegrityError(
             "A manifest's images must be as they were committed.",
             received=f"{path}: {error}",
-            todo=f"remove {path.parent.parent} and run the same command again; it is made anew",
+            todo=f"remove {path.parent.parent} and run the same command again, which writes it anew",
         ) from error
-    kind = np.uint32 if path.stat().st_size < 2**32 else np.int64
-    return np.concatenate([np.empty((0, 2), kind), *(each.astype(kind) for each in found)])
+    dtype = np.uint32 if path.stat().st_size < 2**32 else np.int64
+    return np.concatenate([np.empty((0, 2), dtype), *(batch.astype(dtype) for batch in spans_of_batches)])
 
 
 def _spans(data: pa.BinaryArray, start: int) -> np.ndarray:
@@ -87,16 +87,16 @@ def _batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
         yield reader.get_batch(number)
 
 
-def read(path: Path, wanted: np.ndarray) -> Iterator[bytes]:
-    """The bytes that lie at the `wanted` (N, 2) spans of the file, in this order; up to 4 MiB of them are read at once.
+def read(path: Path, spans_to_read: np.ndarray) -> Iterator[bytes]:
+    """The bytes at the (N, 2) spans of the file, in this order; up to 4 MiB are read at once.
 
-    What is done with an image runs a tenth faster if the system is not called between each and the next.
+    Work on the images is a tenth faster if the system is not called between one and the next.
     """
-    lengths = wanted[:, 1].astype(np.int64)
-    ends = np.flatnonzero(np.diff(np.cumsum(lengths) // _AT_ONCE_BYTES)) + 1
+    lengths = spans_to_read[:, 1].astype(np.int64)
+    ends = np.flatnonzero(np.diff(np.cumsum(lengths) // _READ_BYTES)) + 1
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        for some in np.split(wanted, ends):
-            yield from [os.pread(file, length, offset) for offset, length in some.tolist()]
+        for chunk in np.split(spans_to_read, ends):
+            yield from [os.pread(file, length, offset) for offset, length in chunk.tolist()]
     finally:
         os.close(file)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from fer import errors
+from fer.engine.records import Record
 from fer.ingest import archives, sources
 from fer.progress import Progress, silent
 
@@ -30,18 +31,18 @@ _KEY = (
 )
 
 
-class Credentials(BaseModel):
+class Credentials(Record):
     """An account at Kaggle: a token, or a user name and key."""
 
     # Errors hide their input: it would be the key.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     username: str | None = Field(default=None, description="User name at Kaggle; goes with a key")
     key: SecretStr | None = Field(default=None, description="Key of that user, from kaggle.json")
     token: SecretStr | None = Field(default=None, description="API token, instead of a user name and key")
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> "Credentials":
+    def _is_token_or_key(self) -> "Credentials":
         given = {name for name in ("username", "key", "token") if getattr(self, name)}
         if given not in ({"username", "key"}, {"token"}):
             raise ValueError("Kaggle's credentials must be either a token, or a user name and a key.")
@@ -56,7 +57,7 @@ def resolve_version(source: sources.KaggleSource, credentials: Credentials | Non
     """
     if source.version is not None:
         return source.version
-    with _mapped(source), _client(credentials) as client:
+    with _as_our_errors(source), _client(credentials) as client:
         from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
 
         request = ApiGetDatasetRequest()
@@ -104,7 +105,7 @@ def fetch(
 
 
 def _download(source: sources.KaggleSource, archive: Path, credentials: Credentials | None, progress: Progress) -> None:
-    with _mapped(source), _client(credentials) as client:
+    with _as_our_errors(source), _client(credentials) as client:
         from kagglehub import clients, handle
         from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
@@ -162,16 +163,21 @@ def _unopened_client(credentials: Credentials | None) -> Any:
             user_agent=agent,
         )
     try:
-        found = config.get_kaggle_credentials()
+        kaggle_credentials = config.get_kaggle_credentials()
     except (ValueError, OSError) as error:
         raise errors.KaggleRefused(
             "Kaggle's credentials must be readable.",
             received=f"a {type(error).__name__} while looking for them",
             todo=f"set a key as {_KEY}; or remove it: public datasets need none",
         ) from None
-    if found is None:
+    if kaggle_credentials is None:
         return KaggleClient(user_agent=agent)
-    return KaggleClient(username=found.username, password=found.key, api_token=found.api_key, user_agent=agent)
+    return KaggleClient(
+        username=kaggle_credentials.username,
+        password=kaggle_credentials.key,
+        api_token=kaggle_credentials.api_key,
+        user_agent=agent,
+    )
 
 
 _bar_lock = threading.Lock()
@@ -210,8 +216,8 @@ class _Bar:
 
 
 @contextlib.contextmanager
-def _mapped(source: sources.KaggleSource) -> Iterator[None]:
-    """Raise what kagglehub raises as this project's errors.
+def _as_our_errors(source: sources.KaggleSource) -> Iterator[None]:
+    """Turn what kagglehub raises into this project's errors.
 
     Their text is dropped, with the chain: it may hold signed links, headers, and proxies with passwords.
     """

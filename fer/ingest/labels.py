@@ -1,4 +1,4 @@
-"""Label names: what data sets write, and the class that each means.
+"""Label names: what data sets write, and the classes that they mean.
 
 Matching ignores case, spaces and punctuation, so that `Suprise`, `SURPRISED` and `sur-prise` all mean `surprise`.
 """
@@ -40,8 +40,8 @@ def normalised(raw: str) -> str:
     """
     # Once more after the case is folded: that may leave what has a shorter form.
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold()).strip()
-    if any(each.isalpha() for each in text):
-        return "".join(each for each in text if each.isalnum())
+    if any(character.isalpha() for character in text):
+        return "".join(character for character in text if character.isalnum())
     text = text.translate(_MINUSES)
     number = _WHOLE_NUMBER.fullmatch(text)
     return number[1].removeprefix("+") + number[2] if number else text
@@ -65,19 +65,20 @@ def spellings(
     classes = tuple(classes)
     own: dict[str, str] = {}
     for name in classes:
-        if not any(each.isalnum() for each in normalised(name)) or normalised(name) in own:
+        if not any(map(str.isalnum, normalised(name))) or normalised(name) in own:
             raise errors.LabelError(
                 "Class names must differ in their letters and digits.",
                 received=", ".join(map(repr, classes)),
                 todo="correct the recipe's classes",
             )
         own[normalised(name)] = name
-    found: dict[str, str] = {}
+    built_in: dict[str, str] = {}
     for number, name in enumerate(FER2013_NUMBERS):
-        built_in = [normalised(each) for each in (name, *_SYNONYMS[name])]
-        meant = next((own[each] for each in built_in if each in own), None)  # a recipe may call happy "happiness"
-        if meant is not None:
-            found |= dict.fromkeys(built_in + ([str(number)] if fer2013_numbers else []), meant)
+        synonyms = [normalised(synonym) for synonym in (name, *_SYNONYMS[name])]
+        # A recipe may call happy "happiness".
+        class_name = next((own[synonym] for synonym in synonyms if synonym in own), None)
+        if class_name is not None:
+            built_in |= dict.fromkeys(synonyms + ([str(number)] if fer2013_numbers else []), class_name)
     extra: dict[str, str] = {}
     for spelling, name in (extra_synonyms or {}).items():
         if normalised(name) not in own:
@@ -86,15 +87,15 @@ def spellings(
                 received=f"{spelling!r} for {name!r}, with the classes {', '.join(classes)}",
                 todo="correct the recipe's synonyms",
             )
-        meant = own[normalised(name)]
+        class_name = own[normalised(name)]
         key = normalised(spelling)
-        if not key or extra.setdefault(key, meant) != meant:
+        if not key or extra.setdefault(key, class_name) != class_name:
             raise errors.LabelError(
                 "A synonym must not be blank, and must stand for one class, in whatever spelling.",
                 received=f"{spelling!r} for {name!r}" + (f" and {extra[key]!r}" if key else ""),
                 todo="correct the recipe's synonyms",
             )
-    return {**found, **extra, **own}
+    return {**built_in, **extra, **own}
 
 
 class Decisions:
@@ -113,11 +114,11 @@ class Decisions:
     ):
         self._classes = tuple(classes)
         self._spellings = spellings(self._classes, synonyms, fer2013_numbers=fer2013_numbers)
-        self._ignored = {normalised(each) for each in ignored} - {""}
+        self._ignored = {normalised(label) for label in ignored} - {""}
         if fer2013_numbers:
             for number, name in enumerate(FER2013_NUMBERS):
                 if str(number) not in self._spellings and not self._ignored.isdisjoint(
-                    normalised(each) for each in (name, *_SYNONYMS[name])
+                    normalised(synonym) for synonym in (name, *_SYNONYMS[name])
                 ):
                     self._ignored.add(str(number))
         self._unknown: Counter[str] = Counter()
@@ -125,7 +126,7 @@ class Decisions:
 
     @property
     def known(self) -> set[str]:
-        """What is accepted or left out on purpose, normalised."""
+        """The labels that are accepted or left out on purpose, normalised."""
         return self._spellings.keys() | self._ignored
 
     def is_ignored(self, raw: str | None) -> bool:
@@ -149,15 +150,15 @@ class Decisions:
         """Raise LabelError if `decide` met a label that means none of the classes. `hint` ends its last sentence."""
         if not self._unknown and not self._unlabelled:
             return
-        most = sorted(self._unknown.items(), key=lambda each: (-each[1], each[0]))
-        seen = [f"{archives.shown(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
+        most = sorted(self._unknown.items(), key=lambda item: (-item[1], item[0]))
+        examples = [f"{archives.quoted(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
         if len(most) > _SHOWN:
-            seen.append(f"{len(most) - _SHOWN:,} more")
+            examples.append(f"{len(most) - _SHOWN:,} more")
         if self._unlabelled:
-            example = archives.shown(self._unlabelled[0])
-            seen.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {example}")
+            example = archives.quoted(self._unlabelled[0])
+            examples.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {example}")
         todo = (
-            f"choose a recipe with these classes, or say what is meant: index.synonyms, e.g. "
+            f"choose a recipe with these classes, or say what they mean: index.synonyms, e.g. "
             f"{{{_quoted([raw for raw, _ in most])}: {json.dumps(self._classes[0])}}}, or index.ignore_labels to leave "
             "such images out"
         )
@@ -165,15 +166,15 @@ class Decisions:
             todo += "; numbers mean other things in other data sets, so that none is guessed"
         raise errors.LabelError(
             f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
-            received=", ".join(seen),
+            received=", ".join(examples),
             todo=todo + hint,
         )
 
 
 def _quoted(labels: Iterable[str]) -> str:
     """The first of the labels that is short enough for a message to repeat whole, as JSON."""
-    found = next((each for each in labels if len(each) <= _EXAMPLE_CHARS), "SEEN")
-    return json.dumps(found, ensure_ascii=not found.isprintable())
+    short = next((label for label in labels if len(label) <= _EXAMPLE_CHARS), "SEEN")
+    return json.dumps(short, ensure_ascii=not short.isprintable())
 
 
 def _images(count: int) -> str:

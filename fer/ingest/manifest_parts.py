@@ -25,14 +25,14 @@ from fer.ingest import archives, image_files
 from fer.ingest.layouts import pixel_csv
 
 ROWS = "rows"  # the folder of each part's manifest rows
-TEXTS = "texts"  # the folder of the parts of tables of pixels, as found
-FILES_A_PART = 2_000
+TEXTS = "texts"  # the folder of the parts of tables of pixels, as text
+FILES_PER_PART = 2_000
 MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Said:
-    """What a source says of an image; `defect` is why it can't be used, whatever its bytes are."""
+class SourceImage:
+    """An image as its source describes it; `defect` is why it can't be used, whatever its bytes are."""
 
     source: str
     path: str
@@ -47,21 +47,21 @@ class Said:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One shard-sized piece of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
+    """A shard-sized part of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
 
-    `n_pixels`: of such, how many each must have, 0 for any number.
+    `n_pixels`: how many pixels each of these texts must have, 0 for any number.
     """
 
     out: Path
     number: int
     archive: Path | None
-    said: tuple[Said, ...]
+    images: tuple[SourceImage, ...]
     n_pixels: tuple[int, ...] = ()
 
 
 @functools.lru_cache(maxsize=1)
 def _open(path: Path) -> zipfile.ZipFile:
-    """The archive, once a process: to read the directory of 36 thousand entries takes 0.25 s, as long as a part."""
+    """The archive, once per process: reading the directory of 36 thousand entries takes 0.25 s, as long as a part."""
     return zipfile.ZipFile(path)
 
 
@@ -71,45 +71,45 @@ def close() -> None:
 
 
 def write(part: Part) -> None:
-    """Write what belongs to a part and is not there yet; its manifest rows last: they say that the part is whole."""
+    """Write the files of a part that are not there yet; its manifest rows come last: they say that it is whole."""
     if multiprocessing.parent_process() is not None:
         # libpng and libjpeg complain to the terminal, over the progress display; the manifest has the reasons.
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with Path(os.devnull).open("wb") as null_device:
+            os.dup2(null_device.fileno(), 2)
     if _is_finished(part):
         return
     if part.archive is not None:
         archive = _open(part.archive)
-        image_files.write(_images(part), ((each.path, _read(archive, each)) for each in part.said))
+        image_files.write(_images_path(part), ((image.path, _read(archive, image)) for image in part.images))
         _write_rows(part, {})
     else:
         defects: dict[int, str] = {}
-        image_files.write(_images(part), _images_of_texts(part, defects))
+        image_files.write(_images_path(part), _images_of_texts(part, defects))
         _write_rows(part, defects)
 
 
-def _images(part: Part) -> Path:
-    return part.out / names.IMAGES / names.encoded(part.number)
+def _images_path(part: Part) -> Path:
+    return part.out / names.IMAGES / names.image_part(part.number)
 
 
-def _read(archive: zipfile.ZipFile, said: Said) -> bytes:
-    """The bytes of a file, nothing of one that is not there or too large."""
-    return b"" if said.member is None or _is_too_large(said) else archives.read(archive, said.member)
+def _read(archive: zipfile.ZipFile, image: SourceImage) -> bytes:
+    """The bytes of a file, none where it is missing or too large."""
+    return b"" if image.member is None or _is_too_large(image) else archives.read(archive, image.member)
 
 
-def _is_too_large(said: Said) -> bool:
-    return said.member is not None and said.member.size_bytes > MAX_IMAGE_BYTES
+def _is_too_large(image: SourceImage) -> bool:
+    return image.member is not None and image.member.size_bytes > MAX_IMAGE_BYTES
 
 
 def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str, bytes]]:
-    """Paths and PGMs of a part's texts, or texts as they are and what is wrong with them: row -> reason."""
-    for row, text in enumerate(image_files.stream(part.out / TEXTS / names.encoded(part.number))):
+    """Paths and PGMs of a part's texts; a text that is no image comes as it is, and `defects` gets row -> reason."""
+    for row, text in enumerate(image_files.stream(part.out / TEXTS / names.image_part(part.number))):
         data = text
         try:
             data = pixel_csv.as_pgm(text, part.n_pixels[row])
         except pixel_csv.NoPixels as error:
             defects[row] = str(error)
-        yield part.said[row].path, data
+        yield part.images[row].path, data
 
 
 def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
@@ -117,9 +117,9 @@ def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
     name = names.part(part.number)
     rows: list[dict[str, Any]] = []
     thumbnails: list[bytes | None] = []
-    for number, data in enumerate(image_files.stream(_images(part))):
-        said = part.said[number]
-        row, thumbnail = _described(said, data, said.defect or defects.get(number))
+    for number, data in enumerate(image_files.stream(_images_path(part))):
+        image = part.images[number]
+        row, thumbnail = _manifest_row(image, data, image.defect or defects.get(number))
         rows.append(row | {"part": part.number, "row": number})
         thumbnails.append(thumbnail)
     column = pa.array(thumbnails, contract.THUMBNAIL_SCHEMA.field(0).type)
@@ -132,35 +132,35 @@ def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
             pq.write_table(table, staging, compression="none" if folder == names.THUMBNAILS else "snappy")
 
 
-def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, Any], bytes | None]:
-    """The manifest row of an image, but for its place, and its thumbnail if it was decoded."""
+def _manifest_row(image: SourceImage, data: bytes, defect: str | None) -> tuple[dict[str, Any], bytes | None]:
+    """The manifest row of an image, except `part` and `row`, and its thumbnail if it was decoded."""
     file_sha256 = hashlib.sha256(data).hexdigest()
     columns: dict[str, Any] = {
-        "image_id": image_id(said.path, file_sha256),
-        "source": said.source,
-        "path": said.path,
-        "raw_label": said.raw_label,
-        "label": said.label,
-        "soft_label": said.soft_label,
-        "raw_split": said.raw_split,
-        "subject": said.subject,
-        "size_bytes": said.member.size_bytes if said.member is not None else len(data),
+        "image_id": image_id(image.path, file_sha256),
+        "source": image.source,
+        "path": image.path,
+        "raw_label": image.raw_label,
+        "label": image.label,
+        "soft_label": image.soft_label,
+        "raw_split": image.raw_split,
+        "subject": image.subject,
+        "size_bytes": image.member.size_bytes if image.member is not None else len(data),
         "file_sha256": file_sha256,
         "status": contract.ACCEPTED,
     }
     try:
         if defect is not None:
             raise decode.UndecodableImage(defect)
-        if _is_too_large(said):
+        if _is_too_large(image):
             raise decode.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
-        found = decode.decode_with_format(data)
+        decoded = decode.decode_with_format(data)
     except decode.UndecodableImage as error:
         return columns | {"status": contract.QUARANTINED, "reason": str(error)}, None
-    height, width = found.pixels.shape
-    pixels = np.ascontiguousarray(found.pixels)
-    columns |= vars(properties.measure(pixels))  # `asdict` would take a seventh of all the time
+    height, width = decoded.pixels.shape
+    pixels = np.ascontiguousarray(decoded.pixels)
+    columns |= vars(properties.measure(pixels))  # `asdict` would take a seventh of the whole time
     columns |= {
-        "format": found.format,
+        "format": decoded.format,
         "width": width,
         "height": height,
         "pixel_sha256": hashlib.sha256(b"%dx%d:" % (height, width) + pixels.data).hexdigest(),
@@ -169,15 +169,16 @@ def _described(said: Said, data: bytes, defect: str | None) -> tuple[dict[str, A
 
 
 def image_id(path: str, file_sha256: str, occurrence: int = 1) -> str:
+    """The id (32 hexadecimal digits) of a file; `occurrence` counts equal files of several sources, from 1."""
     text = f"{path}\0{file_sha256}" + (f"\0{occurrence}" if occurrence > 1 else "")
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _is_finished(part: Part) -> bool:
-    """Whether an earlier attempt wrote this part, its thumbnails and its rows, whole."""
+    """Whether an earlier attempt wrote all files of this part."""
     folders = (names.THUMBNAILS, ROWS)
     try:
-        found = [pq.read_metadata(part.out / each / names.part(part.number)).num_rows for each in folders]
-        return [*found, image_files.n_images(_images(part))] == [len(part.said)] * 3
+        counts = [pq.read_metadata(part.out / folder / names.part(part.number)).num_rows for folder in folders]
+        return [*counts, image_files.n_images(_images_path(part))] == [len(part.images)] * 3
     except (FileNotFoundError, pa.ArrowInvalid):
         return False

@@ -1,4 +1,4 @@
-"""What the stages of `fer.ingest` make."""
+"""The outputs of the stages of `fer.ingest`."""
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ class ManifestRef(Ref):
     classes: tuple[str, ...]
     n_found: int
     n_quarantined: int
-    ignored: Counts = Field(default_factory=dict)  # what else lies in the sources, in words -> files
+    ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count
 
     def summary(self) -> str:
         n_ignored = sum(self.ignored.values())

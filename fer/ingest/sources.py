@@ -89,24 +89,24 @@ def parse(text: str) -> Source:
         return _folder(rest)
     if kind == "archive" and rest:
         return _archive(rest)
-    if kind == "kaggle" and (found := _HANDLE.fullmatch(rest)):
-        owner, slug, version = found.groups()
+    if kind == "kaggle" and (match := _HANDLE.fullmatch(rest)):
+        owner, slug, version = match.groups()
         return KaggleSource(owner, slug, int(version) if version else None)
     raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(text), todo=_hint(kind, text.strip()))
 
 
 def slug(source: Source) -> str:
-    """What a source is called in a name, `[a-z0-9-]`: its folder's or archive's name, or OWNER-SLUG of Kaggle."""
+    """A source's part of a name, `[a-z0-9-]`: its folder's or archive's name, or OWNER-SLUG of Kaggle."""
     match source:
         case DemoSource():
-            kind, called = "demo", "demo"
+            kind, name = "demo", "demo"
         case FolderSource(path):
-            kind, called = "folder", path.name
+            kind, name = "folder", path.name
         case ArchiveSource(path):
-            kind, called = "archive", path.stem
-        case KaggleSource(owner, name):
-            kind, called = "kaggle", f"{owner}-{name}"
-    plain = unicodedata.normalize("NFKD", called).encode("ascii", "ignore").decode().lower()
+            kind, name = "archive", path.stem
+        case KaggleSource(owner, dataset):
+            kind, name = "kaggle", f"{owner}-{dataset}"
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or kind
 
 
@@ -135,13 +135,13 @@ def _archive(given: str) -> ArchiveSource:
     return ArchiveSource(path)
 
 
-def _absolute(path: str, what: str) -> Path:
+def _absolute(path: str, kind: str) -> Path:
     """One name for a folder however it is reached by `..`; a link keeps its own, since it may be moved on."""
     try:
-        found = Path(path).expanduser().absolute()
-        return found.resolve() if ".." in found.parts else found
+        absolute = Path(path).expanduser().absolute()
+        return absolute.resolve() if ".." in absolute.parts else absolute
     except (RuntimeError, ValueError):  # ~someone, of whom this machine does not know; a NUL
-        raise errors.SourceError(f"The {what} must exist.", received=path, todo="check the path") from None
+        raise errors.SourceError(f"The {kind} must exist.", received=path, todo="check the path") from None
 
 
 def _is(path: Path, kind: str) -> bool:
@@ -170,7 +170,7 @@ def _hint(kind: str, text: str) -> str:
 
 def family(source: str) -> str:
     """`source` (as in `ManifestRef.source`) without versions and digests: `kaggle:owner/slug`, `archive` or `demo`."""
-    return JOINED_BY.join(_family(each) for each in source.split(JOINED_BY))
+    return JOINED_BY.join(_family(part) for part in source.split(JOINED_BY))
 
 
 def _family(source: str) -> str:

@@ -154,7 +154,7 @@ def _work_items(
         is_encoded = plan.source < 0
         for part in np.unique(plan.parts[is_encoded]).tolist():
             if part not in spans:
-                spans[part] = image_files.spans(manifest / files.IMAGES / files.encoded(part))
+                spans[part] = image_files.spans(manifest / files.IMAGES / files.image_part(part))
             rows = is_encoded & (plan.parts == part)
             plan_spans[rows] = spans[part][plan.rows[rows]]
         yield _WorkItem(plan, plan_spans, classes, config)
@@ -194,7 +194,7 @@ def _prepared(folders: Sequence[Path], item: _WorkItem) -> np.ndarray:
     is_encoded = plan.source < 0
     for part in np.unique(plan.parts[is_encoded]).tolist():
         rows = np.flatnonzero(is_encoded & (plan.parts == part))
-        encoded = image_files.read(folders[0] / files.IMAGES / files.encoded(part), item.spans[rows])
+        encoded = image_files.read(folders[0] / files.IMAGES / files.image_part(part), item.spans[rows])
         for row, data in zip(rows.tolist(), encoded, strict=True):
             try:
                 preprocessing.prepare_encoded(data, item.config, pixels[row])

@@ -55,13 +55,13 @@ def test_members_are_files_sorted_by_name_with_their_sizes(good: Path) -> None:
 
 def test_read_gives_the_bytes(good: Path) -> None:
     with archives.open_safe(good) as archive:
-        assert {each.name: archives.read(archive, each) for each in archives.list_members(archive)} == FILES
+        assert {member.name: archives.read(archive, member) for member in archives.list_members(archive)} == FILES
 
 
 def test_folders_and_what_systems_leave_about_are_skipped(tmp_path: Path) -> None:
     junk = ["a/", "__MACOSX/a/._1.png", "a/.DS_Store", "Thumbs.db", "a/._1.png", "a/desktop.ini"]
     path = written(tmp_path, zip_with(*map(entry_of, junk), entry_of("a/1.png")))
-    assert [each.name for each in archives.members(path)] == ["a/1.png"]
+    assert [member.name for member in archives.members(path)] == ["a/1.png"]
 
 
 @pytest.mark.parametrize("names", [[], ["a/"], ["__MACOSX/x", ".DS_Store"]])
@@ -114,7 +114,7 @@ def test_names_that_would_break_a_report_are_refused_and_shown_escaped(tmp_path:
 
 def test_the_icon_that_macos_leaves_in_a_folder_is_skipped(tmp_path: Path) -> None:
     path = written(tmp_path, zip_with(entry_of("a/Icon\r"), entry_of("a/1.png")))
-    assert [each.name for each in archives.members(path)] == ["a/1.png"]
+    assert [member.name for member in archives.members(path)] == ["a/1.png"]
 
 
 def test_overlong_names_are_refused(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_folder_with_content_is_refused_since_it_would_be_left_out(tmp_path: P
 def test_names_that_differ_in_case_or_unicode_form_are_two_names(tmp_path: Path) -> None:
     names = ["a/X.png", "a/x.png", "a/\u00e9.png", "a/e\u0301.png"]
     path = written(tmp_path, zip_with(*map(entry_of, names)))
-    assert {each.name for each in archives.members(path)} == set(names)
+    assert {member.name for member in archives.members(path)} == set(names)
 
 
 def test_a_name_that_is_not_the_utf8_it_says_is_refused(tmp_path: Path) -> None:
@@ -313,8 +313,8 @@ def test_one_changed_byte_is_an_error_or_does_no_harm(tmp_path: Path, position: 
     except errors.SourceError:
         return
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        found = {name: archive.read(name) for name in archive.namelist()}
-    assert found == FILES
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert files == FILES
 
 
 def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path:
         for name in sorted(FILES):
             archive.writestr(zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6)), FILES[name])
         archive.writestr("__MACOSX/junk", b"junk")
-    assert [archives.repack(each, each.with_suffix(".out")) for each in (one, two)] == [3, 3]
+    assert [archives.repack(path, path.with_suffix(".out")) for path in (one, two)] == [3, 3]
     assert one.with_suffix(".out").read_bytes() == two.with_suffix(".out").read_bytes()
 
 
@@ -351,7 +351,7 @@ def test_the_start_of_a_file_is_read_alone(good: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "quoted"),
     [
         ("happy", "'happy'"),
         ("it's", '"it\'s"'),
@@ -362,16 +362,16 @@ def test_the_start_of_a_file_is_read_alone(good: Path) -> None:
         ("\0" * 10**6, "'" + "\\x00" * 19 + "\\x0...'"),
     ],
 )
-def test_text_of_a_source_is_shown_escaped_and_cut(text: str, shown: str) -> None:
-    assert archives.shown(text) == shown
+def test_text_of_a_source_is_quoted_escaped_and_cut(text: str, quoted: str) -> None:
+    assert archives.quoted(text) == quoted
 
 
 def test_repack_stores_sorted_files_and_reports_how_far_it_is(good: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    archives.repack(good, tmp_path / "out.zip", lambda *each: seen.append(each))
+    archives.repack(good, tmp_path / "out.zip", lambda *call: seen.append(call))
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.namelist() == sorted(FILES)
-        assert {each.compress_type for each in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         assert {name: archive.read(name) for name in FILES} == FILES
     assert seen[-1] == (3, 3, "files checked")
 

@@ -44,21 +44,21 @@ def archive(tmp_path: Path) -> Path:
 
 def delivered(workspace: Workspace, ref: DatasetRef) -> Path:
     folder = workspace.folder(ref)
-    assert sorted(each.name for each in folder.iterdir()) == ["_ref.json", "dataset.zip", "source.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["_ref.json", "dataset.zip", "source.txt"]
     return folder / "dataset.zip"
 
 
 def test_an_archive_is_repacked_and_known_by_its_content(archive: Path, workspace: Workspace) -> None:
     ref = download.download(download.resolve(sources.ArchiveSource(archive)), workspace=workspace)
-    with zipfile.ZipFile(delivered(workspace, ref)) as found:
-        assert {name: found.read(name) for name in found.namelist()} == dict(sorted(FILES.items())[1:])
+    with zipfile.ZipFile(delivered(workspace, ref)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == dict(sorted(FILES.items())[1:])
     assert re.fullmatch("archive:sha256:[0-9a-f]{64}", ref.source)
     assert (ref.n_files, ref.size_bytes) == (2, delivered(workspace, ref).stat().st_size)
 
 
 def test_the_same_files_packed_otherwise_are_the_same_dataset_and_manifest(tmp_path: Path) -> None:
     files = {f"{label}/{n}.png": indexed.png(n) for n in range(3) for label in ("angry", "happy")}
-    made = []
+    results = []
     for place, names, method in (
         ("one", sorted(files), zipfile.ZIP_STORED),
         ("two", sorted(files, reverse=True), zipfile.ZIP_DEFLATED),
@@ -69,9 +69,9 @@ def test_the_same_files_packed_otherwise_are_the_same_dataset_and_manifest(tmp_p
                 packed.writestr(name, files[name])
         workspace = LocalWorkspace(tmp_path / place)
         dataset = download.download(download.resolve(sources.parse(f"archive:{path}")), workspace=workspace)
-        made.append((dataset, index.index((dataset,), indexed.CONFIG, workspace=workspace).digest))
+        results.append((dataset, index.index((dataset,), indexed.CONFIG, workspace=workspace).digest))
     assert (tmp_path / "one.zip").read_bytes() != (tmp_path / "two.zip").read_bytes()
-    assert made[0] == made[1]
+    assert results[0] == results[1]
 
 
 def test_the_same_bytes_at_another_path_have_the_same_key(archive: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_same_bytes_at_another_path_have_the_same_key(archive: Path, tmp_pat
     moved.write_bytes(archive.read_bytes())
     other = tmp_path / "other.zip"
     other.write_bytes(kaggle_server.zip_of({"x/1.png": b"x"}))
-    keys = [download.download.key(download.resolve(sources.ArchiveSource(each))) for each in (archive, moved, other)]
+    keys = [download.download.key(download.resolve(sources.ArchiveSource(path))) for path in (archive, moved, other)]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -88,7 +88,7 @@ def test_an_archive_that_changes_after_it_was_resolved_is_refused(archive: Path,
     archive.write_bytes(kaggle_server.zip_of({"x/1.png": b"x"}))
     with pytest.raises(errors.SourceError, match="must not change"):
         download.download(resolved, workspace=workspace)
-    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
 
 
 def test_a_folder_is_packed_and_known_by_its_content(tmp_path: Path, workspace: Workspace) -> None:
@@ -103,8 +103,8 @@ def test_a_folder_is_packed_and_known_by_its_content(tmp_path: Path, workspace: 
     assert ref.source == here.identity
     assert re.fullmatch("folder:sha256:[0-9a-f]{64}", ref.source)
     assert str(tmp_path) not in here.model_dump_json() + ref.model_dump_json()
-    with zipfile.ZipFile(delivered(workspace, ref)) as found:
-        assert {name: found.read(name) for name in found.namelist()} == dict(sorted(FILES.items())[1:])
+    with zipfile.ZipFile(delivered(workspace, ref)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == dict(sorted(FILES.items())[1:])
 
 
 def test_a_folder_that_changes_after_it_was_resolved_is_refused(tmp_path: Path, workspace: Workspace) -> None:
@@ -114,7 +114,7 @@ def test_a_folder_that_changes_after_it_was_resolved_is_refused(tmp_path: Path, 
     (tmp_path / "faces" / "1.png").write_bytes(b"eno")
     with pytest.raises(errors.SourceError, match="must not change"):
         download.download(resolved, workspace=workspace)
-    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
 
 
 def test_the_same_bytes_under_another_name_have_another_digest(server: KaggleServer, workspace: Workspace) -> None:
@@ -138,7 +138,7 @@ def test_a_kaggle_dataset_is_known_by_its_current_version(server: KaggleServer, 
     first = download.resolve(KAGGLE)
     ref = download.download(first, workspace=workspace)
     assert ref.source == "kaggle:owner/faces/versions/1"
-    assert [each.name for each in archives.members(delivered(workspace, ref))] == sorted(FILES)[1:]
+    assert [member.name for member in archives.members(delivered(workspace, ref))] == sorted(FILES)[1:]
     server.datasets["owner/faces"].append(kaggle_server.zip_of({"new/1.png": b"new"}))
     second = download.resolve(KAGGLE)
     assert second.identity == "kaggle:owner/faces/versions/2"
@@ -162,22 +162,22 @@ def test_the_next_attempt_resumes_an_interrupted_download(server: KaggleServer, 
             download.download(resolved, workspace=workspace)
     ref = download.download(resolved, workspace=workspace)
     assert server.requests[-1].range == "bytes=1048576-"
-    with zipfile.ZipFile(delivered(workspace, ref)) as found:
-        assert {name: found.read(name) for name in found.namelist()} == files
+    with zipfile.ZipFile(delivered(workspace, ref)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == files
 
 
 def test_a_refused_download_leaves_no_file_in_the_workspace(server: KaggleServer, workspace: Workspace) -> None:
     server.private.add("owner/faces")
     with pytest.raises(errors.KaggleRefused):
         download.download(download.resolve(sources.KaggleSource("owner", "faces", 1)), workspace=workspace)
-    assert [each for each in workspace.root.rglob("*") if each.is_file() and ".locks" not in each.parts] == []
+    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
 
 
 def test_credentials_reach_kaggle_and_neither_key_nor_ref_nor_json(server: KaggleServer, workspace: Workspace) -> None:
     server.private.add("owner/faces")
     resolved = download.resolve(KAGGLE, credentials=kaggle.Credentials(token=SecretStr("t0ken")))
     ref = download.download(resolved, workspace=workspace)
-    assert {each.authorization for each in server.requests if each.kind != "blob"} == {"Bearer t0ken"}
+    assert {request.authorization for request in server.requests if request.kind != "blob"} == {"Bearer t0ken"}
     assert "t0ken" not in f"{resolved!r}{resolved.model_dump_json()}{ref.model_dump_json()}"
     anonymous = download.ResolvedSource(identity=resolved.identity, source=resolved.source)
     assert download.download.key(resolved) == download.download.key(anonymous)

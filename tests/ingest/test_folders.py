@@ -27,11 +27,11 @@ def test_the_same_files_give_the_same_digest_and_zip_in_whatever_order_they_came
     other = written(tmp_path / "other", dict(reversed(FILES.items())))
     os.utime(other / "empty.png", (0, 0))
     assert folders.digest(folder) == folders.digest(other)
-    for each in (folder, other):
-        folders.pack(each, tmp_path / f"{each.name}.zip", folders.digest(folder))
+    for path in (folder, other):
+        folders.pack(path, tmp_path / f"{path.name}.zip", folders.digest(folder))
     assert (tmp_path / "faces.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
     with archives.open_safe(tmp_path / "faces.zip") as archive:
-        assert {each.name: archives.read(archive, each) for each in archives.list_members(archive)} == FILES
+        assert {member.name: archives.read(archive, member) for member in archives.list_members(archive)} == FILES
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_any_change_gives_another_digest_and_is_refused_by_pack(tmp_path, folder
 @given(st.lists(st.tuples(st.text("ab", min_size=1, max_size=2), st.binary(max_size=2)), min_size=1, max_size=4))
 def test_different_files_have_different_digests(tmp_path_factory, files):
     one, two = dict(files), dict(reversed(files))
-    a, b = (written(tmp_path_factory.mktemp("folder"), each) for each in (one, two))
+    a, b = (written(tmp_path_factory.mktemp("folder"), files) for files in (one, two))
     assert (folders.digest(a) == folders.digest(b)) == (one == two)
 
 

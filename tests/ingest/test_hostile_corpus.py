@@ -47,9 +47,9 @@ class Place:
     def half_written(self) -> list[Path]:
         partial = self.root / "workspace" / ".partial"
         return [
-            each
-            for each in self.root.rglob("*")
-            if each.suffix == ".tmp" or (partial in each.parents and each.is_file())
+            path
+            for path in self.root.rglob("*")
+            if path.suffix == ".tmp" or (partial in path.parents and path.is_file())
         ]
 
 
@@ -62,8 +62,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def _nothing_escapes(place: Place) -> Iterable[None]:
     place.root.mkdir()
     yield
-    assert [each.name for each in place.root.parent.iterdir()] == ["inside"]
-    assert {each.name for each in place.root.iterdir()} == {"source.zip", "workspace"}
+    assert [path.name for path in place.root.parent.iterdir()] == ["inside"]
+    assert {path.name for path in place.root.iterdir()} == {"source.zip", "workspace"}
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +120,11 @@ def test_an_image_shows_what_it_should_or_is_in_quarantine(
     assert row["size_bytes"] == len(case.make())
     if isinstance(case.outcome, corpus.Accepted) and case.outcome.pixels is not None:
         expected = case.outcome.pixels()
-        found = decode.decode_with_format(case.make())
-        assert (row["height"], row["width"], row["format"]) == (*expected.shape, found.format)
-        assert found.pixels.shape == expected.shape
-        assert np.abs(found.pixels.astype(int) - expected).max() <= case.outcome.tolerance
-        assert row["mean"] == pytest.approx(found.pixels.mean(), abs=0.01)
+        decoded = decode.decode_with_format(case.make())
+        assert (row["height"], row["width"], row["format"]) == (*expected.shape, decoded.format)
+        assert decoded.pixels.shape == expected.shape
+        assert np.abs(decoded.pixels.astype(int) - expected).max() <= case.outcome.tolerance
+        assert row["mean"] == pytest.approx(decoded.pixels.mean(), abs=0.01)
 
 
 @named(corpus.ROWS)
@@ -153,7 +153,7 @@ def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case
         assert manifest.n_found == n_accepted + n_quarantined
         if isinstance(case.outcome, corpus.Quarantined):
             reasons = [row["reason"] for row in place.rows(manifest) if row["reason"] is not None]
-            assert all(re.search(case.outcome.reason, each) for each in reasons)
+            assert all(re.search(case.outcome.reason, reason) for reason in reasons)
         ignored = {}
         if isinstance(case.outcome, corpus.Ignored):
             ignored = {case.outcome.kind: case.outcome.n}

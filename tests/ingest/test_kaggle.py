@@ -65,7 +65,7 @@ def test_the_archive_arrives_with_all_files_and_nothing_else_is_left(
 ) -> None:
     kaggle.fetch(PINNED, tmp_path / "out.zip")
     assert files_in(tmp_path / "out.zip") == FILES
-    assert [each.name for each in tmp_path.iterdir()] == ["out.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
     assert list(Path.home().rglob("*")) == []
     assert server.kinds() == ["download", "blob"]
     assert capfd.readouterr() == ("", "")
@@ -99,12 +99,12 @@ def test_what_was_fetched_is_not_fetched_again(server: KaggleServer, tmp_path: P
     (tmp_path / "out.archive").touch()  # a run killed just before it removed this
     kaggle.fetch(PINNED, tmp_path / "out.zip")
     assert len(server.requests) == 2
-    assert [each.name for each in tmp_path.iterdir()] == ["out.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
 def test_progress_counts_the_bytes_and_then_the_files(server: KaggleServer, tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    kaggle.fetch(PINNED, tmp_path / "out.zip", progress=lambda *each: seen.append(each))
+    kaggle.fetch(PINNED, tmp_path / "out.zip", progress=lambda *call: seen.append(call))
     size = len(server.datasets["owner/faces"][0])
     assert (size, size, "bytes from Kaggle") in seen
     assert seen[-1] == (40, 40, "files checked")
@@ -177,7 +177,7 @@ def test_a_resume_that_goes_wrong_does_not_stay_wrong(
     server.faults = [CUT, fault]
     failures_until_done(tmp_path / "out.zip", 4)
     assert files_in(tmp_path / "out.zip") == FILES
-    assert [each.name for each in tmp_path.iterdir()] == ["out.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
 def test_a_page_in_place_of_the_archive_is_unavailable_and_the_next_call_succeeds(
@@ -199,7 +199,7 @@ def test_a_damaged_archive_is_removed_and_fetched_anew(
     server.faults = [Fault("blob", flip_byte=min(int(size * position), size - 22))]
     failures_until_done(tmp_path / "out.zip", 2)
     assert files_in(tmp_path / "out.zip") == FILES
-    assert [each.name for each in tmp_path.iterdir()] == ["out.zip"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
 def test_a_damaged_file_in_the_archive_is_unavailable_without_any_md5(server: KaggleServer, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_credentials_come_from_the_environment_or_kaggle_json(
     monkeypatch.setenv("KAGGLE_API_TOKEN", "t")
     kaggle.resolve_version(SET)
     basic = requests.auth._basic_auth_str
-    assert [each.authorization for each in server.requests] == [basic("file", "f"), basic("env", "e"), "Bearer t"]
+    assert [request.authorization for request in server.requests] == [basic("file", "f"), basic("env", "e"), "Bearer t"]
 
 
 def test_given_credentials_win_over_those_of_the_environment(
@@ -309,7 +309,7 @@ def test_given_credentials_win_over_those_of_the_environment(
     server.private.add("owner/faces")
     kaggle.resolve_version(SET, kaggle.Credentials(token=SecretStr("given")))
     kaggle.fetch(PINNED, tmp_path / "out.zip", credentials=kaggle.Credentials(username="me", key=SecretStr("given")))
-    sent = [each.authorization for each in server.requests]
+    sent = [request.authorization for request in server.requests]
     assert sent[:2] == ["Bearer given", requests.auth._basic_auth_str("me", "given")]
 
 

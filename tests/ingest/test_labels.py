@@ -38,7 +38,7 @@ def test_common_spellings_mean_their_class(raw, meant):
 
 @given(st.sampled_from(SEVEN), st.sampled_from(["", " ", "-", "_", ".", "\t"]), st.data())
 def test_case_spaces_and_punctuation_do_not_matter(name, mark, data):
-    raw = mark.join(data.draw(st.sampled_from([each, each.upper()])) for each in name)
+    raw = mark.join(data.draw(st.sampled_from([letter, letter.upper()])) for letter in name)
     assert meaning(mark + raw + mark, SEVEN) == name
 
 
@@ -90,8 +90,8 @@ def test_labels_without_letters_are_told_apart():
 
 def test_a_missing_label_is_never_ignored():
     decisions = labels.Decisions(SEVEN, ignored=("?", "", " "))
-    assert [decisions.is_ignored(each) for each in (None, "", "  ")] == [False] * 3
-    assert [decisions.is_ignored(each) for each in ("?", " ? ", "!")] == [True, True, False]
+    assert [decisions.is_ignored(label) for label in (None, "", "  ")] == [False] * 3
+    assert [decisions.is_ignored(label) for label in ("?", " ? ", "!")] == [True, True, False]
     assert "" not in decisions.known
 
 
@@ -123,8 +123,8 @@ def test_the_synonym_that_an_error_proposes_can_be_copied_as_json():
         decisions.decide("a.png", raw)
         with pytest.raises(errors.LabelError) as caught:
             decisions.require_all_known()
-        found = re.search(r"index\.synonyms, e\.g\. (\{.*\}), or", str(caught.value))
-        assert json.loads(found[1]) == {raw: "angry"}
+        match = re.search(r"index\.synonyms, e\.g\. (\{.*\}), or", str(caught.value))
+        assert json.loads(match[1]) == {raw: "angry"}
 
 
 def test_minus_one_is_not_one_even_as_a_synonym():

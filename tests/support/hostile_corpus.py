@@ -979,7 +979,7 @@ TABLES = (
     _table("csv-column-twice", lambda: table(f"3,{pixels()},{pixels(9)}", header="emotion,pixels,pixels"),
            Accepted(1)),  # the first counts
     _table("csv-of-bytes", lambda: zipped({"fer2013.csv": bytes(range(256)) * 40}), _NO_IMAGE),
-    _table("csv-huge-field", lambda: table(_LINE, f"3,{'1 ' * (3 << 20)},Training"), _refusal("one image a row")),
+    _table("csv-huge-field", lambda: table(_LINE, f"3,{'1 ' * (3 << 20)},Training"), _refusal("one image per row")),
     _table("csv-huge-header", lambda: table(*_TWO, header=HEADER + ",x" * 200_000),
            _NO_IMAGE),
     _table("csv-quote-never-closed", lambda: table(_LINE, f'3,"{pixels()},Training', _LINE),

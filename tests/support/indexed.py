@@ -71,7 +71,7 @@ def reasons(workspace, manifest):
 
 
 def bytes_of(workspace, manifest, row):
-    part = workspace.folder(manifest) / names.IMAGES / names.encoded(row["part"])
+    part = workspace.folder(manifest) / names.IMAGES / names.image_part(row["part"])
     found = pa.ipc.open_file(part).read_all().slice(row["row"], 1).to_pylist()[0]
     assert found["path"] == row["path"]
     return found["data"]

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from fer.engine.records import Record
 from fer.images import decode, encode
 from fer.ingest.demo import defects as demo_defects
 from fer.ingest.demo import faces as demo_faces
@@ -22,14 +23,12 @@ the demo.
 _JPEG_QUALITY = 70
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(Record):
     """Which faces are drawn. The planted defects come on top of `images_per_class`.
 
     No face is the origin of two of the copies, so there are fewer copies than asked for if the faces run out. With a
     single class there is no wrong folder: `conflicts` and `mislabelled` then plant nothing.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=20241, ge=0, description="Another seed draws other faces.")
     images_per_class: dict[str, int] = Field(
@@ -55,10 +54,8 @@ class DemoConfig(BaseModel):
         return value
 
 
-class Planted(BaseModel):
-    """The defects in the archive, by path, so that a run can be held to finding them."""
-
-    model_config = ConfigDict(frozen=True)
+class Planted(Record):
+    """The defects in the archive, by path, so that a run can be checked for finding them."""
 
     duplicates: dict[str, str]  # copy -> original
     near_twins: dict[str, str]  # copy -> original
@@ -77,15 +74,15 @@ class Planted(BaseModel):
 
 
 def planted(config: DemoConfig) -> Planted:
-    """What `write_archive` plants for the same config."""
+    """The defects that `write_archive` plants for the same config."""
     rng = np.random.default_rng([config.seed, 1_000_000])
     originals = [_member(label, n) for label, count in config.images_per_class.items() for n in range(1, count + 1)]
     chosen = rng.choice(len(originals), size=min(config.duplicates, len(originals)), replace=False)
     duplicated = sorted(chosen.tolist())
     labels = sorted(config.images_per_class)
-    others = [str(each) for each in rng.choice(labels, size=5)]
+    folders = [str(label) for label in rng.choice(labels, size=5)]
     left = rng.permutation(sorted(set(range(len(originals))) - set(duplicated))).tolist()
-    retaken = sorted(left[: config.near_twins])
+    near_twins = sorted(left[: config.near_twins])
     left = left[config.near_twins :] if len(labels) > 1 else []
     conflicting = sorted(left[: config.conflicts])
     taken = dict(config.images_per_class)
@@ -98,15 +95,15 @@ def planted(config: DemoConfig) -> Planted:
         return tuple(next_of(str(rng.choice(labels))) for _ in range(count))
 
     def elsewhere(label: str) -> str:
-        return next_of(str(rng.choice([each for each in labels if each != label])))
+        return next_of(str(rng.choice([other for other in labels if other != label])))
 
     shown = rng.choice(labels, size=config.mislabelled if len(labels) > 1 else 0).tolist()
     return Planted(
         duplicates={next_of(_label(originals[i])): originals[i] for i in duplicated},
-        undecodable=(next_of(others[0]), next_of(others[1])),
-        empty=(next_of(others[2]),),
-        blank=(next_of(others[3]), next_of(others[4])),
-        near_twins={next_of(_label(originals[i]), "jpg"): originals[i] for i in retaken},
+        undecodable=(next_of(folders[0]), next_of(folders[1])),
+        empty=(next_of(folders[2]),),
+        blank=(next_of(folders[3]), next_of(folders[4])),
+        near_twins={next_of(_label(originals[i]), "jpg"): originals[i] for i in near_twins},
         conflicts={elsewhere(_label(originals[i])): originals[i] for i in conflicting},
         mislabelled={elsewhere(label): label for label in shown},
         dark=anywhere(config.dark),

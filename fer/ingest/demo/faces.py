@@ -6,7 +6,7 @@ half the head's height: x to the viewer's right, y down, (0, 0) between the eyes
 
 Sources: action units from P. Ekman, W. V. Friesen, Facial Action Coding System, 1978; their combinations for each
 emotion from the same manual's table 11-1 and EMFACS-7 (Friesen, Ekman, 1983), with what may come along from
-D. Matsumoto, P. Ekman, Facial expression analysis, Scholarpedia 3(5):4237, 2008. How far a unit moves what is ours.
+D. Matsumoto, P. Ekman, Facial expression analysis, Scholarpedia 3(5):4237, 2008. The strengths of the effects are ours.
 """
 
 import math
@@ -19,7 +19,7 @@ import numpy as np
 SIZE_PX = 48
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
-# AU -> how far it moves what at full strength. Lengths in face units; `fold`, `furrow`, `lines`, `wrinkle`, `cheek`,
+# AU -> its effects at full strength. Lengths in face units; `fold`, `furrow`, `lines`, `wrinkle`, `cheek`,
 # `boss` and `teeth` are depths of skin creases and visibilities, 0-1; `thick` is a share of the lips' thickness.
 ACTION_UNITS: Mapping[int, Mapping[str, float]] = MappingProxyType(
     {
@@ -149,7 +149,7 @@ class _Light:
         """A painted face's layers -> (48, 48) uint8."""
         layers = (face.albedo, cv2.GaussianBlur(face.relief, (0, 0), 1.6), face.mask)
         image, relief, person = (
-            cv2.resize(each, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) for each in layers
+            cv2.resize(layer, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA).astype(np.float32) for layer in layers
         )
         centre, unit_px = face.pose.centre * SIZE_PX, face.pose.scale * SIZE_PX
         x = (np.arange(SIZE_PX) - centre[0]) / (unit_px * 0.86)

@@ -1,4 +1,4 @@
-"""What the path of an image says of it: [any/folders/][split/]CLASS/name.jpg, also CLASS/split/name.jpg.
+"""An image's label and split by its path: [any/folders/][split/]CLASS/name.jpg, also CLASS/split/name.jpg.
 
 The class is the deepest folder that is not named like a split. In FER2013's Kaggle set, `test` holds two of the
 official splits, and the file names say which (`PublicTest_123.jpg`): such a prefix wins over the folder.
@@ -14,7 +14,7 @@ from fer.ingest import archives, labels
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
 )
-# What splits are called, in lower case, and which of ours each is. `split.SplitConfig.official` knows the same.
+# Names of splits, in lower case -> which of ours it is. `split.SplitConfig.official` knows the same.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "public", "publictest"), "validation"),
@@ -29,10 +29,10 @@ _SPLIT_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that should be an image, and what is said of it; `defect` says why it can't be used, whatever it holds."""
+    """A file that should be an image, with its annotations; `defect` says why it can't be used, whatever it holds."""
 
     path: str
-    member: archives.Member | None  # None: it is said to be there, and is not
+    member: archives.Member | None  # None: a table names it, and it is not there
     raw_label: str | None
     raw_split: str | None
     subject: str | None = None
@@ -46,7 +46,7 @@ def suffix(name: str) -> str:
 
 @functools.lru_cache(maxsize=4_096)
 def split_of(name: str) -> str | None:
-    """The split that the name of a folder or table, or a cell, says: itself, or `train` of `train_set` and the like."""
+    """The split that the name of a folder or table, or a cell, stands for: itself, or `train` of `train_set`."""
     core = name.strip()
     if core.lower() in SPLITS:
         return core
@@ -59,25 +59,25 @@ def split_of(name: str) -> str | None:
     return core
 
 
-def side(raw_split: str | None) -> str | None:
-    """Which of our splits one of the names that `split_of` gives is."""
+def canonical_split(raw_split: str | None) -> str | None:
+    """Which of our splits a name from `split_of` is."""
     return None if raw_split is None else SPLITS.get(raw_split.lower())
 
 
 def split_of_folders(path: str) -> str | None:
-    """The split that the deepest of the folders above a file says."""
+    """The split that the deepest of the folders above a file stands for, if any does."""
     return next(filter(None, map(split_of, reversed(path.split("/")[:-1]))), None)
 
 
 def split_of_stem(path: str) -> str | None:
-    """The split that the name of a table says, whatever its folders are."""
+    """The split that the name of a table stands for, whatever its folders are."""
     return split_of(PurePosixPath(path).stem)
 
 
 def image_file(member: archives.Member) -> ImageFile:
-    """What the path says."""
+    """The file with the label and split that its path says."""
     *folders, name = member.name.split("/")
-    classes = [each for each in folders if split_of(each) is None]
+    classes = [folder for folder in folders if split_of(folder) is None]
     prefix = _SPLIT_PREFIX.match(name)
     return ImageFile(
         member.name,

@@ -25,21 +25,21 @@ _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What `find` made of an archive: `files` or `tables`, or neither where it holds FERPlus's votes alone.
+    """How an archive is laid out: `files` or `tables`, or neither where it holds FERPlus's votes alone.
 
-    `ignored` counts, by kind, what else there is; `hint` is what to say where no label is known.
+    `ignored`: kind of other file -> count. `hint` ends the error for labels that are not known.
     """
 
     name: str
     files: tuple[class_folders.ImageFile, ...] = ()
     tables: tuple[archives.Member, ...] = ()
-    cast: ferplus.Votes | None = None
+    votes: ferplus.Votes | None = None
     ignored: Counter[str] = dataclasses.field(default_factory=Counter)
     hint: str = ""
 
 
-def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: bool = False) -> Layout:
-    """Tell the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
+def detect(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: bool = False) -> Layout:
+    """Detect the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
 
     Class folders, if there are images and one of their folders is a known label, with the splits that tables beside
     them say; else the CSVs, if some hold pixels; else images with the labels that tables give them; else whatever
@@ -48,29 +48,29 @@ def find(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: 
     """
     members = archives.list_members(archive)
     files = tuple(map(class_folders.image_file, _images(archive, members, decisions)))
-    images = [each.path for each in files]
-    if any(_is_known(each, decisions) for each in files):
+    images = [file.path for file in files]
+    if any(_is_known(file, decisions) for file in files):
         return _class_folders(archive, members, files)
     columns = _csv_columns(archive, members, must_be_whole=True)
-    cast = [each for each, names in columns.items() if ferplus.is_votes(names)]
-    if found := _pixel_tables(columns):
-        beside = _beside(cast, found[0]) if wants_votes and cast else None
-        read = None if beside is None else ferplus.read(archive, beside, columns[beside])
-        used = [each.name for each in (*found, beside) if each is not None]
-        return Layout(FER2013_CSV, (), found, read, _ignored(members, used, columns))
+    vote_tables = [table for table, names in columns.items() if ferplus.is_votes(names)]
+    if pixel_tables := _pixel_tables(columns):
+        beside = _beside(vote_tables, pixel_tables[0]) if wants_votes and vote_tables else None
+        votes = None if beside is None else ferplus.read(archive, beside, columns[beside])
+        used = [table.name for table in (*pixel_tables, beside) if table is not None]
+        return Layout(FER2013_CSV, (), pixel_tables, votes, _ignored(members, used, columns))
     if files:
         columns |= _columns_of(archive, filter(_is_parquet, members), must_be_whole=True)
         labelled = _labelled(archive, members, columns, decisions)
         if labelled.tables:
-            used = [each.name for each in labelled.tables] + [each.path for each in labelled.files if each.member]
+            used = [table.name for table in labelled.tables] + [file.path for file in labelled.files if file.member]
             ignored = _ignored(members, used, columns)
             ignored["second row of a label table for the same file"] = labelled.n_repeated
             return Layout(LABEL_TABLE, labelled.files, ignored=+ignored)
-    if cast and wants_votes:
-        read = ferplus.read(archive, cast[0], columns[cast[0]])
-        return Layout(VOTES, cast=read, ignored=_ignored(members, [cast[0].name], columns))
+    if vote_tables and wants_votes:
+        votes = ferplus.read(archive, vote_tables[0], columns[vote_tables[0]])
+        return Layout(VOTES, votes=votes, ignored=_ignored(members, [vote_tables[0].name], columns))
     if not files:
-        raise _nothing(members, bool(cast))
+        raise _no_images(members, has_votes=bool(vote_tables))
     return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
 
 
@@ -78,13 +78,13 @@ def _images(
     archive: zipfile.ZipFile, members: Iterable[archives.Member], decisions: labels.Decisions
 ) -> Iterator[archives.Member]:
     """The files that are images by their suffix, or by how they begin where they lie in the folder of a known label."""
-    for each in members:
-        if class_folders.suffix(each.name) in class_folders.IMAGE_SUFFIXES:
-            yield each
-        elif not tables.is_table(each) and _is_known(class_folders.image_file(each), decisions):
-            start = archives.read_start(archive, each, headers.START_BYTES)
+    for member in members:
+        if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES:
+            yield member
+        elif not tables.is_table(member) and _is_known(class_folders.image_file(member), decisions):
+            start = archives.read_start(archive, member, headers.START_BYTES)
             if headers.is_start_of_image(start):
-                yield each
+                yield member
 
 
 def _is_known(file: class_folders.ImageFile, decisions: labels.Decisions) -> bool:
@@ -95,13 +95,13 @@ def _class_folders(
     archive: zipfile.ZipFile, members: Sequence[archives.Member], files: tuple[class_folders.ImageFile, ...]
 ) -> Layout:
     columns = _csv_columns(archive, members) | _columns_of(archive, filter(_is_parquet, members))
-    with_splits = {each: names for each, names in columns.items() if label_tables.has_splits(each, names)}
+    with_splits = {table: names for table, names in columns.items() if label_tables.has_splits(table, names)}
     used: tuple[archives.Member, ...] = ()
     if with_splits:
-        said = label_tables.with_splits(archive, files, with_splits)
-        files, used = said.files, said.tables
-    ignored = _ignored(members, [each.path for each in files] + [each.name for each in used], columns)
-    unused = next((each for each, names in columns.items() if label_tables.is_label_table(names)), None)
+        labelled = label_tables.with_splits(archive, files, with_splits)
+        files, used = labelled.files, labelled.tables
+    ignored = _ignored(members, [file.path for file in files] + [table.name for table in used], columns)
+    unused = next((table for table, names in columns.items() if label_tables.is_label_table(names)), None)
     hint = "" if unused is None else f"; the labels in {unused.name!r} are not used, as a folder is named like a class"
     return Layout(CLASS_FOLDERS, files, ignored=ignored, hint=hint)
 
@@ -111,20 +111,20 @@ def _csv_columns(
 ) -> dict[archives.Member, tuple[str, ...]]:
     return _columns_of(
         archive,
-        (each for each in members if tables.is_table(each) and not _is_parquet(each)),
+        (member for member in members if tables.is_table(member) and not _is_parquet(member)),
         must_be_whole=must_be_whole,
     )
 
 
 def _columns_of(
-    archive: zipfile.ZipFile, found: Iterable[archives.Member], *, must_be_whole: bool = False
+    archive: zipfile.ZipFile, candidates: Iterable[archives.Member], *, must_be_whole: bool = False
 ) -> dict[archives.Member, tuple[str, ...]]:
-    """The columns of each of the tables; what can't be read as one counts as a file like any.
+    """Table -> the names of its columns; a file that can't be read as a table is left out.
 
     With `must_be_whole`, DamagedArchive is raised for damaged bytes.
     """
     columns = {}
-    for member in found:
+    for member in candidates:
         try:
             columns[member] = tables.column_names(archive, member)
         except errors.SourceError as error:
@@ -139,14 +139,14 @@ def _is_parquet(member: archives.Member) -> bool:
 
 def _pixel_tables(columns: Mapping[archives.Member, Sequence[str]]) -> tuple[archives.Member, ...]:
     """The CSVs with pixels: those with the split, if there are any, since the others then are parts of them."""
-    found = [each for each, names in columns.items() if pixel_csv.is_pixel_table(names)]
-    return tuple(each for each in found if pixel_csv.has_split(columns[each])) or tuple(found)
+    candidates = [table for table, names in columns.items() if pixel_csv.is_pixel_table(names)]
+    return tuple(table for table in candidates if pixel_csv.has_split(columns[table])) or tuple(candidates)
 
 
-def _beside(cast: Sequence[archives.Member], table: archives.Member) -> archives.Member:
+def _beside(vote_tables: Sequence[archives.Member], table: archives.Member) -> archives.Member:
     """The votes in the folder of the table of pixels, or else the first."""
     folder = PurePosixPath(table.name).parent
-    return next((each for each in cast if PurePosixPath(each.name).parent == folder), cast[0])
+    return next((votes for votes in vote_tables if PurePosixPath(votes.name).parent == folder), vote_tables[0])
 
 
 def _labelled(
@@ -154,8 +154,8 @@ def _labelled(
     members: Iterable[archives.Member],
     columns: Mapping[archives.Member, Sequence[str]],
     decisions: labels.Decisions,
-) -> label_tables.Labelled:
-    candidates = {each: names for each, names in columns.items() if label_tables.is_label_table(names)}
+) -> label_tables.LabelledFiles:
+    candidates = {table: names for table, names in columns.items() if label_tables.is_label_table(names)}
     return label_tables.read(archive, members, candidates, decisions.known, decisions.meaning)
 
 
@@ -163,7 +163,7 @@ def _ignored(
     members: Iterable[archives.Member], used: Iterable[str], columns: Mapping[archives.Member, Sequence[str]]
 ) -> Counter[str]:
     names = set(used)
-    return Counter(_kind(each, columns.get(each, ())) for each in members if each.name not in names)
+    return Counter(_kind(member, columns.get(member, ())) for member in members if member.name not in names)
 
 
 def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
@@ -179,26 +179,26 @@ def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
 
 
 def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
-    """What to say of the tables beside images without a known label."""
+    """What the error for images without a known label says of the tables beside them."""
     for table, names in columns.items():
         if label_tables.is_label_table(names):
             return f"; the table {table.name!r} names no file of the source"
     for table, names in columns.items():
         return (
-            f"; the table {table.name!r} has the columns {', '.join(map(archives.shown, names[:12]))}: for its labels "
+            f"; the table {table.name!r} has the columns {', '.join(map(archives.quoted, names[:12]))}: for its labels "
             "to be used, it must have one of files (named file, path, image or the like) and one of labels (label, "
             "emotion or the like)"
         )
     return ""
 
 
-def _nothing(members: Sequence[archives.Member], has_votes: bool) -> errors.SourceError:
+def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors.SourceError:
     kinds = Counter(map(_kind, members))
     shown = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
-    todo = f"give a source of {', '.join(sorted(each[1:] for each in class_folders.IMAGE_SUFFIXES))} files"
+    todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.IMAGE_SUFFIXES))} files"
     if has_votes:
         todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
-    elif any(each.startswith("nested archive") for each in kinds):
+    elif any(kind.startswith("nested archive") for kind in kinds):
         todo = "unpack the archive inside the source, and give what was in it"
     return errors.SourceError(
         "The source must hold images in class folders or with a table of labels, or a CSV with the columns emotion and "

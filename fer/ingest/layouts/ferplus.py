@@ -15,16 +15,16 @@ from fer import errors
 from fer.ingest import archives, labels
 from fer.ingest.layouts import tables
 
-Use = Literal["ignore", "soft", "majority"]
+VotesUse = Literal["ignore", "soft", "majority"]
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 _CATEGORIES = (*EXPRESSIONS, "unknown", "nf")
-WHERE = "get fer2013new.csv from https://github.com/microsoft/FERPlus and put it beside fer2013.csv"
+HOW_TO_GET = "get fer2013new.csv from https://github.com/microsoft/FERPlus and put it beside fer2013.csv"
 _MAX_VOTES = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Votes:
-    """`usages` (N) and `counts` (N, 10) int64 of the table's rows; columns as _CATEGORIES."""
+    """The table of votes: `usages` (N,) and `counts` (N, 10) int64 of its rows, columns as _CATEGORIES."""
 
     name: str
     usages: tuple[str, ...]
@@ -32,8 +32,8 @@ class Votes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What the votes say of an image: their shares over the classes, the class by majority, or why it is out."""
+class VotedLabel:
+    """An image's label by the votes: their shares over the classes, the class by majority, or why it can't be used."""
 
     soft_label: list[float] | None
     label: str | None
@@ -42,71 +42,73 @@ class Verdict:
 
 def is_votes(names: Sequence[str]) -> bool:
     """Whether a table with columns of these names is FERPlus's."""
-    return {"usage", *_CATEGORIES} <= {labels.normalised(each) for each in names}
+    return {"usage", *_CATEGORIES} <= {labels.normalised(name) for name in names}
 
 
 def read(archive: zipfile.ZipFile, member: archives.Member, names: Sequence[str]) -> Votes:
     """The votes in the table `member`, whose columns have these names. Raises SourceError for what is no count."""
-    normalised = [labels.normalised(each) for each in names]
-    columns = [names[normalised.index(each)] for each in ("usage", *_CATEGORIES)]
+    normalised = [labels.normalised(name) for name in names]
+    columns = [names[normalised.index(category)] for category in ("usage", *_CATEGORIES)]
     usages, counts = [], []
     for number, row in tables.read(archive, member, columns):
         cells = row[1:] if row is not None else ()
-        votes = [int(each) for each in cells if each.isascii() and each.isdigit() and len(each) < 5]
+        votes = [int(cell) for cell in cells if cell.isascii() and cell.isdigit() and len(cell) < 5]
         if row is None or len(votes) < len(_CATEGORIES) or max(votes) > _MAX_VOTES:
             raise errors.SourceError(
                 "FERPlus's votes must be counts.",
-                received=f"{', '.join(map(archives.shown, cells)) or 'more cells than columns'} in row {number:,} of "
+                received=f"{', '.join(map(archives.quoted, cells)) or 'more cells than columns'} in row {number:,} of "
                 f"{member.name!r}",
-                todo=WHERE,
+                todo=HOW_TO_GET,
             )
         usages.append(row[0])
         counts.append(votes)
     return Votes(member.name, tuple(usages), np.array(counts, np.int64).reshape(-1, len(_CATEGORIES)))
 
 
-class Judge:
-    """Says of each row of a table of pixels, in its order, what the votes say. `meaning` gives a label's class."""
+class VoteLabeller:
+    """Labels the rows of a table of pixels, in its order, by the votes. `meaning` gives the class of a label."""
 
-    def __init__(self, votes: Votes, classes: Sequence[str], meaning: Callable[[str], str | None], use: Use):
+    def __init__(self, votes: Votes, classes: Sequence[str], meaning: Callable[[str], str | None], use: VotesUse):
         self._votes = votes
         self._classes = tuple(classes)
         self._use = use
-        meant = [meaning(each) for each in EXPRESSIONS] + [None, None]
-        self._membership = np.array([[each == name for name in classes] for each in meant], np.int64)
+        class_of_category = [meaning(expression) for expression in EXPRESSIONS] + [None, None]
+        self._membership = np.array(
+            [[category == name for name in classes] for category in class_of_category], np.int64
+        )  # (categories, classes)
         self._n_seen = 0
 
-    def verdict(self, number: int, usage: str | None, label: str | None) -> Verdict:
-        """What the votes say of row `number`, from 0, of this split and FER2013's `label`.
+    def label(self, number: int, usage: str | None, fer2013_label: str | None) -> VotedLabel:
+        """The label of row `number`, from 0, which has this split and FER2013's label.
 
         Raises SourceError where votes and rows don't belong together.
         """
         self._n_seen = number + 1
         if number >= len(self._votes.usages):
-            raise self._strangers(f"{len(self._votes.usages):,} rows of votes and more of pixels")
+            raise self._mismatch(f"{len(self._votes.usages):,} rows of votes and more of pixels")
         expected = self._votes.usages[number]
         if usage is not None and labels.normalised(usage) != labels.normalised(expected):
-            received = f"Usage {archives.shown(expected)} and {archives.shown(usage)} in row {number + 1:,}"
-            raise self._strangers(received)
-        cast = self._votes.counts[number]
-        of_classes = cast @ self._membership  # (classes,)
-        total = int(of_classes.sum())
-        soft_label = [float(each) for each in of_classes / total] if total else None
+            received = f"Usage {archives.quoted(expected)} and {archives.quoted(usage)} in row {number + 1:,}"
+            raise self._mismatch(received)
+        counts = self._votes.counts[number]
+        class_counts = counts @ self._membership  # (classes,)
+        total = int(class_counts.sum())
+        soft_label = [float(share) for share in class_counts / total] if total else None
         if self._use == "soft":
-            return Verdict(soft_label, label)
-        if not total or 2 * total < int(cast.sum()):
-            return Verdict(soft_label, None, "annotators saw no such expression")
-        most = [self._classes[place] for place in np.flatnonzero(of_classes == of_classes.max())]
-        if len(most) > 1 and label not in most:
-            return Verdict(soft_label, None, "the annotators' votes are tied")
-        return Verdict(soft_label, label if label in most else most[0])
+            return VotedLabel(soft_label, fer2013_label)
+        if not total or 2 * total < int(counts.sum()):
+            return VotedLabel(soft_label, None, "annotators saw no such expression")
+        winners = [self._classes[place] for place in np.flatnonzero(class_counts == class_counts.max())]
+        if len(winners) > 1 and fer2013_label not in winners:
+            return VotedLabel(soft_label, None, "the annotators' votes are tied")
+        return VotedLabel(soft_label, fer2013_label if fer2013_label in winners else winners[0])
 
     def require_all_seen(self) -> None:
-        """Raise SourceError if there are more rows of votes than `verdict` was asked for."""
+        """Raise SourceError if there are more rows of votes than `label` was called for."""
         if self._n_seen != len(self._votes.usages):
-            raise self._strangers(f"{len(self._votes.usages):,} rows of votes and {self._n_seen:,} of pixels")
+            raise self._mismatch(f"{len(self._votes.usages):,} rows of votes and {self._n_seen:,} of pixels")
 
-    def _strangers(self, received: str) -> errors.SourceError:
+    def _mismatch(self, received: str) -> errors.SourceError:
         return errors.SourceError(
             f"The votes in {self._votes.name!r} must belong to the rows of the CSV of pixels, in its order.",
             received=received,

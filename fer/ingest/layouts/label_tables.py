@@ -1,15 +1,13 @@
 """A table of labels beside images: a CSV or Parquet with a column of file names, one of labels, and perhaps more.
 
-Columns are known by their names; where several could be meant, those win that find most files and known labels. A file
+Columns are known by their names; of several candidates those win that match most files and known labels. A file
 name is a path from the table's folder or from the archive's root, or else it shares an end with one file's path, at
 least the last part, and more than with any other's. Where no column says the split, the table's name may: `train.csv`.
 So what a table says of a file depends neither on the order of its rows nor on that of the tables.
 """
 
-import bisect
 import dataclasses
 import posixpath
-import unicodedata
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,9 +15,9 @@ from typing import NamedTuple
 
 from fer import errors
 from fer.ingest import archives, labels
-from fer.ingest.layouts import class_folders, tables
+from fer.ingest.layouts import class_folders, file_finder, tables
 
-# The accepted names of columns, normalised; of two that find as much the first wins.
+# The accepted names of columns, normalised; of two that match as many files the first wins.
 FILE_COLUMNS = (
     "path", "file", "filename", "filepath", "imagepath", "imagefile", "imagename", "image", "images", "img",
     "imgpath", "imgname", "imgfile", "pth", "fname", "imageid", "subdirectoryfilepath", "name",
@@ -36,8 +34,8 @@ SUBJECT_COLUMNS = (
 _NO_SUBJECT = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised
 
 
-class _Said(NamedTuple):
-    """What a row says."""
+class _Annotation(NamedTuple):
+    """What a row says of its file."""
 
     raw_label: str
     raw_split: str
@@ -46,16 +44,16 @@ class _Said(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    said: _Said
+    annotation: _Annotation
     file: str  # as the table writes it
     member: str | None  # the file's name in the archive
     defect: str | None
-    place: str  # "labels.csv#3"
+    location: str  # "labels.csv#3"
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
-    """The images that tables speak of and those that they should, sorted by path; which tables; rows too many."""
+class LabelledFiles:
+    """The images that tables name or should name, sorted by path; the tables used; how many rows repeat a file."""
 
     files: tuple[class_folders.ImageFile, ...]
     tables: tuple[archives.Member, ...]
@@ -69,8 +67,8 @@ def is_label_table(names: Sequence[str]) -> bool:
 
 def has_splits(table: archives.Member, names: Sequence[str]) -> bool:
     """Whether a table with columns of these names has file names, and says by a column or its own name the split."""
-    says_split = _named(names, SPLIT_COLUMNS) or class_folders.split_of_stem(table.name)
-    return bool(_named(names, FILE_COLUMNS)) and bool(says_split)
+    split = _named(names, SPLIT_COLUMNS) or class_folders.split_of_stem(table.name)
+    return bool(_named(names, FILE_COLUMNS)) and bool(split)
 
 
 def read(
@@ -79,40 +77,40 @@ def read(
     columns: Mapping[archives.Member, Sequence[str]],
     known_labels: Collection[str],
     meaning: Callable[[str], str | None],
-) -> Labelled:
-    """Join the tables `columns` (-> the names of theirs) with the archive's other files.
+) -> LabelledFiles:
+    """Join the tables (table -> its `columns`) with the archive's other files.
 
     `known_labels` are normalised; `meaning` gives the class of a label or None. Tables that name no file of the archive
-    are left out; if all are, `Labelled` is empty. An image without a row, a row without its file, and a file with two
+    are left out; if all are, the result is empty. An image without a row, a row without its file, and a file with two
     labels, splits or subjects have a `defect`.
     Raises SourceError for a name that fits several files, or a table that can't be read.
     """
-    others = {each.name: each for each in members if each not in columns}
+    others = {member.name: member for member in members if member not in columns}
     rows, used = _rows_of_all(archive, others, columns, known_labels)
     if not used:
-        return Labelled((), (), 0)
-    return _joined(rows, others, used, meaning)
+        return LabelledFiles((), (), 0)
+    return _join(rows, others, used, meaning)
 
 
 def with_splits(
     archive: zipfile.ZipFile,
     files: Iterable[class_folders.ImageFile],
     columns: Mapping[archives.Member, Sequence[str]],
-) -> Labelled:
-    """`files` with the splits that the tables `columns` say (-> the names of theirs), which win over folders.
+) -> LabelledFiles:
+    """`files` with the splits that the tables say (table -> its `columns`), which win over folders.
 
     Tables that name none of the files are left out, and a file with two splits has a `defect`. Raises as `read`.
     """
-    by_path = {each.path: each for each in files}
+    by_path = {file.path: file for file in files}
     rows, used = _rows_of_all(archive, by_path, columns, ())
-    said: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.member is not None and row.said.raw_split:
-            said[row.member].add(row.said.raw_split)
-    for path, raw_splits in said.items():
-        defect = _two_splits(raw_splits, _listed(each.name for each in used))
+        if row.member is not None and row.annotation.raw_split:
+            splits[row.member].add(row.annotation.raw_split)
+    for path, raw_splits in splits.items():
+        defect = _two_splits(raw_splits, _listed(table.name for table in used))
         by_path[path] = dataclasses.replace(by_path[path], raw_split=min(raw_splits), defect=defect)
-    return Labelled(tuple(by_path.values()), used, 0)
+    return LabelledFiles(tuple(by_path.values()), used, 0)
 
 
 def _rows_of_all(
@@ -121,91 +119,33 @@ def _rows_of_all(
     columns: Mapping[archives.Member, Sequence[str]],
     known_labels: Collection[str],
 ) -> tuple[list[_Row], tuple[archives.Member, ...]]:
-    """The rows of those of the tables that name any of the files, and these tables, sorted by name."""
+    """The tables that name any of the files, sorted by name, and the rows of these."""
     rows: list[_Row] = []
     used = []
-    finder = _Finder(files)
-    for table in sorted(columns, key=lambda each: each.name):
-        found = _rows(archive, table, columns[table], finder, known_labels)
-        if any(row.member is not None for row in found):
-            rows += found
+    finder = file_finder.FileFinder(files)
+    for table in sorted(columns, key=lambda table: table.name):
+        rows_of_table = _rows(archive, table, columns[table], finder, known_labels)
+        if any(row.member is not None for row in rows_of_table):
+            rows += rows_of_table
             used.append(table)
     return rows, tuple(used)
 
 
 def _named(names: Sequence[str], accepted: Sequence[str]) -> list[str]:
-    """Those of `names` that are accepted, by rank."""
-    normalised = [labels.normalised(each) for each in names]
-    return [names[normalised.index(each)] for each in accepted if each in normalised]
-
-
-class _Finder:
-    """Finds files by what tables call them."""
-
-    def __init__(self, names: Collection[str]):
-        self._names: dict[str, list[str]] = defaultdict(list)  # by what they are composed: macOS takes accents apart
-        self._ends: dict[str | None, list[str]] = defaultdict(list)  # side -> paths from their last part on, sorted
-        for name in sorted(names):
-            self._names[_composed(name)].append(name)
-            self._ends[_side(name)].append(_backwards(_composed(name)))
-        for ends in self._ends.values():
-            ends.sort()
-
-    def from_folder(self, folder: str, file: str) -> list[str]:
-        """The file at the path `file` from `folder`."""
-        name = posixpath.normpath(posixpath.join(folder, file))
-        same = self._names.get(_composed(name), [])
-        return [name] if name in same else same[:2]
-
-    def by_end(self, file: str) -> list[str]:
-        """The file whose path shares the longest end with `file`, two where they are several; none of another split."""
-        path = _composed(posixpath.normpath(file).lstrip("/"))
-        backwards = _backwards(path)
-        longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
-        if not longest:
-            return []
-        sides = self._ends.keys() if _side(path) is None else {None, _side(path)} & self._ends.keys()
-        found = [each for side in sides for each in _beginning(self._ends[side], longest)]
-        composed = {"/".join(reversed(each[:-1].split("/"))) for each in found}
-        return sorted(name for each in composed for name in self._names[each])[:2]
-
-
-def _composed(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
-
-
-def _side(path: str) -> str | None:
-    """The split, of ours, that a path's folders say."""
-    return class_folders.side(class_folders.split_of_folders(path))
-
-
-def _backwards(path: str) -> str:
-    """Its parts from the last on, each with a slash after it."""
-    return "/".join(reversed(path.split("/"))) + "/"
-
-
-def _shared(ends: Sequence[str], path: str) -> str:
-    """The longest beginning, by whole parts, that `path` has in common with one of the sorted `ends`."""
-    place = bisect.bisect_left(ends, path)
-    common = (posixpath.commonprefix([path, *ends[n : n + 1]]) for n in (place - 1, place) if 0 <= n < len(ends))
-    return max((each[: each.rfind("/") + 1] for each in common), key=len, default="")
-
-
-def _beginning(ends: Sequence[str], start: str) -> Sequence[str]:
-    """Up to two of the sorted `ends` that begin with `start`."""
-    place = bisect.bisect_left(ends, start)
-    return [each for each in ends[place : place + 2] if each.startswith(start)]
+    """The `names` that are accepted, by rank."""
+    normalised = [labels.normalised(name) for name in names]
+    return [names[normalised.index(name)] for name in accepted if name in normalised]
 
 
 def _rows(
     archive: zipfile.ZipFile,
     table: archives.Member,
     names: Sequence[str],
-    finder: _Finder,
+    finder: file_finder.FileFinder,
     known_labels: Collection[str],
 ) -> list[_Row]:
-    """The rows of `table`, each with the file that it names."""
-    groups = [_named(names, each) for each in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, SUBJECT_COLUMNS)]
+    """The rows of `table` with the files that they name."""
+    groups = [_named(names, accepted) for accepted in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, SUBJECT_COLUMNS)]
     file_names, label_names, split_names, subject_names = groups
     read_names = [*file_names, *label_names, *split_names[:1], *subject_names[:1]]
     cells = list(tables.read(archive, table, read_names))
@@ -213,40 +153,42 @@ def _rows(
 
     def column(name: str) -> list[str]:
         place = read_names.index(name)
-        return [each[place] for each in whole]
+        return [row[place] for row in whole]
 
     def n_known(name: str) -> int:
         return sum(labels.normalised(cell) in known_labels for cell in column(name))
 
     label = max(label_names, key=n_known, default=None)
-    candidates = [_found(table, name, column(name), finder) for name in file_names]
-    found = max(candidates, key=lambda each: (each.n, -len(each.ambiguous)))
-    _require_one_each(table, found.ambiguous)
-    file = read_names.index(found.column)
+    candidates = [_match(table, name, column(name), finder) for name in file_names]
+    best = max(candidates, key=lambda match: (match.n_rows, -len(match.ambiguous)))
+    _require_unambiguous(table, best.ambiguous)
+    file = read_names.index(best.column)
     split = next(iter(split_names), None)
     split_of_table = None if split else class_folders.split_of_stem(table.name)
 
     def cell(row: tuple[str, ...], name: str | None) -> str:
         return "" if name is None else row[read_names.index(name)]
 
-    made = []
+    rows = []
     for number, row in cells:
-        place = f"{table.name}#{number}"
+        location = f"{table.name}#{number}"
         defect = _defect(row, file)
         if row is None or defect:
-            made.append(_Row(_Said("", "", ""), "", None, f"a row of {table.name} {defect}", place))
+            rows.append(_Row(_Annotation("", "", ""), "", None, f"a row of {table.name} {defect}", location))
             continue
         raw_split = split_of_table or class_folders.split_of(cell(row, split)) or cell(row, split)
         subject = cell(row, next(iter(subject_names), None))
-        said = _Said(cell(row, label), raw_split, "" if labels.normalised(subject) in _NO_SUBJECT else subject)
-        member = found.members.get(row[file])
+        annotation = _Annotation(
+            cell(row, label), raw_split, "" if labels.normalised(subject) in _NO_SUBJECT else subject
+        )
+        member = best.members.get(row[file])
         missing = None if member is not None else f"{table.name} names a file that is not there"
-        made.append(_Row(said, row[file], member, missing, place))
-    return made
+        rows.append(_Row(annotation, row[file], member, missing, location))
+    return rows
 
 
 def _defect(row: tuple[str, ...] | None, file: int) -> str | None:
-    """What is wrong with a row, whose cell number `file` names the file."""
+    """The defect of a row whose cell number `file` names its file, if it has one."""
     if row is None:
         return "has more cells than columns"
     if not row[file]:
@@ -255,17 +197,20 @@ def _defect(row: tuple[str, ...] | None, file: int) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _FoundBy:
-    """What the names in a column find: name -> file; how many rows find one; names with two of several such files."""
+class _ColumnMatch:
+    """The files that a column names.
+
+    `members`: name -> file; `n_rows`: how many rows name one; `ambiguous`: names that fit several, with two of them.
+    """
 
     column: str
     members: dict[str, str]
-    n: int
+    n_rows: int
     ambiguous: tuple[tuple[str, str, str], ...]
 
 
-def _found(table: archives.Member, column: str, cells: Sequence[str], finder: _Finder) -> _FoundBy:
-    """The files that a column names, by that way of reading its names which finds most.
+def _match(table: archives.Member, column: str, cells: Sequence[str], finder: file_finder.FileFinder) -> _ColumnMatch:
+    """The files that a column names, by the way of reading its names that finds most files.
 
     The ends of paths count only if they find more than twice as many as whole paths: a name that is read as a path
     and leads nowhere is rather a missing file than another of the same name elsewhere.
@@ -273,29 +218,29 @@ def _found(table: archives.Member, column: str, cells: Sequence[str], finder: _F
     folder = posixpath.dirname(table.name)
     names = {cell: n for cell, n in Counter(cells).items() if cell}
 
-    def by(way: Callable[[str], list[str]]) -> tuple[int, dict[str, list[str]]]:
-        found = {cell: files for cell in names if (files := way(cell.replace("\\", "/")))}
-        return sum(names[cell] for cell in found), found
+    def matches(find: Callable[[str], list[str]]) -> tuple[int, dict[str, list[str]]]:
+        files_of = {cell: files for cell in names if (files := find(cell.replace("\\", "/")))}
+        return sum(names[cell] for cell in files_of), files_of
 
-    n_found, found = max(
-        by(lambda file: finder.from_folder(folder, file)),
-        by(lambda file: finder.from_folder("", file)),
-        key=lambda each: each[0],
+    n_rows, files_of = max(
+        matches(lambda file: finder.from_folder(folder, file)),
+        matches(lambda file: finder.from_folder("", file)),
+        key=lambda match: match[0],
     )
-    if 2 * n_found < sum(names.values()):
-        n_by_end, found_by_end = by(finder.by_end)
-        if n_by_end > 2 * n_found:
-            n_found, found = n_by_end, found_by_end
-    several = sorted(cell for cell, files in found.items() if len(files) > 1)
-    ambiguous = tuple((cell, min(found[cell]), max(found[cell])) for cell in several)
-    return _FoundBy(column, {cell: files[0] for cell, files in found.items()}, n_found, ambiguous)
+    if 2 * n_rows < sum(names.values()):
+        n_by_end, files_by_end = matches(finder.by_end)
+        if n_by_end > 2 * n_rows:
+            n_rows, files_of = n_by_end, files_by_end
+    several = sorted(cell for cell, files in files_of.items() if len(files) > 1)
+    ambiguous = tuple((cell, min(files_of[cell]), max(files_of[cell])) for cell in several)
+    return _ColumnMatch(column, {cell: files[0] for cell, files in files_of.items()}, n_rows, ambiguous)
 
 
-def _require_one_each(table: archives.Member, ambiguous: Sequence[tuple[str, str, str]]) -> None:
+def _require_unambiguous(table: archives.Member, ambiguous: Sequence[tuple[str, str, str]]) -> None:
     if ambiguous:
         name, one, other = ambiguous[0]
         more = f", and {len(ambiguous) - 1:,} more such names" if len(ambiguous) > 1 else ""
-        shown = archives.shown(name)
+        shown = archives.quoted(name)
         raise errors.SourceError(
             "A table of labels must name each file so that one file fits.",
             received=f"{shown} in {table.name!r}, which fits {one!r} and {other!r}{more}",
@@ -303,14 +248,14 @@ def _require_one_each(table: archives.Member, ambiguous: Sequence[tuple[str, str
         )
 
 
-def _joined(
+def _join(
     rows: Iterable[_Row],
     others: Mapping[str, archives.Member],
     used: tuple[archives.Member, ...],
     meaning: Callable[[str], str | None],
-) -> Labelled:
-    speaking = _listed(each.name for each in used)
-    said: dict[str, list[_Said]] = defaultdict(list)
+) -> LabelledFiles:
+    table_names = _listed(table.name for table in used)
+    annotations: dict[str, list[_Annotation]] = defaultdict(list)
     missing: dict[str, list[_Row]] = defaultdict(list)
     files = []
     taken = set(others)
@@ -320,47 +265,46 @@ def _joined(
         while path in taken:
             path += "'"
         taken.add(path)
-        defect = row.defect
-        files.append(
-            class_folders.ImageFile(
-                path, None, row.said.raw_label, row.said.raw_split or None, row.said.subject or None, defect
-            )
-        )
+        raw_label, raw_split, subject = row.annotation
+        files.append(class_folders.ImageFile(path, None, raw_label, raw_split or None, subject or None, row.defect))
 
     for row in rows:
         if row.member is not None:
-            said[row.member].append(row.said)
+            annotations[row.member].append(row.annotation)
         elif row.file:
             missing[row.file].append(row)
         else:
-            add_missing(row, row.place)
+            add_missing(row, row.location)
     for file, same in sorted(missing.items()):
         n_repeated += len(same) - 1
-        add_missing(min(same, key=lambda each: (each.said, each.place)), file)
+        add_missing(min(same, key=lambda row: (row.annotation, row.location)), file)
     for name, member in others.items():
         by_path = class_folders.image_file(member)
-        if name in said:
-            n_repeated += len(said[name]) - 1
-            files.append(_one(by_path, said[name], speaking, meaning))
+        if name in annotations:
+            n_repeated += len(annotations[name]) - 1
+            files.append(_annotated(by_path, annotations[name], table_names, meaning))
         elif class_folders.suffix(name) in class_folders.IMAGE_SUFFIXES:
-            files.append(dataclasses.replace(by_path, raw_label=None, defect=f"no label in {speaking}"))
-    return Labelled(tuple(sorted(files, key=lambda each: each.path)), used, n_repeated)
+            files.append(dataclasses.replace(by_path, raw_label=None, defect=f"no label in {table_names}"))
+    return LabelledFiles(tuple(sorted(files, key=lambda file: file.path)), used, n_repeated)
 
 
-def _one(
-    file: class_folders.ImageFile, said: Sequence[_Said], speaking: str, meaning: Callable[[str], str | None]
+def _annotated(
+    file: class_folders.ImageFile,
+    annotations: Sequence[_Annotation],
+    table_names: str,
+    meaning: Callable[[str], str | None],
 ) -> class_folders.ImageFile:
-    """What all rows of one file say together; a row that says nothing of something contradicts no other."""
-    raw_labels = sorted({each.raw_label for each in said if each.raw_label})
-    raw_splits = sorted({each.raw_split for each in said if each.raw_split})
-    subjects = sorted({each.subject for each in said if each.subject})
+    """The file with the annotations of all its rows; a row with a blank cell contradicts no other."""
+    raw_labels = sorted({annotation.raw_label for annotation in annotations if annotation.raw_label})
+    raw_splits = sorted({annotation.raw_split for annotation in annotations if annotation.raw_split})
+    subjects = sorted({annotation.subject for annotation in annotations if annotation.subject})
     defect = None
-    if len({meaning(each) or labels.normalised(each) for each in raw_labels}) > 1:
-        defect = f"two labels in {speaking}"
-    elif two_splits := _two_splits(raw_splits, speaking):
+    if len({meaning(raw_label) or labels.normalised(raw_label) for raw_label in raw_labels}) > 1:
+        defect = f"two labels in {table_names}"
+    elif two_splits := _two_splits(raw_splits, table_names):
         defect = two_splits
     elif len(subjects) > 1:
-        defect = f"two subjects in {speaking}"
+        defect = f"two subjects in {table_names}"
     elif not raw_labels:
         defect = labels.MISSING
     return dataclasses.replace(
@@ -372,10 +316,10 @@ def _one(
     )
 
 
-def _two_splits(raw_splits: Iterable[str], speaking: str) -> str | None:
+def _two_splits(raw_splits: Iterable[str], table_names: str) -> str | None:
     """The defect of a file with these splits, if they mean several."""
-    meant = {class_folders.side(each) or labels.normalised(each) for each in raw_splits}
-    return f"two splits in {speaking}" if len(meant) > 1 else None
+    splits = {class_folders.canonical_split(raw_split) or labels.normalised(raw_split) for raw_split in raw_splits}
+    return f"two splits in {table_names}" if len(splits) > 1 else None
 
 
 def _listed(names: Iterable[str], at_most: int = 3) -> str:

@@ -35,7 +35,7 @@ class Row:
     raw_label: str
     raw_split: str | None
     text: bytes
-    n_pixels: int  # numbers in the text, whatever they are; 0 with a defect
+    n_pixels: int  # count of numbers in the text, whatever they are; 0 with a defect
     defect: str | None
     read_bytes: int  # of the CSV, up to about here
 
@@ -54,13 +54,13 @@ def is_pixel_table(names: Sequence[str]) -> bool:
 
 
 def has_split(names: Sequence[str]) -> bool:
-    """Whether it says which split an image belongs to."""
+    """Whether a table with columns of these names says which split an image belongs to."""
     columns = _columns(names)
     return columns is not None and columns.usage is not None
 
 
 def _columns(header: Sequence[str]) -> _Columns | None:
-    names = [labels.normalised(each) for each in header]
+    names = [labels.normalised(name) for name in header]
     if "emotion" not in names or "pixels" not in names:
         return None
     usage = names.index("usage") if "usage" in names else None
@@ -94,8 +94,8 @@ def _row(
 ) -> Row:
     path = f"{table.name}#{n}"
     if len(row) != columns.n:
-        wrong = "the CSV row has other than the header's number of columns"
-        return Row(path, number, "", None, ",".join(row).encode(), 0, wrong, read_bytes)
+        defect = "the CSV row has other than the header's number of columns"
+        return Row(path, number, "", None, ",".join(row).encode(), 0, defect, read_bytes)
     raw_label = row[columns.emotion].strip()
     if columns.usage is not None:
         usage = row[columns.usage].strip()
@@ -103,10 +103,10 @@ def _row(
     if max(len(raw_label), len(split or "")) > tables.MAX_CELL_CHARS:
         raise tables.too_long(table)
     text = row[columns.pixels].encode()
-    defect = None if raw_label else labels.MISSING
-    n_pixels = 0 if defect else _n_numbers(text)
-    # What millions of rows say alike takes its memory once.
-    return Row(path, number, sys.intern(raw_label), split and sys.intern(split), text, n_pixels, defect, read_bytes)
+    missing = None if raw_label else labels.MISSING
+    n_pixels = 0 if missing else _n_numbers(text)
+    # A text that millions of rows share takes its memory once.
+    return Row(path, number, sys.intern(raw_label), split and sys.intern(split), text, n_pixels, missing, read_bytes)
 
 
 def _n_numbers(text: bytes) -> int:
@@ -115,12 +115,14 @@ def _n_numbers(text: bytes) -> int:
     return int(np.count_nonzero(filled[1:] & ~filled[:-1])) + int(filled[:1].sum())
 
 
-def usual(found: Counter[int]) -> int:
+def usual_n_pixels(n_rows: Counter[int]) -> int:
     """The most frequent number of pixels that is a square, of equally frequent ones the largest; 0 if none is.
 
-    `found`: number of pixels -> rows of a table.
+    `n_rows`: number of pixels -> rows of a table.
     """
-    squares = [(rows, n) for n, rows in found.items() if n and math.isqrt(n) ** 2 == n]
+    squares = [
+        (rows, n_pixels) for n_pixels, rows in n_rows.items() if n_pixels and math.isqrt(n_pixels) ** 2 == n_pixels
+    ]
     return max(squares, default=(0, 0))[1]
 
 
@@ -134,8 +136,9 @@ def too_many_rows(table: archives.Member) -> errors.SourceError:
 
 
 def as_pgm(text: bytes, n_pixels: int = 0) -> bytes:
-    """The pixels of `Row.text` as a binary PGM (netpbm's P5). Raises NoPixels; also if they are not `n_pixels`, if so
-    many are expected.
+    """The pixels of `Row.text` as a binary PGM (netpbm's P5).
+
+    Raises NoPixels, also where there are not as many as `n_pixels` (0: any number).
     """
     if text.translate(None, b"0123456789 ") or not text.strip():  # `fromstring` would read a lone "-" as 0
         raise NoPixels("the CSV row's pixels are not all numbers within 0-255")

@@ -27,7 +27,7 @@ _BATCH_ROWS = 16_384
 
 
 def is_table(member: archives.Member) -> bool:
-    """Whether its name is that of a table."""
+    """Whether the file's name is that of a table."""
     return class_folders.suffix(member.name) in SUFFIXES
 
 
@@ -52,12 +52,12 @@ def read(
 ) -> Iterator[tuple[int, tuple[str, ...] | None]]:
     """The rows' numbers, from 1, and their cells of `columns` (of `column_names`) as text, "" where there is none.
 
-    In the table's order. None stands for a row with more cells than columns; empty lines are counted and not there. A
-    number without a fraction is written without. Raises as `column_names`, for more or longer cells than a table of
-    labels may have, and for a column of a Parquet whose name is that of another.
+    In the table's order. None stands for a row with more cells than columns; an empty line has a number and is left
+    out. A number without a fraction is written without one. Raises as `column_names`, for more rows or longer cells
+    than a table of labels may have, and for a column of a Parquet whose name is that of another.
     """
-    make = _parquet_rows if class_folders.suffix(member.name) == ".parquet" else _csv_rows
-    for number, row in make(archive, member, columns):
+    rows_of = _parquet_rows if class_folders.suffix(member.name) == ".parquet" else _csv_rows
+    for number, row in rows_of(archive, member, columns):
         if number > MAX_ROWS:
             raise refused(f"at most {MAX_ROWS:,} rows", f"more in {member.name!r}")
         if row is not None and any(len(cell) > MAX_CELL_CHARS for cell in row):
@@ -93,7 +93,7 @@ def _whole_rows(text: Iterable[str], delimiter: str, member: archives.Member) ->
             yield from rows
     except csv.Error as error:
         raise errors.SourceError(
-            "The CSV must have one image a row, and its quotes must be closed.",
+            "The CSV must have one image per row, and its quotes must be closed.",
             received=f"'{error}' at line {rows.line_num:,} of {member.name!r}",
             todo="correct the table, or get the archive again",
         ) from None
@@ -135,10 +135,10 @@ def _parquet(
     try:
         # As dictionaries, a text that is repeated a million times takes its memory once.
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(columns)) as file:
-            twice = [each for each in columns if file.schema_arrow.names.count(each) > 1]
-            if twice:
+            repeated = [name for name in columns if file.schema_arrow.names.count(name) > 1]
+            if repeated:
                 raise refused(
-                    "columns of different names", f"{archives.shown(twice[0])} more than once in {member.name!r}"
+                    "columns of different names", f"{archives.quoted(repeated[0])} more than once in {member.name!r}"
                 )
             yield file
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
@@ -159,7 +159,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 def _texts(column: pa.Array, member: archives.Member) -> list[str]:
     if pa.types.is_dictionary(column.type) and len(column.dictionary):
         lengths = pc.binary_length(column.dictionary) if _is_text(column.dictionary.type) else None
-        if lengths is not None and (pc.max(lengths).as_py() or 0) > 4 * MAX_CELL_CHARS:  # bytes: up to 4 a character
+        if lengths is not None and (pc.max(lengths).as_py() or 0) > 4 * MAX_CELL_CHARS:  # bytes: up to 4 per character
             raise too_long(member)
     return [_text(value) for value in column.to_pylist()]
 
@@ -190,7 +190,7 @@ def too_long(member: archives.Member) -> errors.SourceError:
 
 
 def refused(must_have: str, received: str) -> errors.SourceError:
-    """The error for a table that is not as it must be."""
+    """The error for a table that must have something else: `must_have` and `received` as in `errors`."""
     return errors.SourceError(
         f"A table must have {must_have}.",
         received=received,

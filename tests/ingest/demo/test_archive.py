@@ -85,9 +85,9 @@ def test_the_returned_counts_are_those_of_the_files_in_each_class_folder(tmp_pat
 
 
 def test_every_planted_path_is_in_the_archive_and_planted_once(archive):
-    found = demo_archive.planted(SMALL).model_dump()
+    planted = demo_archive.planted(SMALL).model_dump()
     assert defective(SMALL) <= archive.keys()
-    assert sum(len(paths) for paths in found.values()) == len(defective(SMALL))
+    assert sum(len(paths) for paths in planted.values()) == len(defective(SMALL))
 
 
 def test_the_readme_says_that_no_person_is_shown(archive):
@@ -130,11 +130,11 @@ def test_a_face_taken_once_more_moves_as_far_as_stays_a_near_twin():
     sharp = np.where((x // 2 + y // 2) % 2, 200, 60).astype(np.uint8)
     for face in (soft, sharp):
         taken = [demo_defects.retaken(face, np.random.default_rng(n)) for n in range(20)]
-        assert all(correlation(each, face) >= 0.96 for each in taken)
-        assert all(abs(each.mean() - face.mean()) < 14 for each in taken)
-        assert len({each.tobytes() for each in taken}) == 20
+        assert all(correlation(copy, face) >= 0.96 for copy in taken)
+        assert all(abs(copy.mean() - face.mean()) < 14 for copy in taken)
+        assert len({copy.tobytes() for copy in taken}) == 20
     moved = [demo_defects.retaken(soft, np.random.default_rng(n)) for n in range(20)]
-    assert np.median([correlation(each, soft) for each in moved]) < 0.99  # light and noise alone leave 0.9989
+    assert np.median([correlation(copy, soft) for copy in moved]) < 0.99  # light and noise alone leave 0.9989
 
 
 def test_planted_conflicts_are_the_same_bytes_in_another_class(archive):
@@ -156,19 +156,19 @@ def test_planted_label_errors_are_new_faces_in_the_folder_of_another_class(archi
 
 
 def test_no_face_is_the_origin_of_two_copies():
-    found = demo_archive.planted(SMALL.model_copy(update={"near_twins": 50}))
-    origins = [*found.duplicates.values(), *found.near_twins.values(), *found.conflicts.values()]
+    planted = demo_archive.planted(SMALL.model_copy(update={"near_twins": 50}))
+    origins = [*planted.duplicates.values(), *planted.near_twins.values(), *planted.conflicts.values()]
     assert len(set(origins)) == len(origins) == 19
 
 
 def test_planted_undecodable_and_empty_files_are_refused_by_the_decoder(archive):
-    found = demo_archive.planted(SMALL)
-    assert len(found.undecodable) == 2
-    assert len(found.empty) == 1
-    for name in found.undecodable + found.empty:
+    planted = demo_archive.planted(SMALL)
+    assert len(planted.undecodable) == 2
+    assert len(planted.empty) == 1
+    for name in planted.undecodable + planted.empty:
         with pytest.raises(decode.UndecodableImage):
             decode.decode(archive[name])
-    assert archive[found.empty[0]] == b""
+    assert archive[planted.empty[0]] == b""
 
 
 def test_planted_blank_images_decode_to_one_grey_each_and_differ(archive):
@@ -178,18 +178,23 @@ def test_planted_blank_images_decode_to_one_grey_each_and_differ(archive):
 
 
 def test_planted_dark_and_bright_faces_are_so_and_still_show_something(archive):
-    found = demo_archive.planted(SMALL)
-    dark, bright = measured(archive, found.dark), measured(archive, found.bright)
+    planted = demo_archive.planted(SMALL)
+    dark, bright = measured(archive, planted.dark), measured(archive, planted.bright)
     assert len(dark) == len(bright) == 2
-    assert max(each.p99 for each in dark) <= 50 < min(each.p99 for each in sound(archive))
-    assert min(each.p05 for each in bright) >= 210 > max(each.p05 for each in sound(archive))
-    assert min(each.entropy for each in dark + bright) > 4.4
+    assert max(measures.p99 for measures in dark) <= 50 < min(measures.p99 for measures in sound(archive))
+    assert min(measures.p05 for measures in bright) >= 210 > max(measures.p05 for measures in sound(archive))
+    assert min(measures.entropy for measures in dark + bright) > 4.4
 
 
 def test_planted_blurry_faces_are_far_less_sharp_than_the_sound_ones(archive):
     blurry = measured(archive, demo_archive.planted(SMALL).blurry)
     assert len(blurry) == 2
-    assert max(each.sharpness for each in blurry) < 0.05 < 0.1 < min(each.sharpness for each in sound(archive))
+    assert (
+        max(measures.sharpness for measures in blurry)
+        < 0.05
+        < 0.1
+        < min(measures.sharpness for measures in sound(archive))
+    )
 
 
 def test_planted_pictures_of_low_information_have_at_most_five_greys(archive):
@@ -204,10 +209,10 @@ def test_planted_outliers_resemble_no_face_and_are_neither_dark_nor_bright_nor_p
     faces = [decode.decode(archive[path]) for path in archive.keys() - defective(SMALL)]
     for path in outliers:
         assert max(correlation(decode.decode(archive[path]), face) for face in faces) < 0.4
-    for each in measured(archive, outliers):
-        assert each.p99 > 95
-        assert each.p05 < 156
-        assert each.entropy > 5
+    for measures in measured(archive, outliers):
+        assert measures.p99 > 95
+        assert measures.p05 < 156
+        assert measures.entropy > 5
 
 
 def test_the_planted_odd_size_is_a_face_of_300_by_60(archive):
@@ -237,9 +242,9 @@ def test_there_are_at_most_as_many_duplicates_as_faces(asked, planted):
 
 
 def test_a_single_class_has_no_wrong_folder():
-    found = demo_archive.planted(demo_archive.DemoConfig(images_per_class={"sad": 30}))
-    assert found.conflicts == found.mislabelled == {}
-    assert len(found.near_twins) == 16
+    planted = demo_archive.planted(demo_archive.DemoConfig(images_per_class={"sad": 30}))
+    assert planted.conflicts == planted.mislabelled == {}
+    assert len(planted.near_twins) == 16
 
 
 def test_nothing_but_the_broken_and_blank_files_is_planted_at_counts_of_zero(tmp_path):
@@ -268,8 +273,8 @@ def test_by_default_all_seven_classes_are_drawn_and_disgust_is_the_rarest():
 
 
 def test_by_default_some_of_every_kind_are_planted():
-    found = demo_archive.planted(demo_archive.DemoConfig()).model_dump()
-    assert {kind: len(paths) for kind, paths in found.items()} == {
+    planted = demo_archive.planted(demo_archive.DemoConfig()).model_dump()
+    assert {kind: len(paths) for kind, paths in planted.items()} == {
         "duplicates": 12,
         "near_twins": 16,
         "conflicts": 5,

@@ -45,7 +45,7 @@ def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent():
 
     labels = np.repeat(np.arange(7), 80)
     faces = np.stack(
-        [demo_faces.draw(demo_faces.CLASSES[each], np.random.default_rng([5, n])) for n, each in enumerate(labels)]
+        [demo_faces.draw(demo_faces.CLASSES[label], np.random.default_rng([5, n])) for n, label in enumerate(labels)]
     )
     pixels = StandardScaler().fit_transform(faces.reshape(len(faces), -1).astype(np.float32))
     held_out = np.arange(len(labels)) % 5 == 0

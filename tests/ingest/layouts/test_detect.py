@@ -5,8 +5,7 @@ from fer import errors
 from fer.curation import split
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import index
-from fer.ingest.layouts import class_folders
-from fer.ingest.layouts import detect as layouts
+from fer.ingest.layouts import class_folders, detect
 
 PIXELS = ("emotion,pixels,Usage\n" + csv_row(range(9))).encode()
 
@@ -47,8 +46,8 @@ def test_tables_of_pixels_that_are_named_like_splits_are_these(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     row = b'emotion,pixels\n3,"1 2 3 4"\n'
     files = {"f/train.csv": row, "f/Test Set.csv": row, "val/fer.csv": row, "f/more.csv": row}
-    found = by_path(workspace, run(workspace, files))
-    assert {path: each["raw_split"] for path, each in found.items()} == {
+    row_of = by_path(workspace, run(workspace, files))
+    assert {path: row["raw_split"] for path, row in row_of.items()} == {
         "f/train.csv#1": "train",
         "f/Test Set.csv#1": "test",
         "val/fer.csv#1": "val",
@@ -59,31 +58,31 @@ def test_tables_of_pixels_that_are_named_like_splits_are_these(tmp_path):
 def test_a_column_of_splits_wins_over_the_name_of_the_table(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     rows = csv_row(range(4), usage="PublicTest") + csv_row(range(4), usage="Test Set") + csv_row(range(4), usage="")
-    found = by_path(workspace, run(workspace, {"train.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
-    assert [found[f"train.csv#{n}"]["raw_split"] for n in (1, 2, 3)] == ["PublicTest", "test", None]
+    row_of = by_path(workspace, run(workspace, {"train.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
+    assert [row_of[f"train.csv#{n}"]["raw_split"] for n in (1, 2, 3)] == ["PublicTest", "test", None]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_splits_that_a_table_says_of_images_in_class_folders_are_used(tmp_path, suffix):
     workspace = LocalWorkspace(tmp_path)
     rows = [("happy/1.png", "Training"), ("angry/2.png", "test set"), ("train/happy/3.png", "val"), ("happy/4.png", "")]
-    columns = {"file": [file for file, _ in rows], "split": [said for _, said in rows]}
-    text = "file,split\n" + "".join(f"{file},{said}\n" for file, said in rows)
+    columns = {"file": [file for file, _ in rows], "split": [split for _, split in rows]}
+    text = "file,split\n" + "".join(f"{file},{split}\n" for file, split in rows)
     table = {"l.csv": text.encode()} if suffix == "csv" else {"l.parquet": parquet(columns)}
-    made = run(workspace, {file: png(n) for n, (file, _) in enumerate(rows)} | table)
-    found = by_path(workspace, made)
-    assert [found[file]["raw_split"] for file, _ in rows] == ["Training", "test", "val", None]
-    assert [found[file]["label"] for file, _ in rows] == ["happy", "angry", "happy", "happy"]
-    assert (made.layouts, made.n_quarantined, made.ignored) == ((layouts.CLASS_FOLDERS,), 0, {})
+    manifest = run(workspace, {file: png(n) for n, (file, _) in enumerate(rows)} | table)
+    row_of = by_path(workspace, manifest)
+    assert [row_of[file]["raw_split"] for file, _ in rows] == ["Training", "test", "val", None]
+    assert [row_of[file]["label"] for file, _ in rows] == ["happy", "angry", "happy", "happy"]
+    assert (manifest.layouts, manifest.n_quarantined, manifest.ignored) == ((detect.CLASS_FOLDERS,), 0, {})
 
 
 def test_tables_that_are_named_like_splits_say_them_of_images_in_class_folders(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     images = {"happy/1.png": png(1), "happy/2.png": png(2), "angry/3.png": png(3)}
     tables = {"train.csv": b"image\nhappy/1.png\nhappy/2.png\n", "test.csv": b"image\nhappy/2.png\nangry/3.png\n"}
-    found = by_path(workspace, run(workspace, images | tables))
-    assert (found["happy/1.png"]["raw_split"], found["angry/3.png"]["raw_split"]) == ("train", "test")
-    assert found["happy/2.png"]["reason"] == "two splits in test.csv, train.csv"
+    row_of = by_path(workspace, run(workspace, images | tables))
+    assert (row_of["happy/1.png"]["raw_split"], row_of["angry/3.png"]["raw_split"]) == ("train", "test")
+    assert row_of["happy/2.png"]["reason"] == "two splits in test.csv, train.csv"
 
 
 def test_a_table_of_splits_beside_class_folders_that_cannot_be_joined_is_an_error(tmp_path):
@@ -96,8 +95,8 @@ def test_a_table_of_splits_beside_class_folders_that_cannot_be_joined_is_an_erro
 
 def test_a_table_of_splits_that_names_none_of_the_images_is_ignored(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace, {"happy/1.png": png(1), "l.csv": b"file,split\n9.png,train\n"})
-    assert ([row["raw_split"] for row in rows_of(workspace, made)], made.ignored) == ([None], {".csv": 1})
+    manifest = run(workspace, {"happy/1.png": png(1), "l.csv": b"file,split\n9.png,train\n"})
+    assert ([row["raw_split"] for row in rows_of(workspace, manifest)], manifest.ignored) == ([None], {".csv": 1})
 
 
 def test_an_image_without_the_suffix_of_one_counts_in_the_folder_of_a_known_label(tmp_path):
@@ -105,20 +104,20 @@ def test_an_image_without_the_suffix_of_one_counts_in_the_folder_of_a_known_labe
     files = {"happy/1": png(1), "happy/2.dat": png(2), "angry/3.jpg.bak": png(3), "sad/happy.png": png(4)}
     config = index.IndexConfig(classes=("angry", "happy", "sad"))
     others = {"happy/notes": b"BM: a note", "happy/4.txt": b"", "backup": png(5), "other/6": png(6)}
-    made = run(workspace, files | others, config)
-    assert {path: row["label"] for path, row in by_path(workspace, made).items()} == {
+    manifest = run(workspace, files | others, config)
+    assert {path: row["label"] for path, row in by_path(workspace, manifest).items()} == {
         "happy/1": "happy",
         "happy/2.dat": "happy",
         "angry/3.jpg.bak": "angry",
         "sad/happy.png": "sad",
     }
-    assert (made.n_quarantined, made.ignored) == (0, {".txt": 1, "no suffix": 3})
+    assert (manifest.n_quarantined, manifest.ignored) == (0, {".txt": 1, "no suffix": 3})
 
 
 def test_class_folders_whose_images_all_lack_a_suffix_are_known(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace, {"happy/1": png(1), "angry/2": png(2)})
-    assert (made.layouts, made.n_found, made.n_quarantined) == ((layouts.CLASS_FOLDERS,), 2, 0)
+    manifest = run(workspace, {"happy/1": png(1), "angry/2": png(2)})
+    assert (manifest.layouts, manifest.n_found, manifest.n_quarantined) == ((detect.CLASS_FOLDERS,), 2, 0)
 
 
 def test_a_table_of_labels_that_is_not_used_for_a_folder_is_named_in_the_error(tmp_path):
@@ -140,25 +139,25 @@ def test_names_of_columns_are_shown_escaped_and_cut(tmp_path):
 def test_class_folders_win_over_a_csv_but_pictures_without_a_class_do_not(tmp_path):
     beside_classes = run(LocalWorkspace(tmp_path / "a"), {"happy/1.png": png(), "fer2013.csv": PIXELS})
     beside_a_logo = run(LocalWorkspace(tmp_path / "b"), {"docs/logo.png": png(), "fer2013.csv": PIXELS})
-    assert (beside_classes.layouts, beside_classes.ignored) == ((layouts.CLASS_FOLDERS,), {".csv": 1})
-    assert (beside_a_logo.layouts, beside_a_logo.ignored) == ((layouts.FER2013_CSV,), {".png": 1})
+    assert (beside_classes.layouts, beside_classes.ignored) == ((detect.CLASS_FOLDERS,), {".csv": 1})
+    assert (beside_a_logo.layouts, beside_a_logo.ignored) == ((detect.FER2013_CSV,), {".png": 1})
 
 
 def test_class_folders_win_over_a_table_of_labels(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace, {"happy/1.png": png(), "labels.csv": b"file,label\n1.png,angry\n"})
-    assert (made.layouts, made.ignored) == ((layouts.CLASS_FOLDERS,), {"label table": 1})
-    assert [row["label"] for row in rows_of(workspace, made)] == ["happy"]
+    manifest = run(workspace, {"happy/1.png": png(), "labels.csv": b"file,label\n1.png,angry\n"})
+    assert (manifest.layouts, manifest.ignored) == ((detect.CLASS_FOLDERS,), {"label table": 1})
+    assert [row["label"] for row in rows_of(workspace, manifest)] == ["happy"]
 
 
 def test_a_table_of_labels_wins_over_folders_that_name_no_known_label(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     files = {"contempt/1.png": png(), "train/2.png": png(1), "labels.csv": b"file,label\n1.png,angry\n2.png,happy\n"}
-    made = run(workspace, files)
-    assert made.layouts == (layouts.LABEL_TABLE,)
-    found = by_path(workspace, made)
-    assert [found[path]["label"] for path in ("contempt/1.png", "train/2.png")] == ["angry", "happy"]
-    assert found["train/2.png"]["raw_split"] == "train"
+    manifest = run(workspace, files)
+    assert manifest.layouts == (detect.LABEL_TABLE,)
+    row_of = by_path(workspace, manifest)
+    assert [row_of[path]["label"] for path in ("contempt/1.png", "train/2.png")] == ["angry", "happy"]
+    assert row_of["train/2.png"]["raw_split"] == "train"
 
 
 def test_everything_else_is_counted_by_its_kind(tmp_path):
@@ -204,4 +203,4 @@ def test_a_table_that_cannot_be_used_is_named_in_the_error(tmp_path):
 
 def test_a_damaged_parquet_beside_class_folders_or_pixels_does_not_matter(tmp_path):
     files = {"fer2013.csv": PIXELS, "other.parquet": parquet({"a": [1]})[:-9]}
-    assert run(LocalWorkspace(tmp_path), files).layouts == (layouts.FER2013_CSV,)
+    assert run(LocalWorkspace(tmp_path), files).layouts == (detect.FER2013_CSV,)

@@ -1,6 +1,5 @@
 import csv
 import io
-import itertools
 import unicodedata
 import zipfile
 
@@ -15,8 +14,7 @@ from data_contracts import manifest as contract
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import archives, index, labels
-from fer.ingest.layouts import detect as layouts
-from fer.ingest.layouts import label_tables, tables
+from fer.ingest.layouts import detect, label_tables, tables
 
 IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
 
@@ -30,17 +28,17 @@ def workspace(tmp_path):
     return LocalWorkspace(tmp_path)
 
 
-def labels_of(workspace, made):
-    return {path: row["label"] for path, row in by_path(workspace, made).items()}
+def labels_of(workspace, manifest):
+    return {path: row["label"] for path, row in by_path(workspace, manifest).items()}
 
 
 @pytest.mark.parametrize("file", ["path", "File", "file_name", "Image Path", "pth", "img", "image", "name"])
 @pytest.mark.parametrize("label", ["label", "Emotion", "class", "expression", "target"])
 def test_columns_are_known_by_many_names(workspace, file, label):
     table = text(("", label, file), ("0", "happy", "0.png"), ("1", "Angry", "1.png"), ("2", "suprise", "2.png"))
-    made = run(workspace, IMAGES | {"images/labels.csv": table})
-    assert made.layouts == (layouts.LABEL_TABLE,)
-    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "surprise"]
+    manifest = run(workspace, IMAGES | {"images/labels.csv": table})
+    assert manifest.layouts == (detect.LABEL_TABLE,)
+    assert list(labels_of(workspace, manifest).values()) == ["happy", "angry", "surprise"]
 
 
 @pytest.mark.parametrize(
@@ -57,32 +55,32 @@ def test_columns_are_known_by_many_names(workspace, file, label):
 )
 def test_file_names_count_from_the_table_from_the_root_or_by_their_ends(workspace, table, names):
     rows = [("file", "label"), *zip(names, ["happy", "angry", "happy"], strict=True)]
-    made = run(workspace, IMAGES | {table: text(*rows, separator="\t" if table == "t.tsv" else ",")})
-    assert made.n_quarantined == 0
-    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "happy"]
+    manifest = run(workspace, IMAGES | {table: text(*rows, separator="\t" if table == "t.tsv" else ",")})
+    assert manifest.n_quarantined == 0
+    assert list(labels_of(workspace, manifest).values()) == ["happy", "angry", "happy"]
 
 
 @pytest.mark.parametrize("before", ["", "/home/me/"])
 @pytest.mark.parametrize(("of_file", "of_table"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_an_accent_is_the_same_composed_or_not(workspace, before, of_file, of_table):
     stored, written = (unicodedata.normalize(form, "images/José.png") for form in (of_file, of_table))
-    made = run(workspace, {stored: png(1), "t.csv": text(("file", "label"), (f"{before}{written}", "happy"))})
-    assert made.n_quarantined == 0
-    assert labels_of(workspace, made) == {stored: "happy"}
+    manifest = run(workspace, {stored: png(1), "t.csv": text(("file", "label"), (f"{before}{written}", "happy"))})
+    assert manifest.n_quarantined == 0
+    assert labels_of(workspace, manifest) == {stored: "happy"}
 
 
 def test_of_two_files_with_the_same_accent_the_one_is_taken_that_is_written(workspace):
     both = [unicodedata.normalize(form, "José.png") for form in ("NFC", "NFD")]
     files = {name: png(n) for n, name in enumerate(both)}
-    made = run(workspace, files | {"t.csv": text(("file", "label"), *zip(both, ["happy", "angry"], strict=True))})
-    assert labels_of(workspace, made) == dict(zip(both, ["happy", "angry"], strict=True))
+    manifest = run(workspace, files | {"t.csv": text(("file", "label"), *zip(both, ["happy", "angry"], strict=True))})
+    assert labels_of(workspace, manifest) == dict(zip(both, ["happy", "angry"], strict=True))
 
 
 @pytest.mark.parametrize("unknown", ["unknown", "N/A", "-1", "None", "?"])
 def test_what_says_that_the_person_is_not_known_is_no_subject(workspace, unknown):
     rows = [("file", "label", "subject"), ("images/0.png", "happy", unknown), ("images/1.png", "happy", "p1")]
-    found = by_path(workspace, run(workspace, IMAGES | {"t.csv": text(*rows)}))
-    assert [found[f"images/{n}.png"]["subject"] for n in (0, 1)] == [None, "p1"]
+    result = by_path(workspace, run(workspace, IMAGES | {"t.csv": text(*rows)}))
+    assert [result[f"images/{n}.png"]["subject"] for n in (0, 1)] == [None, "p1"]
 
 
 def test_a_name_that_fits_several_files_is_an_error(workspace):
@@ -93,21 +91,21 @@ def test_a_name_that_fits_several_files_is_an_error(workspace):
 
 def test_a_column_that_fits_several_files_does_not_matter_beside_one_that_fits_one(workspace):
     rows = [("file", "label", "image"), ("1.png", "happy", "train/1.png"), ("1.png", "angry", "test/1.png")]
-    made = run(workspace, {"train/1.png": png(1), "test/1.png": png(2), "t.csv": text(*rows)})
-    assert labels_of(workspace, made) == {"train/1.png": "happy", "test/1.png": "angry"}
+    manifest = run(workspace, {"train/1.png": png(1), "test/1.png": png(2), "t.csv": text(*rows)})
+    assert labels_of(workspace, manifest) == {"train/1.png": "happy", "test/1.png": "angry"}
 
 
 def test_the_end_of_a_path_tells_files_of_one_name_apart(workspace):
     rows = [("file", "label"), ("train/1.png", "happy"), ("test/1.png", "angry")]
-    made = run(workspace, {"x/train/1.png": png(1), "x/test/1.png": png(2), "t.csv": text(*rows)})
-    assert labels_of(workspace, made) == {"x/train/1.png": "happy", "x/test/1.png": "angry"}
+    manifest = run(workspace, {"x/train/1.png": png(1), "x/test/1.png": png(2), "t.csv": text(*rows)})
+    assert labels_of(workspace, manifest) == {"x/train/1.png": "happy", "x/test/1.png": "angry"}
 
 
 def test_a_missing_file_is_not_taken_for_another_of_its_name_elsewhere(workspace):
     files = {"a/1.png": png(1), "a/2.png": png(2), "b/9.png": png(3)}
     rows = [("file", "label"), ("a/1.png", "happy"), ("a/2.png", "happy"), ("a/9.png", "angry")]
-    found = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
-    assert found == {
+    result = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
+    assert result == {
         "a/1.png": None,
         "a/2.png": None,
         "a/9.png": "t.csv names a file that is not there",
@@ -119,8 +117,8 @@ def test_the_longest_common_end_of_two_paths_counts(workspace):
     files = {"train/1.png": png(1), "test/1.png": png(2), "set/a/2.png": png(3), "b/2.png": png(4)}
     names = ["/kaggle/input/x/train/1.png", "/kaggle/input/x/test/1.png", "/x/y/a/2.png", "/x/y/b/2.png"]
     rows = [("file", "label"), *zip(names, ["happy", "angry", "happy", "angry"], strict=True)]
-    made = run(workspace, files | {"t.csv": text(*rows)})
-    assert labels_of(workspace, made) == dict(zip(files, ["happy", "angry", "happy", "angry"], strict=True))
+    manifest = run(workspace, files | {"t.csv": text(*rows)})
+    assert labels_of(workspace, manifest) == dict(zip(files, ["happy", "angry", "happy", "angry"], strict=True))
 
 
 def test_a_row_of_one_split_does_not_speak_of_a_file_of_another(workspace):
@@ -129,8 +127,8 @@ def test_a_row_of_one_split_does_not_speak_of_a_file_of_another(workspace):
     with pytest.raises(errors.LabelError, match=r"'train\.csv' names no file of the source"):
         run(LocalWorkspace(workspace.root / "other"), files | {"train.csv": text(*rows)})
     rows += [("data/test/1.png", "angry"), ("y/2.png", "happy"), ("x/0.png", "happy"), ("z/0.png", "happy")]
-    found = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
-    assert found == {
+    result = reasons(workspace, run(workspace, files | {"t.csv": text(*rows)}))
+    assert result == {
         **dict.fromkeys(files),
         **{f"data/train/{n}.png": "t.csv names a file that is not there" for n in range(3)},
     }
@@ -142,51 +140,31 @@ def test_splits_of_other_spelling_tell_files_of_one_name_apart(workspace):
     assert list(labels_of(workspace, run(workspace, files | {"t.csv": text(*rows)})).values()) == ["angry", "happy"]
 
 
-@given(st.lists(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=3), max_size=8), st.data())
-def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, data):
-    names = sorted({"/".join([*each, "1.png"]) for each in folders})
-    parts = data.draw(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=4))
-    path = "/".join([*parts, "1.png"])
-
-    def n_shared(name):
-        pairs = itertools.zip_longest(reversed(name.split("/")), reversed(path.split("/")))
-        return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-    def split_of(name):
-        return next((each for each in reversed(name.split("/")) if each in ("train", "test")), None)
-
-    longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
-    fitting = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
-    found = label_tables._Finder(names).by_end(path)
-    assert set(found) <= set(fitting)
-    assert len(found) == min(2, len(fitting))
-
-
 def test_tables_that_are_named_like_splits_are_these(workspace):
     files = {"images/0.png": png(0), "images/1.png": png(1), "images/2.png": png(2)}
     files["train.csv"] = text(("file", "label"), ("0.png", "happy"), ("2.png", "happy"))
     files["test_labels.csv"] = text(("file", "label"), ("1.png", "angry"), ("2.png", "happy"))
-    made = run(workspace, files)
-    found = by_path(workspace, made)
-    assert (found["images/0.png"]["raw_split"], found["images/1.png"]["raw_split"]) == ("train", "test")
-    assert found["images/2.png"]["reason"] == "two splits in test_labels.csv, train.csv"
+    manifest = run(workspace, files)
+    result = by_path(workspace, manifest)
+    assert (result["images/0.png"]["raw_split"], result["images/1.png"]["raw_split"]) == ("train", "test")
+    assert result["images/2.png"]["reason"] == "two splits in test_labels.csv, train.csv"
 
 
 def test_a_column_of_splits_wins_over_the_name_of_the_table_and_this_over_folders(workspace):
     files = {"train/0.png": png(0), "train/1.png": png(1), "train/2.png": png(2)}
     files["test.csv"] = text(("file", "label", "split"), ("0.png", "happy", "Train Set"), ("1.png", "angry", ""))
     files["valid.csv"] = text(("file", "label"), ("2.png", "happy"))
-    found = by_path(workspace, run(workspace, files))
-    assert [found[f"train/{n}.png"]["raw_split"] for n in range(3)] == ["train", "train", "valid"]
+    result = by_path(workspace, run(workspace, files))
+    assert [result[f"train/{n}.png"]["raw_split"] for n in range(3)] == ["train", "train", "valid"]
 
 
 def test_two_names_of_one_split_are_no_contradiction(workspace):
     rows = [("file", "label", "split"), ("0.png", "happy", "train"), ("0.png", "happy", "Training")]
     rows += [("1.png", "happy", "val"), ("1.png", "happy", "train"), ("2.png", "happy", "dev")]
-    found = by_path(workspace, run(workspace, IMAGES | {"images/t.csv": text(*rows)}))
-    assert (found["images/0.png"]["reason"], found["images/0.png"]["raw_split"]) == (None, "Training")
-    assert found["images/1.png"]["reason"] == "two splits in images/t.csv"
-    assert found["images/2.png"]["raw_split"] == "dev"
+    result = by_path(workspace, run(workspace, IMAGES | {"images/t.csv": text(*rows)}))
+    assert (result["images/0.png"]["reason"], result["images/0.png"]["raw_split"]) == (None, "Training")
+    assert result["images/1.png"]["reason"] == "two splits in images/t.csv"
+    assert result["images/2.png"]["raw_split"] == "dev"
 
 
 def test_a_name_that_cannot_be_printed_is_in_quarantine_under_its_row(workspace):
@@ -195,23 +173,23 @@ def test_a_name_that_cannot_be_printed_is_in_quarantine_under_its_row(workspace)
         "t.parquet": parquet({"file": ["0.png", "\x1b[2J.png", "a\u202e.png"], "label": ["happy"] * 3}),
     }.items():
         other = LocalWorkspace(workspace.root / name)
-        found = reasons(other, run(other, IMAGES | {name: table}))
-        assert [path for path in found if not path.startswith("images/")] == [f"{name}#2", f"{name}#3"]
-        assert found[f"{name}#2"] == f"a row of {name} names a file by what can't be printed"
+        result = reasons(other, run(other, IMAGES | {name: table}))
+        assert [path for path in result if not path.startswith("images/")] == [f"{name}#2", f"{name}#3"]
+        assert result[f"{name}#2"] == f"a row of {name} names a file by what can't be printed"
 
 
 def test_rows_are_counted_as_they_are_in_the_file(workspace):
     table = b"file,label\n\n0.png,happy\n\n,angry\n,\n"
-    found = reasons(workspace, run(workspace, IMAGES | {"images/t.csv": table}))
-    assert [path for path in found if "#" in path] == ["images/t.csv#4", "images/t.csv#5"]
+    result = reasons(workspace, run(workspace, IMAGES | {"images/t.csv": table}))
+    assert [path for path in result if "#" in path] == ["images/t.csv#4", "images/t.csv#5"]
 
 
 def test_rows_of_a_parquet_without_anything_are_counted(workspace, monkeypatch):
     monkeypatch.setattr(tables, "_BATCH_ROWS", 2)
     table = parquet({"file": ["0.png", None, "1.png", None, "2.png"], "label": ["happy", None, "happy", "", "happy"]})
-    found = reasons(workspace, run(workspace, IMAGES | {"images/t.parquet": table}))
+    result = reasons(workspace, run(workspace, IMAGES | {"images/t.parquet": table}))
     names_none = "a row of images/t.parquet names no file"
-    assert {path: why for path, why in found.items() if why} == {f"images/t.parquet#{n}": names_none for n in (2, 4)}
+    assert {path: why for path, why in result.items() if why} == {f"images/t.parquet#{n}": names_none for n in (2, 4)}
 
 
 def test_a_column_name_that_occurs_twice_in_a_parquet_is_a_clear_error(workspace):
@@ -233,19 +211,19 @@ def test_names_that_fit_several_files_are_shown_escaped_and_cut(workspace):
 
 def test_what_table_and_images_do_not_share_is_in_quarantine(workspace):
     rows = [("file", "label"), ("images/0.png", "happy"), ("images/1.png", ""), ("gone.png", "angry"), ("", "angry")]
-    made = run(workspace, IMAGES | {"t.csv": text(*rows)})
-    assert reasons(workspace, made) == {
+    manifest = run(workspace, IMAGES | {"t.csv": text(*rows)})
+    assert reasons(workspace, manifest) == {
         "images/0.png": None,
         "images/1.png": "the label is missing",
         "images/2.png": "no label in t.csv",
         "gone.png": "t.csv names a file that is not there",
         "t.csv#4": "a row of t.csv names no file",
     }
-    gone = by_path(workspace, made)["gone.png"]
+    gone = by_path(workspace, manifest)["gone.png"]
     assert (gone["status"], gone["label"], gone["size_bytes"]) == (contract.QUARANTINED, "angry", 0)
     assert gone["file_sha256"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert bytes_of(workspace, made, gone) == b""
-    assert (made.n_found, made.n_quarantined, made.ignored) == (5, 4, {})
+    assert bytes_of(workspace, manifest, gone) == b""
+    assert (manifest.n_found, manifest.n_quarantined, manifest.ignored) == (5, 4, {})
 
 
 def test_rows_for_one_file_agree_or_it_is_in_quarantine(workspace):
@@ -264,8 +242,8 @@ def test_rows_for_one_file_agree_or_it_is_in_quarantine(workspace):
         ("4.png", "happy", "test", "p3"),
         ("5.png", "happy", "", ""),
     ]
-    made = run(workspace, files | {"t.csv": text(*rows)})
-    assert reasons(workspace, made) == {
+    manifest = run(workspace, files | {"t.csv": text(*rows)})
+    assert reasons(workspace, manifest) == {
         "0.png": None,
         "1.png": "two labels in t.csv",
         "2.png": "two splits in t.csv",
@@ -273,12 +251,12 @@ def test_rows_for_one_file_agree_or_it_is_in_quarantine(workspace):
         "4.png": None,
         "5.png": None,
     }
-    found = by_path(workspace, made)
-    assert (found["0.png"]["raw_label"], found["0.png"]["subject"]) == ("Happiness", "p1")
-    assert (found["1.png"]["raw_label"], found["1.png"]["label"]) == ("angry | happy", None)
-    assert [found["4.png"][each] for each in ("label", "raw_split", "subject")] == ["happy", "test", "p3"]
-    assert found["5.png"]["raw_split"] is None
-    assert made.ignored == {"second row of a label table for the same file": 5}
+    result = by_path(workspace, manifest)
+    assert (result["0.png"]["raw_label"], result["0.png"]["subject"]) == ("Happiness", "p1")
+    assert (result["1.png"]["raw_label"], result["1.png"]["label"]) == ("angry | happy", None)
+    assert [result["4.png"][name] for name in ("label", "raw_split", "subject")] == ["happy", "test", "p3"]
+    assert result["5.png"]["raw_split"] is None
+    assert manifest.ignored == {"second row of a label table for the same file": 5}
 
 
 def test_numbers_mean_nothing_unless_synonyms_say_so(workspace):
@@ -286,8 +264,8 @@ def test_numbers_mean_nothing_unless_synonyms_say_so(workspace):
     with pytest.raises(errors.LabelError, match=r"'1' \(1 image\).*index\.synonyms.*numbers mean other things"):
         run(workspace, IMAGES | {"t.csv": table})
     config = index.IndexConfig(classes=CONFIG.classes, synonyms={"0": "happy", "1": "angry"})
-    made = run(workspace, IMAGES | {"t.csv": table}, config)
-    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "angry"]
+    manifest = run(workspace, IMAGES | {"t.csv": table}, config)
+    assert list(labels_of(workspace, manifest).values()) == ["happy", "angry", "angry"]
 
 
 def test_of_several_columns_those_that_find_most_files_and_labels_are_used(workspace):
@@ -297,8 +275,8 @@ def test_of_several_columns_those_that_find_most_files_and_labels_are_used(works
         ("Bob", "1.png", "1", "angry"),
         ("1.png", "2.png", "1", "happy"),
     ]
-    made = run(workspace, IMAGES | {"images/t.csv": text(*rows)})
-    assert list(labels_of(workspace, made).values()) == ["happy", "angry", "happy"]
+    manifest = run(workspace, IMAGES | {"images/t.csv": text(*rows)})
+    assert list(labels_of(workspace, manifest).values()) == ["happy", "angry", "happy"]
 
 
 @pytest.mark.parametrize(
@@ -310,19 +288,19 @@ def test_of_several_columns_those_that_find_most_files_and_labels_are_used(works
 )
 def test_a_parquet_of_labels_is_read_like_a_csv(workspace, names, emotions):
     table = parquet({"file": names, "emotion": emotions, "subject": [7.0, None, None], "vector": [[1], [2], [3]]})
-    made = run(workspace, IMAGES | {"images/t.parquet": table})
-    found = by_path(workspace, made)
-    assert [found[path]["label"] for path in IMAGES] == ["happy", "angry", None]
-    assert [found[path]["subject"] for path in IMAGES] == ["7", None, None]
-    assert found["images/2.png"]["reason"] == "no label in images/t.parquet"
+    manifest = run(workspace, IMAGES | {"images/t.parquet": table})
+    result = by_path(workspace, manifest)
+    assert [result[path]["label"] for path in IMAGES] == ["happy", "angry", None]
+    assert [result[path]["subject"] for path in IMAGES] == ["7", None, None]
+    assert result["images/2.png"]["reason"] == "no label in images/t.parquet"
 
 
 def test_numbers_in_a_parquet_are_written_without_fraction(workspace):
     config = index.IndexConfig(classes=CONFIG.classes, synonyms={"0": "happy", "1": "angry"})
     table = parquet({"file": ["0.png", "1.png", "2.png"], "label": [0.0, 1.0, float("nan")]})
-    made = run(workspace, IMAGES | {"images/t.parquet": table}, config)
-    assert [row["raw_label"] for row in by_path(workspace, made).values()] == ["0", "1", ""]
-    assert reasons(workspace, made)["images/2.png"] == "the label is missing"
+    manifest = run(workspace, IMAGES | {"images/t.parquet": table}, config)
+    assert [row["raw_label"] for row in by_path(workspace, manifest).values()] == ["0", "1", ""]
+    assert reasons(workspace, manifest)["images/2.png"] == "the label is missing"
 
 
 WHOLE = parquet({"file": [f"{n}.png" for n in range(50)], "label": ["happy"] * 50})
@@ -371,8 +349,8 @@ def test_a_table_of_too_many_rows_is_refused(workspace, monkeypatch):
 
 def test_short_rows_lack_labels_and_long_ones_are_in_quarantine(workspace):
     table = b"file,label\nimages/0.png\nimages/1.png,happy,,\nimages/2,3.png,happy\nimages/2.png,happy\n\n"
-    made = run(workspace, IMAGES | {"t.csv": table})
-    assert reasons(workspace, made) == {
+    manifest = run(workspace, IMAGES | {"t.csv": table})
+    assert reasons(workspace, manifest) == {
         "images/0.png": "the label is missing",
         "images/1.png": None,
         "images/2.png": None,
@@ -385,29 +363,29 @@ def test_several_tables_add_up_and_those_that_name_no_file_are_left_out(workspac
     files["train.csv"] = text(("file", "label"), ("train/0.png", "happy"))
     files["test.csv"] = text(("file", "label"), ("test/0.png", "angry"))
     files["classes.csv"] = text(("name", "class"), ("happy", "3"))
-    made = run(workspace, files)
-    assert labels_of(workspace, made) == {"train/0.png": "happy", "test/0.png": "angry"}
-    assert made.ignored == {"label table": 1}
+    manifest = run(workspace, files)
+    assert labels_of(workspace, manifest) == {"train/0.png": "happy", "test/0.png": "angry"}
+    assert manifest.ignored == {"label table": 1}
 
 
 def test_a_file_that_a_table_names_is_an_image_whatever_its_suffix(workspace):
     files = {"0.dat": png(), "1.png": png(1), "t.csv": text(("file", "label"), ("0.dat", "happy"), ("1.png", "angry"))}
-    made = run(workspace, files)
-    assert labels_of(workspace, made) == {"0.dat": "happy", "1.png": "angry"}
-    assert (made.n_quarantined, made.ignored) == (0, {})
+    manifest = run(workspace, files)
+    assert labels_of(workspace, manifest) == {"0.dat": "happy", "1.png": "angry"}
+    assert (manifest.n_quarantined, manifest.ignored) == (0, {})
 
 
 def test_ignored_labels_in_a_table_leave_their_images_out(workspace):
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("contempt",))
     rows = [("file", "label"), ("0.png", "happy"), ("1.png", "Contempt"), ("2.png", "happy")]
-    made = run(workspace, IMAGES | {"images/t.csv": text(*rows)}, config)
-    assert (made.n_found, made.ignored) == (2, {"label left out by the recipe": 1})
+    manifest = run(workspace, IMAGES | {"images/t.csv": text(*rows)}, config)
+    assert (manifest.n_found, manifest.ignored) == (2, {"label left out by the recipe": 1})
 
 
 def test_sources_with_tables_and_with_folders_are_merged(workspace):
     table = text(("file", "label"), *[(path, "happy") for path in IMAGES])
-    made = merged(workspace, {"b": IMAGES | {"t.csv": table}, "a": {"angry/1.png": png()}})
-    assert (made.n_found, made.layouts) == (4, (layouts.CLASS_FOLDERS, layouts.LABEL_TABLE))
+    manifest = merged(workspace, {"b": IMAGES | {"t.csv": table}, "a": {"angry/1.png": png()}})
+    assert (manifest.n_found, manifest.layouts) == (4, (detect.CLASS_FOLDERS, detect.LABEL_TABLE))
 
 
 CELLS = st.sampled_from(["", "happy", "Angry", "sad", "-1", "0.png", "a/0.png", "../0.png", "/", ".", "..", "x\0", "#"])
@@ -425,11 +403,11 @@ def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
         members = archives.list_members(archive)
         columns = {members[-1]: tables.column_names(archive, members[-1])}
         try:
-            found = label_tables.read(archive, members, columns, DECISIONS.known, DECISIONS.meaning)
+            result = label_tables.read(archive, members, columns, DECISIONS.known, DECISIONS.meaning)
         except errors.SourceError:
             return
-    paths = [each.path for each in found.files]
+    paths = [file.path for file in result.files]
     assert sorted(set(paths)) == paths
-    assert {each.path for each in found.files if each.member is not None} == {"0.png", "a/0.png", "a/1.png"}
-    assert all(each.defect or each.raw_label for each in found.files)
-    assert all(each.defect for each in found.files if each.member is None)
+    assert {file.path for file in result.files if file.member is not None} == {"0.png", "a/0.png", "a/1.png"}
+    assert all(file.defect or file.raw_label for file in result.files)
+    assert all(file.defect for file in result.files if file.member is None)

@@ -12,8 +12,7 @@ from fer import errors, progress
 from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode
 from fer.ingest import archives, index, manifest_parts
-from fer.ingest.layouts import detect as layouts
-from fer.ingest.layouts import pixel_csv, tables
+from fer.ingest.layouts import detect, pixel_csv, tables
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -24,17 +23,23 @@ def test_fer2013s_csv_becomes_images(tmp_path, separator):
         separator.join([str(emotion), usage, f'"{" ".join(map(str, pixels.ravel()))}"\n'])
         for emotion, usage in ((0, "Training"), (3, "PublicTest"), (5, " PrivateTest"))
     )
-    made = run(workspace, {"fer2013/fer2013.csv": table.encode(), "fer2013/README": b"", "fer2013/bib.csv": b"a,b\n"})
-    found = rows_of(workspace, made)
-    assert [row["path"] for row in found] == [f"fer2013/fer2013.csv#{n}" for n in (1, 2, 3)]
-    assert [row["label"] for row in found] == ["angry", "happy", "surprise"]
-    assert [row["raw_label"] for row in found] == ["0", "3", "5"]
-    assert [row["raw_split"] for row in found] == ["Training", "PublicTest", "PrivateTest"]
-    assert np.array_equal(decode.decode(bytes_of(workspace, made, found[1])), pixels)
-    assert (made.layouts, made.n_found, made.ignored) == ((layouts.FER2013_CSV,), 3, {".csv": 1, "no suffix": 1})
+    manifest = run(
+        workspace, {"fer2013/fer2013.csv": table.encode(), "fer2013/README": b"", "fer2013/bib.csv": b"a,b\n"}
+    )
+    manifest_rows = rows_of(workspace, manifest)
+    assert [row["path"] for row in manifest_rows] == [f"fer2013/fer2013.csv#{n}" for n in (1, 2, 3)]
+    assert [row["label"] for row in manifest_rows] == ["angry", "happy", "surprise"]
+    assert [row["raw_label"] for row in manifest_rows] == ["0", "3", "5"]
+    assert [row["raw_split"] for row in manifest_rows] == ["Training", "PublicTest", "PrivateTest"]
+    assert np.array_equal(decode.decode(bytes_of(workspace, manifest, manifest_rows[1])), pixels)
+    assert (manifest.layouts, manifest.n_found, manifest.ignored) == (
+        (detect.FER2013_CSV,),
+        3,
+        {".csv": 1, "no suffix": 1},
+    )
 
 
-def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path):
+def test_bad_rows_are_in_quarantine_with_the_reason_and_their_text(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     rows = [
         csv_row(range(4)),
@@ -49,9 +54,9 @@ def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path)
         csv_row([7, 8, 9, 10], emotion=""),
         csv_row([7, 8, 9, 10], emotion=" "),
     ]
-    made = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + "".join(rows)).encode()})
+    manifest = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + "".join(rows)).encode()})
     not_numbers = "the CSV row's pixels are not all numbers within 0-255"
-    assert reasons(workspace, made) == {
+    assert reasons(workspace, manifest) == {
         "t.csv#1": None,
         "t.csv#2": "the CSV row's pixels are no square",
         "t.csv#3": not_numbers,
@@ -63,10 +68,10 @@ def test_bad_rows_are_in_quarantine_with_the_reason_and_what_was_found(tmp_path)
         "t.csv#10": "the label is missing",
         "t.csv#11": "the label is missing",
     }
-    found = by_path(workspace, made)
-    assert bytes_of(workspace, made, found["t.csv#3"]) == b"0 1 2 256"
-    assert bytes_of(workspace, made, found["t.csv#7"]) == b"0,1 2 3 4"
-    assert made.n_quarantined == 8
+    manifest_rows = by_path(workspace, manifest)
+    assert bytes_of(workspace, manifest, manifest_rows["t.csv#3"]) == b"0 1 2 256"
+    assert bytes_of(workspace, manifest, manifest_rows["t.csv#7"]) == b"0,1 2 3 4"
+    assert manifest.n_quarantined == 8
 
 
 def test_an_unknown_number_is_an_error(tmp_path):
@@ -79,8 +84,8 @@ def test_numbers_of_classes_that_the_recipe_lacks_are_left_out_by_the_names_of_t
     workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("Disgusted", "sad"))
     table = "emotion,pixels,Usage\n" + "".join(csv_row(range(9), emotion=n) for n in (0, 1, 4))
-    made = run(workspace, {"fer2013.csv": table.encode()}, config)
-    assert ([row["label"] for row in rows_of(workspace, made)], made.ignored) == (
+    manifest = run(workspace, {"fer2013.csv": table.encode()}, config)
+    assert ([row["label"] for row in rows_of(workspace, manifest)], manifest.ignored) == (
         ["angry"],
         {"label left out by the recipe": 2},
     )
@@ -91,31 +96,31 @@ def test_a_csv_without_the_split_is_left_out_beside_one_that_has_it(tmp_path):
         "icml_face_data.csv": ("emotion, Usage, pixels\n" + '0,Training,"1 2 3 4"\n').encode(),
         "train.csv": b'emotion,pixels\n0,"1 2 3 4"\n',
     }
-    made = run(LocalWorkspace(tmp_path), files)
-    assert (made.n_found, made.ignored) == (1, {".csv": 1})
+    manifest = run(LocalWorkspace(tmp_path), files)
+    assert (manifest.n_found, manifest.ignored) == (1, {".csv": 1})
 
 
 def test_rows_of_another_square_than_most_are_in_quarantine(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     sizes = [64, 2209, 2304, 2116, 2304, 2500, 2304, 2303, 2304]
     rows = "".join(csv_row([n % 256 for n in range(size)]) for size in sizes)
-    found = reasons(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
+    manifest_rows = reasons(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
     another = "another number of pixels than in the table's other rows"
     expected = {2304: None, 2303: "the CSV row's pixels are no square"}
-    assert [found[f"t.csv#{n}"] for n in range(1, 10)] == [expected.get(size, another) for size in sizes]
+    assert [manifest_rows[f"t.csv#{n}"] for n in range(1, 10)] == [expected.get(size, another) for size in sizes]
 
 
 def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest_parts, "FILES_A_PART", 3)
+    monkeypatch.setattr(manifest_parts, "FILES_PER_PART", 3)
     workspace = LocalWorkspace(tmp_path)
     small, large = (
         ("emotion,pixels\n" + "".join(f"3,{' '.join(['7'] * n)}\n" for n in sizes)).encode()
         for sizes in ([4, 4, 9, 4], [9, 9])
     )
-    made = run(workspace, {"a.csv": small, "b.csv": large, "c.csv": b"emotion,pixels\n3,7\n"})
-    found = by_path(workspace, made)
-    assert [path for path, row in found.items() if row["reason"]] == ["a.csv#3"]
-    assert [row["width"] for row in found.values()] == [2, 2, None, 2, 3, 3, 1]
+    manifest = run(workspace, {"a.csv": small, "b.csv": large, "c.csv": b"emotion,pixels\n3,7\n"})
+    manifest_rows = by_path(workspace, manifest)
+    assert [path for path, row in manifest_rows.items() if row["reason"]] == ["a.csv#3"]
+    assert [row["width"] for row in manifest_rows.values()] == [2, 2, None, 2, 3, 3, 1]
 
 
 @settings(max_examples=20)
@@ -123,13 +128,13 @@ def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
 def test_which_rows_are_accepted_does_not_depend_on_their_order(tmp_path_factory, order):
     workspace = LocalWorkspace(tmp_path_factory.mktemp("order"))
     rows = "".join(csv_row([7] * n) for n in order)
-    found = rows_of(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
-    assert [row["width"] for row in found if row["width"]] == [3, 3]
+    manifest_rows = rows_of(workspace, run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}))
+    assert [row["width"] for row in manifest_rows if row["width"]] == [3, 3]
 
 
 @given(st.text(alphabet="0123456789 -x.\t", max_size=60))
 def test_numbers_are_counted_as_they_are_read(text):
-    assert pixel_csv._n_numbers(text.encode()) == len([each for each in text.split(" ") if each])
+    assert pixel_csv._n_numbers(text.encode()) == len([part for part in text.split(" ") if part])
 
 
 def test_more_rows_than_a_source_may_have_are_refused(tmp_path, monkeypatch):
@@ -157,10 +162,10 @@ def test_a_stray_quote_amid_the_rows_ends_the_run_and_swallows_none(tmp_path):
 def test_a_missing_label_is_in_quarantine_whatever_labels_are_left_out(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, ignore_labels=("?",))
-    rows = "".join(csv_row([7] * 4, emotion=each) for each in (0, "", "?"))
-    made = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}, config)
-    assert reasons(workspace, made) == {"t.csv#1": None, "t.csv#2": "the label is missing"}
-    assert made.ignored == {"label left out by the recipe": 1}
+    rows = "".join(csv_row([7] * 4, emotion=emotion) for emotion in (0, "", "?"))
+    manifest = run(workspace, {"t.csv": ("emotion,pixels,Usage\n" + rows).encode()}, config)
+    assert reasons(workspace, manifest) == {"t.csv#1": None, "t.csv#2": "the label is missing"}
+    assert manifest.ignored == {"label left out by the recipe": 1}
 
 
 @pytest.mark.parametrize("label", ["\u22123", "- 3", "3?"])
@@ -197,10 +202,10 @@ def test_any_text_of_pixels_is_an_image_or_has_a_defect(text):
         pgm = pixel_csv.as_pgm(text.encode())
     except pixel_csv.NoPixels:
         numbers = text.split(" ")
-        plain = all(each == "" or (each.isascii() and each.isdigit() and int(each) < 256) for each in numbers)
+        plain = all(number == "" or (number.isascii() and number.isdigit() and int(number) < 256) for number in numbers)
         assert not plain or round(sum(map(bool, numbers)) ** 0.5) ** 2 != sum(map(bool, numbers)) or not any(numbers)
     else:
-        assert decode.decode(pgm).ravel().tolist() == [int(each) for each in text.split()]
+        assert decode.decode(pgm).ravel().tolist() == [int(part) for part in text.split()]
 
 
 @pytest.mark.parametrize(

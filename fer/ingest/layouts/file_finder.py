@@ -1,0 +1,70 @@
+"""Files of an archive, by the names that a table of labels gives them."""
+
+import bisect
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from fer.ingest.layouts import class_folders
+
+
+class FileFinder:
+    """Finds files by what tables call them, in either Unicode form: macOS takes accents apart."""
+
+    def __init__(self, names: Collection[str]):
+        self._names: dict[str, list[str]] = defaultdict(list)  # NFC -> as they are in the archive
+        self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed paths, sorted
+        for name in sorted(names):
+            self._names[_composed(name)].append(name)
+            self._ends[_split_of(name)].append(_backwards(_composed(name)))
+        for ends in self._ends.values():
+            ends.sort()
+
+    def from_folder(self, folder: str, file: str) -> list[str]:
+        """The file at the path `file` from `folder`: one name, two where only their Unicode form differs, or none."""
+        name = posixpath.normpath(posixpath.join(folder, file))
+        same = self._names.get(_composed(name), [])
+        return [name] if name in same else same[:2]
+
+    def by_end(self, file: str) -> list[str]:
+        """The file whose path shares the longest end with `file`: one name, two where there are several, or none.
+
+        Files in folders of another split than those of `file` don't count.
+        """
+        path = _composed(posixpath.normpath(file).lstrip("/"))
+        backwards = _backwards(path)
+        longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
+        if not longest:
+            return []
+        splits = self._ends.keys() if _split_of(path) is None else {None, _split_of(path)} & self._ends.keys()
+        matches = [end for split in splits for end in _beginning(self._ends[split], longest)]
+        composed = {"/".join(reversed(end[:-1].split("/"))) for end in matches}
+        return sorted(name for path in composed for name in self._names[path])[:2]
+
+
+def _composed(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
+
+
+def _split_of(path: str) -> str | None:
+    """Which of our splits a path's folders stand for."""
+    return class_folders.canonical_split(class_folders.split_of_folders(path))
+
+
+def _backwards(path: str) -> str:
+    """The path's parts from the last one on, with a slash after every part."""
+    return "/".join(reversed(path.split("/"))) + "/"
+
+
+def _shared(ends: Sequence[str], path: str) -> str:
+    """The longest beginning, by whole parts, that `path` has in common with one of the sorted `ends`."""
+    place = bisect.bisect_left(ends, path)
+    common = (posixpath.commonprefix([path, *ends[n : n + 1]]) for n in (place - 1, place) if 0 <= n < len(ends))
+    return max((start[: start.rfind("/") + 1] for start in common), key=len, default="")
+
+
+def _beginning(ends: Sequence[str], start: str) -> Sequence[str]:
+    """Up to two of the sorted `ends` that begin with `start`."""
+    place = bisect.bisect_left(ends, start)
+    return [end for end in ends[place : place + 2] if end.startswith(start)]

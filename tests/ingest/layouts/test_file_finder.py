@@ -1,0 +1,27 @@
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer.ingest.layouts import file_finder
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=3), max_size=8), st.data())
+def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, data):
+    names = sorted({"/".join([*folder, "1.png"]) for folder in folders})
+    parts = data.draw(st.lists(st.sampled_from(["a", "b", "train", "test"]), max_size=4))
+    path = "/".join([*parts, "1.png"])
+
+    def n_shared(name):
+        pairs = itertools.zip_longest(reversed(name.split("/")), reversed(path.split("/")))
+        return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+
+    def split_of(name):
+        return next((part for part in reversed(name.split("/")) if part in ("train", "test")), None)
+
+    longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
+    fitting = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
+    matches = file_finder.FileFinder(names).by_end(path)
+    assert set(matches) <= set(fitting)
+    assert len(matches) == min(2, len(fitting))
