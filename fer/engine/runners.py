@@ -83,6 +83,7 @@ class Processes:
         progress: Progress,
         note: str,
     ) -> list[R]:
+        """See Runner. Raises WorkspaceError if a worker is killed."""
         folders = Folders(tuple(workspace.folder(ref) for ref in inputs), out)
         return process_pool.map_ordered(
             functools.partial(function, folders),

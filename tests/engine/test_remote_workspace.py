@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from fer import errors
-from fer.engine import connect, remote_workspace
+from fer.engine import remote_workspace
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef, ManifestRef
-from fer.settings import Settings
 
 BIG = "b" * 3_000
 
@@ -302,34 +301,3 @@ def test_a_secret_is_in_no_object(one, store_home):
     run(one)
     secret = json.loads((store_home / "store" / "credentials.json").read_text())["secret_access_key"]
     assert all(secret.encode() not in one.store.get(each.key).data for each in one.store.list(""))
-
-
-def test_the_settings_workspace_is_a_folder_or_a_bucket_that_is_made_in_the_embedded_store(store_home, tmp_path):
-    with connect.workspace(Settings(home=tmp_path)) as local:
-        assert type(local) is LocalWorkspace
-        assert local.root == tmp_path / "workspace"
-    settings = Settings(home=store_home, workspace="s3://new-bucket/faces")
-    with connect.workspace(settings) as workspace:
-        assert committed(connect.running_workspace(settings)) is None
-        made = run(workspace)
-        assert committed(connect.running_workspace(settings)) == made
-        assert workspace.store.uri("stage") == "s3://new-bucket/faces/stage"
-        assert workspace.root == settings.workspace_folder
-
-
-def test_a_bucket_that_is_not_there_is_an_error_before_the_work(store, store_home):
-    secret = json.loads((store_home / "store" / "credentials.json").read_text())
-    settings = Settings(
-        home=store_home,
-        workspace="s3://no-such-bucket",
-        store_endpoint=store.endpoint,
-        store_access_key_id=secret["access_key_id"],
-        store_secret_access_key=secret["secret_access_key"],
-    )
-    with pytest.raises(errors.StoreRefused, match="The bucket 'no-such-bucket' must exist"):
-        connect.workspace(settings).__enter__()
-
-
-def test_a_workspace_in_an_embedded_store_that_does_not_run_says_so(tmp_path):
-    with pytest.raises(errors.StoreUnavailable, match="embedded store must run"):
-        connect.running_workspace(Settings(home=tmp_path, workspace="s3://bucket"))

@@ -258,27 +258,3 @@ def test_without_the_wheel_the_setting_to_use_is_named(home, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "files", absent)
     with pytest.raises(errors.ConfigError, match="FER_STORE_ENDPOINT"):
         seaweedfs.up(home)
-
-
-def test_connect_makes_the_bucket_and_uses_the_prefix(store_home):
-    with connect.store(_settings(store_home, store_bucket="own-bucket", store_prefix="mine")) as store:
-        store.put("k", b"1")
-        assert "own-bucket" in store.buckets()
-        assert store.uri("k") == "s3://own-bucket/mine/k"
-
-
-def test_connect_uses_the_store_that_is_set_and_starts_none(store_home, home):
-    found = credentials.read(store_home / "store")
-    settings = Settings(
-        home=home,
-        store_endpoint=seaweedfs.status(store_home).endpoint,
-        store_access_key_id=found.access_key_id,
-        store_secret_access_key=found.secret_access_key,
-        store_bucket="set-bucket",
-    )
-    with connect.store(settings) as store:
-        with pytest.raises(errors.StoreRefused, match="set-bucket"):
-            store.ping()
-        store.ensure_bucket()
-        store.ping()
-    assert not home.exists()
