@@ -101,7 +101,7 @@ def _throughput(
                 *source,
                 config(side),
                 workspace=workspace,
-                progress=lambda done, total, note="": told.append((time.perf_counter(), done)),
+                progress=lambda done, total, text="": told.append((time.perf_counter(), done)),
                 runner=runner,
             )
         (middle, n_middle), (last, n_last) = told[len(told) // 2], told[-1]

@@ -84,7 +84,7 @@ class Dask:
         workspace: Workspace,
         n_images: int,
         progress: Progress,
-        note: str,
+        text: str,
     ) -> list[R]:
         """See `runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
         done = 0
@@ -92,7 +92,7 @@ class Dask:
         def on_done(item: ItemT) -> None:
             nonlocal done
             done += item.n_images
-            progress(done, n_images, note)
+            progress(done, n_images, text)
 
         with _seen_by_workers(out) as token, _cluster(self.address) as client:
             # Processes of this machine see its folder, wherever the workspace is.
@@ -122,7 +122,7 @@ class Dask:
                 try:
                     return process_pool.bounded(submit, iter(items), lambda: n_pending, on_done)
                 except Exception as error:
-                    raise _translated(error, note) from error
+                    raise _translated(error, text) from error
                 finally:
                     if not is_lost():
                         client.cancel(list(submitted))
@@ -309,20 +309,20 @@ def _unfit(must: str, received: str, todo: str = "install the run's version ther
     )
 
 
-def _translated(error: Exception, note: str) -> Exception:
+def _translated(error: Exception, text: str) -> Exception:
     from distributed import KilledWorker
     from distributed.client import ClosedClientError
 
     if isinstance(error, KilledWorker):
         return errors.WorkspaceError(
             "Every worker must live until its work is done.",
-            received=f"several were killed over one work item during '{note}', most often because memory ran out",
+            received=f"several were killed over one work item during '{text}', most often because memory ran out",
             todo="look at the workers' logs, then run the same command again; finished shards are kept",
         )
     if isinstance(error, (concurrent.futures.CancelledError, ClosedClientError)):
         return errors.WorkspaceError(
             "The Dask scheduler and its workers must live until the work is done.",
-            received=f"they were lost during '{note}'",
+            received=f"they were lost during '{text}'",
             todo="look at their logs, then run the same command again; finished shards are kept",
         )
     if isinstance(error, ImportError) or "deserialization" in str(error):

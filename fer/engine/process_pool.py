@@ -38,7 +38,7 @@ def map_ordered(
     total: int | None = None,
     weigh: Callable[[T], int] = lambda item: 1,
     progress: Progress = silent,
-    note: str = "",
+    text: str = "",
     alone_s: float | None = None,
 ) -> list[R]:
     """Call `function`, which a spawned process must be able to import, on each item; results in the items' order.
@@ -67,7 +67,7 @@ def map_ordered(
     def on_done(item: T) -> None:
         nonlocal done
         done += weigh(item)
-        progress(done, total, note)
+        progress(done, total, text)
 
     if n_workers <= 1 or len(first) <= 1:
         return _in_this_process(function, waiting, on_done)
@@ -94,7 +94,7 @@ def map_ordered(
     except BrokenProcessPool as error:
         raise errors.WorkspaceError(
             "Every worker process must live until its work is done.",
-            received=f"one was killed during '{note or getattr(function, '__name__', 'a stage')}', "
+            received=f"one was killed during '{text or getattr(function, '__name__', 'a stage')}', "
             "most often because memory ran out",
             todo="free some memory, then run the same command again; finished shards are kept",
         ) from error

@@ -52,7 +52,7 @@ class Runner(Protocol):
         workspace: Workspace,
         n_images: int,
         progress: Progress,
-        note: str,
+        text: str,
     ) -> list[R]:
         """Call `function(folders, item)` for each item; results in the items' order.
 
@@ -81,7 +81,7 @@ class Processes:
         workspace: Workspace,
         n_images: int,
         progress: Progress,
-        note: str,
+        text: str,
     ) -> list[R]:
         """See Runner. Raises WorkspaceError if a worker is killed."""
         folders = Folders(tuple(workspace.folder(ref) for ref in inputs), out)
@@ -92,7 +92,7 @@ class Processes:
             total=n_images,
             weigh=_n_images,
             progress=progress,
-            note=note,
+            text=text,
             alone_s=self.alone_s,
         )
 

@@ -106,7 +106,7 @@ def index(
         else:
             parts += _parts_of_files(source, out, len(parts), config, ignored)
     try:
-        process_pool.map_ordered(manifest_parts.write, parts, progress=progress, note="parts of 2,000 images")
+        process_pool.map_ordered(manifest_parts.write, parts, progress=progress, text="parts of 2,000 images")
     finally:
         manifest_parts.close()
     rows = _manifest(out, parts)

@@ -195,7 +195,7 @@ def balance(
         workspace=workspace,
         n_images=sum(row.becomes for row in rows),
         progress=progress,
-        note="images balanced",
+        text="images balanced",
     )
     if all(row.becomes == row.has for row in rows):
         by_item = run(_summaries, _link_all(folder, out))

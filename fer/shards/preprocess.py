@@ -67,7 +67,7 @@ def preprocess(
             workspace=workspace,
             n_images=sum(per_split.values()) - reuse.n_linked,
             progress=progress,
-            note="images prepared",
+            text="images prepared",
         )
     finally:
         vars(_buffers).clear()

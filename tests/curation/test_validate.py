@@ -85,7 +85,7 @@ def workspace(tmp_path):
 
 def test_good_images_are_all_accepted_in_silence(workspace, capfd, caplog):
     said = []
-    made = run(workspace, rows(), say=lambda done, total, note="": said.append((done, total)))
+    made = run(workspace, rows(), say=lambda done, total, text="": said.append((done, total)))
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
     assert said == [(n, 5) for n in range(6)]

@@ -97,7 +97,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
                 workspace=workspace,
                 n_images=2 * N,
                 progress=lambda *what: said.append(what),
-                note="words",
+                text="words",
             )
         )
         return DatasetRef(source="loud", n_files=N, size_bytes=1)

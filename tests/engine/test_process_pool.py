@@ -78,14 +78,14 @@ def test_a_project_error_crosses_the_process_border_with_its_message(work):
 def test_progress_counts_every_item(workers):
     seen: list[tuple[int, int, str]] = []
     process_pool.map_ordered(
-        operator.neg, [1, 2, 3], workers=workers, progress=lambda *said: seen.append(said), note="shards"
+        operator.neg, [1, 2, 3], workers=workers, progress=lambda *said: seen.append(said), text="shards"
     )
     assert seen == [(1, 3, "shards"), (2, 3, "shards"), (3, 3, "shards")]
 
 
 def test_a_killed_worker_ends_in_one_clear_error():
     with pytest.raises(errors.WorkspaceError, match=r"killed during 'index'.*memory"):
-        process_pool.map_ordered(signal.raise_signal, [signal.SIGKILL] * 2, workers=2, note="index")
+        process_pool.map_ordered(signal.raise_signal, [signal.SIGKILL] * 2, workers=2, text="index")
 
 
 def test_workers_end_when_the_parent_is_killed(tmp_path: Path):

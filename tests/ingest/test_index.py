@@ -264,8 +264,8 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
     workspace = LocalWorkspace(tmp_path / "disturbed")
     datasets = (committed(workspace, files),)
 
-    def interrupt(done, total, note=""):
-        if done == 2 and note.startswith("parts"):
+    def interrupt(done, total, text=""):
+        if done == 2 and text.startswith("parts"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -296,7 +296,7 @@ def test_a_part_of_which_one_file_is_gone_is_made_anew(tmp_path, monkeypatch, fi
     undisturbed = run(LocalWorkspace(tmp_path / "undisturbed"), files)
     workspace = LocalWorkspace(tmp_path / "disturbed")
 
-    def interrupt(done, total, note=""):
+    def interrupt(done, total, text=""):
         if done == total:
             raise KeyboardInterrupt
 

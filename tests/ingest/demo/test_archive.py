@@ -294,5 +294,5 @@ def test_by_default_some_of_every_kind_are_planted():
 
 def test_progress_ends_at_the_number_of_faces(tmp_path):
     seen: list[tuple[int, int]] = []
-    demo_archive.write_archive(tmp_path / "a.zip", SMALL, lambda done, total, note="": seen.append((done, total)))
+    demo_archive.write_archive(tmp_path / "a.zip", SMALL, lambda done, total, text="": seen.append((done, total)))
     assert seen == [(5, 19), (13, 19), (19, 19)]
