@@ -12,7 +12,7 @@ from fer.evaluation import gate
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
-from fer.reports.refs import QualityRef
+from fer.reports.refs import DataRefs, QualityRef
 from flows import missed_runs, naming
 from tasks import caching, outcomes
 from tasks.results import IngestResult
@@ -74,9 +74,8 @@ def examine(
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
             warnings = () if split is None else gate.warnings(split, recipe.gate)
-            return tasks.reports.quality(
-                manifest, validation, inspection, curation, split, drift, tuple(sources), problem, warnings, faces
-            )
+            data = DataRefs(manifest, validation, inspection, curation, split, drift)
+            return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)
 
         quality = write(faces=False)
         with_faces = write(faces=True) if show_faces else None

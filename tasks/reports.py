@@ -8,16 +8,15 @@ from prefect import task
 from data_contracts import files
 from fer import errors, plain_text, settings
 from fer.curation import baseline
-from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
+from fer.curation.refs import ValidationRef
 from fer.engine import connect, contracts, disk
 from fer.engine.refs import Ref
 from fer.evaluation.refs import EvaluationRef, VerdictRef
-from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import pages, plots, publishing
 from fer.reports.quality import stage as quality_stage
-from fer.reports.refs import EvaluationReportRef, QualityRef
+from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, stages
@@ -30,31 +29,14 @@ _plain = plain_text.in_markdown
 
 @task(**caching.cached(quality_stage.quality))
 def quality(
-    manifest: ManifestRef,
-    validation: ValidationRef,
-    inspection: InspectionRef | None,
-    curation: CurationRef | None,
-    split: SplitRef | None,
-    drift: DriftRef | None,
-    named: tuple[str, ...],
+    data: DataRefs,
+    given_sources: tuple[str, ...],
     problem: str | None,
-    further: tuple[str, ...],
+    further_warnings: tuple[str, ...],
     show_faces: bool,
 ) -> QualityRef:
     """Write the data quality report."""
-    return stages.run(
-        quality_stage.quality,
-        manifest,
-        validation,
-        inspection,
-        curation,
-        split,
-        drift,
-        named,
-        problem,
-        further,
-        show_faces,
-    )
+    return stages.run(quality_stage.quality, data, given_sources, problem, further_warnings, show_faces)
 
 
 @task(name="show quality", **caching.UNCACHED, **caching.retried(3))

@@ -1,6 +1,22 @@
 """What the stages of `fer.reports` make."""
 
+from typing import NamedTuple
+
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef, ValidationRef
 from fer.engine.refs import Ref
+from fer.ingest.refs import ManifestRef
+
+
+class DataRefs(NamedTuple):
+    """What the stages on the data made. Those after `validation` are None if it has failures: no stage ran after it;
+    `split` and `drift` are None if the data could not be split."""
+
+    manifest: ManifestRef
+    validation: ValidationRef
+    inspection: InspectionRef | None = None
+    curation: CurationRef | None = None
+    split: SplitRef | None = None
+    drift: DriftRef | None = None
 
 
 class QualityRef(Ref):
@@ -11,6 +27,7 @@ class QualityRef(Ref):
     warnings: tuple[str, ...]
 
     def summary(self) -> str:
+        """One line for the terminal and the UI."""
         return "; ".join([self.verdict, *self.failures, *self.warnings][:4])
 
 
@@ -21,4 +38,5 @@ class EvaluationReportRef(Ref):
     split: str
 
     def summary(self) -> str:
+        """One line for the terminal and the UI."""
         return f"report of {self.model} on {self.split}"

@@ -43,11 +43,11 @@ _PROPERTIES = ["image_id", "path", "label", "pixel_sha256", "width", "height", "
 
 def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     """The issues that images have, each with examples; those about labels first."""
-    found = pq.read_table(folders["inspect"] / files.FINDINGS)
+    findings = pq.read_table(folders["inspect"] / files.FINDINGS)
     decided = pq.read_table(folders["curate"] / files.CURATION, columns=["image_id", "issues"])
     columns = [*_PROPERTIES, "mean", "p05", "p99", "entropy", "sharpness"]
     images = pq.read_table(folders["validate"] / files.ACCEPTED, columns=columns).sort_by("image_id")
-    images = images.append_column("outlier_score", _by_id(found, "outlier_score", images["image_id"]))
+    images = images.append_column("outlier_score", _by_id(findings, "outlier_score", images["image_id"]))
     doubted = figures.label_errors(folders)
     in_doubt = images.take(pc.index_in(doubted["image_id"], images["image_id"].combine_chunks()))
     for name in ("suggested_label", "label_quality"):
@@ -59,17 +59,17 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     def having(issue: str) -> pa.Table:
         return images.take(at.filter(pc.equal(names, issue)))
 
-    made = [
+    all_galleries = [
         _conflicts(having("conflicting_labels"), thumbnails),
         _label_errors(in_doubt, thumbnails),
         _near_duplicates(pq.read_table(folders["inspect"] / files.PAIRS), images, thumbnails),
     ]
     for issue, (column, order) in _BY_PROPERTY.items():
-        its = having(issue)
-        clearest = its.sort_by([(column, order), ("image_id", "ascending")]).slice(0, MOST).to_pylist()
-        examples = tuple(Example((each,)) for each in thumbnails.of(clearest))
-        made.append(Gallery(issue.replace("_", " ").capitalize(), _NOTES.get(issue, ""), examples, len(its)))
-    return tuple(each for each in made if each.examples)
+        rows = having(issue)
+        clearest = rows.sort_by([(column, order), ("image_id", "ascending")]).slice(0, MOST).to_pylist()
+        examples = tuple(Example((picture,)) for picture in thumbnails.of(clearest))
+        all_galleries.append(Gallery(issue.replace("_", " ").capitalize(), _NOTES.get(issue, ""), examples, len(rows)))
+    return tuple(gallery for gallery in all_galleries if gallery.examples)
 
 
 def _conflicts(images: pa.Table, thumbnails: "_Thumbnails") -> Gallery:
@@ -99,7 +99,7 @@ def _near_duplicates(pairs: pa.Table, images: pa.Table, thumbnails: "_Thumbnails
     pairs = pairs.sort_by([("correlation", "ascending"), ("first", "ascending"), ("second", "ascending")])
     shown = pairs.slice(0, MOST).to_pylist()
     at = pc.index_in(
-        pa.array([each[end] for each in shown for end in ("first", "second")], pa.string()),
+        pa.array([pair[end] for pair in shown for end in ("first", "second")], pa.string()),
         images["image_id"].combine_chunks(),
     )
     pictures = thumbnails.of(images.take(at).to_pylist())
@@ -138,6 +138,6 @@ class _Thumbnails:
         pixels = pq.read_table(self._folder / files.part(number), columns=["pixels"])["pixels"].take(pa.array(wanted))
         return [
             "data:image/png;base64,"
-            + base64.b64encode(encode.png(np.frombuffer(each, np.uint8).reshape(side, side))).decode()
-            for each in pixels.to_pylist()
+            + base64.b64encode(encode.png(np.frombuffer(thumbnail, np.uint8).reshape(side, side))).decode()
+            for thumbnail in pixels.to_pylist()
         ]

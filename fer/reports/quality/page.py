@@ -26,10 +26,10 @@ _VERDICTS = {
     "warn": "! Fit for training, with warnings",
     "stop": "✗ Not fit for training",
 }
-_MOST_KINDS = 20  # of files left aside
+_MOST_KINDS = 20  # of ignored files
 _OUTLINES = {"then": "accepted before", "new": "the new ones alone"}
-_DRIFT_SIDES = {"all": "all images", "new": "the new ones"}
-_BEGINS = {
+_DRIFT_SCOPES = {"all": "all images", "new": "the new ones"}
+_THRESHOLDS = {
     "dark": "99th percentile of grey below {}",
     "bright": "5th percentile of grey above {}",
     "blurry": "sharpness below {}",
@@ -51,7 +51,7 @@ class Example:
     """One picture, or some that are to be compared."""
 
     pictures: tuple[Picture, ...]
-    says: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
     """The page. Without `galleries` it holds no image, and says how to see some."""
     environment = pages.environment()
     environment.filters |= {
-        "adding": adding,
-        "begins": _begins,
+        "equation": equation,
         "chance": _chance,
         "counted": _counted,
         "kinds": _kinds,
@@ -79,31 +78,32 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         "pretty": lambda value: Markup.escape(json.dumps(value, indent=1)),  # ASCII, and its lines are to be seen
         "share": svg_charts.share,
         "short": svg_charts.short,
+        "threshold": _threshold,
     }
     balance = report["balance"]
-    sides = [name for name in ("accepted", *SPLITS) if name in balance]
-    side_sums = {name: sum(balance[name].values()) for name in sides}
+    columns = [name for name in ("accepted", *SPLITS) if name in balance]
+    column_sums = {name: sum(balance[name].values()) for name in columns}
     page = environment.get_template("quality.html.j2").render(
         report,
-        title=f"Data quality: {', '.join(report['named'])}",
+        title=f"Data quality: {', '.join(report['given_sources'])}",
         charts=svg_charts,
+        columns=columns,
+        column_sums=column_sums,
         galleries=galleries,
         drift=_drift(report["changes"].get("tests", [])),
-        drift_sides={side: name for side, name in _DRIFT_SIDES.items() if _tested(report["changes"], side)},
+        drift_scopes={scope: name for scope, name in _DRIFT_SCOPES.items() if _tested(report["changes"], scope)},
         group_sizes=_group_sizes(report["duplicates"].get("groups_by_size", {})),
-        has_thresholds=any(each["thresholds"] for each in report["properties"]),
+        has_thresholds=any(prop["thresholds"] for prop in report["properties"]),
         histogram=_histogram,
         kinds_of_duplicates=KINDS,
         levels=_flow(report),
-        outlines={key: name for key, name in _OUTLINES.items() if any(key in each for each in report["properties"])},
-        property_names={each["property"]: each["title"].lower() for each in report["properties"]},
+        outlines={key: name for key, name in _OUTLINES.items() if any(key in prop for prop in report["properties"])},
+        property_names={prop["property"]: prop["title"].lower() for prop in report["properties"]},
         relabelled=_relabelled(report["changes"].get("relabelled", {})),
         shades_of=_shades,
-        side_sums=side_sums,
-        sides=sides,
         tiles=_tiles(report),
         verdicts=_VERDICTS,
-        widest=max((n / (side_sums[name] or 1) for name in sides for n in balance[name].values()), default=1),
+        widest=max((n / (column_sums[name] or 1) for name in columns for n in balance[name].values()), default=1),
     )
     return plain_text.visible(page, keep="\n")  # what came by way of a chart or a filter
 
@@ -123,16 +123,16 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _kinds(ignored: Mapping[str, int]) -> Markup:
-    """`1,200 .txt, 3 .md, and 40 of 25 other kinds`: the commonest kinds of files left aside."""
-    ranked = sorted(ignored.items(), key=lambda each: (-each[1], each[0]))
-    told = [Markup("{:,} {}").format(count, _elided(kind)) for kind, count in ranked[:_MOST_KINDS]]
+    """`1,200 .txt, 3 .md, and 40 of 25 other kinds`: the commonest kinds of ignored files."""
+    ranked = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    texts = [Markup("{:,} {}").format(count, _elided(kind)) for kind, count in ranked[:_MOST_KINDS]]
     others = [count for _, count in ranked[_MOST_KINDS:]]
     if others:
-        told.append(Markup("and {:,} of {:,} other kind{}").format(sum(others), len(others), "s" * (len(others) != 1)))
-    return Markup(", ").join(told) or Markup("none")
+        texts.append(Markup("and {:,} of {:,} other kind{}").format(sum(others), len(others), "s" * (len(others) != 1)))
+    return Markup(", ").join(texts) or Markup("none")
 
 
-def adding(total: Mapping[str, Any]) -> str:
+def equation(total: Mapping[str, Any]) -> str:
     """`35,924 = 35,887 accepted + 37 refused by contract`."""
     parts = " + ".join(f"{count:,} {name}" for name, count in total["parts"].items())
     return f"{total['whole']:,} {'=' if total['holds'] else '≠'} {parts}"
@@ -140,27 +140,38 @@ def adding(total: Mapping[str, Any]) -> str:
 
 def _tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The numbers at the top: name, count (None: not known, as no stage came that far), a line below, a verdict."""
-    account, leaks, labels = report["account"], report["leaks"], report["labels"]
-    refused = sum(account["refused"].values())
-    apart = sum(account["quarantined"].values()) if "quarantined" in account else None
-    out = sum(account["excluded"].values()) if "excluded" in account else None
+    totals, leaks, labels = report["reconciliation"], report["leaks"], report["labels"]
+    refused = sum(totals["refused"].values())
+    quarantined = sum(totals["quarantined"].values()) if "quarantined" in totals else None
+    excluded = sum(totals["excluded"].values()) if "excluded" in totals else None
     clean = {name: sum(report["balance"].get(f"{name}_clean", {}).values()) for name in ("validation", "test")}
-    by = f"{refused:,} by contract" + ("" if apart is None else f", {apart:,} by curation")
+    n_sources = len(report["sources"])
+    by = f"{refused:,} by contract" + ("" if quarantined is None else f", {quarantined:,} by curation")
     rows: list[tuple[str, int | None, str, str]] = [
-        ("found", account["found"], f"in {len(report['sources']):,} source{'s' * (len(report['sources']) != 1)}", ""),
-        ("accepted", account["accepted"], f"{svg_charts.share(account['accepted'], account['found'])} of found", ""),
-        ("quarantined", refused + (apart or 0), by, ""),
-        ("excluded", out, f"{svg_charts.share(out or 0, account['accepted'])} of accepted", ""),
+        (
+            "found",
+            totals["found"],
+            f"in {n_sources:,} source{'s' * (n_sources != 1)}",
+            "",
+        ),
+        (
+            "accepted",
+            totals["accepted"],
+            f"{svg_charts.share(totals['accepted'], totals['found'])} of found",
+            "",
+        ),
+        ("quarantined", refused + (quarantined or 0), by, ""),
+        ("excluded", excluded, f"{svg_charts.share(excluded or 0, totals['accepted'])} of accepted", ""),
     ]
     for name in SPLITS:
-        its = account["splits"][name] if "splits" in account else None
-        rows.append((name, its, f"{clean[name]:,} de-duplicated" if clean.get(name) else "", ""))
+        count = totals["splits"][name] if "splits" in totals else None
+        rows.append((name, count, f"{clean[name]:,} de-duplicated" if clean.get(name) else "", ""))
     leaked, by_subject = leaks.get("left"), leaks.get("left_subjects")
     below = f"{leaks.get('n_before', 0):,} before" + ("" if by_subject is None else f"; {by_subject:,} left by subject")
     state = "" if leaked is None else "warn" if leaked or by_subject else "pass"
     rows.append(("leaked after repair", leaked, below, state))
     doubt = labels["in_doubt"] if labels.get("looked_for_errors") else None
-    rows.append(("labels in doubt", doubt, f"{svg_charts.share(doubt or 0, account['accepted'])} of accepted", ""))
+    rows.append(("labels in doubt", doubt, f"{svg_charts.share(doubt or 0, totals['accepted'])} of accepted", ""))
     return [
         {"name": name, "count": count, "below": below if count is not None else "not reached", "state": state}
         for name, count, below, state in rows
@@ -169,61 +180,61 @@ def _tiles(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _flow(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The levels of the flow from what was found to the splits, each with a bar and the key to it."""
-    account = report["account"]
-    refused = Part("refused by contract", sum(account["refused"].values()), "refused")
+    totals = report["reconciliation"]
+    refused = Part("refused by contract", sum(totals["refused"].values()), "refused")
     first = [
-        Part(_DIGEST.sub(r"\1…", each["source"]), each["found"], "found even" if number % 2 else "found")
-        for number, each in enumerate(report["sources"])
+        Part(_DIGEST.sub(r"\1…", source["source"]), source["found"], "found even" if number % 2 else "found")
+        for number, source in enumerate(report["sources"])
     ]
-    levels = [("found", first), ("accepted", [Part("accepted", account["accepted"], "accepted"), refused])]
-    if "splits" in account:
-        parts = [Part(name, account["splits"][name], name) for name in SPLITS]
-        parts.append(Part(EXCLUDED, sum(account["excluded"].values()), "excluded"))
-        parts.append(Part("quarantined by curation", sum(account["quarantined"].values()), "quarantined"))
+    levels = [("found", first), ("accepted", [Part("accepted", totals["accepted"], "accepted"), refused])]
+    if "splits" in totals:
+        parts = [Part(name, totals["splits"][name], name) for name in SPLITS]
+        parts.append(Part(EXCLUDED, sum(totals["excluded"].values()), "excluded"))
+        parts.append(Part("quarantined by curation", sum(totals["quarantined"].values()), "quarantined"))
         levels.append(("used for", [*parts, refused]))
     return [
-        {"name": name, "parts": parts, "bar": svg_charts.stacked(parts, title=name, whole=account["found"])}
+        {"name": name, "parts": parts, "bar": svg_charts.stacked(parts, title=name, whole=totals["found"])}
         for name, parts in levels
     ]
 
 
-def _histogram(found: Mapping[str, Any]) -> Markup:
-    first, last = _span(found)
+def _histogram(figures: Mapping[str, Any]) -> Markup:
+    first, last = _span(figures)
     return svg_charts.histogram(
-        found["edges"][first : last + 1],
-        found["now"][first:last],
+        figures["edges"][first : last + 1],
+        figures["now"][first:last],
         title="{}: median {}, from {} to {}".format(
-            found["title"], *(svg_charts.short(found["quantiles"][name]) for name in ("median", "least", "most"))
+            figures["title"], *(svg_charts.short(figures["quantiles"][name]) for name in ("median", "least", "most"))
         ),
         outlines=[
-            svg_charts.Outline(name, found[key][first:last], key)
+            svg_charts.Outline(name, figures[key][first:last], key)
             for key, name in _OUTLINES.items()
-            if sum(found.get(key, ()))
+            if sum(figures.get(key, ()))
         ],
-        marks=[svg_charts.Mark(each["issue"].replace("_", " "), each["value"]) for each in found["thresholds"]],
-        log=found["log"],
+        marks=[svg_charts.Mark(mark["issue"].replace("_", " "), mark["value"]) for mark in figures["thresholds"]],
+        log=figures["log"],
     )
 
 
-def _span(found: Mapping[str, Any]) -> tuple[int, int]:
+def _span(figures: Mapping[str, Any]) -> tuple[int, int]:
     """The bins to draw: all, or, where most of them are empty, those from the first to the last that is not."""
-    n_bins = len(found["now"])
-    held = [at for at in range(n_bins) if any(found[key][at] for key in ("now", *_OUTLINES) if key in found)]
-    if len(held) > n_bins / 2 or not held:
+    n_bins = len(figures["now"])
+    filled = [at for at in range(n_bins) if any(figures[key][at] for key in ("now", *_OUTLINES) if key in figures)]
+    if len(filled) > n_bins / 2 or not filled:
         return 0, n_bins
-    return max(held[0] - 1, 0), min(held[-1] + 2, n_bins)
+    return max(filled[0] - 1, 0), min(filled[-1] + 2, n_bins)
 
 
 def _drift(tests: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
     """Property -> `all` or `new` -> its test, in the order of the tests."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    tests_of: dict[str, dict[str, Mapping[str, Any]]] = {}
     for test in tests:
-        found.setdefault(test["what"], {})[test["of"]] = test
-    return found
+        tests_of.setdefault(test["what"], {})[test["of"]] = test
+    return tests_of
 
 
-def _tested(changes: Mapping[str, Any], side: str) -> bool:
-    return any(test["of"] == side for test in changes.get("tests", ()))
+def _tested(changes: Mapping[str, Any], scope: str) -> bool:
+    return any(test["of"] == scope for test in changes.get("tests", ()))
 
 
 def _relabelled(by_label: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
@@ -234,11 +245,11 @@ def _relabelled(by_label: Mapping[str, Mapping[str, int]]) -> list[tuple[str, st
 
 def _group_sizes(by_size: Mapping[str, int]) -> list[tuple[str, int]]:
     """Images in a group -> groups; the large ones together."""
-    found = dict.fromkeys(("2", "3", "4", "5", "6–10", "11–20", "21 and more"), 0)
+    sizes = dict.fromkeys(("2", "3", "4", "5", "6–10", "11–20", "21 and more"), 0)
     for text, count in by_size.items():
         size = int(text)
-        found[text if size <= 5 else "6–10" if size <= 10 else "11–20" if size <= 20 else "21 and more"] += count
-    return [(name, count) for name, count in found.items() if count]
+        sizes[text if size <= 5 else "6–10" if size <= 10 else "11–20" if size <= 20 else "21 and more"] += count
+    return [(name, count) for name, count in sizes.items() if count]
 
 
 def _shades(rows: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -251,8 +262,8 @@ def _chance(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _begins(issue: Mapping[str, Any]) -> str:
-    """Where the issue begins: `sharpness below 0.1`."""
+def _threshold(issue: Mapping[str, Any]) -> str:
+    """From where on it is an issue: `sharpness below 0.1`."""
     if issue["threshold"] is None:
         return "–"
-    return _BEGINS.get(issue["issue"], "{} interquartile ranges off").format(svg_charts.short(issue["threshold"]))
+    return _THRESHOLDS.get(issue["issue"], "{} interquartile ranges off").format(svg_charts.short(issue["threshold"]))

@@ -20,6 +20,7 @@ from fer.images import decode
 from fer.ingest.refs import ManifestRef
 from fer.reports.quality import figures
 from fer.reports.quality import stage as quality
+from fer.reports.refs import DataRefs
 
 CLASSES = ("happy", "sad")
 INSPECTED = {
@@ -202,8 +203,9 @@ class Data:
         return json.loads((self.workspace.folder(made) / name).read_bytes())
 
     def report(self, show_faces=False, before=None, made=None, problem=None, further=()):
-        given = (*(made or self.made(before)), self.named, problem, further, show_faces)
-        return Report(self.workspace, quality.quality(*given, workspace=self.workspace))
+        refs = DataRefs(*(made or self.made(before)))
+        ref = quality.quality(refs, self.named, problem, further, show_faces, workspace=self.workspace)
+        return Report(self.workspace, ref)
 
 
 class Report:
@@ -266,7 +268,7 @@ def test_the_report_bears_the_names_of_the_sources_as_they_were_given(data):
     head, _, rest = report.tree.text.partition("Data quality report ")
     assert head == "Data quality: folder:/data/faces, kaggle:msambare/fer2013 "
     assert rest.startswith("folder:/data/faces , kaggle:msambare/fer2013 ✓ Fit for training")
-    assert report.json["named"] == list(data.named)
+    assert report.json["given_sources"] == list(data.named)
     assert "folder:/data/faces, kaggle:msambare/fer2013: 28 = 26" in quality.markdown(report.folder)
     assert report.json["source"] == SOURCE
     assert report.tree.text.count(SOURCE) == 1  # in the table of sources
@@ -292,36 +294,36 @@ def test_data_that_could_not_be_divided_has_a_report_that_says_why(data):
 
 def test_settings_of_the_stages_that_looked_are_told(data):
     report = data.report()
-    assert report.json["made"]["settings"]["inspect"] == {"config": INSPECTED}
+    assert report.json["provenance"]["settings"]["inspect"] == {"config": INSPECTED}
     assert "Settings of inspect" in report.tree.text
     assert '"max_label_share": 0.125' in report.tree.text
 
 
-def test_layouts_and_files_left_aside_are_those_that_the_index_tells(data):
+def test_layouts_and_files_ignored_are_those_that_the_index_tells(data):
     made = data.made()
     said = {"config": {}, "layouts": ["table of labels"], "ignored": {".csv": 7}}
     (data.workspace.folder(made[0]) / "index.json").write_text(json.dumps(said))
     report = data.report(made=made)
     assert "Layout: table of labels." in report.tree.text
-    assert "Files left aside: 7 .csv ." in report.tree.text
+    assert "Files ignored: 7 .csv ." in report.tree.text
 
 
-def test_of_many_kinds_of_files_left_aside_the_commonest_are_told_and_the_others_summed_up(data):
+def test_of_many_kinds_of_files_ignored_the_commonest_are_told_and_the_others_summed_up(data):
     data.ignored = {f".x{number}": number for number in range(1, 1001)}
-    told = data.report().tree.text.partition("Files left aside: ")[2].partition("What was refused")[0]
+    told = data.report().tree.text.partition("Files ignored: ")[2].partition("What was refused")[0]
     assert told.startswith("1,000 .x1000 , 999 .x999 ,")
     assert told.endswith(f"981 .x981 , and {980 * 981 // 2:,} of 980 other kinds. ")
 
 
 def test_every_file_found_is_accounted_for(data):
     report = data.report()
-    account_ = report.json["account"]
-    assert account_["found"] == 28
-    assert account_["accepted"] == 26
-    assert account_["refused"] == {"the file is empty": 2}
-    assert account_["quarantined"] == {"blank": 1}
-    assert sum(account_["splits"].values()) + sum(account_["excluded"].values()) == 25
-    assert account_["adds_up"]
+    reconciliation = report.json["reconciliation"]
+    assert reconciliation["found"] == 28
+    assert reconciliation["accepted"] == 26
+    assert reconciliation["refused"] == {"the file is empty": 2}
+    assert reconciliation["quarantined"] == {"blank": 1}
+    assert sum(reconciliation["splits"].values()) + sum(reconciliation["excluded"].values()) == 25
+    assert reconciliation["adds_up"]
     assert "adds up: 28 = 26 accepted + 2 refused by contract" in report.tree.text
     assert report.ref.verdict == report.json["verdict"] == "pass"
 
@@ -687,7 +689,7 @@ def test_where_nothing_was_refused_the_report_says_so(data):
     data.refused, data.ignored = [], {}
     report = data.report()
     assert "By the contract nothing" in report.tree.text
-    assert "Files left aside: none" in report.tree.text
+    assert "Files ignored: none" in report.tree.text
     assert "adds up: 26 = 26 accepted + 0 refused by contract" in report.tree.text
 
 
