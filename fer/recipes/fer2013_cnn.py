@@ -4,8 +4,8 @@ Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-cnn
 Expected: 50 minutes on 2 cores with AMX that other work shared for half of the time, 48 of them training. Of one seed:
 PrivateTest accuracy 0.665 (95 % interval 0.650 to 0.681), macro-F1 0.576 (0.554 to 0.599), 0.659 de-duplicated;
 averaged with mirror images 0.668; PublicTest 0.647. Without AMX it computes in float32: about 4 hours on an AMD
-EPYC with AVX2, reckoned from 69 images a second of its steps.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+EPYC with AVX2, estimated from 69 images per second of its steps.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.evaluation import gate

@@ -2,11 +2,11 @@
 
 Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-mini-xception
 Expected: 31 minutes on 2 cores with AMX, a third of them beside other work, 29.6 of them training; 27 on an idle
-machine, reckoned from 44 seconds an epoch. Of one seed, twice with the same result: PrivateTest accuracy
+machine, estimated from 44 seconds per epoch. Of one seed, twice with the same result: PrivateTest accuracy
 0.661 (95 % interval 0.646 to 0.677), macro-F1 0.610 (0.586 to 0.633), 0.653 de-duplicated; averaged with mirror images
-0.670; PublicTest 0.639. Without AMX it computes in float32: about 2 hours on an AMD EPYC with AVX2, reckoned from 145
-images a second of its steps.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+0.670; PublicTest 0.639. Without AMX it computes in float32: about 2 hours on an AMD EPYC with AVX2, estimated from 145
+images per second of its steps.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.evaluation import gate

@@ -4,8 +4,8 @@ Command: fer retrain --source kaggle:msambare/fer2013 --recipe fer2013-se-resnet
 Expected: 90 minutes on 2 cores with AMX that other work shared, 88 of them training. Of one seed: PrivateTest accuracy
 0.684 (95 % interval 0.669 to 0.699), macro-F1 0.659 (0.635 to 0.680), 0.684 de-duplicated; averaged with mirror images
 0.695 (0.680 to 0.710), 0.694 de-duplicated; PublicTest 0.669. Without AMX it computes in float32: 5 to 6 hours on an
-AMD EPYC with AVX2, reckoned from 99 images a second of its steps.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+AMD EPYC with AVX2, estimated from 99 images per second of its steps.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.evaluation import gate

@@ -4,7 +4,7 @@ Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024   (one fold
 Expected: 22 minutes on 2 cores of a Xeon, 20 of them training; 2.0 GB at most in the training process. Of one seed:
 test accuracy 0.664 (95 % interval 0.636 to 0.691), macro-F1 0.633 (0.603 to 0.662), 0.663 de-duplicated; averaged with
 mirror images 0.672; validation 0.647; the report: 0.58 and 0.56.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.curation import split

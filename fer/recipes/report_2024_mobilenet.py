@@ -6,7 +6,7 @@ Expected: 105 minutes on 2 cores of an AMD EPYC with AVX2, beside tests for a te
 (0.654 to 0.716), 0.719 de-duplicated; averaged with mirror images 0.736 (0.709 to 0.761) and 0.701; validation 0.712;
 the report: 0.58 and 0.56. The weights, 9 MB, are downloaded once; these figures are from a file with them, as
 `--set train.weights=PATH.h5 --set train.weights_origin=ImageNet` takes it.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.curation import split

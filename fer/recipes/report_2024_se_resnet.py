@@ -4,9 +4,9 @@ Command: fer retrain --source kaggle:OWNER/SLUG --recipe report-2024-se-resnet  
 Expected: 92 minutes on 2 cores with AMX that other work shared for a third of the time, 91 of them training. Of one
 seed: test accuracy 0.721 (95 % interval 0.694 to 0.747), macro-F1 0.687 (0.655 to 0.718), 0.716 de-duplicated; averaged
 with mirror images 0.728 (0.701 to 0.754) and 0.697 (0.667 to 0.727); validation 0.698; the report: 0.58 and 0.56.
-Without AMX it computes in float32: 4 to 5 hours on an AMD EPYC with AVX2, reckoned from 53 images a second of its
+Without AMX it computes in float32: 4 to 5 hours on an AMD EPYC with AVX2, estimated from 53 images per second of its
 steps.
-That was before the repair: moved and mirrored near-duplicates were not found yet, and some were in train.
+That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
 from fer.curation import split

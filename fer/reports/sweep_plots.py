@@ -37,7 +37,7 @@ def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: st
         axes.set_xlabel(path)
         if isinstance(dimension, search.Choice):
             places = [dimension.values.index(each.settings[path]) for each in seen]
-            axes.set_xticks(range(len(dimension.values)), [str(each) for each in dimension.values])
+            axes.set_xticks(range(len(dimension.values)), [str(value) for value in dimension.values])
             axes.set_xlim(-0.5, len(dimension.values) - 0.5)
             _dots(axes, seen, places)
         else:
