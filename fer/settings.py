@@ -116,8 +116,8 @@ class Settings(pydantic_settings.BaseSettings):
         """The workspace's folder on this machine: the workspace itself, or what it has here of one in the store."""
         if isinstance(self.workspace, Path):
             return self.workspace
-        place = f"{self.store_endpoint or ''} {self.workspace}"  # what is of one store is not of another
-        return self.home / "workspaces" / hashlib.sha256(place.encode()).hexdigest()[:16]
+        location = f"{self.store_endpoint or ''} {self.workspace}"  # what is of one store is not of another
+        return self.home / "workspaces" / hashlib.sha256(location.encode()).hexdigest()[:16]
 
     @pydantic.field_validator("home")
     @classmethod

@@ -1,10 +1,9 @@
-"""What decides the last bits of a result beside code and settings: what of it is in keys, and what is recorded.
+"""What decides the last bits of a result besides code and settings: what of it is in keys, and what is recorded.
 
-Keras runs in child processes (`child_process`), which get `KERAS_HOME` as the folder of their configuration: nobody's
-`~/.keras/keras.json` reaches them. How many threads they compute in is given to them, as sums are cut by it.
-Variables that someone set to compute in other ways are left to them, and are part of the keys of what reaches the
-libraries that they speak to. The processor's and the GPU's kind are conditions that no key holds; `environment` says
-what they were.
+Keras runs in child processes (`child_process`), which get `KERAS_HOME` as the folder of their configuration, so that
+no user's `~/.keras/keras.json` reaches them. They are told how many threads to use, since sums are split by threads.
+Environment variables that make a library compute in another way are passed on to them, and are part of the keys of the
+stages that reach this library. The kinds of processor and GPU are in no key; `environment` records them.
 """
 
 import contextlib
@@ -20,8 +19,8 @@ KERAS_HOME = Path(__file__).with_name("keras_home")
 KERAS_CONFIGURATION = KERAS_HOME / "keras.json"
 # Scoring is quick, and its results should be the same on any number of cores.
 SCORING_THREADS = 8
-# What would shape results and is of no use here: limits for debugging, other kinds of variables on JAX, and threads
-# that are taken away again.
+# What would change results and is of no use here: limits for debugging, another kind of variables on JAX, and limits of
+# threads.
 CLEARED = (
     "KERAS_MAX_EPOCHS",
     "KERAS_MAX_STEPS_PER_EPOCH",

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from data_contracts import files
 from data_contracts.rules import Rule, Severity
 from fer import errors, plain_text
 from fer.engine import data_docs, disk
+from fer.engine.records import Record
 from fer.progress import Progress, silent
 
 _EXAMPLES = 5
@@ -38,10 +38,8 @@ class Frame(NamedTuple):
     name: Name
 
 
-class Outcome(BaseModel):
-    """What came of a rule. `examples` are names of rows that break it, or what was observed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Outcome(Record):
+    """The outcome of a rule. `examples` are names of rows that break it, or what was observed."""
 
     dataset: str
     id: str

@@ -16,7 +16,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fer import errors
-from fer.engine import connect, fingerprint, process_pool
+from fer.engine import connect, disk, fingerprint, process_pool
 from fer.engine.local_workspace import ABANDONED_AFTER_S
 from fer.engine.objects import Objects
 from fer.engine.outputs import RECORD, File
@@ -59,7 +58,7 @@ def chosen(name: Name, dask_address: str | None) -> Runner:
 
 @dataclass(frozen=True)
 class Dask:
-    """The workers of the scheduler at `address`; without one, processes of this machine: one each usable core.
+    """The workers of the scheduler at `address`; without one, processes of this machine: one per usable core.
 
     The latter listen on loopback alone, and to nobody without the certificate made for them.
     """
@@ -204,12 +203,9 @@ def _take(
 @contextlib.contextmanager
 def _seen_by_workers(out: Path) -> Iterator[str]:
     """The name of a file in `out` by which a worker knows the folder."""
-    path = out / f"{uuid.uuid4().hex}.tmp"
-    path.touch()
-    try:
+    with disk.staging_file(out / "seen") as path:
+        path.touch()
         yield path.name
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -260,7 +256,7 @@ def _n_threads(client: "Client") -> int:
 
 @contextlib.contextmanager
 def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
-    """Whether the scheduler is gone, or has told of no workers for a minute: Dask itself would wait for ever."""
+    """Whether the scheduler is gone, or has had no workers for a minute: Dask itself would wait for ever."""
     is_over, is_lost = threading.Event(), threading.Event()
 
     def watch() -> None:
@@ -268,9 +264,9 @@ def _watched(client: "Client") -> Iterator[Callable[[], bool]]:
         while not is_over.wait(_LOOK_EVERY_S):
             try:
                 seen = time.monotonic() if _n_threads(client) else seen
-            except TimeoutError:  # held up, as are workers that it can't tell of
+            except TimeoutError:  # the scheduler is busy: whether it has workers is not known
                 pass
-            except Exception:  # noqa: BLE001 - whatever distributed raises, no worker can be heard of
+            except Exception:  # noqa: BLE001 - whatever distributed raises, no worker can be reached
                 seen = -math.inf
             if time.monotonic() - seen > _WORKERS_TIMEOUT_S:
                 is_lost.set()

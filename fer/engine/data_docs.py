@@ -1,9 +1,9 @@
-"""Great Expectations' Data Docs as one page a dataset that needs nothing else: no script, no font, nothing fetched.
+"""Great Expectations' Data Docs as one page per dataset that needs nothing else: no script, no font, nothing fetched.
 
-As built they are two pages a part of the dataset, its results and its rules, which take their styles, their icons and
-even the table of results from eight servers, and are blank without. Of these pages the sections are kept –
-of each part of the dataset the results, and the rules with their reasons –, none of their attributes but those that the
-style below knows, and no link.
+Great Expectations builds two pages per part of the dataset, its results and its rules. They load their styles, their
+icons and even the table of results from eight servers, and are blank without these. Of each page the sections are kept
+(the results; the rules with their reasons), without links, and with no attribute except the classes that the style
+below knows.
 """
 
 import html
@@ -142,9 +142,9 @@ def _sign(icon: str) -> str:
 
 
 class _Cleaner(HTMLParser):
-    """Collects in `kept` what the sections of a page show, balanced, but for the elements with the IDs `without`.
+    """Collects in `kept` what the sections of a page show, balanced, except the elements with the IDs `without`.
 
-    Of a suite's page the tables are left out too, which say what it is called.
+    Of a suite's page the tables are left out too, which give its name.
     """
 
     def __init__(self, without: Collection[str], *, is_suite: bool):

@@ -53,7 +53,7 @@ def link(source: Path, name: str, out: Path, new_name: str, record: OutputRecord
     """
     record = record or read_record(source)
     file = record.files.get(name) if record is not None else None
-    if file is None or not is_kept(source, name, file):
+    if file is None or not is_unchanged(source, name, file):
         raise errors.IntegrityError(
             "A committed file must be as it was committed.",
             received=f"another one, or none, at {source / name}",
@@ -69,10 +69,10 @@ def link(source: Path, name: str, out: Path, new_name: str, record: OutputRecord
                 raise
             shutil.copyfile(source / name, staging)
             return
-    know(out, new_name, file["sha256"])
+    note_digest(out, new_name, file["sha256"])
 
 
-def know(out: Path, name: str, sha256: str) -> None:
+def note_digest(out: Path, name: str, sha256: str) -> None:
     """Note the digest of a whole file in `out`, so that the commit need not read it while it stays as it is now."""
     path = out / KNOWN / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def has_size(path: Path, file: File) -> bool:
         return False
 
 
-def is_kept(folder: Path, name: str, file: File) -> bool:
+def is_unchanged(folder: Path, name: str, file: File) -> bool:
     """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
     path = folder / name
     if not has_size(path, file):

@@ -87,7 +87,7 @@ def plan_reuse(
         return reuse
     record = outputs.read_record(reuse.folder)
     read = [*(shard.name for shard, _ in reuse.thinned), *reuse.sources]
-    if record is None or not all(outputs.is_kept(reuse.folder, name, record.files[name]) for name in read):
+    if record is None or not all(outputs.is_unchanged(reuse.folder, name, record.files[name]) for name in read):
         return ReusePlan()
     try:
         for shard in reuse.linked:
@@ -120,7 +120,7 @@ def _has_summaries(folder: Path) -> bool:
     return (
         record is not None
         and _SUMMARIES in record.files
-        and outputs.is_kept(folder, _SUMMARIES, record.files[_SUMMARIES])
+        and outputs.is_unchanged(folder, _SUMMARIES, record.files[_SUMMARIES])
     )
 
 
