@@ -62,7 +62,7 @@ def learning_curves(folder: Path, model: ModelRef) -> bytes:
 
 
 def curves_so_far(history: Mapping[str, Sequence[float]], model: str) -> bytes:
-    """Those of a model that is being trained, as PNG."""
+    """The learning curves of a model that is being trained, as PNG."""
     scores = list(zip(history["validation_accuracy"], (-loss for loss in history["validation_loss"]), strict=True))
     best_epoch = scores.index(max(scores)) + 1
     title = f"{model}, epoch {len(scores)}: best validation accuracy so far {max(scores)[0]:.3f}"
@@ -90,7 +90,7 @@ def curves(history: Mapping[str, Sequence[float]], *, best_epoch: int, title: st
 
 
 def class_balance(before: Mapping[str, int], after: Mapping[str, int], *, title: str) -> "Figure":
-    """Images a class before and after balancing, as bars with their counts. Classes are those of `after`."""
+    """Images per class before and after balancing, as bars with their counts. Classes are those of `after`."""
     classes = list(after)
     figure, axes = _figure(7.5, 1.4 + 0.62 * len(classes), title)
     places = np.arange(len(classes))
@@ -116,6 +116,7 @@ def _figure(width: float, height: float, title: str) -> tuple["Figure", Any]:
 
 
 def plain(axes: Any) -> None:
+    """A light grid, and no frame above and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)

@@ -2,7 +2,7 @@
 
     reports/<name>/<digest>/<part>/<file>       as in the folder of the part
 
-The digest is of the files' names and contents: pages that change are shared beside those that were, whose links go on
+The digest is of the files' names and contents: pages that change are shared beside the former ones, whose links go on
 showing what they showed. Links are signed, for a week: whoever has one can read that page, and nothing else.
 """
 
@@ -50,9 +50,9 @@ class _File(NamedTuple):
 
 
 def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> Shared:
-    """Upload each part (name -> folder) below `name`, but for files that are there, and sign links to the HTML pages.
+    """Upload each part (name -> folder) below `name`, and sign links to the HTML pages.
 
-    Raises StoreError.
+    Files that are there already are not sent again. Raises StoreError.
     """
     files = [
         _File(part, path.relative_to(folder).as_posix(), path)
@@ -61,13 +61,13 @@ def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) 
         if path.is_file() and not path.name.startswith("_")
     ]
     top = f"reports/{name}/{_digest(files)}"
-    there = {each.key for each in store.list(f"{top}/")}
+    present = {listed.key for listed in store.list(f"{top}/")}
 
     def upload(file: _File) -> None:
         store.upload_file(f"{top}/{file.place}", file.path, _content_type(file.path))
 
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
-        list(pool.map(upload, [file for file in files if f"{top}/{file.place}" not in there]))
+        list(pool.map(upload, [file for file in files if f"{top}/{file.place}" not in present]))
     pages = (
         Page(file.part, file.name, store.link(f"{top}/{file.place}", LINKS_VALID_S))
         for file in files

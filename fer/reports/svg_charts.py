@@ -1,7 +1,7 @@
 """Small charts as inline SVG: readable without a script, in print, and in a dark page.
 
-Colours are CSS classes of the page that they stand in (`quality.style`), text takes its colour and font from
-there, and every mark tells its number in a tooltip. All text is escaped. The same numbers give the same bytes.
+Colours are CSS classes of the page that they stand in (`templates/style.css`), text takes its colour and font from
+there, and every mark has its number in a tooltip. All text is escaped. The same numbers give the same bytes.
 """
 
 import math
@@ -60,7 +60,7 @@ def stacked(parts: Sequence[Part], *, title: str, whole: int | None = None) -> M
         left += width
     return Markup(
         '<svg class="bar" viewBox="0 0 1000 20" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(_told(title, parts), rects)
+    ).format(_label(title, parts), rects)
 
 
 def gauge(value: float, largest: float, *, title: str, kind: str = "train", limit: float | None = None) -> Markup:
@@ -91,8 +91,8 @@ def histogram(
     `marks` outside the edges are not drawn. `log`: the axis is logarithmic; the edges must be positive then.
     """
     shares = _shares(counts)
-    others = [(each, _shares(each.counts)) for each in outlines]
-    highest = max([*shares, *(value for _, values in others for value in values), 1e-9])
+    other_shares = [(outline, _shares(outline.counts)) for outline in outlines]
+    highest = max([*shares, *(value for _, values in other_shares for value in values), 1e-9])
     low, high = _scaled(edges[0], log), _scaled(edges[-1], log)
     span = (high - low) or 1
     bottom = _HEIGHT - _BOTTOM
@@ -106,29 +106,29 @@ def histogram(
     bars = Markup("")
     for number, value in enumerate(shares):
         left, right = x(edges[number]), x(edges[number + 1])
-        told = f"{short(edges[number])} – {short(edges[number + 1])}: {counts[number]:,} ({value:.1%})"
-        told += "".join(f"; {each.name} {values[number]:.1%}" for each, values in others)
-        if value or any(values[number] for _, values in others):
+        tooltip = f"{short(edges[number])} – {short(edges[number + 1])}: {counts[number]:,} ({value:.1%})"
+        tooltip += "".join(f"; {outline.name} {values[number]:.1%}" for outline, values in other_shares)
+        if value or any(values[number] for _, values in other_shares):
             bars += Markup('<rect class="fill" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
                 _number(left),
                 _number(y(value)),
                 _number(max(right - left - 0.6, 0.4)),
                 _number(bottom - y(value)),
-                told,
+                tooltip,
             )
-    outline = Markup("")
-    for each, values in others:
+    lines = Markup("")
+    for outline, values in other_shares:
         steps = " ".join(
             f"{_number(x(edges[number]))},{_number(y(value))} {_number(x(edges[number + 1]))},{_number(y(value))}"
             for number, value in enumerate(values)
         )
-        outline += Markup('<polyline class="outline {}" points="{}"/>').format(each.kind, steps)
-    lines = Markup("")
+        lines += Markup('<polyline class="outline {}" points="{}"/>').format(outline.kind, steps)
+    thresholds = Markup("")
     for mark in marks:
         if edges[0] <= mark.value <= edges[-1]:
             at = x(mark.value)
             anchor, shift = ("end", -3) if at > _WIDTH * 0.6 else ("start", 3)
-            lines += Markup(
+            thresholds += Markup(
                 '<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
                 '<text class="mark" x="{3}" y="{4}" text-anchor="{5}">{6}</text>'
             ).format(_number(at), _TOP - 14, bottom, _number(at + shift), _TOP - 6, anchor, mark.name)
@@ -139,7 +139,7 @@ def histogram(
             _number(at), _HEIGHT - 8, short(value)
         )
     return Markup('<svg class="histogram" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}{}</svg>').format(
-        _WIDTH, _HEIGHT, title, bars, outline, axis, lines
+        _WIDTH, _HEIGHT, title, bars, lines, axis, thresholds
     )
 
 
@@ -153,7 +153,7 @@ def ticks(low: float, high: float, *, log: bool = False, about: int = 5) -> list
     if high <= low:
         return [low]
     rough = (high - low) / about
-    step = min((each * 10 ** math.floor(math.log10(rough)) for each in (1, 2, 5, 10)), key=lambda s: abs(s - rough))
+    step = min((digit * 10 ** math.floor(math.log10(rough)) for digit in (1, 2, 5, 10)), key=lambda s: abs(s - rough))
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -166,7 +166,7 @@ def short(value: float) -> str:
 
 
 def share(count: float, whole: float) -> str:
-    """`count` of `whole` in percent; what is not nothing is never told as 0 %, nor what is not all as 100 %."""
+    """`count` of `whole` in percent; what is not nothing is never shown as 0 %, nor what is not all as 100 %."""
     if not whole or not count:
         return "0\u00a0%"
     percent = 100 * count / whole
@@ -175,7 +175,7 @@ def share(count: float, whole: float) -> str:
     return ">\u00a099.9\u00a0%" if 99.9 < percent < 100 else f"{percent:.1f}\u00a0%" if percent < 100 else "100\u00a0%"
 
 
-def _told(title: str, parts: Sequence[Part]) -> str:
+def _label(title: str, parts: Sequence[Part]) -> str:
     return f"{title}: " + ", ".join(f"{part.name} {part.count:,}" for part in parts)
 
 

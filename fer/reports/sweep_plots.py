@@ -17,7 +17,7 @@ _STYLES = {  # state -> marker, colour, what it is called
 }
 
 
-def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: str) -> "Figure":
+def trials(trials_run: Sequence[search.Trial], space: Mapping[str, str], *, title: str) -> "Figure":
     """Validation accuracy by trial, with the best so far, and by each setting of the space."""
     from matplotlib.figure import Figure
 
@@ -25,24 +25,25 @@ def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: st
     figure = Figure(figsize=(4.2 * _COLUMNS, 3.2 * n_rows), layout="constrained")
     figure.suptitle(title, fontsize=11)
     panels = figure.subplots(n_rows, _COLUMNS, squeeze=False, sharey=True).ravel()
-    seen = sorted((each for each in found if each.value is not None), key=lambda each: each.number)
-    _dots(panels[0], seen, [each.number for each in seen])
-    complete = [each for each in seen if each.state == "complete"]
-    best = list(accumulate((each.value or 0 for each in complete), max))
-    panels[0].step([each.number for each in complete], best, where="post", color=plots.GREY, label="best so far")
+    judged = sorted((trial for trial in trials_run if trial.value is not None), key=lambda trial: trial.number)
+    _dots(panels[0], judged, [trial.number for trial in judged])
+    complete = [trial for trial in judged if trial.state == "complete"]
+    best = list(accumulate((trial.value or 0 for trial in complete), max))
+    numbers = [trial.number for trial in complete]
+    panels[0].step(numbers, best, where="post", color=plots.GREY, label="best so far")
     panels[0].set_xlabel("trial")
     panels[0].legend(frameon=False, fontsize=8)
     for axes, (path, text) in zip(panels[1:], space.items(), strict=False):
         dimension = search.parse(text)
         axes.set_xlabel(path)
         if isinstance(dimension, search.Choice):
-            places = [dimension.values.index(each.settings[path]) for each in seen]
+            places = [dimension.values.index(trial.settings[path]) for trial in judged]
             axes.set_xticks(range(len(dimension.values)), [str(value) for value in dimension.values])
             axes.set_xlim(-0.5, len(dimension.values) - 0.5)
-            _dots(axes, seen, places)
+            _dots(axes, judged, places)
         else:
-            _dots(axes, seen, [each.settings[path] for each in seen])
-            if dimension.log and seen:  # an empty axis has no logarithms
+            _dots(axes, judged, [trial.settings[path] for trial in judged])
+            if dimension.log and judged:  # an empty axis has no logarithms
                 axes.set_xscale("log")
     for row in range(n_rows):
         panels[row * _COLUMNS].set_ylabel("validation accuracy")
@@ -53,8 +54,8 @@ def trials(found: Sequence[search.Trial], space: Mapping[str, str], *, title: st
     return figure
 
 
-def _dots(axes: Any, seen: Sequence[search.Trial], places: Sequence[Any]) -> None:
+def _dots(axes: Any, judged: Sequence[search.Trial], places: Sequence[Any]) -> None:
     for state, (marker, colour, label) in _STYLES.items():
-        at = [number for number, each in enumerate(seen) if each.state == state]
-        values = [seen[number].value for number in at]
-        axes.scatter([places[number] for number in at], values, marker=marker, color=colour, s=28, label=label)
+        indexes = [index for index, trial in enumerate(judged) if trial.state == state]
+        values = [judged[index].value for index in indexes]
+        axes.scatter([places[index] for index in indexes], values, marker=marker, color=colour, s=28, label=label)

@@ -141,7 +141,7 @@ def _warnings(data: DataRefs, leakage: str | None) -> list[str]:
     warnings = [line for ref in (data.validation, data.split, data.drift) if ref is not None for line in ref.warnings]
     if data.split is None or leakage == "stop":
         return warnings
-    leaked = {"a duplicate": data.split.n_leaked, "their subject": data.split.n_leaked_subjects}
+    leaked = {"a near-duplicate": data.split.n_leaked, "their subject": data.split.n_leaked_subjects}
     leaks = (
         f"{count:,} images of validation and test have {what} closer to training"
         for what, count in leaked.items()
