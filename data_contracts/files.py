@@ -11,6 +11,15 @@ CURATION = "curation.parquet"  # what is to become of each accepted image
 SPLIT = "split.parquet"
 LABEL_ERRORS = "label_errors.parquet"  # labels of the split's images that are in doubt
 ASSIGNMENTS = "assignments.parquet"  # beside it: the splits of all images that ever had one
+# The stages' own reports, which the quality report is made of.
+INDEX_REPORT = "index.json"
+VALIDATION_REPORT = "validation.json"
+INSPECTION_REPORT = "inspect.json"
+CURATION_REPORT = "curation.json"
+SPLIT_REPORT = "split.json"
+LABEL_ERRORS_REPORT = "label_errors.json"
+DRIFT_REPORT = "drift.json"
+VERDICT = "verdict.json"
 SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models
 CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract

@@ -25,8 +25,6 @@ from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
-REPORT = "curation.json"
-
 # keep        used as it is, and counted in the report
 # drop        not trained on. An official validation or test split keeps it, so that its figures stay comparable with
 #             other people's; the de-duplicated version of the split leaves it out
@@ -155,7 +153,7 @@ def curate(
             if policies[name] == "stop" and counts[name]
         ),
     )
-    (out / REPORT).write_text(json.dumps(_report(images, has_issue, config, ref), indent=1))
+    (out / files.CURATION_REPORT).write_text(json.dumps(_report(images, has_issue, config, ref), indent=1))
     progress(3, 3, "images curated")
     return ref
 

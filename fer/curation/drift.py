@@ -32,8 +32,6 @@ from fer.engine import stage
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
-REPORT = "drift.json"
-
 _FEWEST_EXPECTED = 5
 _COLUMNS = ("pixel_sha256", "label", *properties.EDGES)
 
@@ -293,4 +291,4 @@ def _histograms(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, list[floa
 
 
 def _write(out: Path, report: Mapping[str, Any]) -> None:
-    (out / REPORT).write_text(json.dumps(report, indent=1))
+    (out / files.DRIFT_REPORT).write_text(json.dumps(report, indent=1))

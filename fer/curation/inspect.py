@@ -24,8 +24,6 @@ from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
-REPORT = "inspect.json"
-
 
 class InspectConfig(Record):
     """What is looked for, and how closely."""
@@ -100,7 +98,7 @@ def inspect(
         "correlation": pairs.correlation,
     }
     pq.write_table(pa.table(columns, schema=curation.PAIRS), out / files.PAIRS)
-    (out / REPORT).write_text(json.dumps({"config": config.model_dump(mode="json")}, indent=1))
+    (out / files.INSPECTION_REPORT).write_text(json.dumps({"config": config.model_dump(mode="json")}, indent=1))
     return InspectionRef(
         n_images=len(image_ids),
         n_pairs=len(rows),

@@ -28,7 +28,6 @@ from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
-REPORT = "label_errors.json"
 REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}
 
 
@@ -75,10 +74,10 @@ def label_errors(
     in_doubt = table.filter(table["is_label_error"])
     ref = _ref(split_ref, images, removed, in_doubt, policy, is_checked=doubts is not None)
     ref = ref.model_copy(update={"path": "", "digest": split.digest(out)})
-    before = json.loads((folder / split.REPORT).read_bytes())
+    before = json.loads((folder / files.SPLIT_REPORT).read_bytes())
     after = before | ref.model_dump(mode="json", exclude={"path", "digest"})
-    (out / split.REPORT).write_text(json.dumps(after, indent=1))
-    (out / REPORT).write_text(json.dumps(_report(in_doubt, config, policy), indent=1))
+    (out / files.SPLIT_REPORT).write_text(json.dumps(after, indent=1))
+    (out / files.LABEL_ERRORS_REPORT).write_text(json.dumps(_report(in_doubt, config, policy), indent=1))
     return ref
 
 

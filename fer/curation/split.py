@@ -28,7 +28,6 @@ from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
-REPORT = "split.json"
 _ASSIGNMENTS_BEFORE = "sides.parquet"  # as accepted splits of earlier versions call it
 
 _OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
@@ -119,7 +118,7 @@ def split(
     progress(1, 3, "duplicates and subjects joined")
     history_note, earlier = _earlier(None if previous is None else workspace.folder(previous), config)
     history = None if earlier is None else history_of(images, earlier)
-    sources = json.loads((folder / "curation.json").read_bytes()).get("sources", {})
+    sources = json.loads((folder / files.CURATION_REPORT).read_bytes()).get("sources", {})
     result = assign(images, links, history, config, sources)
     progress(2, 3, "splits assigned")
     counts = _counts(result.splits, _label_codes(images), curation.classes)
@@ -150,7 +149,7 @@ def split(
         "n_split_groups": result.n_split_groups,
         "largest_split_group": result.largest_split_group,
     } | ref.model_dump(mode="json", exclude={"path", "digest"})
-    (out / REPORT).write_text(json.dumps(report, indent=1))
+    (out / files.SPLIT_REPORT).write_text(json.dumps(report, indent=1))
     progress(3, 3, "images assigned")
     return ref
 
@@ -256,7 +255,7 @@ def _earlier(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | 
     """A note on what is kept of the split in `folder`, and its assignments (data_contracts.split.ASSIGNMENTS)."""
     if folder is None:
         return "none", None
-    before = json.loads((folder / REPORT).read_bytes())["config"]
+    before = json.loads((folder / files.SPLIT_REPORT).read_bytes())["config"]
     changed = [name for name in _SETTINGS if before.get(name) != getattr(config, name)]
     if changed:
         changes = ", ".join(f"{name} was {before.get(name)}" for name in changed)

@@ -25,7 +25,6 @@ from fer.engine import workspace as workspaces
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
-REPORT = "validation.json"
 _BATCH_ROWS = 65_536
 _EXAMPLES = 5
 
@@ -100,8 +99,8 @@ def validate(
         "quarantine_examples": {reason: found.examples for reason, found in reasons.items()},
         "rules": checks.records(),
     }
-    disk.write(out / REPORT, json.dumps(report, indent=1).encode())
-    content = disk.sha256(out / files.ACCEPTED) + disk.sha256(out / REPORT)
+    disk.write(out / files.VALIDATION_REPORT, json.dumps(report, indent=1).encode())
+    content = disk.sha256(out / files.ACCEPTED) + disk.sha256(out / files.VALIDATION_REPORT)
     return ref.model_copy(update={"digest": hashlib.sha256(content.encode()).hexdigest()})
 
 

@@ -97,7 +97,7 @@ def gate(
         "power": power_record,
         "config": config.model_dump(),
     }
-    disk.write(out / "verdict.json", json.dumps(verdict, indent=1).encode())
+    disk.write(out / files.VERDICT, json.dumps(verdict, indent=1).encode())
     progress(len(checks), len(checks), "checks")
     return VerdictRef(passed=passed, checks=tuple(checks), champion_version=champion_version, power=power_of_comparison)
 

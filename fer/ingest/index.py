@@ -31,7 +31,6 @@ from fer.ingest.layouts import class_folders, detect, ferplus, pixel_csv
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
 
-REPORT = "index.json"
 _LEFT_OUT = "label left out by the recipe"
 _OTHERS = "others"
 _SHOWN_KINDS = 20  # of ignored files; every file of a source may have another suffix
@@ -124,7 +123,7 @@ def index(
     layouts = sorted({source.layout.name for source in source_archives})
     commonest = _commonest(ignored)
     report = {"config": config.model_dump(mode="json"), "layouts": layouts, "ignored": commonest}
-    (out / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True))
+    (out / names.INDEX_REPORT).write_text(json.dumps(report, indent=1, sort_keys=True))
     return ManifestRef(
         source=sources.JOINED_BY.join(source.name for source in source_archives),
         layouts=tuple(layouts),

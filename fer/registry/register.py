@@ -25,8 +25,6 @@ from fer.registry.manifest import Manifest, Registration
 from fer.registry.refs import ReleaseRef
 from fer.training.refs import ModelRef, WeightsRef
 
-_VERDICT = "verdict.json"
-
 
 class Candidate(Record):
     """A trained model with all that its version will say of it."""
@@ -93,7 +91,7 @@ def register(
         content = {
             champion.MODEL: record,
             files.TRAINED_ON: known_images,
-            _VERDICT: workspace.folder(candidate.verdict) / _VERDICT,
+            files.VERDICT: workspace.folder(candidate.verdict) / files.VERDICT,
         }
         for folder in (model_folder, evaluation_folder, workspace.folder(report)):
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())

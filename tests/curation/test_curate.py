@@ -92,7 +92,7 @@ class Curated:
         folder = self.workspace.folder(self.ref)
         self.table = pq.read_table(folder / files.CURATION)
         self.rows = {int(row["image_id"], 16): row for row in self.table.to_pylist()}
-        self.report = json.loads((folder / curate.REPORT).read_bytes())
+        self.report = json.loads((folder / files.CURATION_REPORT).read_bytes())
 
     def issues(self, number):
         return self.rows[number]["issues"]

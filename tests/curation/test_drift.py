@@ -124,7 +124,7 @@ def run(folder, now, then, anchor=None, **config):
     made = drift.drift(
         committed(workspace, now), baseline, since, settings, workspace=workspace, progress=progress.silent
     )
-    return made, json.loads((workspace.folder(made) / drift.REPORT).read_bytes())
+    return made, json.loads((workspace.folder(made) / files.DRIFT_REPORT).read_bytes())
 
 
 def test_the_first_data_is_compared_with_nothing_and_its_distributions_are_shown(tmp_path):

@@ -49,7 +49,7 @@ class Found:
         table = pq.read_table(self.folder / files.LABEL_ERRORS)
         assert table.schema.equals(curation.LABEL_ERRORS)
         self.labels = {row["image_id"]: row for row in table.to_pylist()}
-        self.said = json.loads((self.folder / split.REPORT).read_bytes())
+        self.said = json.loads((self.folder / files.SPLIT_REPORT).read_bytes())
 
     def given(self, labels, subject):
         """What the stages before leave."""
@@ -93,7 +93,7 @@ class Found:
         def divide(out):
             pq.write_table(table(contract.SCHEMA), out / files.SPLIT)
             pq.write_table(table(contract.ASSIGNMENTS), out / files.ASSIGNMENTS)
-            (out / split.REPORT).write_text(json.dumps({"config": {"seed": 0}, "history": "none"}))
+            (out / files.SPLIT_REPORT).write_text(json.dumps({"config": {"seed": 0}, "history": "none"}))
 
         counts = {
             in_split: {name: sum((row["split"], row["label"]) == (in_split, name) for row in rows) for name in CLASSES}
@@ -208,7 +208,7 @@ def test_stop_ends_the_run_for_labels_of_train(found):
 
 
 def test_the_report_counts_by_split_and_by_label(found):
-    said = json.loads((found("keep").folder / label_errors.REPORT).read_bytes())
+    said = json.loads((found("keep").folder / files.LABEL_ERRORS_REPORT).read_bytes())
     assert said["by_split"] == {in_split: len(found("keep").doubted(in_split)) for in_split in files.SPLITS}
     counted = sum(sum(others.values()) for others in said["suggested_labels"].values())
     assert counted == sum(said["by_split"].values())

@@ -576,7 +576,7 @@ def read(workspace, made):
 
 
 def report(workspace, made):
-    return json.loads((workspace.folder(made) / split.REPORT).read_bytes())
+    return json.loads((workspace.folder(made) / files.SPLIT_REPORT).read_bytes())
 
 
 def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
@@ -597,7 +597,7 @@ def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
     assert sum(made.n_clean.values()) == sum(row["is_clean"] for row in rows) == 81
     assert {row["row"] for row in rows} == set(range(3, 90))
     assert report(workspace, made)["excluded"] == made.excluded
-    assert "/" not in (workspace.folder(made) / split.REPORT).read_text()  # no path, no machine
+    assert "/" not in (workspace.folder(made) / files.SPLIT_REPORT).read_text()  # no path, no machine
 
 
 def test_the_digest_is_the_same_for_the_same_images_in_any_order(tmp_path):

@@ -147,7 +147,7 @@ def broken(tmp_path_factory):
     """The outcome for a manifest with a row for each entry of BROKEN, the first of them being row 3."""
     workspace = LocalWorkspace(tmp_path_factory.mktemp("broken"))
     made = run(workspace, rows(20, **{f"_{n}": differing for n, differing in enumerate(BROKEN.values(), start=3)}))
-    return made, json.loads((workspace.folder(made) / validate.REPORT).read_bytes())
+    return made, json.loads((workspace.folder(made) / files.VALIDATION_REPORT).read_bytes())
 
 
 @pytest.mark.parametrize("rule", BROKEN)
@@ -202,7 +202,7 @@ def test_the_data_docs_load_no_picture_from_the_vendor(mixed):
 
 
 def test_the_report_names_failures_counts_and_rules(mixed):
-    report = json.loads((mixed / validate.REPORT).read_bytes())
+    report = json.loads((mixed / files.VALIDATION_REPORT).read_bytes())
     assert (report["n_found"], report["n_accepted"]) == (10, 8)
     assert report["quarantined"] == {"not an image": 1, "too narrow or too wide": 1}
     assert report["quarantine_examples"]["too narrow or too wide"] == [row(5)["path"]]

@@ -131,7 +131,7 @@ def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     config = index.IndexConfig(classes=CONFIG.classes, synonyms={"joie": "happy", "colère": "angry"})
     manifest = run(workspace, {"joie/1.png": png(), "notes.txt": b""}, config)
-    report = (workspace.folder(manifest) / index.REPORT).read_text()
+    report = (workspace.folder(manifest) / names.INDEX_REPORT).read_text()
     assert json.loads(report) == {
         "config": config.model_dump(mode="json"),
         "layouts": [detect.CLASS_FOLDERS],
@@ -140,7 +140,7 @@ def test_the_report_has_the_config_the_layouts_and_what_is_ignored(tmp_path):
     turned = config.model_copy(update={"synonyms": dict(reversed(config.synonyms.items()))})
     other = LocalWorkspace(tmp_path / "other")
     again = run(other, {"joie/1.png": png(), "notes.txt": b""}, turned)
-    assert (other.folder(again) / index.REPORT).read_text() == report
+    assert (other.folder(again) / names.INDEX_REPORT).read_text() == report
     assert again.digest == manifest.digest
 
 
@@ -277,7 +277,7 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
     manifest = index.index(datasets, CONFIG, workspace=workspace, progress=progress.silent)
     assert len(decoded) == 2
     assert manifest.digest == undisturbed.digest
-    expected = {"_ref.json", index.REPORT, names.MANIFEST, names.IMAGES, names.THUMBNAILS}
+    expected = {"_ref.json", names.INDEX_REPORT, names.MANIFEST, names.IMAGES, names.THUMBNAILS}
     assert {path.name for path in workspace.folder(manifest).iterdir()} == expected
 
 

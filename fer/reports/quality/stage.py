@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_contracts import files
 from fer import plain_text
 from fer.engine import disk, stage
 from fer.engine.refs import Ref
@@ -37,15 +38,15 @@ from fer.reports.refs import DataRefs, QualityRef
 HTML = "quality.html"
 JSON = "quality.json"
 
-# Where the stages' summaries are; named here, as importing their code would make its changes the report's.
+# Where the stages' summaries are.
 _SUMMARIES = {
-    "index": "index.json",
-    "validate": "validation.json",
-    "inspect": "inspect.json",
-    "curate": "curation.json",
-    "split": "split.json",
-    "label errors": "label_errors.json",
-    "drift": "drift.json",
+    "index": files.INDEX_REPORT,
+    "validate": files.VALIDATION_REPORT,
+    "inspect": files.INSPECTION_REPORT,
+    "curate": files.CURATION_REPORT,
+    "split": files.SPLIT_REPORT,
+    "label errors": files.LABEL_ERRORS_REPORT,
+    "drift": files.DRIFT_REPORT,
 }
 _SETTINGS = ("config", "policies", "thresholds", "history")
 _MOST_LINES = 3  # of failures and of warnings, in the short version
