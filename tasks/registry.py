@@ -83,6 +83,9 @@ def _registration_state(parameters: dict[str, Any]) -> tuple[str, bool]:
     return candidate.registration_key + registered.barred_by, registered.done
 
 
+_CODE = ("fer.recipes.schema", "fer.training.train", "fer.evaluation.evaluate")  # what reaches the code of all stages
+
+
 def _candidate(
     recipe: Recipe,
     lineage: dict[str, str],
@@ -94,7 +97,7 @@ def _candidate(
     return register_stage.Candidate(
         name=recipe.model_name,
         recipe=recipe.model_dump_json(),
-        code_fingerprint=fingerprint.of_module("fer.recipes.schema"),
+        code_fingerprint=fingerprint.read(*_CODE, type(recipe.train.model).__module__).digest,
         lineage=lineage,
         split=split,
         model=model,

@@ -16,11 +16,11 @@ from prefect import get_run_logger, task
 
 from fer import errors, plain_text, settings
 from fer.curation.refs import SplitRef
-from fer.engine import disk
+from fer.engine import disk, fingerprint
 from fer.engine.refs import Ref
 from fer.engine.stage import Stage
 from fer.ingest.refs import ManifestRef
-from fer.models import saved_model
+from fer.models import saved_model, zoo
 from fer.progress import Progress, Reporter
 from fer.recipes import overrides
 from fer.recipes.schema import Recipe
@@ -119,7 +119,7 @@ def studying(
         recipe.model_dump(mode="json"),
         split.digest,
         {source: ref.identity for source, ref in weights.items()},
-        [stage.code for stage in _STAGES],
+        _code(recipe, space),
         dict(space),
         seed,
     ]
@@ -128,6 +128,12 @@ def studying(
     with workspace.locked("sweep", key):
         path = workspace.root / ".sweeps" / f"{key}.journal"
         yield search.Study(path, space, seed=seed, epochs=_n_epochs(recipe))
+
+
+def _code(recipe: Recipe, space: Mapping[str, str]) -> list[str]:
+    """The fingerprints of the trials' code: that of every network where the space chooses among them."""
+    networks = [kind.__module__ for kind in zoo.KINDS.values()] if "train.model.name" in space else []
+    return [fingerprint.read(*networks).digest, *(stage.code(recipe.train) for stage in _STAGES)]
 
 
 @task(name="trial", task_run_name="trial {trial.number}", **caching.UNCACHED, **caching.retried(3))

@@ -1,10 +1,11 @@
 """The fingerprint of the code that shapes a stage's output.
 
-Prefect's own `TASK_SOURCE` hashes the task's lines alone and misses a change in what they call, so the sources of the
-stage's module and of every project module that it imports, directly or not, are hashed here, with the versions of the
-libraries whose changes can change bytes, the variables that make these compute in other ways, and how Keras is
-configured. Left out are `fer.errors` and `fer.progress`: nearly every module imports them, and what is said when a
-stage fails, or how far it is, is in no output.
+Prefect's own `TASK_SOURCE` hashes the task's lines alone and misses a change in what they call. Hashed here are the
+stage's module and every module of the project that it imports, directly or not; the data files that these read; the
+versions of the interpreter and of the libraries whose changes can change bytes; the variables that make these compute
+in other ways; and how Keras is configured. Code counts as what it does: see `canonical_code`.
+
+Left out is the plumbing, which runs a stage and says how it goes, and which no output holds.
 """
 
 import ast
@@ -12,20 +13,53 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import NamedTuple
 
-from fer.engine import arithmetic
+from fer.engine import arithmetic, canonical_code
 
+ENGINE_VERSION = 1  # raise it when a change in the plumbing makes stages write other bytes: everything runs again then
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROJECT = ("fer", "data_contracts")
-_SHAPELESS = ("fer.errors", "fer.progress")
+PLUMBING = frozenset(
+    {
+        "fer.errors",
+        "fer.progress",
+        "fer.settings",
+        "fer.engine.canonical_code",
+        "fer.engine.child_process",
+        "fer.engine.connect",
+        "fer.engine.dask_runner",
+        "fer.engine.disk",
+        "fer.engine.fingerprint",
+        "fer.engine.local_workspace",
+        "fer.engine.objects",
+        "fer.engine.objectstore",
+        "fer.engine.outputs",
+        "fer.engine.process_pool",
+        "fer.engine.remote_workspace",
+        "fer.engine.runners",
+        "fer.engine.seaweedfs",
+        "fer.engine.stage",
+        "fer.engine.workspace",
+    }
+)
+# Whatever plumbing imports is reached all the same, except by what makes the keys.
+_NOT_FOLLOWED = ("fer.engine.stage", "fer.engine.fingerprint")
 _SHAPING = {  # imported name -> the distributions that may provide it
     "PIL": ("pillow",),
     "ai_edge_litert": ("ai-edge-litert",),
     "cleanlab": ("cleanlab",),
     "cv2": ("opencv-python-headless",),
     "great_expectations": ("great-expectations",),
+    "jinja2": ("jinja2",),
     "keras": ("keras",),
+    "matplotlib": ("matplotlib",),
     "numpy": ("numpy",),
     "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
@@ -33,28 +67,90 @@ _SHAPING = {  # imported name -> the distributions that may provide it
     "sklearn": ("scikit-learn",),
 }
 _BACKENDS = {"tensorflow": ("tensorflow-cpu", "tensorflow"), "jax": ("jax",), "torch": ("torch",)}
+_READS_DATA = {"__file__", "FileSystemLoader", "PackageLoader", "get_data", "resources"}  # names in modules that do so
+
+
+@dataclass(frozen=True)
+class Code:
+    """Modules as they were when they were read, and the conditions that they run under."""
+
+    modules: dict[str, bytes]  # name -> source
+    data: dict[str, bytes]  # name -> what its package's data file of that name holds
+    conditions: dict[str, str]  # what of libraries and variables -> its version or value
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) of what the code does and of the conditions. Raises SyntaxError."""
+        lines = [f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in self._content()]
+        lines += [f"{name}={value}" for name, value in sorted(self.conditions.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def does_the_same(self, other: "Code") -> bool:
+        """Whether both are the same code under whatever conditions. Raises SyntaxError."""
+        if (self.modules, self.data) == (other.modules, other.data):
+            return True
+        return list(self._content()) == list(other._content())
+
+    def joined(self, other: "Code") -> "Code":
+        """Both together; of what both have, that of this one."""
+        return Code(other.modules | self.modules, other.data | self.data, other.conditions | self.conditions)
+
+    def _content(self) -> Iterator[tuple[str, bytes]]:
+        for name, source in sorted(self.modules.items()):
+            yield name, canonical_code.form(source, is_ours=name.split(".")[0] in _PROJECT)
+        yield from sorted(self.data.items())
 
 
 def of_module(name: str) -> str:
-    """SHA-256 (hex) of the sources and library versions that the project module `name` reaches."""
-    return _of_sources(tuple(sorted(reached(name).items())), arithmetic.backend())
+    """SHA-256 (hex) of the code that the module `name` reaches, and of its conditions."""
+    return read(name).digest
 
 
-def reached(name: str) -> dict[str, Path]:
-    """The project modules that `name` imports, directly or not, itself included -> their source files."""
-    found: dict[str, Path] = {}
-    waiting = [name]
+def read(*names: str) -> Code:
+    """The code that the modules `names` reach: of the project, and of the packages that these modules are in."""
+    paths = reached(*names)
+    modules = {name: path.read_bytes() for name, path in paths.items()}
+    data: dict[str, bytes] = {}
+    libraries: set[str] = set()
+    foreign: set[str] = set()  # libraries of which nobody here knows whether they shape bytes
+    for name, source in modules.items():
+        facts = _facts(source)
+        own = name.split(".")[0]
+        imported = {module.split(".")[0] for module in facts.modules(name, _is_package(paths[name]))}
+        libraries |= imported
+        if own not in _PROJECT:
+            foreign |= {own} | {library for library in imported if library not in (*_PROJECT, *sys.stdlib_module_names)}
+        package = name if _is_package(paths[name]) else name.rpartition(".")[0]
+        if facts.reads_data and package:
+            data |= _data_of(package, paths[name].parent)
+    return Code(modules, data, _conditions(libraries, foreign))
+
+
+def reached(*names: str) -> dict[str, Path]:
+    """The modules that `names` import, directly or not, themselves and the packages around included -> source files.
+
+    Of the project and of the packages that `names` are in; plumbing is not among them, but what it imports is.
+    """
+    packages = {*_PROJECT, *(name.split(".")[0] for name in names)}
+    paths: dict[str, Path] = {}
+    seen: set[str] = set()
+    waiting = list(names)
     while waiting:
-        module = waiting.pop()
-        source = _source(module)
-        if module in found or module in _SHAPELESS or source is None:
+        name = waiting.pop()
+        source = _source(name) if name not in seen else None
+        seen.add(name)
+        if source is None:
             continue
-        found[module] = source
-        waiting += [each for each in _imports(source.read_bytes()) if each.split(".")[0] in _PROJECT]
-    return found
+        if name not in PLUMBING:
+            paths[name] = source
+        waiting.append(name.rpartition(".")[0])
+        if name not in _NOT_FOLLOWED:
+            imported = _facts(source.read_bytes()).modules(name, _is_package(source))
+            waiting += [module for module in imported if module.split(".")[0] in packages]
+    return paths
 
 
-@functools.lru_cache
+@functools.lru_cache(maxsize=4096)
 def _source(name: str) -> Path | None:
     """The file of the module `name`; None if it has none, or is no module but something in one.
 
@@ -65,43 +161,83 @@ def _source(name: str) -> Path | None:
         above = _spec(package)
         if above is None or above.submodule_search_locations is None:
             return None
-    spec = _spec(name)
-    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+    spec = _spec(name) if name else None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
 
 
 def _spec(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):  # ValueError: a module that was made without a spec
         return None
 
 
-@functools.lru_cache  # the ten stages reach the same modules: 0.5 s of parsing become 0.15 s
-def _imports(source: bytes) -> frozenset[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+def _is_package(path: Path) -> bool:
+    return path.stem == "__init__"
+
+
+class _Facts(NamedTuple):
+    """What a module's source says of what it needs."""
+
+    imports: tuple[tuple[int, str], ...]  # dots before it, and the module or what may be one
+    reads_data: bool
+
+    def modules(self, name: str, is_package: bool) -> set[str]:
+        """What the module `name` imports, by full names; some may be no modules but something in one."""
+        around = name.split(".") if is_package else name.split(".")[:-1]
+        return {
+            ".".join([*around[: len(around) - dots + 1], *([module] if module else [])]) if dots else module
+            for dots, module in self.imports
+        }
+
+
+@functools.lru_cache(maxsize=4096)  # the stages reach the same modules: 0.5 s of parsing become 0.15 s
+def _facts(source: bytes) -> _Facts:
+    imports: set[tuple[int, str]] = set()
+    reads_data = False
+    for node in ast.walk(canonical_code.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(names)
+            imports |= {(0, alias.name) for alias in node.names}
+            reads_data |= any(alias.name == "importlib.resources" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            imports |= {(node.level, f"{module}.{alias.name}".strip(".")) for alias in node.names}
+            imports.add((node.level, module))
+            reads_data |= not _READS_DATA.isdisjoint(alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            imports |= {(0, name.value) for name in node.args if isinstance(name, ast.Constant)}
+        elif isinstance(node, ast.Name | ast.Attribute):
+            reads_data |= (node.id if isinstance(node, ast.Name) else node.attr) in _READS_DATA
+    return _Facts(tuple(sorted(imports)), reads_data)
 
 
-def _of_sources(modules: tuple[tuple[str, Path], ...], backend: str) -> str:
-    digest = hashlib.sha256()
-    libraries: set[str] = set()
-    for name, path in modules:
-        source = path.read_bytes()
-        digest.update(f"{name}\0".encode() + source + b"\0")
-        libraries |= {each.split(".")[0] for each in _imports(source)}
-    for library in sorted(libraries & _SHAPING.keys()):
-        digest.update(f"{library}=={_version(_SHAPING[library])}\0".encode())
+def _data_of(package: str, folder: Path) -> dict[str, bytes]:
+    """The files of a package's folder that are no modules, those in folders included that are no packages."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.iterdir()):
+        name = f"{package}/{path.name}"
+        if path.is_dir():
+            if path.name != "__pycache__" and not (path / "__init__.py").exists():
+                found |= _data_of(name, path)
+        elif path.suffix not in (".py", ".pyc"):
+            found[name] = path.read_bytes()
+    return found
+
+
+def _conditions(libraries: Iterable[str], foreign: Iterable[str]) -> dict[str, str]:
+    libraries = set(libraries)
+    found = {"engine": str(ENGINE_VERSION), "python": _PYTHON}
+    for library in libraries & _SHAPING.keys():
+        found[library] = _version(_SHAPING[library])
     if "keras" in libraries:
-        digest.update(f"{backend}=={_version(_BACKENDS.get(backend, ()))}\0".encode())
-        digest.update(arithmetic.KERAS_CONFIGURATION.read_bytes() + b"\0")
-    for variable, value in arithmetic.variables(libraries).items():
-        digest.update(f"{variable}={value}\0".encode())
-    return digest.hexdigest()
+        backend = arithmetic.backend()
+        found["backend"] = f"{backend} {_version(_BACKENDS.get(backend, ()))}"
+        found["keras.json"] = hashlib.sha256(arithmetic.KERAS_CONFIGURATION.read_bytes()).hexdigest()
+    if others := set(foreign) - _SHAPING.keys():
+        providers = importlib.metadata.packages_distributions()
+        for library in others:
+            found[library] = ", ".join(sorted(f"{each} {_version((each,))}" for each in providers.get(library, ())))
+    return found | arithmetic.variables(libraries)
 
 
 @functools.lru_cache

@@ -13,7 +13,7 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -32,29 +32,37 @@ _PROCESSES = runners.Processes()
 class Stage(Generic[RefT]):
     """A function `produce(out, *inputs, workspace, progress[, runner]) -> Ref` with its name and key.
 
-    The key's fingerprint of the code is taken when the stage is made, as its module is imported: it is that code which
-    runs, whatever the files say later.
+    The code in the key is read when the stage is made, as its module is imported: it is that code which runs, whatever
+    the files say later. With it counts the code of the modules that define the inputs' configs: what a config chooses
+    by its type, as a training's does its network, is defined there.
     """
 
     def __init__(self, name: str, produce: Callable[..., RefT], resumable: bool):
         self.name = name
         self.produce = produce
         self.resumable = resumable
-        self.code = fingerprint.of_module(produce.__module__)
+        self._code = fingerprint.read(produce.__module__)
+        self._codes: dict[tuple[str, ...], fingerprint.Code] = {
+            (): self._code
+        }  # modules of configs beside the stage's own -> all code together
         self.ref_type: type[RefT] = get_type_hints(produce)["return"]
         self.__doc__ = produce.__doc__
         self.__name__ = name
         names = inspect.signature(produce).parameters
-        self.inputs = tuple(each for each in names if each not in ("out", "workspace", "progress", "runner"))
-        self._in_pieces = "runner" in names
+        self.inputs = tuple(name for name in names if name not in ("out", "workspace", "progress", "runner"))
+        self._takes_runner = "runner" in names
 
     def key(self, *inputs: Any) -> str:
         """128 bits (hex) of the SHA-256 of the stage's name, config, code and inputs' digests."""
         if len(inputs) != len(self.inputs):
             raise TypeError(f"{self.name} takes {', '.join(self.inputs)}. Received: {len(inputs)} inputs.")
-        parts = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}
-        text = json.dumps({"stage": self.name, "inputs": parts, "code": self.code}, sort_keys=True)
+        values = {name: _identity(value) for name, value in zip(self.inputs, inputs, strict=True)}
+        text = json.dumps({"stage": self.name, "inputs": values, "code": self.code(*inputs)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def code(self, *inputs: Any) -> str:
+        """SHA-256 (hex) of the code that makes the output for these inputs; without any, of the stage's own."""
+        return self._code_for(inputs).digest
 
     def __call__(
         self,
@@ -63,22 +71,22 @@ class Stage(Generic[RefT]):
         progress: Progress = silent,
         runner: runners.Runner = _PROCESSES,
     ) -> RefT:
-        """Return the committed output for these inputs; make it first if there is none, its pieces by `runner`.
+        """Return the committed output for these inputs; make it first if there is none, its work items by `runner`.
 
         Raises WorkspaceError if the stage's source changed meanwhile, and commits nothing then.
         """
 
         def produce(out: Path) -> RefT:
-            by = {"runner": runner} if self._in_pieces else {}
-            made = self.produce(out, *inputs, workspace=workspace, progress=progress, **by)
-            if self._source_changed():
-                shutil.rmtree(out)  # a resumed attempt must not find what processes of the new code made
+            options = {"runner": runner} if self._takes_runner else {}
+            ref = self.produce(out, *inputs, workspace=workspace, progress=progress, **options)
+            if self._source_changed(inputs):
+                shutil.rmtree(out)  # a resumed attempt must not find files that processes of the new code wrote
                 raise errors.WorkspaceError(
                     "A stage's source must stay as it is while it runs.",
                     received=f"the source of stage {self.name} changed while it ran; nothing was committed",
                     todo="run the same command again",
                 )
-            return made
+            return ref
 
         return workspace.run(self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable)
 
@@ -86,9 +94,21 @@ class Stage(Generic[RefT]):
         """The committed output for these inputs, or None."""
         return workspace.committed(self.name, self.key(*inputs), self.ref_type)
 
-    def _source_changed(self) -> bool:
+    def _code_for(self, inputs: tuple[Any, ...]) -> fingerprint.Code:
+        modules = self._modules_of(inputs)
+        if modules not in self._codes:
+            self._codes[modules] = self._code.joined(fingerprint.read(*modules))
+        return self._codes[modules]
+
+    def _modules_of(self, inputs: tuple[Any, ...]) -> tuple[str, ...]:
+        """The modules of the inputs' configs that the stage does not reach by itself."""
+        return tuple(sorted(set(_config_modules(inputs)) - self._code.modules.keys()))
+
+    def _source_changed(self, inputs: tuple[Any, ...]) -> bool:
+        """Whether the files now hold code that does something else."""
         try:
-            return fingerprint.of_module(self.produce.__module__) != self.code
+            current = fingerprint.read(self.produce.__module__, *self._modules_of(inputs))
+            return not current.does_the_same(self._code_for(inputs))
         except (OSError, SyntaxError):  # removed, or saved in the middle of an edit
             return True
 
@@ -104,7 +124,20 @@ def _identity(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, (tuple, list)):
-        return [_identity(each) for each in value]
+        return [_identity(item) for item in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"A stage takes Refs, configs and plain values. Received: {type(value).__name__}.")
+
+
+def _config_modules(value: Any) -> Iterator[str]:
+    """The modules that define the configs in `value`, at every depth."""
+    if isinstance(value, BaseModel) and not isinstance(value, Ref):
+        yield type(value).__module__
+        value = [content for _, content in value]
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _config_modules(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _config_modules(item)

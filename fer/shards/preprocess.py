@@ -54,7 +54,7 @@ def preprocess(
         )
     rows = workspace.folder(split) / files.SPLIT
     per_shard = parquet.images_that_fit(config.height, config.width, config.images_per_shard)
-    made_by = "\n".join([preprocess.code, config.model_dump_json(), *split.classes])
+    made_by = "\n".join([preprocess.code(config), config.model_dump_json(), *split.classes])
     reuse = incremental.plan_reuse(workspace, rows, made_by, per_shard, out)
     try:
         new = runner.run(

@@ -1,10 +1,18 @@
 import importlib
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+import fer
 from fer.engine import fingerprint
+
+ROOT = Path(fer.__file__).parents[1]
 
 
 @pytest.fixture
@@ -16,27 +24,44 @@ def project(tmp_path, monkeypatch):
     (package / "stage.py").write_text("import numpy\nfrom miniature import shared\n")
     (package / "shared.py").write_text("def f():\n    from miniature.deep import g\n    return g\n")
     (package / "deep.py").write_text("def g():\n    return 1\n")
-    (package / "aside.py").write_text("x = 1\n")
+    (package / "unused.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "_PROJECT", ("miniature",))
     importlib.invalidate_caches()
     fingerprint._source.cache_clear()
     yield package
     fingerprint._source.cache_clear()
-    for name in [each for each in sys.modules if each.startswith("miniature")]:
+    for name in [name for name in sys.modules if name.startswith("miniature")]:
         del sys.modules[name]
 
 
 def test_it_changes_with_every_module_that_is_reached_and_with_no_other(project):
     before = fingerprint.of_module("miniature.stage")
-    (project / "aside.py").write_text("x = 2\n")
+    (project / "unused.py").write_text("x = 2\n")
     assert fingerprint.of_module("miniature.stage") == before
     seen = {before}
-    for name in ("stage", "shared", "deep"):
+    for name in ("stage", "shared", "deep", "__init__"):
         path = project / f"{name}.py"
         path.write_text(path.read_text() + "# changed\n")
+        assert fingerprint.of_module("miniature.stage") in seen
+        path.write_text(path.read_text() + "changed = 1\n")
         seen.add(fingerprint.of_module("miniature.stage"))
-    assert len(seen) == 4
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from . import unused",
+        "from .unused import x",
+        "from miniature.unused import *",
+        "import miniature.unused as other",
+        "import importlib; importlib.import_module('miniature.unused')",
+    ],
+)
+def test_a_module_is_reached_however_it_is_imported(project, line):
+    (project / "deep.py").write_text(f"{line}\n")
+    assert "miniature.unused" in fingerprint.reached("miniature.stage")
 
 
 def test_it_is_taken_without_importing_what_is_reached(project):
@@ -49,16 +74,11 @@ def test_a_flow_imports_no_keras_which_only_children_need():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_model_of_the_zoo_is_part_of_what_training_reaches():
-    assert {"fer.models.vgg", "fer.models.layers", "fer.training.step"} <= set(
-        fingerprint.reached("fer.training.train")
-    )
-
-
-def test_it_changes_with_the_version_of_a_library_that_shapes_bytes(project, monkeypatch):
-    before = fingerprint.of_module("miniature.stage")
-    monkeypatch.setattr(fingerprint, "_version", lambda distributions: "0.0")
-    assert fingerprint.of_module("miniature.stage") != before
+def test_training_reaches_the_network_that_it_is_told_of_and_no_other():
+    assert not {name for name in fingerprint.reached("fer.training.train") if name.startswith("fer.models.networks.")}
+    reached = fingerprint.reached("fer.training.train", "fer.models.networks.vgg")
+    assert {"fer.models.networks.vgg", "fer.models.layers", "fer.training.train"} <= set(reached)
+    assert "fer.models.networks.se_resnet" not in reached
 
 
 def test_an_earlier_stage_does_not_reach_a_later_one():
@@ -74,5 +94,272 @@ def test_only_what_downloads_depends_on_where_data_come_from():
     assert {"fer.ingest.kaggle", "fer.ingest.demo.faces"}.isdisjoint(fingerprint.reached("fer.curation.split"))
 
 
-def test_what_is_said_of_a_failure_or_of_progress_makes_nothing_anew():
-    assert {"fer.errors", "fer.progress"}.isdisjoint(fingerprint.reached("fer.training.train"))
+SHAPING_ENGINE = {"arithmetic", "contracts", "data_docs", "records", "refs"}
+
+
+def test_every_module_of_the_engine_either_shapes_outputs_or_is_plumbing():
+    """A new one counts as shaping until it stands in `PLUMBING`: decide whether outputs hold anything of it."""
+    modules = {path.stem for path in (ROOT / "fer" / "engine").glob("*.py")} - {"__init__"}
+    plumbing = {name.removeprefix("fer.engine.") for name in fingerprint.PLUMBING if name.startswith("fer.engine.")}
+    assert modules - plumbing == SHAPING_ENGINE
+    assert plumbing < modules
+    for name in fingerprint.PLUMBING:
+        assert importlib.util.find_spec(name) is not None
+
+
+def test_what_uses_a_worker_process_reaches_what_decides_its_arithmetic():
+    for module in stages_in(ROOT).values():
+        if "child_process" in (ROOT / f"{module.replace('.', '/')}.py").read_text():
+            assert "fer.engine.arithmetic" in fingerprint.reached(module)
+
+
+def test_nothing_that_stages_run_reads_the_annotations_or_descriptions_that_do_not_count():
+    reads = re.compile(
+        r"get_type_hints|__annotations__|get_annotations|signature\(|\.description\b|json_schema|getsource"
+    )
+    for module in stages_in(ROOT).values():
+        for name, path in fingerprint.reached(module).items():
+            assert not reads.search(path.read_text()), f"{name}: let fer.engine.canonical_code keep what it reads"
+
+
+# The table of changes: what must run again, and what must not.
+
+ADDED = '''
+from fer.engine.records import Record as _Record
+from pydantic import Field
+
+
+class _Added(_Record):
+    """What is added."""
+
+    share: float = Field(default=0.1, ge=0)
+
+
+def _added(rows: "list[int]", limit: int = 3) -> "list[int]":
+    """What is added for the changes."""
+    clipped = []
+    for row in rows:
+        clipped.append(min(row, limit))
+    return clipped
+'''
+TEMPLATE = "page of the test.html.j2"
+NETWORKS = {"train se-resnet": "fer.models.networks.se_resnet", "train vgg": "fer.models.networks.vgg"}
+EDITED = (
+    "data_contracts/shards.py",
+    "fer/curation/split.py",
+    "fer/engine/arithmetic.py",
+    "fer/engine/contracts.py",
+    "fer/images/augment.py",
+    "fer/images/prepare.py",
+    "fer/ingest/labels.py",
+    "fer/models/layers.py",
+    "fer/models/networks/vgg.py",
+    "fer/models/saved_model.py",
+    "fer/reports/quality/page.py",
+)
+
+
+def stages_in(root: Path) -> dict[str, str]:
+    """Stage -> its module."""
+    found = {}
+    for path in sorted((root / "fer").rglob("*.py")):
+        if path.parent.name == "engine":  # what the docstring there shows is no stage
+            continue
+        for name in re.findall(r'^@stage\.stage\("([^"]+)"', path.read_text(), re.MULTILINE):
+            found[name] = ".".join(path.relative_to(root).with_suffix("").parts)
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch) -> Path:
+    """A copy of the sources that the fingerprint reads, with code for the changes in some modules."""
+    for package in ("fer", "data_contracts"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in EDITED:
+        path = tmp_path / name
+        path.write_text(path.read_text() + ADDED)
+    page = tmp_path / "fer/reports/quality/page.py"
+    page.write_text(
+        f'{page.read_text()}\nfrom jinja2 import PackageLoader\n_loader = PackageLoader("fer", "{TEMPLATE}")\n'
+    )
+    (page.parent / TEMPLATE).write_text("<p>")
+
+    def source(name: str) -> Path | None:
+        path = tmp_path / name.replace(".", "/")
+        files = [path / "__init__.py", path.with_suffix(".py")] if name else []
+        return next((each for each in files if each.is_file()), None)
+
+    monkeypatch.setattr(fingerprint, "_source", source)
+    return tmp_path
+
+
+def fingerprints(tree: Path) -> dict[str, str]:
+    """Stage -> fingerprint of its code; that of training by the network."""
+    found = {name: fingerprint.of_module(module) for name, module in stages_in(tree).items() if name != "train"}
+    return found | {name: fingerprint.read("fer.training.train", module).digest for name, module in NETWORKS.items()}
+
+
+Edit = Callable[[Path, pytest.MonkeyPatch], None]
+
+
+def replaced(file: str, old: str, new: str) -> Edit:
+    def edit(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tree / file
+        before, added, after = path.read_text().rpartition(ADDED)
+        assert old in added
+        path.write_text(before + added.replace(old, new) + after)
+
+    return edit
+
+
+def appended(text: str, *files: str) -> Edit:
+    def edit(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in files:
+            path = tree / name
+            path.write_text((path.read_text() if path.exists() else "") + text)
+
+    return edit
+
+
+def in_every_file(change: Callable[[str], str]) -> Edit:
+    def edit(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for path in tree.rglob("*.py"):
+            path.write_text(change(path.read_text()))
+
+    return edit
+
+
+def variable(name: str, value: str) -> Edit:
+    return lambda tree, monkeypatch: monkeypatch.setenv(name, value)
+
+
+def version_of(distribution: str) -> Edit:
+    def edit(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        true = fingerprint._version
+        monkeypatch.setattr(fingerprint, "_version", lambda names: "another" if distribution in names else true(names))
+
+    return edit
+
+
+def attribute(name: str, value: object) -> Edit:
+    return lambda tree, monkeypatch: monkeypatch.setattr(fingerprint, name, value)
+
+
+class Change(NamedTuple):
+    """`must` and `must_not` run again; "*" is every stage that the other does not name."""
+
+    kind: str
+    edit: Edit
+    must: str
+    must_not: str
+
+
+SPLIT = "fer/curation/split.py"
+VGG = "fer/models/networks/vgg.py"
+TRAINING = "train se-resnet, train vgg"
+OF_KERAS = f"{TRAINING}, evaluate"
+OF_DATA = "download, index, validate, inspect, curate, split, quality, preprocess, balance"
+ENGINE = [path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "fer" / "engine").glob("*.py"))]
+PLUMBING = [name for name in ENGINE if name[:-3].replace("/", ".") in fingerprint.PLUMBING]
+CHANGES = [
+    Change("a comment in every file", in_every_file(lambda text: f"# {len(text)}\n{text}\n# the end\n"), "", "*"),
+    Change("blank lines in every file", in_every_file(lambda text: text.replace("\ndef ", "\n\n\n\ndef ")), "", "*"),
+    Change("a docstring", replaced(SPLIT, "What is added for the changes.", "Clip."), "", "*"),
+    Change("a docstring of a class", replaced(SPLIT, "What is added.", "A share."), "", "*"),
+    Change("a renamed local", replaced(SPLIT, "clipped", "result"), "", "*"),
+    Change("a local's annotation", replaced(SPLIT, "clipped =", "clipped: list[int] ="), "", "*"),
+    Change("an annotation's format", replaced(SPLIT, 'rows: "list[int]"', "rows: list[int]"), "", "*"),
+    Change("a field's description", replaced(SPLIT, "ge=0)", "ge=0, description='a share')"), "", "*"),
+    Change(
+        "line breaks",
+        replaced(SPLIT, "min(row, limit)", "min(\n            row,\n            limit,\n        )"),
+        "",
+        "*",
+    ),
+    Change("what a type checker imports", appended("if TYPE_CHECKING:\n    import keras\n", SPLIT), "", "*"),
+    Change("a constant", replaced(SPLIT, "limit: int = 3", "limit: int = 4"), "split, curate", f"index, {TRAINING}"),
+    Change("an operation", replaced(SPLIT, "min(", "max("), "split, curate", f"index, validate, balance, {TRAINING}"),
+    Change("a parameter's name", replaced(SPLIT, "limit", "most"), "split, curate", "index, inspect, preprocess"),
+    Change("a config's default", replaced(SPLIT, "default=0.1", "default=0.2"), "split", f"index, quality, {TRAINING}"),
+    Change("a config's bound", replaced(SPLIT, "ge=0", "gt=0"), "split", f"index, quality, {TRAINING}"),
+    Change(
+        "what reads labels",
+        replaced("fer/ingest/labels.py", "int = 3", "int = 4"),
+        "index",
+        f"download, split, {TRAINING}",
+    ),
+    Change(
+        "what prepares images",
+        replaced("fer/images/prepare.py", "int = 3", "int = 4"),
+        "preprocess",
+        f"index, validate, split, balance, evaluate, gate, {TRAINING}",
+    ),
+    Change(
+        "what augments images",
+        replaced("fer/images/augment.py", "int = 3", "int = 4"),
+        f"balance, {TRAINING}",
+        "index, split, preprocess, evaluate, gate",
+    ),
+    Change(
+        "a rule of a contract",
+        replaced("data_contracts/shards.py", "int = 3", "int = 4"),
+        "preprocess, balance",
+        "index, gate",
+    ),
+    Change(
+        "what checks contracts",
+        replaced("fer/engine/contracts.py", "int = 3", "int = 4"),
+        "validate, preprocess, balance, evaluate",
+        f"index, inspect, split, gate, {TRAINING}",
+    ),
+    Change("a model that is not used", replaced(VGG, "min(", "max("), "train vgg", "* but train vgg"),
+    Change("a model's default that is not used", replaced(VGG, "0.1", "0.2"), "train vgg", "* but train vgg"),
+    Change("what models share", replaced("fer/models/layers.py", "min(", "max("), TRAINING, "*"),
+    Change(
+        "how a saved model is scored",
+        replaced("fer/models/saved_model.py", "min(", "max("),
+        OF_KERAS,
+        f"{OF_DATA}, gate",
+    ),
+    Change("a new model", appended("x = 1\n", "fer/models/networks/another_net.py"), "", "*"),
+    Change("a new recipe", appended("x = 1\n", "fer/recipes/another.py", "fer/recipes/__init__.py"), "", "*"),
+    Change("a recipe's values", appended("x = 1\n", "fer/recipes/demo.py"), "", "*"),
+    Change("a new error class", appended("class AnotherError(FerError):\n    pass\n", "fer/errors.py"), "", "*"),
+    Change("how progress is told", appended("x = 1\n", "fer/progress.py"), "", "*"),
+    Change("a setting of places", appended("x = 1\n", "fer/settings.py"), "", "*"),
+    Change("the engine's plumbing", appended("x = 1\n", *PLUMBING), "", "*"),
+    Change("the engine's version", attribute("ENGINE_VERSION", 2), "*", ""),
+    Change("what decides bits", replaced("fer/engine/arithmetic.py", "min(", "max("), OF_KERAS, f"{OF_DATA}, gate"),
+    Change("Keras's configuration", appended(" ", "fer/engine/keras_home/keras.json"), OF_KERAS, f"{OF_DATA}, gate"),
+    Change("a template", appended("</p>", f"fer/reports/quality/{TEMPLATE}"), "quality", "*"),
+    Change("a library: pyarrow", version_of("pyarrow"), f"index, split, balance, {OF_KERAS}", "download"),
+    Change("a library: OpenCV", version_of("opencv-python-headless"), "preprocess, balance", "split, curate, gate"),
+    Change("a library: Keras", version_of("keras"), OF_KERAS, f"{OF_DATA}, gate"),
+    Change("a library: TensorFlow", version_of("tensorflow"), OF_KERAS, f"{OF_DATA}, gate"),
+    Change("a library: Great Expectations", version_of("great-expectations"), "validate, preprocess", "index, gate"),
+    Change("the interpreter", attribute("_PYTHON", "3.99"), "*", ""),
+    Change("a variable of TensorFlow", variable("TF_ENABLE_ONEDNN_OPTS", "0"), OF_KERAS, f"{OF_DATA}, gate"),
+    Change("a variable of NumPy", variable("OPENBLAS_CORETYPE", "Haswell"), f"inspect, split, {OF_KERAS}", ""),
+    Change("a variable of nothing here", variable("AWS_REGION", "eu-west-1"), "", "*"),
+]
+
+
+def named(text: str, everything: set[str], other: str) -> set[str]:
+    if text.startswith("*"):
+        return everything - {name.strip() for name in (other.split(",") if text == "*" else text[5:].split(","))}
+    return {name.strip() for name in text.split(",") if name}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.kind)
+def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, tree, monkeypatch):
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "OPENBLAS_CORETYPE"):
+        monkeypatch.delenv(name, raising=False)
+    before = fingerprints(tree)
+    change.edit(tree, monkeypatch)
+    after = fingerprints(tree)
+    again = {name for name in before if before[name] != after[name]}
+    everything = set(before)
+    must, must_not = named(change.must, everything, change.must_not), named(change.must_not, everything, change.must)
+    assert must | must_not <= everything
+    assert must <= again, f"not run again: {must - again}"
+    assert not must_not & again, f"run again for nothing: {must_not & again}"

@@ -61,7 +61,8 @@ def test_a_wrong_number_of_inputs_names_those_expected():
 
 EDITED_STAGE = """
 from pathlib import Path
-from fer import refs, stage
+from fer.engine import stage
+from fer.ingest.refs import DatasetRef
 from miniature import shared
 
 @stage.stage("edited", resumable=True)
@@ -69,11 +70,27 @@ def edited(out, name: str, *, workspace, progress) -> DatasetRef:
     (out / "shard").touch()
     if name == "edit":
         Path(shared.__file__).write_text("x = 2")
+    elif name == "comment":
+        Path(shared.__file__).write_text("x = 1  # one")
     elif name == "half an edit":
         Path(shared.__file__).write_text("x = (")
     elif name == "remove":
         Path(shared.__file__).unlink()
     return DatasetRef(source="demo", n_files=1, size_bytes=1)
+"""
+
+
+CHOSEN = """
+import miniature.net
+from pydantic import BaseModel
+
+
+class Inner(BaseModel):
+    size: int = 1
+
+
+class Outer(BaseModel):
+    inner: Inner
 """
 
 
@@ -84,12 +101,12 @@ def edited(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "shared.py").write_text("x = 1")
-    (package / "made.py").write_text(EDITED_STAGE)
+    (package / "steps.py").write_text(EDITED_STAGE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "_PROJECT", ("miniature",))
     importlib.invalidate_caches()
     fingerprint._source.cache_clear()
-    yield importlib.import_module("miniature.made").edited
+    yield importlib.import_module("miniature.steps").edited
     fingerprint._source.cache_clear()
     for name in [each for each in sys.modules if each.split(".")[0] == "miniature"]:
         del sys.modules[name]
@@ -114,5 +131,25 @@ def test_a_stage_whose_source_stays_is_committed(edited, tmp_path):
 def test_another_source_is_another_key(edited, tmp_path):
     before = edited.key("leave")
     (tmp_path / "miniature" / "shared.py").write_text("x = 2")
-    again = stage.stage("edited", resumable=True)(edited.produce)
-    assert again.key("leave") != before
+    anew = stage.stage("edited", resumable=True)(edited.produce)
+    assert anew.key("leave") != before
+
+
+def test_a_comment_that_is_added_while_a_stage_runs_is_no_other_source(edited, tmp_path):
+    workspace = LocalWorkspace(tmp_path / "workspace")
+    assert edited("comment", workspace=workspace) == edited.committed("comment", workspace=workspace)
+
+
+def test_the_code_of_the_module_that_defines_a_config_is_in_the_key(edited, tmp_path):
+    (tmp_path / "miniature" / "net.py").write_text("x = 1\n")
+    (tmp_path / "miniature" / "chosen.py").write_text(CHOSEN)
+    chosen = importlib.import_module("miniature.chosen")
+    config = chosen.Outer(inner=chosen.Inner())
+    stages = [stage.stage("edited")(edited.produce) for _ in range(3)]
+    keys = [stages[0].key(config)]
+    assert stages[0].key("leave") == edited.key("leave")
+    for file, source in (("net", "x = 2\n"), ("chosen", f"{CHOSEN}x = 1\n")):
+        (tmp_path / "miniature" / f"{file}.py").write_text(source)
+        assert stages[0].key(config) == keys[0]  # as it was when it was read
+        keys.append(stages[len(keys)].key(config))
+    assert len(set(keys)) == 3
