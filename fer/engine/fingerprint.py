@@ -26,7 +26,7 @@ ENGINE_VERSION = 1  # raise it when a change in the plumbing makes stages write 
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PROJECT = ("fer", "data_contracts")
-PLUMBING = frozenset(
+PLUMBING = frozenset(  # modules, and packages with all that is in them
     {
         "fer.errors",
         "fer.progress",
@@ -39,13 +39,12 @@ PLUMBING = frozenset(
         "fer.engine.fingerprint",
         "fer.engine.local_workspace",
         "fer.engine.objects",
-        "fer.engine.objectstore",
         "fer.engine.outputs",
         "fer.engine.process_pool",
         "fer.engine.remote_workspace",
         "fer.engine.runners",
-        "fer.engine.seaweedfs",
         "fer.engine.stage",
+        "fer.engine.store",
         "fer.engine.workspace",
     }
 )
@@ -141,13 +140,18 @@ def reached(*names: str) -> dict[str, Path]:
         seen.add(name)
         if source is None:
             continue
-        if name not in PLUMBING:
+        if not is_plumbing(name):
             paths[name] = source
         waiting.append(name.rpartition(".")[0])
         if name not in _NOT_FOLLOWED:
             imported = _facts(source.read_bytes()).modules(name, _is_package(source))
             waiting += [module for module in imported if module.split(".")[0] in packages]
     return paths
+
+
+def is_plumbing(name: str) -> bool:
+    """Whether the module `name` is left out of all fingerprints."""
+    return any(name == each or name.startswith(f"{each}.") for each in PLUMBING)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -205,7 +209,7 @@ def _facts(source: bytes) -> _Facts:
             imports.add((node.level, module))
             reads_data |= not _READS_DATA.isdisjoint(alias.name for alias in node.names)
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
-            imports |= {(0, name.value) for name in node.args if isinstance(name, ast.Constant)}
+            imports |= {(0, str(name.value)) for name in node.args if isinstance(name, ast.Constant)}
         elif isinstance(node, ast.Name | ast.Attribute):
             reads_data |= (node.id if isinstance(node, ast.Name) else node.attr) in _READS_DATA
     return _Facts(tuple(sorted(imports)), reads_data)
