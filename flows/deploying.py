@@ -1,4 +1,4 @@
-"""What `prefect deploy` does to a deployment that is on the server: it keeps pauses, and says what it replaces."""
+"""What `prefect deploy` does to a deployment that is on the server: it keeps pauses, and prints what it replaces."""
 
 import datetime
 import json
@@ -31,28 +31,29 @@ def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     whole deployment, which no declaration can keep, becomes one of its schedules.
     """
     declared = declarations().get(deployment, {})
-    slugs = [each.get("slug", "") for each in declared.get("schedules") or []]
+    slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
-        found = next(iter(_matching(client, declared)), None)
-    if found is None:
+        current = next(iter(_matching(client, declared)), None)
+    if current is None:
         return {"active": dict.fromkeys(slugs, True)}
-    for each in replaced(declared, found):
-        typer.echo(f"replaced on the server: {deployment}: {each}")
-    there = zip(slugs, _paired(declared, found), strict=True)
-    return {"active": {slug: not found.paused and (each is None or each.active) for slug, each in there}}
+    for change in replaced(declared, current):
+        typer.echo(f"replaced on the server: {deployment}: {change}")
+    pairs = zip(slugs, _paired(declared, current), strict=True)
+    return {"active": {slug: not current.paused and (there is None or there.active) for slug, there in pairs}}
 
 
 def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
     """The deployments that the file declares, by name, with the environment's variables put in.
 
-    None where there is no such file, or none of `prefect deploy`'s, which then says itself what is wrong with it.
+    Empty where there is no such file, or none of `prefect deploy`'s, which then says itself what is wrong with it.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except (FileNotFoundError, yaml.YAMLError):
         return {}
     declared = content.get("deployments") or [] if isinstance(content, dict) else []
-    return {each["name"]: apply_values(each, dict(os.environ)) for each in declared if "name" in each}
+    named = [declaration for declaration in declared if "name" in declaration]
+    return {declaration["name"]: apply_values(declaration, dict(os.environ)) for declaration in named}
 
 
 def on_server(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
@@ -70,75 +71,77 @@ def next_start(client: SyncPrefectClient, schedule: DeploymentSchedule) -> datet
         "expected_start_time": {"after_": datetime.datetime.now(datetime.UTC)},
         "state": {"type": {"any_": ["SCHEDULED"]}},
     }
-    found = client.read_flow_runs(
+    runs = client.read_flow_runs(
         flow_run_filter=FlowRunFilter.model_validate(coming), sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC, limit=1
     )
-    return found[0].expected_start_time if found else None
+    return runs[0].expected_start_time if runs else None
 
 
 def overwritten(client: SyncPrefectClient) -> dict[str, list[str]]:
-    """What `prefect deploy --all` would replace on the server: deployment -> each difference, in words."""
+    """What `prefect deploy --all` would replace on the server: deployment -> the differences, in words."""
     differences = {
-        name: replaced(declared, found)
+        name: replaced(declared, current)
         for name, declared in declarations().items()
-        for found in _matching(client, declared)
+        for current in _matching(client, declared)
     }
-    return {name: found for name, found in differences.items() if found}
+    return {name: changes for name, changes in differences.items() if changes}
 
 
-def replaced(declared: Mapping[str, Any], found: DeploymentResponse) -> list[str]:
+def replaced(declared: Mapping[str, Any], current: DeploymentResponse) -> list[str]:
     """What of a deployment on the server is otherwise in its declaration, `what: there → here`.
 
     Of job variables, which may be secret, only the names. Pauses of declared schedules are for `keep_pauses`.
     """
     limit, pool = declared.get("concurrency_limit"), declared.get("work_pool") or {}
     limit = limit if isinstance(limit, dict) else {"limit": limit}
-    at_once = found.global_concurrency_limit
-    strategy = found.concurrency_options.collision_strategy.value if found.concurrency_options else None
+    at_once = current.global_concurrency_limit
+    strategy = current.concurrency_options.collision_strategy.value if current.concurrency_options else None
     changes = [
-        _change("description", found.description, declared.get("description", found.description)),
-        _change("tags", sorted(found.tags), sorted(declared.get("tags") or [])),
-        _change("work pool", found.work_pool_name, pool.get("name", found.work_pool_name)),
-        _change("work queue", found.work_queue_name, pool.get("work_queue_name", "default")),
+        _change("description", current.description, declared.get("description", current.description)),
+        _change("tags", sorted(current.tags), sorted(declared.get("tags") or [])),
+        _change("work pool", current.work_pool_name, pool.get("name", current.work_pool_name)),
+        _change("work queue", current.work_queue_name, pool.get("work_queue_name", "default")),
         _change("concurrency limit", at_once.limit if at_once else None, limit.get("limit")),
         _change("collision strategy", strategy, limit.get("collision_strategy", strategy)),
     ]
-    changes += _changes("parameters", found.parameters, declared.get("parameters") or {})
-    variables, declared_variables = dict(found.job_variables), dict(pool.get("job_variables") or {})
+    changes += _changes("parameters", current.parameters, declared.get("parameters") or {})
+    variables, declared_variables = dict(current.job_variables), dict(pool.get("job_variables") or {})
     changes += _changes(
         "job variables: env", variables.pop("env", None) or {}, declared_variables.pop("env", None) or {}, secret=True
     )
     changes += _changes("job variables", variables, declared_variables, secret=True)
-    pairs = _paired(declared, found)
-    changes += ["paused → not paused"] if found.paused and not pairs and found.schedules else []
+    pairs = _paired(declared, current)
+    changes += ["paused → not paused"] if current.paused and not pairs and current.schedules else []
     for schedule, there in zip(declared.get("schedules") or [], pairs, strict=True):
         if there is not None:
             name = schedule.get("slug", "without a slug")
             changes += _changes(f"schedule {name}", _times(there), _declared_times(schedule))
-    kept = [each.id for each in pairs if each is not None]
-    if pairs and any(each.slug is None for each in found.schedules):  # then the server makes all of them anew
-        changes += [f"schedule {_shown(_times(each))} → removed" for each in found.schedules if each.id not in kept]
-    return [each for each in changes if each]
+    kept = [schedule.id for schedule in pairs if schedule is not None]
+    if pairs and any(schedule.slug is None for schedule in current.schedules):  # then the server makes all of them anew
+        removed = [schedule for schedule in current.schedules if schedule.id not in kept]
+        changes += [f"schedule {_shown(_times(schedule))} → removed" for schedule in removed]
+    return [change for change in changes if change]
 
 
 def _matching(client: SyncPrefectClient, declared: Mapping[str, Any]) -> list[DeploymentResponse]:
     """The deployments on the server of the same name and of a flow function of the same name, wherever that lies."""
     name, function = declared.get("name", ""), _function(declared.get("entrypoint"))
-    found = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
-    return [each for each in found if _function(each.entrypoint) == function]
+    of_name = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
+    return [deployment for deployment in of_name if _function(deployment.entrypoint) == function]
 
 
 def _function(entrypoint: str | None) -> str:
     return re.split(r"[.:]", entrypoint or "")[-1]
 
 
-def _paired(declared: Mapping[str, Any], found: DeploymentResponse) -> list[DeploymentSchedule | None]:
+def _paired(declared: Mapping[str, Any], current: DeploymentResponse) -> list[DeploymentSchedule | None]:
     """For each declared schedule that of the server: of its slug, or one without a slug for the same times."""
     pairs = []
     for schedule in declared.get("schedules") or []:
-        by_slug = [each for each in found.schedules if each.slug is not None and each.slug == schedule.get("slug")]
-        alike = [each for each in found.schedules if each.slug is None and _times(each) == _declared_times(schedule)]
-        pairs.append(next(iter(by_slug + alike), None))
+        slug, times = schedule.get("slug"), _declared_times(schedule)
+        by_slug = [there for there in current.schedules if there.slug is not None and there.slug == slug]
+        by_times = [there for there in current.schedules if there.slug is None and _times(there) == times]
+        pairs.append(next(iter(by_slug + by_times), None))
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""Of the scheduled runs that no worker was there to start the newest works; what somebody asked for always does."""
+"""Of the scheduled runs that no worker was there to start only the newest does its work; manual runs always do."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from prefect.states import Completed
 
 # Less is a process's start. Without it a schedule of a few seconds would never come to work: a later run is always due.
 _MISSED_AFTER = timedelta(minutes=1)
-_NOT_CANCELLED = [each for each in StateType if each not in (StateType.CANCELLED, StateType.CANCELLING)]
+_NOT_CANCELLED = sorted(set(StateType) - {StateType.CANCELLED, StateType.CANCELLING})
 
 
 def superseded() -> Any | None:

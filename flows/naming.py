@@ -21,7 +21,7 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
     `versions`: source -> what it stands for now.
     """
     parameters: dict[str, Any] = runtime.flow_run.parameters
-    sources = ", ".join((versions or {}).get(each, each) for each in parameters["sources"])
+    sources = ", ".join((versions or {}).get(source, source) for source in parameters["sources"])
     parts = [f"{parameters['recipe']} from {sources}"]
     if parameters.get("model_name"):
         parts.append(f"as {parameters['model_name']}")
@@ -37,8 +37,8 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
 
 
 def add_versions(resolved: Mapping[str, ResolvedSource]) -> None:
-    """Rename this run once it is known what its sources stand for: source as it was given -> that."""
-    outcomes.rename(run_name({source: _version(source, each) for source, each in resolved.items()}))
+    """Rename this run once it is known what its sources stand for: source as the user named it -> that."""
+    outcomes.rename(run_name({source: _version(source, version) for source, version in resolved.items()}))
 
 
 def _version(source: str, resolved: ResolvedSource) -> str:
@@ -53,11 +53,11 @@ def _settings(parameters: Mapping[str, Any]) -> list[str]:
 
     None where the flow is about to refuse its parameters.
     """
-    given = parameters.get("settings")
+    chosen = parameters.get("settings")
     try:
-        settings = overrides.RecipeSettings.model_validate(given) if given is not None else None
-        own = catalog.load(parameters["recipe"])
-        found = overrides.assignments(overrides.apply(own, settings), own)
+        settings = overrides.RecipeSettings.model_validate(chosen) if chosen is not None else None
+        base = catalog.load(parameters["recipe"])
+        assignments = overrides.assignments(overrides.apply(base, settings), base)
     except (ValueError, errors.ConfigError):
         return []
-    return sorted(found, key=lambda each: (not each.partition("=")[0].endswith(".seed"), len(each), each))
+    return sorted(assignments, key=lambda text: (not text.partition("=")[0].endswith(".seed"), len(text), text))

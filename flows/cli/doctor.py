@@ -39,8 +39,8 @@ def examine() -> list[Finding]:
     configured = settings.Settings.load()
     findings = [_python(), _memory(), _disk(configured), _store(configured)]
     findings += [_kaggle_key(), _kaggle_answer(), *_prefect(), _telemetry()]
-    changed = [each for each in configured.described() if not each.is_default]
-    findings += [Finding("ok", "setting", f"{each.variable}={each.value}") for each in changed]
+    changed = [setting for setting in configured.described() if not setting.is_default]
+    findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
     return findings
 
 
@@ -75,7 +75,7 @@ def _store(configured: settings.Settings) -> Finding:
     kind = configured.store_endpoint or "embedded SeaweedFS on loopback"
     try:
         with tempfile.TemporaryDirectory() as folder:
-            # An empty home would look like one in which something was made.
+            # An empty home would look like one that a run has used.
             trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
             with connect.store(trial) as store:
                 registry.require_usable(store, configured)
@@ -119,8 +119,8 @@ def _prefect() -> list[Finding]:
 
     url = get_current_settings().api.url
     if url is None:
-        found = "no server configured: each run starts a temporary one"
-        return [Finding("ok", "prefect", found, f"to see runs: {prefect_ui.start_command()}")]
+        text = "no server configured: each run starts a temporary one"
+        return [Finding("ok", "prefect", text, f"to see runs: {prefect_ui.start_command()}")]
     try:
         shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
@@ -149,7 +149,8 @@ def _deployed() -> list[Finding]:
         fix = "see that the server's Prefect is of the version above"
         return [Finding("warn", "schedules", f"the server does not tell ({type(error).__name__})", fix)]
     fix = "`prefect deploy` replaces that; put into prefect.yaml before what is to stay"
-    findings += [Finding("warn", "deployment", f"{name}: {'; '.join(each)}", fix) for name, each in changed.items()]
+    for name, changes in changed.items():
+        findings.append(Finding("warn", "deployment", f"{name}: {'; '.join(changes)}", fix))
     return findings
 
 
@@ -162,7 +163,8 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
     idle: dict[str, bool] = {}  # deployments without a coming run of one of their schedules -> whether they are new
     pools = set()
     for deployment in deploying.on_server(client):
-        for schedule in [] if deployment.paused else [each for each in deployment.schedules if each.active]:
+        active = [] if deployment.paused else [schedule for schedule in deployment.schedules if schedule.active]
+        for schedule in active:
             pools.add(deployment.work_pool_name)
             starts = deploying.next_start(client, schedule)
             if starts is None:
@@ -174,7 +176,7 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
         return [Finding("ok", "schedules", "none is active")]
     findings = []
     if coming:
-        name, starts = min(coming.items(), key=lambda each: each[1])
+        name, starts = min(coming.items(), key=lambda item: item[1])
         text = f"{len(coming)} with coming runs, {name} first at {starts:%Y-%m-%d %H:%M %Z}"
         findings.append(Finding("ok", "schedules", text))
     if idle:
@@ -185,7 +187,7 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
             start = prefect_ui.start_command()
             fix = f"the server's scheduler fails: see its log, start it from this environment ({start}); or pause them"
             findings += [Finding("fail", "schedules", text, fix)]
-    for pool in sorted(each for each in pools if each is not None):
+    for pool in sorted(name for name in pools if name is not None):
         if client.read_work_pool(pool).status == "READY":
             findings += [Finding("ok", "worker", f"one works for the pool {pool}")]
         else:
@@ -195,7 +197,7 @@ def _schedules(client: "SyncPrefectClient") -> list[Finding]:
 
 
 def _telemetry() -> Finding:
-    loud = [
+    switched_on = [
         name
         for name, quiet in (
             ("DO_NOT_TRACK", "1"),
@@ -204,6 +206,6 @@ def _telemetry() -> Finding:
         )
         if os.environ.get(name) != quiet
     ]
-    if loud:
-        return Finding("warn", "telemetry", "switched on by the environment", f"unset {', '.join(loud)}")
+    if switched_on:
+        return Finding("warn", "telemetry", "switched on by the environment", f"unset {', '.join(switched_on)}")
     return Finding("ok", "telemetry", "off")

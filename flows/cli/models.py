@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
@@ -25,9 +26,9 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
 @app.command("list")
 def list_models(as_json: console.AsJson = False) -> None:
     """List every version of every model, newest first."""
-    found: list[dict[str, object]] = []
+    documents: list[dict[str, object]] = []
     remarks: list[str] = []
-    table = Table("model", "version", "status", "accuracy", "macro-F1", "made (UTC)", "alias")
+    table = Table("model", "version", "status", "accuracy", "macro-F1", "created (UTC)", "alias")
     failed = None
     with _registry() as models:
         for name in models.names():
@@ -40,22 +41,22 @@ def list_models(as_json: console.AsJson = False) -> None:
             for manifest in versions:
                 standing = _standing(manifest, state.log if state else None)
                 champion = state is not None and state.champion == manifest.version
-                found.append(manifest.model_dump(mode="json") | {"champion": champion} | standing)
-                remarks += [f"{manifest.name}: {each}" for each in standing.values() if each]
+                documents.append(manifest.model_dump(mode="json") | {"champion": champion} | standing)
+                remarks += [f"{manifest.name}: {reason}" for reason in standing.values() if reason]
                 table.add_row(
                     manifest.name,
                     str(manifest.version),
-                    next((word for word, sentence in standing.items() if sentence), manifest.status).replace("_", " "),
+                    next((status for status, reason in standing.items() if reason), manifest.status).replace("_", " "),
                     f"{manifest.metrics['accuracy']:.3f}",
                     f"{manifest.metrics['macro']['f1']:.3f}",
                     f"{manifest.created_utc:%Y-%m-%d %H:%M}",
                     "champion" if champion else "",
                 )
-            lost = set(state.log.claims() if state else ()) - {each.version for each in versions}
-            remarks += [f"{name}@{each} was lost. Next: fer models repair {name}" for each in sorted(lost)]
+            lost = set(state.log.claims() if state else ()) - {manifest.version for manifest in versions}
+            remarks += [f"{name}@{version} was lost. Next: fer models repair {name}" for version in sorted(lost)]
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
-    elif not found and not remarks:
+        typer.echo(json.dumps(documents, indent=1))
+    elif not documents and not remarks:
         console.out.print("The registry is empty. Make a first version: fer retrain")
     else:
         console.out.print(table)
@@ -134,30 +135,33 @@ def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
     with _registry() as models:
         log = models.log(name)
     if as_json:
-        typer.echo(json.dumps([each.model_dump(mode="json") for each in log.entries], indent=1))
+        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in log.entries], indent=1))
         return
     if not log.entries:
         console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list")
         return
-    table = Table("entry", "when (UTC)", "what", "version", "from", "to", "by", "why")
-    for each in log.entries:
-        table.add_row(
-            str(each.number),
-            f"{each.at_utc:%Y-%m-%d %H:%M}",
-            f"{each.action} {each.status or ''}".strip(),
-            _version(each.version),
-            _version(each.from_version),
-            _version(each.to_version),
-            console.plain(each.by),
-            console.plain(each.reason or "; ".join(each.verdict)),
-        )
-    console.out.print(table)
+    for entry in log.entries:
+        _print_entry(entry)
+
+
+def _print_entry(entry: "registry_log.Entry") -> None:
+    """A line for what was done, and below it by whom and why, which may be long."""
+    action = f"{entry.action} {entry.status or ''}".strip()
+    version = "" if entry.version is None else f" version {entry.version}"
+    champion = ""
+    if entry.moves:
+        champion = f"; champion {_or_none(entry.from_version)} → {_or_none(entry.to_version)}"
+    head = f"[bold]{entry.number:>4}[/]  {entry.at_utc:%Y-%m-%d %H:%M} UTC  {action}{version}{champion}"
+    console.out.print(head, highlight=False, soft_wrap=True)
+    for text in (f"by {entry.by}", entry.reason or "; ".join(entry.verdict)):
+        if text:
+            console.out.print(Padding(console.plain(text), (0, 0, 0, 6)), highlight=False)
 
 
 @app.command("repair")
 def repair(
     name: ModelName,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
 ) -> None:
     """Find what of a model was lost or damaged, and with --yes put back what can be.
 
@@ -170,16 +174,17 @@ def repair(
     if not findings:
         console.out.print(f"Nothing of {console.plain(name)} is missing.", highlight=False)
         return
-    for each in findings:
-        mark, then = ("[green]✓[/]" if yes else "[yellow]![/]", each.fix) if each.fix else ("[red]✗[/]", _UNREPAIRED)
-        console.out.print(
-            f"{mark} {console.plain(each.what)}\n  → {console.plain(then)}", highlight=False, soft_wrap=True
-        )
+    for finding in findings:
+        mark, fix = "[green]✓[/]" if yes else "[yellow]![/]", finding.fix
+        if not fix:
+            mark, fix = "[red]✗[/]", _UNREPAIRED
+        text = f"{mark} {console.plain(finding.what)}\n  → {console.plain(fix)}"
+        console.out.print(text, highlight=False, soft_wrap=True)
     if not yes:
         console.out.print("Nothing was changed.", highlight=False)
-        if any(each.fix for each in findings):
+        if any(finding.fix for finding in findings):
             console.out.print(f"next:  fer models repair {console.plain(name)} --yes", highlight=False)
-    if not yes or not all(each.fix for each in findings):
+    if not yes or not all(finding.fix for finding in findings):
         raise typer.Exit(errors.IntegrityError.exit_code)
 
 
@@ -220,9 +225,8 @@ def _name_and_version(spec: str) -> tuple[str, int]:
 def _print_move(entry: "registry_log.Entry") -> None:
     champion = f"version {entry.to_version}" if entry.to_version else "none"
     before = f"version {entry.from_version}" if entry.from_version else "none"
-    console.out.print(
-        f"{entry.name}@champion is {champion}" + (f"; before: {before}" if entry.moves else ""), highlight=False
-    )
+    move = f"; before: {before}" if entry.moves else ""
+    console.out.print(f"{entry.name}@champion is {champion}{move}", highlight=False)
     if entry.action != "promote":
         console.out.print(
             f"No run promotes version {entry.version} again until it is named: fer models promote "
@@ -232,5 +236,5 @@ def _print_move(entry: "registry_log.Entry") -> None:
         )
 
 
-def _version(version: int | None) -> str:
-    return "–" if version is None else str(version)
+def _or_none(version: int | None) -> str:
+    return "none" if version is None else str(version)

@@ -72,17 +72,28 @@ def test_a_rollback_says_who_is_champion_and_how_it_is_undone(models):
 
 def test_the_log_says_who_when_from_to_and_why(models):
     fer("rollback", "demo", "--reason", "too [bold]sad")
-    lines = rows(fer("log", "demo").output)
-    assert len([line for line in lines if "run [a] (1)" in line]) == 4
-    (back,) = (line.split() for line in lines if "rollback" in line)
-    assert [back[0], *back[3:7]] == ["5", "rollback", "2", "2", "1"]
-    assert back[7].startswith("ann@")
-    assert back[8:] == ["too", "[bold]sad"]
-    (promoted,) = (line for line in lines if " promote " in line and line.split()[0] == "2")
-    assert "accuracy 0.70, floor 0.6" in promoted
+    lines = fer("log", "demo").output.splitlines()
+    assert len([line for line in lines if line.strip() == "by run [a] (1)"]) == 4
+    back = next(number for number, line in enumerate(lines) if "rollback" in line)
+    assert lines[back].split()[0] == "5"
+    assert lines[back].endswith("UTC  rollback version 2; champion 2 → 1")
+    assert lines[back + 1].strip().startswith("by ann@")
+    assert lines[back + 2].strip() == "too [bold]sad"
+    promoted = next(number for number, line in enumerate(lines) if "promote version 1" in line)
+    assert lines[promoted].endswith("; champion none → 1")
+    assert lines[promoted + 2].strip() == "accuracy 0.70, floor 0.6"
     entries = json.loads(fer("log", "demo", "--json").output)
     assert [each["action"] for each in entries] == ["register", "promote", "register", "promote", "rollback"]
     assert "Nothing is in the log of other" in fer("log", "other").output
+
+
+def test_the_log_is_readable_in_a_narrow_terminal(models, monkeypatch):
+    monkeypatch.setattr(console, "out", Console(width=80))
+    reason = "it takes the faces of children for surprised ones, and everybody else for somewhat sad"
+    fer("rollback", "demo", "--reason", reason)
+    lines = [line.rstrip() for line in fer("log", "demo").output.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines[-2:]).split() == reason.split()
 
 
 def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
