@@ -15,6 +15,7 @@ class ReleaseRef(Ref):
     kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
 
     def summary(self) -> str:
+        """One line for the terminal and the UI."""
         why = f": {self.kept_because}" if self.kept_because else ""
         return f"{self.name} version {self.version} {self.status}{why}; champion: {self.champion_version or 'none'}"
 

@@ -23,7 +23,7 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-class _Plan(NamedTuple):
+class _Repairs(NamedTuple):
     findings: list[Finding]
     writes: list[Callable[[], object]]
 
@@ -37,17 +37,17 @@ def repair(models: registry.Registry, name: str, *, apply: bool, by: str | None 
     """
     ledger = models.ledger(name)
     who = by or registry_log.operator()
-    plan = _Plan([], [])
-    log = _log(ledger, who, plan)
-    _manifests(models, name, log, plan)
-    _alias(models, ledger, log, who, plan)
+    repairs = _Repairs([], [])
+    log = _log(ledger, who, repairs)
+    _manifests(models, name, log, repairs)
+    _alias(models, ledger, log, who, repairs)
     if apply:
-        for write in plan.writes:
+        for write in repairs.writes:
             write()
-    return plan.findings
+    return repairs.findings
 
 
-def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
+def _log(ledger: registry_ledger.Ledger, by: str, repairs: _Repairs) -> Log:
     """The log with entries in place of the lost ones."""
     alias = ledger.store.get(ledger.alias_key)
     pointer = registry_ledger.parsed(alias.data) if alias is not None else None
@@ -70,7 +70,7 @@ def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
                 after = pointer.version if pointer is not None and promised >= number else before
             entry = _placeholder(ledger.name, number, by, before, after)
             key = names.log_key(ledger.name, number)
-            plan.findings.append(
+            repairs.findings.append(
                 Finding(
                     f"entry {number} of the log is {_DAMAGED if number in numbers else 'missing'}: "
                     f"{ledger.store.uri(key)}",
@@ -78,12 +78,12 @@ def _log(ledger: registry_ledger.Ledger, by: str, plan: _Plan) -> Log:
                     "rolled back or withdrawn there",
                 )
             )
-            plan.writes.append(_replaces(ledger, key, entry.model_dump_json(indent=1)))
+            repairs.writes.append(_replaces(ledger, key, entry.model_dump_json(indent=1)))
         entries.append(entry)
     return Log(entries)
 
 
-def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> None:
+def _manifests(models: registry.Registry, name: str, log: Log, repairs: _Repairs) -> None:
     sizes = {listed.key: listed.size_bytes for listed in models.store.list(f"models/{name}/files/")}
     claims, numbers = log.claims(), models.numbers(name)
     alias = models.store.get(models.ledger(name).alias_key)
@@ -97,24 +97,24 @@ def _manifests(models: registry.Registry, name: str, log: Log, plan: _Plan) -> N
         if manifest is not None:
             lost = [file for file, stored in manifest.files.items() if sizes.get(stored.key) != stored.size_bytes]
             if lost:
-                plan.findings.append(Finding(f"{name}@{version}: {', '.join(lost)} missing or cut short"))
+                repairs.findings.append(Finding(f"{name}@{version}: {', '.join(lost)} missing or cut short"))
             continue
         what = f"the manifest of {name}@{version} is {_DAMAGED if version in numbers else 'missing'}"
         copy = models.copy(claims[version]) if version in claims else None
         if copy is None:
-            plan.findings.append(Finding(f"{what}, and there is no copy of it: {models.store.uri(key)}"))
+            repairs.findings.append(Finding(f"{what}, and there is no copy of it: {models.store.uri(key)}"))
         else:
-            plan.findings.append(Finding(f"{what}: {models.store.uri(key)}", "it is restored from its copy"))
-            plan.writes.append(_replaces(models.ledger(name), key, copy.decode()))
+            repairs.findings.append(Finding(f"{what}: {models.store.uri(key)}", "it is restored from its copy"))
+            repairs.writes.append(_replaces(models.ledger(name), key, copy.decode()))
 
 
-def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, by: str, plan: _Plan) -> None:
+def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, by: str, repairs: _Repairs) -> None:
     alias = ledger.store.get(ledger.alias_key)
     pointer = registry_ledger.parsed(alias.data) if alias is not None else None
     if alias is not None and pointer is not None and registry_ledger.agree(pointer, alias.data, log):
         if log.head and (pointer.entry or 0) < log.head:
-            plan.findings.append(Finding(_behind(pointer, log), "the alias is brought up to it"))
-            plan.writes.append(ledger.update_alias)
+            repairs.findings.append(Finding(_behind(pointer, log), "the alias is brought up to it"))
+            repairs.writes.append(ledger.update_alias)
         return
     champion, why = log.champion, "the log names it"
     if not log.head:
@@ -132,7 +132,7 @@ def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, 
         else f"at version {pointer.version}, which does not fit the log"
     )
     to = f"version {champion}" if champion else "no version"
-    plan.findings.append(Finding(f"the alias {ledger.name}@champion is {state}", f"it leads to {to} again: {why}"))
+    repairs.findings.append(Finding(f"the alias {ledger.name}@champion is {state}", f"it leads to {to} again: {why}"))
     act = Act(
         action="repair",
         by=by,
@@ -141,7 +141,7 @@ def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, 
         to_version=champion,
         reason=f"the alias was {state}",
     )
-    plan.writes.append(lambda: _rebuild(ledger, act, log.head + 1, alias))
+    repairs.writes.append(lambda: _rebuild(ledger, act, log.head + 1, alias))
 
 
 def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, alias: objectstore.Object | None) -> None:

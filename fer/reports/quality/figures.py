@@ -36,6 +36,7 @@ class Property:
 
     @property
     def edges(self) -> np.ndarray:
+        """The n + 1 rising edges of its n bins, float64."""
         return properties.EDGES[self.column]
 
 
