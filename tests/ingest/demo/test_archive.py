@@ -8,7 +8,6 @@ import pytest
 
 from fer.images import decode, properties
 from fer.ingest.demo import archive as demo_archive
-from fer.ingest.demo import defects as demo_defects
 
 SMALL = demo_archive.DemoConfig(
     seed=3,
@@ -122,19 +121,6 @@ def test_planted_near_twins_look_like_a_face_of_their_class_and_are_not_identica
         pixels, of_original = decode.decode(archive[twin]), decode.decode(archive[original])
         assert not np.array_equal(pixels, of_original)
         assert correlation(pixels, of_original) >= 0.93
-
-
-def test_a_face_taken_once_more_moves_as_far_as_stays_a_near_twin():
-    y, x = np.mgrid[:48, :48]
-    soft = np.rint(128 + 100 * np.sin(x / 4) * np.cos(y / 5)).astype(np.uint8)
-    sharp = np.where((x // 2 + y // 2) % 2, 200, 60).astype(np.uint8)
-    for face in (soft, sharp):
-        taken = [demo_defects.retaken(face, np.random.default_rng(n)) for n in range(20)]
-        assert all(correlation(copy, face) >= 0.96 for copy in taken)
-        assert all(abs(copy.mean() - face.mean()) < 14 for copy in taken)
-        assert len({copy.tobytes() for copy in taken}) == 20
-    moved = [demo_defects.retaken(soft, np.random.default_rng(n)) for n in range(20)]
-    assert np.median([correlation(copy, soft) for copy in moved]) < 0.99  # light and noise alone leave 0.9989
 
 
 def test_planted_conflicts_are_the_same_bytes_in_another_class(archive):

@@ -19,17 +19,6 @@ def test_the_same_generator_state_draws_the_same_face_and_another_a_different_on
     assert not np.array_equal(first, other)
 
 
-def test_every_unit_of_an_emotion_moves_something():
-    for core, optional in demo_faces.PROTOTYPES.values():
-        for unit in core + optional:
-            assert any(demo_faces.ACTION_UNITS[unit].values())
-
-
-def test_no_two_emotions_share_their_action_units():
-    cores = [frozenset(core) for core, _ in demo_faces.PROTOTYPES.values()]
-    assert len(set(cores)) == len(demo_faces.CLASSES)
-
-
 def test_a_dropped_jaw_darkens_the_mouth_and_a_tight_lip_does_not():
     mouth = {
         label: np.mean([demo_faces.draw(label, np.random.default_rng(n))[34:42, 19:29] for n in range(40)])
