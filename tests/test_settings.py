@@ -18,7 +18,7 @@ def test_nothing_needs_to_be_set(monkeypatch, tmp_path):
     assert settings.home == tmp_path.resolve() / ".fer"
     assert settings.workspace == tmp_path.resolve() / ".fer" / "workspace"
     assert settings.store_endpoint is None
-    assert all(each.is_default and each.description for each in settings.described())
+    assert all(setting.is_default and setting.description for setting in settings.described())
 
 
 def test_variables_are_read_and_empty_ones_are_not(monkeypatch, tmp_path):
@@ -31,7 +31,7 @@ def test_variables_are_read_and_empty_ones_are_not(monkeypatch, tmp_path):
     assert settings.store_endpoint == "https://s3.example.org"
     assert settings.store_prefix == "team/faces"
     assert settings.store_bucket == "fer-models"
-    assert [each.variable for each in settings.described() if not each.is_default] == [
+    assert [setting.variable for setting in settings.described() if not setting.is_default] == [
         "FER_HOME",
         "FER_STORE_ENDPOINT",
         "FER_STORE_PREFIX",
@@ -56,7 +56,7 @@ def test_a_workspace_in_the_store_has_a_folder_of_its_own_here(monkeypatch, tmp_
         folders.append(Settings.load().workspace_folder)
     assert folders[0] == tmp_path.resolve() / "workspace"
     assert len(set(folders)) == 4
-    assert all(tmp_path.resolve() in each.parents for each in folders)
+    assert all(tmp_path.resolve() in folder.parents for folder in folders)
     assert Settings.load().remote_workspace == ("bucket", "faces")
     assert Settings.load().workspace == "s3://bucket/faces"
 

@@ -88,7 +88,7 @@ def test_the_outcomes_are_in_the_order_of_the_frames_and_of_their_rules(tmp_path
         arguments={"column": "n", "min_value": 5},
     )  # fmt: skip
     check(tmp_path, frames, rule(), few, rule(id="again"))
-    assert [each.id for each in contracts.read(tmp_path)] == ["label_in_classes", "again", "few"]
+    assert [rule.id for rule in contracts.read(tmp_path)] == ["label_in_classes", "again", "few"]
 
 
 def test_the_outcomes_of_the_same_data_are_the_same_bytes(tmp_path):
@@ -102,7 +102,7 @@ def test_the_outcomes_of_the_same_data_are_the_same_bytes(tmp_path):
 def test_docs_of_an_earlier_attempt_are_replaced(tmp_path):
     (tmp_path / files.DOCS / "old").mkdir(parents=True)
     check(tmp_path, images("happy"), rule())
-    assert [each.name for each in (tmp_path / files.DOCS).iterdir()] == ["index.html"]
+    assert [path.name for path in (tmp_path / files.DOCS).iterdir()] == ["index.html"]
 
 
 HOSTILE = [

@@ -87,7 +87,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
     results: list[str] = []
 
     def produce(out: Path) -> DatasetRef:
-        items = (Shout(f"f{each}", traces, (troubles or {}).get(each, "")) for each in range(N))
+        items = (Shout(f"f{number}", traces, (troubles or {}).get(number, "")) for number in range(N))
         results.extend(
             runner.run(
                 shout,
@@ -107,11 +107,11 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
 
 
 def contents(workspace: Workspace, ref: Ref) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in workspace.folder(ref).iterdir()}
+    return {path.name: path.read_bytes() for path in workspace.folder(ref).iterdir()}
 
 
 def traced(traces: Path, what: str) -> int:
-    return len([each for each in traces.iterdir() if each.name.endswith(what)])
+    return len([path for path in traces.iterdir() if path.name.endswith(what)])
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ def test_a_cluster_of_its_own_gives_what_processes_give(tmp_path, expected):
     workspace = LocalWorkspace(tmp_path / "workspace")
     made, results, said = loud(workspace, dask_runner.Dask(), tmp_path / "traces")
     assert contents(workspace, made) == expected
-    assert results == [f"HAPPY f{each}" for each in range(N)]
-    assert said == [(2 * each, 2 * N, "words") for each in range(1, N + 1)]
+    assert results == [f"HAPPY f{number}" for number in range(N)]
+    assert said == [(2 * number, 2 * N, "words") for number in range(1, N + 1)]
 
 
 def test_a_killed_worker_costs_nothing(cluster, tmp_path, expected):
@@ -213,11 +213,11 @@ def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(
     workspace, traces = LocalWorkspace(tmp_path / "workspace"), tmp_path / "traces"
     with pytest.raises(errors.WorkspaceError, match="several were killed over one work item during 'words'"):
         loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
-    finished = {each.name.removesuffix(" made") for each in traces.glob("* made")}
+    finished = {path.name.removesuffix(" made") for path in traces.glob("* made")}
     assert finished  # how many, depends on which of them its workers died with
     made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
     assert contents(workspace, made) == expected
-    assert finished <= {each.name.removesuffix(" kept") for each in traces.glob("* kept")}
+    assert finished <= {path.name.removesuffix(" kept") for path in traces.glob("* kept")}
 
 
 def test_an_error_of_a_piece_comes_out_as_it_is(cluster, tmp_path):
@@ -306,12 +306,12 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
     shutil.rmtree(tmp_path / "here")  # and goes on upon another machine
     made, results, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
     assert contents(workspace, made) == expected
-    assert results == [f"HAPPY f{each}" for each in range(N)]
+    assert results == [f"HAPPY f{number}" for number in range(N)]
     assert traced(traces, "kept") == N - 1
     assert list(cluster.store.list(".partial/")) == []
     used = [home for home in cluster.folder.glob("machine *") if list(home.glob("workspaces/*/say/k/word"))]
     assert used  # the workers fetched the input to their own homes
-    left = [each for home in used for each in home.glob("workspaces/*/.scratch/*")]
+    left = [path for home in used for path in home.glob("workspaces/*/.scratch/*")]
     assert len(left) == 1  # of the worker that was killed
 
 
@@ -349,8 +349,8 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
 
 def test_what_a_killed_worker_left_is_removed_after_a_day(tmp_path):
     old, young = (tmp_path / ".scratch" / name for name in ("old", "young"))
-    for each in (old, young):
-        each.mkdir(parents=True)
+    for folder in (old, young):
+        folder.mkdir(parents=True)
     os.utime(old, (time.time() - 2 * 86_400,) * 2)
     with dask_runner._scratch(tmp_path) as scratch:
         assert set(scratch.parent.iterdir()) == {young, scratch}

@@ -92,15 +92,15 @@ def page(folder):
 
 
 def test_the_docs_of_a_dataset_are_one_file(folder):
-    assert [each.name for each in folder.rglob("*")] == ["index.html"]
+    assert [path.name for path in folder.rglob("*")] == ["index.html"]
 
 
 def test_every_link_leads_to_a_place_in_the_page_that_is_there_once(page):
     ids = page.of("id")
     assert len(ids) == len(set(ids))
     assert page.of("href")
-    assert {each.removeprefix("#") for each in page.of("href")} <= set(ids)
-    assert all(each.startswith("#") for each in page.of("href"))
+    assert {link.removeprefix("#") for link in page.of("href")} <= set(ids)
+    assert all(link.startswith("#") for link in page.of("href"))
 
 
 def test_title_and_heading_name_the_dataset_and_no_level_of_headings_is_left_out(page):

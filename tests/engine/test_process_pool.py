@@ -127,7 +127,7 @@ def test_an_interrupt_leaves_no_worker_behind():
     with pytest.raises(KeyboardInterrupt):
         process_pool.map_ordered(time.sleep, [0] + [0.5] * 40, workers=2, progress=interrupt)
     assert time.monotonic() - began < 6  # all of them would take as long
-    names = [" ".join(each.cmdline()) for each in psutil.Process().children()]
+    names = [" ".join(child.cmdline()) for child in psutil.Process().children()]
     assert not [name for name in names if "spawn_main" in name]
 
 

@@ -53,12 +53,12 @@ def anew(workspace: RemoteWorkspace) -> RemoteWorkspace:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def objects(workspace: RemoteWorkspace) -> dict[bytes, str]:
     """Content -> key of all files in the store."""
-    return {workspace.store.get(each.key).data: each.key for each in workspace.store.list("objects/")}
+    return {workspace.store.get(listed.key).data: listed.key for listed in workspace.store.list("objects/")}
 
 
 def committed(workspace: Workspace, key: str = "k1") -> DatasetRef | None:
@@ -157,8 +157,8 @@ def test_a_damaged_output_that_comes_out_otherwise_takes_the_old_ones_place(one,
 
 def test_what_was_lost_in_the_store_is_sent_again_by_a_machine_that_has_it(one, two):
     made = run(one)
-    for each in list(one.store.list("")):
-        one.store.delete(each.key)
+    for listed in list(one.store.list("")):
+        one.store.delete(listed.key)
     assert committed(anew(two)) is None
     assert run(anew(one), explode) == made
     assert contents(two.folder(made)) == contents(one.folder(made))
@@ -276,7 +276,7 @@ def test_notes_are_those_of_all_machines(one, two):
     one.write_note("accepted", "b.json", b"1")
     two.write_note("accepted", "a.json", b"2")
     one.write_note("accepted", "b.json", b"3")
-    assert [each.data for each in two.notes("accepted")] == [b"2", b"3"]
+    assert [note.data for note in two.notes("accepted")] == [b"2", b"3"]
     assert one.notes("accepted")[1].location.endswith(".accepted/b.json")
     assert one.note("accepted", "none") is None
 
@@ -300,4 +300,4 @@ def test_records_of_finished_files_go_with_the_commit(one):
 def test_a_secret_is_in_no_object(one, store_home):
     run(one)
     secret = json.loads((store_home / "store" / "credentials.json").read_text())["secret_access_key"]
-    assert all(secret.encode() not in one.store.get(each.key).data for each in one.store.list(""))
+    assert all(secret.encode() not in one.store.get(listed.key).data for listed in one.store.list(""))

@@ -32,7 +32,10 @@ def test_what_is_put_is_got_until_it_is_deleted(store):
 def test_listings_are_relative_to_the_prefix_and_complete(store):
     for key in ("models/x/1", "models/x/2", "models/y/1", "other"):
         store.put(key, key.encode())
-    assert [(each.key, each.size_bytes) for each in store.list("models/x/")] == [("models/x/1", 10), ("models/x/2", 10)]
+    assert [(listed.key, listed.size_bytes) for listed in store.list("models/x/")] == [
+        ("models/x/1", 10),
+        ("models/x/2", 10),
+    ]
     assert sorted(store.folders("models/")) == ["x", "y"]
     assert list(store.list("nothing/")) == []
     assert store.uri("other") == f"s3://fer-models/{store.prefix}/other"

@@ -69,9 +69,9 @@ def test_every_port_is_on_loopback_and_strangers_cannot_read_its_files(store_hom
     while len(listening) < 10:  # its last ones open after it is ready
         time.sleep(0.05)
         connections = psutil.Process(server.pid).net_connections("inet")
-        listening = [each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN]
+        listening = [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
     assert set(listening) == {"127.0.0.1"}
-    assert {each.raddr.ip for each in connections if each.raddr} <= {"127.0.0.1"}
+    assert {connection.raddr.ip for connection in connections if connection.raddr} <= {"127.0.0.1"}
     assert "-master.telemetry=false" in psutil.Process(server.pid).cmdline()
     assert os.getpgid(server.pid) == server.pid
     assert stat.S_IMODE((store_home / "store").stat().st_mode) == 0o700
@@ -101,11 +101,15 @@ def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
             assert list(used) == [mine] * 4
             assert seaweedfs.status(home) == mine
             assert not seaweedfs.down(home)
-            sockets = [Path(each.laddr) for each in psutil.Process(mine.pid).net_connections("unix") if each.laddr]
-            assert any(each.exists() for each in sockets if each.is_absolute())
+            sockets = [
+                Path(connection.laddr)
+                for connection in psutil.Process(mine.pid).net_connections("unix")
+                if connection.laddr
+            ]
+            assert any(path.exists() for path in sockets if path.is_absolute())
     assert seaweedfs.status(home) is None
     assert not process.is_alive(mine.pid)
-    assert not any(each.exists() for each in sockets if each.is_absolute())
+    assert not any(path.exists() for path in sockets if path.is_absolute())
 
 
 def test_up_takes_another_port_for_a_taken_one_outlives_its_users_and_ends_by_down(home, monkeypatch, short_stops):
@@ -239,7 +243,7 @@ def test_a_server_that_never_answers_is_given_up_and_ended(home, monkeypatch, tm
     monkeypatch.setattr(process, "_READY_TIMEOUT_S", 0.3)
     with pytest.raises(errors.StoreUnavailable, match="no answer"):
         seaweedfs.up(home)
-    assert "sleep" not in [each.name() for each in psutil.Process().children()]
+    assert "sleep" not in [child.name() for child in psutil.Process().children()]
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
