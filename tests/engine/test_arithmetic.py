@@ -108,8 +108,8 @@ def division_in(workspace: Workspace) -> SplitRef:
 def trained(folder, threads: int) -> tuple[ModelRef, Workspace]:
     """A model, trained in a child process in a workspace of its own."""
     workspace = LocalWorkspace(folder)
-    made = images_in(workspace)
-    return train.train(made, made, None, None, config(threads), workspace=workspace), workspace
+    shards = images_in(workspace)
+    return train.train(shards, shards, None, None, config(threads), workspace=workspace), workspace
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +131,8 @@ def test_the_same_number_of_threads_ends_in_the_same_bits_on_one_core(in_two_thr
 
 
 def test_another_number_of_threads_has_another_key_as_it_ends_in_other_bits(in_two_threads, tmp_path):
-    made = images_in(in_two_threads[1])
-    keys = {train.train.key(made, made, None, None, config(threads)) for threads in (1, 2)}
+    shards = images_in(in_two_threads[1])
+    keys = {train.train.key(shards, shards, None, None, config(threads)) for threads in (1, 2)}
     assert len(keys) == 2
     assert trained(tmp_path, 1)[0].digest != in_two_threads[0].digest
 
@@ -159,14 +159,14 @@ def test_a_model_is_scored_alike_on_any_number_of_cores_and_whatever_keras_json_
         np.testing.assert_array_equal(predictions_of(model, other), expected)
 
 
-def copied(made: tuple[ModelRef, Workspace], out) -> ModelRef:
-    model, workspace = made
+def copied(trained: tuple[ModelRef, Workspace], out) -> ModelRef:
+    model, workspace = trained
     (out / trained_folder.MODEL).write_bytes((workspace.folder(model) / trained_folder.MODEL).read_bytes())
     return model
 
 
 def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it_is_given(hostile):
-    found = arithmetic.child_environment(threads=3)
+    environment = arithmetic.child_environment(threads=3)
     assert json.loads((arithmetic.KERAS_HOME / "keras.json").read_bytes()) == {
         "backend": "tensorflow",
         "floatx": "float32",
@@ -174,10 +174,10 @@ def test_a_child_has_the_projects_configuration_of_keras_and_the_threads_that_it
         "image_data_format": "channels_last",
         "nnx_enabled": False,
     }
-    assert (found["KERAS_HOME"], found["KERAS_BACKEND"]) == (str(arithmetic.KERAS_HOME), "tensorflow")
-    assert {found[f"TF_NUM_{kind}OP_THREADS"] for kind in ("INTRA", "INTER")} == {"3"}
-    assert found["OMP_NUM_THREADS"] == found["NPROC"] == "3"
-    assert "KERAS_MAX_EPOCHS" not in found
+    assert (environment["KERAS_HOME"], environment["KERAS_BACKEND"]) == (str(arithmetic.KERAS_HOME), "tensorflow")
+    assert {environment[f"TF_NUM_{kind}OP_THREADS"] for kind in ("INTRA", "INTER")} == {"3"}
+    assert environment["OMP_NUM_THREADS"] == environment["NPROC"] == "3"
+    assert "KERAS_MAX_EPOCHS" not in environment
 
 
 @pytest.mark.parametrize("name", ["TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA"])
@@ -233,9 +233,11 @@ def test_an_empty_backend_is_tensorflow_as_it_is_to_keras(monkeypatch):
 
 def test_a_model_says_by_what_it_was_trained(in_two_threads):
     model, workspace = in_two_threads
-    found = trained_folder.environment(workspace.folder(model))
-    said = {name: found[name] for name in ("threads", "precision", "backend", "device", "replicas", "images at once")}
-    assert said == {
+    environment = trained_folder.environment(workspace.folder(model))
+    recorded = {
+        name: environment[name] for name in ("threads", "precision", "backend", "device", "replicas", "images at once")
+    }
+    assert recorded == {
         "threads": "2",
         "precision": "float32",
         "backend": "tensorflow",
@@ -243,8 +245,8 @@ def test_a_model_says_by_what_it_was_trained(in_two_threads):
         "replicas": "1",
         "images at once": "32",
     }
-    assert found["cores"] == str(len(CORES))
-    assert {"python", "machine", "processor", "instruction set", "keras", "numpy"} <= set(found)
+    assert environment["cores"] == str(len(CORES))
+    assert {"python", "machine", "processor", "instruction set", "keras", "numpy"} <= set(environment)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +261,8 @@ def test_the_processor_and_its_instructions_are_recorded(text, processor, instru
     monkeypatch.setattr(arithmetic, "_PROCESSOR", tmp_path / "cpuinfo")
     if text is not None:
         (tmp_path / "cpuinfo").write_text(text)
-    found = arithmetic.environment()
-    assert found["instruction set"] == instructions
-    assert found["processor"]
+    environment = arithmetic.environment()
+    assert environment["instruction set"] == instructions
+    assert environment["processor"]
     if processor is not None:
-        assert found["processor"] == processor
+        assert environment["processor"] == processor

@@ -100,9 +100,9 @@ def wait_until_gone(pid: int) -> bool:
 
 
 def test_a_function_runs_in_another_process_and_its_result_and_progress_come_back(work):
-    told = []
-    assert run(work.add, a=1, b=2.5, progress=lambda *what: told.append(what)) == {"sum": 3.5}
-    assert told == [(1, 2, "half")]
+    counts = []
+    assert run(work.add, a=1, b=2.5, progress=lambda *what: counts.append(what)) == {"sum": 3.5}
+    assert counts == [(1, 2, "half")]
 
 
 def test_an_error_of_ours_comes_out_as_it_is_with_the_childs_traceback(work):

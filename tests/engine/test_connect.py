@@ -20,12 +20,12 @@ def test_connect_makes_the_bucket_and_uses_the_prefix(store_home):
 
 def test_connect_uses_the_store_that_is_set_and_starts_none(store_home, tmp_path):
     home = tmp_path / "home"
-    found = credentials.read(store_home / "store")
+    known = credentials.read(store_home / "store")
     settings = Settings(
         home=home,
         store_endpoint=seaweedfs.status(store_home).endpoint,
-        store_access_key_id=found.access_key_id,
-        store_secret_access_key=found.secret_access_key,
+        store_access_key_id=known.access_key_id,
+        store_secret_access_key=known.secret_access_key,
         store_bucket="set-bucket",
     )
     with connect.store(settings) as store:
@@ -43,8 +43,8 @@ def test_the_settings_workspace_is_a_folder_or_a_bucket_that_is_made_in_the_embe
     settings = Settings(home=store_home, workspace="s3://new-bucket/faces")
     with connect.workspace(settings) as workspace:
         assert connect.running_workspace(settings).committed("stage", "k1", DatasetRef) is None
-        made = run(workspace)
-        assert connect.running_workspace(settings).committed("stage", "k1", DatasetRef) == made
+        output = run(workspace)
+        assert connect.running_workspace(settings).committed("stage", "k1", DatasetRef) == output
         assert workspace.objects.store.uri("stage") == "s3://new-bucket/faces/stage"
         assert workspace.objects.uri == settings.workspace
         assert workspace.root == settings.workspace_folder

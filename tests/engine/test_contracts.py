@@ -41,11 +41,11 @@ def page(out):
 
 def text(out):
     """The page's text, as a browser shows it."""
-    found = []
+    text = []
     parser = html.parser.HTMLParser()
-    parser.handle_data = found.append
+    parser.handle_data = text.append
     parser.feed(page(out))
-    return " ".join(" ".join(found).split())
+    return " ".join(" ".join(text).split())
 
 
 def test_data_that_keeps_the_contract_leaves_the_outcomes_and_the_docs(tmp_path):
@@ -147,8 +147,8 @@ def test_characters_that_cannot_be_seen_are_spelt_out(tmp_path):
 
 
 def tags(page):
-    found = []
+    tags = []
     parser = html.parser.HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: found.append((tag, attributes))
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, attributes))
     parser.feed(page)
-    return found
+    return tags

@@ -83,7 +83,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
     """The stage: N files; its Ref, its results and what its progress said."""
     traces.mkdir(exist_ok=True)
     source = word(workspace)
-    said: list[tuple[int, int, str]] = []
+    counts: list[tuple[int, int, str]] = []
     results: list[str] = []
 
     def produce(out: Path) -> DatasetRef:
@@ -96,14 +96,14 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
                 out=out,
                 workspace=workspace,
                 n_images=2 * N,
-                progress=lambda *what: said.append(what),
+                progress=lambda *what: counts.append(what),
                 text="words",
             )
         )
         return DatasetRef(source="loud", n_files=N, size_bytes=1)
 
-    made = workspace.run("shout", "k", DatasetRef, produce, resumable=True)
-    return made, results, said
+    output = workspace.run("shout", "k", DatasetRef, produce, resumable=True)
+    return output, results, counts
 
 
 def contents(workspace: Workspace, ref: Ref) -> dict[str, bytes]:
@@ -182,16 +182,16 @@ def expected(tmp_path) -> dict[str, bytes]:
 
 def test_a_cluster_of_its_own_gives_what_processes_give(tmp_path, expected):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    made, results, said = loud(workspace, dask_runner.Dask(), tmp_path / "traces")
-    assert contents(workspace, made) == expected
+    output, results, counts = loud(workspace, dask_runner.Dask(), tmp_path / "traces")
+    assert contents(workspace, output) == expected
     assert results == [f"HAPPY f{number}" for number in range(N)]
-    assert said == [(2 * number, 2 * N, "words") for number in range(1, N + 1)]
+    assert counts == [(2 * number, 2 * N, "words") for number in range(1, N + 1)]
 
 
 def test_a_killed_worker_costs_nothing(cluster, tmp_path, expected):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces", {2: "death"})
-    assert contents(workspace, made) == expected
+    output, _, _ = loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces", {2: "death"})
+    assert contents(workspace, output) == expected
 
 
 def test_a_result_that_is_here_counts_though_its_worker_dies_at_once(tmp_path):
@@ -215,8 +215,8 @@ def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(
         loud(workspace, dask_runner.Dask(cluster.address), traces, {2: "deaths"})
     finished = {path.name.removesuffix(" made") for path in traces.glob("* made")}
     assert finished  # how many, depends on which of them its workers died with
-    made, _, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
-    assert contents(workspace, made) == expected
+    output, _, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
+    assert contents(workspace, output) == expected
     assert finished <= {path.name.removesuffix(" kept") for path in traces.glob("* kept")}
 
 
@@ -304,8 +304,8 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
     with pytest.raises(errors.SourceError):  # a run that ends before its output is whole
         loud(workspace, dask_runner.Dask(cluster.address), traces, {1: "death", 5: "error"})
     shutil.rmtree(tmp_path / "here")  # and goes on upon another machine
-    made, results, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
-    assert contents(workspace, made) == expected
+    output, results, _ = loud(workspace, dask_runner.Dask(cluster.address), traces)
+    assert contents(workspace, output) == expected
     assert results == [f"HAPPY f{number}" for number in range(N)]
     assert traced(traces, "kept") == N - 1
     assert list(cluster.store.list(".partial/")) == []
@@ -318,7 +318,7 @@ def test_machines_that_share_only_a_bucket_give_what_processes_give(cluster, tmp
 def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(cluster, tmp_path):
     rows, encoded = prepared.drawn()
 
-    def made(workspace: Workspace, runner: runners.Runner) -> list[ShardsRef]:
+    def balanced_by(workspace: Workspace, runner: runners.Runner) -> list[ShardsRef]:
         manifest, split = prepared.dataset(workspace, rows, encoded)
         config = preprocessing.PreprocessConfig(height=16, width=16, images_per_shard=5)
         shards = preprocess.preprocess(manifest, split, config, workspace=workspace, runner=runner)
@@ -335,12 +335,12 @@ def test_shards_and_their_balance_are_the_same_by_machines_and_by_processes(clus
             return super().run(*args, progress=stop, **options)
 
     here = LocalWorkspace(tmp_path / "here")
-    by_processes = made(here, runners.Processes(2, alone_s=0))
+    by_processes = balanced_by(here, runners.Processes(2, alone_s=0))
     there = RemoteWorkspace(tmp_path / "there", cluster.store)
     with pytest.raises(KeyboardInterrupt):
-        made(there, Interrupted(cluster.address))
+        balanced_by(there, Interrupted(cluster.address))
     assert list(cluster.store.list(".partial/preprocess/"))
-    by_machines = made(there, dask_runner.Dask(cluster.address))
+    by_machines = balanced_by(there, dask_runner.Dask(cluster.address))
     assert by_machines == by_processes
     for ref in by_processes:
         assert prepared.files(there, ref) == prepared.files(here, ref)

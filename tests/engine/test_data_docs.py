@@ -148,8 +148,8 @@ def test_nothing_runs_is_fetched_or_bears_the_vendors_logo(page, folder):
 
 
 def test_what_leads_nowhere_or_tells_of_the_tool_and_the_moment_is_left_out(page):
-    for told in ("Show", "Notes", "Suite Name", "Great Expectations Version", "Run Time", "ge_load_time"):
-        assert told not in page.text
+    for text in ("Show", "Notes", "Suite Name", "Great Expectations Version", "Run Time", "ge_load_time"):
+        assert text not in page.text
 
 
 def test_nothing_is_hidden_from_those_who_print_the_page(folder):

@@ -18,15 +18,15 @@ from fer.ingest.refs import DatasetRef, ManifestRef
 
 def test_output_is_committed_with_its_path_and_digest_and_not_made_twice(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace)
-    assert made.path == "stage/k1"
-    assert len(made.digest) == 64
-    assert (workspace.folder(made) / "deeper" / "b.txt").read_text() == "b"
+    output = run(workspace)
+    assert output.path == "stage/k1"
+    assert len(output.digest) == 64
+    assert (workspace.folder(output) / "deeper" / "b.txt").read_text() == "b"
 
     def explode(out: Path) -> DatasetRef:
         raise AssertionError("made twice")
 
-    assert run(workspace, explode) == made
+    assert run(workspace, explode) == output
 
 
 def test_what_another_has_only_begun_is_not_committed(tmp_path):
@@ -36,9 +36,9 @@ def test_what_another_has_only_begun_is_not_committed(tmp_path):
         (out / "shard-1.tmp").write_text("half")
         return write_two_files(out)
 
-    made = run(workspace, write_beside_another)
-    assert set(outputs.read_record(workspace.folder(made)).files) == {"a.txt", "deeper/b.txt"}
-    assert not (workspace.folder(made) / "shard-1.tmp").exists()
+    output = run(workspace, write_beside_another)
+    assert set(outputs.read_record(workspace.folder(output)).files) == {"a.txt", "deeper/b.txt"}
+    assert not (workspace.folder(output) / "shard-1.tmp").exists()
 
 
 def test_the_digest_follows_the_content_and_not_the_key(tmp_path):
@@ -164,9 +164,9 @@ def test_scratch_is_there_until_the_output_is_committed_and_never_in_it(tmp_path
         with pytest.raises(KeyboardInterrupt):
             run(workspace, write, resumable=True)
     assert [path.name for path in tmp_path.rglob("checkpoint")] == ["checkpoint"]
-    made = run(workspace, write, resumable=True)
+    output = run(workspace, write, resumable=True)
     assert list(tmp_path.rglob(".scratch")) == []
-    assert made.digest == run(LocalWorkspace(tmp_path / "other"), write_two_files).digest
+    assert output.digest == run(LocalWorkspace(tmp_path / "other"), write_two_files).digest
 
 
 def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
@@ -182,8 +182,8 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
 @pytest.mark.parametrize("harm", ["remove", "cut", "record"])
 def test_damaged_output_is_made_anew(tmp_path, harm):
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace)
-    folder = workspace.folder(made)
+    output = run(workspace)
+    folder = workspace.folder(output)
     if harm == "remove":
         (folder / "a.txt").unlink()
     elif harm == "cut":
@@ -191,7 +191,7 @@ def test_damaged_output_is_made_anew(tmp_path, harm):
     else:
         (folder / "_ref.json").write_text("{")
     assert workspace.committed("stage", "k1", DatasetRef) is None
-    assert run(workspace) == made
+    assert run(workspace) == output
     assert (folder / "a.txt").read_text() == "a"
     assert (folder / "deeper" / "b.txt").read_text() == "b"
 
@@ -317,13 +317,13 @@ def write(text: str):
 def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     assert workspace.outputs("stage", DatasetRef) == []
-    made = [run(workspace, write(key), key=key) for key in ("k3", "k1", "k2")]
-    for age, ref in enumerate(made[::-1]):
+    refs = [run(workspace, write(key), key=key) for key in ("k3", "k1", "k2")]
+    for age, ref in enumerate(refs[::-1]):
         os.utime(workspace.folder(ref) / "_ref.json", (1e9 - age, 1e9 - age))
-    assert workspace.outputs("stage", DatasetRef) == made[::-1]
+    assert workspace.outputs("stage", DatasetRef) == refs[::-1]
     assert workspace.outputs("other stage", DatasetRef) == []
-    (workspace.folder(made[2]) / "a.txt").unlink()
-    assert workspace.outputs("stage", DatasetRef) == made[1::-1]
+    (workspace.folder(refs[2]) / "a.txt").unlink()
+    assert workspace.outputs("stage", DatasetRef) == refs[1::-1]
 
 
 def test_an_output_of_a_version_with_other_fields_is_left_out_or_refused_with_what_to_do(tmp_path):
@@ -354,8 +354,8 @@ def test_a_workspace_of_version_0_1_is_read_and_gone_on_with_under_new_keys(tmp_
     os.utime(tmp_path / ".partial/stage/6f1d/.known/part-1.parquet.json", (0, 0))
     workspace = LocalWorkspace(tmp_path)
     assert workspace.committed("stage", "k1", DatasetRef) is None
-    made = run(workspace, key="k1")
-    assert {ref.path for ref in workspace.outputs("stage", DatasetRef)} == {"stage/6f1c", made.path}
+    new = run(workspace, key="k1")
+    assert {ref.path for ref in workspace.outputs("stage", DatasetRef)} == {"stage/6f1c", new.path}
     assert (workspace.folder(DatasetRef.model_validate(old)) / "a.txt").read_text() == "a"
     assert workspace.attempt("stage", "6f1c", committed=True) == "0" * 32
     assert workspace.attempt("stage", "k1", committed=True) != "0" * 32
@@ -368,5 +368,5 @@ def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_
     partial.mkdir(parents=True)
     (partial / "_ref.json").write_text("{}")
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace, resumable=True)
-    assert workspace.committed("stage", "k1", DatasetRef) == made
+    output = run(workspace, resumable=True)
+    assert workspace.committed("stage", "k1", DatasetRef) == output

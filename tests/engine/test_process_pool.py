@@ -78,7 +78,7 @@ def test_a_project_error_crosses_the_process_border_with_its_message(work):
 def test_progress_counts_every_item(workers):
     seen: list[tuple[int, int, str]] = []
     process_pool.map_ordered(
-        operator.neg, [1, 2, 3], workers=workers, progress=lambda *said: seen.append(said), text="shards"
+        operator.neg, [1, 2, 3], workers=workers, progress=lambda *count: seen.append(count), text="shards"
     )
     assert seen == [(1, 3, "shards"), (2, 3, "shards"), (3, 3, "shards")]
 
@@ -132,10 +132,10 @@ def test_an_interrupt_leaves_no_worker_behind():
 
 
 def test_this_process_can_take_part(work):
-    found = process_pool.map_ordered(work.process_id, range(40), workers=2, alone_s=0)
-    assert len(found) == 40
-    assert os.getpid() in found
-    assert len(set(found)) <= 2
+    results = process_pool.map_ordered(work.process_id, range(40), workers=2, alone_s=0)
+    assert len(results) == 40
+    assert os.getpid() in results
+    assert len(set(results)) <= 2
 
 
 def test_others_are_started_only_where_the_work_left_is_worth_it(work):
@@ -149,10 +149,10 @@ def test_others_are_started_only_where_the_work_left_is_worth_it(work):
 @pytest.mark.parametrize("n_items", [2, 3, 30])
 def test_taking_part_keeps_the_order_and_counts_each_item_once(n_items):
     seen = []
-    found = process_pool.map_ordered(
+    results = process_pool.map_ordered(
         operator.neg, range(n_items), workers=3, alone_s=0, progress=lambda done, *_: seen.append(done)
     )
-    assert found == [-item for item in range(n_items)]
+    assert results == [-item for item in range(n_items)]
     assert seen == list(range(1, n_items + 1))
 
 
@@ -207,6 +207,6 @@ def test_progress_can_weigh_the_items():
         workers=1,
         total=4,
         weigh=lambda item: item,
-        progress=lambda *said: seen.append(said[:2]),
+        progress=lambda *count: seen.append(count[:2]),
     )
     assert seen == [(3, 4), (4, 4)]

@@ -66,22 +66,22 @@ def committed(workspace: Workspace, key: str = "k1") -> DatasetRef | None:
 
 
 def test_what_one_machine_made_another_finds_and_has_the_same_bytes(one, two, tmp_path):
-    made = run(one)
-    assert committed(two) == made
-    assert run(two, explode) == made
+    ref = run(one)
+    assert committed(two) == ref
+    assert run(two, explode) == ref
     assert not (two.root / "stage").exists()  # nothing is fetched before it is needed
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
     local = LocalWorkspace(tmp_path / "local")
-    assert contents(local.folder(run(local))) == contents(two.folder(made))
+    assert contents(local.folder(run(local))) == contents(two.folder(ref))
     assert list((two.root / ".partial" / "stage").iterdir()) == []
 
 
 def test_what_is_here_is_not_asked_for(one, two, monkeypatch):
-    made = run(one)
-    two.folder(made)
+    ref = run(one)
+    two.folder(ref)
     monkeypatch.setattr(two, "store", None)
     monkeypatch.setattr(one, "store", None)
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
 
 
 def test_equal_files_are_in_the_store_once_and_neither_sent_nor_fetched_again(one, two, monkeypatch):
@@ -116,30 +116,30 @@ def test_of_two_that_make_one_output_at_once_the_first_ones_holds_for_both(one, 
         return run(workspace, produce)
 
     with ThreadPoolExecutor(2) as machines:
-        made = list(machines.map(make, [one, two]))
-    assert made[0] == made[1] == committed(one) == committed(two)
+        refs = list(machines.map(make, [one, two]))
+    assert refs[0] == refs[1] == committed(one) == committed(two)
     for workspace in (one, two):
-        assert (workspace.folder(made[0]) / "a.txt").read_text() == made[0].source
+        assert (workspace.folder(refs[0]) / "a.txt").read_text() == refs[0].source
 
 
 @pytest.mark.parametrize("harm", ["gone", "other bytes"])
 def test_an_object_that_is_gone_or_damaged_is_made_anew(one, two, harm):
-    made = run(one)
+    ref = run(one)
     shutil.rmtree(one.root)
     key = objects(one)[b"a"]
     one.store.delete(key) if harm == "gone" else one.store.put(key, b"A")
     if harm == "gone":
         assert committed(two) is None
     with pytest.raises(errors.WorkspaceError, match="run the same command again"):
-        two.folder(made)
+        two.folder(ref)
     assert committed(anew(one)) is None
     assert not (two.root / "stage").exists()
-    assert run(anew(two)) == made
-    assert contents(anew(one).folder(made)) == contents(two.folder(made))
+    assert run(anew(two)) == ref
+    assert contents(anew(one).folder(ref)) == contents(two.folder(ref))
 
 
 def test_a_damaged_output_that_comes_out_otherwise_takes_the_old_ones_place(one, two):
-    made = run(one)
+    ref = run(one)
     shutil.rmtree(one.root)
     one.store.delete(objects(one)[b"a"])
 
@@ -148,31 +148,31 @@ def test_a_damaged_output_that_comes_out_otherwise_takes_the_old_ones_place(one,
         return dataset(source="other")
 
     replaced = run(two, other)
-    assert replaced.digest != made.digest
+    assert replaced.digest != ref.digest
     assert committed(anew(one)) == replaced
     assert contents(anew(one).folder(replaced)) == contents(two.folder(replaced))
     with pytest.raises(errors.WorkspaceError, match="must be in the workspace"):
-        anew(one).folder(made)
+        anew(one).folder(ref)
 
 
 def test_what_was_lost_in_the_store_is_sent_again_by_a_machine_that_has_it(one, two):
-    made = run(one)
+    ref = run(one)
     for listed in list(one.store.list("")):
         one.store.delete(listed.key)
     assert committed(anew(two)) is None
-    assert run(anew(one), explode) == made
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert run(anew(one), explode) == ref
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"{}", b'{"ref": {}, "files": {"../a": {"size_bytes": 1, "sha256": "0"}}}']
 )
 def test_a_record_that_can_not_be_followed_is_replaced(one, two, content):
-    made = run(one)
+    ref = run(one)
     one.store.put("stage/k1/_ref.json", content)
     assert committed(two) is None
-    assert run(two) == made
-    assert committed(anew(one)) == made
+    assert run(two) == ref
+    assert committed(anew(one)) == ref
 
 
 def test_an_upload_that_breaks_off_commits_nothing_and_goes_on_without_making_it_again(one, two, monkeypatch):
@@ -189,12 +189,12 @@ def test_an_upload_that_breaks_off_commits_nothing_and_goes_on_without_making_it
     assert committed(two) is None
     assert one.outputs("stage", DatasetRef) == []
     monkeypatch.undo()
-    made = run(anew(one), explode)
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    ref = run(anew(one), explode)
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
 
 
 def test_a_fetch_that_breaks_off_leaves_no_output_and_goes_on(one, two, monkeypatch):
-    made = run(one)
+    ref = run(one)
     download = two.store.download_file
     fetched = []
 
@@ -207,19 +207,19 @@ def test_a_fetch_that_breaks_off_leaves_no_output_and_goes_on(one, two, monkeypa
     monkeypatch.setattr(remote_workspace, "_TRANSFERS", 1)
     monkeypatch.setattr(two.store, "download_file", break_off)
     with pytest.raises(errors.StoreUnavailable):
-        two.folder(made)
+        two.folder(ref)
     assert not (two.root / "stage").exists()
     assert fetched == ["a.txt", "b.txt"]
     monkeypatch.setattr(two.store, "download_file", lambda *args: fetched.append(args[1].name) or download(*args))
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
     assert fetched[2:] == ["b.txt"]
 
 
 def test_a_file_cut_short_here_is_fetched_again(one, two):
-    made = run(one)
-    folder = two.folder(made)
+    ref = run(one)
+    folder = two.folder(ref)
     (folder / "deeper" / "b.txt").write_text("cut")
-    assert contents(two.folder(made)) == contents(one.folder(made))
+    assert contents(two.folder(ref)) == contents(one.folder(ref))
 
 
 def test_what_this_machine_can_not_vouch_for_is_not_sent(one, two, monkeypatch):
@@ -242,19 +242,19 @@ def test_outputs_are_those_of_all_machines_newest_first_but_no_damaged_ones(one,
 
         return produce
 
-    made = []
+    refs = []
     for at, (workspace, key) in enumerate([(one, "k2"), (two, "k3"), (one, "k1")]):
-        made.append(run(workspace, write(key), key=key))
+        refs.append(run(workspace, write(key), key=key))
         if at < 2:
             wait_a_second()
-    assert two.outputs("stage", DatasetRef) == made[::-1]
+    assert two.outputs("stage", DatasetRef) == refs[::-1]
     assert two.outputs("stage", ManifestRef) == []
     assert two.outputs("other stage", DatasetRef) == []
     there = objects(one)
     one.store.delete(there[b"k3"])
-    assert anew(one).outputs("stage", DatasetRef) == [made[2], made[0]]
+    assert anew(one).outputs("stage", DatasetRef) == [refs[2], refs[0]]
     one.store.put(there[b"k1"], b"k")  # cut short
-    assert anew(one).outputs("stage", DatasetRef) == [made[0]]
+    assert anew(one).outputs("stage", DatasetRef) == [refs[0]]
 
 
 def wait_a_second() -> None:
@@ -287,14 +287,14 @@ def test_records_of_finished_files_go_with_the_commit(one):
     path.write_text("a")
     for out in (".partial/stage/k1", ".partial/stage/k2"):
         one.objects.share_finished(out, "a.txt", path)
-    found = one.objects.finished(".partial/stage/k1", "a.txt")
-    assert found["size_bytes"] == 1
+    file = one.objects.finished(".partial/stage/k1", "a.txt")
+    assert file["size_bytes"] == 1
     assert one.objects.finished(".partial/stage/k1", "other") is None
-    one.objects.download(found, one.root / "again")
+    one.objects.download(file, one.root / "again")
     assert (one.root / "again").read_text() == "a"
     run(one)
     assert one.objects.finished(".partial/stage/k1", "a.txt") is None
-    assert one.objects.finished(".partial/stage/k2", "a.txt") == found
+    assert one.objects.finished(".partial/stage/k2", "a.txt") == file
 
 
 def test_a_secret_is_in_no_object(one, store_home):

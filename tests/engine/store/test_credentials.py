@@ -6,10 +6,10 @@ from fer.engine.store import credentials
 
 
 def test_what_was_made_is_read_and_its_owner_alone_may(tmp_path):
-    made = credentials.make(tmp_path)
-    assert credentials.read(tmp_path) == made
+    new = credentials.make(tmp_path)
+    assert credentials.read(tmp_path) == new
     assert stat.S_IMODE((tmp_path / "credentials.json").stat().st_mode) == 0o600
-    assert credentials.make(tmp_path) != made
+    assert credentials.make(tmp_path) != new
     assert [path.name for path in tmp_path.iterdir()] == ["credentials.json"]
 
 

@@ -194,10 +194,10 @@ def test_a_server_that_answers_late_is_waited_for(home, short_stops, monkeypatch
     with _other_user(home):
         server = seaweedfs.status(home)
         with _stopped(server, monkeypatch), ThreadPoolExecutor(1) as waiting:
-            found = waiting.submit(seaweedfs.up, home)
+            server_by_then = waiting.submit(seaweedfs.up, home)
             time.sleep(0.5)
             os.killpg(server.pid, signal.SIGCONT)
-            assert found.result(20) == server
+            assert server_by_then.result(20) == server
 
 
 def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short_stops, monkeypatch):
