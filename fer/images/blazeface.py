@@ -155,7 +155,7 @@ _stderr = threading.Lock()
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Close standard error: LiteRT writes there how it will compute, in every process, and has no switch for that."""
+    """Discard standard error: LiteRT writes there how it will compute, in every process, and has no switch for that."""
     with _stderr, contextlib.ExitStack() as stack:
         original, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         stack.callback(os.close, original)

@@ -6,7 +6,7 @@ what OpenCV gets wrong:
 | what | becomes |
 | --- | --- |
 | empty; no image; SVG, PDF, HEIC, AVIF, JPEG 2000, ... | refused: not decoded by every installation alike |
-| over 8,192 px a side by its header | refused before it is decoded; so is a side of zero |
+| sides over 8,192 px by its header | refused before it is decoded; so is a side of zero |
 | cut short anywhere; a wrong checksum (PNG) | refused; never half a picture, which OpenCV and Pillow both can return |
 | JPEG cut short and closed again | refused where its last block is missing: libjpeg fills it with grey 128 |
 | progressive JPEG cut short and closed again | refused: a scan is missing, or bytes added to the last one change it |
@@ -101,7 +101,7 @@ def _may_lack_its_end(pixels: np.ndarray) -> bool:
 
 
 def _require_end_of_jpeg(data: bytes) -> None:
-    """Raise UndecodableImage if bytes put before the end change the picture: a whole one needs no more of them."""
+    """Raise UndecodableImage if bytes inserted before the end change the picture: a whole one needs no more."""
     end = jpeg.end(data)
     if _samples_of_jpeg(data[:end] + _MORE_OF_A_JPEG + data[end:]) != _samples_of_jpeg(data):
         raise UndecodableImage("cut short")

@@ -45,8 +45,8 @@ def prepare(
 def _clahe(image: np.ndarray) -> np.ndarray:
     """K. Zuiderveld, "Contrast limited adaptive histogram equalization", Graphics Gems IV, 1994; his grid is 8 x 8.
 
-    Of a face of 48 px that leaves 36 pixels a tile, which fill no histogram of 256 levels: a tile gets 24 px a side at
-    least, so that 48 px are 2 x 2 tiles and from 192 px on there are 8 x 8.
+    Of a face of 48 px that leaves 36 pixels per tile, which fill no histogram of 256 levels: a tile has at least 24 px
+    on a side, so that 48 px are 2 x 2 tiles and from 192 px on there are 8 x 8.
     """
     rows, columns = (min(8, max(1, side // _TILE_PX)) for side in image.shape)
     return cv2.createCLAHE(_CLIP_LIMIT, (columns, rows)).apply(image)

@@ -1,1 +1,1 @@
-"""From a source to a manifest."""
+"""From a source (Kaggle, archive, folder, demo) to a manifest: download and index."""

@@ -114,7 +114,7 @@ def members(path: Path) -> list[Member]:
 
 @contextlib.contextmanager
 def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open the zip `path` for `list_members` and `read`, once every entry of its directory is found fit.
+    """Open the zip `path` for `list_members` and `read`, once all entries of its directory have passed the checks.
 
     Raises SourceError for no zip (DamagedArchive), one of several parts, no file in it, encryption, links, folders with
     content, names that are absolute, lead upwards, occur twice or can't be printed, entries that overlap, and for more
@@ -164,7 +164,7 @@ def digest(path: Path) -> str:
 
 
 def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> int:
-    """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date; returns how many.
+    """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date; returns their number.
 
     So the same files give the same bytes, however the source was packed, and later reads decompress nothing. `out`
     appears when it is whole. Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.

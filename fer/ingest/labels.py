@@ -138,7 +138,7 @@ class Decisions:
         return self._spellings.get(normalised(raw))
 
     def decide(self, path: str, raw: str | None) -> str | None:
-        """The class that `raw` means; if it means none, `require_all_known` will raise. `raw` is None in no folder."""
+        """The class that `raw` (None: the file is in no folder) means; if none, `require_all_known` will raise."""
         label = None if raw is None else self.meaning(raw)
         if raw is None:
             self._unlabelled.append(path)

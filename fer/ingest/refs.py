@@ -13,6 +13,7 @@ class DatasetRef(Ref):
     size_bytes: int
 
     def summary(self) -> str:
+        """See Ref."""
         return f"{self.source}: {self.n_files:,} files, {self.size_bytes / 1e6:,.1f} MB"
 
 
@@ -27,6 +28,7 @@ class ManifestRef(Ref):
     ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count
 
     def summary(self) -> str:
+        """See Ref."""
         n_ignored = sum(self.ignored.values())
         ignored = f", {n_ignored:,} other file{'s' * (n_ignored != 1)} ignored" if n_ignored else ""
         layout = ", ".join(self.layouts)

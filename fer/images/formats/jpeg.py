@@ -51,8 +51,10 @@ def end(data: bytes) -> int:
 
 
 class _Walk(NamedTuple):
-    """`data_start`: where the data of the only scan begin, 0 for several scans or a progressive JPEG. `end`: offset of
-    the end marker.
+    """What a walk to the end finds out.
+
+    `data_start`: offset of the data of the only scan, 0 for several scans or a progressive JPEG. `end`: offset of the
+    end marker.
     """
 
     header: Header
@@ -125,7 +127,7 @@ class _Scans:
         self._done: dict[int, int] = defaultdict(int)  # those of which the lowest bit is there
 
     def add(self, data: bytes, at: int) -> None:
-        """The scan whose marker is at `at`."""
+        """Add the scan whose marker is at the offset `at`."""
         n_components = data[at + 4]
         end = at + 5 + 2 * n_components
         first, last, low_bit = data[end], data[end + 1], data[end + 2] & 15

@@ -26,7 +26,7 @@ _JPEG_QUALITY = 70
 class DemoConfig(Record):
     """Which faces are drawn. The planted defects come on top of `images_per_class`.
 
-    No face is the origin of two of the copies, so there are fewer copies than asked for if the faces run out. With a
+    No face is the original of two copies, so there are fewer copies than asked for if the faces run out. With a
     single class there is no wrong folder: `conflicts` and `mislabelled` then plant nothing.
     """
 

@@ -1,1 +1,1 @@
-"""How a dataset says which image is of which class: one module a layout."""
+"""How a dataset says which image is of which class: one module per layout."""

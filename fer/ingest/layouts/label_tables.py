@@ -188,7 +188,7 @@ def _rows(
 
 
 def _defect(row: tuple[str, ...] | None, file: int) -> str | None:
-    """The defect of a row whose cell number `file` names its file, if it has one."""
+    """The defect of a row, if it has one; `file` is the number of the cell that names its file."""
     if row is None:
         return "has more cells than columns"
     if not row[file]:
