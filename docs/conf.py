@@ -27,7 +27,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True

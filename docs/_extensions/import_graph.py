@@ -63,7 +63,9 @@ def drawing() -> str:
     for top, tall in shelves:
         parts.append(f'<rect class="shelf" x="{_LEFT - 8}" y="{top}" width="{_BOX[0] + 16}" height="{tall}" rx="6"/>')
     right, left = _LEFT + _BOX[0], _LEFT
-    for importer, imported, count in imports():
+    edges = imports()
+    implied = _implied({(edge.importer, edge.imported) for edge in edges})
+    for importer, imported, count in edges:
         if importer not in rows or imported not in rows:
             _log.warning(
                 "Each package of fer must stand in the contract %r. Received: %s", CONTRACT, (importer, imported)
@@ -76,7 +78,7 @@ def drawing() -> str:
         start, end = rows[importer] + 5 * (1 if down else -1), rows[imported] - 5 * (1 if down else -1)
         bulge = x + out * (24 + abs(end - start) * 0.62)
         parts.append(
-            f'<path class="{"down" if down else "up"}" style="stroke-width:{min(4.5, 0.8 + count / 9):.1f}" '
+            f'<path class="{"up" if not down else "implied" if (importer, imported) in implied else "down"}" style="stroke-width:{min(4.5, 0.8 + count / 9):.1f}" '
             f'd="M{x},{start} C{bulge},{start} {bulge},{end} {x + out * 5},{end}" marker-end="url(#tip)">'
             f"<title>{importer} imports {imported}: {count}</title></path>"
         )
@@ -88,6 +90,14 @@ def drawing() -> str:
     return f"{_HEAD.format(width=_LEFT + _BOX[0] + 330, height=height)}{''.join(parts)}</svg>"
 
 
+def _implied(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The imports that others imply: the imported one is also reached by way of another package."""
+    reached = set(edges)
+    while longer := {(a, d) for a, b in reached for c, d in reached if b == c} - reached:
+        reached |= longer
+    return {(a, c) for a, c in edges if any((a, b) in reached and (b, c) in reached for b in {end for _, end in edges})}
+
+
 _HEAD = """<svg class="import-graph" role="img" aria-label="Imports between the packages of fer"
  viewBox="0 0 {width} {height}" width="{width}" height="{height}" xmlns="http://www.w3.org/2000/svg"><style>
 .import-graph {{ max-width: 100%; height: auto; }}
@@ -96,7 +106,8 @@ _HEAD = """<svg class="import-graph" role="img" aria-label="Imports between the 
 .import-graph text {{ font: 15px monospace; fill: var(--color-foreground-primary, #000); }}
 .import-graph path {{ fill: none; }}
 .import-graph path:hover {{ stroke: var(--color-brand-primary, #00f); opacity: 1; }}
-.import-graph .down {{ stroke: var(--color-foreground-muted, #666); opacity: .55; }}
+.import-graph .down {{ stroke: var(--color-foreground-primary, #000); opacity: .8; }}
+.import-graph .implied {{ stroke: var(--color-foreground-muted, #666); opacity: .3; }}
 .import-graph .up {{ stroke: #c00; }}
 </style><defs><marker id="tip" orient="auto" markerWidth="9" markerHeight="9" refX="6"
  refY="4.5" markerUnits="userSpaceOnUse">

@@ -1,14 +1,16 @@
-"""What this machine can do: the arithmetic that it trains fastest in, and its GPU's fields as the driver reports them.
+"""What this machine can do: the arithmetic that it trains fastest in, and its GPU as the driver reports it.
 
 16-bit arithmetic pays only where the hardware has units for it. On a processor without them bfloat16 is emulated: a
 step of `se-resnet` at 48x48 took 11 times as long as in float32 on an AMD EPYC with AVX2.
 """
 
+import contextlib
 import functools
 import os
-import shutil
-import subprocess
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pynvml
 
 from fer.engine import arithmetic, child_process
 from fer.progress import Progress
@@ -33,7 +35,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
 @functools.cache
 def fastest_precision() -> Literal["float32", "mixed-bfloat16"]:
     """The GPU's, if Keras has one, or else the processor's, of which only TensorFlow uses the units."""
-    if shutil.which("nvidia-smi") is not None:
+    if _has_driver():
         capability = child_process.run(
             compute_capability, {}, child_process.Job("Looking for a GPU", timeout_s=_TIMEOUT_S)
         )
@@ -44,28 +46,85 @@ def fastest_precision() -> Literal["float32", "mixed-bfloat16"]:
 
 
 def compute_capability(*, progress: Progress) -> float | None:
-    """The worker's side: the CUDA compute capability of the GPU that Keras has, None without one."""
+    """The CUDA compute capability of the GPU that Keras has; None without one. For a worker process."""
+    with _gpu() as gpu:
+        if gpu is None or _is_divided(gpu):
+            return None
+        try:
+            major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(gpu)
+        except pynvml.NVMLError:
+            return None
+        return float(f"{major}.{minor}")
+
+
+def gpu_free_bytes() -> int | None:
+    """The free memory of the GPU that Keras has; None without one, or for a part of one."""
+    with _gpu() as gpu:
+        if gpu is None or _is_divided(gpu):
+            return None
+        try:
+            return int(pynvml.nvmlDeviceGetMemoryInfo(gpu).free)
+        except pynvml.NVMLError:
+            return None
+
+
+def gpu_name() -> str | None:
+    """The name of the GPU that Keras has, as the driver reports it; None without one."""
+    with _gpu() as gpu:
+        try:
+            return None if gpu is None else str(pynvml.nvmlDeviceGetName(gpu))
+        except pynvml.NVMLError:
+            return None
+
+
+def _has_driver() -> bool:
+    with _driver() as works:
+        return works
+
+
+@contextlib.contextmanager
+def _driver() -> Iterator[bool]:
+    """Whether NVIDIA's driver answers; while it is open, it can be asked."""
     try:
-        return float(gpu_field("compute_cap") or "")
-    except ValueError:
-        return None
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        pynvml.nvmlShutdown()
 
 
-def gpu_field(name: str) -> str | None:
-    """A field of `nvidia-smi --query-gpu`, without its unit, of the first GPU that Keras has.
-
-    None without a GPU, or where the driver doesn't report the field: a part of a GPU has no figure of its own.
-    """
+@contextlib.contextmanager
+def _gpu() -> Iterator[Any]:
+    """The driver's handle of the first GPU that Keras has; None without one."""
     import keras
 
     try:
-        if not keras.distribution.list_devices("gpu"):
-            return None
+        has_gpu = bool(keras.distribution.list_devices("gpu"))
     except RuntimeError:  # what JAX raises without a GPU
-        return None
+        has_gpu = False
+    with _driver() as works:
+        yield _first_visible() if has_gpu and works else None
+
+
+def _first_visible() -> Any:
+    """CUDA_VISIBLE_DEVICES has indexes, or UUIDs of GPUs or of parts of them."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip() or "0"
-    query = ["nvidia-smi", f"--query-gpu={name}", "--format=csv,noheader,nounits", f"--id={first}"]
     try:
-        return subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
+        return (
+            pynvml.nvmlDeviceGetHandleByIndex(int(first))
+            if first.isdigit()
+            else pynvml.nvmlDeviceGetHandleByUUID(first)
+        )
+    except pynvml.NVMLError:
         return None
+
+
+def _is_divided(gpu: Any) -> bool:
+    """Whether a GPU is divided into parts (MIG), or is one."""
+    try:
+        return pynvml.nvmlDeviceIsMigDeviceHandle(gpu) or pynvml.nvmlDeviceGetMigMode(gpu)[0] != 0
+    except pynvml.NVMLError:  # of a GPU that can't be divided
+        return False

@@ -153,10 +153,8 @@ def _statistic(path: Path, name: str) -> int:
 
 def _of_gpu() -> Available | None:
     """The memory that is free on the first GPU that Keras has, None without one or a driver that says so."""
-    try:
-        return Available(int(hardware.gpu_field("memory.free") or "") * 2**20, 0, "free on the GPU")
-    except ValueError:
-        return None
+    free = hardware.gpu_free_bytes()
+    return None if free is None else Available(free, 0, "free on the GPU")
 
 
 def _output_bytes(layer: Any) -> list[int]:

@@ -277,7 +277,7 @@ def fit(
         "peak_memory_mb": memory.peak_mb(),
         "environment": arithmetic.environment()
         | {
-            "device": hardware.gpu_field("name") or "CPU",
+            "device": hardware.gpu_name() or "CPU",
             "images at once": str(at_once),
             "replicas": str(1 if strategy is None else strategy.num_replicas_in_sync),
             "threads": str(settings.threads),

@@ -1,5 +1,7 @@
 """The precision `auto` becomes what the machine is fast in, before anything is keyed or written."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from fer.recipes import catalog, overrides
@@ -10,10 +12,38 @@ OLD = "processor : 0\nflags\t\t: fma avx avx2\n"
 AMX = "processor : 0\nflags\t\t: fma avx512_bf16 amx_bf16 amx_tile\n"
 
 
+def no_driver(*_):
+    raise hardware.pynvml.NVMLError(hardware.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+
+def driver(monkeypatch, capability=(9, 0), divided=0):
+    """NVIDIA's driver with one GPU, which Keras has in this process only if the test says so."""
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetHandleByIndex": lambda index: f"GPU {index}",
+        "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
+        "nvmlDeviceGetCudaComputeCapability": lambda gpu: capability,
+        "nvmlDeviceGetName": lambda gpu: f"NVIDIA {gpu}",
+        "nvmlDeviceIsMigDeviceHandle": lambda gpu: gpu.startswith("MIG"),
+        "nvmlDeviceGetMigMode": lambda gpu: (divided, divided),
+        "nvmlDeviceGetMemoryInfo": lambda gpu: SimpleNamespace(free=123_456_789),
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(hardware.pynvml, name, answer)
+
+
+@pytest.fixture
+def keras_has_it(monkeypatch):
+    import keras
+
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+
+
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     """One with AMX, without a driver of GPUs, and not asked before."""
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(hardware.pynvml, "nvmlInit", no_driver)
     monkeypatch.setattr(hardware.arithmetic, "_PROCESSOR", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(AMX)
     hardware.fastest_precision.cache_clear()
@@ -23,8 +53,7 @@ def machine(tmp_path, monkeypatch):
 
 def gpu_of(capability, machine, monkeypatch):
     """A driver, and Keras' GPU of that capability, or None."""
-    (machine / "nvidia-smi").write_text("#!/bin/sh\n")
-    (machine / "nvidia-smi").chmod(0o755)
+    driver(monkeypatch)
     monkeypatch.setattr(hardware.child_process, "run", lambda *_, **__: capability)
 
 
@@ -60,17 +89,45 @@ def test_a_gpu_that_keras_has_decides(machine, monkeypatch, capability, cpu, fou
     assert AUTO.resolved().train.precision == found
 
 
-def test_keras_is_asked_in_a_process_of_its_own_whether_it_has_a_gpu(machine):
-    (machine / "nvidia-smi").write_text("#!/bin/sh\necho 9.0\n")
-    (machine / "nvidia-smi").chmod(0o755)  # a driver, where this TensorFlow sees no GPU
+def test_keras_is_asked_in_a_process_of_its_own_whether_it_has_a_gpu(machine, monkeypatch):
+    driver(monkeypatch)  # where this TensorFlow sees no GPU
     (machine / "cpuinfo").write_text(OLD)
     assert hardware.fastest_precision() == "float32"
 
 
-@pytest.mark.parametrize(("said", "found"), [("9.0", 9.0), ("[N/A]", None), (None, None)])
-def test_the_driver_says_what_the_gpu_can_do(monkeypatch, said, found):
-    monkeypatch.setattr(hardware, "gpu_field", {"compute_cap": said}.get)
-    assert hardware.compute_capability(progress=lambda *_: None) == found
+def test_the_driver_reports_the_gpu(keras_has_it, monkeypatch):
+    driver(monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert hardware.compute_capability(progress=lambda *_: None) == 9.0
+    assert hardware.gpu_free_bytes() == 123_456_789
+    assert hardware.gpu_name() == "NVIDIA GPU 1"
+
+
+@pytest.mark.parametrize(("visible", "divided"), [("", 1), ("MIG-0a", 0)])
+def test_a_part_of_a_gpu_has_a_name_and_no_figures_of_its_own(keras_has_it, monkeypatch, visible, divided):
+    driver(monkeypatch, divided=divided)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert hardware.compute_capability(progress=lambda *_: None) is None
+    assert hardware.gpu_free_bytes() is None
+    assert hardware.gpu_name()
+
+
+@pytest.mark.parametrize(
+    "question", ["nvmlDeviceGetHandleByIndex", "nvmlDeviceGetCudaComputeCapability", "nvmlDeviceGetMemoryInfo"]
+)
+def test_what_the_driver_does_not_report_is_not_known(keras_has_it, monkeypatch, question):
+    driver(monkeypatch)
+    monkeypatch.setattr(hardware.pynvml, question, no_driver)
+    assert None in (hardware.compute_capability(progress=lambda *_: None), hardware.gpu_free_bytes())
+
+
+def test_without_a_driver_or_keras_gpu_nothing_is_known(keras_has_it, monkeypatch):
+    import keras
+
+    assert (hardware.gpu_name(), hardware.gpu_free_bytes()) == (None, None)
+    driver(monkeypatch)
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    assert (hardware.gpu_name(), hardware.gpu_free_bytes()) == (None, None)
 
 
 @pytest.mark.parametrize("own", ["float32", "mixed-bfloat16", "mixed-float16"])
