@@ -77,8 +77,9 @@ def drawing() -> str:
         x, out = (right, 1) if down else (left, -1)
         start, end = rows[importer] + 5 * (1 if down else -1), rows[imported] - 5 * (1 if down else -1)
         bulge = x + out * (24 + abs(end - start) * 0.62)
+        kind = "up" if not down else "implied" if (importer, imported) in implied else "down"
         parts.append(
-            f'<path class="{"up" if not down else "implied" if (importer, imported) in implied else "down"}" style="stroke-width:{min(4.5, 0.8 + count / 9):.1f}" '
+            f'<path class="{kind}" style="stroke-width:{min(4.5, 0.8 + count / 9):.1f}" '
             f'd="M{x},{start} C{bulge},{start} {bulge},{end} {x + out * 5},{end}" marker-end="url(#tip)">'
             f"<title>{importer} imports {imported}: {count}</title></path>"
         )
