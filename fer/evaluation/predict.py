@@ -128,12 +128,12 @@ def _input(
     box = (round(x - width / 2), round(y - height / 2), round(width), round(height))
     note = f"face {at + 1} of {len(found)}" if len(found) > 1 else "the face"
     if config.face != "whole":
-        taken = faces.cut(image, face, config.face, config.face_margin)
+        taken = faces.crop(image, face, config.face, config.face_margin)
     elif len(found) == 1 and faces.is_crop(image, face):
         known = Prediction(path=path, taken="whole", box=box, score=face.score, note="all of it: a crop already")
         return Input(preprocessing.prepare_pixels(image, config), known)
     else:
-        taken = faces.cut(image, face, "crop", 0.0)
+        taken = faces.crop(image, face, "crop", 0.0)
     known = Prediction(path=path, taken="face", box=box, score=face.score, note=note)
     return Input(preprocessing.prepare_pixels(taken, config), known)
 

@@ -1,4 +1,4 @@
-"""Where in a picture the faces are: cut out, and turned until the eyes are level. Images are (H, W) uint8 grey.
+"""The faces in a picture: found, cropped, and turned until the eyes are level. Images are (H, W) uint8 grey.
 
 `blazeface` looks through windows of 128 px on the picture at several sizes, so that small faces in large pictures
 are found too; every candidate is confirmed in the middle of a window of its own, as it is and mirrored. Beyond the
@@ -18,7 +18,7 @@ from fer.images.blazeface import Face
 
 cv2.setNumThreads(0)  # `decode` gives the reason
 
-Cut = Literal["whole", "crop", "align"]
+CropMode = Literal["whole", "crop", "align"]
 DETECTOR = blazeface.NAME
 
 # Of the longer side of a picture: with a border for crops, as it is, and tiles. BlazeFace finds a face that takes a
@@ -74,16 +74,16 @@ def find(image: np.ndarray, *, largest_only: bool = False) -> list[Face]:
     return sorted(confirmed, key=lambda face: (-face.side, *face.points[0, ::-1]))
 
 
-def cut_out(image: np.ndarray, how: Cut, margin: float) -> np.ndarray:
+def crop_largest(image: np.ndarray, mode: CropMode, margin: float) -> np.ndarray:
     """The largest face of grey (H, W) uint8 as a square (S, S) uint8; all of the image if none is found.
 
-    "whole": the image as it is; else as `cut` does.
+    "whole": the image as it is; else as `crop` does.
     """
-    largest = [] if how == "whole" else find(image, largest_only=True)[:1]
-    return cut(image, largest[0], how, margin) if largest else image
+    largest = [] if mode == "whole" else find(image, largest_only=True)[:1]
+    return crop(image, largest[0], mode, margin) if largest else image
 
 
-def cut(image: np.ndarray, face: Face, how: Cut, margin: float) -> np.ndarray:
+def crop(image: np.ndarray, face: Face, mode: CropMode, margin: float) -> np.ndarray:
     """A face of the image as a square (S, S) uint8.
 
     The square frames the face as FER2013 frames its own, `margin` (from 0) of its side wider on each side, and is moved
@@ -91,7 +91,7 @@ def cut(image: np.ndarray, face: Face, how: Cut, margin: float) -> np.ndarray:
     one affine resampling; a corner beyond the image shows its edge. In a profile, whose eyes tell little, it is not.
     """
     square = _widened(_framed(face), margin, image.shape)
-    angle = _angle_of_eyes(face) if how == "align" else 0.0
+    angle = _angle_of_eyes(face) if mode == "align" else 0.0
     if angle:
         return _turned(image, square, angle)
     x, y, side = map(int, square)

@@ -43,7 +43,7 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 def measure(pixels: np.ndarray, small: np.ndarray | None = None) -> Properties:
     """Measure grey (H, W) uint8; `small` is its thumbnail, where the caller has it. 30 µs at 48 x 48."""
     flat = pixels.ravel()
-    # In pieces, since NumPy takes eight bytes per pixel to count it.
+    # In chunks, since NumPy takes eight bytes per pixel to count it.
     counts = np.bincount(flat[:_COUNTED], minlength=256)
     for start in range(_COUNTED, flat.size, _COUNTED):
         counts += np.bincount(flat[start : start + _COUNTED], minlength=256)
@@ -78,9 +78,9 @@ def sums(pixels: np.ndarray) -> tuple[int, int]:
     flat = np.ascontiguousarray(pixels).reshape(1, -1)
     total = squares = 0
     for start in range(0, flat.size, _SUMMED):
-        piece = flat[:, start : start + _SUMMED]
-        total += int(cv2.sumElems(piece)[0])
-        squares += round(cv2.norm(piece, cv2.NORM_L2SQR))  # some builds square the root
+        chunk = flat[:, start : start + _SUMMED]
+        total += int(cv2.sumElems(chunk)[0])
+        squares += round(cv2.norm(chunk, cv2.NORM_L2SQR))  # some builds square the root
     return total, squares
 
 

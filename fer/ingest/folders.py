@@ -75,8 +75,8 @@ def _walk(folder: Path) -> Iterator[_File]:
     waiting = [(folder, "")]
     try:
         while waiting:
-            here, prefix = waiting.pop()
-            with os.scandir(here) as entries:
+            directory, prefix = waiting.pop()
+            with os.scandir(directory) as entries:
                 for entry in entries:
                     name = prefix + entry.name
                     status = entry.stat(follow_symlinks=False)

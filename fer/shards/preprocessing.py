@@ -34,7 +34,7 @@ class PreprocessConfig(Record):
         default="none",
         description="evened out after resizing: over the whole image (equalise), or within limits tile by tile (clahe)",
     )
-    face: faces.Cut = Field(
+    face: faces.CropMode = Field(
         default="whole",
         description="what is taken of an image: all of it, its largest face (crop), or that turned until the eyes are "
         "level (align); all of it where no face is found",
@@ -109,7 +109,7 @@ def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | Non
 
     Raises decode.UndecodableImage.
     """
-    return prepare_pixels(faces.cut_out(decode.decode(data), config.face, config.face_margin), config, out)
+    return prepare_pixels(faces.crop_largest(decode.decode(data), config.face, config.face_margin), config, out)
 
 
 def prepare_pixels(image: np.ndarray, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:

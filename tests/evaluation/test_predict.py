@@ -153,7 +153,7 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_p
     assert whole.probabilities != found.probabilities
     (face,) = predict.read_inputs(path, preprocessing.load_record(model_folder).config, whole=False)
     image = decode.decode(path.read_bytes())
-    expected = faces.cut(image, faces.find(image)[0], "crop", 0.0)
+    expected = faces.crop(image, faces.find(image)[0], "crop", 0.0)
     config = preprocessing.load_record(model_folder).config
     assert np.array_equal(face.pixels, preprocessing.prepare_pixels(expected, config))
 

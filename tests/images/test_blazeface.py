@@ -95,7 +95,7 @@ def test_threads_find_what_one_alone_finds():
     pictures = [square(seed) for seed in range(8)] * 4
     alone = [blazeface.detect(picture, 0.3) for picture in pictures]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda each: blazeface.detect(each, 0.3), pictures))
+        together = list(threads.map(lambda picture: blazeface.detect(picture, 0.3), pictures))
     for one, other in zip(alone, together, strict=True):
         assert [face.score for face in one] == [face.score for face in other]
         assert all(np.array_equal(a.points, b.points) for a, b in zip(one, other, strict=True))

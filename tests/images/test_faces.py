@@ -40,17 +40,17 @@ def place(picture, part):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_face_is_cut_out_as_a_square_about_its_middle(seed):
     picture = photo(seed)
-    cutting = faces.cut_out(picture, "crop", 0.0)
-    x, y, differing = place(picture, cutting)
-    assert cutting.shape[0] == cutting.shape[1] < FACE_PX * 1.1
+    cropped = faces.crop_largest(picture, "crop", 0.0)
+    x, y, differing = place(picture, cropped)
+    assert cropped.shape[0] == cropped.shape[1] < FACE_PX * 1.1
     assert differing < 1
-    assert abs(x + cutting.shape[1] / 2 - (50 + FACE_PX / 2)) < FACE_PX / 6
-    assert abs(y + cutting.shape[0] / 2 - (30 + FACE_PX / 2)) < FACE_PX / 6
+    assert abs(x + cropped.shape[1] / 2 - (50 + FACE_PX / 2)) < FACE_PX / 6
+    assert abs(y + cropped.shape[0] / 2 - (30 + FACE_PX / 2)) < FACE_PX / 6
 
 
 def test_a_margin_is_a_share_of_the_side_on_each_side():
     picture = photo(0, x=140, y=140, height=400, width=400)
-    bare, wide = (faces.cut_out(picture, "crop", margin) for margin in (0.0, 0.25))
+    bare, wide = (faces.crop_largest(picture, "crop", margin) for margin in (0.0, 0.25))
     assert wide.shape[0] == pytest.approx(1.5 * bare.shape[0], abs=1)
     x, y, differing = place(wide, bare)
     assert differing < 1
@@ -61,7 +61,7 @@ def test_a_margin_is_a_share_of_the_side_on_each_side():
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (100, 0), (0, 60), (100, 60)])
 def test_a_margin_stays_inside_the_image(x, y):
     picture = photo(3, x, y)
-    bare, wide = (faces.cut_out(picture, "crop", margin) for margin in (0.0, 0.3))
+    bare, wide = (faces.crop_largest(picture, "crop", margin) for margin in (0.0, 0.3))
     assert bare.shape[0] < wide.shape[0] <= 180
     assert place(picture, wide)[2] < 1
     assert place(wide, bare)[2] < 1
@@ -69,9 +69,9 @@ def test_a_margin_stays_inside_the_image(x, y):
 
 def test_a_margin_beyond_the_image_leaves_a_square_of_its_shorter_side():
     picture = photo(3)
-    cutting = faces.cut_out(picture, "crop", 9.0)
-    assert cutting.shape == (180, 180)
-    x, _, differing = place(picture, cutting)
+    cropped = faces.crop_largest(picture, "crop", 9.0)
+    assert cropped.shape == (180, 180)
+    x, _, differing = place(picture, cropped)
     assert differing < 1
     assert 0 < x < 40
 
@@ -80,9 +80,9 @@ def test_of_two_faces_the_larger_is_taken():
     small = cv2.resize(face(1), (60, 60), interpolation=cv2.INTER_AREA)
     picture = photo(0, x=90, y=40, height=180, width=220)
     picture[60:120, 10:70] = small
-    cutting = faces.cut_out(picture, "crop", 0.0)
-    assert cutting.shape[0] > 70
-    assert place(picture, cutting)[0] >= 80
+    cropped = faces.crop_largest(picture, "crop", 0.0)
+    assert cropped.shape[0] > 70
+    assert place(picture, cropped)[0] >= 80
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])
@@ -97,16 +97,16 @@ def test_of_two_faces_the_larger_is_taken():
     ids=["blank", "noise", "one-pixel", "a-strip"],
 )
 def test_without_a_face_the_whole_image_stays(picture, how):
-    assert np.array_equal(faces.cut_out(picture, how, 0.2), picture)
+    assert np.array_equal(faces.crop_largest(picture, how, 0.2), picture)
 
 
 def test_the_whole_image_is_not_searched():
-    assert np.array_equal(faces.cut_out(photo(0), "whole", 0.2), photo(0))
+    assert np.array_equal(faces.crop_largest(photo(0), "whole", 0.2), photo(0))
 
 
 def test_large_images_are_cut_in_their_own_pixels():
     picture = cv2.resize(photo(0), None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)
-    small, large = (faces.cut_out(image, "crop", 0.1).shape[0] for image in (photo(0), picture))
+    small, large = (faces.crop_largest(image, "crop", 0.1).shape[0] for image in (photo(0), picture))
     assert large == pytest.approx(4 * small, rel=0.1)
 
 
@@ -114,10 +114,10 @@ def test_a_turned_face_is_levelled():
     """The same face turned to one side and to the other comes out alike, and as it does upright."""
     n_closer = 0
     for seed in SEEDS:
-        upright = faces.cut_out(photo(seed), "align", 0.0)
+        upright = faces.crop_largest(photo(seed), "align", 0.0)
         for degrees in (-12, 12):
             aligned, cropped = (
-                cv2.resize(faces.cut_out(turned(photo(seed), degrees), how, 0.0), upright.shape).astype(float)
+                cv2.resize(faces.crop_largest(turned(photo(seed), degrees), how, 0.0), upright.shape).astype(float)
                 for how in ("align", "crop")
             )
             n_closer += np.abs(aligned - upright).mean() < 0.9 * np.abs(cropped - upright).mean()
@@ -129,7 +129,7 @@ def test_a_profile_whose_eyes_tell_little_is_cut_out_and_not_turned():
     (face,) = faces.find(picture)
     left, right = face.points[2:]
     face.points[2:] = (left + right) / 2 + np.outer((-0.05, 0.05), right - left)
-    assert np.array_equal(faces.cut(picture, face, "align", 0.1), faces.cut(picture, face, "crop", 0.1))
+    assert np.array_equal(faces.crop(picture, face, "align", 0.1), faces.crop(picture, face, "crop", 0.1))
 
 
 def test_each_of_several_faces_is_found_the_largest_first():
@@ -170,23 +170,23 @@ def test_a_face_in_a_picture_is_no_crop():
 def test_a_crop_is_framed_as_that_which_was_pasted():
     """The drawn faces leave a little more room than FER2013's, whose framing the square has."""
     for seed in SEEDS:
-        cutting = faces.cut_out(photo(seed, height=400, width=400), "crop", 0.0)
-        assert 0.7 * FACE_PX < cutting.shape[0] < 1.1 * FACE_PX
+        cropped = faces.crop_largest(photo(seed, height=400, width=400), "crop", 0.0)
+        assert 0.7 * FACE_PX < cropped.shape[0] < 1.1 * FACE_PX
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])
 def test_the_same_picture_gives_the_same_whatever_came_before(how):
-    first = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in range(4)]
-    again = [faces.cut_out(turned(photo(seed), 8), how, 0.1) for seed in reversed(range(4))][::-1]
+    first = [faces.crop_largest(turned(photo(seed), 8), how, 0.1) for seed in range(4)]
+    again = [faces.crop_largest(turned(photo(seed), 8), how, 0.1) for seed in reversed(range(4))][::-1]
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-    assert all(cutting.dtype == np.uint8 and cutting.flags.c_contiguous for cutting in first)
+    assert all(cropped.dtype == np.uint8 and cropped.flags.c_contiguous for cropped in first)
 
 
 @pytest.mark.parametrize("how", ["crop", "align"])
 def test_threads_of_one_process_find_what_one_alone_finds(how):
     """As those of a Dask worker do."""
     pictures = [photo(seed, x=10 + 3 * seed, y=5 + 2 * seed) for seed in SEEDS] * 3
-    alone = [faces.cut_out(picture, how, 0.1) for picture in pictures]
+    alone = [faces.crop_largest(picture, how, 0.1) for picture in pictures]
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda picture: faces.cut_out(picture, how, 0.1), pictures))
+        together = list(threads.map(lambda picture: faces.crop_largest(picture, how, 0.1), pictures))
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))

@@ -21,7 +21,7 @@ def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, dat
         return next((part for part in reversed(name.split("/")) if part in ("train", "test")), None)
 
     longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
-    fitting = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
+    allowed = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
     matches = file_finder.FileFinder(names).by_end(path)
-    assert set(matches) <= set(fitting)
-    assert len(matches) == min(2, len(fitting))
+    assert set(matches) <= set(allowed)
+    assert len(matches) == min(2, len(allowed))
