@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
+from fer.engine.records import Record
 from fer.engine.workspace import Workspace
 from fer.evaluation import metrics, predictions
 from fer.evaluation.refs import EvaluationRef
@@ -13,10 +12,8 @@ _ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %
 _SAMPLES = 10_000
 
 
-class Row(BaseModel):
+class Row(Record):
     """One candidate. `difference` is its accuracy minus the first one's on the same images, None for the first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidate: str
     model: ModelRef

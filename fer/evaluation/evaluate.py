@@ -38,11 +38,11 @@ def evaluate(
     progress: Progress,
 ) -> EvaluationRef:
     """Score `model` on the images of `split` named `split_name`: `predictions.parquet`, and from it `metrics.json`;
-    beside them `flip_averaged.parquet`, with the means over each image and its mirror image.
+    beside them `flip_tta.parquet`, with the mean probabilities of each image and its mirror image.
 
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
-    for predictions that nothing can be measured by; `contract.json` and `data_docs/` say how they keep their contract.
+    for predictions that break their contract; `contract.json` and `data_docs/` show how they keep it.
     """
     if set(model.classes) != set(shards.classes):
         raise errors.ConfigError(
@@ -64,21 +64,21 @@ def evaluate(
         progress=progress,
     )
     prediction_checks.check(out, workspace.folder(shards), split_name)
-    averaged = metrics.from_predictions(out / predictions.FLIP_AVERAGED)
-    found = metrics.from_predictions(out / predictions.FILE).with_flip_averaged(averaged)
-    disk.write(out / METRICS, found.model_dump_json(indent=1).encode())
+    flip_tta = metrics.from_predictions(out / predictions.FLIP_TTA)
+    scores = metrics.from_predictions(out / predictions.FILE).with_flip_tta(flip_tta)
+    disk.write(out / METRICS, scores.model_dump_json(indent=1).encode())
     return EvaluationRef(
         digest=_digest(out),
         split=split_name,
-        n_images=found.n_images,
-        accuracy=found.accuracy,
-        accuracy_interval=found.accuracy_interval,
-        macro_f1=found.macro.f1,
-        macro_f1_interval=found.macro_f1_interval,
-        absent_classes=found.absent_classes,
-        deduplicated=found.deduplicated,
-        flip_averaged=found.flip_averaged,
-        flip_averaged_deduplicated=found.flip_averaged_deduplicated,
+        n_images=scores.n_images,
+        accuracy=scores.accuracy,
+        accuracy_interval=scores.accuracy_interval,
+        macro_f1=scores.macro.f1,
+        macro_f1_interval=scores.macro_f1_interval,
+        absent_classes=scores.absent_classes,
+        deduplicated=scores.deduplicated,
+        flip_tta=scores.flip_tta,
+        flip_tta_deduplicated=scores.flip_tta_deduplicated,
     )
 
 
@@ -97,7 +97,7 @@ def score(
     *,
     progress: Progress,
 ) -> dict[str, Any]:
-    """The child's work: write the predictions of a model folder on a split of a shards folder to `out`."""
+    """The worker's side: write the predictions of a model folder on a split of a shards folder to `out`."""
     model = saved_model.load(Path(model_folder))
     images = parquet.load_split(Path(shards_folder), split_name)
     if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
@@ -108,16 +108,18 @@ def score(
         )
     batch_size, n_images = saved_model.batch_size(images.pixels), len(images.pixels)
 
-    def told(before: int) -> Progress:
-        return Reporter(lambda done, total, text: progress(before + done, 2 * total, text), progress.note)
+    def progress_after(n_scored: int) -> Progress:
+        return Reporter(lambda done, total, text: progress(n_scored + done, 2 * total, text), progress.note)
 
-    found = saved_model.probabilities(model, images.pixels, batch_size, told(0))
-    flipped = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, told(n_images))
+    straight = saved_model.probabilities(model, images.pixels, batch_size, progress_after(0))
+    mirrored = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, progress_after(n_images))
     order = [model_classes.index(name) for name in images.classes]
     rows = pq.read_table(Path(split_folder) / files.SPLIT, columns=["image_id", "is_clean"])
     places = pc.index_in(pa.array(images.image_ids, pa.string()), rows["image_id"].combine_chunks())
     is_clean = rows["is_clean"].take(places).to_numpy()
-    for name, said in ((predictions.FILE, found), (predictions.FLIP_AVERAGED, (found + flipped) / 2)):
+    for name, probabilities in ((predictions.FILE, straight), (predictions.FLIP_TTA, (straight + mirrored) / 2)):
         path = Path(out) / name
-        predictions.write(path, images.image_ids, images.class_indexes, said[:, order], is_clean, images.classes)
+        predictions.write(
+            path, images.image_ids, images.class_indexes, probabilities[:, order], is_clean, images.classes
+        )
     return {"n_images": len(images.image_ids)}

@@ -4,7 +4,7 @@
 above minus a margin. A plain comparison of two numbers would let chance decide between equal models. Test images that
 the champion was trained on, or chosen by, are left out: it knows them by heart.
 
-All that needs no candidate is `beforehand`, which is part of the verdict, and which `require` asks before a training.
+All that can be known without a candidate is `beforehand`: part of the verdict, and required before a training.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import files
 from fer import errors
@@ -23,16 +23,15 @@ from fer.curation import groups
 from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.records import Record
 from fer.evaluation import metrics, power, predictions
 from fer.evaluation.refs import Champion, Check, EvaluationRef, Power, VerdictRef
 from fer.ingest import sources
 from fer.progress import Progress
 
 
-class GateConfig(BaseModel):
+class GateConfig(Record):
     """What a candidate must reach."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_accuracy: float = Field(default=0.0, ge=0, le=1, description="on the test split")
     min_macro_f1: float = Field(default=0.0, ge=0, le=1, description="on the test split")

@@ -1,18 +1,17 @@
 """How good predictions are, computed from the predictions Parquet alone.
 
 A confusion matrix is (..., classes, classes) integer: rows are the truth, columns what was predicted. A precision,
-recall or F1 whose denominator is 0 counts as 0, as scikit-learn has it. A class without an image tells nothing about a
-model, and is left out of the macro averages; which were is in `absent_classes`.
+recall or F1 whose denominator is 0 counts as 0, as scikit-learn has it. A class without an image says nothing about a
+model, and is left out of the macro averages; `absent_classes` lists those left out.
 """
 
-import math
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, Field
 
+from fer.engine.records import Record
 from fer.evaluation import predictions
 from fer.evaluation.refs import Scores
 
@@ -22,10 +21,8 @@ _SEED = 0
 _BINS = 15
 
 
-class ClassScore(BaseModel):
+class ClassScore(Record):
     """Precision, recall and F1 of a class, or an average of them, and the images behind them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     precision: float
@@ -34,10 +31,8 @@ class ClassScore(BaseModel):
     support: int
 
 
-class Metrics(BaseModel):
-    """All about one model on one split. Intervals are at 95 %."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Metrics(Record):
+    """The metrics of one model on one split. Intervals are at 95 %."""
 
     classes: tuple[str, ...]
     n_images: int
@@ -50,12 +45,15 @@ class Metrics(BaseModel):
     per_class: tuple[ClassScore, ...]
     calibration_error: float
     deduplicated: Scores | None  # of the split's de-duplicated version; None if it is empty
-    flip_averaged: Scores | None = None
-    flip_averaged_deduplicated: Scores | None = None
+    # Versions before flip TTA had this name wrote `flip_averaged`.
+    flip_tta: Scores | None = Field(default=None, validation_alias=AliasChoices("flip_tta", "flip_averaged"))
+    flip_tta_deduplicated: Scores | None = Field(
+        default=None, validation_alias=AliasChoices("flip_tta_deduplicated", "flip_averaged_deduplicated")
+    )
     confusion: tuple[tuple[int, ...], ...]
 
-    def with_flip_averaged(self, other: "Metrics") -> "Metrics":
-        """These, and the scores of the same images' averages with their mirror images."""
+    def with_flip_tta(self, other: "Metrics") -> "Metrics":
+        """These, with `other`: the metrics of the same images by flip TTA."""
         scores = Scores(
             n_images=other.n_images,
             accuracy=other.accuracy,
@@ -64,25 +62,30 @@ class Metrics(BaseModel):
             macro_f1_interval=other.macro_f1_interval,
             absent_classes=other.absent_classes,
         )
-        return self.model_copy(update={"flip_averaged": scores, "flip_averaged_deduplicated": other.deduplicated})
+        return self.model_copy(update={"flip_tta": scores, "flip_tta_deduplicated": other.deduplicated})
 
 
 def from_predictions(path: Path) -> Metrics:
     """Compute the metrics of a predictions Parquet. Raises IntegrityError, ContractViolation."""
-    found = predictions.read(path)
-    n_classes, n_images = len(found.classes), len(found.class_indexes)
-    matrix = confusion(found.class_indexes, found.predicted, n_classes)
+    rows = predictions.read(path)
+    n_classes, n_images = len(rows.classes), len(rows.class_indexes)
+    matrix = confusion(rows.class_indexes, rows.predicted, n_classes)
     precision, recall, f1, support = _scores(matrix)
     shares = support / n_images
 
     def average(name: str, weights: np.ndarray) -> ClassScore:
-        values = (float(each @ weights) for each in (precision, recall, f1))
-        return ClassScore(**dict(zip(("precision", "recall", "f1"), values, strict=True)), name=name, support=n_images)
+        return ClassScore(
+            name=name,
+            precision=float(precision @ weights),
+            recall=float(recall @ weights),
+            f1=float(f1 @ weights),
+            support=n_images,
+        )
 
-    scores = _overall(matrix, found.classes)
-    clean = confusion(found.class_indexes[found.is_clean], found.predicted[found.is_clean], n_classes)
+    scores = _overall(matrix, rows.classes)
+    clean = confusion(rows.class_indexes[rows.is_clean], rows.predicted[rows.is_clean], n_classes)
     return Metrics(
-        classes=found.classes,
+        classes=rows.classes,
         n_images=n_images,
         accuracy=scores.accuracy,
         accuracy_interval=scores.accuracy_interval,
@@ -92,10 +95,10 @@ def from_predictions(path: Path) -> Metrics:
         absent_classes=scores.absent_classes,
         per_class=tuple(
             ClassScore(name=name, precision=precision[i], recall=recall[i], f1=f1[i], support=support[i])
-            for i, name in enumerate(found.classes)
+            for i, name in enumerate(rows.classes)
         ),
-        calibration_error=calibration_error(found.class_indexes, found.predicted, found.probabilities),
-        deduplicated=_overall(clean, found.classes) if clean.any() else None,
+        calibration_error=calibration_error(rows.class_indexes, rows.predicted, rows.probabilities),
+        deduplicated=_overall(clean, rows.classes) if clean.any() else None,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
     )
 
@@ -132,8 +135,8 @@ def macro_f1(matrix: np.ndarray) -> np.ndarray:
 
 def _scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     right = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
-    support, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    return _ratio(right, said), _ratio(right, support), _ratio(2 * right, support + said), support
+    support, n_predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    return _ratio(right, n_predicted), _ratio(right, support), _ratio(2 * right, support + n_predicted), support
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -142,12 +145,10 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def wilson(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Wilson's score interval of a share (1927, doi:10.1080/01621459.1927.10502953)."""
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    share = n_right / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
-    return max(0.0, min(low, share)), min(1.0, max(high, share))
+    from scipy import stats
+
+    interval = stats.binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def bootstrap_macro_f1(
@@ -206,7 +207,7 @@ def paired_difference(
     present, counts = np.unique(cells, return_counts=True)
     n = len(cells)
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=samples)
-    weights = np.concatenate([counts[np.newaxis], draws])  # the first row is what was seen
+    weights = np.concatenate([counts[np.newaxis], draws])  # the first row is the images as they are
     of_truth, of_champion, of_candidate = np.unravel_index(present, (n_classes,) * 3)
 
     def matrices(predicted: np.ndarray) -> np.ndarray:

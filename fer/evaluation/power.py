@@ -85,7 +85,7 @@ def _both_above(first: float, second: float, correlation: float) -> float:
         return 1 - _NORMAL.cdf(max(first, second))
     rho = min(max(correlation, -0.999), 0.999)
     x = np.linspace(first, _FAR, _POINTS)
-    given = np.array([_NORMAL.cdf(each) for each in (rho * x - second) / math.sqrt(1 - rho**2)])
+    given = np.array([_NORMAL.cdf(value) for value in (rho * x - second) / math.sqrt(1 - rho**2)])
     return float(np.trapezoid(np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * given, x))
 
 

@@ -1,4 +1,4 @@
-"""Prediction: what a model says about the faces in image files.
+"""Prediction: the emotions of the faces in image files, by a model.
 
 A model knows faces framed as its training images were, so a picture's faces are looked for, and each is cut out as the
 training's images were: by `preprocess.face=crop` or `align` again; for a model that was trained on whole images, which
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from fer import errors
 from fer.engine import arithmetic, child_process
+from fer.engine.records import Record
 from fer.images import decode, faces
 from fer.models import saved_model
 from fer.progress import Progress, silent
@@ -23,18 +24,16 @@ _TIMEOUT_S = 3_600.0
 NO_FACE = "no face found; --whole takes all of the picture for one"
 
 
-class Prediction(BaseModel):
-    """What a model says about one face of a file: a label and the probability of each class, or why there is none.
+class Prediction(Record):
+    """The prediction for one face of a file: a label and the probability of each class, or why there is none.
 
-    `box` is what the detector found: left, upper, width and height in pixels of the upright picture, and `score` (0-1)
-    how sure it was; both null if it was not asked. `taken`: what the model saw.
+    `box` is the detected face: left, upper, width and height in pixels of the upright picture, and `score` (0-1) the
+    detector's confidence; both null if it was not run. `taken`: what the model was shown.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path
     label: str | None = None
-    probabilities: dict[str, float] = {}
+    probabilities: dict[str, float] = Field(default={})
     error: str | None = None
     taken: Literal["face", "whole"] | None = None
     box: tuple[int, int, int, int] | None = None
@@ -64,7 +63,7 @@ def predict(
         "paths": [str(path) for path in paths],
         "whole": whole,
     }
-    found = child_process.run(
+    records = child_process.run(
         predict_files,
         arguments,
         child_process.Job(
@@ -75,11 +74,11 @@ def predict(
         ),
         progress=progress,
     )
-    return [Prediction.model_validate(each) for each in found]
+    return [Prediction.model_validate(record) for record in records]
 
 
 def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress: Progress) -> list[dict[str, Any]]:
-    """The child's work: the predictions as JSON can say them."""
+    """The worker's side: the predictions in JSON's types."""
     folder = Path(model_folder)
     record = preprocessing.load_record(folder)
     if not record.is_kept():
@@ -89,22 +88,24 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
             todo="predict with the version of this project that trained the model, or retrain",
         )
     model = saved_model.load(folder)
-    found: list[Prediction] = []
+    predicted: list[Prediction] = []
     shape = (record.height, record.width, 1)
-    at_once = max(1, min(len(paths), saved_model.batch_size(np.empty((0, *shape)))))
-    for start in range(0, len(paths), at_once):
-        here = paths[start : start + at_once]
-        read = [each for path in here for each in read_inputs(Path(path), record.config, whole=whole)]
-        pixels = [each.pixels for each in read if isinstance(each, Input)]
+    batch_size = max(1, min(len(paths), saved_model.batch_size(np.empty((0, *shape)))))
+    for start in range(0, len(paths), batch_size):
+        batch = paths[start : start + batch_size]
+        inputs = [item for path in batch for item in read_inputs(Path(path), record.config, whole=whole)]
+        pixels = [item.pixels for item in inputs if isinstance(item, Input)]
         stacked = np.reshape(pixels, (len(pixels), *shape)).astype(np.uint8)
-        rows = iter(saved_model.probabilities(model, stacked, at_once))
-        found += [each if isinstance(each, Prediction) else _said(each.known, next(rows), record) for each in read]
-        progress(start + len(here), len(paths), "images")
-    return [each.model_dump(mode="json") for each in found]
+        rows = iter(saved_model.probabilities(model, stacked, batch_size))
+        predicted += [
+            item if isinstance(item, Prediction) else _labelled(item.known, next(rows), record) for item in inputs
+        ]
+        progress(start + len(batch), len(paths), "images")
+    return [prediction.model_dump(mode="json") for prediction in predicted]
 
 
 def read_inputs(path: Path, config: preprocessing.PreprocessConfig, *, whole: bool) -> list[Input | Prediction]:
-    """What a model is shown of a file, a face each; or the one prediction that says why it is shown nothing."""
+    """What a model is shown of a file, one input per face; or the one prediction that says why it is shown nothing."""
     try:
         image = decode.decode(path.read_bytes())
     except decode.UndecodableImage as error:
@@ -114,22 +115,22 @@ def read_inputs(path: Path, config: preprocessing.PreprocessConfig, *, whole: bo
     if whole:
         known = Prediction(path=path, taken="whole", note="all of it, as asked")
         return [Input(preprocessing.prepare_pixels(image, config), known)]
-    found = faces.find(image)
-    if not found:
+    detected = faces.find(image)
+    if not detected:
         return [Prediction(path=path, error=NO_FACE)]
-    return [_input(path, image, found, at, config) for at in range(len(found))]
+    return [_input(path, image, detected, index, config) for index in range(len(detected))]
 
 
 def _input(
-    path: Path, image: np.ndarray, found: list[faces.Face], at: int, config: preprocessing.PreprocessConfig
+    path: Path, image: np.ndarray, detected: list[faces.Face], index: int, config: preprocessing.PreprocessConfig
 ) -> Input:
-    face = found[at]
+    face = detected[index]
     (x, y), (width, height) = face.points[:2].tolist()
     box = (round(x - width / 2), round(y - height / 2), round(width), round(height))
-    note = f"face {at + 1} of {len(found)}" if len(found) > 1 else "the face"
+    note = f"face {index + 1} of {len(detected)}" if len(detected) > 1 else "the face"
     if config.face != "whole":
         taken = faces.crop(image, face, config.face, config.face_margin)
-    elif len(found) == 1 and faces.is_crop(image, face):
+    elif len(detected) == 1 and faces.is_crop(image, face):
         known = Prediction(path=path, taken="whole", box=box, score=face.score, note="all of it: a crop already")
         return Input(preprocessing.prepare_pixels(image, config), known)
     else:
@@ -138,6 +139,6 @@ def _input(
     return Input(preprocessing.prepare_pixels(taken, config), known)
 
 
-def _said(known: Prediction, probabilities: np.ndarray, record: preprocessing.Preprocessing) -> Prediction:
+def _labelled(known: Prediction, probabilities: np.ndarray, record: preprocessing.Preprocessing) -> Prediction:
     named = {name: float(value) for name, value in zip(record.classes, probabilities, strict=True)}
     return known.model_copy(update={"label": max(named, key=named.__getitem__), "probabilities": named})

@@ -1,4 +1,4 @@
-"""Predictions as Parquet: what a model said about each image of a split."""
+"""Predictions as Parquet: the probabilities that a model gives each image of a split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ from fer import errors
 from fer.engine import disk
 
 FILE = "predictions.parquet"
-FLIP_AVERAGED = "flip_averaged.parquet"
+FLIP_TTA = "flip_tta.parquet"
 
 
 @dataclass(frozen=True)
 class Predictions:
+    """N images of a split with their truth and the model's probabilities."""
+
     image_ids: list[str]
     class_indexes: np.ndarray  # (N,) int32, the truth
     predicted: np.ndarray  # (N,) int32
@@ -80,14 +82,14 @@ def read(path: Path) -> Predictions:
 def paired(candidate: Predictions, champion: Predictions) -> np.ndarray:
     """The champion's predicted classes (N,) in the order of the candidate's images. Raises ContractViolation."""
     places = {image_id: row for row, image_id in enumerate(champion.image_ids)}
-    if len(places) != len(candidate.image_ids) or not all(each in places for each in candidate.image_ids):
-        shared = sum(each in places for each in candidate.image_ids)
+    if len(places) != len(candidate.image_ids) or not all(image_id in places for image_id in candidate.image_ids):
+        shared = sum(image_id in places for image_id in candidate.image_ids)
         raise errors.ContractViolation(
             "Candidate and champion must be scored on the same images.",
             received=f"{len(candidate.image_ids):,} and {len(places):,} images, {shared:,} of them shared",
             todo="evaluate the champion on the candidate's test split",
         )
-    rows = np.array([places[each] for each in candidate.image_ids])
+    rows = np.array([places[image_id] for image_id in candidate.image_ids])
     if not np.array_equal(candidate.class_indexes, champion.class_indexes[rows]):
         raise errors.ContractViolation(
             "Candidate and champion must be scored against the same labels.",

@@ -1,18 +1,17 @@
-"""What the stages of `fer.evaluation` make, and what a candidate is compared with."""
+"""The Refs of the stages of `fer.evaluation`, and the champion that a candidate is compared with."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, Field
 
+from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.training.refs import ModelRef
 
 
-class Scores(BaseModel):
+class Scores(Record):
     """Accuracy and macro-F1 of some images, with their intervals at 95 %.
 
     `absent_classes` have no image among them, and are left out of macro-F1.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_images: int
     accuracy: float
@@ -25,8 +24,9 @@ class Scores(BaseModel):
 class EvaluationRef(Ref):
     """`predictions.parquet` and `metrics.json` of one model on one split. The digest is that of these two files.
 
-    `deduplicated` are the scores of the split's de-duplicated version, None if it is empty. `flip_averaged` are those
-    of the mean of what the model says of each image and of its mirror image, which `flip_averaged.parquet` holds.
+    `deduplicated` are the scores of the split's de-duplicated version, None if it is empty. `flip_tta` are those
+    of test-time augmentation by mirror images: the mean of the model's probabilities of an image and of its mirror
+    image, which `flip_tta.parquet` holds.
     """
 
     split: str
@@ -37,8 +37,11 @@ class EvaluationRef(Ref):
     macro_f1_interval: tuple[float, float]
     absent_classes: tuple[str, ...] = ()  # those without an image, which macro-F1 leaves out
     deduplicated: Scores | None = None
-    flip_averaged: Scores | None = None
-    flip_averaged_deduplicated: Scores | None = None
+    # Versions before flip TTA had this name wrote `flip_averaged`.
+    flip_tta: Scores | None = Field(default=None, validation_alias=AliasChoices("flip_tta", "flip_averaged"))
+    flip_tta_deduplicated: Scores | None = Field(
+        default=None, validation_alias=AliasChoices("flip_tta_deduplicated", "flip_averaged_deduplicated")
+    )
 
     def summary(self) -> str:
         accuracy = f"accuracy {self.accuracy:.3f} [{self.accuracy_interval[0]:.3f}, {self.accuracy_interval[1]:.3f}]"
@@ -47,31 +50,27 @@ class EvaluationRef(Ref):
         others = "" if clean is None else f"; {clean.accuracy:.3f} on the {clean.n_images:,} de-duplicated ones"
         if clean is not None and clean.absent_classes != self.absent_classes:
             others += left_out(clean.absent_classes)
-        flipped = self.flip_averaged
+        flipped = self.flip_tta
         averaged = "" if flipped is None else f"; {flipped.accuracy:.3f} averaged with mirror images"
         images = f"{self.n_images:,} {self.split} images{left_out(self.absent_classes)}"
         return f"{accuracy}, {macro_f1} on {images}{others}{averaged}"
 
 
 def left_out(absent_classes: tuple[str, ...]) -> str:
-    """What is to be said behind a number of images, or a macro-F1, of the classes that have none; "" if all have."""
+    """The note on classes without images behind a number of images, or a macro-F1; "" if all classes have some."""
     return f" (none of {', '.join(absent_classes)}, left out of macro-F1)" if absent_classes else ""
 
 
-class Check(BaseModel):
+class Check(Record):
     """One line of a verdict."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     passed: bool
     detail: str
 
 
-class Power(BaseModel):
+class Power(Record):
     """What a comparison with the champion can tell on its images: see `fer.evaluation.power`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_images: int
     n_discordant: int  # images on which exactly one of the two is right
@@ -84,7 +83,7 @@ class Power(BaseModel):
     images_needed: int  # to pass 95 % of equals and 1 % of those worse by `loss`, by a margin for it
 
     def sentence(self) -> str:
-        """All of it in words, as far as it is approximate: see `fer.evaluation.power`."""
+        """All of it in words; how far it is approximate, see `fer.evaluation.power`."""
         return (
             f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of "
             f"those {100 * self.loss:g} points worse"
@@ -112,20 +111,18 @@ class VerdictRef(Ref):
         return "passed" if self.passed else f"failed: {self.reason()}"
 
     def reason(self) -> str:
-        """What stands in the candidate's way; empty if it passed."""
+        """The details of the failed checks; empty if the candidate passed."""
         return "; ".join(check.detail for check in self.checks if not check.passed)
 
     def sentence(self) -> str:
-        """What the gates made of the candidate, and why."""
+        """Whether the candidate passed the gates, and why."""
         if not self.passed:
             return f"Refused by the gates: {self.reason()}"
         return f"Passed the gates: {'; '.join(check.detail for check in self.checks)}"
 
 
-class Champion(BaseModel):
+class Champion(Record):
     """The released model that a candidate is compared with. `model` names the folder of all files of its release."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
     source: str  # of the dataset that it was made from, as in `DatasetRef.source`
@@ -134,10 +131,8 @@ class Champion(BaseModel):
     evaluation: EvaluationRef | None = None  # on the candidate's test images
 
 
-class ChampionState(BaseModel):
+class ChampionState(Record):
     """The champion alias as it stands, and the model that a candidate is compared with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     alias_version: int | None = None  # None: there is no champion
     alias_state: str | None = None

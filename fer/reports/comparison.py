@@ -22,7 +22,7 @@ def table(rows: Sequence[Row]) -> list[dict[str, str | int | float]]:
             "test accuracy": _with_interval(row.evaluation.accuracy, row.evaluation.accuracy_interval),
             "test macro-F1": _with_interval(row.evaluation.macro_f1, row.evaluation.macro_f1_interval),
             "de-duplicated": _accuracy(row.evaluation.deduplicated),
-            "flip-averaged": _accuracy(row.evaluation.flip_averaged),
+            "flip TTA": _accuracy(row.evaluation.flip_tta),
             "against the first": ""
             if row.difference is None or row.difference_interval is None
             else f"{row.difference:+.3f} ({row.difference_interval[0]:+.3f} to {row.difference_interval[1]:+.3f})",

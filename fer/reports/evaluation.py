@@ -45,7 +45,7 @@ def markdown(scores: metrics.Metrics, model: str, split: str) -> str:
         "",
         _deduplicated(scores.deduplicated),
         "",
-        *_flip_averaged(scores),
+        *_flip_tta(scores),
         "| class | precision | recall | F1 | support |",
         "| --- | ---: | ---: | ---: | ---: |",
         *_rows((*scores.per_class, scores.macro, scores.weighted)),
@@ -75,15 +75,15 @@ def _deduplicated(scores: Scores | None) -> str:
     )
 
 
-def _flip_averaged(scores: metrics.Metrics) -> list[str]:
-    if scores.flip_averaged is None:
+def _flip_tta(scores: metrics.Metrics) -> list[str]:
+    if scores.flip_tta is None:
         return []
-    low, high = scores.flip_averaged.accuracy_interval
-    clean = scores.flip_averaged_deduplicated
+    low, high = scores.flip_tta.accuracy_interval
+    clean = scores.flip_tta_deduplicated
     others = "" if clean is None else f"; {clean.accuracy:.3f} de-duplicated"
     return [
-        f"Averaged with what it says of the mirror images, accuracy {scores.flip_averaged.accuracy:.3f} ({low:.3f} to "
-        f"{high:.3f}), macro-F1 {scores.flip_averaged.macro_f1:.3f}{others}. The gates look at the former figures.",
+        f"Averaged with what it says of the mirror images, accuracy {scores.flip_tta.accuracy:.3f} ({low:.3f} to "
+        f"{high:.3f}), macro-F1 {scores.flip_tta.macro_f1:.3f}{others}. The gates look at the former figures.",
         "",
     ]
 

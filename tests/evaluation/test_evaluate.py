@@ -14,6 +14,7 @@ from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef, Scores
 from fer.models import saved_model, zoo
 from fer.models.networks import sequential_cnn
+from fer.progress import Reporter
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
@@ -85,29 +86,34 @@ def model_of(workspace, classes=CLASSES) -> ModelRef:
 
 
 def test_an_evaluation_holds_predictions_and_metrics(workspace, here):
-    told = []
+    counts = []
     model, images = model_of(workspace), shards_of(workspace)
     ref = evaluate.evaluate(
-        model, images, division_of(workspace), "test", workspace=workspace, progress=lambda *what: told.append(what)
+        model,
+        images,
+        division_of(workspace),
+        "test",
+        workspace=workspace,
+        progress=Reporter(lambda *what: counts.append(what)),
     )
     folder = workspace.folder(ref)
     assert ref.n_images == 30
     assert ref.deduplicated.n_images == 20
-    assert told[-1][:2] == (60, 60)
+    assert counts[-1][:2] == (60, 60)
     rows = predictions.read(folder / predictions.FILE)
     assert rows.image_ids == sorted(f"id{row}" for row in range(30))
     found = metrics.Metrics.model_validate_json((folder / "metrics.json").read_bytes())
-    averaged = metrics.from_predictions(folder / predictions.FLIP_AVERAGED)
-    assert found == metrics.from_predictions(folder / predictions.FILE).with_flip_averaged(averaged)
-    assert ref.flip_averaged.accuracy == averaged.accuracy
-    assert ref.flip_averaged_deduplicated.n_images == 20
+    averaged = metrics.from_predictions(folder / predictions.FLIP_TTA)
+    assert found == metrics.from_predictions(folder / predictions.FILE).with_flip_tta(averaged)
+    assert ref.flip_tta.accuracy == averaged.accuracy
+    assert ref.flip_tta_deduplicated.n_images == 20
     assert (found.accuracy, found.macro.f1) == (ref.accuracy, ref.macro_f1)
 
 
 def test_the_flip_average_is_the_mean_over_an_image_and_its_mirror_image(workspace, here):
     model, images = model_of(workspace), shards_of(workspace)
     ref = evaluate.evaluate(model, images, division_of(workspace), "test", workspace=workspace)
-    found = predictions.read(workspace.folder(ref) / predictions.FLIP_AVERAGED)
+    found = predictions.read(workspace.folder(ref) / predictions.FLIP_TTA)
     loaded = saved_model.load(workspace.folder(model))
     pixels = parquet.load_split(workspace.folder(images), "test").pixels
     expected = sum(saved_model.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2

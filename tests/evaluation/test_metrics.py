@@ -73,8 +73,15 @@ def test_a_class_without_a_clean_image_is_left_out_of_the_deduplicated_macro_f1_
     assert found.deduplicated.macro_f1 == pytest.approx((1 + sad) / 2)
     assert found.deduplicated.macro_f1_interval[0] <= found.deduplicated.macro_f1
     assert found.deduplicated.macro_f1_interval[1] > 0.9
-    flipped = found.with_flip_averaged(found)
-    assert flipped.flip_averaged_deduplicated.absent_classes == ("angry",)
+    flipped = found.with_flip_tta(found)
+    assert flipped.flip_tta_deduplicated.absent_classes == ("angry",)
+
+
+def test_metrics_that_call_flip_tta_flip_averaged_are_read(tmp_path):
+    scores = metrics.from_predictions(write(tmp_path / "p", [0, 1], [0, 1]))
+    scores = scores.with_flip_tta(scores)
+    older = scores.model_dump_json().replace("flip_tta", "flip_averaged")
+    assert metrics.Metrics.model_validate_json(older) == scores
 
 
 def test_a_class_that_the_split_lacks_is_left_out_of_all_macro_averages(tmp_path):

@@ -22,7 +22,7 @@ def scores_of(folder, truth, predicted, is_clean, classes=CLASSES) -> metrics.Me
     shares = np.eye(len(classes), dtype=np.float32)[predicted]
     predictions.write(path, ids, np.array(truth, np.int32), shares, np.array(is_clean, bool), classes)
     scores = metrics.from_predictions(path)
-    return scores.with_flip_averaged(scores)
+    return scores.with_flip_tta(scores)
 
 
 def evaluation_of(workspace, scores) -> EvaluationRef:
