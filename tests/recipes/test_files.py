@@ -3,9 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from typer.testing import CliRunner
 
 from fer import errors
 from fer.recipes import catalog, files
+from flows.cli import app, options
 
 
 @pytest.fixture
@@ -125,3 +128,29 @@ def test_any_text_is_a_recipe_or_a_config_error(tmp_path_factory, text):
         files.load(path, catalog.load)
     except errors.ConfigError as error:
         assert "any.toml" in str(error)  # noqa: PT017 - a recipe is as good
+
+
+def test_the_command_shows_a_file_as_it_shows_a_named_recipe(write):
+    shown = CliRunner().invoke(app.app, ["recipes", "show", write(WHOLE)]).output
+    assert shown.startswith("Two feelings.")
+    assert "\ntrain.epochs=3\n" in shown
+
+
+def test_the_shell_completes_names_and_files(write):
+    write(WHOLE, "mine.toml")
+    write(WHOLE, "faces/other.toml")
+    write("", "pyproject.toml")
+    assert options.complete_recipes("mi") == ["mine.toml"]
+    assert options.complete_recipes("faces/o") == ["faces/other.toml"]
+    assert options.complete_recipes("fer2013-c") == ["fer2013-cnn"]
+    assert options.complete_recipes("py") == []
+
+
+@pytest.mark.parametrize(("choice", "valid"), [("demo", True), ("recipes/mine.toml", True), ("dmo", False)])
+def test_a_deployments_parameter_is_a_name_or_a_file(choice, valid):
+    try:
+        TypeAdapter(catalog.Choice).validate_python(choice)
+    except ValidationError:
+        assert not valid
+    else:
+        assert valid
