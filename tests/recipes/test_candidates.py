@@ -45,7 +45,7 @@ def test_a_candidates_values_are_json_as_those_of_set_are():
     found = candidate_recipes.parse([f"a: {' '.join(weights)} train.phases={phases} train.seed=2"])
     assert found == {"a": [*weights, f"train.phases={phases}", "train.seed=2"]}
     plan = candidate_recipes.recipes(catalog.load("demo"), found)["a"]
-    assert [each.epochs for each in plan.train.phases] == [1, 4]
+    assert [phase.epochs for phase in plan.train.phases] == [1, 4]
 
 
 @pytest.mark.parametrize("texts", [["vgg"], ["a:", "a : train.epochs=5"]])

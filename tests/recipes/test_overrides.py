@@ -141,9 +141,9 @@ CHANGES = (
 @given(st.sampled_from(catalog.NAMES), st.lists(st.sampled_from(CHANGES), max_size=6))
 def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, changes):
     own = plan = catalog.load(name)
-    for each in changes:
+    for change in changes:
         with contextlib.suppress(errors.ConfigError):  # a field that the model at hand does not have
-            plan = overrides.apply(plan, overrides.parse_settings([each]))
+            plan = overrides.apply(plan, overrides.parse_settings([change]))
     found = overrides.assignments(plan, own)
     assert overrides.apply(own, overrides.parse_settings(found)) == plan
     assert overrides.assignments(own, own) == []

@@ -38,5 +38,5 @@ def test_a_name_from_sources_is_one_that_the_registry_takes_and_its_own_however_
         folder.mkdir()
     names = [recipe.model_name(plan, [f"folder:{folder}"]) for folder in folders]
     assert len(set(names)) == 3
-    assert [overrides.apply(plan, None, each).model_name for each in names] == names
-    assert all(each.endswith("-fer2013-se-resnet") for each in names)
+    assert [overrides.apply(plan, None, name).model_name for name in names] == names
+    assert all(name.endswith("-fer2013-se-resnet") for name in names)

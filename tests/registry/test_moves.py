@@ -65,7 +65,7 @@ def registration(*, digest=None, status="released", key=None, against: Alias | N
 
 
 def actions(models, name="demo") -> list[tuple[str, int | None, int | None]]:
-    return [(each.action, each.from_version, each.to_version) for each in models.log(name).entries]
+    return [(entry.action, entry.from_version, entry.to_version) for entry in models.log(name).entries]
 
 
 def may_run_promote(models, version, name="demo") -> bool:
@@ -92,11 +92,11 @@ def test_every_move_is_in_the_log_with_who_when_from_to_verdict_and_reason(model
         ("promote", 1, 2),
     ]
     entries = models.log("demo").entries
-    assert [each.by for each in entries] == ["run first (1)"] * 4 + ["ann@host"] * 2 + ["bob@host"]
+    assert [entry.by for entry in entries] == ["run first (1)"] * 4 + ["ann@host"] * 2 + ["bob@host"]
     assert entries[3].verdict == ("accuracy 0.70, floor 0.6",)
     assert entries[4].reason == "sees too many sad faces"
-    assert sorted(each.at_utc for each in entries) == [each.at_utc for each in entries]
-    assert [each.version for each in entries] == [1, 1, 2, 2, 2, 2, 2]
+    assert sorted(entry.at_utc for entry in entries) == [entry.at_utc for entry in entries]
+    assert [entry.version for entry in entries] == [1, 1, 2, 2, 2, 2, 2]
     keys = [each.key for each in models.store.list("models/demo/log/")]
     assert keys == [f"models/demo/log/{number:08d}.json" for number in range(1, 8)]
 
@@ -365,8 +365,9 @@ def test_a_kill_at_any_write_leaves_what_was_or_what_is_to_be(models, add, monke
             MOVES[move](models, add)
         expected = {"register": 2, "promote": 3, "rollback": 1, "withdraw": 1, "first": 2}
         assert models.get("demo").version == expected[move]
-        assert [each.version for each in models.versions("demo")] == list(range(1, len(models.versions("demo")) + 1))
-        numbers = [each.number for each in models.log("demo").entries]
+        versions = [manifest.version for manifest in models.versions("demo")]
+        assert versions == list(range(1, len(versions) + 1))
+        numbers = [entry.number for entry in models.log("demo").entries]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) - entries == (0 if move == "first" else 1)
         if move == "first":
@@ -419,7 +420,7 @@ def test_of_rollbacks_at_once_one_is_done(models, add):
 
     with ThreadPoolExecutor(6) as racers:
         outcomes = list(racers.map(back, range(6)))
-    assert len([each for each in outcomes if isinstance(each, registry_log.Entry)]) == 1
+    assert len([outcome for outcome in outcomes if isinstance(outcome, registry_log.Entry)]) == 1
     assert actions(models)[8:] == [("rollback", 4, 1)]
 
 

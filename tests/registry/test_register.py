@@ -150,4 +150,4 @@ def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_confli
 
 def test_the_log_names_the_run_that_promoted(models, workspace):
     register(workspace, parts(workspace), by="run demo (12)")
-    assert {each.by for each in models.log("demo").entries} == {"run demo (12)"}
+    assert {entry.by for entry in models.log("demo").entries} == {"run demo (12)"}

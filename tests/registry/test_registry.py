@@ -70,7 +70,7 @@ def test_a_version_says_what_it_was_registered_with_and_its_files_come_back(mode
     assert models.names() == ("demo",)
     assert models.uri(made).endswith("/models/demo/versions/00001.json")
     folder = models.fetch(made, tmp_path / "fetched")
-    assert {each.name: each.read_bytes() for each in folder.iterdir()} == {n: p.read_bytes() for n, p in files.items()}
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {n: p.read_bytes() for n, p in files.items()}
 
 
 def test_racing_writers_get_distinct_versions_and_none_is_lost(models, files):
@@ -86,7 +86,7 @@ def test_racing_writers_of_the_same_registration_make_one_version_and_leave_no_o
     with ThreadPoolExecutor(8) as racers:
         made = list(racers.map(lambda _: models.register("demo", files, same), range(8)))
     assert {each.version for each in made} == {2}
-    kept = {file.key for each in models.versions("demo") for file in each.files.values()}
+    kept = {file.key for manifest in models.versions("demo") for file in manifest.files.values()}
     assert uploaded(models) == kept
 
 
@@ -170,7 +170,7 @@ def test_one_of_eight_first_promotions_wins(models, files):
 
     with ThreadPoolExecutor(8) as racers:
         outcomes = list(racers.map(promote, range(1, 9)))
-    won = [each for each in outcomes if not isinstance(each, errors.StoreConflict)]
+    won = [outcome for outcome in outcomes if not isinstance(outcome, errors.StoreConflict)]
     assert len(won) == 1
     assert models.alias("demo") == won[0]
     assert models.get("demo").version == won[0].version
@@ -190,7 +190,7 @@ def test_eight_promotions_of_the_same_version_agree(models, files, monkeypatch):
     with ThreadPoolExecutor(8) as racers:
         outcomes = list(racers.map(lambda _: _outcome(lambda: models.promote("demo", 1, None)), range(8)))
     assert outcomes == [models.alias("demo")] * 8
-    assert [each.action for each in models.log("demo").entries] == ["register", "promote"]
+    assert [entry.action for entry in models.log("demo").entries] == ["register", "promote"]
 
 
 def test_a_promotion_that_was_decided_on_an_older_champion_is_a_conflict(models, files):

@@ -112,7 +112,7 @@ def test_a_manifest_without_a_whole_copy_can_not_be_repaired_and_is_said(models,
     (said,) = repair(models, "demo", apply=True)
     assert "demo@3 is missing" in said.what
     assert not said.fix
-    assert [each.version for each in models.versions("demo")] == [1, 2]
+    assert [manifest.version for manifest in models.versions("demo")] == [1, 2]
 
 
 def test_a_version_without_a_file_is_said(models):
@@ -136,7 +136,7 @@ def test_lost_entries_become_entries_that_say_so_and_the_champion_stays(models, 
     assert [each.what.split(" of ")[0] for each in said[: len(numbers)]] == [f"entry {number}" for number in numbers]
     assert all(each.fix for each in said)
     assert models.get("demo").version == 2
-    entries = {each.number: each.action for each in models.log("demo").entries}
+    entries = {entry.number: entry.action for entry in models.log("demo").entries}
     assert {entries[number] for number in numbers} == {"lost"}
     assert repair(models, "demo", apply=True) == []
 

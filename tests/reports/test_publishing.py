@@ -172,7 +172,7 @@ def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_befor
     (docs / "shards" / "validations" / "old.html").write_text("old")
     (docs / "gone").mkdir()
     published()
-    assert sorted(each.relative_to(docs).as_posix() for each in docs.rglob("*.html")) == [
+    assert sorted(path.relative_to(docs).as_posix() for path in docs.rglob("*.html")) == [
         f"{name}/index.html" for name in ("balanced", "manifest", "predictions", "shards")
     ]
     assert not (docs / "gone").exists()

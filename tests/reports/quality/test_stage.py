@@ -375,7 +375,7 @@ def test_what_leaks_is_told_once_where_it_stops_the_run(data):
     data.splits = split.SplitConfig(leakage="stop")
     report = data.report()
     assert report.ref.verdict == "stop"
-    assert [each for each in report.ref.failures if "their subject" in each]
+    assert [failure for failure in report.ref.failures if "their subject" in failure]
     assert report.ref.warnings == ()
 
 
@@ -470,7 +470,7 @@ def test_the_number_at_the_top_is_not_green_where_subjects_alone_leak(data, n_le
     path = data.workspace.folder(made[4]) / "split.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"n_leaked_subjects": n_leaked_subjects}))
     tiles = [each for each in data.report(made=made).tree.of("div") if each.get("class", "").startswith("tile ")]
-    assert [each["class"] for each in tiles if each["class"] != "tile "] == [f"tile {state}"]
+    assert [tile["class"] for tile in tiles if tile["class"] != "tile "] == [f"tile {state}"]
 
 
 def test_leaks_before_and_after_the_repair_are_counted_alike(data):
@@ -480,7 +480,7 @@ def test_leaks_before_and_after_the_repair_are_counted_alike(data):
     report = data.report(made=made)
     leaks = report.json["leaks"]
     assert leaks["n_before"] == data.said(made[4], "split.json")["n_leaked_before"]
-    assert leaks["n_before"] > sum(each["near"] for each in leaks["before"])
+    assert leaks["n_before"] > sum(leak["near"] for leak in leaks["before"])
     tile = f"leaked after repair 0 {leaks['n_before']} before"
     assert tile in report.tree.text
     assert f"before the repair, in any split {leaks['n_before']} left after the repair 0" in report.tree.text
@@ -588,8 +588,8 @@ def test_no_face_and_no_path_is_shown_unless_asked_for(data):
 def test_faces_are_shown_by_issue_as_they_are(data):
     report = data.report(show_faces=True)
     pictures = [each["src"] for each in report.tree.of("img")]
-    assert all(each.startswith("data:image/png;base64,") for each in pictures)
-    shown = [decode.decode(base64.b64decode(each.partition(",")[2])) for each in pictures]
+    assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
+    shown = [decode.decode(base64.b64decode(picture.partition(",")[2])) for picture in pictures]
     for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-duplicates, blank
         assert any(np.array_equal(pixels(number), each) for each in shown), number
     assert not any(np.array_equal(pixels(7), each) for each in shown)
