@@ -17,7 +17,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 _Scopes = tuple[Mapping[str, str], ...]  # of the functions around, outermost first: bound name -> how it is written
 
-_IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}  # said by other fields, or read by type checkers only
+_IGNORED_FIELDS = {"ctx", "kind", "type_comment", "type_ignores"}  # implied by others, or for type checkers only
 _STATEMENTS = {"body", "orelse", "finalbody"}
 # By these, code can see the names of its local variables.
 _INTROSPECTION = {"_getframe", "currentframe", "dir", "eval", "exec", "inspect", "locals", "vars"}
@@ -60,7 +60,7 @@ class _Content:
     """What the code of a module, a function or a comprehension mentions, with all that is within it."""
 
     names: set[str] = dataclasses.field(default_factory=set)  # variables, attributes and keywords
-    words: set[str] = dataclasses.field(default_factory=set)  # of texts, docstrings aside
+    words: set[str] = dataclasses.field(default_factory=set)  # of texts, except docstrings
     has_class: bool = False
 
 

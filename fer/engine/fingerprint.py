@@ -74,8 +74,8 @@ class Code:
     """Modules as they were when they were read, and the conditions that they run under."""
 
     modules: dict[str, bytes]  # name -> source
-    data: dict[str, bytes]  # name -> what its package's data file of that name holds
-    conditions: dict[str, str]  # what of libraries and variables -> its version or value
+    data: dict[str, bytes]  # data file of a package -> content
+    conditions: dict[str, str]  # library or variable -> version or value
 
     @functools.cached_property
     def digest(self) -> str:
@@ -151,7 +151,7 @@ def reached(*names: str) -> dict[str, Path]:
 
 def is_plumbing(name: str) -> bool:
     """Whether the module `name` is left out of all fingerprints."""
-    return any(name == each or name.startswith(f"{each}.") for each in PLUMBING)
+    return any(name == part or name.startswith(f"{part}.") for part in PLUMBING)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -217,31 +217,32 @@ def _facts(source: bytes) -> _Facts:
 
 def _data_of(package: str, folder: Path) -> dict[str, bytes]:
     """The files of a package's folder that are no modules, those in folders included that are no packages."""
-    found: dict[str, bytes] = {}
+    data: dict[str, bytes] = {}
     for path in sorted(folder.iterdir()):
         name = f"{package}/{path.name}"
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").exists():
-                found |= _data_of(name, path)
+                data |= _data_of(name, path)
         elif path.suffix not in (".py", ".pyc"):
-            found[name] = path.read_bytes()
-    return found
+            data[name] = path.read_bytes()
+    return data
 
 
 def _conditions(libraries: Iterable[str], foreign: Iterable[str]) -> dict[str, str]:
     libraries = set(libraries)
-    found = {"engine": str(ENGINE_VERSION), "python": _PYTHON}
+    conditions = {"engine": str(ENGINE_VERSION), "python": _PYTHON}
     for library in libraries & _SHAPING.keys():
-        found[library] = _version(_SHAPING[library])
+        conditions[library] = _version(_SHAPING[library])
     if "keras" in libraries:
         backend = arithmetic.backend()
-        found["backend"] = f"{backend} {_version(_BACKENDS.get(backend, ()))}"
-        found["keras.json"] = hashlib.sha256(arithmetic.KERAS_CONFIGURATION.read_bytes()).hexdigest()
+        conditions["backend"] = f"{backend} {_version(_BACKENDS.get(backend, ()))}"
+        conditions["keras.json"] = hashlib.sha256(arithmetic.KERAS_CONFIGURATION.read_bytes()).hexdigest()
     if others := set(foreign) - _SHAPING.keys():
         providers = importlib.metadata.packages_distributions()
         for library in others:
-            found[library] = ", ".join(sorted(f"{each} {_version((each,))}" for each in providers.get(library, ())))
-    return found | arithmetic.variables(libraries)
+            distributions = sorted(set(providers.get(library, ())))
+            conditions[library] = ", ".join(f"{name} {_version((name,))}" for name in distributions)
+    return conditions | arithmetic.variables(libraries)
 
 
 @functools.lru_cache

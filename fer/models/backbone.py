@@ -1,4 +1,4 @@
-"""What the backbones of keras.applications need to take grey images."""
+"""Grey images as input of the backbones of keras.applications."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _SMALLEST_PX = 32
 
 
 def of_grey(height: int, width: int, *, scale: float, offset: float | list[float]) -> tuple[Any, Any]:
-    """The pixels (N, height, width, 1) that a model takes, and the three scaled channels made of them.
+    """The model's input of pixels (N, height, width, 1), and the three equal channels `pixels * scale + offset`.
 
     Raises ConfigError for images that are too small for a backbone.
     """
@@ -27,7 +27,7 @@ def of_grey(height: int, width: int, *, scale: float, offset: float | list[float
 
 
 def quick_norms(backbone: keras.Model) -> None:
-    """Let its batch norms' statistics follow as fast as those of the other models."""
+    """Give the backbone's batch norms the momentum of those in the other networks."""
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = layers.MOMENTUM

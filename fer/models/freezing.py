@@ -1,4 +1,4 @@
-"""What a phase of transfer learning trains: which layers, and whether batch norms learn."""
+"""Transfer learning: which layers a phase trains, and whether its batch norms learn."""
 
 import difflib
 from typing import TYPE_CHECKING, Literal
@@ -13,12 +13,11 @@ _POOLS = ("pool", "flatten")  # the first layer that is no longer the backbone's
 
 
 def set_trainable(model: "keras.Model", train_from: str, batch_norm: Literal["trained", "frozen"]) -> None:
-    """Have the layers from `train_from` on trained, and no others; `start`: all, `head`: those after the backbone.
+    """Make the layers from `train_from` on trainable, and no others; `start`: all, `head`: those after the backbone.
 
-    Layers count in the order of `model.layers`. A batch norm that is not trained also keeps its statistics, which a
-    small batch would spoil (Keras: it runs as in inference); with `frozen` all of the backbone's do.
-    Raises ConfigError for a layer that is not there, or from which on nothing can be trained. Compile the model
-    afterwards.
+    Layers count in the order of `model.layers`. A batch norm that is not trainable also keeps its statistics, which a
+    small batch would spoil (Keras: it runs as in inference); with `frozen` all batch norms of the backbone do.
+    Raises ConfigError for an unknown layer, or one after which no layer has weights. Compile the model afterwards.
     """
     import keras
 

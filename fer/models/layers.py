@@ -1,4 +1,4 @@
-"""What several models of the zoo are made of."""
+"""Blocks that several networks of the zoo use."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ MOMENTUM = 0.9
 
 
 def normalised(height: int, width: int, mean: float, std: float) -> tuple[Any, Any]:
-    """The pixels (N, height, width, 1) that a model takes, and what they are less `mean` and over `std`."""
+    """The model's input of pixels (N, height, width, 1), and (pixels - mean) / std."""
     pixels = keras.Input((height, width, 1), name="pixels")
     return pixels, keras.layers.Rescaling(1 / std, offset=-mean / std, name="normalise")(pixels)
 
 
 def convolution(x: Any, name: str, filters: int, kernel: int = 3, stride: int = 1, padding: str = "same") -> Any:
-    """A convolution and its batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167), which has the bias."""
+    """A convolution without bias, and a batch norm (Ioffe & Szegedy 2015, arXiv:1502.03167)."""
     x = keras.layers.Conv2D(
         filters,
         kernel,
@@ -29,7 +29,7 @@ def convolution(x: Any, name: str, filters: int, kernel: int = 3, stride: int = 
 
 
 def activated(x: Any, name: str, filters: int, kernel: int = 3, stride: int = 1, padding: str = "same") -> Any:
-    """The same, and a ReLU."""
+    """A `convolution` with its batch norm, and a ReLU."""
     return keras.layers.ReLU(name=f"{name}_relu")(convolution(x, name, filters, kernel, stride, padding))
 
 
@@ -52,4 +52,5 @@ def pooled(pixels: Any, x: Any, name: str, n_classes: int, dropout: float) -> ke
 
 
 def probabilities(x: Any, n_classes: int) -> Any:
+    """The probabilities (N, n_classes) of `x` (N, features): a dense layer and softmax in float32."""
     return keras.layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities")(x)

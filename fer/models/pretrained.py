@@ -21,11 +21,11 @@ class Loaded(NamedTuple):
 
 
 def load_into(model: "keras.Model", config: ModelConfig, path: Path) -> Loaded:
-    """Put weights in the layers of the same names and shapes.
+    """Load the weights in `path` into the layers of `model` with the same names and shapes.
 
-    Variances that are slightly negative, as conversions leave them, become 0, with scales that make up for it: batch
-    norms answer as before, and can be trained, which takes a root. Raises IntegrityError if the file is no such file,
-    or nothing in it fits.
+    Slightly negative variances, which conversions from other frameworks leave, become 0 with scales that compensate, so
+    that the batch norms compute as before and can be trained. Raises IntegrityError for a file without such weights, or
+    with none that fit.
     """
     source = _read(config, path, model)
     source_layers = {layer.name: layer for layer in source.layers}

@@ -39,7 +39,7 @@ DEFAULT = "sequential-cnn"
 def _kinds() -> dict[str, type[ModelConfig]]:
     """Every network's `Config` by its name, the project's own first. What can't be used is left out with a warning."""
     # No list of them: a key of training holds this module, and another network must not change it.
-    modules = sorted(each.name for each in pkgutil.iter_modules(networks.__path__))
+    modules = sorted(module.name for module in pkgutil.iter_modules(networks.__path__))
     kinds = {name.replace("_", "-"): _config_of(f"{networks.__name__}.{name}") for name in modules}
     for point in sorted(
         importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)

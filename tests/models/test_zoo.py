@@ -204,3 +204,61 @@ def test_stages_and_blocks_must_be_as_many():
 def test_a_model_that_is_not_in_the_zoo_is_refused():
     with pytest.raises(ValidationError, match="mobilenet-v2"):
         TypeAdapter(zoo.AnyModelConfig).validate_python({"name": "resnet-152"})
+
+
+def test_every_network_goes_by_the_name_of_its_module():
+    for name, kind in zoo.KINDS.items():
+        assert kind.model_fields["name"].default == name
+    assert {kind.__module__ for kind in zoo.KINDS.values()} >= {vgg.__name__, se_resnet.__name__}
+    assert zoo.default() == sequential_cnn.Config()
+
+
+def test_a_model_that_is_not_known_is_refused_with_those_that_are():
+    with pytest.raises(errors.ConfigError, match=r"'nix'.*mini-xception, mobilenet-v2, .*vgg"):
+        zoo.config("nix")
+
+
+def faulty(fault: str):
+    """A model that breaks one of the rules of the zoo."""
+    import keras
+
+    class Own(keras.layers.Layer):
+        def compute_output_shape(self, shape):
+            return shape
+
+        def call(self, inputs):
+            return inputs
+
+    def activation(x):
+        return x
+
+    pixels = keras.Input((16, 16, 1 if fault != "channels" else 3), name="pixels")
+    x = keras.layers.Conv2D(4, 3, activation=activation if fault == "function" else "relu")(pixels)
+    if fault == "lambda":
+        x = keras.layers.Lambda(lambda x: x + 1)(x)
+    elif fault == "layer":
+        x = Own()(x)
+    elif fault == "nested":
+        x = keras.layers.TimeDistributed(Own())(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool" if fault != "pool" else "mean")(x)
+    x = keras.layers.Dense(4 if fault == "classes" else 3, name="probabilities" if fault != "name" else "scores")(x)
+    return keras.Model(pixels, x)
+
+
+@pytest.mark.parametrize(
+    ("fault", "received"),
+    [
+        ("lambda", "Lambda"),
+        ("layer", "Own"),
+        ("nested", "Own"),
+        ("function", "function|activation"),
+        ("channels", r"16, 16, 3"),
+        ("classes", r"None, 4"),
+        ("name", "scores"),
+        ("pool", "mean"),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_or_scored_is_refused_before_it_is_trained(fault, received, monkeypatch):
+    monkeypatch.setattr(vgg, "build", lambda *_, **__: faulty(fault))
+    with pytest.raises(errors.ConfigError, match=rf"Keras's own layers.*Received: vgg with .*({received})"):
+        build(vgg.Config())
