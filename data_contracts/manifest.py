@@ -3,9 +3,9 @@
 Each rule looks at one of these frames:
 
 columns     the manifest without its rows
-files       the manifest: one row a file found that should be an image
+files       the manifest: one row per file found that should be an image
 images      the rows of `files` that could be decoded
-classes     one row a class: `label`, `n_images` accepted: in `images`, and no rule of severity `quarantine` broken
+classes     one row per class: `label`, `n_images` accepted: in `images`, and no rule of severity `quarantine` broken
 totals      one row: `n_found`, `n_quarantined`, `quarantined_share`
 """
 

@@ -1,11 +1,11 @@
-"""What the predictions of a model on a split must look like: one row an image, in the shards' order.
+"""What the predictions of a model on a split must look like: one row per image, in the shards' order.
 
 Metrics and the comparison with the champion are computed from this file alone, so each row carries its image's id,
 by which two models' rows are paired, and all probabilities, from which calibration is measured.
 
 The rules look at these frames:
 
-images      one row an image: `image_id`, `class_index`, `predicted`; `class_in_split`, its class in the shards, null
+images      one row per image: `image_id`, `class_index`, `predicted`; `class_in_split`, its class in the shards, null
             if it is not there; of its probabilities `most_probable`, `lowest`, `highest`, `sum` and `are_finite`
 split       one row: `n_predicted`, `n_images` of the split, `n_missing` among the predictions
 model       one row: `n_classes_predicted`, null if the split has one class; `accuracy`, `mean_confidence` and

@@ -1,7 +1,7 @@
 """One photograph in two images: how well they correlate once one is moved, zoomed and turned to lie on the other.
 
 By Gauss-Newton steps for shift, zoom, turn, contrast and brightness over the middle 34x34 pixels (Lucas and Kanade
-1981; Baker and Matthews 2004), at half the size first, all pairs side by side. Steps move by real numbers; the place
+1981; Baker and Matthews 2004), at half the size first, all pairs side by side. Steps move by real numbers; the view
 where they end is rounded, the image there resampled in whole numbers, and the correlation is that of these.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 from fer.curation.probes import SIDE, View
 from fer.engine import process_pool
 
-# Our own pools run one process a core; OpenCV's threads below them would fight for the same cores.
+# Our own pools run one process per core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)
 
 WINDOW = 34  # pixels
 _COARSE_STEPS, _FINE_STEPS = 3, 2
-_HOPEFUL = 0.92  # what correlates less after the steps at half the size is not led on
+_HOPEFUL = 0.92  # pairs that correlate less after the steps at half the size are not followed further
 _AT_ONCE = 128  # pairs
 _LONGEST_STEP = np.array([2.0, 2.0, 0.1, np.radians(5)])  # pixels, pixels, zoom, turn: further is a leap in the dark
 _ZOOMS = (0.7, 1.43)
@@ -30,7 +30,7 @@ _EDGE = cv2.BORDER_REPLICATE
 
 
 @dataclasses.dataclass(frozen=True)
-class Placed:
+class Aligned:
     """How the second image of each pair lies on the first: `correlation` (k,) float64 of the windows, at half the size
     where that is too low to go on, and `views` (k, 4) float64, right, down (pixels), zoom, turn (radians).
     """
@@ -54,26 +54,26 @@ class Aligner:
         sums = images.reshape(len(images), SIDE // 2, 2, SIDE // 2, 2).sum(axis=(2, 4), dtype=np.uint16)
         self._halves = ((sums + 2) // 4).astype(np.uint8)
 
-    def align(self, first: np.ndarray, second: np.ndarray, mirrored: np.ndarray, start: View) -> Placed:
+    def align(self, first: np.ndarray, second: np.ndarray, mirrored: np.ndarray, start: View) -> Aligned:
         """Lay the image at `second[k]` on the one at `first[k]`, mirrored if `mirrored[k]`, beginning with `start`.
 
-        Pairs that do not fit correlate little.
+        `first`, `second` (k,) int64, `mirrored` (k,) bool. Pairs that do not fit correlate little.
         """
         views = np.tile([start.right, start.down, start.zoom, start.turn], (len(first), 1))
         correlation = np.empty(len(first))
 
-        def some(begin: int) -> None:
+        def align_batch(begin: int) -> None:
             at = slice(begin, begin + _AT_ONCE)
             correlation[at], views[at] = self._aligned(first[at], second[at], mirrored[at], views[at])
 
         with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:
-            list(threads.map(some, range(0, len(first), _AT_ONCE)))
-        return Placed(correlation, views)
+            list(threads.map(align_batch, range(0, len(first), _AT_ONCE)))
+        return Aligned(correlation, views)
 
     def _aligned(
         self, first: np.ndarray, second: np.ndarray, mirrored: np.ndarray, views: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`Placed` of these pairs: at half the size, and what fits there at the full one."""
+        """`Aligned` of these pairs: at half the size, and what fits there at the full one."""
         coarse = _template(self._halves, first, mirrored)
         fit, views = _followed(self._halves, coarse, second, views, _COARSE_STEPS)
         led = np.flatnonzero(fit >= _HOPEFUL)
@@ -128,7 +128,7 @@ def _step(
     cos, sin = np.cos(turn), np.sin(turn)
     right, down = (cos * across - sin * along) / zoom, (sin * across + cos * along) / zoom
     offsets = (np.arange(side) - (side - 1) / 2).astype(np.float32)
-    rows, columns = (each.ravel() for each in np.meshgrid(offsets, offsets, indexing="ij"))
+    rows, columns = (axis.ravel() for axis in np.meshgrid(offsets, offsets, indexing="ij"))
     x, y = cos * columns - sin * rows, sin * columns + cos * rows
     # window + changes @ step = contrast * template + brightness
     ones = template.astype(np.float32)

@@ -2,8 +2,8 @@
 
 The model: responses of patches of the images themselves, whitened, pooled over a 4x4 grid, then ridge regression with
 its scores calibrated (A. Coates, A. Ng, H. Lee, An analysis of single-layer networks in unsupervised feature learning,
-AISTATS 2011; patches drawn at random serve here as well as clustered ones). A face and its mirror image are one to it.
-On FER2013 it is right out of fold in 51 % of cases, after 5 s on 2 cores; near-duplicates are always in one fold.
+AISTATS 2011; patches drawn at random serve here as well as clustered ones). A face and its mirror image are the same to
+it. On FER2013 it is right out of fold in 51 % of cases, after 5 s on 2 cores; duplicates are always in one fold.
 
 The method: C. Northcutt, L. Jiang, I. Chuang, Confident learning, JAIR 70 (2021), as cleanlab does it.
 """
@@ -20,7 +20,7 @@ from data_contracts.manifest import THUMBNAIL_SIDE
 from fer.engine import process_pool
 from fer.progress import Progress, silent
 
-_PATCH, _STEP, _GRID = 8, 2, 4  # pixels, pixels, cells a side
+_PATCH, _STEP, _GRID = 8, 2, 4  # pixels, pixels, cells per side
 _PLACES = (THUMBNAIL_SIDE - _PATCH) // _STEP // _GRID * _GRID  # of a patch along a side
 _MARGIN = (THUMBNAIL_SIDE - _PATCH - _STEP * (_PLACES - 1)) // 2
 _FILTERS = 48  # and as many mirrored: with 64 it is right in 1 % more cases, and takes a third longer
@@ -36,7 +36,9 @@ _NO_FOLD = -1
 
 @dataclass(frozen=True)
 class Doubts:
-    """Of each image: the likeliest class (int64), its own class's probability (float32), and whether that is wrong."""
+    """Per image, (n,): the likeliest class (int64), the probability of its label (float32), and whether that is wrong
+    (bool).
+    """
 
     suggested: np.ndarray
     quality: np.ndarray
@@ -56,12 +58,12 @@ def find(
 ) -> Doubts | None:
     """The labels in doubt of `thumbnails`, (n, pixels) uint8, of the classes `labels`, (n,) integers from 0 on.
 
-    The model learns from the images `learned`, (n,) bool, alone, or from all; what it says of them is out of fold.
-    Nothing of the others changes that: they are only held against the model, by their labels.
+    The model learns from the images `learned`, (n,) bool, alone, or from all; its predictions of them are out of fold.
+    The others change nothing of that: their labels are only compared with the model.
 
-    A label is called wrong where confident learning says so and its own probability is at most `max_share` of what is
-    usual in its class. From a model that is often wrong itself the former alone doubts a third of FER2013's labels, and
-    a bound that is the same for each class most of those of a small class.
+    A label is called wrong where confident learning says so and its own probability is at most `max_share` of the mean
+    of its class. With a model that is often wrong itself confident learning alone doubts a third of FER2013's labels,
+    and a bound that is the same for all classes doubts most of those of a small class.
     Images of one of the `groups` are in one fold. None where a class is in fewer groups than there are folds, or where
     there is one class only: too little to learn from.
     Sums over images are exact, and probabilities are rounded to 4 decimals before anything is decided by them, so that
@@ -81,7 +83,7 @@ def find(
         return None
     fold_of = np.full(len(labels), _NO_FOLD)
     fold_of[to_learn] = folds_learned
-    # Threads of ours, one a core: those of BLAS below them would take twice as long on busy cores.
+    # Threads of ours, one per core: those of BLAS below them would take twice as long on busy cores.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         features = _features(thumbnails, to_learn, seed, progress)
         progress(1, 3, "label errors: images described")
@@ -146,8 +148,8 @@ def _filters(images: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     patches = windows[which, top, left].reshape(n_drawn, -1).astype(np.float64)
     patches -= patches.mean(axis=1, keepdims=True)
     patches /= np.sqrt(patches.var(axis=1, keepdims=True) + _FLAT)
-    variances, directions = np.linalg.eigh(patches.T @ patches / n_drawn)
-    whiten = (directions / np.sqrt(variances + 0.1)) @ directions.T
+    variances, components = np.linalg.eigh(patches.T @ patches / n_drawn)
+    whiten = (components / np.sqrt(variances + 0.1)) @ components.T
     chosen = patches[:_FILTERS] @ whiten
     chosen /= np.linalg.norm(chosen, axis=1, keepdims=True) + 1e-9
     filters = whiten @ chosen.T
@@ -201,7 +203,7 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, fold_of: np.ndarray) 
 
     others = np.flatnonzero(fold_of == _NO_FOLD)
     if len(others):
-        folds, sums = [*folds, others], [*sums, [np.zeros_like(each) for each in total]]
+        folds, sums = [*folds, others], [*sums, [np.zeros_like(sums_of) for sums_of in total]]
     with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads:
         list(threads.map(predict, folds, sums))
     return scores
@@ -232,5 +234,5 @@ def _confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> np.nda
     """Whether each label is likely wrong. One process: cleanlab would fork."""
     from cleanlab import filter as cleanlab_filter
 
-    found: np.ndarray = cleanlab_filter.find_label_issues(labels, probabilities, filter_by="both", n_jobs=1)
-    return found
+    is_issue: np.ndarray = cleanlab_filter.find_label_issues(labels, probabilities, filter_by="both", n_jobs=1)
+    return is_issue

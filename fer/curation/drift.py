@@ -1,15 +1,15 @@
-"""Stage 7: how the accepted images differ from those that were accepted last.
+"""Stage 8: how the accepted images differ from those that were accepted last.
 
 Out: `drift.json`.
 
 Two comparisons are made: of all images now with those last accepted, and of the new ones alone, where a bad batch shows
 undiluted. New are those that came since the anchor, older accepted data that stays until enough have come together: so
-nothing creeps in by a few a day. A difference is drift if it is large (the effect reaches its threshold) and no chance
-(its p-value, after Holm's correction for the number of tests, is at most `alpha`). Either alone would cry wolf: at 36
-thousand images a Kolmogorov-Smirnov distance of 0.02 is no chance, and means nothing; 60 images of the same kind are
-0.15 off.
+nothing creeps in by a few per day. A difference is drift if it is large (the effect reaches its threshold) and no
+chance (its p-value, after Holm's correction for the number of tests, is at most `alpha`). Either alone would cry wolf:
+at 36 thousand images a Kolmogorov-Smirnov distance of 0.02 is no chance, and means nothing; 60 images of the same kind
+are 0.15 off.
 
-The tests take both sides as independent. All images now and those last accepted share most of theirs, which lets them
+The tests take both samples as independent. All images now and those last accepted share most of theirs, which lets them
 differ less by chance than the tests suppose: p is then too large, never too small.
 """
 
@@ -24,11 +24,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import files, properties
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.engine import stage
+from fer.engine.records import Record
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -36,10 +37,8 @@ _FEWEST_EXPECTED = 5
 _COLUMNS = ("pixel_sha256", "label", *properties.EDGES)
 
 
-class DriftConfig(BaseModel):
+class DriftConfig(Record):
     """From which effect on a difference is drift, and what is done about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: Literal["warn", "stop"] = Field(default="warn", description="what drift does to the run, after the report")
     min_property_distance: float = Field(
@@ -89,42 +88,42 @@ def drift(
     """
     now = pq.read_table(workspace.folder(validation) / files.ACCEPTED, columns=list(_COLUMNS))
     if baseline is None:
-        shown = {"now": now}
-        found = {"n_baseline": None, "n_now": len(now), "classes": _classes(shown), "histograms": _histograms(shown)}
-        _write(out, found)
+        tables = {"now": now}
+        classes, histograms = _classes(tables), _histograms(tables)
+        _write(out, {"n_baseline": None, "n_now": len(now), "classes": classes, "histograms": histograms})
         progress(1, 1, "nothing to compare with")
         return DriftRef(n_baseline=None, n_new=len(now), n_gone=0, n_relabelled=0, failures=(), warnings=())
     then = pq.read_table(workspace.folder(baseline) / files.ACCEPTED, columns=list(_COLUMNS))
     change = changes(now, then)
-    n_new, n_gone, n_relabelled = (int(each.sum()) for each in (change.new, change.gone, change.relabelled))
+    n_new, n_gone, n_relabelled = (int(rows.sum()) for rows in (change.new, change.gone, change.relabelled))
     progress(1, 2, "new and gone images counted")
     new = now.filter(pa.array(change.new))
     since = then
     if anchor is not None and baseline.digest != anchor.digest:
         since = pq.read_table(workspace.folder(anchor) / files.ACCEPTED, columns=list(_COLUMNS))
     gathered = now.filter(pa.array(changes(now, since).new))
-    sides = {"all": (now, then)}
+    samples = {"all": (now, then)}
     if len(gathered) >= config.min_new:
-        sides["new"] = (gathered, since)
-    tests = compared(sides, config)
-    lines = [_line(each) for each in tests if each["drifted"]]
-    for count, share, what in (
+        samples["new"] = (gathered, since)
+    tests = compare(samples, config)
+    lines = [_line(test) for test in tests if test["drifted"]]
+    for count, share, change_name in (
         (n_gone, config.max_gone_share, "gone"),
         (n_relabelled, config.max_relabelled_share, "relabelled"),
     ):
         if count > share * len(then):
-            lines.append(f"{count:,} of {len(then):,} images are {what} (drift above {100 * share:.3g} %)")
+            lines.append(f"{count:,} of {len(then):,} images are {change_name} (drift above {100 * share:.3g} %)")
     stops = config.action == "stop"
     ref = DriftRef(
         n_baseline=len(then),
         n_new=n_new,
         n_gone=n_gone,
         n_relabelled=n_relabelled,
-        is_anchored="new" in sides,
+        is_anchored="new" in samples,
         failures=tuple(lines) if stops else (),
         warnings=() if stops else tuple(lines),
     )
-    shown = {"then": then, "now": now, "new": new, "gone": then.filter(pa.array(change.gone))}
+    tables = {"then": then, "now": now, "new": new, "gone": then.filter(pa.array(change.gone))}
     _write(
         out,
         ref.model_dump(mode="json", exclude={"path", "digest"})
@@ -133,9 +132,9 @@ def drift(
             "n_gathered": len(gathered),
             "config": config.model_dump(),
             "tests": tests,
-            "classes": _classes(shown),
+            "classes": _classes(tables),
             "relabelled": _relabelled(now.filter(pa.array(change.relabelled)), then),
-            "histograms": _histograms(shown),
+            "histograms": _histograms(tables),
         },
     )
     progress(2, 2, "distributions compared")
@@ -156,17 +155,17 @@ def changes(now: pa.Table, then: pa.Table) -> Change:
     return Change(new=~seen, gone=~known(then, now), relabelled=seen & ~same)
 
 
-def compared(sides: Mapping[str, tuple[pa.Table, pa.Table]], config: DriftConfig) -> list[dict[str, Any]]:
-    """A row for each test of each of the `sides`, (images, those that they are held against): effect, threshold, p, p
+def compare(samples: Mapping[str, tuple[pa.Table, pa.Table]], config: DriftConfig) -> list[dict[str, Any]]:
+    """A row per test of each of the `samples`, (images, those that they are compared with): effect, threshold, p, p
     after Holm, verdict.
     """
     tests = [
         {"of": name} | test
-        for name, (table, then) in sides.items()
+        for name, (table, then) in samples.items()
         if len(table) and len(then)
         for test in (
             _class_test(table, then, config),
-            *(_property_test(each, table, then, config) for each in properties.EDGES),
+            *(_property_test(name, table, then, config) for name in properties.EDGES),
         )
     ]
     for test, p in zip(tests, _holm([test["p"] for test in tests]), strict=True):
@@ -183,11 +182,11 @@ def _property_test(name: str, now: pa.Table, then: pa.Table, config: DriftConfig
     test |= {"effect": 0.0, "threshold": config.min_property_distance, "p": 1.0}
     if not len(a) or not len(b):
         return test
-    found = stats.ks_2samp(a, b, method="asymp")
+    ks = stats.ks_2samp(a, b, method="asymp")
     spread = float(b.std())
     return test | {
-        "effect": _rounded(found.statistic),
-        "p": _rounded(found.pvalue),
+        "effect": _rounded(ks.statistic),
+        "p": _rounded(ks.pvalue),
         "median": _rounded(np.median(a)),
         "median_baseline": _rounded(np.median(b)),
         # by how much a grey level, bit, ... has to be moved on average, in standard deviations of the baseline
@@ -201,8 +200,8 @@ def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str,
     counts = np.array(list(zip(*_counts({"now": now, "then": then}).values(), strict=True)))  # (2, classes)
     shares = counts / counts.sum(axis=1, keepdims=True)
     pooled = _pooled(counts)
-    found = stats.chi2_contingency(pooled, correction=False) if pooled.shape[1] > 1 else None
-    statistic = 0.0 if found is None else float(found.statistic)
+    chi2 = stats.chi2_contingency(pooled, correction=False) if pooled.shape[1] > 1 else None
+    statistic = 0.0 if chi2 is None else float(chi2.statistic)
     return {
         "what": "class shares",
         "measure": "total variation",
@@ -210,7 +209,7 @@ def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str,
         "n_baseline": len(then),
         "effect": _rounded(abs(shares[0] - shares[1]).sum() / 2),
         "threshold": config.min_class_distance,
-        "p": 1.0 if found is None else _rounded(found.pvalue),
+        "p": 1.0 if chi2 is None else _rounded(chi2.pvalue),
         "cramers_v": _rounded(math.sqrt(statistic / counts.sum())),
     }
 
@@ -255,11 +254,10 @@ def _line(test: Mapping[str, Any]) -> str:
 
 def _counts(tables: Mapping[str, pa.Table]) -> dict[str, list[int]]:
     """Class -> images in each of the tables, for every class that is in one."""
-    found = [
-        {each["values"]: each["counts"] for each in table["label"].value_counts().to_pylist()}
-        for table in tables.values()
+    counts = [
+        {row["values"]: row["counts"] for row in table["label"].value_counts().to_pylist()} for table in tables.values()
     ]
-    return {label: [each.get(label, 0) for each in found] for label in sorted(set().union(*found))}
+    return {label: [by_label.get(label, 0) for by_label in counts] for label in sorted(set().union(*counts))}
 
 
 def _classes(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, int]]:
@@ -271,23 +269,23 @@ def _relabelled(relabelled: pa.Table, then: pa.Table) -> dict[str, dict[str, int
     first = then.group_by("pixel_sha256").aggregate([("label", "min")])
     at = pc.index_in(relabelled["pixel_sha256"], value_set=first["pixel_sha256"].combine_chunks())
     pairs = pa.table({"then": first["label_min"].take(at), "now": relabelled["label"]})
-    found: dict[str, dict[str, int]] = {}
+    by_label: dict[str, dict[str, int]] = {}
     counted = pairs.group_by(["then", "now"]).aggregate([([], "count_all")])
     for row in counted.sort_by([("then", "ascending"), ("now", "ascending")]).to_pylist():
-        found.setdefault(row["then"], {})[row["now"]] = row["count_all"]
-    return found
+        by_label.setdefault(row["then"], {})[row["now"]] = row["count_all"]
+    return by_label
 
 
 def _histograms(tables: Mapping[str, pa.Table]) -> dict[str, dict[str, list[float]]]:
     """Property -> `edges` of its bins, and the images of each table in them; the outer bins hold all beyond."""
-    found: dict[str, dict[str, list[float]]] = {}
+    histograms: dict[str, dict[str, list[float]]] = {}
     for name, edges in properties.EDGES.items():
-        found[name] = {"edges": edges.tolist()}
+        histograms[name] = {"edges": edges.tolist()}
         for which, table in tables.items():
             values = table[name].drop_null().to_numpy()
             bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-            found[name][which] = np.bincount(bins, minlength=len(edges) - 1).tolist()
-    return found
+            histograms[name][which] = np.bincount(bins, minlength=len(edges) - 1).tolist()
+    return histograms
 
 
 def _write(out: Path, report: Mapping[str, Any]) -> None:

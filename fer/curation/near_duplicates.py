@@ -1,19 +1,19 @@
-"""Near-duplicates: pairs of images that show one photograph, by their thumbnails' grey levels.
+"""Duplicates: pairs of images that show one photograph, by their thumbnails' grey levels.
 
 Identical images by their contents; near ones by the correlation of their thumbnails as they are; shifted and mirrored
-ones by the correlation of what lies on each other once they are aligned (`probes` proposes pairs, `alignment` measures
-them).
+ones by the correlation of the parts that they share once they are aligned (`probes` proposes pairs, `alignment`
+measures them).
 
 For near ones all pairs are compared, by an exact bound first. For x, y centred and of unit length, and any orthonormal
-basis of a few directions, x·y = low·low + rest·rest <= low·low + |rest||rest| (Cauchy-Schwarz): the coordinates in the
-basis and the length of the rest bound the correlation from above, so that no pair is lost. The basis follows the main
-directions of the images; 31 to 63 of them take about the same time. Of 34,034 distinct images of FER2013 it leaves 1
-pair in 14,000 to be compared in full, and all pairs are found in 1/16 of the time of the plain product
+basis of a few components, x·y = low·low + rest·rest <= low·low + |rest||rest| (Cauchy-Schwarz): the coordinates in the
+basis and the length of the rest bound the correlation from above, so that no pair is lost. The basis is near the
+principal components of the images; 31 to 63 of them take about the same time. Of 34,034 distinct images of FER2013 it
+leaves 1 pair in 14,000 to be compared in full, and all pairs are found in 1/16 of the time of the plain product
 (benchmarks/quality.py).
 
-Cost: n² / 2 products of 48 numbers for near ones, about 1 s for 36 thousand images on 2 cores; over a
-minute for shifted and mirrored ones, and estimated from that most of a day for a million. Memory: a few 10 MB and 6 kB
-an image beside the thumbnails.
+Cost: n² / 2 products of 48 numbers for near ones, about 1 s for 36 thousand images on 2 cores; over a minute for
+shifted and mirrored ones, and estimated from that most of a day for a million. Memory: a few 10 MB and 6 kB per image
+beside the thumbnails.
 """
 
 import concurrent.futures
@@ -37,8 +37,8 @@ _MAX_PAIRS = 5_000_000  # a few GB once `groups` holds them; FER2013 has 4 thous
 
 @dataclass(frozen=True)
 class Pairs:
-    """Row k says that the images at `first[k]` < `second[k]` (int64) are near-duplicates of this `kind`, a number in
-    data_contracts.curation.KINDS (int64), and `correlation` (float32). Sorted by both.
+    """Row k: the images at `first[k]` < `second[k]` (int64) are duplicates of this `kind`, a number in
+    data_contracts.curation.KINDS (int64), and `correlation` (float32). Sorted by first and second.
     """
 
     first: np.ndarray
@@ -71,9 +71,9 @@ def find(
     seen: dict[str, int] = {}
     stands_for = np.array([seen.setdefault(content, at) for at, content in enumerate(contents)], dtype=np.int64)
     copies = np.flatnonzero(stands_for != np.arange(len(stands_for)))
-    found = [(stands_for[copies], copies, np.full(len(copies), _IDENTICAL), np.ones(len(copies)))]
+    parts = [(stands_for[copies], copies, np.full(len(copies), _IDENTICAL), np.ones(len(copies)))]
     chosen = np.flatnonzero(stands_for == np.arange(len(stands_for)))
-    chosen = chosen[principal_components.varied(thumbnails)[chosen]]
+    chosen = chosen[principal_components.has_contrast(thumbnails)[chosen]]
     n_pairs = len(copies)
 
     def count(n_more: int) -> None:
@@ -81,20 +81,21 @@ def find(
         n_pairs += n_more
         if n_pairs > _MAX_PAIRS:
             raise errors.SourceError(
-                f"A dataset must have {_MAX_PAIRS:,} pairs of near-duplicates at most.",
+                f"A dataset must have {_MAX_PAIRS:,} pairs of duplicates at most.",
                 received=f"more among {len(contents):,} images at a correlation of {correlation} and above",
                 todo="raise inspect.near_duplicate_correlation: nearly all images look alike",
             )
 
     for first, second, measured in _blocks(thumbnails, chosen, correlation, progress):
-        found.append((first, second, np.full(len(first), _NEAR), measured))
+        parts.append((first, second, np.full(len(first), _NEAR), measured))
         count(len(first))
     if aligned is not None:
-        near = np.concatenate([each[0] * len(contents) + each[1] for each in found[1:]] or [np.empty(0, np.int64)])
-        for each in _aligned(thumbnails, chosen, near, aligned, progress):
-            found.append(each)
-            count(len(each[0]))
-    first, second, kind, measured = (np.concatenate(each) for each in zip(*found, strict=True))
+        codes = [first * len(contents) + second for first, second, _, _ in parts[1:]]
+        near = np.concatenate([np.empty(0, np.int64), *codes])
+        for part in _aligned(thumbnails, chosen, near, aligned, progress):
+            parts.append(part)
+            count(len(part[0]))
+    first, second, kind, measured = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((second, first))
     return Pairs(first[order], second[order], kind[order], measured[order].astype(np.float32))
 
@@ -102,14 +103,14 @@ def find(
 def _aligned(
     thumbnails: np.ndarray, chosen: np.ndarray, known: np.ndarray, correlation: float, progress: Progress
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """The shifted and mirrored pairs among `chosen` rows, (smaller, larger, kind, correlation), a batch a probe.
+    """The shifted and mirrored pairs among `chosen` rows, (smaller, larger, kind, correlation), a batch per probe.
 
-    Those that are `known`, as smaller * n + larger, are not looked at, and each comes once: from the first probe that
-    leads to a place where it correlates.
+    Those that are `known`, as smaller * n + larger, are left out, and each comes once: from the first probe that leads
+    to an alignment in which it correlates.
     """
     n = len(thumbnails)
     # Where the window is of one grey there is nothing to align; of 48 pixels the outer ones alone are then not.
-    seen = chosen[principal_components.varied(alignment.windows(thumbnails[chosen]))]
+    seen = chosen[principal_components.has_contrast(alignment.windows(thumbnails[chosen]))]
     aligner = alignment.Aligner(thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE))
     for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
         first, second = seen[candidates.first], seen[candidates.second]
@@ -146,14 +147,14 @@ def correlations(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> 
 def _blocks(
     thumbnails: np.ndarray, chosen: np.ndarray, correlation: float, progress: Progress
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The pairs among `chosen` rows, (smaller, larger, correlation), of _ROWS rows with all later ones at a time."""
+    """The pairs among `chosen` rows, (smaller, larger, correlation): of _ROWS rows with all later ones at a time."""
     import threadpoolctl
 
     n = len(chosen)
 
     def block(top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = []
-        n_found = 0
+        parts = []
+        n_pairs = 0
         for left in range(top, n, _COLUMNS):
             bound = described[top : top + _ROWS] @ columns[:, left : left + _COLUMNS]
             row, column = np.divmod(np.flatnonzero(bound >= correlation - _SLACK), bound.shape[1])
@@ -161,35 +162,35 @@ def _blocks(
             one, other = chosen[row[later] + top], chosen[column[later] + left]
             measured = correlations(thumbnails, one, other)
             near = measured >= correlation
-            found.append((one[near], other[near], measured[near]))
-            n_found += len(found[-1][0])
-            if n_found > _MAX_PAIRS:  # the caller gives up
+            parts.append((one[near], other[near], measured[near]))
+            n_pairs += int(near.sum())
+            if n_pairs > _MAX_PAIRS:  # the caller gives up
                 break
-        one, other, measured = (np.concatenate(each) for each in zip(*found, strict=True))
+        one, other, measured = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return one, other, measured
 
-    # A thread a core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
+    # A thread per core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
     threads = concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores())
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
-        described = _described(thumbnails, chosen)  # (n, directions + 1) float32
+        described = _described(thumbnails, chosen)  # (n, components + 1) float32
         columns = np.ascontiguousarray(described.T)
         try:
-            for done, found in enumerate(threads.map(block, range(0, n, _ROWS)), start=1):
-                yield found
+            for done, pairs in enumerate(threads.map(block, range(0, n, _ROWS)), start=1):
+                yield pairs
                 progress(min(done * _ROWS, n), n, "near-duplicates")
         finally:
             threads.shutdown(cancel_futures=True)
 
 
 def _described(thumbnails: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Each chosen thumbnail's coordinates in the basis and the length of the rest, (n, directions + 1) float32."""
+    """Each chosen thumbnail's coordinates in the basis and the length of the rest, (n, components + 1) float32."""
     if not len(chosen):
         return np.empty((0, 1), np.float32)
-    basis = principal_components.main(thumbnails, chosen)
+    basis = principal_components.basis(thumbnails, chosen)
     described = np.empty((len(chosen), basis.shape[1] + 1), np.float32)
     for start in range(0, len(chosen), _PREPARED_AT_ONCE):
         at = slice(start, start + _PREPARED_AT_ONCE)
-        low = principal_components.unit(thumbnails[chosen[at]]) @ basis
+        low = principal_components.normalised(thumbnails[chosen[at]]) @ basis
         described[at, :-1] = low
         described[at, -1] = np.sqrt(np.maximum(0, 1 - np.einsum("ij,ij->i", low, low)))
     return described

@@ -1,20 +1,19 @@
 """Candidates for one photograph in two images: moved, cropped, zoomed, turned or mirrored, or under a border or a text.
 
-An image is described by the lowest frequencies (DCT-II) of its middle 36x36 pixels, taken relative to the average face
-and in units of what a small move changes in each. What another framing of it would look like is described likewise,
-under 59 *probes*: two zooms and none, each with 19 shifts on a hexagonal lattice, and a turn each way. Two images are
-candidates where the description of one is near that of a probe of the other. Mirroring an image turns the signs of its
-odd frequencies, so that the even and the odd part of a product serve the image and its mirror image alike.
+An image is described by the lowest frequencies (DCT-II) of its middle 36x36 pixels, relative to the average face
+and in units of the change that a small move makes in each. Other framings of it are described likewise, under 59
+*probes*: two zooms and none, each with 19 shifts on a hexagonal lattice, and a turn each way. Two images are candidates
+where the description of one is near that of a probe of the other. Mirroring an image turns the signs of its odd
+frequencies, so that the even and the odd part of a product serve the image and its mirror image alike.
 
-Each candidate is then held against all that a small move makes of the first image: the subspace spanned by its
+Each candidate is then compared with all that a small move makes of the first image: the subspace spanned by its
 description in 48 frequencies and its derivatives by shift, zoom and turn (the tangent distance of Simard, LeCun and
 Denker 1993). Few chance pairs lie near it; `fer.curation.alignment` measures those that do.
 
-Whether two images are candidates hangs on these two alone, and up to the tangents on whole numbers: the same on any
+Whether two images are candidates depends on these two alone, and up to the tangents on whole numbers: the same on any
 machine, whatever else is in the dataset. Of FER2013's pairs that an exhaustive search finds (aligned correlation from
 0.94), and that look different as they are, 97.9 % are near a probe
-(docs/explanation/experiments.md). Cost: n² / 2 products of 24 numbers per probe;
-memory: 3 kB per image.
+(docs/explanation/experiments.md). Cost: n² / 2 products of 24 numbers per probe; memory: 3 kB per image.
 """
 
 import concurrent.futures
@@ -65,8 +64,8 @@ class View:
         offsets = np.arange(side) - (side - 1) / 2
         y, x = np.meshgrid(offsets, offsets, indexing="ij")
         cos, sin = self.zoom * np.cos(self.turn), self.zoom * np.sin(self.turn)
-        found = np.stack([cos * x - sin * y + self.right, sin * x + cos * y + self.down], axis=-1)
-        return found.reshape(-1, 2) + (SIDE - 1) / 2
+        points = np.stack([cos * x - sin * y + self.right, sin * x + cos * y + self.down], axis=-1)
+        return points.reshape(-1, 2) + (SIDE - 1) / 2
 
 
 def _lattice(spacing: float) -> list[tuple[float, float]]:
@@ -98,7 +97,7 @@ class Candidates:
 
 
 def search(thumbnails: np.ndarray) -> Iterator[Candidates]:
-    """The candidates among `thumbnails`, (n, pixels) uint8, none of one grey: an item a probe, in their order."""
+    """The candidates among `thumbnails`, (n, pixels) uint8, none of one grey: one item per probe, in their order."""
     import threadpoolctl
 
     if len(thumbnails) < 2:
@@ -106,7 +105,7 @@ def search(thumbnails: np.ndarray) -> Iterator[Candidates]:
     coarse = _coarse(thumbnails)
     frequencies = list(_AVERAGE_AND_CHANGE)
     fine = _lowest(_TANGENT_FREQUENCIES)
-    # A thread a core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
+    # A thread per core, each with BLAS of one thread: on busy cores several threads to one product wait for each other.
     with (
         threadpoolctl.threadpool_limits(1, user_api="blas"),
         concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as threads,
@@ -164,11 +163,11 @@ def _operator(view: View, frequencies: list[tuple[int, int]]) -> np.ndarray:
 def _projected(coarse: np.ndarray, view: View, frequencies: list[tuple[int, int]]) -> np.ndarray:
     """The frequencies of all images under `view`, (n, frequencies) float32."""
     operator = _operator(view, frequencies).astype(np.float32)
-    found = np.empty((len(coarse), len(frequencies)), np.float32)
+    projected = np.empty((len(coarse), len(frequencies)), np.float32)
     for start in range(0, len(coarse), _DESCRIBED_AT_ONCE):
         at = slice(start, start + _DESCRIBED_AT_ONCE)
-        found[at] = coarse[at].astype(np.float32) @ operator
-    return found
+        projected[at] = coarse[at].astype(np.float32) @ operator
+    return projected
 
 
 def _described(coarse: np.ndarray, view: View, frequencies: list[tuple[int, int]]) -> np.ndarray:
@@ -177,16 +176,16 @@ def _described(coarse: np.ndarray, view: View, frequencies: list[tuple[int, int]
     Each sum below is one of whole numbers under 2^53, so that no order of adding changes a bit.
     """
     operator = _operator(view, frequencies)
-    average, change = np.array([_AVERAGE_AND_CHANGE[each] for each in frequencies]).T
-    found = np.empty((len(coarse), len(frequencies)), np.float32)
+    average, change = np.array([_AVERAGE_AND_CHANGE[frequency] for frequency in frequencies]).T
+    described = np.empty((len(coarse), len(frequencies)), np.float32)
     for start in range(0, len(coarse), _DESCRIBED_AT_ONCE):
         at = slice(start, start + _DESCRIBED_AT_ONCE)
         values = np.rint((coarse[at].astype(np.float64) @ operator) / 2**12)
         values /= np.maximum(np.sqrt((values**2).sum(axis=1, keepdims=True)), 1)
         values = np.rint((values - average) / change * 2**12)
         values *= _INTEGER / np.maximum(np.sqrt((values**2).sum(axis=1, keepdims=True)), 1)
-        found[at] = np.rint(values)
-    return found
+        described[at] = np.rint(values)
+    return described
 
 
 def _near(
@@ -203,13 +202,13 @@ def _near(
     least = _LEAST_PRODUCT * _INTEGER**2
 
     def block(top: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = []
+        parts = []
         bottom = min(top + _ROWS, n)
         even_products, odd_products = (np.empty((bottom - top) * _COLUMNS, np.float32) for _ in range(2))
         for left in range(top, n, _COLUMNS):
             right = min(left + _COLUMNS, n)
             size = (bottom - top) * (right - left)
-            even, odd = (each[:size].reshape(bottom - top, -1) for each in (even_products, odd_products))
+            even, odd = (products[:size].reshape(bottom - top, -1) for products in (even_products, odd_products))
             np.matmul(rows[0][top:bottom], columns[0][:, left:right], out=even)
             np.matmul(rows[1][top:bottom], columns[1][:, left:right], out=odd)
             even += np.abs(odd)
@@ -219,14 +218,14 @@ def _near(
                 row = hit[row]
                 later = column + left > row + top
                 row, column = row[later], column[later]
-                found.append((row + top, column + left, odd[row, column] < 0))
-        if not found:
+                parts.append((row + top, column + left, odd[row, column] < 0))
+        if not parts:
             return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool)
-        first, second, mirrored = (np.concatenate(each) for each in zip(*found, strict=True))
+        first, second, mirrored = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return first, second, mirrored
 
     first, second, mirrored = (
-        np.concatenate(each) for each in zip(*threads.map(block, range(0, n, _ROWS)), strict=True)
+        np.concatenate(columns) for columns in zip(*threads.map(block, range(0, n, _ROWS)), strict=True)
     )
     return first, second, mirrored
 
@@ -238,12 +237,12 @@ def _subspaces(coarse: np.ndarray, frequencies: list[tuple[int, int]]) -> np.nda
     spanned = [_projected(coarse, PROBES[0], frequencies)]
     for ahead, behind in zip(steps, back, strict=True):
         spanned.append(_projected(coarse, ahead, frequencies) - _projected(coarse, behind, frequencies))
-    found = np.empty((len(coarse), len(spanned), len(frequencies)), np.float32)
+    bases = np.empty((len(coarse), len(spanned), len(frequencies)), np.float32)
     for start in range(0, len(coarse), _DESCRIBED_AT_ONCE):
         at = slice(start, start + _DESCRIBED_AT_ONCE)
-        basis, _ = np.linalg.qr(np.stack([each[at] for each in spanned], axis=2))
-        found[at] = basis.transpose(0, 2, 1)
-    return found
+        basis, _ = np.linalg.qr(np.stack([vectors[at] for vectors in spanned], axis=2))
+        bases[at] = basis.transpose(0, 2, 1)
+    return bases
 
 
 def _explained(

@@ -20,23 +20,25 @@ class ValidationRef(Ref):
     warnings: tuple[str, ...]
 
     def summary(self) -> str:
+        """Accepted and quarantined images, with the reasons."""
         refused = ", ".join(f"{count:,} {reason}" for reason, count in self.quarantined.items()) or "none"
         return f"{self.n_accepted:,} of {self.n_found:,} images accepted; refused: {refused}"
 
 
 class InspectionRef(Ref):
-    """`findings.parquet` and `pairs.parquet`: what is known of each accepted image beside its own properties."""
+    """`findings.parquet` and `pairs.parquet`: duplicates and outlier scores of the accepted images."""
 
     n_images: int
     n_pairs: int  # of duplicates
     n_groups: int  # of two or more connected duplicates
 
     def summary(self) -> str:
+        """How many groups of duplicates there are."""
         return f"{self.n_groups:,} groups of duplicates among {self.n_images:,} images"
 
 
 class CurationRef(Ref):
-    """`curation.parquet` and `curation.json`: the issues of each accepted image and what is to become of it.
+    """`curation.parquet` and `curation.json`: the issues of each accepted image, and its action.
 
     `failures` holds a line for each issue found whose policy is `stop`.
     """
@@ -48,6 +50,7 @@ class CurationRef(Ref):
     failures: tuple[str, ...]
 
     def summary(self) -> str:
+        """Dropped and quarantined images, and all issues."""
         issues = ", ".join(f"{count:,} {issue.replace('_', ' ')}" for issue, count in self.issues.items() if count)
         removed = f"{sum(self.dropped.values()):,} dropped, {sum(self.quarantined.values()):,} quarantined"
         return f"{removed}; issues: {issues or 'none'}"
@@ -89,6 +92,7 @@ class SplitRef(Ref):
     warnings: tuple[str, ...] = ()
 
     def summary(self) -> str:
+        """Images per split, and what leaks or is in doubt."""
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
         n_excluded = sum(self.excluded.values())
         excluded = f"; {n_excluded:,} excluded" if n_excluded else ""
@@ -110,6 +114,7 @@ class DriftRef(Ref):
     warnings: tuple[str, ...]
 
     def summary(self) -> str:
+        """What is new, gone and relabelled, and what drifted."""
         if self.n_baseline is None:
             return "no data accepted before this to compare with"
         changed = f"{self.n_new:,} new, {self.n_gone:,} gone, {self.n_relabelled:,} relabelled"

@@ -1,7 +1,7 @@
 """Stage 3: the manifest against its contract, by Great Expectations.
 
 Out: `accepted.parquet` and `quarantine.parquet` (the manifest's schema), `validation.json` and `data_docs/index.html`.
-Pixels are never validated, only what the manifest says of them.
+Pixels are never validated, only the manifest's columns about them.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from data_contracts import files
 from data_contracts import manifest as contract
@@ -22,6 +22,7 @@ from data_contracts.rules import Rule
 from fer.curation.refs import ValidationRef
 from fer.engine import contracts, disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.records import Record
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
@@ -29,10 +30,8 @@ _BATCH_ROWS = 65_536
 _EXAMPLES = 5
 
 
-class ValidateConfig(BaseModel):
+class ValidateConfig(Record):
     """How much of a source may be bad."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_side_px: int = Field(default=8, ge=1, description="images with a shorter side go to quarantine")
     max_side_px: int = Field(default=8_192, ge=1, description="images with a longer side go to quarantine")
@@ -51,7 +50,7 @@ def validate(
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> ValidationRef:
-    """Check the manifest, and divide it into accepted images and quarantine.
+    """Check the manifest, and separate its images into accepted ones and quarantine.
 
     Bad data raises nothing here: `failures` of the Ref has a line for each broken rule of severity `stop`.
     Raises ContractViolation for a manifest with other columns.
@@ -84,19 +83,19 @@ def validate(
     checks.build_docs(out / files.DOCS)
     del images
 
-    reasons = _write_divided(path, out, _spread(taken_out, decoded))
+    by_reason = _write_separated(path, out, _spread(taken_out, decoded))
     ref = ValidationRef(
         classes=manifest.classes,
         n_found=n_found,
         n_accepted=n_accepted,
-        quarantined={reason: found.n_images for reason, found in reasons.items()},
+        quarantined={reason: refused.n_images for reason, refused in by_reason.items()},
         failures=checks.lines("stop"),
         warnings=checks.lines("warn"),
     )
     report = ref.model_dump(exclude={"path", "digest"}) | {
         "config": config.model_dump(),
         "images_per_class": classes,
-        "quarantine_examples": {reason: found.examples for reason, found in reasons.items()},
+        "quarantine_examples": {reason: refused.examples for reason, refused in by_reason.items()},
         "rules": checks.records(),
     }
     disk.write(out / files.VALIDATION_REPORT, json.dumps(report, indent=1).encode())
@@ -110,8 +109,8 @@ def _path(row: dict[str, Any]) -> str:
 
 def _read(path: Path, rules: Sequence[Rule], frame: str, *more: str) -> pa.Table:
     """The columns of the manifest that the frame's rules look at, `path` and `more`."""
-    named = {column for each in rules if each.frame == frame for column in each.columns}
-    return pq.read_table(path, columns=sorted({*named, "path", *more}))
+    columns = {column for rule in rules if rule.frame == frame for column in rule.columns}
+    return pq.read_table(path, columns=sorted({*columns, "path", *more}))
 
 
 def _spread(findings: pa.Array, decoded: pa.ChunkedArray) -> pa.Array:
@@ -133,10 +132,10 @@ class _Refused:
             self.examples.append(path)
 
 
-def _write_divided(manifest: Path, out: Path, findings: pa.Array) -> dict[str, _Refused]:
+def _write_separated(manifest: Path, out: Path, findings: pa.Array) -> dict[str, _Refused]:
     """Write `accepted.parquet` and `quarantine.parquet`, batch by batch; `findings` join what already is in quarantine.
 
-    Returns the reasons of those in quarantine, the commonest first.
+    Returns the reasons of those in quarantine, the most frequent first.
     """
     reasons: dict[str, _Refused] = {}
     start = 0
@@ -157,7 +156,7 @@ def _write_divided(manifest: Path, out: Path, findings: pa.Array) -> dict[str, _
             quarantine.write_table(refused)
             for path, reason in zip(refused["path"].to_pylist(), refused["reason"].to_pylist(), strict=True):
                 reasons.setdefault(reason or "no reason given", _Refused()).add(path)
-    return dict(sorted(reasons.items(), key=lambda each: -each[1].n_images))
+    return dict(sorted(reasons.items(), key=lambda item: -item[1].n_images))
 
 
 def _set(table: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:

@@ -138,10 +138,12 @@ class _WorkItem:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The file of the shard."""
         return (self.plan.name,)
 
     @property
     def n_images(self) -> int:
+        """How many images the shard has."""
         return len(self.plan.image_ids)
 
 

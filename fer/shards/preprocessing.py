@@ -55,7 +55,7 @@ class PreprocessConfig(Record):
 
 
 class Preprocessing(Record):
-    """The content of `preprocessing.json`: what a model's input went through. `mean` and `std` are of 0-255 pixels."""
+    """The content of `preprocessing.json`: how a model's input was made. `mean` and `std` are of 0-255 pixels."""
 
     config: PreprocessConfig
     classes: tuple[str, ...]
@@ -64,10 +64,12 @@ class Preprocessing(Record):
     mean: float
     std: float
     probe: tuple[int, ...] = Field(description="what `probe` gave when this was written")
-    detector: str | None = Field(default=None, description="what found the faces that were cut out; null if none were")
+    detector: str | None = Field(
+        default=None, description="the detector of the faces that were cut out; null if none were"
+    )
 
     def is_kept(self) -> bool:
-        """Whether this code still prepares images as it did then, but for rounding."""
+        """Whether this code still prepares images as it did then, except for rounding."""
         if self.detector != detector(self.config):
             return False
         now = probe(self.config)
@@ -75,19 +77,19 @@ class Preprocessing(Record):
 
 
 def detector(config: PreprocessConfig) -> str | None:
-    """What finds the faces that are cut out by this config; None if none are."""
+    """The detector of the faces that are cut out by this config; None if none are."""
     return None if config.face == "whole" else faces.DETECTOR
 
 
 def probe(config: PreprocessConfig) -> tuple[int, ...]:
     """Some pixels of generated images after preprocessing: what tells one preprocessing code from another."""
-    found: list[int] = []
+    sampled: list[int] = []
     for height, width in _PROBES:
         rows, columns = np.mgrid[:height, :width]
         pattern = ((rows * 5) ^ (columns * 3)).astype(np.uint8)
         prepared = prepare_encoded(encode.png(pattern), config)
-        found += prepared[:: max(1, config.height // 8), :: max(1, config.width // 8)].ravel().tolist()
-    return tuple(found)
+        sampled += prepared[:: max(1, config.height // 8), :: max(1, config.width // 8)].ravel().tolist()
+    return tuple(sampled)
 
 
 def load_record(folder: Path) -> Preprocessing:
@@ -98,8 +100,8 @@ def load_record(folder: Path) -> Preprocessing:
     except ValidationError as error:
         first = error.errors()[0]
         raise errors.IntegrityError(
-            f"{files.PREPROCESSING} must be such as this version of the project can read.",
-            received=f"{' '.join(str(each) for each in (path, *first['loc']))}: {first['msg']}",
+            f"{files.PREPROCESSING} must be readable by this version of the project.",
+            received=f"{' '.join(map(str, (path, *first['loc'])))}: {first['msg']}",
             todo="use the version of this project that made it, or retrain under another name: --name NAME",
         ) from error
 
@@ -113,7 +115,7 @@ def prepare_encoded(data: bytes, config: PreprocessConfig, out: np.ndarray | Non
 
 
 def prepare_pixels(image: np.ndarray, config: PreprocessConfig, out: np.ndarray | None = None) -> np.ndarray:
-    """What was taken of an image, grey (H, W) uint8, to a model's input, (H, W) uint8, in `out` if it is given."""
+    """The part taken of an image, grey (H, W) uint8, to a model's input, (H, W) uint8, in `out` if it is given."""
     return prepare.prepare(
         image, config.height, config.width, config.blur_kernel, config.blur_sigma, config.contrast, out
     )

@@ -6,9 +6,10 @@ from fer.engine.refs import Counts, Ref
 
 
 class ShardsRef(Ref):
-    """`{split}-*.parquet` of uint8 pixels, and `preprocessing.json`, which says how they were made.
+    """`{split}-*.parquet` of uint8 pixels, and `preprocessing.json`, the record of how they were made.
 
-    `class_weights`: class -> what its images count in training's loss, the mean over the images 1; empty: all count 1.
+    `class_weights`: class -> the weight of its images in the training loss, whose mean over the images is 1; empty: all
+    weigh 1.
     """
 
     classes: tuple[str, ...]
@@ -20,6 +21,7 @@ class ShardsRef(Ref):
     class_weights: dict[str, float] = Field(default_factory=dict)
 
     def summary(self) -> str:
+        """Images per split, and their size."""
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
-        weighed = ", classes weighed" if self.class_weights else ""
+        weighed = ", classes weighted" if self.class_weights else ""
         return f"{', '.join(parts)} at {self.height}×{self.width}{weighed}"

@@ -37,7 +37,7 @@ def frame(n, seed, shift=0.0, shares=(0.3, 0.02, 0.68), prefix=""):
 
 
 def drifted(now, then, config=CONFIG, side="all"):
-    return [each["what"] for each in drift.compared({side: (now, then)}, config) if each["drifted"]]
+    return [each["what"] for each in drift.compare({side: (now, then)}, config) if each["drifted"]]
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +55,13 @@ def test_100_new_images_of_the_same_kind_are_no_drift_in_200_draws():
 
 
 def test_a_difference_that_is_no_chance_but_small_is_no_drift(large):
-    tests = drift.compared({"all": (frame(36_000, 1, shift=0.1), large)}, CONFIG)
+    tests = drift.compare({"all": (frame(36_000, 1, shift=0.1), large)}, CONFIG)
     assert sum(each["p_corrected"] < 1e-6 for each in tests) >= 5
     assert not any(each["drifted"] for each in tests)
 
 
 def test_a_difference_that_is_large_but_may_be_chance_is_no_drift(large):
-    tests = [each for seed in range(10) for each in drift.compared({"new": (frame(60, seed), large)}, CONFIG)]
+    tests = [each for seed in range(10) for each in drift.compare({"new": (frame(60, seed), large)}, CONFIG)]
     assert sum(each["effect"] >= each["threshold"] for each in tests) >= 10
     assert not any(each["drifted"] for each in tests)
 
@@ -86,7 +86,7 @@ def test_other_sizes_are_drift(large):
 
 def test_one_class_and_equal_values_everywhere_are_no_drift():
     only = frame(100, 1, shares=(0, 0, 1))
-    tests = drift.compared({"all": (only, only)}, CONFIG)
+    tests = drift.compare({"all": (only, only)}, CONFIG)
     assert {(each["effect"], each["p"]) for each in tests} == {(0.0, 1.0)}
 
 
@@ -184,7 +184,7 @@ def test_one_image_of_a_rare_class_among_50_is_no_drift():
     labels = ["disgust", *now["label"][1:].to_pylist()]
     (test,) = (
         each
-        for each in drift.compared({"new": (now.set_column(1, "label", pa.array(labels)), then)}, CONFIG)
+        for each in drift.compare({"new": (now.set_column(1, "label", pa.array(labels)), then)}, CONFIG)
         if each["what"] == "class shares"
     )
     assert test["effect"] >= test["threshold"]  # large all the same
