@@ -1,5 +1,6 @@
 """What the README, the docs and the set-up files say is true of the tree."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -11,7 +12,11 @@ import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from data_contracts import manifest, rules
 from fer import errors
+from fer.curation.validate import ValidateConfig
+from fer.models import zoo
+from fer.recipes import catalog
 from flows.cli import app as cli
 
 ROOT = Path(__file__).parent.parent
@@ -209,3 +214,33 @@ def test_the_lock_pins_every_package_with_hashes_and_names_no_address():
 def test_nothing_that_is_tracked_names_a_package_index():
     for path in [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]:
         assert "index-url" not in path.read_text().replace("--no-emit-index-url", "")
+
+
+def example(page: str, language: str) -> str:
+    return re.search(rf"```{language}\n(.*?)```", (DOCS / "how-to" / page).read_text(), flags=re.DOTALL)[1]
+
+
+def test_the_example_of_a_recipe_is_one(tmp_path):
+    path = tmp_path / "faces.toml"
+    path.write_text(example("add-a-recipe.md", "toml"))
+    recipe = catalog.load(str(path))
+    assert (recipe.name, recipe.index.classes, recipe.train.model.name) == (
+        "faces",
+        ("angry", "happy", "other"),
+        "se-resnet",
+    )
+
+
+def test_the_example_of_a_rule_holds_for_columns_of_its_frame():
+    rule = eval(example("add-a-check.md", "python"), {"Rule": rules.Rule})  # noqa: S307 - a page of ours
+    assert rule.id not in {known.id for known in manifest.rules((), **ValidateConfig().model_dump())}
+    assert set(rule.columns) <= set(manifest.SCHEMA.names)
+
+
+@pytest.mark.slow
+def test_the_example_of_a_model_is_one(tmp_path, monkeypatch):
+    (tmp_path / "my_tiny_cnn.py").write_text(example("add-a-model.md", "python"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = importlib.import_module("my_tiny_cnn")
+    model = zoo.build(network.Config(), height=48, width=48, n_classes=7, mean=120.0, std=60.0)
+    assert model.count_params() < 20_000
