@@ -3,15 +3,12 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from prefect.client.schemas.actions import ArtifactUpdate
-from prefect.states import Failed
 
 from fer import errors
-from fer.ingest.demo import archive as demo_archive
-from tasks import artifacts, caching, events, ingest
+from tasks import artifacts, events
 
 
 class Server:
@@ -192,45 +189,3 @@ def test_a_plan_is_shown_in_the_ui_and_announced(server, heard):
     artifacts.plan("balance", "Images", rows)
     assert server.asked == ["balance-plan"]
     assert heard == [events.Planned("balance", "Images", rows)]
-
-
-def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard):
-    error = errors.KaggleUnavailable("Kaggle must\ndeliver.", received="status 503", todo="try again")
-    condition = caching.retried(4)["retry_condition_fn"]
-    assert condition(ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error))
-    assert condition(ingest.resolve, SimpleNamespace(run_count=3), Failed(data=error))
-    waits = ingest.resolve.retry_delay_seconds
-    assert waits[2] > waits[0]
-    assert heard == [
-        events.Retrying("resolve", "Kaggle must deliver. Received: status 503.", waits[0]),
-        events.Retrying("resolve", "Kaggle must deliver. Received: status 503.", waits[2]),
-    ]
-
-
-@pytest.mark.parametrize("error", [errors.KaggleRefused("No."), ValueError("No.")])
-def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
-    assert not caching.retried(4)["retry_condition_fn"](
-        ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error)
-    )
-    assert heard == []
-
-
-def test_resolving_a_source_is_a_stage_that_one_sees_begin_and_end(heard):
-    assert ingest.resolve.fn("demo", demo_archive.DemoConfig()).identity.startswith("demo:")
-    assert heard == [events.Started("resolve"), events.Over("resolve")]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(ValueError("no such block"), "'kagle'"), ("{not json", "'kagle'"), ('{"username": "me"}', "kaggle.json")],
-)
-def test_a_secret_block_that_is_not_there_or_holds_no_key_is_named(monkeypatch, content, message):
-    def load(name):
-        if isinstance(content, Exception):
-            raise content
-        return SimpleNamespace(get=lambda: content)
-
-    monkeypatch.setattr(ingest.Secret, "load", load)
-    with pytest.raises(errors.ConfigError, match=message) as caught:
-        ingest.resolve.fn("demo", demo_archive.DemoConfig(), "kagle")
-    assert "Next:" in str(caught.value)

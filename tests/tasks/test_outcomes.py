@@ -1,8 +1,7 @@
-"""What a run came to, as it stands in Prefect: states, names, tags, log lines, events; on a real server."""
+"""The result of a run as it stands in Prefect: states, names, tags, log lines, events; on a real server."""
 
 import http.server
 import json
-import logging
 import re
 import threading
 import time
@@ -31,12 +30,10 @@ from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from fer import errors
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
-from fer.recipes import overrides
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
-from flows import naming
-from tasks import caching, events, logs, outcomes
+from tasks import caching, events, outcomes
 from tasks.results import RetrainResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -197,14 +194,6 @@ def test_a_known_error_that_was_tried_again_in_vain_has_no_traceback_in_the_log(
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize("told", ["Engine execution exited", "Engine execution exited: The store must answer."])
-def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(told):
-    error = errors.StoreUnavailable("The store must answer.")
-    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, told, (), (type(error), error, None))
-    assert logs.keeps(record)
-    assert (record.exc_info, record.getMessage()) == (None, "Engine execution exited: The store must answer.")
-
-
 def test_an_error_that_nobody_foresaw_keeps_its_traceback():
     def divide() -> float:
         return 1 / 0
@@ -349,65 +338,3 @@ def test_the_automation_in_the_docs_notifies_of_what_is_refused_and_of_nothing_e
         client.delete_automation(automation)
     (arrived,) = inbox.arrived
     assert json.loads(arrived) == {"said": "worse: refused | worse@2: accuracy 0.7, floor 0.8"}
-
-
-def named(**parameters: Any) -> str:
-    """What a run with these parameters is called."""
-    seen = []
-
-    @flow(name="names", flow_run_name=naming.run_name)
-    def run(
-        sources: list[str],
-        recipe: str = "demo",
-        settings: overrides.RecipeSettings | None = None,
-        model_name: str | None = None,
-    ) -> None:
-        from prefect import runtime
-
-        seen.append(runtime.flow_run.name)
-
-    run(**parameters)
-    return seen[0]
-
-
-def test_a_run_is_called_by_its_recipe_sources_model_and_settings():
-    assert named(sources=["demo"]) == "demo from demo"
-    settings = {"train": {"seed": 3, "epochs": 5}, "gate": {"margin": 0.02}}
-    expected = "fer2013-cnn from kaggle:a/b, folder:/c as mine with train.seed=3 train.epochs=5 gate.margin=0.02"
-    several = {"sources": ["kaggle:a/b", "folder:/c"], "recipe": "fer2013-cnn", "model_name": "mine"}
-    assert named(**several, settings=settings) == expected
-    assert named(**several, settings=overrides.RecipeSettings.model_validate(settings)) == expected
-
-
-def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
-    many = ["train.epochs=3", "train.patience=2", "train.seed=1", "gate.margin=0.1", "gate.min_accuracy=0.1"]
-    names = {
-        named(sources=["demo"], settings=overrides.parse_settings([*many, f"preprocess.blur_kernel={size}"]))
-        for size in (5, 7)
-    }
-    assert len(names) == 2
-    assert all(each.startswith("demo from demo with train.seed=1 ") and " and 2 more (" in each for each in names)
-
-
-def test_a_name_of_settings_that_will_be_refused_does_not_stop_the_run():
-    assert named(sources=["demo"], settings=overrides.parse_settings(["train.epochs=-1"])) == "demo from demo"
-    assert named(sources=["\x1b[31mfolder"], recipe="cake") == "cake from \\u001b[31mfolder"
-
-
-def test_the_version_of_a_source_is_in_the_name_once_it_is_known():
-    from fer.ingest.download import ResolvedSource
-    from fer.ingest.sources import parse
-
-    digest = "0123456789abcdef" * 4
-    resolved = {
-        "kaggle:a/b": ResolvedSource(identity="kaggle:a/b/versions/7", source=parse("kaggle:a/b")),
-        "folder:c": ResolvedSource(identity=f"folder:sha256:{digest}", source=parse("demo")),
-        "demo": ResolvedSource(identity='demo:{"seed": 1}', source=parse("demo")),
-    }
-
-    @flow(name="versions", flow_run_name=naming.run_name)
-    def run(sources: list[str], recipe: str = "demo") -> None:
-        naming.add_versions(resolved)
-
-    run(list(resolved))
-    run_of("demo from kaggle:a/b/versions/7, folder:c@01234567, demo")

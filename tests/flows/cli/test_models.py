@@ -1,13 +1,18 @@
 """`fer models …` as an operator meets it, on a real store."""
 
+import contextlib
+import datetime
 import json
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from fer import errors
+from fer.registry import ledger as registry_ledger
+from fer.registry import log as registry_log
 from fer.registry import registry, releases
 from fer.registry.manifest import Registration
 from flows.cli import app as cli
@@ -152,3 +157,50 @@ def test_a_lost_manifest_is_said_by_list_and_what_can_not_be_repaired_is_said_to
     assert "demo@1 was lost. Next: fer models repair demo" in fer("list").output
     models.store.delete(copy)
     assert "can't be put back from here" in fer("repair", "demo", "--yes", code=7).output
+
+
+def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path):
+    asked = []
+
+    class Manifest(SimpleNamespace):
+        def model_dump(self, mode):
+            return {}
+
+    class Registry:
+        def names(self):
+            return ("demo", "fer2013")
+
+        def versions(self, name):
+            made = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+            figures = {"accuracy": 0.5, "macro": {"f1": 0.5}}
+            return [
+                Manifest(
+                    name=name,
+                    version=each,
+                    status="released",
+                    metrics=figures,
+                    created_utc=made,
+                    model_digest=str(each),
+                )
+                for each in (1, 2, 3)
+            ]
+
+        def ledger(self, name):
+            asked.append(name)
+            champion = 2 if name == "demo" else None
+            state = registry_ledger.State(registry_log.Log([]), champion, "")
+            return SimpleNamespace(read=lambda: state)
+
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    monkeypatch.setattr(releases, "open_registry", lambda: contextlib.nullcontext(Registry()))
+    shown = CliRunner().invoke(cli.app, ["models", "list"])
+    assert asked == ["demo", "fer2013"]
+    rows = [line.split() for line in shown.stdout.splitlines() if "released" in line]
+    assert [(row[1], row[3], "champion" in row) for row in rows] == [
+        ("demo", "3", False),
+        ("demo", "2", True),
+        ("demo", "1", False),
+        ("fer2013", "3", False),
+        ("fer2013", "2", False),
+        ("fer2013", "1", False),
+    ]

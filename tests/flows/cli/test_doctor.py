@@ -1,0 +1,74 @@
+"""`fer doctor`: what is missing, and the fix."""
+
+import http.server
+import threading
+
+import pytest
+from shell import fer
+
+from fer import errors, settings
+from fer.engine.store import objectstore
+from flows.cli import doctor
+
+
+def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
+    run = fer("doctor", home=tmp_path)
+    assert run.returncode == 0, run.stdout
+    for what in ("python", "workspace", "store", "kaggle", "kaggle.com", "prefect", "telemetry"):
+        assert f" {what} " in run.stdout
+    assert not (tmp_path / "fer").exists()
+
+
+def test_the_doctor_finds_what_does_not_answer_and_names_the_fix(tmp_path):
+    down = {"FER_STORE_ENDPOINT": "http://127.0.0.1:9", "PREFECT_API_URL": "http://u:s3cret@127.0.0.1:9/api"}
+    run = fer("doctor", home=tmp_path, **down, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="s3cret-s3cret")
+    assert run.returncode == 1
+    assert "make ui" in run.stdout
+    assert "s3cret" not in run.stdout
+
+
+def test_the_doctor_asks_whether_kaggle_answers_without_a_key(monkeypatch):
+    asked = []
+
+    class Kaggle(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(dict(self.headers))
+            self.send_response(302)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "c0ffee")
+    with http.server.HTTPServer(("127.0.0.1", 0), Kaggle) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(doctor, "_KAGGLE", f"http://127.0.0.1:{server.server_port}")
+        assert doctor._kaggle_answer().level == "ok"
+        server.shutdown()
+    assert len(asked) == 1
+    assert "Authorization" not in asked[0]
+    assert "c0ffee" not in str(asked)
+    assert doctor._kaggle_answer().level == "warn"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "nonsense://x", "http://127.0.0.1:9"])
+def test_the_doctor_survives_any_proxy(monkeypatch, proxy):
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert doctor._kaggle_answer().level == "warn"
+
+
+def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doctor(monkeypatch, tmp_path):
+    from tasks import registry
+
+    monkeypatch.setattr(objectstore.ObjectStore, "ping", lambda self: None)
+    monkeypatch.setattr(objectstore.ObjectStore, "keeps_conditions", lambda self: False)
+    monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    with pytest.raises(errors.StoreError, match="conditional puts"), registry.store_in_reach():
+        pass
+    finding = doctor._store(settings.Settings.load())
+    assert finding.level == "fail"
+    assert "conditional puts" in finding.fix

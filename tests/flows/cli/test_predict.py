@@ -1,0 +1,81 @@
+"""`fer predict`: the table, the JSON and the exit code."""
+
+import contextlib
+import json
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+from shell import fer
+from typer.testing import CliRunner
+
+from fer import errors
+from fer.evaluation import predict
+from fer.registry import releases
+from flows.cli import app as cli
+from flows.cli import console
+
+
+def test_a_missing_file_is_told_before_the_store_is_asked(tmp_path):
+    (tmp_path / "fer").mkdir()
+    (tmp_path / "there.png").write_bytes(b"")
+    run = fer("predict", "there.png", "missing.jpg", home=tmp_path, FER_STORE_ENDPOINT="http://127.0.0.1:1")
+    assert run.returncode == errors.SourceError.exit_code
+    assert "no file missing.jpg" in run.stderr
+    assert "Next: " in run.stderr
+    assert "there.png" not in run.stderr
+
+
+@pytest.fixture
+def predicted(monkeypatch, tmp_path):
+    """`fer predict` of files of these names in a folder of a long name, as the child would answer."""
+
+    def run(answers, *options, folder=tmp_path / ("holiday-photographs-" * 4)):
+        folder.mkdir(exist_ok=True)
+        for name in answers:
+            (folder / name).write_bytes(b"")
+        paths = [folder / name for name in answers]
+        found = [
+            predict.Prediction(path=path, **each) for path, name in zip(paths, answers, strict=True)
+            for each in answers[name]
+        ]  # fmt: skip
+        manifest = SimpleNamespace(name="demo", version=1)
+        monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
+        monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: found)
+        monkeypatch.setenv("FER_HOME", str(tmp_path))
+        monkeypatch.setattr(console, "out", Console(width=80))
+        return CliRunner().invoke(cli.app, ["predict", *options, *map(str, paths)])
+
+    return run
+
+
+HAPPY = {"label": "happy", "probabilities": {"happy": 0.9, "disgust": 0.06, "surprise": 0.04}}
+
+
+def test_files_can_be_told_apart_in_80_columns(predicted):
+    names = [f"IMG_20260801_1530{number:02}_and_what_was_added.jpg" for number in range(3)]
+    run = predicted({name: [{**HAPPY, "taken": "face", "note": "the face"}] for name in names})
+    assert run.exit_code == 0
+    columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run.stdout.splitlines() if "│" in line]
+    assert "".join(row[0] for row in columns) == "".join(names)
+    assert all(len(line) <= 80 for line in run.stdout.splitlines() if not line.startswith("images in"))
+    assert "happy 0.90" in run.stdout
+
+
+def test_each_face_has_its_row_and_a_picture_without_one_ends_in_an_exit_code(predicted):
+    several = [{**HAPPY, "taken": "face", "note": f"face {number} of 2"} for number in (1, 2)]
+    assert predicted({"a.jpg": several}).exit_code == 0
+    run = predicted({"a.jpg": several, "b.jpg": [{"error": predict.NO_FACE}]})
+    assert run.exit_code == errors.SourceError.exit_code
+    assert "face 2 of 2" in run.stdout
+    assert "no face" in run.stdout
+    assert "--whole" in run.stdout
+
+
+def test_json_says_where_the_face_is_and_what_was_taken(predicted):
+    answer = {**HAPPY, "taken": "face", "note": "the face", "box": (10, 20, 30, 30), "score": 0.9}
+    run = predicted({"a.jpg": [answer]}, "--json")
+    (found,) = json.loads(run.stdout)
+    assert {name: found[name] for name in ("taken", "note", "box", "score", "label")} == {
+        "taken": "face", "note": "the face", "box": [10, 20, 30, 30], "score": 0.9, "label": "happy",
+    }  # fmt: skip

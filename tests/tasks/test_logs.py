@@ -1,0 +1,16 @@
+"""What of Prefect's own lines is kept out of a run's log."""
+
+import logging
+
+import pytest
+
+from fer import errors
+from tasks import logs
+
+
+@pytest.mark.parametrize("told", ["Engine execution exited", "Engine execution exited: The store must answer."])
+def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(told):
+    error = errors.StoreUnavailable("The store must answer.")
+    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, told, (), (type(error), error, None))
+    assert logs.keeps(record)
+    assert (record.exc_info, record.getMessage()) == (None, "Engine execution exited: The store must answer.")
