@@ -7,6 +7,7 @@ import tasks.ingest
 import tasks.registry
 import tasks.reports
 from fer import errors
+from fer.curation import label_errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation import gate
 from fer.recipes import catalog, overrides
@@ -97,8 +98,8 @@ def examine(
         report(inspection, curation, problem=str(error))
         raise
     if recipe.inspect.label_errors:
-        policy = recipe.curate.policies.label_error
-        split = tasks.curation.label_errors(manifest, curation, inspection, split, recipe.inspect, policy)
+        config = label_errors.LabelErrorConfig.of(recipe.inspect, recipe.curate.policies.label_error)
+        split = tasks.curation.label_errors(manifest, curation, inspection, split, config)
     drift = tasks.curation.drift(validation, previous.validation, previous.anchor, recipe.drift)
     quality, paths = report(inspection, curation, split, drift)
     return IngestResult(

@@ -71,11 +71,10 @@ def label_errors(
     curation: CurationRef,
     inspection: InspectionRef,
     split: SplitRef,
-    config: inspect_stage.InspectConfig,
-    policy: curate_stage.Policy,
+    config: label_errors_stage.LabelErrorConfig,
 ) -> SplitRef:
     """Find labels in doubt by a model of train's labels; take those out of train that the policy drops."""
-    return stages.run(label_errors_stage.label_errors, manifest, curation, inspection, split, config, policy)
+    return stages.run(label_errors_stage.label_errors, manifest, curation, inspection, split, config)
 
 
 @task(**caching.cached(drift_stage.drift))

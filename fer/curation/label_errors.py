@@ -24,11 +24,26 @@ from data_contracts import split as split_contract
 from fer.curation import confident_learning, curate, groups, inspect, split
 from fer.curation.refs import CurationRef, InspectionRef, SplitRef
 from fer.engine import stage
+from fer.engine.records import Record
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
 REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}
+
+
+class LabelErrorConfig(Record):
+    """How label errors are looked for (see `confident_learning.find`), and what is done about those of train."""
+
+    max_label_share: float
+    folds: int
+    seed: int
+    policy: curate.Policy
+
+    @classmethod
+    def of(cls, config: inspect.InspectConfig, policy: curate.Policy) -> "LabelErrorConfig":
+        """The part of inspection's settings that is about labels, with the policy of curation."""
+        return cls(max_label_share=config.max_label_share, folds=config.folds, seed=config.seed, policy=policy)
 
 
 @stage.stage("label errors")
@@ -38,17 +53,17 @@ def label_errors(
     curation: CurationRef,
     inspection: InspectionRef,
     split_ref: SplitRef,
-    config: inspect.InspectConfig,
-    policy: curate.Policy,
+    config: LabelErrorConfig,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> SplitRef:
-    """The split `split_ref` without the images of train that `policy` drops or quarantines because of their label.
+    """The split `split_ref` without the images of train that the policy drops or quarantines because of their label.
 
     Doubts about train are out of fold; a fold divides no duplicates and no subject. Where nothing is taken out, the
     digest is that of `split_ref`. Images taken out keep their split in `assignments.parquet`.
     """
+    policy = config.policy
     folder = workspace.folder(split_ref)
     images = pq.read_table(folder / files.SPLIT)
     used = images.filter(pc.not_equal(images["split"], split_contract.EXCLUDED))
@@ -77,7 +92,7 @@ def label_errors(
     before = json.loads((folder / files.SPLIT_REPORT).read_bytes())
     after = before | ref.model_dump(mode="json", exclude={"path", "digest"})
     (out / files.SPLIT_REPORT).write_text(json.dumps(after, indent=1))
-    (out / files.LABEL_ERRORS_REPORT).write_text(json.dumps(_report(in_doubt, config, policy), indent=1))
+    (out / files.LABEL_ERRORS_REPORT).write_text(json.dumps(_report(in_doubt, config), indent=1))
     return ref
 
 
@@ -148,14 +163,14 @@ def _ref(
     )
 
 
-def _report(in_doubt: pa.Table, config: inspect.InspectConfig, policy: curate.Policy) -> dict[str, object]:
+def _report(in_doubt: pa.Table, config: LabelErrorConfig) -> dict[str, object]:
     changes = Counter(zip(in_doubt["label"].to_pylist(), in_doubt["suggested_label"].to_pylist(), strict=True))
     suggested: dict[str, dict[str, int]] = {}
     for (label, other), count in sorted(changes.items(), key=lambda change: (-change[1], change[0])):
         suggested.setdefault(label, {})[other] = count
     by_split = Counter(in_doubt["split"].to_pylist())
     return {
-        "config": {name: getattr(config, name) for name in ("max_label_share", "folds", "seed")} | {"policy": policy},
+        "config": config.model_dump(),
         "by_split": {name: by_split[name] for name in files.SPLITS},
         "suggested_labels": suggested,  # given -> suggested -> images
     }

@@ -42,8 +42,8 @@ class Found:
     def __init__(self, folder, given, policy="keep", subject=None, **config):
         self.workspace = LocalWorkspace(folder)
         self.before = self.given(given, subject)
-        settings = inspect.InspectConfig(folds=4, **config)
-        self.ref = label_errors.label_errors(*self.before, settings, policy, workspace=self.workspace)
+        settings = label_errors.LabelErrorConfig.of(inspect.InspectConfig(folds=4, **config), policy)
+        self.ref = label_errors.label_errors(*self.before, settings, workspace=self.workspace)
         self.folder = self.workspace.folder(self.ref)
         self.rows = {row["image_id"]: row for row in pq.read_table(self.folder / files.SPLIT).to_pylist()}
         table = pq.read_table(self.folder / files.LABEL_ERRORS)
