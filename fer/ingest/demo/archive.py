@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import AliasChoices, Field, field_validator
 
 from fer.engine.records import Record
 from fer.images import decode, encode
@@ -36,7 +36,12 @@ class DemoConfig(Record):
         description="Distinct faces to draw of each class.",
     )
     duplicates: int = Field(default=12, ge=0, description="Faces that are delivered once more under another name.")
-    near_twins: int = Field(default=16, ge=0, description="Faces once more in other light, as JPEG, in the same class.")
+    near_duplicates: int = Field(
+        default=16,
+        ge=0,
+        validation_alias=AliasChoices("near_duplicates", "near_twins"),
+        description="Faces once more in other light, as JPEG, in the same class.",
+    )
     conflicts: int = Field(default=5, ge=0, description="Faces once more, as they are, in the folder of another class.")
     mislabelled: int = Field(default=15, ge=0, description="Further faces, each in the folder of another class.")
     dark: int = Field(default=2, ge=0, description="Further faces, underexposed.")
@@ -58,7 +63,7 @@ class Planted(Record):
     """The defects in the archive, by path, so that a run can be checked for finding them."""
 
     duplicates: dict[str, str]  # copy -> original
-    near_twins: dict[str, str]  # copy -> original
+    near_duplicates: dict[str, str]  # copy -> original
     conflicts: dict[str, str]  # copy in the wrong folder -> original
     mislabelled: dict[str, str]  # path -> the class that is shown
     undecodable: tuple[str, ...]
@@ -82,8 +87,8 @@ def planted(config: DemoConfig) -> Planted:
     labels = sorted(config.images_per_class)
     folders = [str(label) for label in rng.choice(labels, size=5)]
     left = rng.permutation(sorted(set(range(len(originals))) - set(duplicated))).tolist()
-    near_twins = sorted(left[: config.near_twins])
-    left = left[config.near_twins :] if len(labels) > 1 else []
+    near_duplicates = sorted(left[: config.near_duplicates])
+    left = left[config.near_duplicates :] if len(labels) > 1 else []
     conflicting = sorted(left[: config.conflicts])
     taken = dict(config.images_per_class)
 
@@ -103,7 +108,7 @@ def planted(config: DemoConfig) -> Planted:
         undecodable=(next_of(folders[0]), next_of(folders[1])),
         empty=(next_of(folders[2]),),
         blank=(next_of(folders[3]), next_of(folders[4])),
-        near_twins={next_of(_label(originals[i]), "jpg"): originals[i] for i in near_twins},
+        near_duplicates={next_of(_label(originals[i]), "jpg"): originals[i] for i in near_duplicates},
         conflicts={elsewhere(_label(originals[i])): originals[i] for i in conflicting},
         mislabelled={elsewhere(label): label for label in shown},
         dark=anywhere(config.dark),
@@ -144,7 +149,7 @@ def write_archive(path: Path, config: DemoConfig, progress: Progress = silent) -
 
 def _copies(faces: dict[str, bytes], defects: Planted, config: DemoConfig) -> dict[str, bytes]:
     copies = {copy: faces[original] for copy, original in (defects.duplicates | defects.conflicts).items()}
-    for copy, original in defects.near_twins.items():
+    for copy, original in defects.near_duplicates.items():
         picture = demo_defects.retaken(decode.decode(faces[original]), _rng(config, copy))
         copies[copy] = encode.jpeg(picture, _JPEG_QUALITY)
     return copies

@@ -13,7 +13,7 @@ SMALL = demo_archive.DemoConfig(
     seed=3,
     images_per_class={"angry": 5, "happy": 8, "neutral": 6},
     duplicates=4,
-    near_twins=6,
+    near_duplicates=6,
     conflicts=3,
     mislabelled=5,
     outliers=4,
@@ -112,13 +112,13 @@ def test_planted_duplicates_are_the_same_bytes_in_the_same_class_under_another_n
         assert archive[copy] == archive[original]
 
 
-def test_planted_near_twins_look_like_a_face_of_their_class_and_are_not_identical(archive):
-    twins = demo_archive.planted(SMALL).near_twins
-    assert len(twins) == 6
-    for twin, original in twins.items():
-        assert folder(twin) == folder(original)
-        assert archive[twin].startswith(b"\xff\xd8\xff")
-        pixels, of_original = decode.decode(archive[twin]), decode.decode(archive[original])
+def test_planted_near_duplicates_look_like_a_face_of_their_class_and_are_not_identical(archive):
+    near_duplicates = demo_archive.planted(SMALL).near_duplicates
+    assert len(near_duplicates) == 6
+    for copy, original in near_duplicates.items():
+        assert folder(copy) == folder(original)
+        assert archive[copy].startswith(b"\xff\xd8\xff")
+        pixels, of_original = decode.decode(archive[copy]), decode.decode(archive[original])
         assert not np.array_equal(pixels, of_original)
         assert correlation(pixels, of_original) >= 0.93
 
@@ -142,8 +142,8 @@ def test_planted_label_errors_are_new_faces_in_the_folder_of_another_class(archi
 
 
 def test_no_face_is_the_origin_of_two_copies():
-    planted = demo_archive.planted(SMALL.model_copy(update={"near_twins": 50}))
-    origins = [*planted.duplicates.values(), *planted.near_twins.values(), *planted.conflicts.values()]
+    planted = demo_archive.planted(SMALL.model_copy(update={"near_duplicates": 50}))
+    origins = [*planted.duplicates.values(), *planted.near_duplicates.values(), *planted.conflicts.values()]
     assert len(set(origins)) == len(origins) == 19
 
 
@@ -217,7 +217,7 @@ def test_more_faces_of_one_class_leave_those_of_the_others_as_they_were(tmp_path
 
 
 def test_more_of_one_defect_leave_the_sound_faces_and_the_duplicates_as_they_were():
-    more = SMALL.model_copy(update={"near_twins": 9, "dark": 4})
+    more = SMALL.model_copy(update={"near_duplicates": 9, "dark": 4})
     assert demo_archive.planted(more).duplicates == demo_archive.planted(SMALL).duplicates
 
 
@@ -230,11 +230,11 @@ def test_there_are_at_most_as_many_duplicates_as_faces(asked, planted):
 def test_a_single_class_has_no_wrong_folder():
     planted = demo_archive.planted(demo_archive.DemoConfig(images_per_class={"sad": 30}))
     assert planted.conflicts == planted.mislabelled == {}
-    assert len(planted.near_twins) == 16
+    assert len(planted.near_duplicates) == 16
 
 
 def test_nothing_but_the_broken_and_blank_files_is_planted_at_counts_of_zero(tmp_path):
-    counts = ("duplicates", "near_twins", "conflicts", "mislabelled", "dark", "bright", "blurry")
+    counts = ("duplicates", "near_duplicates", "conflicts", "mislabelled", "dark", "bright", "blurry")
     none = dict.fromkeys((*counts, "odd_size", "low_information", "outliers"), 0)
     config = demo_archive.DemoConfig(images_per_class={"happy": 3, "sad": 2}, **none)
     assert sum(demo_archive.write_archive(tmp_path / "a.zip", config).values()) == 5 + 2 + 1 + 2
@@ -246,9 +246,13 @@ def test_a_config_with_unknown_or_no_faces_is_refused(wrong):
         demo_archive.DemoConfig(images_per_class=wrong)
 
 
+def test_a_config_written_by_the_version_before_is_read():
+    assert demo_archive.DemoConfig.model_validate({"near_twins": 3}).near_duplicates == 3
+
+
 def test_a_negative_count_of_defects_is_refused():
-    with pytest.raises(ValueError, match="near_twins"):
-        demo_archive.DemoConfig(near_twins=-1)
+    with pytest.raises(ValueError, match="near_duplicates"):
+        demo_archive.DemoConfig(near_duplicates=-1)
 
 
 def test_by_default_all_seven_classes_are_drawn_and_disgust_is_the_rarest():
@@ -262,7 +266,7 @@ def test_by_default_some_of_every_kind_are_planted():
     planted = demo_archive.planted(demo_archive.DemoConfig()).model_dump()
     assert {kind: len(paths) for kind, paths in planted.items()} == {
         "duplicates": 12,
-        "near_twins": 16,
+        "near_duplicates": 16,
         "conflicts": 5,
         "mislabelled": 15,
         "undecodable": 2,

@@ -3,7 +3,7 @@ import numpy as np
 from fer.ingest.demo import defects as demo_defects
 
 
-def test_a_face_taken_once_more_moves_as_far_as_stays_a_near_twin():
+def test_a_face_taken_once_more_moves_as_far_as_stays_a_near_duplicate():
     y, x = np.mgrid[:48, :48]
     soft = np.rint(128 + 100 * np.sin(x / 4) * np.cos(y / 5)).astype(np.uint8)
     sharp = np.where((x // 2 + y // 2) % 2, 200, 60).astype(np.uint8)
