@@ -145,6 +145,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
     monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: made.told.append(text))
     monkeypatch.setattr(reports, "share", lambda name, folders, key: made.shared.append(folders))
+    monkeypatch.setattr(reports, "evaluation_report", lambda evaluation, model: evaluation)
     monkeypatch.setattr(reports.plots, "learning_curves", lambda *_: b"png")
     monkeypatch.setattr(reports.train_stage, "costs", lambda *_: "60 s of training")
     monkeypatch.setattr(reports.contracts, "read", lambda _: (rule,))

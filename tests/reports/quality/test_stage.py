@@ -710,14 +710,11 @@ def test_the_short_version_fits_a_screen_and_says_the_same(data):
 
 
 def test_progress_ends_where_it_says(data):
-    said = []
-    quality.quality(
-        *data.made(),
-        data.named,
-        None,
-        (),
-        False,
-        workspace=data.workspace,
-        progress=lambda *each: said.append(each[:2]),
-    )
-    assert said[-1] == (3, 3)
+    steps = []
+
+    def progress(done, total, text=""):
+        steps.append((done, total))
+
+    refs = DataRefs(*data.made())
+    quality.quality(refs, data.named, None, (), False, workspace=data.workspace, progress=progress)
+    assert steps[-1] == (3, 3)
