@@ -157,11 +157,11 @@ class Data:
 
         return self.commit("inspect", InspectionRef, produce)
 
-    def doubted(self, division):
+    def doubted(self, split_ref):
         """The split, with label errors beside it if they were looked for."""
 
         def produce(out):
-            shutil.copytree(self.workspace.folder(division), out, dirs_exist_ok=True)
+            shutil.copytree(self.workspace.folder(split_ref), out, dirs_exist_ok=True)
             labels = {row["image_id"]: (number, row["label"]) for number, row in enumerate(self.rows)}
             rows = [
                 {
@@ -182,11 +182,11 @@ class Data:
             by_split = {name: sum(row["split"] == name for row in in_doubt) for name in files.SPLITS}
             (out / "label_errors.json").write_text(json.dumps({"suggested_labels": suggested, "by_split": by_split}))
             counts = {"n_label_errors": by_split["train"], "n_label_errors_held_out": by_split["validation"]}
-            return division.model_copy(update={"path": "", "digest": division.digest, **counts})
+            return split_ref.model_copy(update={"path": "", "digest": split_ref.digest, **counts})
 
         if not self.label_errors:
-            return division
-        return self.commit(f"label errors {division.digest[:8]}", SplitRef, produce)
+            return split_ref
+        return self.commit(f"label errors {split_ref.digest[:8]}", SplitRef, produce)
 
     def made(self, before=None):
         """The Refs of all stages before the report; `before` is a `Data` that was accepted last."""
@@ -195,9 +195,9 @@ class Data:
             return [manifest, validation, None, None, None, None]
         last = None if before is None else before.validation()
         curation = curate.curate(validation, inspection, curate.CurateConfig(), self.splits, workspace=self.workspace)
-        division = self.doubted(split.split(curation, inspection, None, self.splits, workspace=self.workspace))
+        split_ref = self.doubted(split.split(curation, inspection, None, self.splits, workspace=self.workspace))
         change = drift.drift(validation, last, None, drift.DriftConfig(), workspace=self.workspace)
-        return [manifest, validation, inspection, curation, division, change]
+        return [manifest, validation, inspection, curation, split_ref, change]
 
     def said(self, made, name):
         return json.loads((self.workspace.folder(made) / name).read_bytes())
@@ -275,7 +275,7 @@ def test_the_report_bears_the_names_of_the_sources_as_they_were_given(data):
     assert f"{SOURCE[:23]}… 28" in report.tree.text  # in the key to the bar
 
 
-def test_data_that_could_not_be_divided_has_a_report_that_says_why(data):
+def test_data_that_could_not_be_split_has_a_report_that_says_why(data):
     made = [*data.made()[:4], None, None]
     problem = "Every image of a source with splits must have one. Received: 2 without."
     report = data.report(made=made, problem=problem)
@@ -283,7 +283,7 @@ def test_data_that_could_not_be_divided_has_a_report_that_says_why(data):
     assert report.ref.failures == (problem,)
     assert report.json["problem"] == problem
     assert f"stop: {problem}" in report.tree.text
-    assert "could not be divided" in report.tree.text
+    assert "could not be split" in report.tree.text
     assert "broke its contract" not in report.tree.text
     assert "quarantined by curation blank 1" in report.tree.text
     assert report.json["labels"]["looked_for_errors"] is False
