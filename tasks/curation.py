@@ -15,19 +15,19 @@ from tasks import caching, stages
 from tasks.results import IngestResult
 
 
-@task(**caching.cached(validate_stage.validate))
+@stages.task(validate_stage.validate)
 def validate(manifest: ManifestRef, config: validate_stage.ValidateConfig) -> ValidationRef:
     """Hold the manifest against its contract."""
     return stages.run(validate_stage.validate, manifest, config)
 
 
-@task(**caching.cached(inspect_stage.inspect))
+@stages.task(inspect_stage.inspect)
 def inspect(manifest: ManifestRef, validation: ValidationRef, config: inspect_stage.InspectConfig) -> InspectionRef:
     """Find near-duplicates and outliers."""
     return stages.run(inspect_stage.inspect, manifest, validation, config)
 
 
-@task(**caching.cached(curate_stage.curate))
+@stages.task(curate_stage.curate)
 def curate(
     validation: ValidationRef,
     inspection: InspectionRef,
@@ -54,7 +54,7 @@ def find_baseline(
     return baseline.previous_data(baseline.find(workspace, scope), workspace, validation, scope, inputs)
 
 
-@task(**caching.cached(split_stage.split))
+@stages.task(split_stage.split)
 def split(
     curation: CurationRef,
     inspection: InspectionRef,
@@ -65,19 +65,19 @@ def split(
     return stages.run(split_stage.split, curation, inspection, previous, config)
 
 
-@task(**caching.cached(label_errors_stage.label_errors))
+@stages.task(label_errors_stage.label_errors)
 def label_errors(
     manifest: ManifestRef,
     curation: CurationRef,
     inspection: InspectionRef,
-    split: SplitRef,
+    split_ref: SplitRef,
     config: label_errors_stage.LabelErrorConfig,
 ) -> SplitRef:
     """Find labels in doubt by a model of train's labels; take those out of train that the policy drops."""
-    return stages.run(label_errors_stage.label_errors, manifest, curation, inspection, split, config)
+    return stages.run(label_errors_stage.label_errors, manifest, curation, inspection, split_ref, config)
 
 
-@task(**caching.cached(drift_stage.drift))
+@stages.task(drift_stage.drift)
 def drift(
     validation: ValidationRef,
     baseline: ValidationRef | None,

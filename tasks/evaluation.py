@@ -1,7 +1,5 @@
 """Evaluation's tasks: the model's and the champion's figures, and the verdict of the gates."""
 
-from prefect import task
-
 from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
@@ -25,7 +23,7 @@ def _on_cached(page: str) -> caching.OnCached:
     return lambda evaluation, parameters: _show_metrics(evaluation, parameters["model"], page)
 
 
-@task(**caching.cached(evaluate_stage.evaluate, on_cached=_on_cached(_METRICS)))
+@stages.task(evaluate_stage.evaluate, on_cached=_on_cached(_METRICS))
 def evaluate(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
     """Predict a split and measure the predictions."""
     evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name)
@@ -33,7 +31,7 @@ def evaluate(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: st
     return evaluation
 
 
-@task(**caching.cached(evaluate_stage.evaluate, _EVALUATE_CHAMPION, on_cached=_on_cached(_CHAMPIONS_METRICS)))
+@stages.task(evaluate_stage.evaluate, _EVALUATE_CHAMPION, on_cached=_on_cached(_CHAMPIONS_METRICS))
 def evaluate_champion(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
     evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_CHAMPION)
@@ -53,7 +51,7 @@ def _show_verdict(verdict: VerdictRef) -> None:
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 
-@task(**caching.cached(gate_stage.gate, on_cached=lambda verdict, _: _show_verdict(verdict)))
+@stages.task(gate_stage.gate, on_cached=lambda verdict, _: _show_verdict(verdict))
 def gate(
     evaluation: EvaluationRef,
     split: SplitRef,

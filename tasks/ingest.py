@@ -29,13 +29,13 @@ def resolve(
         events.publish(events.Over("resolve"))
 
 
-@task(**caching.cached(download_stage.download, retries=4))
+@stages.task(download_stage.download, retries=4)
 def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
     """Bring the source's archive into the workspace."""
     return stages.run(download_stage.download, resolved)
 
 
-@task(**caching.cached(index_stage.index))
+@stages.task(index_stage.index)
 def index(datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
     return stages.run(index_stage.index, datasets, config)

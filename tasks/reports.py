@@ -27,7 +27,7 @@ _PAGE = "report.html"
 _plain = plain_text.in_markdown
 
 
-@task(**caching.cached(quality_stage.quality))
+@stages.task(quality_stage.quality)
 def quality(
     data: DataRefs,
     given_sources: tuple[str, ...],

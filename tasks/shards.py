@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from prefect import task
-
 from fer.curation.refs import SplitRef
 from fer.engine import runners
 from fer.ingest.refs import ManifestRef
@@ -12,13 +10,13 @@ from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from tasks import artifacts, caching, stages
+from tasks import artifacts, stages
 
 _PROCESSES = runners.Processes()
 _CLASSES = "Train images by class"
 
 
-@task(**caching.cached(preprocess_stage.preprocess))
+@stages.task(preprocess_stage.preprocess)
 def preprocess(
     manifest: ManifestRef,
     split: SplitRef,
@@ -29,7 +27,7 @@ def preprocess(
     return stages.run(preprocess_stage.preprocess, manifest, split, config, runner=runner)
 
 
-@task(**caching.cached(preprocess_stage.preprocess, "preprocess champion"))
+@stages.task(preprocess_stage.preprocess, "preprocess champion")
 def preprocess_as_champion(
     manifest: ManifestRef,
     split: SplitRef,
@@ -52,7 +50,7 @@ def _show_classes(source: ShardsRef, balanced: ShardsRef) -> None:
     artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), _CLASSES), _CLASSES)
 
 
-@task(**caching.cached(balance_stage.balance, on_cached=_show_balance))
+@stages.task(balance_stage.balance, on_cached=_show_balance)
 def balance(source: ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES) -> ShardsRef:
     """Bring the classes of the train split to their target; the plan is shown before anything is done."""
     artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))

@@ -25,22 +25,22 @@ def resolve_weights(
     return weights_stage.resolve(source, model, declared_origin)
 
 
-@task(**caching.cached(weights_stage.fetch))
-def fetch_weights(resolved: weights_stage.ResolvedWeights, division: SplitRef | None) -> WeightsRef:
+@stages.task(weights_stage.fetch)
+def fetch_weights(resolved: weights_stage.ResolvedWeights, split: SplitRef | None) -> WeightsRef:
     """Bring the weights that training starts from into the workspace; those of a release for this split."""
-    return stages.run(weights_stage.fetch, resolved, division)
+    return stages.run(weights_stage.fetch, resolved, split)
 
 
-def starting_weights(source: str, config: train_config.TrainConfig, division: SplitRef) -> WeightsRef:
+def starting_weights(source: str, config: train_config.TrainConfig, split: SplitRef) -> WeightsRef:
     """The weights that `source` stands for now, in the workspace, for a training by `config`."""
     resolved = resolve_weights(source, config.model, config.weights_origin)
-    return fetch_weights(resolved, division if resolved.is_release else None)
+    return fetch_weights(resolved, split if resolved.is_release else None)
 
 
-@task(**caching.cached(soft_labels.collect))
-def collect_votes(division: SplitRef) -> SoftLabelsRef:
+@stages.task(soft_labels.collect)
+def collect_votes(split: SplitRef) -> SoftLabelsRef:
     """Bring together what annotators voted about the train split."""
-    return stages.run(soft_labels.collect, division)
+    return stages.run(soft_labels.collect, split)
 
 
 def _curves(model: ModelRef) -> str:
@@ -52,7 +52,7 @@ def _show_curves(model: ModelRef) -> None:
     artifacts.markdown("learning-curves", _curves(model), _CURVES)
 
 
-@task(**caching.cached(train_stage.train, on_cached=lambda model, _: _show_curves(model)))
+@stages.task(train_stage.train, on_cached=lambda model, _: _show_curves(model))
 def train(
     balanced: ShardsRef,
     shards: ShardsRef,

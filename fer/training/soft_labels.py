@@ -22,12 +22,12 @@ _COPY = "+"  # between the id of an image and the number of its copy: see `fer.s
 
 
 @stage.stage("soft labels")
-def collect(out: Path, division: SplitRef, *, workspace: workspaces.Workspace, progress: Progress) -> SoftLabelsRef:
+def collect(out: Path, split: SplitRef, *, workspace: workspaces.Workspace, progress: Progress) -> SoftLabelsRef:
     """Write the soft labels of the train split's images that have votes. Raises ConfigError if none has."""
     columns = ["image_id", "soft_label", "split"]
-    table = pq.read_table(workspace.folder(division) / files.SPLIT, columns=columns)
+    table = pq.read_table(workspace.folder(split) / files.SPLIT, columns=columns)
     table = table.filter(pc.and_(pc.equal(table["split"], "train"), pc.is_valid(table["soft_label"])))
-    n_train = sum(division.counts["train"].values())
+    n_train = sum(split.counts["train"].values())
     if not table.num_rows:
         raise errors.ConfigError(
             "Soft labels must come from annotators' votes.",
@@ -35,10 +35,10 @@ def collect(out: Path, division: SplitRef, *, workspace: workspaces.Workspace, p
             todo="set train.soft_labels to false, or bring a table of votes (docs/explanation/data.md)",
         )
     flat = table["soft_label"].combine_chunks().flatten()
-    shares = pa.FixedSizeListArray.from_arrays(flat, len(division.classes))
+    shares = pa.FixedSizeListArray.from_arrays(flat, len(split.classes))
     pq.write_table(pa.table({"image_id": table["image_id"], "shares": shares}), out / FILE)
     progress(table.num_rows, n_train, "train images with votes")
-    return SoftLabelsRef(classes=division.classes, n_images=table.num_rows)
+    return SoftLabelsRef(classes=split.classes, n_images=table.num_rows)
 
 
 class SoftLabels:
