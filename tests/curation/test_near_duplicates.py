@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photographs import SIDE, N, photographs, taken
 
+from data_contracts import curation
 from fer import errors
 from fer.curation import near_duplicates
+
+CORRELATION = 0.95
 
 
 def smooth(draw, n, side=48):
@@ -95,3 +99,86 @@ def test_a_dataset_of_one_scene_is_refused_before_memory_runs_out(monkeypatch):
     images = near(draw, smooth(draw, 1).repeat(12, axis=0), 2)
     with pytest.raises(errors.SourceError, match="near_duplicate_correlation"):
         near_duplicates.find(images, names(12), 0.9)
+
+
+def under(thumbnail, rows, grey):
+    return np.concatenate([np.full((rows, SIDE), grey), thumbnail[rows:]])
+
+
+def framed(thumbnail, px, grey):
+    return np.pad(thumbnail[px:-px, px:-px], px, constant_values=grey)
+
+
+KINDS = {
+    "shifted by 3 pixels": ("shifted", lambda p, sign: taken(p, right=3 * sign)),
+    "shifted by 3 pixels along both axes": ("shifted", lambda p, sign: taken(p, right=3 * sign, down=3)),
+    "cropped by 8 % a side": ("shifted", lambda p, sign: taken(p, zoom=1 / 0.84)),
+    "with more around it": ("shifted", lambda p, sign: taken(p, zoom=0.86)),
+    "turned by 10 degrees": ("shifted", lambda p, sign: taken(p, degrees=10 * sign)),
+    "cropped, turned and shifted": ("shifted", lambda p, sign: taken(p, zoom=1.12, degrees=4 * sign, right=2)),
+    "mirrored": ("mirrored", lambda p, sign: taken(p)[:, ::-1]),
+    "mirrored and shifted by 3 pixels": ("mirrored", lambda p, sign: taken(p, right=3 * sign)[:, ::-1]),
+    "in a frame of 2 pixels": (None, lambda p, sign: framed(taken(p), 2, 0 if sign > 0 else 255)),
+    "under a band of 6 rows": (None, lambda p, sign: under(taken(p), 6, 0 if sign > 0 else 255)),
+    "darker and flatter": ("near", lambda p, sign: 40 + 0.5 * taken(p)),
+}
+
+
+def search(*images):
+    thumbnails = np.clip(np.concatenate(images), 0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
+    found = near_duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
+    kinds = [curation.KINDS[kind] for kind in found.kind]
+    return {(i, j): kind for i, j, kind in zip(found.first.tolist(), found.second.tolist(), kinds, strict=True)}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_copy_is_found_whichever_of_the_two_comes_first(name):
+    wanted, change = KINDS[name]
+    pictures = photographs(1)
+    originals = np.stack([taken(picture) for picture in pictures])
+    copies = np.stack([change(picture, 1 if at % 2 else -1) for at, picture in enumerate(pictures)])
+    for pair in ((originals, copies), (copies, originals)):
+        found = search(*pair)
+        hits = {at: found[at, at + N] for at in range(N) if (at, at + N) in found}
+        assert len(hits) >= 0.95 * N
+        if wanted:
+            assert set(hits.values()) == {wanted}
+        assert len(found) == len(hits)  # and nothing else
+
+
+def test_what_has_nothing_in_common_is_no_pair():
+    assert search(photographs(2, n=200)[:, :SIDE, :SIDE]) == {}
+
+
+def test_near_duplicates_alone_are_looked_for_without_a_threshold_for_aligned_ones():
+    pictures = photographs(3, n=4)
+    both = np.stack([taken(picture) for picture in pictures] + [taken(picture, right=3) for picture in pictures])
+    thumbnails = both.astype(np.uint8).reshape(len(both), -1)
+    assert not len(near_duplicates.find(thumbnails, list("abcdefgh"), 0.9).first)
+
+
+def test_a_pair_has_the_closest_kind_and_stands_once():
+    picture = photographs(4, n=1)[0]
+    symmetric = taken(picture) + taken(picture)[:, ::-1]
+    same = symmetric / 2
+    found = search(np.stack([same, same, 0.9 * same]))
+    assert found == {(0, 1): "near", (0, 2): "near", (1, 2): "near"}
+
+
+def test_images_whose_middle_is_of_one_grey_are_compared_as_they_are_alone():
+    frames = np.full((3, SIDE, SIDE), 128.0)
+    frames[1:, 0, :24] = 0
+    frames[2, -1, 3] = 255
+    assert set(search(frames).values()) <= {"near"}
+
+
+@given(seed=st.integers(0, 1000), n_others=st.integers(0, 30))
+@settings(max_examples=5)
+def test_whether_two_images_are_a_pair_depends_on_these_two_alone(seed, n_others):
+    pictures = photographs(seed, n=4)
+    pair = np.stack(
+        [taken(picture) for picture in pictures] + [taken(picture, right=2, zoom=1.1) for picture in pictures]
+    )
+    others = photographs(seed + 5000, n=n_others)[:, :SIDE, :SIDE] if n_others else np.empty((0, SIDE, SIDE))
+    alone, among = search(pair), search(pair, others)
+    assert {ends: kind for ends, kind in among.items() if max(ends) < len(pair)} == alone
