@@ -5,12 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import pytest
+from pydantic import BaseModel
 
 import fer
-from fer.engine import fingerprint
+from fer.engine import fingerprint, stage
+from fer.recipes import catalog, overrides
+from fer.recipes.schema import Recipe
 
 ROOT = Path(fer.__file__).parents[1]
 
@@ -365,3 +368,43 @@ def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, tree, m
     assert must | must_not <= everything
     assert must <= again, f"not run again: {must - again}"
     assert not must_not & again, f"run again for nothing: {must_not & again}"
+
+
+def stage_objects() -> list[stage.Stage]:
+    found = []
+    for name, module in stages_in(ROOT).items():
+        values = vars(importlib.import_module(module)).values()
+        found.append(next(value for value in values if isinstance(value, stage.Stage) and value.name == name))
+    return found
+
+
+def keys(recipe: Recipe) -> dict[str, str]:
+    """Stage -> its key with the recipe's sections and no other input."""
+    sections = {type(section): section for _, section in recipe if isinstance(section, BaseModel)}
+    found = {}
+    for each in stage_objects():
+        hints = get_type_hints(each.produce)
+        found[each.name] = each.key(*(sections.get(hints[name]) for name in each.inputs))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("setting", "again"),
+    [
+        ('index.ignore_labels=["other"]', {"index"}),
+        ("contracts.max_quarantined_share=0.3", {"validate"}),
+        ("inspect.near_duplicate_correlation=0.97", {"inspect", "label errors"}),
+        ("split.test_share=0.3", {"split", "curate"}),  # curation prefers images of some splits
+        ("preprocess.blur_kernel=5", {"preprocess"}),
+        ("balance.target=median", {"balance"}),
+        ("train.learning_rate=0.004", {"train"}),
+        ("train.model.width=8", {"train"}),
+        ("train.model.name=vgg", {"train"}),
+        ("train.timeout_s=5", set()),
+        ("gate.margin=0.02", {"gate"}),
+    ],
+)
+def test_another_value_in_a_recipe_runs_again_the_stage_that_takes_it(setting, again):
+    demo = catalog.load("demo")
+    before, after = keys(demo), keys(overrides.apply(demo, overrides.parse_settings([setting])))
+    assert {name for name in before if before[name] != after[name]} == again
