@@ -35,7 +35,8 @@ def compare(
     base = catalog.load(recipe)
     full_recipe = overrides.apply(base, settings)
     outcomes.tag(recipe=full_recipe.name)
-    by_name = {name: each.resolved() for name, each in candidate_recipes.recipes(full_recipe, candidates).items()}
+    variants = candidate_recipes.recipes(full_recipe, candidates)
+    by_name = {name: variant.resolved() for name, variant in variants.items()}
     with tasks.registry.workspace_in_reach():
         data = ingest.examine(full_recipe, sources, kaggle_secret)
         scored = {}

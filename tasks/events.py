@@ -1,4 +1,4 @@
-"""What happens in a run, told to whoever listens in this process (the `fer` command draws it in the terminal)."""
+"""The events of a run, for listeners in this process: the `fer` command draws them in the terminal."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +28,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Progressed:
+    """A stage at work has done so much of its total; `note` says what is counted."""
+
     name: str
     done: int
     total: int
@@ -36,7 +38,7 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Noted:
-    """What a stage found on its way and is worth keeping."""
+    """A line of a stage at work that is worth keeping."""
 
     name: str
     text: str
@@ -44,6 +46,8 @@ class Noted:
 
 @dataclass(frozen=True)
 class Ended:
+    """A stage has ended, or its output was there already (`cached`); `summary` is its output's."""
+
     name: str
     cached: bool
     failed: bool

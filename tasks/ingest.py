@@ -55,10 +55,8 @@ def _credentials(secret: str | None) -> kaggle.Credentials | None:
             "option the environment or ~/.kaggle/kaggle.json gives the key",
         ) from None
     try:
-        found = json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
-        return (
-            kaggle.Credentials(**found) if isinstance(found, dict) else kaggle.Credentials(token=SecretStr(str(found)))
-        )
+        key = json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+        return kaggle.Credentials(**key) if isinstance(key, dict) else kaggle.Credentials(token=SecretStr(str(key)))
     except ValueError as error:
         raise errors.ConfigError(
             f"The Secret block {secret!r} must hold a Kaggle token, or the content of kaggle.json.",

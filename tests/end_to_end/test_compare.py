@@ -13,14 +13,14 @@ from fer.training import hardware
 def test_two_models_are_trained_and_compared_on_the_same_images(home):
     from flows.compare import compare as flow
 
-    outcome = flow(
+    result = flow(
         sources=["demo"],
         recipe="demo",
         settings=overrides.parse_settings([*quick_demo.SETTINGS, "train.epochs=1", "train.precision=auto"]),
         candidates={"cnn": [], "xception": ["train.model.name=mini-xception", "train.model.widths=[4,8]"]},
     )
-    assert [row["model"] for row in outcome.rows] == ["sequential-cnn", "mini-xception"]
-    record = json.loads(Path(outcome.reports["as JSON"]).read_text())
+    assert [row["model"] for row in result.rows] == ["sequential-cnn", "mini-xception"]
+    record = json.loads(Path(result.reports["as JSON"]).read_text())
     assert record["rows"][1]["difference_interval"] is not None
     plans = {
         name: overrides.apply(catalog.load("demo"), overrides.parse_settings(given))
@@ -29,7 +29,7 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
     assert plans["cnn"].train.precision == hardware.fastest_precision()
     assert plans["xception"].train.model == mini_xception.Config(widths=(4, 8))
-    text = Path(outcome.reports["as Markdown"]).read_text()
+    text = Path(result.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text
     assert r"* train.model.widths=\[4, 8\]" in text
     assert "| macro average |" in text

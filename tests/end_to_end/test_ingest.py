@@ -46,21 +46,21 @@ def ingest(*sources: str, quick=QUICK, **options):
 
     heard: list[events.Event] = []
     with events.heard_by(heard.append):
-        intake = flow(sources=list(sources), settings=overrides.parse_settings(quick), **options)
-    return intake, [event.name for event in heard if isinstance(event, events.Ended) and not event.cached]
+        result = flow(sources=list(sources), settings=overrides.parse_settings(quick), **options)
+    return result, [event.name for event in heard if isinstance(event, events.Ended) and not event.cached]
 
 
-def sides(home: Path, intake) -> dict[str, str]:
-    rows = pq.read_table(home / "workspace" / intake.split.path / files.SPLIT, columns=["pixel_sha256", "split"])
+def splits(home: Path, result) -> dict[str, str]:
+    rows = pq.read_table(home / "workspace" / result.split.path / files.SPLIT, columns=["pixel_sha256", "split"])
     return dict(zip(rows["pixel_sha256"].to_pylist(), rows["split"].to_pylist(), strict=True))
 
 
 def test_checking_accepts_nothing_and_shares_nothing(home, tmp_path):
     source = f"archive:{archive(tmp_path / 'a.zip', 20)}"
-    intake, _ = ingest(source, accept=False)
-    assert intake.quality.verdict == "pass"
-    assert intake.drift.n_baseline is None
-    assert Path(intake.reports["data quality"]).read_text().startswith("<!doctype html>")
+    result, _ = ingest(source, accept=False)
+    assert result.quality.verdict == "pass"
+    assert result.drift.n_baseline is None
+    assert Path(result.reports["data quality"]).read_text().startswith("<!doctype html>")
     assert not (home / "workspace" / ".accepted").exists()
     with connect.store(settings.Settings.load()) as store:
         assert list(store.list("reports/data/")) == []
@@ -85,11 +85,11 @@ def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home,
     ]
     assert (grown.drift.n_baseline, grown.drift.n_new, grown.drift.n_gone) == (60, 30, 0)
     assert grown.split.n_kept_sides == 60
-    assert sides(home, first).items() <= sides(home, grown).items()
+    assert splits(home, first).items() <= splits(home, grown).items()
     _, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 30)}")
     assert executed == []
     stricter, _ = ingest(f"archive:{tmp_path / 'a.zip'}", quick=(*QUICK, "curate.outlier_score=3"))
-    assert sides(home, grown).items() == sides(home, stricter).items()
+    assert splits(home, grown).items() == splits(home, stricter).items()
     other, _ = ingest(f"archive:{archive(tmp_path / 'unrelated.zip', 12)}")
     assert other.drift.n_baseline is None
 
@@ -98,14 +98,14 @@ def test_the_report_and_the_data_docs_are_in_the_store_and_linked_from_the_run(h
     import httpx
     from prefect.artifacts import Artifact
 
-    intake, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
+    result, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
     linked = Artifact.get("data-docs").data
     links = [part.partition(")")[0] for part in linked.split("](")[1:]]
     pages = {link: httpx.get(link, trust_env=False) for link in links}
     assert all(page.status_code == 200 for page in pages.values())
     assert any("Data quality" in page.text for page in pages.values())
     assert any("Data Docs: manifest" in page.text for page in pages.values())
-    assert Path(intake.reports["data quality"]).name in Artifact.get("quality-report").data
+    assert Path(result.reports["data quality"]).name in Artifact.get("quality-report").data
 
 
 def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path):
@@ -117,7 +117,7 @@ def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path
     page = Path(str(raised.value).partition("read ")[2].partition(",")[0])
     assert "30" in page.read_text()
     with connect.store(settings.Settings.load()) as store:
-        shared = [store.get(each.key).data.decode() for each in store.list("reports/data/") if "html" in each.key]
+        shared = [store.get(entry.key).data.decode() for entry in store.list("reports/data/") if "html" in entry.key]
     assert any("Not fit for training" in text for text in shared)
     assert any("too large a share" in text and "Data Docs" in text for text in shared)
     assert {path: path.read_bytes() for path in (home / "workspace").glob(".accepted/*")} == accepted
@@ -143,13 +143,13 @@ def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
     from prefect.artifacts import Artifact
 
     copies = {"faces/happy/copy.png": encode.png(demo_faces.draw("sad", np.random.default_rng([7, 1, 0])))}
-    intake, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
+    result, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
     face = "data:image/png;base64"
-    assert face in Path(intake.reports["with faces"]).read_text()
-    assert face not in Path(intake.reports["data quality"]).read_text()
+    assert face in Path(result.reports["with faces"]).read_text()
+    assert face not in Path(result.reports["data quality"]).read_text()
     assert face not in Artifact.get("quality-report").data
     with connect.store(settings.Settings.load()) as store:
-        shared = [store.get(each.key).data for each in store.list("reports/data/") if each.key.endswith(".html")]
+        shared = [store.get(entry.key).data for entry in store.list("reports/data/") if entry.key.endswith(".html")]
     assert shared
     assert all(face.encode() not in page for page in shared)
 
@@ -158,19 +158,19 @@ def test_several_sources_are_one_dataset(home, tmp_path):
     with zipfile.ZipFile(archive(tmp_path / "a.zip", 20)) as packed:
         packed.extractall(tmp_path / "folder")
     one, two = f"archive:{archive(tmp_path / 'b.zip', 25)}", f"folder:{tmp_path / 'folder'}"
-    intake, _ = ingest(one, two, accept=False)
-    assert intake.manifest.n_found == 3 * (20 + 25)
-    assert intake.curation.issues["exact_duplicate"] == 3 * 20
+    result, _ = ingest(one, two, accept=False)
+    assert result.manifest.n_found == 3 * (20 + 25)
+    assert result.curation.issues["exact_duplicate"] == 3 * 20
     swapped, executed = ingest(two, one, accept=False)
     assert executed == []
-    assert swapped.manifest == intake.manifest
+    assert swapped.manifest == result.manifest
 
 
 def test_the_command_says_what_it_found_and_prints_json_on_demand(home, tmp_path):
     shell = CliRunner(env={"COLUMNS": "300"})
     arguments = ["data", "check", f"archive:{archive(tmp_path / 'a.zip', 20)}"]
-    for each in QUICK:
-        arguments += ["--set", each]
+    for setting in QUICK:
+        arguments += ["--set", setting]
     shown = shell.invoke(cli.app, arguments)
     assert shown.exit_code == 0, shown.output
     assert "fit for training" in shown.output
@@ -187,25 +187,25 @@ def test_what_a_model_thinks_of_labels_touches_train_alone_and_learns_nothing_fr
     draw = np.random.default_rng(3)
 
     def divided(name: str, test_labels: list[str]) -> dict[str, str]:
-        """The side of each image's content, of an archive with splits whose test has these labels."""
+        """The split of each image's content, of an archive with splits whose test has these labels."""
         with zipfile.ZipFile(tmp_path / name, "w") as target:
             labels = iter(test_labels)
             for number in range(90):
                 shown = CLASSES[number % 3]
                 data = encode.png(demo_faces.draw(shown, np.random.default_rng([7, number])))
-                side = "train" if number < 45 else "validation" if number < 60 else "test"
-                label = next(labels) if side == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else shown
-                target.writestr(f"{side}/{label}/{number:03}.png", data)
+                split = "train" if number < 45 else "validation" if number < 60 else "test"
+                label = next(labels) if split == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else shown
+                target.writestr(f"{split}/{label}/{number:03}.png", data)
         quick = (*QUICK, "inspect.max_label_share=1", "curate.policies.label_error=quarantine")
-        intake, _ = ingest(f"archive:{tmp_path / name}", quick=quick, accept=False)
-        return sides(home, intake)
+        result, _ = ingest(f"archive:{tmp_path / name}", quick=quick, accept=False)
+        return splits(home, result)
 
     right = [CLASSES[number % 3] for number in range(60, 90)]
     first = divided("right.zip", right)
     second = divided("wrong.zip", draw.permutation(right).tolist())
     for found in (first, second):
-        assert sum(side == "test" for side in found.values()) == 30
-        assert sum(side == "validation" for side in found.values()) == 15
-        assert 0 < sum(side == "train" for side in found.values()) < 45
-    kept = [{name for name, side in found.items() if side == "train"} for found in (first, second)]
+        assert sum(split == "test" for split in found.values()) == 30
+        assert sum(split == "validation" for split in found.values()) == 15
+        assert 0 < sum(split == "train" for split in found.values()) < 45
+    kept = [{name for name, split in found.items() if split == "train"} for found in (first, second)]
     assert kept[0] == kept[1]

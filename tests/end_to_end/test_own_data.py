@@ -44,14 +44,14 @@ def faces(folder: Path, first: int, last: int) -> None:
 
 def fer(begin: str):
     """Run the page's command that begins so, with quick settings."""
-    (line,) = [each for each in PAGE.splitlines() if each.startswith(begin)]
-    arguments = shlex.split(line)[1:] + [word for each in QUICK for word in ("--set", each)]
+    (line,) = [text for text in PAGE.splitlines() if text.startswith(begin)]
+    arguments = shlex.split(line)[1:] + [word for setting in QUICK for word in ("--set", setting)]
     return CliRunner(env={"COLUMNS": "400"}).invoke(cli.app, arguments)
 
 
 def versions() -> list[tuple[int, str]]:
     with releases.open_registry() as models:
-        return [(each.version, each.status) for each in models.versions("my-faces")]
+        return [(version.version, version.status) for version in models.versions("my-faces")]
 
 
 CHECK, RETRAIN = "fer data check folder:faces ", "fer retrain --source folder:faces "
@@ -62,8 +62,8 @@ def test_too_few_faces_are_told_before_any_training_and_more_lead_to_two_release
     faces(tmp_path / "faces", 0, 40)
     checked = fer(CHECK)
     assert checked.exit_code == 0, checked.output
-    told = "12 test images, 18 fewer than gate.min_images=30; add about 180 images, of which test gets 10%"
-    assert told in checked.output
+    message = "12 test images, 18 fewer than gate.min_images=30; add about 180 images, of which test gets 10%"
+    assert message in checked.output
     run = fer(RETRAIN)
     assert isinstance(run.exception, errors.ContractViolation)
     assert run.exception.exit_code == 8

@@ -31,7 +31,7 @@ STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "r
 
 
 class Run(NamedTuple):
-    outcome: RetrainResult
+    result: RetrainResult
     executed: list[str]
     cached: list[str]
 
@@ -42,7 +42,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
 
     heard: list[events.Event] = []
     with events.heard_by(heard.append):
-        outcome = flow(
+        result = flow(
             sources=["demo"],
             recipe="demo",
             settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
@@ -50,7 +50,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
         )
     ended = [event for event in heard if isinstance(event, events.Ended)]
     return Run(
-        outcome,
+        result,
         [event.name for event in ended if not event.cached],
         [event.name for event in ended if event.cached],
     )
@@ -58,7 +58,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
 
 def report_of(run: Run) -> str:
     """The report of the run's evaluation, as its release holds it."""
-    with releases.local_copy(f"demo@{run.outcome.release.version}") as (_, folder):
+    with releases.local_copy(f"demo@{run.result.release.version}") as (_, folder):
         assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
         return (folder / "report.md").read_text()
 
@@ -70,23 +70,23 @@ def first(home: Path) -> Run:
 
 def test_the_first_run_executes_every_stage_and_makes_a_champion(first):
     assert first.executed == list(STAGES)
-    release = first.outcome.release
+    release = first.result.release
     assert (release.version, release.status, release.champion_version) == (1, "released", 1)
-    assert "no other model was champion before it" in " ".join(check.detail for check in first.outcome.verdict.checks)
+    assert "no other model was champion before it" in " ".join(check.detail for check in first.result.verdict.checks)
 
 
 def test_the_first_run_found_the_planted_defects(first):
-    report = json.loads(Path(first.outcome.reports["as JSON"]).read_text())
+    report = json.loads(Path(first.result.reports["as JSON"]).read_text())
     assert report
 
 
 def test_the_first_run_leaves_its_reports_where_it_says(first, home):
-    for path in first.outcome.reports.values():
+    for path in first.result.reports.values():
         assert Path(path).exists()
         assert Path(path).is_relative_to(home / "reports")
-    docs = Path(first.outcome.reports["data docs"])
-    assert {each.name for each in docs.iterdir()} == {"manifest", "shards", "balanced", "predictions"}
-    assert all((each / "index.html").is_file() for each in docs.iterdir())
+    docs = Path(first.result.reports["data docs"])
+    assert {folder.name for folder in docs.iterdir()} == {"manifest", "shards", "balanced", "predictions"}
+    assert all((folder / "index.html").is_file() for folder in docs.iterdir())
 
 
 def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
@@ -94,7 +94,7 @@ def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
         assert (folder / "model.keras").is_file()
         known_by_the_split = {"download", "inspect", "label errors", "drift", "quality"}
         assert set(manifest.inputs) >= {"source", *STAGES[:-1]} - known_by_the_split
-        assert manifest.metrics["accuracy"] == pytest.approx(first.outcome.evaluation.accuracy)
+        assert manifest.metrics["accuracy"] == pytest.approx(first.result.evaluation.accuracy)
         assert manifest.recipe["train"]["epochs"] == 2
         assert manifest.inputs["split_origin"] == "drawn"
 
@@ -104,7 +104,7 @@ def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_pa
     shell = CliRunner(env={"COLUMNS": "400"})
     listed = shell.invoke(cli.app, ["models", "list"])
     assert listed.exit_code == 0, listed.output
-    assert f"{first.outcome.evaluation.macro_f1:.3f}" in listed.output
+    assert f"{first.result.evaluation.macro_f1:.3f}" in listed.output
     assert "champion" in listed.output
     shown = shell.invoke(cli.app, ["models", "show", "demo@champion"])
     assert json.loads(shown.output)["version"] == 1
@@ -126,7 +126,7 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
     again = retrain()
     assert again.executed == []
     assert again.cached == list(STAGES)
-    assert again.outcome == first.outcome
+    assert again.result == first.result
 
 
 def pages(*, run: FlowRun) -> dict[str, str]:
@@ -135,7 +135,7 @@ def pages(*, run: FlowRun) -> dict[str, str]:
 
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=100)
-    return {each.key: each.description for each in found if each.key is not None}
+    return {artifact.key: artifact.description for artifact in found if artifact.key is not None}
 
 
 def newest_run() -> FlowRun:
@@ -144,7 +144,7 @@ def newest_run() -> FlowRun:
 
 
 def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
-    release = retrain().outcome.release
+    release = retrain().result.release
     run = newest_run()
     shown = pages(run=run)
     assert {"quality-report", "balance-plan", "class-balance-chart", "learning-curves", "evaluation"} <= set(shown)
@@ -162,20 +162,20 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home
     assert run.executed == ["train", "evaluate", "evaluate champion", "gate", "register"]
     assert Artifact.get("evaluation").data.startswith(report_of(run))
     assert Artifact.get("champion-evaluation").data.startswith(report_of(first))
-    assert run.outcome.verdict.champion_version == 1
-    assert run.outcome.release.version == 2
+    assert run.result.verdict.champion_version == 1
+    assert run.result.release.version == 2
     with releases.local_copy("demo@2") as (manifest, _):
         assert manifest.recipe["train"]["precision"] == hardware.fastest_precision()
 
 
 def test_a_champion_is_trained_further_on_its_own_split_and_the_release_says_from_where(first):
     run = retrain("train.weights=registry:demo@1", "train.seed=2", "gate.margin=1")
-    assert run.outcome.release.status == "released"
-    release = f"{run.outcome.release.name}@{run.outcome.release.version}"
+    assert run.result.release.status == "released"
+    release = f"{run.result.release.name}@{run.result.release.version}"
     with releases.local_copy(release) as (manifest, _), releases.local_copy("demo@1") as (start, _):
         assert manifest.inputs["weights"] == f"registry:demo@1:{start.files['model.keras'].sha256}"
-        assert manifest.inputs["weights_origin"] == run.outcome.model.started_from
-        assert run.outcome.model.started_from == "registry:demo@1, checked against the images held out"
+        assert manifest.inputs["weights_origin"] == run.result.model.started_from
+        assert run.result.model.started_from == "registry:demo@1, checked against the images held out"
 
 
 def test_a_changed_blur_runs_from_preprocess(first):
@@ -239,17 +239,17 @@ def test_too_few_test_images_stop_the_first_run_of_a_name_too_before_it_trains(f
 def test_another_name_begins_a_registry_of_its_own(first):
     run = retrain(model_name="faces")
     assert run.executed == ["register"]  # without a champion the verdict is the first one's
-    assert (run.outcome.release.name, run.outcome.release.version) == ("faces", 1)
+    assert (run.result.release.name, run.result.release.version) == ("faces", 1)
     assert retrain(model_name="faces").executed == []
 
 
 def test_a_candidate_below_its_floor_is_registered_as_refused_and_the_champion_stays(first):
-    before = retrain("gate.margin=1").outcome.release.champion_version
+    before = retrain("gate.margin=1").result.release.champion_version
     run = retrain("gate.min_accuracy=1", "gate.margin=1")
-    assert run.outcome.release.status == "refused"
-    assert run.outcome.release.champion_version == before
+    assert run.result.release.status == "refused"
+    assert run.result.release.champion_version == before
     with releases.open_registry() as models:
-        refused = models.get("demo", str(run.outcome.release.version))
+        refused = models.get("demo", str(run.result.release.version))
     assert any("floor 1" in reason for reason in refused.reasons)
     run = newest_run()
     assert (run.state_name, run.state.is_completed()) == ("Refused", True)
@@ -262,29 +262,29 @@ def test_a_candidate_below_its_floor_is_registered_as_refused_and_the_champion_s
 def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_is_promoted_by_name(first, monkeypatch):
     settings = ("train.seed=1", "train.precision=auto", "gate.margin=1")
     retrain("gate.margin=1", model_name="again")
-    released = retrain(*settings, model_name="again").outcome.release
+    released = retrain(*settings, model_name="again").result.release
     assert (released.version, released.status, released.champion_version) == (2, "released", 2)
     with releases.open_registry() as models:
         moves.rollback(models, "again", reason="too sad", by="ann@host")
         assert models.log("again").entries[-2].by.startswith("run ")
     run = retrain(*settings, model_name="again")
     assert run.executed == ["register"]
-    kept = run.outcome.release
+    kept = run.result.release
     assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
     assert "by ann@host: too sad; `fer models promote again@2` lifts it" in kept.kept_because
-    assert "too sad" in Path(run.outcome.reports["report"]).read_text()
+    assert "too sad" in Path(run.result.reports["report"]).read_text()
     state = newest_run().state
     assert (state.name, state.is_completed()) == ("Kept", True)
     assert "too sad" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    given = [f"--set={each}" for each in (*quick_demo.SETTINGS, *settings)]
+    given = [f"--set={setting}" for setting in (*quick_demo.SETTINGS, *settings)]
     command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *given])
     assert command.exit_code == retrain_command.NOT_RELEASED, command.output
     assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
     with releases.open_registry() as models:
-        assert [each.version for each in models.versions("again")] == [1, 2]
+        assert [version.version for version in models.versions("again")] == [1, 2]
         moves.promote(models, "again", 2)
-    assert retrain(*settings, model_name="again").outcome.release == released
+    assert retrain(*settings, model_name="again").result.release == released
 
 
 def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(first, tmp_path):
@@ -304,11 +304,11 @@ def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(f
 
 
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):
-    shutil.rmtree(home / "workspace" / first.outcome.quality.path)
+    shutil.rmtree(home / "workspace" / first.result.quality.path)
     again = retrain()
     # What follows only if another champion reigns by now.
     assert again.executed in (["quality"], ["quality", "gate", "register"])
-    assert Path(again.outcome.reports["report"]).is_file()
+    assert Path(again.result.reports["report"]).is_file()
 
 
 def test_a_champion_of_other_classes_stops_the_run_before_it_trains(first):

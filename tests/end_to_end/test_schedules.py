@@ -181,7 +181,7 @@ def test_every_schedule_of_the_deployments_gets_coming_runs(server):
     for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
         until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
     with temporary_settings({PREFECT_API_URL: server.url}):
-        found = {each.subject: each for each in doctor._deployed()}
+        found = {finding.subject: finding for finding in doctor._deployed()}
     assert found["schedules"].level == "ok"
     assert found["schedules"].text.startswith("2 with coming runs, fer2013-")
     assert "prefect worker start --pool fer" in found["worker"].fix
@@ -233,11 +233,11 @@ def late_s(run: FlowRun) -> float:
 
 def test_a_pause_survives_a_redeployment(server, tmp_path):
     declared = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    for each in declared["deployments"]:  # as they were once
-        each.pop("build", None)
-        each["schedules"] = [
+    for declaration in declared["deployments"]:  # as they were once
+        declaration.pop("build", None)
+        declaration["schedules"] = [
             {name: schedule[name] for name in ("cron", "timezone")} | {"active": True}
-            for schedule in each["schedules"] or []
+            for schedule in declaration["schedules"] or []
         ]
     with server.client() as client:
         for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
@@ -247,13 +247,13 @@ def test_a_pause_survives_a_redeployment(server, tmp_path):
     server.prefect("deploy", "--all", folder=tmp_path)
     server.pause("retrain/fer2013-weekly")
     server.prefect("deploy", "--all", folder=ROOT)
-    assert [each.active for each in server.deployment("retrain/fer2013-weekly").schedules] == [False]
-    assert [each.active for each in server.deployment("ingest/fer2013-daily").schedules] == [True]
+    assert [schedule.active for schedule in server.deployment("retrain/fer2013-weekly").schedules] == [False]
+    assert [schedule.active for schedule in server.deployment("ingest/fer2013-daily").schedules] == [True]
     with server.client() as client:
         client.pause_deployment(server.deployment("ingest/fer2013-daily").id)
     server.prefect("deploy", "--all", folder=ROOT)
     for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
-        assert [each.active for each in server.deployment(name).schedules] == [False]
+        assert [schedule.active for schedule in server.deployment(name).schedules] == [False]
 
 
 def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_done(server, monkeypatch):
@@ -272,10 +272,10 @@ def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_
         client.update_deployment_schedule(found.id, found.schedules[0].id, schedule=when)
     monkeypatch.chdir(ROOT)
     with temporary_settings({PREFECT_API_URL: server.url}):
-        (finding,) = [each for each in doctor._deployed() if each.subject == "deployment"]
+        (finding,) = [finding for finding in doctor._deployed() if finding.subject == "deployment"]
     assert finding.level == "warn"
-    said = server.prefect("deploy", "-n", "fer2013-weekly", folder=ROOT)
-    for text in (finding.text, said):
+    output = server.prefect("deploy", "-n", "fer2013-weekly", folder=ROOT)
+    for text in (finding.text, output):
         assert '"fer2013-se-resnet" → "fer2013-cnn"' in text
         assert '"0 9 * * 3" → "0 3 * * 1"' in text
         assert '"Europe/Berlin" → nothing' in text
@@ -301,7 +301,7 @@ def test_a_schedule_added_on_the_server_is_removed_and_that_is_said(server, monk
         monkeypatch.chdir(ROOT)
         assert deploying.overwritten(client) == {"fer2013-daily": ['schedule {"cron": "0 22 * * *"} → removed']}
     server.prefect("deploy", "-n", "fer2013-daily", folder=ROOT)
-    assert [each.slug for each in server.deployment("ingest/fer2013-daily").schedules] == ["daily"]
+    assert [schedule.slug for schedule in server.deployment("ingest/fer2013-daily").schedules] == ["daily"]
 
 
 def test_the_logs_of_the_server_and_the_workers_hold_no_error(server):
@@ -313,8 +313,8 @@ def unexpected(log: str) -> list[str]:
     """The records of errors, but for one kind: of two transactions of SQLite that begin by reading and go on to write
     Prefect's server lets one fail, as when it marks runs as late; it does so again a few seconds later."""
     records = re.split(r"^(?=[\d:.]{12} \| )", log, flags=re.MULTILINE)
-    errors = [each for each in records if re.search(r"Traceback|\| (ERROR|CRITICAL)", each)]
-    return [each for each in errors if "database is locked" not in each]
+    errors = [record for record in records if re.search(r"Traceback|\| (ERROR|CRITICAL)", record)]
+    return [error for error in errors if "database is locked" not in error]
 
 
 def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, monkeypatch):
@@ -322,10 +322,10 @@ def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, mon
     with serving(tmp_path, PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false") as server:
         deploy(server, tmp_path, "never", schedules=[{"slug": "often", "interval": 5}])
         with temporary_settings({PREFECT_API_URL: server.url}):
-            assert {each.level for each in doctor._deployed() if each.subject == "schedules"} == {"warn"}
+            assert {finding.level for finding in doctor._deployed() if finding.subject == "schedules"} == {"warn"}
             monkeypatch.setattr(doctor, "_SCHEDULED_AFTER", doctor._SCHEDULED_AFTER * 0)
-            (finding,) = [each for each in doctor._deployed() if each.subject == "schedules"]
+            (finding,) = [finding for finding in doctor._deployed() if finding.subject == "schedules"]
             assert finding.level == "fail"
             assert "never" in finding.text
             server.pause("ingest/never")
-            assert [each.level for each in doctor._deployed() if each.subject == "schedules"] == ["ok"]
+            assert [finding.level for finding in doctor._deployed() if finding.subject == "schedules"] == ["ok"]

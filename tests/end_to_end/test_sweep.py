@@ -59,7 +59,7 @@ class Trainings:
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def __call__(self, plan, manifest, division, weights, progress):
+    def __call__(self, plan, manifest, split, weights, progress):
         with self._lock:
             number = len(self.seen)
             self.seen.append(plan.train.learning_rate)
@@ -142,8 +142,8 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
 def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted(settings, capsys):
     sources = ["kaggle:some/faces", "folder:/my faces/of $USER's", "archive:[1] :smile: a.zip"]
     command = sweeps.command(changed(*settings), catalog.load("demo"), "demo", sources, "my key")
-    outcome = SweepResult(recipe="demo", rows=(), best=0.5, command=command, reports={})
-    terminal.show_sweep(Console(width=40), outcome)
+    result = SweepResult(recipe="demo", rows=(), best=0.5, command=command, reports={})
+    terminal.show_sweep(Console(width=40), result)
     pasted = capsys.readouterr().out.splitlines()[-1].removeprefix("next:  ")
     assert shlex.split(pasted)[:2] == ["fer", "retrain"]
     assert options(pasted, "--source") == sources
@@ -167,11 +167,11 @@ def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainin
     with pytest.raises(RuntimeError, match="power cut"):
         sweep(trials=4, seed=11)
     whole = trainings(lambda number: 0.5)
-    outcome = sweep(trials=4, seed=11)
+    result = sweep(trials=4, seed=11)
     assert len(cut.seen) == 3
     assert len(whole.seen) == 2
     assert whole.seen[0] == cut.seen[2]
-    assert [row["trial"] for row in sorted(outcome.rows, key=lambda row: row["trial"])] == [0, 1, 2, 3]
+    assert [row["trial"] for row in sorted(result.rows, key=lambda row: row["trial"])] == [0, 1, 2, 3]
 
 
 def test_no_more_trials_at_once_than_allowed_and_that_many_are(trainings):
@@ -193,13 +193,13 @@ def test_hopeless_trials_are_stopped_and_failed_ones_say_why(trainings):
         return errors.TrainingError("The loss must stay finite.") if number == 6 else None
 
     trainings(lambda number: 0.2 if number == 7 else 0.5, fails)
-    outcome = sweep(trials=8, seed=13)
-    by_number = {row["trial"]: row for row in outcome.rows}
+    result = sweep(trials=8, seed=13)
+    by_number = {row["trial"]: row for row in result.rows}
     assert by_number[6]["state"] == "failed"
     assert "stay finite" in by_number[6]["reason"]
     assert by_number[7]["state"] == "pruned"
     assert by_number[7]["epochs"] < 8
-    assert outcome.rows[0]["state"] == "complete"
+    assert result.rows[0]["state"] == "complete"
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_what_fails_every_trial_ends_the_sweep_and_its_trial_is_tried_again(trai
     with pytest.raises(kind, match="must hold"):
         sweep(trials=3, seed=seed)
     whole = trainings(lambda number: 0.5)
-    outcome = sweep(trials=3, seed=seed)
+    result = sweep(trials=3, seed=seed)
     assert whole.seen[0] == cut.seen[1]
-    assert [row["state"] for row in outcome.rows] == ["complete"] * 3
+    assert [row["state"] for row in result.rows] == ["complete"] * 3
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_a_trial_that_fails_by_its_settings_is_not_tried_again_and_a_sweep_of_su
 @pytest.mark.parametrize(("kind", "seed"), [(errors.ConfigError, 26), (errors.Diverged, 27)])
 def test_settings_that_a_training_refuses_are_a_failed_trial(trainings, kind, seed):
     trainings(lambda number: 0.5, lambda number: kind("No such layer.") if number == 0 else None)
-    outcome = sweep(trials=2, seed=seed)
-    assert [row["state"] for row in outcome.rows] == ["complete", "failed"]
+    result = sweep(trials=2, seed=seed)
+    assert [row["state"] for row in result.rows] == ["complete", "failed"]
 
 
 def test_a_trial_that_is_the_worst_after_its_last_epoch_is_complete(trainings, monkeypatch):
@@ -266,8 +266,8 @@ def test_a_trial_that_is_given_up_leaves_no_checkpoint(trainings, monkeypatch):
         return place.run("train", f"of-{len(found.seen)}", ModelRef, produce, resumable=True)
 
     monkeypatch.setattr(sweeps, "_train", train)
-    outcome = sweep(trials=6, seed=15)
-    assert [row["state"] for row in outcome.rows] == [*["complete"] * 5, "pruned"]
+    result = sweep(trials=6, seed=15)
+    assert [row["state"] for row in result.rows] == [*["complete"] * 5, "pruned"]
     assert not (place.root / ".partial" / "train" / "of-5").exists()
 
 
@@ -283,31 +283,33 @@ def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(train
     with train_stage.watching(lambda epoch, history: None):
         train(changed(), None, None, {}, lambda *what: None)
     monkeypatch.setattr(sweeps, "_train", train)
-    outcome = sweep(trials=1, seed=16)
-    (trial,) = json.loads(Path(outcome.reports["as JSON"]).read_text())["trials"]
+    result = sweep(trials=1, seed=16)
+    (trial,) = json.loads(Path(result.reports["as JSON"]).read_text())["trials"]
     assert trial["curve"] == [0.1, 0.3, 0.3]
-    assert (outcome.rows[0]["epochs"], outcome.rows[0]["minutes"]) == (3, "10.0")
+    assert (result.rows[0]["epochs"], result.rows[0]["minutes"]) == (3, "10.0")
 
 
-def key(plan, division, space, weights) -> str:
-    with sweeps.studying(plan, division, weights, space, 0):
+def key(plan, split, space, weights) -> str:
+    with sweeps.studying(plan, split, weights, space, 0):
         pass
     newest = max((caching.workspace().root / ".sweeps").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return newest.stem
 
 
 def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, monkeypatch):
-    plan, division = (
+    plan, split = (
         changed("train.weights=registry:demo@champion"),
         SplitRef(classes=(), counts={}, origin="drawn"),
     )
     (source,) = sweeps.weight_sources(plan, SPACE)
-    first, second = ({source: WeightsRef(file="model.keras", identity=each, origin="")} for each in ("first", "second"))
-    found = [key(plan, division, SPACE, first), key(plan, division, SPACE, second)]
+    first, second = (
+        {source: WeightsRef(file="model.keras", identity=identity, origin="")} for identity in ("first", "second")
+    )
+    found = [key(plan, split, SPACE, first), key(plan, split, SPACE, second)]
     for one in sweeps._STAGES:
         with monkeypatch.context() as patch:
             patch.setattr(one, "code", f"{one.code} edited")
-            found.append(key(plan, division, SPACE, first))
+            found.append(key(plan, split, SPACE, first))
     assert len(set(found)) == len(found) == 7
 
 
@@ -316,10 +318,10 @@ def test_all_trials_start_from_the_weights_that_stood_there_when_the_sweep_began
     file.write_bytes(b"first")
     given = []
 
-    def train(plan, manifest, division, weights, progress):
+    def train(plan, manifest, split, weights, progress):
         given.append({source: ref.identity for source, ref in weights.items()})
         file.write_bytes(b"second")
-        return found(plan, manifest, division, weights, progress)
+        return found(plan, manifest, split, weights, progress)
 
     found = trainings(lambda number: 0.5)
     monkeypatch.setattr(sweeps, "_train", train)
@@ -345,7 +347,7 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
     settings = ["train.model.name=mobilenet-v2", "train.weights=imagenet", "train.soft_labels=true"]
     sweeps._train(changed(*settings), "images", "sides", {}, lambda *what: None)
     assert given.keys() == {one.name for one in sweeps._STAGES}
-    assert (given["weights"]["division"], given["train"]["weights"]) == (None, "of weights")
+    assert (given["weights"]["split"], given["train"]["weights"]) == (None, "of weights")
     plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
     sweeps._train(plan, "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
     assert given["train"]["weights"] == "of the sweep"

@@ -58,7 +58,7 @@ def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
         for size in (5, 7)
     }
     assert len(names) == 2
-    assert all(each.startswith("demo from demo with train.seed=1 ") and " and 2 more (" in each for each in names)
+    assert all(name.startswith("demo from demo with train.seed=1 ") and " and 2 more (" in name for name in names)
 
 
 def test_the_settings_that_a_name_leaves_out_are_in_the_parameters_of_the_run():

@@ -50,10 +50,10 @@ def fer(*arguments: str, home: Path, **environment: str) -> subprocess.Completed
 def in_group(number: int) -> list[str]:
     """The processes of a process group."""
     found = []
-    for each in psutil.process_iter():
+    for process in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):  # it ended meanwhile
-            if os.getpgid(each.pid) == number:
-                found.append(each.name())
+            if os.getpgid(process.pid) == number:
+                found.append(process.name())
     return found
 
 

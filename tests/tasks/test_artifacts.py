@@ -17,7 +17,7 @@ class Server:
     def __init__(self):
         self.down = False
         self.asked: list[str] = []
-        self.said: list[str] = []
+        self.logged: list[str] = []
         self.now = 1000.0
 
     def _answer(self, text: str) -> uuid.UUID:
@@ -46,14 +46,14 @@ class Server:
         return self._answer(key)
 
     def info(self, text: str) -> None:
-        self.said.append(text)
+        self.logged.append(text)
 
     def warning(self, text: str, *values: object) -> None:
-        self.said.append(f"warning: {text % values}")
+        self.logged.append(f"warning: {text % values}")
 
     @property
     def warnings(self) -> list[str]:
-        return [text for text in self.said if text.startswith("warning")]
+        return [text for text in self.logged if text.startswith("warning")]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
         assert heard[0] == events.Started("train")
         assert heard[-1] == events.Progressed("train", 9, 9, "")
         assert len(heard) == 10
-        assert server.said == []  # the result is the stage's summary
+        assert server.logged == []  # the result is the stage's summary
 
 
 def test_the_bar_of_a_stage_whose_output_is_there_already_is_full(server):
@@ -109,14 +109,14 @@ def test_a_stage_that_takes_long_says_how_far_it_is_in_the_log_now_and_then(serv
         for done in range(1, 26):
             server.now += 1
             progress(done, 25, "epochs")
-        assert server.said == ["train: 10 of 25 epochs", "train: 20 of 25 epochs"]
+        assert server.logged == ["train: 10 of 25 epochs", "train: 20 of 25 epochs"]
 
 
 def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, heard):
     with artifacts.progress_bar("train") as progress:
         progress.note("about 1.2 GB of memory")
         assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
-        assert server.said == ["train: about 1.2 GB of memory"]
+        assert server.logged == ["train: about 1.2 GB of memory"]
         assert server.asked == ["train-progress"]
 
 
@@ -146,7 +146,7 @@ def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server,
         assert server.asked == ["train-progress"]
         assert len(server.warnings) == 1
         assert heard[-1] == events.Progressed("train", 2, 2, "")
-        assert "train: 1 of 2" in server.said
+        assert "train: 1 of 2" in server.logged
 
 
 def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_the_end(server):
@@ -156,7 +156,7 @@ def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_
         server.now += 1
     page(lambda: "the end", last=True)
     assert server.asked == ["learning-curves", "epoch 11", "epoch 21", "the end"]
-    assert server.said == []
+    assert server.logged == []
 
 
 def test_a_living_page_that_cannot_be_drawn_or_shown_costs_a_warning_a_minute_and_not_the_stage(server):

@@ -8,9 +8,9 @@ from fer import errors
 from tasks import logs
 
 
-@pytest.mark.parametrize("told", ["Engine execution exited", "Engine execution exited: The store must answer."])
-def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(told):
+@pytest.mark.parametrize("message", ["Engine execution exited", "Engine execution exited: The store must answer."])
+def test_a_line_of_prefects_about_a_known_error_names_it_in_place_of_its_traceback(message):
     error = errors.StoreUnavailable("The store must answer.")
-    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, told, (), (type(error), error, None))
+    record = logging.LogRecord("prefect.flow_runs", logging.ERROR, __file__, 1, message, (), (type(error), error, None))
     assert logs.keeps(record)
     assert (record.exc_info, record.getMessage()) == (None, "Engine execution exited: The store must answer.")

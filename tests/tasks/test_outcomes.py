@@ -46,7 +46,7 @@ def kept_log() -> Iterator[None]:
         yield
 
 
-def outcome(*, passed: bool, name: str = "demo", champion: int | None = 1) -> RetrainResult:
+def retrain_result(*, passed: bool, name: str = "demo", champion: int | None = 1) -> RetrainResult:
     return RetrainResult(
         sources=("demo",),
         recipe="demo",
@@ -119,8 +119,8 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
     with get_client(sync_client=True) as client:
         while len(found) < n and time.monotonic() < deadline:
             time.sleep(0.5)
-            for each in wanted:
-                found = client.read_events(EventFilter(event=each, related=related), limit=50).events
+            for name in wanted:
+                found = client.read_events(EventFilter(event=name, related=related), limit=50).events
     return found
 
 
@@ -128,18 +128,18 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
     ("found", "state", "message", "event"),
     [
         (
-            outcome(passed=True, champion=2),
+            retrain_result(passed=True, champion=2),
             "Released",
             "demo@2: accuracy 0.700 [0.400, 0.900] on 1,250 test images, champion",
             "fer.model.released",
         ),
         (
-            outcome(passed=True, champion=3),
+            retrain_result(passed=True, champion=3),
             "Released",
             "demo@2: accuracy 0.700 [0.400, 0.900] on 1,250 test images, not champion",
             "fer.model.released",
         ),
-        (outcome(passed=False), "Refused", "demo@2: accuracy 0.7, floor 0.8", "fer.model.refused"),
+        (retrain_result(passed=False), "Refused", "demo@2: accuracy 0.7, floor 0.8", "fer.model.refused"),
     ],
 )
 def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the_outcome(found, state, message, event):
@@ -151,18 +151,18 @@ def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the
     log = log_of(run)
     assert "report: /reports/report.html" in log
     assert any(message in line for line in log)
-    (told,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
-    assert told.event == event
-    assert dict(told.resource) == {
+    (emitted,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
+    assert emitted.event == event
+    assert dict(emitted.resource) == {
         "prefect.resource.id": "fer.model.demo",
         "prefect.resource.name": "demo",
         "fer.recipe": "demo",
         "fer.version": "2",
         "fer.repeated": "false",
     }
-    assert told.payload["message"] == message
-    assert told.payload["accuracy_interval"] == [0.4, 0.9]
-    assert [each["passed"] for each in told.payload["checks"]] == [found.verdict.passed, True]
+    assert emitted.payload["message"] == message
+    assert emitted.payload["accuracy_interval"] == [0.4, 0.9]
+    assert [check["passed"] for check in emitted.payload["checks"]] == [found.verdict.passed, True]
 
 
 def test_a_known_error_is_its_message_in_the_state_and_in_the_log_and_reaches_the_caller():
@@ -213,8 +213,8 @@ def test_a_task_is_a_line_with_its_summary_in_the_log_and_nothing_else():
         return weights
 
     assert flow_of(fetch, "one task")() == weights
-    (begun, told, ended) = log_of(run_of("one task"))
-    assert (begun.startswith("Beginning"), told, ended.startswith("Finished")) == (
+    (first, summary, last) = log_of(run_of("one task"))
+    assert (first.startswith("Beginning"), summary, last.startswith("Finished")) == (
         True,
         "weights: model.keras, registry:demo@1; a release",
         True,
@@ -241,7 +241,7 @@ FOUND = ValidationRef(classes=("happy",), n_found=9, n_accepted=8, quarantined={
 
 
 @pytest.mark.parametrize(
-    ("drift", "quality", "told"),
+    ("drift", "quality", "expected"),
     [
         (CALM, FIT, []),
         (None, FIT, []),
@@ -250,7 +250,7 @@ FOUND = ValidationRef(classes=("happy",), n_found=9, n_accepted=8, quarantined={
         (DRIFTED, UNFIT, ["fer.data.drifted", "fer.data.refused"]),
     ],
 )
-def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, told):
+def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, expected):
     name = f"data {drift and drift.warnings} {quality.verdict}"
     kaggle = "kaggle:owner/slug/versions/3"
 
@@ -258,18 +258,18 @@ def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, 
         outcomes.emit_data_events("demo", [kaggle], FOUND, drift, quality, {"data quality": "/quality.html"})
 
     flow_of(tell, name)()
-    flow_of(lambda: outcome(passed=True, name="sentinel"), f"{name}, after")()  # events arrive in order
+    flow_of(lambda: retrain_result(passed=True, name="sentinel"), f"{name}, after")()  # events arrive in order
     events_of(EventNameFilter(prefix=["fer.model"]), run=run_of(f"{name}, after"))
-    found = events_of(EventNameFilter(prefix=["fer."]), run=run_of(name), n=len(told))
-    assert sorted(each.event for each in found) == told
-    for each in found:
-        assert each.resource["prefect.resource.id"].startswith("fer.data.demo-kaggle-owner-slug-")
-        assert each.resource["prefect.resource.name"] == "demo from kaggle:owner/slug"
-        assert each.payload["sources"] == [kaggle]
-        assert each.payload["n_accepted"] == 8
-        assert each.payload["reports"] == {"data quality": "/quality.html"}
-        figure = "brightness drifted" if each.event == "fer.data.drifted" else "too few images"
-        assert figure in each.payload["message"]
+    found = events_of(EventNameFilter(prefix=["fer."]), run=run_of(name), n=len(expected))
+    assert sorted(event.event for event in found) == expected
+    for event in found:
+        assert event.resource["prefect.resource.id"].startswith("fer.data.demo-kaggle-owner-slug-")
+        assert event.resource["prefect.resource.name"] == "demo from kaggle:owner/slug"
+        assert event.payload["sources"] == [kaggle]
+        assert event.payload["n_accepted"] == 8
+        assert event.payload["reports"] == {"data quality": "/quality.html"}
+        figure = "brightness drifted" if event.event == "fer.data.drifted" else "too few images"
+        assert figure in event.payload["message"]
     assert ("outcome:unfit-data" in run_of(name).tags) == bool(quality.failures)
 
 
@@ -305,7 +305,7 @@ def inbox() -> Iterator[Inbox]:
 def refused_before() -> RetrainResult:
     """What a run comes to that finds everything cached."""
     events.publish(events.Ended("register", cached=True, failed=False, seconds=0.0, summary=""))
-    return outcome(passed=False, name="as before")
+    return retrain_result(passed=False, name="as before")
 
 
 def test_a_run_that_found_everything_cached_says_so_in_its_state_tags_and_event():
@@ -313,8 +313,8 @@ def test_a_run_that_found_everything_cached_says_so_in_its_state_tags_and_event(
     run = run_of("all cached")
     assert (run.state_name, "stages:cached" in run.tags) == ("Refused", True)
     assert run.state.message.endswith("(every stage cached)")
-    (told,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
-    assert told.resource["fer.repeated"] == "true"
+    (emitted,) = events_of(EventNameFilter(prefix=["fer."]), run=run)
+    assert emitted.resource["fer.repeated"] == "true"
 
 
 def test_the_automation_in_the_docs_notifies_of_what_is_refused_and_of_nothing_else(inbox):
@@ -330,8 +330,9 @@ def test_the_automation_in_the_docs_notifies_of_what_is_refused_and_of_nothing_e
         automation = client.create_automation(AutomationCore.model_validate(documented))
         time.sleep(2)  # until the server listens by it
         flow_of(refused_before, "refused before")()
-        for number, each in enumerate([outcome(passed=True, name="fine"), outcome(passed=False, name="worse")]):
-            flow_of(lambda each=each: each, f"notified {number}")()
+        fine, worse = retrain_result(passed=True, name="fine"), retrain_result(passed=False, name="worse")
+        for number, result in enumerate([fine, worse]):
+            flow_of(lambda result=result: result, f"notified {number}")()
         deadline = time.monotonic() + 60
         while not inbox.arrived and time.monotonic() < deadline:
             time.sleep(0.5)

@@ -74,7 +74,7 @@ NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doc
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "message"),
     [
         (RuntimeError("the [bold] left"), f"error: RuntimeError: the [bold] left {NEXT}"),
         (
@@ -85,7 +85,7 @@ NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doc
         (httpx.ConnectError("All connection attempts failed"), "start it (make ui), or unset PREFECT_API_URL"),
     ],
 )
-def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, raised, said):
+def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, raised, message):
     def broken():
         raise raised
 
@@ -95,7 +95,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, ra
         cli.main()
     shown = capsys.readouterr().err
     assert ended.value.code == cli.INTERNAL_ERROR
-    assert said in shown
+    assert message in shown
     assert "fer --debug" in shown
     assert shown.count("\n") == 1
 
@@ -120,11 +120,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
         try:
             with silent.accept()[0]:
                 run.send_signal(signal.SIGINT)
-                _, said = run.communicate(timeout=60)
+                _, stderr = run.communicate(timeout=60)
         finally:
             run.kill()
     assert run.returncode == cli.INTERRUPTED
-    assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
+    assert stderr == "stopped. Run the same command again to go on; finished stages are kept.\n"
 
 
 @pytest.mark.end_to_end
@@ -142,13 +142,13 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
     try:
         assert any("download" in line for line in run.stdout)
         os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+        _, stderr = run.communicate(timeout=60)
         left = in_group(run.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == cli.INTERRUPTED
-    assert said == "stopped. Run the same command again to go on; finished stages are kept.\n"
+    assert stderr == "stopped. Run the same command again to go on; finished stages are kept.\n"
     assert left == []
     assert seaweedfs.status(tmp_path / "fer") is None
 

@@ -65,9 +65,9 @@ def rows(output: str) -> list[str]:
 
 
 def test_a_rollback_says_who_is_champion_and_how_it_is_undone(models):
-    said = fer("rollback", "demo", "--reason", "too sad").output
-    assert "demo@champion is version 1; before: version 2" in said
-    assert "No run promotes version 2 again until it is named: fer models promote demo@2" in said
+    output = fer("rollback", "demo", "--reason", "too sad").output
+    assert "demo@champion is version 1; before: version 2" in output
+    assert "No run promotes version 2 again until it is named: fer models promote demo@2" in output
     assert models.get("demo").version == 1
     assert "demo@champion is version 2; before: version 1" in fer("promote", "demo@2").output
     assert "champion already" in fer("promote", "demo@2").output
@@ -88,7 +88,7 @@ def test_the_log_says_who_when_from_to_and_why(models):
     assert lines[promoted].endswith("; champion none → 1")
     assert lines[promoted + 2].strip() == "accuracy 0.70, floor 0.6"
     entries = json.loads(fer("log", "demo", "--json").output)
-    assert [each["action"] for each in entries] == ["register", "promote", "register", "promote", "rollback"]
+    assert [entry["action"] for entry in entries] == ["register", "promote", "register", "promote", "rollback"]
     assert "Nothing is in the log of other" in fer("log", "other").output
 
 
@@ -107,11 +107,11 @@ def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
     (second,) = (line.split() for line in rows(listed) if "rolled back" in line and "lifts it" not in line)
     assert second[:4] == ["demo", "2", "rolled", "back"]
     assert "too sad; `fer models promote demo@2` lifts it" in listed
-    said = fer("withdraw", "demo@2", "--reason", "its faces may not be used").output
-    assert "demo@2 is withdrawn" in said
+    output = fer("withdraw", "demo@2", "--reason", "its faces may not be used").output
+    assert "demo@2 is withdrawn" in output
     assert "withdrawn already" in fer("withdraw", "demo@2", "--reason", "again").output
     listed = json.loads(fer("list", "--json").stdout)
-    assert [(each["version"], each["champion"]) for each in listed] == [(2, False), (1, True)]
+    assert [(version["version"], version["champion"]) for version in listed] == [(2, False), (1, True)]
     assert "its faces may not be used" in listed[0]["withdrawn"]
     assert listed[1]["withdrawn"] == listed[1]["rolled_back"] == ""
     assert "its faces may not be used" in json.loads(fer("show", "demo@2").output)["withdrawn"]
@@ -141,10 +141,10 @@ def test_a_lost_champion_is_said_by_list_and_put_back_by_repair(models):
     assert "fer models repair demo" in listed
     assert [line.split()[-1] for line in rows(listed) if "released" in line] != []
     assert "champion" not in [line.split()[-1] for line in rows(listed) if "released" in line]
-    said = fer("repair", "demo", code=7).output
-    assert "demo@champion is gone" in said
-    assert "Nothing was changed" in said
-    assert "fer models repair demo --yes" in said
+    output = fer("repair", "demo", code=7).output
+    assert "demo@champion is gone" in output
+    assert "Nothing was changed" in output
+    assert "fer models repair demo --yes" in output
     assert models.store.get(ALIAS) is None
     fer("repair", "demo", "--yes")
     assert models.get("demo").version == 2
@@ -176,13 +176,13 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
             return [
                 Manifest(
                     name=name,
-                    version=each,
+                    version=number,
                     status="released",
                     metrics=figures,
                     created_utc=made,
-                    model_digest=str(each),
+                    model_digest=str(number),
                 )
-                for each in (1, 2, 3)
+                for number in (1, 2, 3)
             ]
 
         def ledger(self, name):

@@ -36,8 +36,8 @@ def predicted(monkeypatch, tmp_path):
             (folder / name).write_bytes(b"")
         paths = [folder / name for name in answers]
         found = [
-            predict.Prediction(path=path, **each) for path, name in zip(paths, answers, strict=True)
-            for each in answers[name]
+            predict.Prediction(path=path, **answer) for path, name in zip(paths, answers, strict=True)
+            for answer in answers[name]
         ]  # fmt: skip
         manifest = SimpleNamespace(name="demo", version=1)
         monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))

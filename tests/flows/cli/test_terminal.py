@@ -157,7 +157,7 @@ def test_stages_at_work_at_once_are_each_told_of_without_a_terminal(clock):
     assert [line.split()[:2] for line in screen.export_text().splitlines()] == [["trial", "0"], ["trial", "1"]]
 
 
-def outcome(*, passed: bool) -> RetrainResult:
+def retrain_result(*, passed: bool) -> RetrainResult:
     return RetrainResult(
         sources=("demo",),
         recipe="demo",
@@ -204,7 +204,7 @@ def outcome(*, passed: bool) -> RetrainResult:
 )
 def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title, mark):
     screen = console()
-    terminal.show_retrain(screen, outcome(passed=passed))
+    terminal.show_retrain(screen, retrain_result(passed=passed))
     text = screen.export_text()
     assert title in text
     assert f"{mark} accuracy [0.7] against a floor" in text
@@ -217,8 +217,9 @@ def test_an_outcome_says_what_was_decided_why_and_where_things_are(passed, title
 
 def test_after_a_refusal_the_terminal_proposes_what_helps_it_and_not_to_predict():
     screen = console(width=200)
-    told = outcome(passed=False).model_copy(update={"sources": ("folder:my faces",), "reports": {"report": "/r.html"}})
-    terminal.show_retrain(screen, told, ["gate.margin=0.1", "train.seed=2"])
+    named = {"sources": ("folder:my faces",), "reports": {"report": "/r.html"}}
+    result = retrain_result(passed=False).model_copy(update=named)
+    terminal.show_retrain(screen, result, ["gate.margin=0.1", "train.seed=2"])
     text = screen.export_text()
     after = [line.strip() for line in text[text.index("next:") :].splitlines()]
     assert "fer predict" not in text
@@ -240,14 +241,14 @@ def test_after_a_refusal_the_terminal_proposes_what_helps_it_and_not_to_predict(
 
 def test_a_refusal_without_a_champion_does_not_propose_another_name():
     screen = console(width=200)
-    told = outcome(passed=False)
-    told = told.model_copy(update={"verdict": told.verdict.model_copy(update={"champion_version": None})})
-    terminal.show_retrain(screen, told)
+    result = retrain_result(passed=False)
+    result = result.model_copy(update={"verdict": result.verdict.model_copy(update={"champion_version": None})})
+    terminal.show_retrain(screen, result)
     assert "--name" not in screen.export_text()
 
 
 def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
-    found = outcome(passed=True)
+    found = retrain_result(passed=True)
     kept = {"status": "kept", "champion_version": 1, "kept_because": "version 2 was rolled back by [ann]: too sad"}
     screen = console()
     terminal.show_retrain(screen, found.model_copy(update={"release": found.release.model_copy(update=kept)}))
@@ -258,15 +259,15 @@ def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
 
 def test_an_outcome_says_what_its_comparison_can_tell():
     screen = console(width=400)
-    result = outcome(passed=True)
-    told = power.of(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
-    verdict = result.verdict.model_copy(update={"power": told})
+    result = retrain_result(passed=True)
+    power_ref = power.of(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
+    verdict = result.verdict.model_copy(update={"power": power_ref})
     terminal.show_retrain(screen, result.model_copy(update={"verdict": verdict}))
-    assert f"power    {told.short()}" in screen.export_text()
-    assert "15.0% of 400 images" in told.short()
+    assert f"power    {power_ref.short()}" in screen.export_text()
+    assert "15.0% of 400 images" in power_ref.short()
 
 
-def intake(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> IngestResult:
+def ingest_result(verdict: str, *, warnings: tuple[str, ...] = (), path: str = "/data/quality.html") -> IngestResult:
     return IngestResult(
         manifest=ManifestRef(
             source=f"folder:sha256:{'0f' * 32}", layouts=("folders",), classes=("happy",), n_found=9, n_quarantined=0
@@ -288,7 +289,7 @@ LONG = ("folder:/home/somebody/collections/faces/of/the/year", "kaggle:msambare/
 @pytest.mark.parametrize(("verdict", "says"), [("pass", "fit for training"), ("warn", "fit, with warnings")])
 def test_the_verdict_on_the_data_is_the_first_thing_said_however_narrow_the_terminal(verdict, says):
     screen = console(width=80)
-    terminal.show_ingest(screen, intake(verdict, warnings=("few images",)), LONG)
+    terminal.show_ingest(screen, ingest_result(verdict, warnings=("few images",)), LONG)
     first, second, *rest = screen.export_text().splitlines()
     assert first.startswith(f"╭─ {says}: folder:/home")
     assert " ".join(second.split()) == f"│ verdict {says} │"
@@ -297,7 +298,7 @@ def test_the_verdict_on_the_data_is_the_first_thing_said_however_narrow_the_term
 
 def test_the_sources_are_told_as_they_were_given():
     screen = console(width=80)
-    terminal.show_ingest(screen, intake("pass"), LONG)
+    terminal.show_ingest(screen, ingest_result("pass"), LONG)
     text = screen.export_text()
     for source in LONG:
         assert f"│ source {source} │" in " ".join(text.split())
@@ -310,9 +311,9 @@ ESCAPES = "\x1b]0;title\x07\x1b[2J[bold]\u202e"
 
 def test_no_control_character_from_outside_reaches_the_terminal():
     screen = console(is_terminal=True)
-    told = intake("warn", warnings=(ESCAPES,), path=f"/data/{ESCAPES}")
-    terminal.show_ingest(screen, told, (f"folder:{ESCAPES}",))
-    result = outcome(passed=False)
+    result = ingest_result("warn", warnings=(ESCAPES,), path=f"/data/{ESCAPES}")
+    terminal.show_ingest(screen, result, (f"folder:{ESCAPES}",))
+    result = retrain_result(passed=False)
     check = Check(name="floor", passed=False, detail=ESCAPES)
     result = result.model_copy(
         update={
