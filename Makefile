@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 # Allowed are 3.11 to 3.13, as requires-python says. An environment that is there keeps its interpreter, for the minor
 # version is in every stage's key; `make setup PYTHON=…` makes it anew with another one.
-PYTHON =
+PYTHON ?=
 PYTHONS := python3.13 python3.12 python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,13 @@ help:  ## this list
 
 setup: $(READY)  ## make the environment in .venv (nothing to do if it is current)
 
+# Another PYTHON than the environment was made with makes it anew.
+ifneq ($(PYTHON),)
+ifneq ($(PYTHON),$(shell cat $(VENV)/.python 2>/dev/null))
+$(shell rm -f $(READY))
+endif
+endif
+
 # ensurepip is what Debian leaves out of python3 (it is in python3-venv); a shim of pyenv is found and does not run.
 $(READY): requirements.lock pyproject.toml
 	@allowed='import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
@@ -34,7 +41,7 @@ $(READY): requirements.lock pyproject.toml
 	    "Next: install one (Debian, Ubuntu: python3-venv), or make setup PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 	version=$$("$$chosen" -c 'import platform; print(platform.python_version())'); \
 	echo "setting up $(VENV) with $$chosen, Python $$version (a minute or two the first time)" >&2; \
-	test "$$chosen" = $(BIN)/python || "$$chosen" -m venv --clear $(VENV)
+	test "$$chosen" = $(BIN)/python || { "$$chosen" -m venv --clear $(VENV) && echo "$$chosen" > $(VENV)/.python; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .

@@ -244,3 +244,15 @@ def test_the_example_of_a_model_is_one(tmp_path, monkeypatch):
     network = importlib.import_module("my_tiny_cnn")
     model = zoo.build(network.Config(), height=48, width=48, n_classes=7, mean=120.0, std=60.0)
     assert model.count_params() < 20_000
+
+
+def test_make_says_which_interpreters_it_takes(tmp_path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    refused = subprocess.run(
+        ["make", "setup", "PYTHON=/no/python"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "Python 3.11, 3.12 or 3.13" in refused.stderr
+    assert "Received: /no/python" in refused.stderr
+    assert not (tmp_path / ".venv").exists()
