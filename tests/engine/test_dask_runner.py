@@ -136,7 +136,7 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
             "FER_STORE_ENDPOINT": store.endpoint,
             "FER_STORE_ACCESS_KEY_ID": secret["access_key_id"],
             "FER_STORE_SECRET_ACCESS_KEY": secret["secret_access_key"],
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(prepared.__file__).parent)]),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
         }
         file = folder / "scheduler.json"
