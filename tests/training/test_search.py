@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.reports import plots, sweep_plots
 from fer.training import search
 
 SPACE = {"train.learning_rate": "1e-4..1e-2 log", "train.batch_size": "32|64|128", "train.patience": "1..4"}
@@ -242,15 +241,3 @@ def test_settings_come_out_as_the_command_takes_them():
     trial = search.Trial(number=0, settings={"train.learning_rate": 0.003, "train.model.name": "vgg", "a.b": [1, 2]})
     assert trial.assignments() == ["train.learning_rate=0.003", 'train.model.name="vgg"', "a.b=[1, 2]"]
     assert search.Trial(number=0, settings={"train.weights": None}).assignments() == []  # the recipe's own
-
-
-def test_the_picture_is_drawn_for_any_number_of_settings(tmp_path):
-    some = study(tmp_path)
-    for value in (0.5, 0.6, 0.55):
-        some.end(ended(some.propose(), value))
-    figure = sweep_plots.trials(some.trials(), SPACE, title="t")
-    visible = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_xlabel() for axes in visible] == ["trial", *SPACE]
-    assert plots.png(figure).startswith(b"\x89PNG")
-    for space in ({}, SPACE):
-        assert plots.png(sweep_plots.trials([], space, title="none yet")).startswith(b"\x89PNG")
