@@ -21,7 +21,8 @@ from fer.models import zoo
 from fer.recipes import fer2013_cnn
 from fer.shards import parquet
 from fer.training import config as train_config
-from fer.training import input_pipeline, loop, step
+from fer.training import input_pipeline, loop
+from fer.training import trainer as trainers
 
 _N_IMAGES = 16_384
 _PER_SHARD = 4_096
@@ -67,7 +68,10 @@ def _write(shards_folder: Path, images_folder: Path) -> None:
 
 
 def _epochs(
-    resident: input_pipeline.Feed, streaming: input_pipeline.Feed, shards_folder: Path, images_folder: Path
+    resident: input_pipeline.InputPipeline,
+    streaming: input_pipeline.InputPipeline,
+    shards_folder: Path,
+    images_folder: Path,
 ) -> Iterator[Row]:
     import keras
 
@@ -78,7 +82,7 @@ def _epochs(
 
     def once(batches: Callable[[int, int, int], Generator[input_pipeline.Batch]]) -> Callable[[], None]:
         def epoch() -> None:
-            for _ in input_pipeline.ahead(batches(_BATCH, 0, next(epochs))):
+            for _ in input_pipeline.prefetch(batches(_BATCH, 0, next(epochs))):
                 pass
 
         return epoch
@@ -111,7 +115,7 @@ def _epochs(
     )
 
 
-def _steps(resident: input_pipeline.Feed, streaming: input_pipeline.Feed) -> Iterator[Row]:
+def _steps(resident: input_pipeline.InputPipeline, streaming: input_pipeline.InputPipeline) -> Iterator[Row]:
     """Steps of the recipe's training, whose batches go on from turn to turn."""
     import keras
 
@@ -121,7 +125,7 @@ def _steps(resident: input_pipeline.Feed, streaming: input_pipeline.Feed) -> Ite
     weights = np.ones(len(_CLASSES), np.float32)
     sizes = {"batch_size": _CONFIG.batch_size, "micro_batch": _CONFIG.batch_size}
     on_host, by_layer = (
-        step.LocalTrainer(
+        trainers.LocalTrainer(
             zoo.build(each.model, height=48, width=48, n_classes=len(_CLASSES), mean=128, std=64),
             each,
             weights / len(weights),
@@ -130,9 +134,9 @@ def _steps(resident: input_pipeline.Feed, streaming: input_pipeline.Feed) -> Ite
         for each in (_CONFIG, on_accelerator)
     )
 
-    def turns(trainer: step.Trainer, batches: Iterator[input_pipeline.Batch]) -> Callable[[], float]:
+    def turns(trainer: trainers.Trainer, batches: Iterator[input_pipeline.Batch]) -> Callable[[], float]:
         def one_step() -> None:
-            examples = step.examples(next(batches), _CONFIG, weights, epoch=1, step=0)
+            examples = trainers.examples(next(batches), _CONFIG, weights, epoch=1, step=0)
             trainer.step(*examples, _CONFIG.learning_rate)
 
         def turn() -> float:
@@ -145,7 +149,7 @@ def _steps(resident: input_pipeline.Feed, streaming: input_pipeline.Feed) -> Ite
 
         return turn
 
-    def fed(source: input_pipeline.Feed, config: train_config.TrainConfig) -> Iterator[input_pipeline.Batch]:
+    def fed(source: input_pipeline.InputPipeline, config: train_config.TrainConfig) -> Iterator[input_pipeline.Batch]:
         return itertools.chain.from_iterable(
             loop.batches_of(source, _BATCH, config, epoch) for epoch in itertools.count(1)
         )

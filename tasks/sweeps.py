@@ -203,7 +203,7 @@ def _stoppable(progress: Progress, stopped: threading.Event) -> Progress:
 
 
 def _n_epochs(recipe: Recipe) -> int:
-    return sum(phase.epochs for phase in recipe.train.plan)
+    return sum(phase.epochs for phase in recipe.train.resolved_phases)
 
 
 def _curve(accuracies: Sequence[float]) -> tuple[float, ...]:

@@ -23,37 +23,39 @@ class Checkpoint(NamedTuple):
     arrays: dict[str, list[np.ndarray]]
 
 
-def write(path: Path, found: Checkpoint, *, keep_before: bool = False) -> None:
-    """Replace what is at `path`, once the bytes are on the disk; `keep_before`: what it replaces stays beside it."""
+def write(path: Path, latest: Checkpoint, *, keep_previous: bool = False) -> None:
+    """Replace what is at `path`, once the bytes are on the disk; `keep_previous`: what it replaces stays beside it."""
     named: dict[str, Any] = {
-        f"{name}.{at}": array for name, arrays in found.arrays.items() for at, array in enumerate(arrays)
+        f"{name}.{index}": array for name, arrays in latest.arrays.items() for index, array in enumerate(arrays)
     }
-    lengths = {name: len(arrays) for name, arrays in found.arrays.items()}
-    record = json.dumps({"record": found.record, "lengths": lengths}).encode()
+    lengths = {name: len(arrays) for name, arrays in latest.arrays.items()}
+    record = json.dumps({"record": latest.record, "lengths": lengths}).encode()
     with disk.replacing(path, sync=True) as staging:
         with staging.open("wb") as file:
             np.savez(file, allow_pickle=False, **named | {_RECORD: np.frombuffer(record, np.uint8)})
-        if keep_before and path.exists():
-            path.replace(_before(path))
+        if keep_previous and path.exists():
+            path.replace(_previous(path))
 
 
 def read_all(path: Path) -> list[Checkpoint]:
-    """What was written last, and what it replaced if that was kept."""
-    return [each for each in (read(path), read(_before(path))) if each is not None]
+    """The last checkpoint, and the one before if it was kept."""
+    return [checkpoint for checkpoint in (read(path), read(_previous(path))) if checkpoint is not None]
 
 
 def read(path: Path) -> Checkpoint | None:
-    """What was written; None if there is nothing, or what is there can't be read: the CRC of each array is checked."""
+    """The checkpoint at `path`; None if there is none or it can't be read: the CRC of each array is checked."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            known = json.loads(file[_RECORD].tobytes())
-            arrays = {name: [file[f"{name}.{at}"] for at in range(length)] for name, length in known["lengths"].items()}
-            return Checkpoint(known["record"], arrays)
+            header = json.loads(file[_RECORD].tobytes())
+            arrays = {
+                name: [file[f"{name}.{index}"] for index in range(length)] for name, length in header["lengths"].items()
+            }
+            return Checkpoint(header["record"], arrays)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
 
 
-def _before(path: Path) -> Path:
-    return path.with_name(f"before-{path.name}")
+def _previous(path: Path) -> Path:
+    return path.with_name(f"previous-{path.name}")

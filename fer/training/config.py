@@ -2,23 +2,22 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from fer import errors
 from fer.engine import process_pool
+from fer.engine.records import Record
 from fer.images import augment
 from fer.models import zoo
 
 IMAGENET, REGISTRY = "imagenet", "registry:"  # weights that no file of the user's holds
 
 
-class Phase(BaseModel):
+class Phase(Record):
     """A part of a training with a learning rate and an optimiser of its own, which starts from the best epoch so far.
 
     Transfer learning is two or more: first the head, then more and more of the backbone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, le=1_000, description="at most")
     train_from: str = Field(
@@ -33,10 +32,8 @@ class Phase(BaseModel):
     warmup_epochs: float | None = Field(default=None, ge=0, le=1_000, description="empty: the training's own")
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Record):
     """How a model is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: zoo.AnyModelConfig = Field(default_factory=zoo.default, description="which model, and how large")
     weights: str | None = Field(
@@ -57,12 +54,12 @@ class TrainConfig(BaseModel):
         default=30,
         ge=1,
         le=1_000,
-        description="at most; each sees the train images once, but for those that fill no batch",
+        description="at most; each sees the train images once, except those that fill no batch",
     )
     patience: int = Field(
         default=8, ge=1, description="epochs without a better validation accuracy before a phase ends"
     )
-    batch_size: int = Field(default=64, ge=1, le=4_096, description="images a step")
+    batch_size: int = Field(default=64, ge=1, le=4_096, description="images per step")
     micro_batch: int | None = Field(
         default=None,
         ge=1,
@@ -106,8 +103,8 @@ class TrainConfig(BaseModel):
     )
     augment_on: Literal["host", "accelerator"] = Field(
         default="host",
-        description="what augments: the CPU beside the steps, or the device that trains; alike but for rounding, and "
-        "for mixup and cutmix, which blend images before they are augmented there and after it on the host",
+        description="what augments: the CPU beside the steps, or the device that trains; alike except for rounding, "
+        "and for mixup and cutmix, which blend images before they are augmented there and after it on the host",
     )
     precision: Literal["auto", "float32", "mixed-bfloat16", "mixed-float16"] = Field(
         default="float32",
@@ -139,18 +136,18 @@ class TrainConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_consistency(self) -> Self:
         if self.micro_batch is not None and self.batch_size % self.micro_batch:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of micro_batch {self.micro_batch}")
-        fewest, at_once = self.model.min_micro_batch, self.micro_batch or self.batch_size
-        if at_once < fewest:
-            raise ValueError(f"{self.model.name} must see {fewest} images at once or more, not {at_once}")
+        fewest, micro_batch = self.model.min_micro_batch, self.micro_batch or self.batch_size
+        if micro_batch < fewest:
+            raise ValueError(f"{self.model.name} must see {fewest} images at once or more, not {micro_batch}")
         if self.devices != "one":
-            self._for_strategies()
+            self._check_strategy()
         check_origin(self.weights, self.weights_origin)
         return self
 
-    def _for_strategies(self) -> None:
+    def _check_strategy(self) -> None:
         """Each replica takes its part of a batch at once. A loss scale would have to be one for all of them: a replica
         whose gradients overflow leaves out a step that the others make."""
         if self.micro_batch is not None:
@@ -159,20 +156,21 @@ class TrainConfig(BaseModel):
             raise ValueError(f"precision must be auto, float32 or mixed-bfloat16 with devices {self.devices}")
 
     @property
-    def plan(self) -> tuple[Phase, ...]:
-        """The phases, with nothing left empty."""
+    def resolved_phases(self) -> tuple[Phase, ...]:
+        """The phases, one at least, with the training's own values where a phase leaves them empty."""
         phases = self.phases or (Phase(epochs=self.epochs),)
         own = {"learning_rate": self.learning_rate, "warmup_epochs": self.warmup_epochs}
         return tuple(
-            each.model_copy(update={name: value for name, value in own.items() if getattr(each, name) is None})
-            for each in phases
+            phase.model_copy(update={name: value for name, value in own.items() if getattr(phase, name) is None})
+            for phase in phases
         )
 
 
 def check_origin(weights: str | None, origin: str | None) -> None:
-    """Raise ConfigError for a file of weights of which nobody says what they saw.
+    """Raise ConfigError for a file of weights whose training data nobody declares.
 
-    What keras.applications publishes saw ImageNet alone, and a release of ours says which images it was trained on.
+    What keras.applications publishes was trained on ImageNet alone, and a release lists the images that it was trained
+    on.
     """
     is_known = weights is None or weights == IMAGENET or weights.startswith(REGISTRY)
     if not is_known and not (origin or "").strip():

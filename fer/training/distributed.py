@@ -1,7 +1,7 @@
 """Training on several GPUs of a machine, or on several machines, by TensorFlow's own strategies.
 
 Each replica takes its part of a global batch; losses and gradients are means over the whole, and batch norms see the
-statistics of the whole, so that the weights are those of one process on the same batches but for rounding, and for
+statistics of the whole, so that the weights are those of one process on the same batches except for rounding, and for
 dropout, which every replica draws for itself. Keras 3's `fit` fails under several workers, so the step is written out.
 
 Several machines are named by TF_CONFIG, as Kubernetes' TFJob and others set it. Every worker reads all images, makes
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fer import errors
-from fer.training import step
+from fer.training import losses, optimizers
+from fer.training import trainer as trainers
 from fer.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def strategy(config: TrainConfig) -> Any:
 
     if config.devices == "all":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([each.name for each in devices])
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
     if "worker" not in _cluster():
         raise errors.ConfigError(
             "Several workers must be named by TF_CONFIG.",
@@ -59,46 +60,50 @@ def _cluster() -> dict[str, Any]:
         return {}
 
 
-def scope(chosen: Any) -> contextlib.AbstractContextManager[Any]:
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
     """Within it, the model whose weights the steps change is made."""
-    return contextlib.nullcontext() if chosen is None else chosen.scope()
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
-def of_all(chosen: Any, number: int) -> list[int]:
+def gather(strategy: Any, number: int) -> list[int]:
     """The number that each replica's process gives, the same list for all of them."""
     import tensorflow as tf
 
     def gathered() -> Any:
         return tf.distribute.get_replica_context().all_gather(tf.constant([number]), axis=0)
 
-    found: list[int] = chosen.experimental_local_results(chosen.run(tf.function(gathered)))[0].numpy().tolist()
-    return found
+    results = strategy.experimental_local_results(strategy.run(tf.function(gathered)))
+    numbers: list[int] = results[0].numpy().tolist()
+    return numbers
 
 
 class StrategyTrainer:
     """Steps of all replicas of a strategy at once. Every batch has `batch_size` images, as many for each replica."""
 
-    def __init__(self, model: "keras.Model", config: TrainConfig, priors: np.ndarray, *, batch_size: int, chosen: Any):
-        self._strategy = chosen
+    def __init__(
+        self, model: "keras.Model", config: TrainConfig, priors: np.ndarray, *, batch_size: int, strategy: Any
+    ):
+        self._strategy = strategy
         self._batch_size = batch_size
-        if batch_size % chosen.num_replicas_in_sync:
+        if batch_size % strategy.num_replicas_in_sync:
             raise errors.ConfigError(
                 "A batch must be a multiple of the replicas that share it.",
-                received=f"{batch_size} images, {chosen.num_replicas_in_sync} replicas",
+                received=f"{batch_size} images, {strategy.num_replicas_in_sync} replicas",
                 todo="change train.batch_size",
             )
-        with chosen.scope():
-            self.model = step.trained_model(model, config)
-            self.optimizer = step.optimizer(config)
+        with strategy.scope():
+            self.model = trainers.training_model(model, config)
+            self.optimizer = optimizers.adamw(config)
             self.optimizer.build(self.model.trainable_variables)
-        self._loss = step.loss(config, priors)
+        self._loss = losses.loss(config, priors)
         self._run = self._compiled(config)
 
-    def step(self, inputs: Any, targets: np.ndarray, weights: np.ndarray, learning_rate: float) -> step.StepResult:
+    def step(self, inputs: Any, targets: np.ndarray, weights: np.ndarray, learning_rate: float) -> trainers.StepResult:
+        """Change the weights by one batch, of which each replica takes its part."""
         self.optimizer.learning_rate = learning_rate
-        given = [*(inputs if isinstance(inputs, list) else [inputs]), targets, weights]
-        loss, n_right = self._run([self._split(each) for each in given])
-        return step.StepResult(float(loss), float(n_right) / self._batch_size)
+        batch = [*(inputs if isinstance(inputs, list) else [inputs]), targets, weights]
+        loss, n_right = self._run([self._split(values) for values in batch])
+        return trainers.StepResult(float(loss), float(n_right) / self._batch_size)
 
     def _split(self, values: np.ndarray) -> Any:
         """Each replica's part of the rows."""
@@ -113,21 +118,21 @@ class StrategyTrainer:
     def _compiled(self, config: TrainConfig) -> Any:
         import tensorflow as tf
 
-        def one_replica(given: list[Any]) -> tuple[Any, Any]:
-            *inputs, targets, weights = given
+        def one_replica(part: list[Any]) -> tuple[Any, Any]:
+            *inputs, targets, weights = part
             with tf.GradientTape() as tape:
-                said = self.model(inputs if len(inputs) > 1 else inputs[0], training=True)
-                loss = tf.reduce_sum(self._loss.call(targets, said) * weights) / self._batch_size
+                probabilities = self.model(inputs if len(inputs) > 1 else inputs[0], training=True)
+                loss = tf.reduce_sum(self._loss.call(targets, probabilities) * weights) / self._batch_size
                 scaled = self.optimizer.scale_loss(loss)
             variables = self.model.trainable_variables
-            gradients = tape.gradient(scaled, [each.value for each in variables])
+            gradients = tape.gradient(scaled, [variable.value for variable in variables])
             self.optimizer.apply(gradients, variables)  # which sums them over the replicas
-            is_right = tf.argmax(said, axis=-1) == tf.argmax(targets, axis=-1)
+            is_right = tf.argmax(probabilities, axis=-1) == tf.argmax(targets, axis=-1)
             return loss, tf.reduce_sum(tf.cast(is_right, tf.float32))
 
         @tf.function(jit_compile=config.xla)
-        def run(given: list[Any]) -> tuple[Any, Any]:
-            found = self._strategy.run(one_replica, args=(given,))
-            return tuple(self._strategy.reduce("SUM", each, axis=None) for each in found)
+        def run(batch: list[Any]) -> tuple[Any, Any]:
+            results = self._strategy.run(one_replica, args=(batch,))
+            return tuple(self._strategy.reduce("SUM", result, axis=None) for result in results)
 
         return run

@@ -22,7 +22,7 @@ from fer.shards.refs import ShardsRef
 
 T = TypeVar("T")
 
-_AHEAD = 2  # batches that are ready while a step runs
+_PREFETCHED = 2  # batches that are ready while a step runs
 # Streaming holds a buffer and a page or two of each row group that it reads from: 128 MiB are 58,000 images of 48x48 or
 # 2,700 of 224x224.
 _BUFFER_BYTES = 128 * 2**20
@@ -41,22 +41,24 @@ class Batch(NamedTuple):
     draws: augment.Draws | None = None
 
 
-class Feed(Protocol):
-    """A split as training takes it."""
+class InputPipeline(Protocol):
+    """A split as training reads it."""
 
     @property
-    def n_images(self) -> int: ...
+    def n_images(self) -> int:
+        """Of the split."""
+        ...
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
         """Yield the epoch's batches. Raises IntegrityError."""
         ...
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield all images in their order, some at a time: pixels (N, H, W, 1) uint8, class indexes (N,) int32."""
         ...
 
 
-def open_split(folder: Path, split: str, source: ShardsRef, resident_mb: int) -> Feed:
+def open_split(folder: Path, split: str, source: ShardsRef, resident_mb: int) -> InputPipeline:
     """The split of `source`, whose shards are in `folder`: in memory if its pixels are `resident_mb` MiB at most.
 
     Raises IntegrityError.
@@ -81,7 +83,7 @@ class Resident:
             chosen = order[start : start + batch_size]
             yield Batch(self._image_ids[chosen], self._images.class_indexes[chosen], self._images.pixels[chosen])
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield self._images.pixels, self._images.class_indexes
 
 
@@ -115,14 +117,14 @@ class Streaming:
     def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
         left: Batch | None = None
         with contextlib.closing(self._shuffled(np.random.default_rng([seed, epoch]))) as shuffled:
-            for some in shuffled:
-                whole = some if left is None else _joined(left, some)
-                n_whole = len(whole.class_indexes) // batch_size * batch_size
-                for start in range(0, n_whole, batch_size):
-                    yield _part(whole, slice(start, start + batch_size))
-                left = _part(whole, slice(n_whole, None)) if n_whole < len(whole.class_indexes) else None
+            for images in shuffled:
+                rows = images if left is None else _concatenated(left, images)
+                n_batched = len(rows.class_indexes) // batch_size * batch_size
+                for start in range(0, n_batched, batch_size):
+                    yield _rows(rows, slice(start, start + batch_size))
+                left = _rows(rows, slice(n_batched, None)) if n_batched < len(rows.class_indexes) else None
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for shard in parquet.iterate(self._folder, self._split):
             yield shard.pixels[..., np.newaxis], shard.class_indexes
 
@@ -131,37 +133,37 @@ class Streaming:
         buffer, self._spare = self._spare or _empty(self._n_slots, self._size), None
         n_held = 0
         with contextlib.closing(self._slices(draw)) as slices:
-            for piece in slices:
-                n_kept = min(self._n_slots - n_held, len(piece.class_indexes))
-                _put(buffer, slice(n_held, n_held + n_kept), piece, slice(0, n_kept))
+            for images in slices:
+                n_kept = min(self._n_slots - n_held, len(images.class_indexes))
+                _put(buffer, slice(n_held, n_held + n_kept), images, slice(0, n_kept))
                 n_held += n_kept
-                n_over = len(piece.class_indexes) - n_kept
+                n_over = len(images.class_indexes) - n_kept
                 if n_over:
                     drawn = draw.choice(n_held, n_over, replace=False)
-                    yield _part(buffer, drawn)
-                    _put(buffer, drawn, piece, slice(n_kept, None))
+                    yield _rows(buffer, drawn)
+                    _put(buffer, drawn, images, slice(n_kept, None))
         order = draw.permutation(n_held)
         for start in range(0, n_held, self._slice_images):
-            yield _part(buffer, order[start : start + self._slice_images])
+            yield _rows(buffer, order[start : start + self._slice_images])
         self._spare = buffer
 
     def _slices(self, draw: np.random.Generator) -> Generator[parquet.Shard]:
         """All images in slices: each of a row group drawn from those that are open."""
-        waiting = [self._row_groups[at] for at in draw.permutation(len(self._row_groups))]
+        waiting = [self._row_groups[index] for index in draw.permutation(len(self._row_groups))]
         opened: list[Generator[parquet.Shard]] = []
         try:
             while waiting or opened:
                 while waiting and len(opened) < self._open_row_groups:
                     opened.append(parquet.slices(waiting.pop(), self._slice_images))
-                at = draw.integers(len(opened))
-                piece = next(opened[at], None)
-                if piece is None:
-                    del opened[at]
+                index = draw.integers(len(opened))
+                images = next(opened[index], None)
+                if images is None:
+                    del opened[index]
                 else:
-                    yield piece
+                    yield images
         finally:
-            for each in opened:
-                each.close()
+            for row_group in opened:
+                row_group.close()
 
 
 def augmented(
@@ -178,7 +180,7 @@ def augmented(
 
 
 def changes_pixels(config: augment.AugmentConfig) -> bool:
-    """Whether it does anything at all."""
+    """Whether the augmentation changes any image."""
     return any(config.model_dump().values())
 
 
@@ -187,12 +189,12 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Generator[T]) -> Generator[T]:
-    """Yield the items, which a thread makes a few ahead. Raises what making them raises.
+def prefetch(items: Generator[T]) -> Generator[T]:
+    """Yield the items, of which a thread makes a few in advance. Raises what making them raises.
 
-    When this generator is closed the thread has ended, and the items' generator is closed.
+    Closing this generator ends the thread and closes the items' generator.
     """
-    free = threading.Semaphore(_AHEAD)
+    free = threading.Semaphore(_PREFETCHED)
     ready: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
     stopped = threading.Event()
 
@@ -209,7 +211,7 @@ def ahead(items: Generator[T]) -> Generator[T]:
             error = raised
         ready.put(_End(error))
 
-    thread = threading.Thread(target=make, name="feed", daemon=True)
+    thread = threading.Thread(target=make, name="prefetch", daemon=True)
     thread.start()
     try:
         while not isinstance(item := ready.get(), _End):
@@ -227,17 +229,17 @@ def _empty(n_images: int, size: tuple[int, ...]) -> Batch:
     return Batch(np.empty(n_images, object), np.empty(n_images, np.int32), np.empty((n_images, *size, 1), np.uint8))
 
 
-def _put(buffer: Batch, at: slice | np.ndarray, piece: parquet.Shard, rows: slice) -> None:
-    buffer.image_ids[at] = piece.image_ids[rows]
-    buffer.class_indexes[at] = piece.class_indexes[rows]
-    buffer.pixels[at, :, :, 0] = piece.pixels[rows]
+def _put(buffer: Batch, at: slice | np.ndarray, images: parquet.Shard, rows: slice) -> None:
+    buffer.image_ids[at] = images.image_ids[rows]
+    buffer.class_indexes[at] = images.class_indexes[rows]
+    buffer.pixels[at, :, :, 0] = images.pixels[rows]
 
 
-def _part(batch: Batch, at: slice | np.ndarray) -> Batch:
+def _rows(batch: Batch, at: slice | np.ndarray) -> Batch:
     return Batch(batch.image_ids[at], batch.class_indexes[at], batch.pixels[at])
 
 
-def _joined(first: Batch, second: Batch) -> Batch:
+def _concatenated(first: Batch, second: Batch) -> Batch:
     return Batch(
         np.concatenate([first.image_ids, second.image_ids]),
         np.concatenate([first.class_indexes, second.class_indexes]),

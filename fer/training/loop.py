@@ -9,7 +9,7 @@ import collections
 import contextlib
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,18 @@ import numpy as np
 from fer import errors
 from fer.models import freezing, saved_model
 from fer.progress import Progress
-from fer.training import checkpoint, input_pipeline, memory, soft_labels, step
+from fer.training import checkpoint, input_pipeline, memory, optimizers, soft_labels
+from fer.training import trainer as trainers
 from fer.training.config import Phase, TrainConfig
 
 if TYPE_CHECKING:
     import keras
 
-_TELL_EVERY_S = 2.0
-# The average follows the weights in strides: the share it keeps of itself in one is that of as many steps.
-_AVERAGED_EVERY = 8
+_REPORT_INTERVAL_S = 2.0
+# The average follows the weights in strides: the share that it keeps in one stride is that of as many steps.
+_AVERAGING_STRIDE = 8
 # An epoch whose mean loss is this many times that of guessing learns nothing any more.
-_DIVERGED = 10
+_MAX_LOSS_RATIO = 10
 
 
 class Diverged(errors.TrainingError):
@@ -41,106 +42,117 @@ class Diverged(errors.TrainingError):
 
 
 @dataclass
-class State:
+class LoopState:
     """How far a training is: what a checkpoint holds beside the weights. Epochs count from 1."""
 
-    phase: int = 0  # index in the plan
+    phase: int = 0  # index in the config's phases
     phase_epoch: int = 0  # finished epochs of it
-    epoch: int = 0  # of all
+    epoch: int = 0  # of all phases
     seconds: float = 0.0  # that they took, in all attempts
     best_epoch: int = 0
     best_score: tuple[float, float] = (-1.0, -math.inf)  # validation accuracy, and minus its loss
     history: dict[str, list[float]] = field(default_factory=lambda: collections.defaultdict(list))
 
     def record(self) -> dict[str, Any]:
+        """The state in JSON's types."""
         return {**vars(self), "best_score": list(self.best_score), "history": dict(self.history)}
 
     @classmethod
-    def of(cls, record: dict[str, Any]) -> "State":
+    def of(cls, record: dict[str, Any]) -> "LoopState":
+        """The state of a `record`."""
         history = collections.defaultdict(list, record["history"])
         return cls(**{**record, "best_score": tuple(record["best_score"]), "history": history})
 
 
-class Fitting:
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and is validated on, of C classes."""
+
+    train: input_pipeline.InputPipeline
+    validation: input_pipeline.InputPipeline
+    class_weights: np.ndarray  # (C,) float32
+    priors: np.ndarray  # (C,) float32: the shares of the classes in the train split
+    votes: soft_labels.SoftLabels | None = None  # take the place of the labels of images that have some
+
+
+@dataclass(frozen=True)
+class LoopOutput:
+    """Where a training reports to."""
+
+    checkpoint_path: Path
+    after_epoch: Callable[[LoopState], None]
+    progress: Progress
+
+
+class TrainingLoop:
     """One training of `model`, which ends with the best epoch's weights.
 
-    `inner` is the model that the steps change: another one where `model` gets averages or other precision.
-    `class_weights` and `priors` are (C,) float32; `votes` take the place of the labels of images that have some.
+    `trainer_model` is the model that the steps change: another one where `model` gets averages or other precision.
     `strategy` is `fer.training.distributed`'s, None for one device.
     """
 
     def __init__(
         self,
         model: "keras.Model",
-        inner: "keras.Model",
-        train: input_pipeline.Feed,
-        validation: input_pipeline.Feed,
+        trainer_model: "keras.Model",
+        data: TrainingData,
         config: TrainConfig,
         *,
-        class_weights: np.ndarray,
-        priors: np.ndarray,
-        votes: soft_labels.SoftLabels | None,
         micro_batch: int,
         strategy: Any,
-        checkpoint_path: Path,
-        after_epoch: Any,
-        progress: Progress,
+        output: LoopOutput,
     ):
-        self.model, self._inner = model, inner
-        self._train, self._validation, self._config = train, validation, config
-        self._class_weights, self._priors, self._votes = class_weights, priors, votes
-        self._strategy = strategy
+        self.model, self._trainer_model = model, trainer_model
+        self._data, self._config, self._strategy, self._output = data, config, strategy, output
         if strategy is not None:  # a replica's part of the batch goes through it at once
             micro_batch = config.batch_size
-        self._batch_size, self._micro_batch = step.batch_sizes(config, train.n_images, micro_batch)
+        self._batch_size, self._micro_batch = trainers.batch_sizes(config, data.train.n_images, micro_batch)
         self._n_micro = self._batch_size // self._micro_batch
-        self._steps = train.n_images // self._batch_size
-        self._checkpoint_path = checkpoint_path
-        self._after_epoch, self._progress = after_epoch, progress
-        self._plan = config.plan
-        self._n_epochs = sum(each.epochs for each in self._plan)
+        self._steps = data.train.n_images // self._batch_size
+        self._phases = config.resolved_phases
+        self._n_epochs = sum(phase.epochs for phase in self._phases)
         self._averages: list[np.ndarray] | None = None
         self._best: list[np.ndarray] = model.get_weights()
-        self.state = State()
+        self.state = LoopState()
 
     def run(self) -> None:
-        """Train until the last phase ends; go on where a checkpoint says that an earlier attempt was."""
-        found = self._checkpoint()
-        if found is not None:
-            self.state = State.of(found.record)
-            self._best = found.arrays["best"]
-            self._after_epoch(self.state)  # a kill may have come between the checkpoint and this
-        while self.state.phase < len(self._plan):
-            self._run_phase(self._plan[self.state.phase], found)
-            found = None
+        """Train until the last phase ends; continue where a checkpoint says that an earlier attempt was."""
+        saved = self._saved_checkpoint()
+        if saved is not None:
+            self.state = LoopState.of(saved.record)
+            self._best = saved.arrays["best"]
+            self._output.after_epoch(self.state)  # a kill may have come between the checkpoint and this
+        while self.state.phase < len(self._phases):
+            self._run_phase(self._phases[self.state.phase], saved)
+            saved = None
             self.state.phase += 1
             self.state.phase_epoch = 0
         if self.state.epoch < self._n_epochs:
             note = f"stopped at epoch {self.state.epoch}, the best was {self.state.best_epoch}"
-            self._progress(self._n_epochs, self._n_epochs, note)
+            self._output.progress(self._n_epochs, self._n_epochs, note)
         self.model.set_weights(self._best)
 
-    def _checkpoint(self) -> checkpoint.Checkpoint | None:
-        """What an earlier attempt had finished; of workers, what all of them had: one may be an epoch behind."""
-        kept = checkpoint.read_all(self._checkpoint_path)
+    def _saved_checkpoint(self) -> checkpoint.Checkpoint | None:
+        """The checkpoint of an earlier attempt; of workers, the last one that all have: one may be an epoch behind."""
+        kept = checkpoint.read_all(self._output.checkpoint_path)
         if self._strategy is None:
             return next(iter(kept), None)
         from fer.training import distributed
 
-        newest = max((each.record["epoch"] for each in kept), default=0)
-        common = min(distributed.of_all(self._strategy, newest))
-        found = next((each for each in kept if each.record["epoch"] == common), None)
-        return found if all(distributed.of_all(self._strategy, int(found is not None))) else None
+        newest = max((candidate.record["epoch"] for candidate in kept), default=0)
+        common = min(distributed.gather(self._strategy, newest))
+        saved = next((candidate for candidate in kept if candidate.record["epoch"] == common), None)
+        return saved if all(distributed.gather(self._strategy, int(saved is not None))) else None
 
-    def _run_phase(self, phase: Phase, found: checkpoint.Checkpoint | None) -> None:
+    def _run_phase(self, phase: Phase, saved: checkpoint.Checkpoint | None) -> None:
         state = self.state
         trainer = self._trainer(phase)
-        if found is not None and state.phase_epoch:
-            self._inner.set_weights(found.arrays["weights"])
-            self._averages = found.arrays["averages"] or None
-            step.restore(trainer.optimizer, found.arrays["optimizer"], self._n_micro)
+        if saved is not None and state.phase_epoch:
+            self._trainer_model.set_weights(saved.arrays["weights"])
+            self._averages = saved.arrays["averages"] or None
+            optimizers.restore(trainer.optimizer, saved.arrays["optimizer"], self._n_micro)
         else:
-            self._inner.set_weights(self._best)
+            self._trainer_model.set_weights(self._best)
             self._averages = None
         started, n_done = time.monotonic(), state.epoch
         while state.phase_epoch < phase.epochs and not self._out_of_patience():
@@ -156,57 +168,63 @@ class Fitting:
                 state.best_score, state.best_epoch, self._best = score, state.epoch, self.model.get_weights()
             self._check_divergence(values["loss"])
             self._write_checkpoint(trainer)
-            self._after_epoch(state)
+            self._output.after_epoch(state)
             left_s = (time.monotonic() - started) / (state.epoch - n_done) * (self._n_epochs - state.epoch)
-            self._progress(state.epoch, self._n_epochs, self._note(left_s))
+            self._output.progress(state.epoch, self._n_epochs, self._epoch_text(left_s))
 
-    def _trainer(self, phase: Phase) -> step.Trainer:
-        freezing.set_trainable(self._inner, phase.train_from, phase.batch_norm)
+    def _trainer(self, phase: Phase) -> trainers.Trainer:
+        freezing.set_trainable(self._trainer_model, phase.train_from, phase.batch_norm)
         if self._strategy is not None:
             from fer.training import distributed
 
             return distributed.StrategyTrainer(
-                self._inner, self._config, self._priors, batch_size=self._batch_size, chosen=self._strategy
+                self._trainer_model,
+                self._config,
+                self._data.priors,
+                batch_size=self._batch_size,
+                strategy=self._strategy,
             )
         sizes = {"batch_size": self._batch_size, "micro_batch": self._micro_batch}
-        made = step.LocalTrainer(self._inner, self._config, self._priors, **sizes)
-        made.optimizer.build(made.model.trainable_variables)
-        return made
+        trainer = trainers.LocalTrainer(self._trainer_model, self._config, self._data.priors, **sizes)
+        trainer.optimizer.build(trainer.model.trainable_variables)
+        return trainer
 
     def _out_of_patience(self) -> bool:
         """Whether this phase had its patience without a best epoch."""
         since = min(self.state.epoch - self.state.best_epoch, self.state.phase_epoch)
         return since >= self._config.patience
 
-    def _epoch(self, trainer: step.Trainer, phase: Phase) -> dict[str, float]:
+    def _epoch(self, trainer: trainers.Trainer, phase: Phase) -> dict[str, float]:
         """Train for one epoch; its values for the history."""
         config, epoch = self._config, self.state.epoch + 1
-        step.seed_layers(self._inner, config.seed, epoch)
-        found = np.zeros((self._steps, 2))
+        trainers.seed_layers(self._trainer_model, config.seed, epoch)
+        results = np.zeros((self._steps, 2))  # loss and accuracy of each step
         rate = 0.0
-        started = told = time.monotonic()
-        with contextlib.closing(batches_of(self._train, self._batch_size, config, epoch)) as batches:
-            for at, batch in enumerate(batches):
-                done = self.state.phase_epoch * self._steps + at
+        started = reported = time.monotonic()
+        with contextlib.closing(batches_of(self._data.train, self._batch_size, config, epoch)) as batches:
+            for index, batch in enumerate(batches):
+                done = self.state.phase_epoch * self._steps + index
                 rate = learning_rate(phase, config.schedule, done, self._steps)
-                examples = step.examples(batch, config, self._class_weights, self._votes, epoch=epoch, step=at)
-                found[at] = trainer.step(*examples, rate)
-                if not math.isfinite(found[at, 0]):
+                examples = trainers.examples(
+                    batch, config, self._data.class_weights, self._data.votes, epoch=epoch, step=index
+                )
+                results[index] = trainer.step(*examples, rate)
+                if not math.isfinite(results[index, 0]):
                     raise Diverged(
                         "The loss must stay finite.",
-                        received=f"{found[at, 0]} at step {at + 1} of epoch {epoch}, learning rate {rate:.2g}",
+                        received=f"{results[index, 0]} at step {index + 1} of epoch {epoch}, learning rate {rate:.2g}",
                         todo="lower train.learning_rate, or look at the images of the step",
                         images=batch.image_ids.tolist(),
                     )
-                if config.ema and (done + 1) % _AVERAGED_EVERY == 0:
+                if config.ema and (done + 1) % _AVERAGING_STRIDE == 0:
                     self._average(done + 1)
                 now = time.monotonic()
-                if now - told >= _TELL_EVERY_S:
-                    told = now
-                    self._tell(at + 1, now - started)
+                if now - reported >= _REPORT_INTERVAL_S:
+                    reported = now
+                    self._report_step(index + 1, now - started)
         seconds = time.monotonic() - started
-        if self.model is not self._inner:
-            self.model.set_weights(self._averages or self._inner.get_weights())
+        if self.model is not self._trainer_model:
+            self.model.set_weights(self._averages or self._trainer_model.get_weights())
         validation_loss, validation_accuracy = self._validate()
         if not math.isfinite(validation_loss):
             raise Diverged(
@@ -215,7 +233,7 @@ class Fitting:
                 todo="lower train.learning_rate",
                 images=[],
             )
-        loss, accuracy = found.mean(axis=0).tolist()
+        loss, accuracy = results.mean(axis=0).tolist()
         return {
             "loss": loss,
             "accuracy": accuracy,
@@ -229,11 +247,11 @@ class Fitting:
 
     def _average(self, n_steps: int) -> None:
         """Let the average of all weights, batch norms' statistics too, follow; in the beginning it follows faster."""
-        weights = self._inner.get_weights()
+        weights = self._trainer_model.get_weights()
         if self._averages is None:
-            self._averages = [each.copy() for each in weights]
+            self._averages = [weight.copy() for weight in weights]
             return
-        kept = np.float32(min(self._config.ema, (1 + n_steps) / (10 + n_steps)) ** _AVERAGED_EVERY)
+        kept = np.float32(min(self._config.ema, (1 + n_steps) / (10 + n_steps)) ** _AVERAGING_STRIDE)
         for average, weight in zip(self._averages, weights, strict=True):
             average *= kept
             average += (1 - kept) * weight
@@ -241,43 +259,44 @@ class Fitting:
     def _validate(self) -> tuple[float, float]:
         """The validation split's loss and accuracy."""
         loss, n_right = 0.0, 0
-        for pixels, class_indexes in self._validation.pieces():
-            found = saved_model.probabilities(self.model, pixels, saved_model.batch_size(pixels))
-            of_label = found[np.arange(len(found)), class_indexes]
+        for pixels, class_indexes in self._data.validation.chunks():
+            probabilities = saved_model.probabilities(self.model, pixels, saved_model.batch_size(pixels))
+            of_label = probabilities[np.arange(len(probabilities)), class_indexes]
             loss -= float(np.log(np.maximum(of_label, 1e-7)).sum(dtype=np.float64))
-            n_right += int((found.argmax(axis=1) == class_indexes).sum())
-        return loss / self._validation.n_images, n_right / self._validation.n_images
+            n_right += int((probabilities.argmax(axis=1) == class_indexes).sum())
+        n_images = self._data.validation.n_images
+        return loss / n_images, n_right / n_images
 
-    def _write_checkpoint(self, trainer: step.Trainer) -> None:
+    def _write_checkpoint(self, trainer: trainers.Trainer) -> None:
         arrays = {
-            "weights": self._inner.get_weights(),
+            "weights": self._trainer_model.get_weights(),
             "averages": self._averages or [],
             "best": self._best,
-            "optimizer": step.state_of(trainer.optimizer, self._n_micro),
+            "optimizer": optimizers.state(trainer.optimizer, self._n_micro),
         }
-        found = checkpoint.Checkpoint(self.state.record(), arrays)
-        checkpoint.write(self._checkpoint_path, found, keep_before=self._strategy is not None)
+        latest = checkpoint.Checkpoint(self.state.record(), arrays)
+        checkpoint.write(self._output.checkpoint_path, latest, keep_previous=self._strategy is not None)
 
     def _check_divergence(self, loss: float) -> None:
-        guessing = math.log(max(2, len(self._class_weights)))
-        if loss > _DIVERGED * guessing:
+        guessing = math.log(max(2, len(self._data.class_weights)))
+        if loss > _MAX_LOSS_RATIO * guessing:
             raise Diverged(
-                f"The mean loss of an epoch must stay under {_DIVERGED * guessing:.1f}, {_DIVERGED} times that of "
-                "guessing.",
+                f"The mean loss of an epoch must stay under {_MAX_LOSS_RATIO * guessing:.1f}, {_MAX_LOSS_RATIO} times "
+                "that of guessing.",
                 received=f"{loss:.1f} in epoch {self.state.epoch}, learning rate {self._last('learning_rate'):.2g}",
                 todo="lower train.learning_rate",
                 images=[],
             )
 
-    def _tell(self, n_steps: int, seconds: float) -> None:
+    def _report_step(self, n_steps: int, seconds: float) -> None:
         speed = n_steps * self._batch_size / seconds
-        note = (
+        text = (
             f"epoch {self.state.epoch + 1}: {n_steps / self._steps:.0%}, {speed:,.0f} images/s, "
             f"{memory.peak_mb() / 1000:.1f} GB"
         )
-        self._progress(self.state.epoch, self._n_epochs, note)
+        self._output.progress(self.state.epoch, self._n_epochs, text)
 
-    def _note(self, left_s: float) -> str:
+    def _epoch_text(self, left_s: float) -> str:
         left = f"{left_s / 60:.0f} min" if left_s >= 90 else f"{left_s:.0f} s"
         return (
             f"train {self._last('accuracy'):.3f}, validation {self._last('validation_accuracy'):.3f} "
@@ -292,7 +311,7 @@ class Fitting:
 def learning_rate(phase: Phase, schedule: str, n_done: int, steps_per_epoch: int) -> float:
     """The learning rate of the step after `n_done` of the phase: a linear warm-up, then half a cosine or flat.
 
-    The cosine is Loshchilov & Hutter's (2017, arXiv:1608.03983). `phase` is one of `TrainConfig.plan`.
+    The cosine is Loshchilov & Hutter's (2017, arXiv:1608.03983). `phase` is one of `TrainConfig.resolved_phases`.
     """
     highest, warmup = phase.learning_rate or 0.0, (phase.warmup_epochs or 0.0) * steps_per_epoch
     if n_done + 1 < warmup:
@@ -304,11 +323,11 @@ def learning_rate(phase: Phase, schedule: str, n_done: int, steps_per_epoch: int
 
 
 def batches_of(
-    source: input_pipeline.Feed, batch_size: int, config: TrainConfig, epoch: int
+    source: input_pipeline.InputPipeline, batch_size: int, config: TrainConfig, epoch: int
 ) -> Generator[input_pipeline.Batch]:
-    """The batches that epoch 1, 2, ... trains on, made ahead of the steps. Close it. Raises IntegrityError."""
+    """The batches that epoch 1, 2, ... trains on, made while earlier steps run. Close it. Raises IntegrityError."""
     batches = source.batches(batch_size, config.seed, epoch)
     if input_pipeline.changes_pixels(config.augmentation):
         on_host = config.augment_on == "host"
         batches = input_pipeline.augmented(batches, config.seed, epoch, config.augmentation, apply=on_host)
-    return input_pipeline.ahead(batches)
+    return input_pipeline.prefetch(batches)

@@ -1,4 +1,4 @@
-"""The model that training steps change: a model's layers in another precision, its batch norms in one kernel each.
+"""The model that training steps change: a model's layers in another precision, one kernel for each batch norm.
 
 On TensorFlow, Keras 3 makes a batch norm of a dozen element-wise operations, which at 48x48 take more time than the
 convolutions; TensorFlow has it as one. benchmarks/training.py measures what that gains.
@@ -29,12 +29,12 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        for statistic, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            statistic.assign(statistic * self.momentum + now * (1 - self.momentum))
+        for statistic, batch_value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            statistic.assign(statistic * self.momentum + batch_value * (1 - self.momentum))
         return normalised
 
 
-def copied(model: keras.Model, precision: str, *, fuse: bool, synchronise: bool = False) -> keras.Model:
+def mixed_precision_copy(model: keras.Model, precision: str, *, fuse: bool, synchronise: bool = False) -> keras.Model:
     """A model with the layers and weights of `model`, float32, that computes in `precision` (`mixed_bfloat16`).
 
     Its weights and those of layers that are float32 whatever the policy, as "probabilities", stay float32. With `fuse`,
@@ -52,6 +52,6 @@ def copied(model: keras.Model, precision: str, *, fuse: bool, synchronise: bool 
             kind = FusedBatchNormalization
         return kind.from_config(config)
 
-    made = keras.models.clone_model(model, clone_function=copy)
-    made.set_weights(model.get_weights())
-    return made
+    clone = keras.models.clone_model(model, clone_function=copy)
+    clone.set_weights(model.get_weights())
+    return clone

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from fer import errors, plain_text
+from fer.engine.records import Record
 
 if TYPE_CHECKING:
     import optuna
@@ -56,13 +55,11 @@ class Choice(NamedTuple):
 Dimension = Range | Choice
 
 
-class Trial(BaseModel):
+class Trial(Record):
     """One proposal and what came of it. `value` is the best validation accuracy, None if there is none.
 
     `curve` is the best up to each epoch, as far as it is known; `seconds` are those of the training.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     settings: dict[str, Any]

@@ -50,16 +50,17 @@ class SoftLabels:
 
     @classmethod
     def read(cls, path: Path) -> Self:
+        """Those of a `soft_labels.parquet`."""
         table = pq.read_table(path)
         shares = table["shares"].combine_chunks()
         values = shares.flatten().to_numpy(zero_copy_only=False)
         return cls(table["image_id"].to_pylist(), values.reshape(len(shares), -1))
 
-    def in_place_of(self, targets: np.ndarray, image_ids: Sequence[str]) -> np.ndarray:
+    def replace_targets(self, targets: np.ndarray, image_ids: Sequence[str]) -> np.ndarray:
         """`targets` (B, C) float32 with the shares of those images, or of those they are copies of, that have any."""
-        found = targets.copy()
+        replaced = targets.copy()
         for row, image_id in enumerate(image_ids):
             place = self._places.get(image_id.partition(_COPY)[0])
             if place is not None:
-                found[row] = self._shares[place]
-        return found
+                replaced[row] = self._shares[place]
+        return replaced

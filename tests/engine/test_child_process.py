@@ -55,10 +55,11 @@ def is_compiled_by_xla(*, progress):
     import numpy as np
     from fer.training import config as train_config
     from fer.training import step
+    from fer.training import trainer as trainers
 
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
     config = train_config.TrainConfig(xla=True, batch_size=4)
-    trainer = step.LocalTrainer(model, config, np.full(2, 0.5, np.float32), batch_size=4, micro_batch=4)
+    trainer = trainers.LocalTrainer(model, config, np.full(2, 0.5, np.float32), batch_size=4, micro_batch=4)
     pixels, targets = np.ones((4, 4, 4, 1), np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
     trainer.step(pixels, targets, np.ones(4, np.float32), 1e-3)
     return trainer.model.jit_compile

@@ -20,7 +20,7 @@ def model() -> keras.Model:
 
 def changed_by_training(model: keras.Model, fuse: bool = True) -> set[str]:
     """The names of the layers whose weights some steps change."""
-    copy = mixed_precision.copied(model, "float32", fuse=fuse)
+    copy = mixed_precision.mixed_precision_copy(model, "float32", fuse=fuse)
     for layer in copy.layers:
         layer.trainable = model.get_layer(layer.name).trainable
     before = {layer.name: layer.get_weights() for layer in copy.layers}

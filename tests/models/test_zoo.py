@@ -155,7 +155,7 @@ def test_every_model_of_the_zoo_trains_in_mixed_precision(name):
 
     from fer.training import mixed_precision
 
-    model = mixed_precision.copied(build(ZOO[name], 32, 32), "mixed_bfloat16", fuse=True)
+    model = mixed_precision.mixed_precision_copy(build(ZOO[name], 32, 32), "mixed_bfloat16", fuse=True)
     model.compile(keras.optimizers.SGD(0.01), "categorical_crossentropy")
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1), dtype=np.uint8)
     before = model.get_weights()[0]

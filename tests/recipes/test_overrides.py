@@ -117,8 +117,8 @@ def test_weights_from_a_file_are_refused_before_anything_runs_unless_their_origi
 
 def test_phases_are_set_as_a_whole():
     made = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
-    assert [(each.epochs, each.train_from) for each in made.train.plan] == [(2, "head"), (3, "start")]
-    assert [each.learning_rate for each in made.train.plan] == [made.train.learning_rate, 1e-4]
+    assert [(each.epochs, each.train_from) for each in made.train.resolved_phases] == [(2, "head"), (3, "start")]
+    assert [each.learning_rate for each in made.train.resolved_phases] == [made.train.learning_rate, 1e-4]
 
 
 CHANGES = (

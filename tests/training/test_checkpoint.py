@@ -66,9 +66,9 @@ def test_a_pickle_is_not_read(tmp_path):
 def test_what_is_replaced_can_be_kept_for_workers_of_which_one_is_behind(tmp_path):
     path = tmp_path / "checkpoint.npz"
     for epoch in (1, 2, 3):
-        checkpoint.write(path, SAMPLE._replace(record={"epoch": epoch}), keep_before=True)
+        checkpoint.write(path, SAMPLE._replace(record={"epoch": epoch}), keep_previous=True)
     assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [3, 2]
     path.unlink()  # as by a kill between the two renames
     assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [2]
-    checkpoint.write(path, SAMPLE._replace(record={"epoch": 3}), keep_before=True)
+    checkpoint.write(path, SAMPLE._replace(record={"epoch": 3}), keep_previous=True)
     assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [3, 2]

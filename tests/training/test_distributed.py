@@ -27,20 +27,24 @@ SCRIPT = textwrap.dedent(
     if devices == "all":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    from fer import distributed, models, step, train_config, trainable
+    from fer.models import zoo
+    from fer.models.networks import se_resnet
+    from fer.training import config as train_config
+    from fer.training import distributed, mixed_precision
+    from fer.training import trainer as trainers
     import keras
-    model = models.SeResNet(stem_filters=4, widths=(4, 8), blocks=(1, 1), dropout=0)
+    model = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1), dropout=0)
     config = train_config.TrainConfig(model=model, batch_size=8, devices=devices, learning_rate=1e-2)
     strategy = distributed.strategy(config)
     keras.utils.set_random_seed(3)
-    built = models.build(model, height=16, width=16, n_classes=3, mean=128, std=60)
+    built = zoo.build(model, height=16, width=16, n_classes=3, mean=128, std=60)
     priors = np.full(3, 1 / 3, np.float32)
     with distributed.scope(strategy):
-        inner = trainable.copied(built, "float32", fuse=False, synchronise=strategy is not None)
+        model = mixed_precision.mixed_precision_copy(built, "float32", fuse=False, synchronise=strategy is not None)
     if strategy is None:
-        trainer = step.LocalTrainer(inner, config, priors, batch_size=8, micro_batch=8)
+        trainer = trainers.LocalTrainer(model, config, priors, batch_size=8, micro_batch=8)
     else:
-        trainer = distributed.StrategyTrainer(inner, config, priors, batch_size=8, chosen=strategy)
+        trainer = distributed.StrategyTrainer(model, config, priors, batch_size=8, strategy=strategy)
     draw = np.random.default_rng(0)
     found = []
     for _ in range(6):
@@ -50,8 +54,8 @@ SCRIPT = textwrap.dedent(
         found.append(trainer.step(pixels, targets, weights, 1e-2))
     if strategy is not None:
         index = int(os.environ.get("INDEX", 0))
-        assert distributed.of_all(strategy, 5 + index) == ([5, 5] if devices == "all" else [5, 6])
-    np.savez(out, np.array(found), *inner.get_weights())
+        assert distributed.gather(strategy, 5 + index) == ([5, 5] if devices == "all" else [5, 6])
+    np.savez(out, np.array(found), *model.get_weights())
     """
 )
 

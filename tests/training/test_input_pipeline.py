@@ -117,7 +117,7 @@ def test_each_epoch_leaves_out_other_images(split, opened):
 @BOTH
 def test_pieces_are_all_images_in_order(split, opened):
     folder, known = split
-    pieces = list(opened(folder).pieces())
+    pieces = list(opened(folder).chunks())
     assert [image.tobytes() for pixels, _ in pieces for image in pixels] == [pixels for _, pixels in known.values()]
     assert [each for _, labels in pieces for each in labels] == [class_index for class_index, _ in known.values()]
     assert {pixels.shape[1:] for pixels, _ in pieces} == {(*SIZE, 1)}
@@ -168,7 +168,7 @@ def test_a_damaged_shard_is_told_to_who_reads_ahead(tmp_path):
     content[len(content) // 3] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(errors.IntegrityError, match=r"train-00001\.parquet must be whole"):
-        list(input_pipeline.ahead(small_streaming(tmp_path).batches(4, seed=0, epoch=1)))
+        list(input_pipeline.prefetch(small_streaming(tmp_path).batches(4, seed=0, epoch=1)))
     assert not feeding()
 
 
@@ -177,7 +177,7 @@ def feeding() -> bool:
 
 
 def test_reading_ahead_keeps_order_and_ends_its_thread():
-    assert list(input_pipeline.ahead(number for number in range(100))) == list(range(100))
+    assert list(input_pipeline.prefetch(number for number in range(100))) == list(range(100))
     assert not feeding()
 
 
@@ -193,7 +193,7 @@ def test_a_reader_that_stops_early_ends_the_thread_and_what_it_reads_from():
         finally:
             closed.set()
 
-    ahead = input_pipeline.ahead(endless())
+    ahead = input_pipeline.prefetch(endless())
     assert next(ahead) == 0
     ahead.close()
     assert closed.is_set()
@@ -209,7 +209,7 @@ def test_an_error_in_the_thread_comes_after_what_was_made_before_it():
 
     seen = []
     with pytest.raises(errors.IntegrityError, match="The third must be whole"):
-        seen.extend(each for each in input_pipeline.ahead(failing()) if seen.append(each))
+        seen.extend(each for each in input_pipeline.prefetch(failing()) if seen.append(each))
     assert seen == [1, 2]
 
 
@@ -247,7 +247,7 @@ def test_each_epoch_augments_anew_and_changes_no_data(split):
         for epoch in (1, 2)
     )
     assert sum(first[image_id] != second[image_id] for image_id in known) > 0.9 * len(known)
-    (pixels, _), *_ = source.pieces()
+    (pixels, _), *_ = source.chunks()
     assert [image.tobytes() for image in pixels] == [pixels for _, pixels in known.values()]
 
 

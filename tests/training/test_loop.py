@@ -17,7 +17,8 @@ from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
-from fer.training import distributed, input_pipeline, loop, memory, step, train
+from fer.training import distributed, input_pipeline, loop, memory, worker
+from fer.training import trainer as trainers
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_draws_alone")]
 
@@ -58,11 +59,18 @@ def fit(folder, out, settings, micro_batch=None, progress=silent):
     (out / files.PREPROCESSING).write_text("{}")
     counts = {"train": {"dark": 24, "light": 24}, "validation": {"dark": 12, "light": 12}}
     ref = ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts=counts, mean=110.0, std=50.0)
-    arguments = [str(folder), ref.model_dump(mode="json")] * 2
-    micro_batch = micro_batch or settings.micro_batch or settings.batch_size
-    return train.fit(
-        *arguments, None, None, str(out), settings.model_dump(mode="json"), micro_batch=micro_batch, progress=progress
+    job = worker.TrainingJob(
+        balanced_folder=folder,
+        balanced=ref,
+        shards_folder=folder,
+        shards=ref,
+        weights=None,
+        votes=None,
+        out=out,
+        config=settings,
+        micro_batch=micro_batch or settings.micro_batch or settings.batch_size,
     )
+    return worker.fit(job.model_dump(mode="json"), progress=progress)
 
 
 class Stopped(Exception):
@@ -71,7 +79,7 @@ class Stopped(Exception):
 
 def stop_after(monkeypatch, settings: train_config.TrainConfig, n_steps: int) -> None:
     """Have the training end as by a kill before step `n_steps`, counted from 0."""
-    trainer = distributed.StrategyTrainer if settings.devices == "all" else step.LocalTrainer
+    trainer = distributed.StrategyTrainer if settings.devices == "all" else trainers.LocalTrainer
     whole, n_done = trainer.step, 0
 
     def counted(*arguments):
@@ -153,7 +161,7 @@ def test_a_phase_trains_what_an_earlier_one_left_as_it_was(folder, tmp_path, mon
         train_config.Phase(epochs=1, train_from="start", batch_norm="trained"),
     )
     seen, settings = [], config(phases=phases, devices=devices)
-    trainer = distributed.StrategyTrainer if devices == "all" else step.LocalTrainer
+    trainer = distributed.StrategyTrainer if devices == "all" else trainers.LocalTrainer
     whole = trainer.step
 
     def watched(self, *arguments):
@@ -229,7 +237,7 @@ def test_an_attempt_that_goes_on_takes_no_more_images_at_once_than_the_one_befor
 
 def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch):
     trained_weights, validated = [], []
-    whole_step, whole_validation = step.LocalTrainer.step, loop.Fitting._validate
+    whole_step, whole_validation = trainers.LocalTrainer.step, loop.TrainingLoop._validate
 
     def stepped(trainer, *arguments):
         found = whole_step(trainer, *arguments)
@@ -240,8 +248,8 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
         validated.append(fitted.model.get_weights())
         return whole_validation(fitted)
 
-    monkeypatch.setattr(step.LocalTrainer, "step", stepped)
-    monkeypatch.setattr(loop.Fitting, "_validate", scored)
+    monkeypatch.setattr(trainers.LocalTrainer, "step", stepped)
+    monkeypatch.setattr(loop.TrainingLoop, "_validate", scored)
     fit(folder, tmp_path / "one", config(ema=0.5, epochs=3, patience=9))  # 18 steps, of which the 8th and 16th count
     # The share that is kept in 8 steps, after 16: min(0.5, 17 / 26) ** 8.
     kept = np.float32(0.5**8)
@@ -253,7 +261,7 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
 
 
 def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop.Fitting, "_validate", lambda _: (float("nan"), 0.5))
+    monkeypatch.setattr(loop.TrainingLoop, "_validate", lambda _: (float("nan"), 0.5))
     found = fit(folder, tmp_path / "nan", config())
     assert "validation loss must stay finite. Received: nan after epoch 1" in found["diverged"]["message"]
     assert not (tmp_path / "nan" / saved_model.MODEL).exists()
@@ -272,7 +280,7 @@ def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_
 
 
 def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: step.StepResult(7.0, 0.5))
+    monkeypatch.setattr(trainers.LocalTrainer, "step", lambda *_: trainers.StepResult(7.0, 0.5))
     found = fit(folder, tmp_path / "high", config())
     assert "7.0 in epoch 1, learning rate" in found["diverged"]["message"]
     assert not (tmp_path / "high" / saved_model.MODEL).exists()
@@ -316,7 +324,7 @@ def test_what_can_not_go_together_is_refused(changes, match):
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
-    (phase,) = config(epochs=10, warmup_epochs=2, learning_rate=0.1).plan
+    (phase,) = config(epochs=10, warmup_epochs=2, learning_rate=0.1).resolved_phases
     rates = [loop.learning_rate(phase, "cosine", n_done, 20) for n_done in range(200)]
     assert rates[0] == pytest.approx(0.1 / 40)
     assert max(rates) == pytest.approx(0.1)
@@ -327,7 +335,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
 
 
 def test_a_constant_learning_rate_stays_after_the_warm_up():
-    (phase,) = config(epochs=10, warmup_epochs=0, learning_rate=0.1).plan
+    (phase,) = config(epochs=10, warmup_epochs=0, learning_rate=0.1).resolved_phases
     assert {loop.learning_rate(phase, "constant", n_done, 5) for n_done in range(50)} == {0.1}
 
 
@@ -340,17 +348,17 @@ def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path):
 
 
 def test_a_split_smaller_than_a_batch_is_one_batch():
-    assert step.batch_sizes(config(batch_size=64), 40, 64) == (40, 40)
-    assert step.batch_sizes(config(batch_size=64), 40, 16) == (40, 10)
-    assert step.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
-    assert step.batch_sizes(config(batch_size=64), 400, 16) == (64, 16)
-    assert step.batch_sizes(config(batch_size=64), 61, 32) == (60, 30)
+    assert trainers.batch_sizes(config(batch_size=64), 40, 64) == (40, 40)
+    assert trainers.batch_sizes(config(batch_size=64), 40, 16) == (40, 10)
+    assert trainers.batch_sizes(config(batch_size=64), 5, 16) == (5, 5)
+    assert trainers.batch_sizes(config(batch_size=64), 400, 16) == (64, 16)
+    assert trainers.batch_sizes(config(batch_size=64), 61, 32) == (60, 30)
 
 
 @given(st.integers(1, 200), st.integers(1, 128), st.integers(1, 128))
 def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_images, batch_size, micro_batch):
     settings = config(batch_size=max(2, batch_size))  # with batch norms: 2 images at least
-    batch, at_once = step.batch_sizes(settings, n_images, max(2, micro_batch))
+    batch, at_once = trainers.batch_sizes(settings, n_images, max(2, micro_batch))
     assert batch % at_once == 0
     most = min(max(2, micro_batch), settings.batch_size, n_images)
     assert most / 2 <= at_once <= most
@@ -362,7 +370,7 @@ def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_im
 
 def test_a_phase_that_can_not_be_is_found_before_any_other_has_taken_its_time(folder, tmp_path, monkeypatch):
     n_steps = []
-    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: n_steps.append(1))
+    monkeypatch.setattr(trainers.LocalTrainer, "step", lambda *_: n_steps.append(1))
     phases = (train_config.Phase(epochs=2), train_config.Phase(epochs=2, train_from="blok_1"))
     with pytest.raises(errors.ConfigError, match="'blok_1'"):
         fit(folder, tmp_path, config(phases=phases))
@@ -409,7 +417,7 @@ def test_the_estimate_is_that_of_the_phase_that_needs_most_and_of_no_more_images
 
 
 def test_an_epoch_that_diverged_is_in_no_checkpoint(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(step.LocalTrainer, "step", lambda *_: step.StepResult(7.0, 0.5))
+    monkeypatch.setattr(trainers.LocalTrainer, "step", lambda *_: trainers.StepResult(7.0, 0.5))
     assert "diverged" in fit(folder, tmp_path / "high", config())
     assert not (tmp_path / "high" / ".scratch" / "checkpoint.npz").exists()
 

@@ -22,7 +22,7 @@ SMALL = se_resnet.Config(stem_filters=8, widths=(8, 16), blocks=(1, 1))
 
 def build(size: int = 16, precision: str = "float32") -> keras.Model:
     model = zoo.build(SMALL, height=size, width=size, n_classes=3, mean=128, std=60)
-    return mixed_precision.copied(model, precision, fuse=True)
+    return mixed_precision.mixed_precision_copy(model, precision, fuse=True)
 
 
 @pytest.fixture(scope="module")

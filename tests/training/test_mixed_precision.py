@@ -26,7 +26,7 @@ def batch(n_images: int = 12):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_copy_has_the_models_weights_and_answers_but_for_rounding(precision):
     model = build()
-    copy = mixed_precision.copied(model, precision, fuse=True)
+    copy = mixed_precision.mixed_precision_copy(model, precision, fuse=True)
     for own, other in zip(model.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
         assert other.dtype == np.float32
@@ -38,7 +38,7 @@ def test_a_copy_has_the_models_weights_and_answers_but_for_rounding(precision):
 
 def test_fused_norms_change_the_weights_as_keras_own_do():
     model = build()
-    copy = mixed_precision.copied(model, "float32", fuse=True)
+    copy = mixed_precision.mixed_precision_copy(model, "float32", fuse=True)
     kinds = {type(layer).__name__ for layer in copy.layers}
     assert "FusedBatchNormalization" in kinds
     pixels, truth = batch(64)
@@ -52,7 +52,7 @@ def test_fused_norms_change_the_weights_as_keras_own_do():
 
 
 def test_a_frozen_norm_keeps_its_statistics():
-    copy = mixed_precision.copied(build(), "float32", fuse=True)
+    copy = mixed_precision.mixed_precision_copy(build(), "float32", fuse=True)
     norms = [layer for layer in copy.layers if isinstance(layer, mixed_precision.FusedBatchNormalization)]
     for each in norms:
         each.trainable = False
@@ -64,6 +64,8 @@ def test_a_frozen_norm_keeps_its_statistics():
 
 
 def test_without_fusing_the_layers_are_keras_own():
-    kinds = {type(layer) for layer in mixed_precision.copied(build(), "mixed_bfloat16", fuse=False).layers}
+    kinds = {
+        type(layer) for layer in mixed_precision.mixed_precision_copy(build(), "mixed_bfloat16", fuse=False).layers
+    }
     assert keras.layers.BatchNormalization in kinds
     assert mixed_precision.FusedBatchNormalization not in kinds

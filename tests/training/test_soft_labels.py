@@ -46,14 +46,14 @@ def test_they_stand_for_an_image_and_its_copies_and_for_no_other(tmp_path):
     found = soft_labels.collect(division(workspace), workspace=workspace)
     votes = soft_labels.SoftLabels.read(workspace.folder(found) / soft_labels.FILE)
     one_hot = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
-    targets = votes.in_place_of(one_hot, ["a", "a+0", "b", "d+17"])
+    targets = votes.replace_targets(one_hot, ["a", "a+0", "b", "d+17"])
     np.testing.assert_allclose(targets, [[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0, 1, 0], [0, 1, 0]])
     np.testing.assert_array_equal(one_hot, np.eye(3)[[0, 0, 1, 2]])
 
 
 def test_votes_that_do_not_sum_to_one_are_shares_all_the_same():
     votes = soft_labels.SoftLabels(["a"], np.array([[3, 1, 0]]))
-    np.testing.assert_allclose(votes.in_place_of(np.zeros((1, 3), np.float32), ["a"]), [[0.75, 0.25, 0]])
+    np.testing.assert_allclose(votes.replace_targets(np.zeros((1, 3), np.float32), ["a"]), [[0.75, 0.25, 0]])
 
 
 def test_without_any_votes_they_can_not_be_asked_for(tmp_path):

@@ -18,7 +18,7 @@ from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
-from fer.training import input_pipeline, train
+from fer.training import input_pipeline, train, worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_draws_alone")]
 
@@ -78,10 +78,23 @@ def fit_here(workspace, made, out, settings=None, progress=silent):
     folder = workspace.folder(made)
     (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
-    ref = made.model_dump(mode="json")
-    arguments = (str(folder), ref, str(folder), ref, None, None, str(out), settings.model_dump(mode="json"))
-    micro_batch = settings.micro_batch or settings.batch_size
-    return train.fit(*arguments, micro_batch=micro_batch, progress=progress)
+    return worker.fit(job(out, settings, folder, made).model_dump(mode="json"), progress=progress)
+
+
+def job(out, settings, folder=None, shards=None) -> worker.TrainingJob:
+    """A training on shards that are balanced already."""
+    shards = shards or ShardsRef(classes=CLASSES, height=SIZE, width=SIZE, counts={}, mean=85.0, std=50.0)
+    return worker.TrainingJob(
+        balanced_folder=folder or out,
+        balanced=shards,
+        shards_folder=folder or out,
+        shards=shards,
+        weights=None,
+        votes=None,
+        out=out,
+        config=settings,
+        micro_batch=settings.micro_batch or settings.batch_size,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +268,7 @@ def tried(monkeypatch):
     found = []
 
     def run(function, arguments, job, *, progress):
-        found.append(arguments["micro_batch"])
+        found.append(arguments["job"]["micro_batch"])
         if found[-1] > 8:
             raise errors.OutOfMemory("Training must have the memory it needs.")
         return {"micro_batch": found[-1]}
@@ -264,29 +277,29 @@ def tried(monkeypatch):
     return found
 
 
-def in_children(out, **changes):
-    return train._in_children({"out": str(out)}, config(**changes), silent)
+def in_worker(out, **changes):
+    return train._in_worker(job(out, config(**changes)), silent)
 
 
 def test_out_of_memory_half_as_many_images_go_at_once_until_it_fits(tried, tmp_path):
-    assert in_children(tmp_path, batch_size=64) == {"micro_batch": 8}
+    assert in_worker(tmp_path, batch_size=64) == {"micro_batch": 8}
     assert tried == [64, 32, 16, 8]
     tried.clear()
     with pytest.raises(errors.OutOfMemory):
-        in_children(tmp_path, batch_size=36)
+        in_worker(tmp_path, batch_size=36)
     assert tried == [36, 18, 9]
 
 
 def test_half_of_what_went_at_once_and_not_of_the_batch(tried, tmp_path):
     (tmp_path / ".scratch").mkdir()
     (tmp_path / ".scratch" / "micro_batch.json").write_text("16")  # by the estimate
-    assert in_children(tmp_path, batch_size=64) == {"micro_batch": 8}
+    assert in_worker(tmp_path, batch_size=64) == {"micro_batch": 8}
     assert tried == [64, 8]
 
 
 def test_replicas_have_no_micro_batches_to_halve(tried, tmp_path):
     with pytest.raises(errors.OutOfMemory):
-        in_children(tmp_path, batch_size=64, devices="all")
+        in_worker(tmp_path, batch_size=64, devices="all")
     assert tried == [64]
 
 
@@ -294,12 +307,12 @@ def test_it_is_not_halved_to_one_image_where_a_batch_norm_sees_images_alone(tmp_
     found = []
 
     def run(function, arguments, job, *, progress):
-        found.append(arguments["micro_batch"])
+        found.append(arguments["job"]["micro_batch"])
         raise errors.OutOfMemory("Training must have the memory it needs.")
 
     monkeypatch.setattr(child_process, "run", run)
     with pytest.raises(errors.OutOfMemory):
-        in_children(tmp_path, batch_size=8)
+        in_worker(tmp_path, batch_size=8)
     assert found == [8, 4, 2]
 
 

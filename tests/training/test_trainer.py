@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.training import config as train_config
-from fer.training import input_pipeline, soft_labels, step
+from fer.training import input_pipeline, losses, soft_labels
+from fer.training import trainer as trainers
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +27,12 @@ def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
 
 def examples(
     found: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
-) -> step.Examples:
-    return step.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
+) -> trainers.Examples:
+    return trainers.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
 
 
 def value(settings: train_config.TrainConfig, truth, said, priors=UNIFORM) -> float:
-    found = step.loss(settings, np.array(priors, np.float32))
+    found = losses.loss(settings, np.array(priors, np.float32))
     return float(found(np.array([truth], np.float32), np.array([said], np.float32)))
 
 
@@ -108,7 +109,7 @@ def test_the_logit_adjusted_loss_is_that_of_logits_shifted_by_the_log_priors():
 
 @pytest.mark.parametrize("kind", ["focal", "logit-adjusted"])
 def test_what_is_far_off_is_learned_from_too(kind):
-    found = step.loss(config(loss=kind, logit_tau=8), np.array([0.98, 0.01, 0.01], np.float32))
+    found = losses.loss(config(loss=kind, logit_tau=8), np.array([0.98, 0.01, 0.01], np.float32))
     truth = tf.constant([[0.0, 0.0, 1.0]])
     logits = tf.Variable([[30.0, 0.0, 0.0]])
     with tf.GradientTape() as tape:
@@ -123,7 +124,7 @@ def test_where_nothing_is_far_off_the_losses_are_keras_own(logits, truth, smooth
     plain = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, label_smoothing=smoothing)
     for kind, known in (("logit-adjusted", plain), ("focal", focal)):  # of equal classes, which need no margins
-        found = step.loss(config(loss=kind, label_smoothing=smoothing), UNIFORM)
+        found = losses.loss(config(loss=kind, label_smoothing=smoothing), UNIFORM)
         assert float(found(target, said)) == pytest.approx(float(known(target, said)), rel=1e-3, abs=1e-5)
 
 
@@ -131,7 +132,7 @@ def test_the_plain_loss_of_a_trained_model_is_of_its_logits():
     pixels = keras.Input((1,))
     model = keras.Model(pixels, keras.layers.Dense(3, activation="softmax", use_bias=False)(pixels))
     model.layers[-1].set_weights([np.array([[0.0, 0.0, -40.0]], np.float32)])
-    trainer = step.LocalTrainer(model, config(label_smoothing=0), UNIFORM, batch_size=1, micro_batch=1)
+    trainer = trainers.LocalTrainer(model, config(label_smoothing=0), UNIFORM, batch_size=1, micro_batch=1)
     ones = np.ones((1, 1), np.float32)
     found = trainer.step(ones, np.array([[0, 0, 1]], np.float32), ones[0], 1e-3)
     assert found.loss == pytest.approx(40.7, abs=0.1)
@@ -140,7 +141,7 @@ def test_the_plain_loss_of_a_trained_model_is_of_its_logits():
 def test_votes_take_the_place_of_the_label_and_weigh_as_their_classes():
     votes = soft_labels.SoftLabels(["3"], np.array([[1, 1, 2]]))
     found = batch()
-    _, targets, weights = step.examples(found, config(), np.array([1, 2, 4], np.float32), votes, epoch=1, step=0)
+    _, targets, weights = trainers.examples(found, config(), np.array([1, 2, 4], np.float32), votes, epoch=1, step=0)
     np.testing.assert_allclose(targets[3], [0.25, 0.25, 0.5])
     assert weights[3] == pytest.approx(0.25 + 0.5 + 2)
     np.testing.assert_array_equal(np.delete(targets, 3, axis=0), np.eye(3)[np.delete(found.class_indexes, 3)])
@@ -153,7 +154,7 @@ def test_a_step_on_jax_is_always_compiled(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     monkeypatch.setattr(keras.Model, "compile", lambda model, **arguments: asked.update(arguments))
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
-    step.LocalTrainer(model, config(), UNIFORM, batch_size=8, micro_batch=8)
+    trainers.LocalTrainer(model, config(), UNIFORM, batch_size=8, micro_batch=8)
     assert asked["jit_compile"] is True
 
 
@@ -164,7 +165,7 @@ def test_a_batch_of_which_a_micro_batch_overflowed_is_left_out_and_the_next_one_
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
         model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
-        made = step.LocalTrainer(model, settings, UNIFORM, batch_size=8, micro_batch=micro_batch)
+        made = trainers.LocalTrainer(model, settings, UNIFORM, batch_size=8, micro_batch=micro_batch)
         made.optimizer.build(made.model.trainable_variables)
         return made
 
