@@ -247,7 +247,7 @@ class ErrorTree(FromCode):
         yield from self._rows(errors.FerError, 0)
 
     def _rows(self, error: type[errors.FerError], depth: int) -> Iterator[str]:
-        again = "yes" if getattr(error, "transient", getattr(error, "may_pass", False)) else ""
+        again = "yes" if error.transient else ""
         yield _row(
             f"{'  ' * depth}`{error.__name__}`", str(error.exit_code), again, _summary(error) if error.__doc__ else ""
         )
