@@ -206,7 +206,7 @@ def test_a_result_that_is_here_counts_though_its_worker_dies_at_once(tmp_path):
         def result(self):
             return "made", {}
 
-    assert dask_runner._take(Lost(), lambda: False, tmp_path, LocalWorkspace(tmp_path)) == "made"
+    assert dask_runner._take(Lost(), lambda: False, tmp_path, None) == "made"
 
 
 def test_a_piece_that_kills_every_worker_is_an_error_and_finished_ones_are_kept(cluster, tmp_path, expected):
