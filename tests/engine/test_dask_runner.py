@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import distributed
 import prepared
 import pytest
 
@@ -151,7 +152,10 @@ def cluster(store_home, tmp_path_factory) -> Iterator[Cluster]:
         while not file.exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield Cluster(json.loads(file.read_text())["address"], process, store, folder)
+        address = json.loads(file.read_text())["address"]
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield Cluster(address, process, store, folder)
 
 
 @contextlib.contextmanager
