@@ -44,6 +44,7 @@ class EvaluationRef(Ref):
     )
 
     def summary(self) -> str:
+        """Accuracy and macro-F1 with their intervals, in one line."""
         accuracy = f"accuracy {self.accuracy:.3f} [{self.accuracy_interval[0]:.3f}, {self.accuracy_interval[1]:.3f}]"
         macro_f1 = f"macro-F1 {self.macro_f1:.3f} [{self.macro_f1_interval[0]:.3f}, {self.macro_f1_interval[1]:.3f}]"
         clean = self.deduplicated
@@ -108,6 +109,7 @@ class VerdictRef(Ref):
     power: Power | None = None
 
     def summary(self) -> str:
+        """Whether the candidate passed, and why not, in one line."""
         return "passed" if self.passed else f"failed: {self.reason()}"
 
     def reason(self) -> str:

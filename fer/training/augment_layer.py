@@ -21,22 +21,22 @@ PACKED = 15
 
 def packed(draws: augment.Draws) -> np.ndarray:
     """N draws as the layer takes them, (N, 15) float32."""
-    found = np.zeros((len(draws.fills), PACKED), np.float32)
+    rows = np.zeros((len(draws.fills), PACKED), np.float32)
     back = np.linalg.inv(draws.matrices[:, :, :2])
-    found[:, [0, 1, 3, 4]] = back.reshape(-1, 4)
-    found[:, [2, 5]] = -(back @ draws.matrices[:, :, 2:])[:, :, 0]
-    found[:, _GAIN], found[:, _OFFSET] = draws.gains, draws.offsets
-    found[:, _BOX], found[:, _FILL] = draws.boxes, draws.fills
-    return found
+    rows[:, [0, 1, 3, 4]] = back.reshape(-1, 4)
+    rows[:, [2, 5]] = -(back @ draws.matrices[:, :, 2:])[:, :, 0]
+    rows[:, _GAIN], rows[:, _OFFSET] = draws.gains, draws.offsets
+    rows[:, _BOX], rows[:, _FILL] = draws.boxes, draws.fills
+    return rows
 
 
 @keras.saving.register_keras_serializable("fer")
 class Augmentation(keras.layers.Layer):
     """Augments grey images (N, H, W, 1) of 0-255, uint8 or float, to float32; outside training it changes nothing.
 
-    With `draws` (N, 15) float32, which `packed` makes, a copy is `augment.apply`'s but for rounding. Without, the layer
-    draws as far from the source as `augment.draw` does, from a seed generator of its own. What `config` leaves out is
-    not looked at in `draws`.
+    With `draws` (N, 15) float32, which `packed` makes, a copy is that of `augment.apply` except for rounding. Without,
+    the layer draws as far from the source as `augment.draw` does, from a seed generator of its own. Of `draws` only the
+    columns of what `config` asks for are used.
     """
 
     def __init__(self, config: augment.AugmentConfig | Mapping[str, Any], seed: int | None = None, **named: Any):
@@ -46,6 +46,7 @@ class Augmentation(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, draws: Any = None, training: bool = False) -> Any:
+        """The augmented images (N, H, W, 1) float32."""
         images = ops.cast(images, "float32")
         if not training:
             return images
@@ -103,4 +104,5 @@ class Augmentation(keras.layers.Layer):
         )  # fmt: skip
 
     def get_config(self) -> dict[str, Any]:
+        """The layer's arguments, as Keras saves them."""
         return {**super().get_config(), "config": self.config.model_dump(), "seed": self.seed}

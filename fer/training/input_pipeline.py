@@ -78,12 +78,14 @@ class Resident:
         self.n_images = len(images.image_ids)
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
+        """See InputPipeline."""
         order = np.random.default_rng([seed, epoch]).permutation(self.n_images)
         for start in range(0, self.n_images - batch_size + 1, batch_size):
             chosen = order[start : start + batch_size]
             yield Batch(self._image_ids[chosen], self._images.class_indexes[chosen], self._images.pixels[chosen])
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See InputPipeline."""
         yield self._images.pixels, self._images.class_indexes
 
 
@@ -115,6 +117,7 @@ class Streaming:
         self._spare: Batch | None = None  # an ended epoch's buffer: new memory would cost a third of the speed
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> Generator[Batch]:
+        """See InputPipeline."""
         left: Batch | None = None
         with contextlib.closing(self._shuffled(np.random.default_rng([seed, epoch]))) as shuffled:
             for images in shuffled:
@@ -125,6 +128,7 @@ class Streaming:
                 left = _rows(rows, slice(n_batched, None)) if n_batched < len(rows.class_indexes) else None
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See InputPipeline."""
         for shard in parquet.iterate(self._folder, self._split):
             yield shard.pixels[..., np.newaxis], shard.class_indexes
 

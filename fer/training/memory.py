@@ -42,9 +42,11 @@ class Estimate(NamedTuple):
 
     @property
     def peak(self) -> int:
+        """The sum of all terms (bytes)."""
         return sum(self)
 
     def summary(self) -> str:
+        """The estimate in words, in GB."""
         parts = ", ".join(f"{value / 1e9:.1f} {name}" for name, value in self._asdict().items())
         return f"about {self.peak / 1e9:.1f} GB of memory ({parts})"
 
@@ -57,6 +59,7 @@ class Available(NamedTuple):
     source: str
 
     def summary(self) -> str:
+        """The memory in words, in GB."""
         return f"{self.n_bytes / 1e9:.1f} GB to be had ({self.source})"
 
 
@@ -68,10 +71,10 @@ def estimate(model: "keras.Model", micro_batch: int, *, averaged: bool, base: in
     layers = model.layers
     first = next((at for at, layer in enumerate(layers) if layer.trainable_weights), len(layers))
     trained = [layer for layer in layers[first:] if "BatchNormalization" not in type(layer).__name__]
-    outputs = sum(each for layer in trained for each in _output_bytes(layer))
-    largest = max((each for layer in layers for each in _output_bytes(layer)), default=0)
-    n_trained = sum(math.prod(each.shape) for each in model.trainable_weights)
-    n_weights = sum(math.prod(each.shape) for each in model.weights)
+    outputs = sum(n_bytes for layer in trained for n_bytes in _output_bytes(layer))
+    largest = max((n_bytes for layer in layers for n_bytes in _output_bytes(layer)), default=0)
+    n_trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    n_weights = sum(math.prod(weight.shape) for weight in model.weights)
     copies = (_COPIES + 2 * averaged) * n_weights
     return Estimate(
         base=base,
@@ -107,12 +110,12 @@ def available() -> Available:
     if gpu is not None:
         return gpu
     own = psutil.Process().memory_info().rss
-    found = [Available(psutil.virtual_memory().available + own, own, "free on this machine")]
-    found += [Available(left + own, own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
+    limits = [Available(psutil.virtual_memory().available + own, own, "free on this machine")]
+    limits += [Available(left + own, own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        found.append(Available(limit, own, "ulimit -v"))
-    return min(found)
+        limits.append(Available(limit, own, "ulimit -v"))
+    return min(limits)
 
 
 def peak_mb() -> float:
@@ -140,7 +143,7 @@ def _left_in_cgroups(root: Path) -> Iterator[int]:
             texts = [(folder / name).read_text().strip() for name in (limit, usage)]
         except OSError:
             continue
-        if all(each.isdigit() for each in texts):  # version 2 says "max" where there is no limit
+        if all(text.isdigit() for text in texts):  # version 2 says "max" where there is no limit
             yield max(0, int(texts[0]) - int(texts[1]) + _statistic(folder / "memory.stat", idle))
 
 
@@ -158,7 +161,7 @@ def _of_gpu() -> Available | None:
 
 
 def _output_bytes(layer: Any) -> list[int]:
-    """Of each output of a layer, for one image."""
+    """The size of each output of a layer for one image."""
     outputs = layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
     size = 2 if layer.compute_dtype in ("bfloat16", "float16") else 4
-    return [size * math.prod(each.shape[1:]) for each in outputs]
+    return [size * math.prod(output.shape[1:]) for output in outputs]

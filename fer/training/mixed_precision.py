@@ -16,6 +16,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer of (N, H, W, C), with the same weights, whose training is TensorFlow's FusedBatchNormV3."""
 
     def call(self, inputs: "KerasTensor", training: bool | None = None, mask: Any = None) -> Any:
+        """The normalised inputs (N, H, W, C); in training by their own statistics, which the moving ones follow."""
         if not (training and self.trainable):
             return super().call(inputs, training=False, mask=mask)
         import tensorflow as tf

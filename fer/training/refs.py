@@ -11,6 +11,7 @@ class WeightsRef(Ref):
     origin: str  # what they were trained on, and who says so
 
     def summary(self) -> str:
+        """The file, its identity and its origin, in one line."""
         return f"{self.file}, {self.identity}; {self.origin}"
 
 
@@ -21,6 +22,7 @@ class SoftLabelsRef(Ref):
     n_images: int
 
     def summary(self) -> str:
+        """The number of images with votes, in one line."""
         return f"votes for {self.n_images:,} train images"
 
 
@@ -37,6 +39,7 @@ class ModelRef(Ref):
     started_from: str | None = None  # the origin of its starting weights, as in WeightsRef; None: random ones
 
     def summary(self) -> str:
+        """The model, its best epoch and its validation accuracy, in one line."""
         best = f"best epoch {self.best_epoch} of {self.epochs_run}"
         start = "" if self.started_from is None else f"; started from {self.started_from}"
         accuracy = f"validation {self.validation_accuracy:.3f}"

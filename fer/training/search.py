@@ -1,4 +1,4 @@
-"""A search over a recipe's settings: the space, and a study that proposes trials and remembers how they went.
+"""A search over a recipe's settings: the space, and a study that proposes trials and keeps their results.
 
 A dimension is written as text: `1e-4..1e-2 log` or `0.1..0.5` (numbers in between), `2..6` (whole numbers) or
 `adam | sgd` (one of these, each read as JSON or else as it stands).
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 State = Literal["complete", "pruned", "failed"]
-_STARTUP = 5  # trials at random before the sampler learns, and before others are held against them
+_STARTUP = 5  # trials at random before the sampler learns, and before others are compared with them
 _WATCHED_FROM = 0.25  # share of the epochs before which no trial is stopped
 _LENGTHS = {"train.epochs", "train.phases"}  # at as many epochs, trials of other lengths are at other learning rates
 _RANGE = re.compile(r"(\S+?)\s*\.\.\s*(\S+?)(\s+log)?")
@@ -34,6 +34,7 @@ class Range(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def of_kind(self, value: Any) -> "Range":
@@ -56,7 +57,7 @@ Dimension = Range | Choice
 
 
 class Trial(Record):
-    """One proposal and what came of it. `value` is the best validation accuracy, None if there is none.
+    """One proposal and its result. `value` is the best validation accuracy, None if there is none.
 
     `curve` is the best up to each epoch, as far as it is known; `seconds` are those of the training.
     """
@@ -77,14 +78,14 @@ class Trial(Record):
 
 def parse(text: str) -> Dimension:
     """Read a dimension. Raises ConfigError."""
-    found, parts = _RANGE.fullmatch(text.strip()), [each.strip() for each in text.split("|")]
-    low, high, log = found.groups() if found is not None else ("", "", None)
-    ends = [plain_text.parse_value(each) for each in (low, high)]
-    if all(_is_number(each) for each in ends):
+    match, options = _RANGE.fullmatch(text.strip()), [option.strip() for option in text.split("|")]
+    low, high, log = match.groups() if match is not None else ("", "", None)
+    ends = [plain_text.parse_value(end) for end in (low, high)]
+    if all(_is_number(end) for end in ends):
         if ends[0] < ends[1] and (ends[0] > 0 or log is None):
             return Range(ends[0], ends[1], log=log is not None)
-    elif len(parts) > 1 and all(parts):
-        return Choice(tuple(plain_text.parse_value(each) for each in parts))
+    elif len(options) > 1 and all(options):
+        return Choice(tuple(plain_text.parse_value(option) for option in options))
     raise errors.ConfigError(
         "A dimension of a search must be LOW..HIGH, LOW..HIGH log or A|B|C, low under high, over 0 for log, and no "
         "number beyond 2 to the power of 31.",
@@ -110,11 +111,11 @@ def parse_space(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def corners(space: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Settings that together hold each choice and both ends of each range: what is valid of them is of all between."""
+    """Settings that together hold each choice and both ends of each range: where these are valid, all between are."""
     ends = {path: _ends(parse(text)) for path, text in space.items()}
     return [
-        {path: values[min(at, len(values) - 1)] for path, values in ends.items()}
-        for at in range(max((len(values) for values in ends.values()), default=0))
+        {path: values[min(index, len(values) - 1)] for path, values in ends.items()}
+        for index in range(max((len(values) for values in ends.values()), default=0))
     ]
 
 
@@ -152,17 +153,17 @@ class Study:
             load_if_exists=True,
             pruner=optuna.pruners.NopPruner() if _LENGTHS & space.keys() else of_median,
         )
-        for each in self._study.get_trials(deepcopy=False):
-            if not each.state.is_finished() and not self._is_proposed(each):
-                self._study.tell(each.number, state=optuna.trial.TrialState.FAIL)
+        for stored in self._study.get_trials(deepcopy=False):
+            if not stored.state.is_finished() and not self._is_proposed(stored):
+                self._study.tell(stored.number, state=optuna.trial.TrialState.FAIL)
 
     def trials(self) -> list[Trial]:
         """All so far, by their numbers."""
-        return [self._trial(each) for each in self._study.get_trials(deepcopy=False) if self._is_proposed(each)]
+        return [self._trial(stored) for stored in self._study.get_trials(deepcopy=False) if self._is_proposed(stored)]
 
     def unfinished(self) -> list[Trial]:
-        """Those that were begun and have not ended: a killed search's, and those to be tried again."""
-        return [each for each in self.trials() if each.state is None]
+        """Trials that were begun and have not ended: those of a killed search, and those to be tried again."""
+        return [trial for trial in self.trials() if trial.state is None]
 
     def propose(self) -> Trial:
         """Begin a trial."""
@@ -176,11 +177,11 @@ class Study:
         return self._trial(self._study.get_trials(deepcopy=False)[begun.number])
 
     def is_hopeless(self, number: int, epoch: int, best: float) -> bool:
-        """Note the best accuracy up to an epoch of a trial; whether the trial is to be stopped."""
-        return bool(self._noted(number, {epoch: best}).should_prune())
+        """Record the best accuracy up to an epoch of a trial; returns whether the trial is to be stopped."""
+        return bool(self._recorded(number, {epoch: best}).should_prune())
 
     def end(self, trial: Trial) -> None:
-        """Note what came of a trial; one without a state stays unfinished."""
+        """Record the result of a trial; one without a state stays unfinished."""
         import optuna
 
         states = {
@@ -188,54 +189,56 @@ class Study:
             "pruned": optuna.trial.TrialState.PRUNED,
             "failed": optuna.trial.TrialState.FAIL,
         }
-        noted = self._noted(trial.number, dict(enumerate(trial.curve, start=1)))
-        noted.set_user_attr("about", trial.model_dump(include={"epochs", "seconds", "reason"}))
+        recorded = self._recorded(trial.number, dict(enumerate(trial.curve, start=1)))
+        recorded.set_user_attr("about", trial.model_dump(include={"epochs", "seconds", "reason"}))
         if trial.state is not None:
             value = trial.value if trial.state == "complete" else None
             self._study.tell(trial.number, value, state=states[trial.state], skip_if_finished=True)
 
-    def _noted(self, number: int, best: Mapping[int, float]) -> "optuna.trial.Trial":
-        """The trial, with the best accuracy up to each of some epochs that are not known yet."""
+    def _recorded(self, number: int, best: Mapping[int, float]) -> "optuna.trial.Trial":
+        """The stored trial, with the best accuracy up to each of the epochs of `best` that it lacks."""
         import optuna
 
-        known = self._study.get_trials(deepcopy=False)[number]
-        trial = optuna.trial.Trial(self._study, known._trial_id)
-        for epoch in sorted(best.keys() - known.intermediate_values.keys()):
+        stored = self._study.get_trials(deepcopy=False)[number]
+        trial = optuna.trial.Trial(self._study, stored._trial_id)
+        for epoch in sorted(best.keys() - stored.intermediate_values.keys()):
             trial.report(best[epoch], epoch)
         return trial
 
     def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
         from optuna import distributions
 
-        made: dict[str, distributions.BaseDistribution] = {}
+        by_path: dict[str, distributions.BaseDistribution] = {}
         for path, dimension in self._space.items():
-            if isinstance(dimension, Choice):  # a choice by its place: what is chosen may be a list
-                made[path] = distributions.CategoricalDistribution(tuple(range(len(dimension.values))))
+            if isinstance(dimension, Choice):  # by index: the value may be a list
+                by_path[path] = distributions.CategoricalDistribution(tuple(range(len(dimension.values))))
             elif dimension.is_whole:
-                made[path] = distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+                by_path[path] = distributions.IntDistribution(
+                    int(dimension.low), int(dimension.high), log=dimension.log
+                )
             else:
-                made[path] = distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-        return made
+                by_path[path] = distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+        return by_path
 
-    def _is_proposed(self, known: "optuna.trial.FrozenTrial") -> bool:
+    def _is_proposed(self, stored: "optuna.trial.FrozenTrial") -> bool:
         """Whether the trial has all of its settings: a kill may have come before the last was written."""
-        return self._space.keys() <= known.params.keys()
+        return self._space.keys() <= stored.params.keys()
 
-    def _trial(self, known: "optuna.trial.FrozenTrial") -> Trial:
+    def _trial(self, stored: "optuna.trial.FrozenTrial") -> Trial:
         settings: dict[str, Any] = {}
         for path, dimension in self._space.items():
-            drawn = known.params[path]
-            settings[path] = dimension.values[drawn] if isinstance(dimension, Choice) else drawn
+            value = stored.params[path]
+            settings[path] = dimension.values[value] if isinstance(dimension, Choice) else value
         states: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-        state = states.get(known.state.name)
-        curve = tuple(known.intermediate_values[epoch] for epoch in sorted(known.intermediate_values))
-        value = max(curve) if state == "pruned" and curve else known.value
-        about = known.user_attrs.get("about", {})
-        return Trial(number=known.number, settings=settings, state=state, value=value, curve=curve, **about)
+        state = states.get(stored.state.name)
+        curve = tuple(stored.intermediate_values[epoch] for epoch in sorted(stored.intermediate_values))
+        accuracy = max(curve) if state == "pruned" and curve else stored.value
+        about = stored.user_attrs.get("about", {})
+        return Trial(number=stored.number, settings=settings, state=state, value=accuracy, curve=curve, **about)
 
 
 def _cut_off_half_a_line(journal: Path) -> None:
-    """Remove what a kill or a full disk left of a line, which what is appended to would make one that can't be read."""
+    """Remove a last line that a kill or a full disk cut short: appended to, it could not be read."""
     if journal.exists():
         with journal.open("r+b") as file:
             data = file.read()
@@ -244,25 +247,25 @@ def _cut_off_half_a_line(journal: Path) -> None:
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial of the highest validation accuracy; the first of equals."""
-    complete = [each for each in trials if each.state == "complete" and each.value is not None]
-    return max(complete, key=lambda each: (each.value, -each.number), default=None)
+    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
+    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def table(trials: Sequence[Trial]) -> list[dict[str, str | int | float]]:
     """The trials, the best first, as they are shown: column -> value."""
     order = {"complete": 0, "pruned": 1, "failed": 2, None: 3}
-    ranked = sorted(trials, key=lambda each: (order[each.state], -(each.value or 0), each.number))
+    ranked = sorted(trials, key=lambda trial: (order[trial.state], -(trial.value or 0), trial.number))
     return [
         {
-            "trial": each.number,
-            "state": each.state or "unfinished",
-            "validation accuracy": "" if each.value is None else f"{each.value:.4f}",
-            "epochs": each.epochs,
-            "minutes": f"{each.seconds / 60:.1f}",
-            **{path: _shown(value) for path, value in each.settings.items()},
-            "reason": each.reason,
+            "trial": trial.number,
+            "state": trial.state or "unfinished",
+            "validation accuracy": "" if trial.value is None else f"{trial.value:.4f}",
+            "epochs": trial.epochs,
+            "minutes": f"{trial.seconds / 60:.1f}",
+            **{path: _shown(value) for path, value in trial.settings.items()},
+            "reason": trial.reason,
         }
-        for each in ranked
+        for trial in ranked
     ]
 
 
