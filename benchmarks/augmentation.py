@@ -18,7 +18,7 @@ _EVERYTHING = augment.AugmentConfig(contrast=0.2, brightness=20, erasing=0.5)
 
 def run() -> Iterator[Row]:
     pixels = np.random.default_rng(0).integers(0, 256, (_N_IMAGES, 48, 48), np.uint8)
-    image_ids = [f"{each:032x}" for each in range(_N_IMAGES)]
+    image_ids = [f"{number:032x}" for number in range(_N_IMAGES)]
     matrices = list(augment.draw(0, image_ids, 0, _GEOMETRY, 48, 48).matrices)
 
     def made(config: augment.AugmentConfig) -> None:

@@ -48,7 +48,7 @@ def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row
     originals = thumbnails[chosen].reshape(n, _SIDE, _SIDE)
     copies = [np.stack([kind(image) for image in originals]).reshape(n, -1) for kind, _ in kinds.values()]
     among = np.concatenate([thumbnails, *copies])
-    names = contents + [hashlib.sha256(image.tobytes()).hexdigest() for each in copies for image in each]
+    names = contents + [hashlib.sha256(image.tobytes()).hexdigest() for copy in copies for image in copy]
     found = near_duplicates.find(among, names, _NEAR, _ALIGNED)
     pairs = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
     first = {content: at for at, content in reversed(list(enumerate(contents)))}

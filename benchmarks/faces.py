@@ -18,8 +18,8 @@ def run() -> Iterator[Row]:
     for what, pictures in (("crops of 48x48", crops), ("photos of 640x480", photos), ("photo of 12 MP", [large])):
         found = seconds(
             {
-                "ours": lambda pictures=pictures: [faces.find(each) for each in pictures],
-                "haar": lambda pictures=pictures: [cascade.detectMultiScale(each) for each in pictures],
+                "ours": lambda pictures=pictures: [faces.find(picture) for picture in pictures],
+                "haar": lambda pictures=pictures: [cascade.detectMultiScale(picture) for picture in pictures],
             },
             rounds=3,
         )

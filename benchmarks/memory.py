@@ -37,7 +37,7 @@ _RUNNER = runners.Processes(workers=2, alone_s=0)
 
 def run() -> Iterator[Row]:
     jpegs = source.some_jpegs(source.N_IMAGES)
-    images = [_decoded(each) for each in jpegs]
+    images = [_decoded(jpeg) for jpeg in jpegs]
     peaks: dict[str, list[float]] = {"preprocess": [], "balance": [], "streaming feed": []}
     for times in _TIMES:
         with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:

@@ -64,7 +64,7 @@ def _rows(numbers: np.ndarray, draw: np.random.Generator) -> pa.Table:
     digests = [f"{number:064x}" for number in numbers.tolist()]
     labels = np.array(_CLASSES)[numbers % len(_CLASSES)]
     known = {
-        "image_id": [each[32:] for each in digests],
+        "image_id": [digest[32:] for digest in digests],
         "source": ["bench"] * n,
         "path": [f"faces/{label}/{number:08d}.png" for label, number in zip(labels, numbers, strict=True)],
         "raw_label": labels,

@@ -71,7 +71,7 @@ class KaggleServer:
 
     def kinds(self) -> list[str]:
         """The kinds of the requests so far, in order."""
-        return [each.kind for each in self.requests]
+        return [request.kind for request in self.requests]
 
     def take_fault(self, kind: str) -> Fault:
         """The first fault planned for `kind`, used up; one that does nothing if there is none."""
