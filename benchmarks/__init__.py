@@ -1,7 +1,7 @@
-"""Measurements of the project beside a reference: what a bare library call or a plain loop does in the same minute.
+"""Benchmarks of the project against a reference: a bare library call or a plain loop, measured in the same minute.
 
-Each module here has `run()`, which yields Rows. Both sides take turns, so that a busy machine slows both; a figure is
-the median of its rounds.
+Each module has `run()`, which yields Rows. Both sides take turns, so that a busy machine slows both; a figure is the
+median of its rounds.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """`value` of ours and `reference` of what it is held against, both in `unit`, and the bar of their ratio."""
+    """The project's `value` and the `reference`, both in `unit`, and the bounds of their ratio (the bar)."""
 
     metric: str
     value: float
@@ -43,26 +43,26 @@ class Row:
 
 
 def medians(candidates: Mapping[str, Callable[[], float]], rounds: int = 5) -> dict[str, float]:
-    """The median of what each candidate measures of itself, over `rounds` rounds in which all take their turn.
+    """The median of the figures that each candidate returns, over `rounds` rounds in which all take their turn.
 
-    Each round begins with another one, so that none always follows the same.
+    Each round begins with another candidate, so that none always follows the same one.
     """
-    found: dict[str, list[float]] = {name: [] for name in candidates}
+    figures: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for turn in range(rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(candidates[name]())
-    return {name: statistics.median(each) for name, each in found.items()}
+            figures[name].append(candidates[name]())
+    return {name: statistics.median(values) for name, values in figures.items()}
 
 
 def seconds(candidates: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
-    """The median seconds of each candidate over `rounds` rounds in which all take their turn, after one unmeasured."""
-    taken: dict[str, list[float]] = {name: [] for name in candidates}
+    """The median seconds of each candidate over `rounds` rounds in which all take their turn, after a warm-up round."""
+    durations: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, candidate in candidates.items():
             start = time.perf_counter()
             candidate()
             if turn:
-                taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(each) for name, each in taken.items()}
+                durations[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in durations.items()}

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME] [--json]`: the quick benchmarks, one, or all; a table, and beside it `bench.json`."""
+"""`python -m benchmarks [NAME] [--json]` runs the quick benchmarks, one, or all: a table, and `bench.json`."""
 
 import argparse
 import importlib
@@ -15,23 +15,27 @@ import benchmarks
 
 _QUICK = ("augmentation", "faces", "shards", "validation")  # together under five minutes on two quiet cores
 _ALL = "all"
-_TABLE_WIDTH = 160  # of a file, which does not say how wide it is
+_TABLE_WIDTH = 160  # where the output is not a terminal, which would tell its width
 _LIBRARIES = ("keras", "numpy", "opencv-python-headless", "pyarrow", "tensorflow-cpu")
 
 
 def main() -> None:
     names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name != "__main__"]
     names.sort(key=lambda name: (name not in _QUICK, name))
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the project beside a reference.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure the project against a reference."
+    )
     parser.add_argument(
         "name", nargs="?", choices=[*names, _ALL], help=f"the benchmark to run (default: {', '.join(_QUICK)})"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument("--output", type=Path, default=Path("bench.json"), help="where all is written too, as JSON")
-    chosen = parser.parse_args()
-    measured: list[dict[str, Any]] = []
+    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of a table")
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench.json"), help="the JSON file that all results are also written to"
+    )
+    arguments = parser.parse_args()
+    records: list[dict[str, Any]] = []
     machine = _machine()
-    for name in {None: _QUICK, _ALL: names}.get(chosen.name, [chosen.name]):
+    for name in {None: _QUICK, _ALL: names}.get(arguments.name, [arguments.name]):
         for row in importlib.import_module(f"benchmarks.{name}").run():
             record = {
                 "bench": name,
@@ -43,23 +47,23 @@ def main() -> None:
                 "bar": row.bar,
                 "keeps": row.keeps,
             }
-            measured.append(record)
-            chosen.output.write_text(json.dumps({"machine": machine, "rows": measured}, indent=1, ensure_ascii=False))
-            if chosen.json:
+            records.append(record)
+            arguments.output.write_text(json.dumps({"machine": machine, "rows": records}, indent=1, ensure_ascii=False))
+            if arguments.json:
                 print(json.dumps(record), flush=True)
-    if not chosen.json:
-        _show(measured)
+    if not arguments.json:
+        _show(records)
 
 
 def _machine() -> dict[str, Any]:
-    """Where and by what it is measured; `load` is that of the minute before."""
+    """The machine and the libraries that are measured; `load` is the average of the last minute."""
     return {
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),
-        "libraries": {each: _version(each) for each in _LIBRARIES},
+        "libraries": {library: _version(library) for library in _LIBRARIES},
     }
 
 
@@ -74,7 +78,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
-def _show(measured: list[dict[str, Any]]) -> None:
+def _show(records: list[dict[str, Any]]) -> None:
     import rich.console
     import rich.table
 
@@ -83,11 +87,11 @@ def _show(measured: list[dict[str, Any]]) -> None:
         table.add_column(heading, overflow="fold")
     for heading in ("value", "unit", "reference", "ratio", "bar"):
         table.add_column(heading, justify="left" if heading in ("unit", "bar") else "right", no_wrap=True)
-    for record in measured:
-        shown = [record[each] for each in ("bench", "metric", "value", "unit", "reference", "ratio")]
-        kept = {True: f"{record['bar']} [green]✓[/]", False: f"{record['bar']} [red]✗[/]", None: ""}[record["keeps"]]
+    for record in records:
+        cells = [record[key] for key in ("bench", "metric", "value", "unit", "reference", "ratio")]
+        bar = {True: f"{record['bar']} [green]✓[/]", False: f"{record['bar']} [red]✗[/]", None: ""}[record["keeps"]]
         table.add_row(
-            *("" if each is None else f"{each:,g}" if isinstance(each, float) else each for each in shown), kept
+            *("" if cell is None else f"{cell:,g}" if isinstance(cell, float) else cell for cell in cells), bar
         )
     console = rich.console.Console()
     rich.console.Console(width=None if console.is_terminal else _TABLE_WIDTH).print(table)

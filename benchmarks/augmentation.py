@@ -1,4 +1,4 @@
-"""Augmentation: 48x48 images a second, drawn and made on one core, beside the bare resampling and Keras' layers."""
+"""Augmentation: 48x48 images per second, drawn and applied on one core, against bare resampling and Keras' layers."""
 
 import os
 from collections.abc import Iterator
@@ -21,29 +21,29 @@ def run() -> Iterator[Row]:
     image_ids = [f"{number:032x}" for number in range(_N_IMAGES)]
     matrices = list(augment.draw(0, image_ids, 0, _GEOMETRY, 48, 48).matrices)
 
-    def made(config: augment.AugmentConfig) -> None:
+    def augment_all(config: augment.AugmentConfig) -> None:
         for start in range(0, _N_IMAGES, _BATCH):
-            here = slice(start, start + _BATCH)
-            augment.apply(pixels[here], augment.draw(0, image_ids[here], 0, config, 48, 48))
+            rows = slice(start, start + _BATCH)
+            augment.apply(pixels[rows], augment.draw(0, image_ids[rows], 0, config, 48, 48))
 
-    def bare() -> None:
+    def warp_mirrored() -> None:
         for image, matrix in zip(pixels, matrices, strict=True):
             cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
-    def bare_on_black() -> None:
+    def warp_on_black() -> None:
         for image, matrix in zip(pixels, matrices, strict=True):
             cv2.warpAffine(image, matrix, (48, 48))
 
-    taken = seconds(
+    duration = seconds(
         {
-            "geometry": lambda: made(_GEOMETRY),
-            "bare": bare,
-            "bare on black": bare_on_black,
-            "everything": lambda: made(_EVERYTHING),
+            "geometry": lambda: augment_all(_GEOMETRY),
+            "bare": warp_mirrored,
+            "bare on black": warp_on_black,
+            "everything": lambda: augment_all(_EVERYTHING),
         },
         rounds=9,
     )
-    speed = {name: _N_IMAGES / each for name, each in taken.items()}
+    speed = {name: _N_IMAGES / taken for name, taken in duration.items()}
     geometry = "five geometric operations"
     yield Row(
         f"{geometry}; reference: warpAffine with ready matrices",
@@ -77,7 +77,7 @@ def _beside_keras(pixels: np.ndarray, image_ids: list[str]) -> Iterator[Row]:
     )
 
     class Augmented(keras.layers.Layer):
-        """The layers at work in `predict` too, which runs them as one compiled graph."""
+        """The layers, active in `predict` too, which runs them as one compiled graph."""
 
         def call(self, images: Any) -> Any:
             return layers(images, training=True)
@@ -86,21 +86,21 @@ def _beside_keras(pixels: np.ndarray, image_ids: list[str]) -> Iterator[Row]:
     model = keras.Model(images, Augmented()(images))
     batches = [pixels[start : start + _BATCH] for start in range(0, 4 * _BATCH, _BATCH)]
 
-    def ours() -> None:
+    def project() -> None:
         for number, batch in enumerate(batches):
             ids = image_ids[number * _BATCH : (number + 1) * _BATCH]
             augment.apply(batch, augment.draw(0, ids, 0, _GEOMETRY, 48, 48))
 
-    def theirs() -> None:
+    def keras_layers() -> None:
         for batch in batches:
             model.predict_on_batch(batch[..., None].astype(np.float32))
 
-    taken = seconds({"ours": ours, "theirs": theirs})
+    duration = seconds({"ours": project, "keras": keras_layers})
     n_images = len(batches) * _BATCH
     yield Row(
         f"batches of {_BATCH}, one core; reference: Keras' five layers as one graph, all cores",
-        n_images / taken["ours"],
+        n_images / duration["ours"],
         "images/s",
-        n_images / taken["theirs"],
+        n_images / duration["keras"],
         at_least=8,
     )

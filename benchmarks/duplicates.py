@@ -1,12 +1,12 @@
-"""Near-duplicates that are moved, cropped, turned, mirrored or written over: what of them is found, by two methods.
+"""Recall of near-duplicates that are moved, cropped, rotated, mirrored or written over, measured by two methods.
 
-Copies: of some images one copy of each kind, put among all others; the share that is paired with its original. Pairs:
-of some held-out images all others are laid on them, one by one, at each of 15x15 shifts, five zooms and both mirror
-images, without candidates; the share of what correlates at 0.95 or more, and lies in another of the source's splits,
-that the search finds too. And what the search costs beside that for near-duplicates as they are.
+Copies: one copy of each kind is made of some images and added to all others; the share that is paired with its
+original. Pairs: every other image is compared with some held-out images exhaustively, at each of 15x15 shifts, five
+zooms and both mirror images; of the pairs that correlate at 0.95 or more and lie in different splits of the source, the
+share that the search finds too. Also measured: the cost of the search relative to that for unmoved near-duplicates.
 
-On faces drawn by the project, which are more alike than photographs; FER_BENCH_ARCHIVE=PATH takes the images of a zip
-of class folders instead, such as FER2013's (half an hour on 2 cores).
+The images are faces drawn by the project, which are more alike than photographs; FER_BENCH_ARCHIVE=PATH takes the
+images of a zip of class folders instead, such as FER2013's (half an hour on 2 cores).
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from fer.recipes import catalog
 _SIDE = alignment.SIDE
 _NEAR, _ALIGNED = 0.9, 0.95
 _COPIED, _QUERIES = 500, 300
-_MANY = 10_000  # images, from which on so many are taken; of fewer a fifth of that
+_MANY = 10_000  # images; of a smaller set a fifth of those numbers is taken
 _ZOOMS = (0.84, 0.92, 1.0, 1.09, 1.19)
-_COLUMNS = 4_096  # images that are compared at once
+_COLUMNS = 4_096  # images compared at once
 Copy = Callable[[np.ndarray], np.ndarray]
 
 
@@ -36,9 +36,9 @@ def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         quality.bring(Path(temporary))
         thumbnails, _, contents, splits = quality.decoded(Path(temporary))
-    share = 1 if len(thumbnails) >= _MANY else 5
-    yield from _copies(thumbnails, contents, _COPIED // share)
-    yield from _exhaustive(thumbnails, contents, splits, _QUERIES // share)
+    divisor = 1 if len(thumbnails) >= _MANY else 5
+    yield from _copies(thumbnails, contents, _COPIED // divisor)
+    yield from _exhaustive(thumbnails, contents, splits, _QUERIES // divisor)
 
 
 def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row]:
@@ -47,10 +47,10 @@ def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row
     kinds = _kinds(draw)
     originals = thumbnails[chosen].reshape(n, _SIDE, _SIDE)
     copies = [np.stack([kind(image) for image in originals]).reshape(n, -1) for kind, _ in kinds.values()]
-    among = np.concatenate([thumbnails, *copies])
+    images = np.concatenate([thumbnails, *copies])
     names = contents + [hashlib.sha256(image.tobytes()).hexdigest() for copy in copies for image in copy]
-    found = near_duplicates.find(among, names, _NEAR, _ALIGNED)
-    pairs = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    found_pairs = near_duplicates.find(images, names, _NEAR, _ALIGNED)
+    pairs = set(zip(found_pairs.first.tolist(), found_pairs.second.tolist(), strict=True))
     first = {content: at for at, content in reversed(list(enumerate(contents)))}
     for number, (name, (_, bar)) in enumerate(kinds.items()):
         at = len(thumbnails) + number * n
@@ -63,35 +63,38 @@ def _exhaustive(thumbnails: np.ndarray, contents: list[str], splits: list[str | 
     near = near_duplicates.find(thumbnails, contents, _NEAR)
     seconds_near = time.perf_counter() - start
     start = time.perf_counter()
-    found = near_duplicates.find(thumbnails, contents, _NEAR, _ALIGNED)
+    aligned = near_duplicates.find(thumbnails, contents, _NEAR, _ALIGNED)
     seconds = time.perf_counter() - start
     yield Row(
-        f"pairs of {len(thumbnails):,} images; reference: as they are alone", len(found.first), "pairs", len(near.first)
+        f"pairs of {len(thumbnails):,} images; reference: as they are alone",
+        len(aligned.first),
+        "pairs",
+        len(near.first),
     )
     yield Row("seconds for them; reference: as they are alone", seconds, "s", seconds_near)
-    pairs = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    pairs = set(zip(aligned.first.tolist(), aligned.second.tolist(), strict=True))
     stands_for: dict[str, int] = {}
     first = [stands_for.setdefault(content, at) for at, content in enumerate(contents)]
     held_out = [at for at, split in enumerate(splits) if split != "train" and thumbnails[at].std() > 0]
     queries = np.random.default_rng(7).choice(held_out, min(n, len(held_out)), replace=False)
-    wanted = hits = 0
-    for query, others in zip(queries.tolist(), _laid_on(thumbnails, queries), strict=True):
+    n_expected = hits = 0
+    for query, others in zip(queries.tolist(), _correlated(thumbnails, queries), strict=True):
         for other in others:
             if other != query and (splits[other] != splits[query] or splits[query] is None):
                 one, two = sorted((first[query], first[other]))
-                wanted += 1
+                n_expected += 1
                 hits += one == two or (one, two) in pairs
     yield Row(
         f"pairs of {len(queries):,} held-out images found; reference: exhaustively",
         hits,
         "pairs",
-        wanted,
+        n_expected,
         at_least=0.95,
     )
 
 
-def _laid_on(thumbnails: np.ndarray, queries: np.ndarray) -> Iterator[list[int]]:
-    """Of each query the images whose window correlates with some place of it."""
+def _correlated(thumbnails: np.ndarray, queries: np.ndarray) -> Iterator[list[int]]:
+    """For each query the images whose window correlates with the query at some position."""
     windows = alignment.windows(thumbnails).astype(np.float32)
     windows -= windows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(windows, axis=1, keepdims=True)
@@ -99,22 +102,22 @@ def _laid_on(thumbnails: np.ndarray, queries: np.ndarray) -> Iterator[list[int]]
     middle = (_SIDE - 1) / 2
     for query in queries:
         image = thumbnails[query].reshape(_SIDE, _SIDE).astype(np.float32)
-        places = []
-        for seen in (image, np.ascontiguousarray(image[:, ::-1])):
+        patches = []
+        for oriented in (image, np.ascontiguousarray(image[:, ::-1])):
             for zoom in _ZOOMS:
                 matrix = np.array([[zoom, 0, middle * (1 - zoom)], [0, zoom, middle * (1 - zoom)]])
-                zoomed = cv2.warpAffine(seen, matrix, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
+                zoomed = cv2.warpAffine(oriented, matrix, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
                 shape = (alignment.WINDOW, alignment.WINDOW)
-                places.append(np.lib.stride_tricks.sliding_window_view(zoomed, shape).reshape(-1, windows.shape[1]))
-        laid = np.concatenate(places)
-        laid -= laid.mean(axis=1, keepdims=True)
-        laid /= np.maximum(np.linalg.norm(laid, axis=1, keepdims=True), 1e-3)
-        best = [(laid @ windows[at : at + _COLUMNS].T).max(axis=0) for at in range(0, len(windows), _COLUMNS)]
+                patches.append(np.lib.stride_tricks.sliding_window_view(zoomed, shape).reshape(-1, windows.shape[1]))
+        units = np.concatenate(patches)
+        units -= units.mean(axis=1, keepdims=True)
+        units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-3)
+        best = [(units @ windows[at : at + _COLUMNS].T).max(axis=0) for at in range(0, len(windows), _COLUMNS)]
         yield np.flatnonzero(np.concatenate(best) >= _ALIGNED).tolist()
 
 
 def _kinds(draw: np.random.Generator) -> dict[str, tuple[Copy, float | None]]:
-    """What is done to a copy, (48, 48) uint8, by its name, and the share that is to be found, if one is to be."""
+    """Name -> the function that changes an image, (48, 48) uint8, and the bar of its recall, if it has one."""
     bar = 0.95
 
     def sign() -> int:
@@ -165,8 +168,8 @@ def _kinds(draw: np.random.Generator) -> dict[str, tuple[Copy, float | None]]:
 
     def augmented(image: np.ndarray) -> np.ndarray:
         config = catalog.load("fer2013-cnn").train.augmentation
-        made = augment.draw(0, [str(draw.random())], 0, config, _SIDE, _SIDE)
-        return augment.apply(image[None], made)[0]
+        draws = augment.draw(0, [str(draw.random())], 0, config, _SIDE, _SIDE)
+        return augment.apply(image[None], draws)[0]
 
     return {
         "JPEG at quality 30": (compressed, bar),

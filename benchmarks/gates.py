@@ -1,10 +1,11 @@
-"""The gates: how often each recipe's margin passes a candidate that is as good, or truly worse, by simulation, beside
-what `fer.evaluation.power` says of it.
+"""The gates: how often each recipe's margin passes an equally good or a truly worse candidate, by simulation, against
+the estimate of `fer.evaluation.power`.
 
-A recipe's test split has its data's own images by class. The champion's recall of each class is such that accuracy and
-macro-F1 are those that the recipe reached; what it gets wrong it takes for the others as often as these occur. On a
-share of the images exactly one of the two models is right, in proportion to r (1 - r) of a class with recall r. Each
-simulated pair goes through the gate's own bounds. The demo's share is that of two seeds; the others' are assumed.
+The simulated test split has as many images of each class as the recipe's data. The champion's recall of each class is
+chosen such that accuracy and macro-F1 are those that the recipe reached; its errors are spread over the other classes
+in proportion to their sizes. On a share of the images exactly one of the two models is right, in proportion to
+r (1 - r) of a class with recall r. Each simulated pair goes through the gate's own bounds. The demo's share was
+measured between two seeds; the others are assumed.
 """
 
 import functools
@@ -19,14 +20,14 @@ from fer.evaluation import metrics, power
 from fer.recipes import catalog
 
 _TRIALS = 300
-_VERDICTS = 30  # of whose words the mean is taken
+_ESTIMATES = 30  # trials whose estimated power is averaged
 _SAMPLES = 200  # of the bootstrap; the gate itself takes 2,000
 _HALVINGS = 50
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The images of a test split by class, what a recipe reached on it, and on which share two models differ."""
+class Scenario:
+    """The images of a test split by class, the figures of a recipe on it, and the share on which two models differ."""
 
     images: tuple[int, ...]
     accuracy: float
@@ -36,101 +37,101 @@ class Judged:
 
 _PRIVATE_TEST = (491, 55, 528, 879, 626, 594, 416)
 _REPORT = (105, 299, 322, 315, 99)  # 8 % of 1,312, 3,737, 4,025, 3,937 and 1,237
-JUDGED = {
-    "demo": Judged((149, 81, 143, 223, 187, 163, 126), 0.875, 0.878, 0.10),
-    "fer2013-cnn": Judged(_PRIVATE_TEST, 0.665, 0.576, 0.20),
-    "fer2013-mini-xception": Judged(_PRIVATE_TEST, 0.661, 0.610, 0.20),
-    "fer2013-se-resnet": Judged(_PRIVATE_TEST, 0.684, 0.659, 0.20),
-    "report-2024": Judged(_REPORT, 0.664, 0.633, 0.25),
-    "report-2024-mobilenet": Judged(_REPORT, 0.722, 0.687, 0.25),
-    "report-2024-se-resnet": Judged(_REPORT, 0.721, 0.687, 0.25),
+SCENARIOS = {
+    "demo": Scenario((149, 81, 143, 223, 187, 163, 126), 0.875, 0.878, 0.10),
+    "fer2013-cnn": Scenario(_PRIVATE_TEST, 0.665, 0.576, 0.20),
+    "fer2013-mini-xception": Scenario(_PRIVATE_TEST, 0.661, 0.610, 0.20),
+    "fer2013-se-resnet": Scenario(_PRIVATE_TEST, 0.684, 0.659, 0.20),
+    "report-2024": Scenario(_REPORT, 0.664, 0.633, 0.25),
+    "report-2024-mobilenet": Scenario(_REPORT, 0.722, 0.687, 0.25),
+    "report-2024-se-resnet": Scenario(_REPORT, 0.721, 0.687, 0.25),
 }
 
 
 def run() -> Iterator[Row]:
-    """Yield the shares that pass by each recipe's margin, and the images that would tell two points apart."""
+    """Yield the pass rate at each recipe's margin, and the images needed to detect a loss of two points."""
     for name in catalog.NAMES:
-        judged, config = JUDGED[name], catalog.load(name).gate
-        for what, loss in (("equals", 0.0), (f"{100 * power.LOSS:g} points worse", power.LOSS)):
-            passed, told = _passed(judged, loss, config.margin, config.confidence)
+        scenario, config = SCENARIOS[name], catalog.load(name).gate
+        for description, loss in (("equals", 0.0), (f"{100 * power.LOSS:g} points worse", power.LOSS)):
+            passed, estimated = _pass_rates(scenario, loss, config.margin, config.confidence)
             bars = {"at_least": 0.93, "at_most": 1.07} if not loss else {}
-            yield Row(f"{name} passes of {what}, margin {config.margin:g}", passed, "share", told, **bars)
-        yield Row(f"{name} would need", power.images_needed(judged.discordant), "images", sum(judged.images))
+            yield Row(f"{name} passes of {description}, margin {config.margin:g}", passed, "share", estimated, **bars)
+        yield Row(f"{name} would need", power.images_needed(scenario.discordant), "images", sum(scenario.images))
 
 
-def _passed(judged: Judged, loss: float, margin: float, confidence: float) -> tuple[float, float]:
-    """The share of simulated candidates worse by `loss` that pass, and the mean of what their verdicts say of it."""
+def _pass_rates(scenario: Scenario, loss: float, margin: float, confidence: float) -> tuple[float, float]:
+    """The share of simulated candidates worse by `loss` that pass, and the mean of its estimates."""
     rng = np.random.default_rng(0)
-    counts = np.array(judged.images)
-    passed, told = [], []
+    counts = np.array(scenario.images)
+    passed, estimates = [], []
     for trial in range(_TRIALS):
-        truth, champion, candidate = simulated(judged, loss, rng)
-        found = metrics.paired_difference(
+        truth, champion, candidate = simulated(scenario, loss, rng)
+        difference = metrics.paired_difference(
             truth, champion, candidate, len(counts), confidence=confidence, samples=_SAMPLES
         )
-        passed.append(min(found.accuracy_bound, found.macro_f1_bound) >= -margin)
-        if trial >= _VERDICTS:
+        passed.append(min(difference.accuracy_bound, difference.macro_f1_bound) >= -margin)
+        if trial >= _ESTIMATES:
             continue
-        says = power.of(
+        estimate = power.of(
             len(truth),
             int(((champion == truth) != (candidate == truth)).sum()),
-            macro_f1_se=found.macro_f1_se,
-            correlation=found.correlation,
+            macro_f1_se=difference.macro_f1_se,
+            correlation=difference.correlation,
             margin=margin,
             confidence=confidence,
         )
-        told.append(says.worse_passes if loss else says.equal_passes)
-    return statistics.mean(passed), statistics.mean(told)
+        estimates.append(estimate.worse_passes if loss else estimate.equal_passes)
+    return statistics.mean(passed), statistics.mean(estimates)
 
 
-def simulated(judged: Judged, loss: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) classes each: the truth, a champion's answers, and those of a candidate that is worse by `loss`."""
-    counts = np.array(judged.images)
-    recall = _recalls(judged)
+def simulated(scenario: Scenario, loss: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three (N,) arrays of classes: the truth, the champion's predictions, and those of a candidate worse by `loss`."""
+    counts = np.array(scenario.images)
+    recall = _recalls(scenario)
     truth = np.repeat(np.arange(len(counts)), counts)
     alone = recall * (1 - recall)
-    alone *= judged.discordant / np.average(alone, weights=counts) / 2  # half of the share each
+    alone *= scenario.discordant / np.average(alone, weights=counts) / 2  # half of the share per model
     draw = rng.random(len(truth))
     both = draw < (recall - alone)[truth]
-    champion_alone = ~both & (draw < (recall + alone * loss / judged.discordant)[truth])
+    champion_alone = ~both & (draw < (recall + alone * loss / scenario.discordant)[truth])
     candidate_alone = ~both & ~champion_alone & (draw < (recall + alone)[truth])
     wrong = [_wrong(truth, counts, rng) for _ in range(2)]
     return truth, np.where(both | champion_alone, truth, wrong[0]), np.where(both | candidate_alone, truth, wrong[1])
 
 
 def _wrong(truth: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A class beside the truth for each image, as often as it occurs."""
+    """A wrong class for each image, drawn in proportion to the sizes of the classes."""
     keys = rng.random((len(truth), len(counts))) ** (1 / counts)  # Efraimidis and Spirakis 2006
     keys[np.arange(len(truth)), truth] = -1
     return keys.argmax(axis=1)
 
 
 @functools.cache
-def _recalls(judged: Judged) -> np.ndarray:
-    """The recall of each class, a line in the logarithm of its images, by which both figures are met."""
-    counts = np.array(judged.images)
+def _recalls(scenario: Scenario) -> np.ndarray:
+    """The recall of each class, linear in the logarithm of its images, such that both figures are met."""
+    counts = np.array(scenario.images)
     steps = np.log(counts / counts.mean())
     low, high = -1.0, 1.0  # the line's slope: macro-F1 falls as it rises
     for _ in range(_HALVINGS):
         slope = (low + high) / 2
-        recall = _with_accuracy(slope * steps, judged)
-        low, high = (slope, high) if _macro_f1(recall, counts) > judged.macro_f1 else (low, slope)
+        recall = _with_accuracy(slope * steps, scenario)
+        low, high = (slope, high) if _macro_f1(recall, counts) > scenario.macro_f1 else (low, slope)
     return recall
 
 
-def _with_accuracy(line: np.ndarray, judged: Judged) -> np.ndarray:
+def _with_accuracy(line: np.ndarray, scenario: Scenario) -> np.ndarray:
     low, high = -2.0, 3.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         recall = np.clip(middle + line, 0.02, 0.98)
-        low, high = (low, middle) if np.average(recall, weights=judged.images) > judged.accuracy else (middle, high)
+        low, high = (low, middle) if np.average(recall, weights=scenario.images) > scenario.accuracy else (middle, high)
     return recall
 
 
 def _macro_f1(recall: np.ndarray, counts: np.ndarray) -> float:
-    """That of the matrix that is expected."""
+    """Macro-F1 of the expected confusion matrix."""
     matrix = np.diag(recall * counts)
-    for its, count in enumerate(counts):
-        others = np.where(np.arange(len(counts)) == its, 0, counts)
-        matrix[its] += (1 - recall[its]) * count * others / others.sum()
+    for index, count in enumerate(counts):
+        others = np.where(np.arange(len(counts)) == index, 0, counts)
+        matrix[index] += (1 - recall[index]) * count * others / others.sum()
     return float(metrics.macro_f1(matrix))

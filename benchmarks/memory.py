@@ -1,7 +1,7 @@
 """Peak memory of preprocessing, balancing and streaming at 1, 10 and 50 times FER2013: it must not grow with the data.
 
-Each runs in a process of its own. Its memory and that of its children is added up ten times a second, a page that
-several share counted once (PSS). Takes some minutes and 15 GB of disk.
+Each stage runs in a process of its own. Its memory and that of its children is added up ten times per second, with
+pages that several processes share counted once (PSS). Takes some minutes and 15 GB of disk.
 """
 
 import itertools
@@ -30,7 +30,7 @@ from fer.shards.refs import ShardsRef
 from fer.training import input_pipeline
 
 _TIMES = (1, 10, 50)
-_TARGET = 7_200  # images a class, of 1 x FER2013: the train split's largest class
+_TARGET = 7_200  # images per class at 1 x FER2013: the largest class of its train split
 _EVERY_S = 0.1
 _RUNNER = runners.Processes(workers=2, alone_s=0)
 
@@ -38,18 +38,18 @@ _RUNNER = runners.Processes(workers=2, alone_s=0)
 def run() -> Iterator[Row]:
     jpegs = source.some_jpegs(source.N_IMAGES)
     images = [_decoded(jpeg) for jpeg in jpegs]
-    peaks: dict[str, list[float]] = {"preprocess": [], "balance": [], "streaming feed": []}
+    peaks: dict[str, list[float]] = {"preprocess": [], "balance": [], "streaming": []}
     for times in _TIMES:
         with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
             workspace = LocalWorkspace(temporary)
             source.inputs(workspace, _repeated(jpegs, images, times), times * len(jpegs), "bench")
-            for name, found in peaks.items():
-                found.append(_peak_mb(name, workspace, times))
+            for name, peaks_mb in peaks.items():
+                peaks_mb.append(_peak_mb(name, workspace, times))
                 yield Row(
                     f"{name}, peak memory of its processes at {times} times FER2013; reference: at {_TIMES[0]} time",
-                    found[-1],
+                    peaks_mb[-1],
                     "MB",
-                    found[0],
+                    peaks_mb[0],
                     at_most=1.15,
                 )
 
@@ -59,7 +59,7 @@ def _decoded(jpeg: bytes) -> np.ndarray:
 
 
 def _repeated(jpegs: Sequence[bytes], images: Sequence[np.ndarray], times: int) -> Iterator[bytes]:
-    """The images, and all of them again with other noise until there are `times` as many."""
+    """The images, then copies of them with fresh noise until there are `times` as many."""
     yield from jpegs
     draw = np.random.default_rng(0)
     noise = draw.integers(0, 12, (997, 48, 48), np.uint8)
@@ -92,25 +92,25 @@ def _pss(parent: psutil.Process) -> int:
     try:
         for process in [parent, *parent.children(recursive=True)]:
             total += process.memory_full_info().pss
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # one ended just now
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # a process ended just now
         return 0
     return total
 
 
 def work() -> None:
-    """The measured process: a stage over what is in the workspace."""
+    """The measured process: run one stage on the outputs in the workspace."""
     name, root, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
     workspace = LocalWorkspace(root)
     if name == "preprocess":
         manifest = workspace.committed("index", "bench", ManifestRef)
         split = workspace.committed("split", "bench", SplitRef)
-        made = preprocess.preprocess(manifest, split, source.config(48), workspace=workspace, runner=_RUNNER)
-        Path(root, "preprocess.json").write_text(made.model_dump_json())
+        shards = preprocess.preprocess(manifest, split, source.config(48), workspace=workspace, runner=_RUNNER)
+        Path(root, "preprocess.json").write_text(shards.model_dump_json())
     elif name == "balance":
         shards = ShardsRef.model_validate_json(Path(root, "preprocess.json").read_bytes())
         config = balance.BalanceConfig(target=_TARGET * times)
-        made = balance.balance(shards, config, workspace=workspace, runner=_RUNNER)
-        Path(root, "balance.json").write_text(made.model_dump_json())
+        balanced = balance.balance(shards, config, workspace=workspace, runner=_RUNNER)
+        Path(root, "balance.json").write_text(balanced.model_dump_json())
     else:
         balanced = ShardsRef.model_validate_json(Path(root, "balance.json").read_bytes())
         streaming = input_pipeline.open_split(workspace.folder(balanced), "train", balanced, resident_mb=0)

@@ -1,7 +1,7 @@
-"""Preprocessing: images/s on generated 48x48 JPEGs, which cost the decoder what FER2013's do.
+"""Preprocessing: images/s on generated 48x48 JPEGs, which cost the decoder as much as FER2013's.
 
-"In its second half" leaves out what does not grow with the data: the start of the other processes before it, the
-contract after it. "The whole stage" has it all, but for the commit.
+"In its second half" leaves out what does not grow with the data: the start of the worker processes and the contract.
+"The whole stage" covers everything except the commit.
 """
 
 import itertools
@@ -33,14 +33,14 @@ N_IMAGES = 35_887  # as many as FER2013 has
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 _PER_CLASS = (4_953, 547, 5_121, 8_989, 6_198, 6_077, 4_002)  # FER2013's, of all splits
 _PER_PART = 2_000
-_FEWER = 12_000  # at 224x224, where each takes 50 KB
+_FEWER = 12_000  # at 224x224, where an image takes 50 KB
 _CORES = 2
 _TWO = runners.Processes(workers=_CORES, alone_s=0)
 _ONE = runners.Processes(workers=1)
 
 
 def config(side: int) -> preprocessing.PreprocessConfig:
-    """What the report did to its images."""
+    """The preprocessing of the 2024 report."""
     return preprocessing.PreprocessConfig(height=side, width=side, blur_kernel=3)
 
 
@@ -60,16 +60,16 @@ def run() -> Iterator[Row]:
 
 
 def _one_image(jpegs: Sequence[bytes]) -> Iterator[Row]:
-    def ours() -> None:
+    def project() -> None:
         for data in jpegs:
             preprocessing.prepare_encoded(data, config(48))
 
-    taken = seconds({"ours": ours, "bare": lambda: _bare(jpegs, 48)}, rounds=9)
+    duration = seconds({"ours": project, "bare": lambda: _bare(jpegs, 48)}, rounds=9)
     yield Row(
         "one image prepared, one core; reference: the bare cv2 calls",
-        len(jpegs) / taken["ours"],
+        len(jpegs) / duration["ours"],
         "images/s",
-        len(jpegs) / taken["bare"],
+        len(jpegs) / duration["bare"],
     )
 
 
@@ -86,39 +86,39 @@ def _throughput(
     jpegs: Sequence[bytes],
     side: int,
 ) -> Iterator[Row]:
-    some = jpegs[:4_000]
+    sample = jpegs[:4_000]
 
     def floor() -> float:
         start = time.perf_counter()
-        _bare(some, side)
-        return len(some) / (time.perf_counter() - start)
+        _bare(sample, side)
+        return len(sample) / (time.perf_counter() - start)
 
     def stage(runner: runners.Runner) -> float:
-        told: list[tuple[float, int]] = []
+        reports: list[tuple[float, int]] = []
         with tempfile.TemporaryDirectory(dir=workspace.root) as out:
             preprocess.preprocess.produce(
                 Path(out),
                 *source,
                 config(side),
                 workspace=workspace,
-                progress=lambda done, total, text="": told.append((time.perf_counter(), done)),
+                progress=lambda done, total, text="": reports.append((time.perf_counter(), done)),
                 runner=runner,
             )
-        (middle, n_middle), (last, n_last) = told[len(told) // 2], told[-1]
+        (middle, n_middle), (last, n_last) = reports[len(reports) // 2], reports[-1]
         return (n_last - n_middle) / (last - middle)
 
-    found = medians({"floor": floor, "two": lambda: stage(_TWO), "one": lambda: stage(_ONE)})
+    speed = medians({"floor": floor, "two": lambda: stage(_TWO), "one": lambda: stage(_ONE)})
     head = f"{n_images:,} images to {side}x{side}, in its second half, "
     bare = "the bare cv2 calls on bytes in memory"
     yield Row(
         f"{head}{_CORES} processes; reference: {bare}, times {_CORES}",
-        found["two"],
+        speed["two"],
         "images/s",
-        _CORES * found["floor"],
+        _CORES * speed["floor"],
         at_least=0.8,
     )
-    yield Row(f"{head}one process; reference: {bare}", found["one"], "images/s", found["floor"])
-    yield Row(f"{head}{_CORES} processes; reference: one", found["two"], "images/s", found["one"], at_least=1.8)
+    yield Row(f"{head}one process; reference: {bare}", speed["one"], "images/s", speed["floor"])
+    yield Row(f"{head}{_CORES} processes; reference: one", speed["two"], "images/s", speed["one"], at_least=1.8)
 
 
 def _plain_loop(
@@ -128,7 +128,7 @@ def _plain_loop(
     jpegs: Sequence[bytes],
     side: int,
 ) -> Iterator[Row]:
-    """What notebooks do: every file read, resized, blurred and appended, then normalised as one array."""
+    """The loop of a notebook: every file read, resized, blurred and appended, then normalised as one array."""
     paths = []
     for number, data in enumerate(jpegs[:3_000]):  # in double precision all of them would not fit into memory
         paths.append(folder / f"{number}.jpg")
@@ -136,16 +136,16 @@ def _plain_loop(
 
     def notebook() -> float:
         start = time.perf_counter()
-        found = []
+        images = []
         for path in paths:
             image: Any = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-            found.append(cv2.GaussianBlur(cv2.resize(image, (side, side)), (3, 3), 0) / 255.0)
-        pixels = np.array(found)
+            images.append(cv2.GaussianBlur(cv2.resize(image, (side, side)), (3, 3), 0) / 255.0)
+        pixels = np.array(images)
         pixels = (pixels - pixels.mean()) / pixels.std()
         np.save(folder / "pixels.npy", pixels)
         return len(paths) / (time.perf_counter() - start)
 
-    def ours() -> float:
+    def project() -> float:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory(dir=folder) as out:
             preprocess.preprocess.produce(
@@ -153,26 +153,26 @@ def _plain_loop(
             )
         return len(jpegs) / (time.perf_counter() - start)
 
-    found = medians({"ours": ours, "notebook": notebook})
+    speed = medians({"ours": project, "notebook": notebook})
     yield Row(
         f"{len(jpegs):,} images to {side}x{side}, the whole stage; reference: a notebook's loop over files",
-        found["ours"],
+        speed["ours"],
         "images/s",
-        found["notebook"],
+        speed["notebook"],
         at_least=5,
     )
 
 
 def _one_percent(folder: Path, jpegs: Sequence[bytes], n_images: int) -> Iterator[Row]:
-    """The stage over images of which 99 % were there in the last version."""
+    """The stage on images of which 99 % were in the previous version."""
     grown, empty = LocalWorkspace(folder / "grown"), LocalWorkspace(folder / "empty")
     n_old = n_images * 99 // 100
 
-    def some(n: int) -> Iterator[bytes]:
+    def repeated(n: int) -> Iterator[bytes]:
         return itertools.islice(itertools.cycle(jpegs), n)
 
-    preprocess.preprocess(*inputs(grown, some(n_old), n_old, "old"), config(48), workspace=grown, runner=_TWO)
-    sources = {each: inputs(each, some(n_images), n_images, "all") for each in (grown, empty)}
+    preprocess.preprocess(*inputs(grown, repeated(n_old), n_old, "old"), config(48), workspace=grown, runner=_TWO)
+    sources = {workspace: inputs(workspace, repeated(n_images), n_images, "all") for workspace in (grown, empty)}
 
     def stage(workspace: Workspace) -> float:
         start = time.perf_counter()
@@ -191,7 +191,7 @@ def _one_percent(folder: Path, jpegs: Sequence[bytes], n_images: int) -> Iterato
         with mock.patch.object(preprocess.checks, "check"):
             return stage(workspace)
 
-    found = medians(
+    duration = medians(
         {
             "grown": lambda: stage(grown),
             "empty": lambda: stage(empty),
@@ -200,31 +200,31 @@ def _one_percent(folder: Path, jpegs: Sequence[bytes], n_images: int) -> Iterato
         }
     )
     head = f"{n_images:,} images to 48x48 of which 1 % are new, the whole stage"
-    yield Row(f"{head}; reference: all of them new", found["grown"], "s", found["empty"], at_most=0.05)
+    yield Row(f"{head}; reference: all of them new", duration["grown"], "s", duration["empty"], at_most=0.05)
     yield Row(
         f"{head} without its contract; reference: all of them new",
-        found["grown, bare"],
+        duration["grown, bare"],
         "s",
-        found["empty, bare"],
+        duration["empty, bare"],
         at_most=0.05,
     )
 
 
 def some_jpegs(n_images: int) -> list[bytes]:
-    """Smooth shapes with grain: they cost the decoder what small photographs do."""
+    """Smooth shapes with grain, which cost the decoder as much as small photographs."""
     draw = np.random.default_rng(0)
-    found = []
+    jpegs = []
     for coarse, grain in zip(
         draw.integers(40, 216, (n_images, 6, 6)), draw.normal(0, 8, (n_images, 48, 48)), strict=True
     ):
         smooth = cv2.resize(coarse.astype(np.float32), (48, 48), interpolation=cv2.INTER_CUBIC)
         image = np.clip(smooth + grain, 0, 255).astype(np.uint8)
-        found.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
-    return found
+        jpegs.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+    return jpegs
 
 
 def inputs(workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str) -> tuple[ManifestRef, SplitRef]:
-    """Commit what the index and split stages would have made of these images, in FER2013's classes and splits."""
+    """Commit outputs of the index and split stages for these images, in FER2013's classes and splits."""
     places = np.arange(n_images)
     splits = np.array(["train"] * 8 + ["validation", "test"])[places % 10]
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.int32), _PER_CLASS)[places * 7_919 % sum(_PER_CLASS)]
@@ -233,8 +233,8 @@ def inputs(workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str
         (out / files.IMAGES).mkdir()
         rest = iter(jpegs)
         for part in range(math.ceil(n_images / _PER_PART)):
-            found = (("", data) for data in itertools.islice(rest, _PER_PART))
-            image_files.write(out / files.IMAGES / files.image_part(part), found)
+            named = (("", data) for data in itertools.islice(rest, _PER_PART))
+            image_files.write(out / files.IMAGES / files.image_part(part), named)
         return ManifestRef(source="bench", layouts=(), classes=CLASSES, n_found=n_images, n_quarantined=0)
 
     def split(out: Path) -> SplitRef:
@@ -263,5 +263,5 @@ def inputs(workspace: Workspace, jpegs: Iterable[bytes], n_images: int, key: str
 
 
 def image_id(number: int) -> str:
-    """32 hex that look as if drawn, as a hash's do."""
+    """32 hexadecimal digits that look random, like those of a hash."""
     return f"{(number * 0x9E3779B97F4A7C15 + 1) % 2**64:016x}{number:016x}"

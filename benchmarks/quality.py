@@ -1,7 +1,7 @@
-"""Data quality: images/s of each step, beside cleanvision on the same images, and how near-duplicates are found.
+"""Data quality: images/s of each step against cleanvision on the same images, and the recall of near-duplicates.
 
-On faces drawn by the project; FER_BENCH_ARCHIVE=PATH takes the images of a zip of class folders instead, such as
-FER2013's (15 minutes). cleanvision does all its default checks on the files, as many processes as there are cores.
+The images are faces drawn by the project; FER_BENCH_ARCHIVE=PATH takes the images of a zip of class folders instead,
+such as FER2013's (15 minutes). cleanvision runs all its default checks on the files, with one process per core.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from fer.ingest.refs import DatasetRef
 
 _PER_CLASS = 500
 _CORRELATION = 0.9
-_MANY = 10_000  # images, from which on one round has to do
+_MANY = 10_000  # images from which on there is one round only
 _PHASH_BITS_APART = 8
 
 
@@ -46,16 +46,16 @@ def run() -> Iterator[Row]:
 
 
 def bring(folder: Path) -> None:
-    """Put the images that are measured on into `folder`, as `images.zip`."""
-    given = os.environ.get("FER_BENCH_ARCHIVE")
-    if given:
-        shutil.copyfile(given, folder / "images.zip")
+    """Write the benchmark's images to `images.zip` in `folder`."""
+    archive = os.environ.get("FER_BENCH_ARCHIVE")
+    if archive:
+        shutil.copyfile(archive, folder / "images.zip")
     else:
         _draw(folder / "images.zip")
 
 
 def _draw(path: Path) -> None:
-    """Faces of every class as class folders, with a few copies and slightly changed ones among them."""
+    """Write faces of every class as class folders, among them a few copies and slightly changed copies."""
     draw = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         for label in demo_faces.CLASSES:
@@ -97,70 +97,72 @@ def _steps(folder: Path) -> Iterator[Row]:
         "label errors": doubts,
     }
     rounds = 1 if n > _MANY else 3
-    taken = seconds({**steps, "cleanvision": lambda: _cleanvision(folder / "files")}, rounds)
+    duration = seconds({**steps, "cleanvision": lambda: _cleanvision(folder / "files")}, rounds)
     for name in steps:
-        reference = n / taken["cleanvision"]
-        yield Row(f"{name}, {n:,} images; reference: cleanvision, all", n / taken[name], "images/s", reference)
-    ours = sum(taken[name] for name in steps)
-    yield Row("all of them; reference: cleanvision, all", n / ours, "images/s", n / taken["cleanvision"])
+        reference = n / duration["cleanvision"]
+        yield Row(f"{name}, {n:,} images; reference: cleanvision, all", n / duration[name], "images/s", reference)
+    ours = sum(duration[name] for name in steps)
+    yield Row("all of them; reference: cleanvision, all", n / ours, "images/s", n / duration["cleanvision"])
     yield from _near_duplicates(thumbnails, contents, rounds)
 
 
 def _near_duplicates(thumbnails: np.ndarray, contents: list[str], rounds: int) -> Iterator[Row]:
-    """Of distinct images, since identical ones need no search."""
+    """Distinct images only, since identical ones need no search."""
     _, distinct = np.unique(contents, return_index=True)
     faces = thumbnails[np.sort(distinct)]
     faces = faces[faces.max(axis=1) > faces.min(axis=1)]
     names = [str(at) for at in range(len(faces))]
-    found: dict[str, set[tuple[int, int]]] = {}
+    pairs_by_method: dict[str, set[tuple[int, int]]] = {}
 
-    def ours() -> None:
+    def project() -> None:
         pairs = near_duplicates.find(faces, names, _CORRELATION)
-        found["ours"] = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+        pairs_by_method["ours"] = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
     def brute_force() -> None:
-        found["brute force"] = _brute_force(faces)
+        pairs_by_method["brute force"] = _brute_force(faces)
 
     def by_phash() -> None:
-        found["pHash"] = _by_phash(faces)
+        pairs_by_method["pHash"] = _by_phash(faces)
 
-    taken = seconds({"ours": ours, "brute force": brute_force, "pHash": by_phash}, rounds)
-    wanted = len(found["brute force"])
+    duration = seconds({"ours": project, "brute force": brute_force, "pHash": by_phash}, rounds)
+    n_expected = len(pairs_by_method["brute force"])
     for name in ("ours", "pHash"):
-        yield Row(f"near-duplicates by {name}: seconds; reference: brute force", taken[name], "s", taken["brute force"])
-        recalled = len(found[name] & found["brute force"])
-        yield Row(f"near-duplicates by {name}: pairs; reference: those of brute force", recalled, "pairs", wanted)
+        yield Row(
+            f"near-duplicates by {name}: seconds; reference: brute force", duration[name], "s", duration["brute force"]
+        )
+        recalled = len(pairs_by_method[name] & pairs_by_method["brute force"])
+        yield Row(f"near-duplicates by {name}: pairs; reference: those of brute force", recalled, "pairs", n_expected)
 
 
 def _brute_force(faces: np.ndarray) -> set[tuple[int, int]]:
-    """Each pair's product of unit vectors in full, float32, once."""
+    """The correlation of every pair, by a full product of unit vectors in float32."""
     units = faces - faces.mean(axis=1, keepdims=True, dtype=np.float32)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    found: set[tuple[int, int]] = set()
+    duplicates: set[tuple[int, int]] = set()
     for start in range(0, len(units), 1_024):
         row, column = np.nonzero(units[start : start + 1_024] @ units[start:].T >= _CORRELATION)
         later = column > row
-        found |= set(zip((row[later] + start).tolist(), (column[later] + start).tolist(), strict=True))
-    return found
+        duplicates |= set(zip((row[later] + start).tolist(), (column[later] + start).tolist(), strict=True))
+    return duplicates
 
 
 def _by_phash(faces: np.ndarray) -> set[tuple[int, int]]:
-    """Perceptual hashes of 64 bits (the signs about their median of the lowest frequencies) first, then correlation."""
+    """Candidates by perceptual hashes of 64 bits (lowest frequencies above their median), confirmed by correlation."""
     hashes = []
     for start in range(0, len(faces), 4_096):
-        some = faces[start : start + 4_096].reshape(-1, contract.THUMBNAIL_SIDE, contract.THUMBNAIL_SIDE)
-        low = scipy.fft.dctn(some.astype(np.float32), axes=(1, 2))[:, :8, :8].reshape(len(some), 64)
+        chunk = faces[start : start + 4_096].reshape(-1, contract.THUMBNAIL_SIDE, contract.THUMBNAIL_SIDE)
+        low = scipy.fft.dctn(chunk.astype(np.float32), axes=(1, 2))[:, :8, :8].reshape(len(chunk), 64)
         bits = low > np.median(low, axis=1, keepdims=True)
         hashes.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
     hashed = np.concatenate(hashes)
-    found: set[tuple[int, int]] = set()
+    duplicates: set[tuple[int, int]] = set()
     for start in range(0, len(hashed), 256):
         apart = np.bitwise_count(hashed[start : start + 256, None] ^ hashed[None, start:])
         row, column = np.nonzero(apart <= _PHASH_BITS_APART)
         one, other = row[column > row] + start, column[column > row] + start
         near = near_duplicates.correlations(faces, one, other) >= _CORRELATION
-        found |= set(zip(one[near].tolist(), other[near].tolist(), strict=True))
-    return found
+        duplicates |= set(zip(one[near].tolist(), other[near].tolist(), strict=True))
+    return duplicates
 
 
 def _cleanvision(folder: Path) -> None:

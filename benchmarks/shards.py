@@ -1,4 +1,4 @@
-"""Shards: images/s written and read, beside pyarrow alone and beside pixels as `list<uint8>`."""
+"""Shards: images/s written and read, against pyarrow alone and against pixels as `list<uint8>`."""
 
 import tempfile
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ def run() -> Iterator[Row]:
 
         def write() -> None:
             for number, start in enumerate(starts):
-                here = slice(start, start + _PER_SHARD)
-                parquet.write(folder / parquet.name("train", number), ids[here], labels[here], pixels[here], _CLASSES)
+                rows = slice(start, start + _PER_SHARD)
+                parquet.write(folder / parquet.name("train", number), ids[rows], labels[rows], pixels[rows], _CLASSES)
 
         def write_raw() -> None:
             pixels.tofile(folder / "raw")
@@ -52,27 +52,27 @@ def run() -> Iterator[Row]:
             pa.array(np.arange(0, pixels.size + 1, 48 * 48), pa.int32()), pa.array(pixels.reshape(-1))
         )
         pq.write_table(pa.table({"pixels": flat}), lists, compression="none", row_group_size=_PER_SHARD)
-        # Not the lists in turn with the others: what they allocate slows whoever comes next.
-        beside_pyarrow = seconds({"read": read, "load": load, "theirs": read_with_pyarrow}, rounds=15)
-        beside_lists = seconds({"ours": load, "theirs": read_lists})
+        # The lists are measured apart: the memory that they allocate slows the measurement that follows.
+        beside_pyarrow = seconds({"read": read, "load": load, "pyarrow": read_with_pyarrow}, rounds=15)
+        beside_lists = seconds({"ours": load, "lists": read_lists})
     yield Row(
         "shards written; reference: the bare pixels to one file",
         _N_IMAGES / written["ours"],
         "images/s",
         _N_IMAGES / written["raw"],
     )
-    speed = {name: _N_IMAGES / each for name, each in beside_pyarrow.items()}
+    speed = {name: _N_IMAGES / taken for name, taken in beside_pyarrow.items()}
     raw = "pyarrow's tables alone, nothing verified"
-    yield Row(f"shards read and verified; reference: {raw}", speed["read"], "images/s", speed["theirs"], at_least=0.6)
+    yield Row(f"shards read and verified; reference: {raw}", speed["read"], "images/s", speed["pyarrow"], at_least=0.6)
     yield Row(
         f"a split read into one array, in the order of image_id; reference: {raw}",
         speed["load"],
         "images/s",
-        speed["theirs"],
+        speed["pyarrow"],
     )
     yield Row(
         "a split read into one array; reference: from list<uint8>",
         _N_IMAGES / beside_lists["ours"],
         "images/s",
-        _N_IMAGES / beside_lists["theirs"],
+        _N_IMAGES / beside_lists["lists"],
     )

@@ -1,6 +1,6 @@
-"""Images a second of a training step with fused batch norms and with bfloat16, beside Keras' own in float32.
+"""Images per second of a training step with fused batch norms and with bfloat16, against Keras' own in float32.
 
-The steps alone, of one batch again and again: no augmentation, no validation.
+Only the steps are measured, on the same batch every time: no augmentation, no validation.
 """
 
 import time
@@ -24,19 +24,19 @@ _VARIANTS = {
 
 def run() -> Iterator[Row]:
     for name in ("sequential-cnn", "se-resnet", "vgg"):
-        found = child_process.run(measure, {"name": name}, child_process.Job("The measurement", timeout_s=900))
+        speed = child_process.run(measure, {"name": name}, child_process.Job("The measurement", timeout_s=900))
         for variant in _VARIANTS:
             if variant != _PLAIN:
                 yield Row(
                     f"{name} at {_SIZE}x{_SIZE}, batches of {_BATCH}, {variant}; reference: {_PLAIN}",
-                    found[variant],
+                    speed[variant],
                     "images/s",
-                    found[_PLAIN],
+                    speed[_PLAIN],
                 )
 
 
 def measure(name: str, *, progress: Progress) -> dict[str, Any]:
-    """The child's work: images a second of each variant, which take turns."""
+    """The worker process: images per second of each variant, which take turns."""
     import numpy as np
 
     from fer.models import zoo

@@ -1,7 +1,7 @@
-"""Peak memory of training each model of the zoo at three sizes, beside what `fer.training.memory` estimates.
+"""Peak memory of training each model of the zoo at three sizes, against the estimate of `fer.training.memory`.
 
-Each trains for a few steps, micro-batches and an average of the weights among them, in a process of its own; memory is
-the most that this process has had.
+Each model trains for a few steps, with micro-batches and averaged weights, in a process of its own whose peak memory is
+taken.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from benchmarks import Row
 from fer.engine import child_process
 from fer.progress import Progress
 
-# Images at once that a machine of 8 GB has room for.
+# Images at once that fit into 8 GB of memory.
 _MICRO_BATCHES = {
     "sequential-cnn": (64, 64, 64),
     "mini-xception": (64, 64, 16),
@@ -28,20 +28,20 @@ def run() -> Iterator[Row]:
     for name, micro_batches in _MICRO_BATCHES.items():
         for size, micro_batch in zip(_SIZES, micro_batches, strict=True):
             arguments = {"name": name, "size": size, "micro_batch": micro_batch}
-            found = child_process.run(measure, arguments, child_process.Job("The measurement", timeout_s=900))
+            measured = child_process.run(measure, arguments, child_process.Job("The measurement", timeout_s=900))
             yield Row(
                 f"{name} at {size}x{size}, {micro_batch} images at once, peak memory of training; reference: its "
-                f"estimate of {found['estimate_mb']:,.0f} MB",
-                found["peak_mb"],
+                f"estimate of {measured['estimate_mb']:,.0f} MB",
+                measured["peak_mb"],
                 "MB",
-                found["estimate_mb"],
+                measured["estimate_mb"],
                 at_least=0.8,  # 1 / 1.25
                 at_most=1.25,
             )
 
 
 def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> dict[str, Any]:
-    """The child's work: estimate, train for some steps, and see."""
+    """The worker process: estimate, train for a few steps, and take the peak."""
     import numpy as np
 
     from fer.models import zoo

@@ -32,16 +32,16 @@ _CLASSES = ("angry", "happy", "sad")
 def run() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="fer-bench-") as temporary:
         manifest = _manifest(LocalWorkspace(temporary))
-        # A process of its own: the peak is then that of validation, Great Expectations' import included.
+        # In a process of its own the peak is that of validation, including the import of Great Expectations.
         done = subprocess.run(
             [sys.executable, "-m", __name__, temporary, manifest.model_dump_json()],
             capture_output=True,
             text=True,
             check=True,
         )
-    said = json.loads(done.stdout.splitlines()[-1])
-    yield Row(f"a manifest of {_N_ROWS:,} rows validated; reference: the bound", said["seconds"], "s", 60)
-    yield Row("its peak memory; reference: the bound", said["peak_mb"], "MB", 2_000)
+    measured = json.loads(done.stdout.splitlines()[-1])
+    yield Row(f"a manifest of {_N_ROWS:,} rows validated; reference: the bound", measured["seconds"], "s", 60)
+    yield Row("its peak memory; reference: the bound", measured["peak_mb"], "MB", 2_000)
 
 
 def _manifest(workspace: Workspace) -> ManifestRef:
@@ -63,7 +63,7 @@ def _rows(numbers: np.ndarray, draw: np.random.Generator) -> pa.Table:
     n = len(numbers)
     digests = [f"{number:064x}" for number in numbers.tolist()]
     labels = np.array(_CLASSES)[numbers % len(_CLASSES)]
-    known = {
+    columns = {
         "image_id": [digest[32:] for digest in digests],
         "source": ["bench"] * n,
         "path": [f"faces/{label}/{number:08d}.png" for label, number in zip(labels, numbers, strict=True)],
@@ -80,14 +80,14 @@ def _rows(numbers: np.ndarray, draw: np.random.Generator) -> pa.Table:
         "row": numbers % 2_000,
     } | {name: draw.random(n) for name in ("mean", "std", "p05", "p99", "entropy", "sharpness")}
     arrays = [
-        pa.array(known[field.name], field.type) if field.name in known else pa.nulls(n, field.type)
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(n, field.type)
         for field in contract.SCHEMA
     ]
     return pa.table(arrays, schema=contract.SCHEMA)
 
 
 def _validate(folder: str, manifest: str) -> None:
-    """The work of the process of its own: prints what it took."""
+    """The work of the separate process, which prints its seconds and peak memory."""
     start = time.perf_counter()
     ref = validate.validate(
         ManifestRef.model_validate_json(manifest), validate.ValidateConfig(), workspace=LocalWorkspace(folder)

@@ -187,7 +187,7 @@ def test_benchmarks_are_named_on_the_command_line_only():
 
     assert "some-host" not in planned()
     assert "--json" not in planned()
-    assert "benchmarks feed --json" in planned("NAME=feed", "JSON=1")
+    assert "benchmarks input_pipeline --json" in planned("NAME=input_pipeline", "JSON=1")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
