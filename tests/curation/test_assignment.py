@@ -35,15 +35,15 @@ def test_new_images_change_no_old_ones_split_even_if_they_bridge_two(drawn, choi
     """Old contents get no new pairs among themselves: they look as they did."""
     images, pairs = drawn
     n_old = choices.draw(st.integers(0, len(images)))
-    old, contents = images[:n_old], {each["pixel_sha256"] for each in images[:n_old]}
-    old_pairs = [each for each in pairs if all(end["image_id"] < f"{n_old:032x}" for end in each)]
-    later = [each for each in pairs if not {end["pixel_sha256"] for end in each} <= contents]
+    old, contents = images[:n_old], {member["pixel_sha256"] for member in images[:n_old]}
+    old_pairs = [pair for pair in pairs if all(end["image_id"] < f"{n_old:032x}" for end in pair)]
+    later = [pair for pair in pairs if not {end["pixel_sha256"] for end in pair} <= contents]
     config = {"test_share": 0.3, "validation_share": 0.3}
     before, _ = assign(old, old_pairs, **config) if old else ({}, None)
     found, _ = assign(images, [*old_pairs, *later], before=before, **config)
-    for each in old:
-        if before[each["image_id"]][0] is not None:
-            assert found[each["image_id"]][0] == before[each["image_id"]][0]
+    for member in old:
+        if before[member["image_id"]][0] is not None:
+            assert found[member["image_id"]][0] == before[member["image_id"]][0]
     assert_none_straddles(images, [*old_pairs, *later], found)
     assert_all_accounted_for(images, found)
 
@@ -68,7 +68,7 @@ def test_duplicates_and_subjects_cost_a_class_no_more_of_its_shares_than_the_lar
     found, made = assign(images, pairs, seed=seed, test_share=0.25, validation_share=0.25)
     counts = counted(images, found)
     for label in CLASSES:
-        n = sum(each["label"] == label for each in images)
+        n = sum(member["label"] == label for member in images)
         for in_split in ("test", "validation"):
             assert abs(counts[label, in_split] - 0.25 * n) <= 2 * made.largest_split_group + 1
 
@@ -94,7 +94,7 @@ def test_new_images_fill_up_the_shares_that_the_old_ones_leave():
     images = [image(n, CLASSES[n % 2]) for n in range(600)]
     before, _ = assign(images[:500], test_share=0.1)
     found, _ = assign(images, before=before, test_share=0.1)
-    assert {each: found[each] for each in before} == before
+    assert {image_id: found[image_id] for image_id in before} == before
     assert {label: counted(images, found)[label, "test"] for label in CLASSES[:2]} == {"happy": 30, "sad": 30}
 
 
@@ -102,7 +102,7 @@ def test_without_a_history_more_data_moves_only_images_near_the_shares_ends():
     images = [image(n) for n in range(1_000)]
     before, _ = assign(images[:900])
     found, _ = assign(images)
-    assert sum(found[each][0] != before[each][0] for each in before) < 30
+    assert sum(found[image_id][0] != before[image_id][0] for image_id in before) < 30
 
 
 def test_another_seed_draws_others():
@@ -117,7 +117,7 @@ def test_a_small_class_is_on_every_split_as_far_as_its_images_reach(n, expected,
     images = [image(at, CLASSES[at % 2]) for at in range(2 * n)]
     found, _ = assign(images, seed=seed, test_share=0.05, validation_share=0.05)
     for label in CLASSES[:2]:
-        assert {found[each["image_id"]][0] for each in images if each["label"] == label} >= expected
+        assert {found[member["image_id"]][0] for member in images if member["label"] == label} >= expected
 
 
 def test_an_image_served_to_a_small_class_takes_its_subject_along():
@@ -125,7 +125,7 @@ def test_an_image_served_to_a_small_class_takes_its_subject_along():
     for seed in range(20):
         found, _ = assign(images, seed=seed, test_share=0.05, validation_share=0.05)
         assert_none_straddles(images, [], found)
-        assert {(each["label"], found[each["image_id"]][0]) for each in images} == {
+        assert {(member["label"], found[member["image_id"]][0]) for member in images} == {
             (label, in_split) for label in CLASSES for in_split in files.SPLITS
         }
 
@@ -134,7 +134,7 @@ def test_a_new_image_joins_its_near_duplicate_and_one_between_two_splits_is_left
     old = [image(n) for n in range(60)]
     before, _ = assign(old)
     train, test = (
-        next(each for each in old if before[each["image_id"]][0] == in_split) for in_split in ("train", "test")
+        next(member for member in old if before[member["image_id"]][0] == in_split) for in_split in ("train", "test")
     )
     new = [image(n) for n in range(100, 104)]
     pairs = [(new[0], train), (new[1], train), (new[1], test), (new[2], test), (new[1], new[3])]
@@ -142,27 +142,29 @@ def test_a_new_image_joins_its_near_duplicate_and_one_between_two_splits_is_left
     assert splits_of(new[:3], found) == ["train", None, "test"]
     assert reasons_of(new[:3], found) == [None, assignment.IN_TWO_SPLITS, None]
     assert found[new[3]["image_id"]][1] is None  # only an image left out stands between it and the others
-    assert {each: found[each] for each in before} == before
+    assert {image_id: found[image_id] for image_id in before} == before
 
 
 def test_a_copy_that_claims_a_subject_of_another_split_drives_no_old_image_out():
     old = [image(n, subject=f"s{n}") for n in range(60)]
     before, _ = assign(old)
     train, test = (
-        next(each for each in old if before[each["image_id"]][0] == in_split) for in_split in ("train", "test")
+        next(member for member in old if before[member["image_id"]][0] == in_split) for in_split in ("train", "test")
     )
     for one, other in ((train, test), (test, train)):
         copy = image(100, subject=other["subject"]) | {"pixel_sha256": one["pixel_sha256"]}
         found, _ = assign([*old, copy], before=before)
         assert found[copy["image_id"]][:2] == (None, assignment.IN_TWO_SPLITS)
-        assert {each: found[each][0] for each in before} == {each: before[each][0] for each in before}
+        assert {image_id: found[image_id][0] for image_id in before} == {
+            image_id: before[image_id][0] for image_id in before
+        }
 
 
 def test_old_images_that_become_near_duplicates_by_another_threshold_leave_the_split_closer_to_training():
     old = [image(n) for n in range(60)]
     before, _ = assign(old)
     train, test = (
-        next(each for each in old if before[each["image_id"]][0] == in_split) for in_split in ("train", "test")
+        next(member for member in old if before[member["image_id"]][0] == in_split) for in_split in ("train", "test")
     )
     found, _ = assign(old, [(train, test)], before=before)
     assert found[train["image_id"]][:2] == (None, "near-duplicate of an image in test")

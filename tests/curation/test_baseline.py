@@ -200,7 +200,7 @@ def test_names_are_fit_for_files_and_different_for_recipes_and_sources():
         baseline.Scope("fer2013-cnn", ("folder:/" + "x" * 300,)).name,
     }
     assert len(names) == 6
-    assert all(set(each) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(each) < 80 for each in names)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") and len(name) < 80 for name in names)
 
 
 def test_sources_stand_for_the_same_whatever_their_version_and_order(tmp_path, monkeypatch):

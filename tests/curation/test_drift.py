@@ -37,7 +37,7 @@ def frame(n, seed, shift=0.0, shares=(0.3, 0.02, 0.68), prefix=""):
 
 
 def drifted(now, then, config=CONFIG, side="all"):
-    return [each["what"] for each in drift.compare({side: (now, then)}, config) if each["drifted"]]
+    return [test["what"] for test in drift.compare({side: (now, then)}, config) if test["drifted"]]
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def test_100_new_images_of_the_same_kind_are_no_drift_in_200_draws():
 
 def test_a_difference_that_is_no_chance_but_small_is_no_drift(large):
     tests = drift.compare({"all": (frame(36_000, 1, shift=0.1), large)}, CONFIG)
-    assert sum(each["p_corrected"] < 1e-6 for each in tests) >= 5
-    assert not any(each["drifted"] for each in tests)
+    assert sum(test["p_corrected"] < 1e-6 for test in tests) >= 5
+    assert not any(test["drifted"] for test in tests)
 
 
 def test_a_difference_that_is_large_but_may_be_chance_is_no_drift(large):
-    tests = [each for seed in range(10) for each in drift.compare({"new": (frame(60, seed), large)}, CONFIG)]
-    assert sum(each["effect"] >= each["threshold"] for each in tests) >= 10
-    assert not any(each["drifted"] for each in tests)
+    tests = [test for seed in range(10) for test in drift.compare({"new": (frame(60, seed), large)}, CONFIG)]
+    assert sum(test["effect"] >= test["threshold"] for test in tests) >= 10
+    assert not any(test["drifted"] for test in tests)
 
 
 @pytest.mark.parametrize("n", [1_000, 36_000])
@@ -87,7 +87,7 @@ def test_other_sizes_are_drift(large):
 def test_one_class_and_equal_values_everywhere_are_no_drift():
     only = frame(100, 1, shares=(0, 0, 1))
     tests = drift.compare({"all": (only, only)}, CONFIG)
-    assert {(each["effect"], each["p"]) for each in tests} == {(0.0, 1.0)}
+    assert {(test["effect"], test["p"]) for test in tests} == {(0.0, 1.0)}
 
 
 def test_new_gone_and_relabelled_images_are_told_by_their_pixels():
@@ -107,7 +107,7 @@ def committed(workspace, table):
     blank |= {"status": contract.ACCEPTED, "part": 0}
 
     def produce(out):
-        found = [blank | each | {"image_id": f"{at:032x}", "row": at} for at, each in enumerate(rows)]
+        found = [blank | row | {"image_id": f"{at:032x}", "row": at} for at, row in enumerate(rows)]
         pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.ACCEPTED)
         return ValidationRef(
             classes=CLASSES, n_found=len(rows), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
@@ -119,7 +119,7 @@ def committed(workspace, table):
 
 def run(folder, now, then, anchor=None, **config):
     workspace = LocalWorkspace(folder)
-    baseline, since = (None if each is None else committed(workspace, each) for each in (then, anchor))
+    baseline, since = (None if data is None else committed(workspace, data) for data in (then, anchor))
     settings = drift.DriftConfig(**config)
     made = drift.drift(
         committed(workspace, now), baseline, since, settings, workspace=workspace, progress=progress.silent
@@ -137,18 +137,18 @@ def test_the_first_data_is_compared_with_nothing_and_its_distributions_are_shown
 def test_the_same_data_again_is_no_change(tmp_path):
     made, report = run(tmp_path, frame(100, 1), frame(100, 1))
     assert (made.n_baseline, made.n_new, made.n_gone, made.n_relabelled, made.warnings) == (100, 0, 0, 0, ())
-    assert {each["of"] for each in report["tests"]} == {"all"}
+    assert {test["of"] for test in report["tests"]} == {"all"}
 
 
 def test_a_bad_batch_is_seen_undiluted_among_the_new_images(tmp_path):
     then = frame(5_000, 1)
     made, report = run(tmp_path, pa.concat_tables([then, frame(200, 2, shift=2.0)]), then)
     assert (made.n_new, made.n_gone, made.failures) == (200, 0, ())
-    assert {each["of"] for each in report["tests"] if each["drifted"]} == {"new"}
+    assert {test["of"] for test in report["tests"] if test["drifted"]} == {"new"}
     assert made.warnings[0].startswith("mean of the 200 new images: median 128.1 → 196.1, ")
     assert len(made.warnings) == 6
     shown = report["histograms"]["mean"]
-    assert [sum(shown[each]) for each in ("then", "now", "new", "gone")] == [5_000, 5_200, 200, 0]
+    assert [sum(shown[name]) for name in ("then", "now", "new", "gone")] == [5_000, 5_200, 200, 0]
     assert len(shown["edges"]) == len(shown["now"]) + 1
 
 
@@ -183,9 +183,9 @@ def test_one_image_of_a_rare_class_among_50_is_no_drift():
     now = frame(50, seed=6, shares=(0.42, 0, 0.58))
     labels = ["disgust", *now["label"][1:].to_pylist()]
     (test,) = (
-        each
-        for each in drift.compare({"new": (now.set_column(1, "label", pa.array(labels)), then)}, CONFIG)
-        if each["what"] == "class shares"
+        test
+        for test in drift.compare({"new": (now.set_column(1, "label", pa.array(labels)), then)}, CONFIG)
+        if test["what"] == "class shares"
     )
     assert test["effect"] >= test["threshold"]  # large all the same
     assert test["p"] > CONFIG.alpha

@@ -97,7 +97,7 @@ def test_findings_are_of_the_accepted_images_sorted_by_id(inspected):
     assert ref.n_images == len(accepted)
 
 
-def test_pairs_and_groups_say_which_images_are_near_twins(inspected):
+def test_pairs_and_groups_say_which_images_are_near_duplicates(inspected):
     ref, findings, pairs = inspected
     copy, near = image_id(237), image_id(238)
     found = {(row["first"], row["second"]): row["correlation"] for row in pairs.to_pylist()}

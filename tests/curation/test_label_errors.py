@@ -86,7 +86,7 @@ class Found:
 
         def index(out):
             (out / files.THUMBNAILS).mkdir()
-            column = pa.array([each.tobytes() for each in pixels], manifest.THUMBNAIL_SCHEMA.field("pixels").type)
+            column = pa.array([pixel.tobytes() for pixel in pixels], manifest.THUMBNAIL_SCHEMA.field("pixels").type)
             thumbnails = pa.table({"pixels": column}, schema=manifest.THUMBNAIL_SCHEMA)
             pq.write_table(thumbnails, out / files.THUMBNAILS / files.part(0))
 

@@ -35,17 +35,17 @@ def test_an_official_split_never_changes_but_for_those_drawn_from_train(drawn, l
     images, pairs = drawn
     found, made = assign(images, pairs, leakage=leakage)
     to_draw = [None, "train", *(name for name in ("validation", "test") if f"{name} drawn" in made.origin)]
-    for each in images:
-        official = split.SplitConfig().official[each["raw_split"].lower()]
-        in_split = found[each["image_id"]][0]
+    for member in images:
+        official = split.SplitConfig().official[member["raw_split"].lower()]
+        in_split = found[member["image_id"]][0]
         assert in_split in ((None, official) if official != "train" else to_draw)
-        if leakage != "drop" and official != "train" and each["action"] != "quarantine":
+        if leakage != "drop" and official != "train" and member["action"] != "quarantine":
             assert in_split == official
 
 
 def test_official_splits_are_kept():
     images = [image(n, raw_split=list(RAW_SPLITS)[n % 3]) for n in range(100)]
-    assert splits_of(images, assign(images)[0]) == [RAW_SPLITS[each["raw_split"]] for each in images]
+    assert splits_of(images, assign(images)[0]) == [RAW_SPLITS[member["raw_split"]] for member in images]
 
 
 def test_without_official_validation_it_is_drawn_from_train():
@@ -61,11 +61,11 @@ def test_a_drawn_validation_is_kept_when_the_official_train_grows():
     before, _ = assign(images[50:])
     new, bridged = image(500, raw_split="train"), images[50:300]
     ends = [
-        next(each for each in bridged if before[each["image_id"]][0] == in_split)
+        next(member for member in bridged if before[member["image_id"]][0] == in_split)
         for in_split in ("train", "validation")
     ]
     found, _ = assign([*images, new], [(new, ends[0]), (new, ends[1])], before=before)
-    assert {each: found[each] for each in before} == before
+    assert {image_id: found[image_id] for image_id in before} == before
     assert found[new["image_id"]][1] == assignment.IN_TWO_SPLITS
 
 
@@ -87,7 +87,7 @@ def test_an_unknown_official_split_is_named_unless_all_its_images_were_put_aside
     images = [image(0, raw_split="train"), image(1, raw_split="fold3"), image(2, raw_split="fold3")]
     with pytest.raises(errors.SourceError, match=r"'fold3' \(2 images\)"):
         assign(images)
-    aside = [each | {"action": "quarantine"} if each["raw_split"] == "fold3" else each for each in images]
+    aside = [member | {"action": "quarantine"} if member["raw_split"] == "fold3" else member for member in images]
     assert splits_of(aside, assign(aside)[0])[1:] == [None, None]
 
 
@@ -171,9 +171,9 @@ def test_a_drawn_validation_is_kept_though_a_leaked_copy_of_it_stands_in_the_off
     images = [image(n, raw_split="train" if n < 300 else "test") for n in range(400)]
     config = {"leakage": "keep", "validation_share": 0.3}
     before, _ = assign(images, **config)
-    held_out = next(each for each in images if before[each["image_id"]][0] == "validation")
+    held_out = next(member for member in images if before[member["image_id"]][0] == "validation")
     copy = {**image(399, raw_split="test"), "pixel_sha256": held_out["pixel_sha256"], "image_id": "0" * 32}
     then, _ = assign([copy, *images[1:399]], before=before, **config)
     bridge = image(500, raw_split="train")
     found, _ = assign([copy, *images[1:399], bridge], [(bridge, images[1]), (bridge, held_out)], before=then, **config)
-    assert {each: found[each][0] for each in then} == {each: then[each][0] for each in then}
+    assert {image_id: found[image_id][0] for image_id in then} == {image_id: then[image_id][0] for image_id in then}

@@ -39,13 +39,15 @@ def test_the_order_of_images_and_pairs_does_not_matter(drawn, shuffler):
 def test_the_clean_version_of_a_split_has_no_duplicates_and_none_in_the_official_train(drawn):
     images, pairs = drawn
     found, _ = assign(images, pairs, leakage="keep")
-    official = {each["image_id"]: RAW_SPLITS[each["raw_split"]] for each in images if each["action"] != "quarantine"}
-    for one, other in related([{**each, "subject": None} for each in images], pairs):
-        clean = [each["image_id"] for each in (one, other) if found[each["image_id"]][2]]
-        assert len({found[each][0] for each in clean}) == len(clean)
-        for each, duplicate in ((one, other), (other, one)):
-            if found[each["image_id"]][2] and duplicate["image_id"] in official:
-                order = [files.SPLITS.index(official[id_]) for id_ in (each["image_id"], duplicate["image_id"])]
+    official = {
+        member["image_id"]: RAW_SPLITS[member["raw_split"]] for member in images if member["action"] != "quarantine"
+    }
+    for one, other in related([{**member, "subject": None} for member in images], pairs):
+        clean = [member["image_id"] for member in (one, other) if found[member["image_id"]][2]]
+        assert len({found[image_id][0] for image_id in clean}) == len(clean)
+        for member, duplicate in ((one, other), (other, one)):
+            if found[member["image_id"]][2] and duplicate["image_id"] in official:
+                order = [files.SPLITS.index(official[id_]) for id_ in (member["image_id"], duplicate["image_id"])]
                 assert order[1] >= order[0]
 
 
@@ -59,15 +61,15 @@ def test_an_image_that_is_put_aside_for_a_while_holds_its_split_for_its_new_dupl
     images = [image(n, CLASSES[n % 3]) for n in range(120)]
     first = run(workspace, images)
     stood = dict(zip(*(read(workspace, first)[name].to_pylist() for name in ("image_id", "split")), strict=True))
-    held_out = [each for each in images if stood[each["image_id"]] != "train"]
+    held_out = [member for member in images if stood[member["image_id"]] != "train"]
     for action in ("drop", "quarantine", None):
-        for each in held_out[:4]:
-            duplicate = image(1_000, each["label"])
-            aside = [one if one is not each else one | {"action": action, "reason": "outlier"} for one in images]
+        for member in held_out[:4]:
+            duplicate = image(1_000, member["label"])
+            aside = [one if one is not member else one | {"action": action, "reason": "outlier"} for one in images]
             aside = [one for one in aside if one["action"] is not None] + [duplicate]
-            pairs = [] if action is None else [(each, duplicate)]
+            pairs = [] if action is None else [(member, duplicate)]
             second = run(workspace, aside, previous=first, pairs=pairs)
-            third = run(workspace, [*images, duplicate], previous=second, pairs=[(each, duplicate)])
+            third = run(workspace, [*images, duplicate], previous=second, pairs=[(member, duplicate)])
             for made in (second, third):
                 rows = read(workspace, made).to_pylist()
                 splits_now = {row["image_id"]: row["split"] for row in rows}
@@ -75,7 +77,7 @@ def test_an_image_that_is_put_aside_for_a_while_holds_its_split_for_its_new_dupl
                     assert splits_now.get(old, contract.EXCLUDED) in (in_split, contract.EXCLUDED)
                 assert made.n_leaked == 0
             if action is not None:
-                assert splits_now[duplicate["image_id"]] == stood[each["image_id"]]
+                assert splits_now[duplicate["image_id"]] == stood[member["image_id"]]
 
 
 def test_what_stood_somewhere_is_remembered_though_it_is_gone(tmp_path):
@@ -93,12 +95,12 @@ def test_a_dropped_image_leaves_train_and_drawn_splits_but_stays_in_official_tes
     images = [image(n, raw_split=raw, action="drop") for n, raw in enumerate(RAW_SPLITS)]
     others = [image(n + 10, raw_split=raw) for n, raw in enumerate(RAW_SPLITS)]
     found, _ = assign([*images, *others])
-    assert [found[each["image_id"]][:3] for each in images] == [
+    assert [found[member["image_id"]][:3] for member in images] == [
         (None, "label error", False),
         ("validation", None, False),
         ("test", None, False),
     ]
-    assert all(found[each["image_id"]][2] for each in others)
+    assert all(found[other["image_id"]][2] for other in others)
     found, _ = assign([*images, *others], use_official=False)
     assert reasons_of(images, found) == ["label error"] * 3
 
@@ -122,7 +124,7 @@ def test_who_met_an_image_has_met_its_duplicates_and_no_others(tmp_path):
     rows = read(workspace, run(workspace, [*images, duplicate], pairs=[(images[0], images[2]), (images[5], images[8])]))
     met = groups.leaked(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
     seen = {row["image_id"] for row, is_met in zip(rows.to_pylist(), met, strict=True) if is_met}
-    assert seen == {each["image_id"] for each in (images[0], images[2], duplicate)}
+    assert seen == {member["image_id"] for member in (images[0], images[2], duplicate)}
     assert not groups.leaked(rows, pa.chunked_array([[]], pa.string())).any()
 
 
@@ -135,7 +137,7 @@ def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
     table = read(workspace, made)
     assert table.schema.equals(contract.SCHEMA)
     rows = table.to_pylist()
-    assert [row["image_id"] for row in rows] == sorted(each["image_id"] for each in images[3:])
+    assert [row["image_id"] for row in rows] == sorted(member["image_id"] for member in images[3:])
     assert all(CLASSES[row["class_index"]] == row["label"] for row in rows)
     assert Counter((row["split"], row["label"]) for row in rows if row["split"] != contract.EXCLUDED) == {
         (name, label): made.counts[name][label] for name in files.SPLITS for label in CLASSES
@@ -226,14 +228,14 @@ def test_what_cannot_be_trained_on_or_measured_is_a_failure(tmp_path, images, mi
 
 def test_a_drawn_test_image_with_a_duplicate_in_the_official_validation_is_not_clean():
     images = [image(n, CLASSES[n % 3], raw_split="val" if n % 5 == 0 else "train") for n in range(300)]
-    held_out = [each for each in images if each["raw_split"] == "val"]
-    train = [each for each in images if each["raw_split"] == "train"]
+    held_out = [member for member in images if member["raw_split"] == "val"]
+    train = [member for member in images if member["raw_split"] == "train"]
     pairs = list(zip(held_out, train[:60], strict=True))
     found, made = assign(images, pairs, leakage="keep")
     assert "test drawn" in made.origin
     leaked = [other for _, other in pairs if found[other["image_id"]][0] == "test"]
     assert leaked
-    assert not any(found[each["image_id"]][2] for each in leaked)
+    assert not any(found[member["image_id"]][2] for member in leaked)
 
 
 def test_a_pair_of_an_image_that_curation_does_not_know_is_an_error(tmp_path):

@@ -91,7 +91,7 @@ def test_good_images_are_all_accepted_in_silence(workspace, capfd, caplog):
     assert said == [(n, 5) for n in range(6)]
     assert (made.n_found, made.n_accepted, made.quarantined) == (10, 10, {})
     assert made.failures == made.warnings == ()
-    assert paths(workspace, made, files.ACCEPTED) == [each["path"] for each in rows()]
+    assert paths(workspace, made, files.ACCEPTED) == [row["path"] for row in rows()]
     assert paths(workspace, made, files.QUARANTINE) == []
 
 
@@ -102,9 +102,9 @@ def test_unreadable_and_missized_images_go_to_quarantine_with_the_reason(workspa
     assert made.failures == ()
     assert made.n_accepted == 6
     taken = pq.read_table(workspace.folder(made) / files.QUARANTINE).to_pylist()
-    assert [each["row"] for each in taken] == [1, 4, 5, 6]
+    assert [row["row"] for row in taken] == [1, 4, 5, 6]
     assert taken[0]["reason"] == "not an image"
-    assert {each["status"] for each in taken} == {contract.QUARANTINED}
+    assert {row["status"] for row in taken} == {contract.QUARANTINED}
     assert len(paths(workspace, made, files.ACCEPTED)) == 6
 
 
@@ -153,7 +153,7 @@ def broken(tmp_path_factory):
 @pytest.mark.parametrize("rule", BROKEN)
 def test_rows_that_break_the_contract_stop_and_are_shown(broken, rule):
     made, report = broken
-    (found,) = [each for each in report["rules"] if each["id"] == rule]
+    (found,) = [outcome for outcome in report["rules"] if outcome["id"] == rule]
     path = row(3 + list(BROKEN).index(rule), **BROKEN[rule])["path"]
     assert not found["passed"]
     assert path in found["examples"]
@@ -162,7 +162,7 @@ def test_rows_that_break_the_contract_stop_and_are_shown(broken, rule):
 
 def test_only_what_is_broken_fails(broken):
     made, report = broken
-    failed = {each["id"] for each in report["rules"] if not each["passed"] and each["severity"] == "stop"}
+    failed = {rule["id"] for rule in report["rules"] if not rule["passed"] and rule["severity"] == "stop"}
     assert failed == BROKEN.keys()
     assert len(made.failures) == len(BROKEN)
 
@@ -208,7 +208,7 @@ def test_the_report_names_failures_counts_and_rules(mixed):
     assert report["quarantine_examples"]["too narrow or too wide"] == [row(5)["path"]]
     assert report["images_per_class"] == {"happy": 5, "sad": 2}
     assert report["config"] == CONFIG.model_dump()
-    (rule,) = (each for each in report["rules"] if each["id"] == "label_in_classes")
+    (rule,) = (rule for rule in report["rules"] if rule["id"] == "label_in_classes")
     assert (rule["passed"], rule["n_broken"], rule["n_checked"], rule["severity"]) == (False, 1, 9, "stop")
 
 

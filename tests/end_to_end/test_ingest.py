@@ -84,7 +84,7 @@ def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home,
         "quality",
     ]
     assert (grown.drift.n_baseline, grown.drift.n_new, grown.drift.n_gone) == (60, 30, 0)
-    assert grown.split.n_kept_sides == 60
+    assert grown.split.n_kept == 60
     assert splits(home, first).items() <= splits(home, grown).items()
     _, executed = ingest(f"archive:{archive(tmp_path / 'a.zip', 30)}")
     assert executed == []

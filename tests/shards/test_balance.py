@@ -115,7 +115,7 @@ def images_of(workspace, ref) -> dict[str, tuple[int, bytes]]:
 def test_a_plan_moves_each_class_towards_the_target_as_its_strategies_allow(counts, config):
     rows = planned(counts, **config.model_dump())
     assert {row.class_name: row.has for row in rows} == counts
-    present = sorted(each for each in counts.values() if each)
+    present = sorted(count for count in counts.values() if count)
     wanted = config.target
     if wanted == "auto":
         wanted = {(True, True): "median", (False, True): "min"}.get((config.fills_up, config.cuts_down), "max")

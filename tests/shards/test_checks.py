@@ -32,8 +32,8 @@ def test_sound_shards_keep_every_rule_and_have_pages(tmp_path):
     summaries, promised = sound(tmp_path)
     check(tmp_path, summaries, promised)
     outcomes = contracts.read(tmp_path)
-    asked = {each.id for each in contract.rules(CLASSES, height=4, width=5) if each.frame != "copies"}
-    assert {each.id for each in outcomes} == asked
+    asked = {rule.id for rule in contract.rules(CLASSES, height=4, width=5) if rule.frame != "copies"}
+    assert {outcome.id for outcome in outcomes} == asked
     assert broken(tmp_path) == set()
     assert "shards" in (tmp_path / files.DOCS / "index.html").read_text()
 

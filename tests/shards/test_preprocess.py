@@ -46,7 +46,7 @@ def test_shard_pixels_are_those_that_prediction_makes(workspace, source):
 def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, source):
     made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     folder = workspace.folder(made)
-    ids = [each for shard in parquet.iterate(folder, "train") for each in shard.image_ids]
+    ids = [image_id for shard in parquet.iterate(folder, "train") for image_id in shard.image_ids]
     assert ids == sorted(ids)
     sizes = [len(parquet.read(folder / name).image_ids) for name in parquet.names(folder, "train")]
     assert sizes == [7, 7, 7, 3]

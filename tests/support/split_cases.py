@@ -60,8 +60,8 @@ def assign(images, pairs=(), before=None, sources=(), kind="near", **config):
     history = None
     if before is not None:
         stood = [
-            {"image_id": each, "pixel_sha256": pixels, "split": in_split}
-            for each, (in_split, _, _, pixels) in before.items()
+            {"image_id": image_id, "pixel_sha256": pixels, "split": in_split}
+            for image_id, (in_split, _, _, pixels) in before.items()
             if in_split is not None
         ]
         schema = pa.schema([(name, pa.string()) for name in ("image_id", "pixel_sha256", "split")])
@@ -69,15 +69,17 @@ def assign(images, pairs=(), before=None, sources=(), kind="near", **config):
     made = split.assign(table, links, history, split.SplitConfig(**config), dict(sources))
     names = [None if in_split == assignment.NONE else files.SPLITS[in_split] for in_split in made.splits]
     rows = zip(table["image_id"].to_pylist(), names, made.reasons, made.is_clean, table["pixel_sha256"], strict=True)
-    return {each: (in_split, reason, bool(ok), str(pixels)) for each, in_split, reason, ok, pixels in rows}, made
+    return {
+        image_id: (in_split, reason, bool(ok), str(pixels)) for image_id, in_split, reason, ok, pixels in rows
+    }, made
 
 
 def splits_of(images, found):
-    return [found[each["image_id"]][0] for each in images]
+    return [found[member["image_id"]][0] for member in images]
 
 
 def reasons_of(images, found):
-    return [found[each["image_id"]][1] for each in images]
+    return [found[member["image_id"]][1] for member in images]
 
 
 def related(images, pairs):
@@ -92,15 +94,15 @@ def related(images, pairs):
 
 def assert_none_straddles(images, pairs, found):
     for one, other in related(images, pairs):
-        on = {found[each["image_id"]][0] for each in (one, other)} - {None}
+        on = {found[member["image_id"]][0] for member in (one, other)} - {None}
         assert len(on) < 2
 
 
 def assert_all_accounted_for(images, found):
-    assert found.keys() == {each["image_id"] for each in images}
-    for each in images:
-        in_split, reason, is_clean, _ = found[each["image_id"]]
-        if each["action"] == "quarantine":
+    assert found.keys() == {member["image_id"] for member in images}
+    for member in images:
+        in_split, reason, is_clean, _ = found[member["image_id"]]
+        if member["action"] == "quarantine":
             assert (in_split, reason) == (None, None)
         else:
             assert (in_split is None) == (reason is not None)
@@ -117,9 +119,12 @@ def data(draw, raw_splits=(None,), actions=("keep", "keep", "keep", "drop", "qua
         st.sampled_from([None, None, None, "ann", "bob", "cleo", "dan"]),
         st.sampled_from(actions),
     )
-    images = [image(n, *each) for n, each in enumerate(draw(st.lists(described, min_size=1, max_size=max_size)))]
+    images = [
+        image(n, *drawn_values)
+        for n, drawn_values in enumerate(draw(st.lists(described, min_size=1, max_size=max_size)))
+    ]
     ends = st.tuples(st.sampled_from(images), st.sampled_from(images))
-    pairs = draw(st.lists(ends.filter(lambda each: each[0] is not each[1]), max_size=12))
+    pairs = draw(st.lists(ends.filter(lambda member: member[0] is not member[1]), max_size=12))
     return images, pairs
 
 
@@ -127,7 +132,9 @@ OFFICIAL = st.sampled_from([("train", "test"), ("train",), tuple(RAW_SPLITS)])
 
 
 def counted(images, found):
-    return Counter((each["label"], in_split) for each, in_split in zip(images, splits_of(images, found), strict=True))
+    return Counter(
+        (member["label"], in_split) for member, in_split in zip(images, splits_of(images, found), strict=True)
+    )
 
 
 def committed(workspace, images, pairs=(), sources=None):
