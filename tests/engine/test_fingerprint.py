@@ -393,7 +393,7 @@ def keys(recipe: Recipe) -> dict[str, str]:
     [
         ('index.ignore_labels=["other"]', {"index"}),
         ("contracts.max_quarantined_share=0.3", {"validate"}),
-        ("inspect.near_duplicate_correlation=0.97", {"inspect", "label errors"}),
+        ("inspect.near_duplicate_correlation=0.97", {"inspect"}),
         ("split.test_share=0.3", {"split", "curate"}),  # curation prefers images of some splits
         ("preprocess.blur_kernel=5", {"preprocess"}),
         ("balance.target=median", {"balance"}),
