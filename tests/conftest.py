@@ -6,11 +6,11 @@ import pytest
 
 from fer.engine import arithmetic
 
-# TensorFlow reads some of these once, when a test first makes it: in this process too, training must give the bits that
-# it gives in a child.
+# TensorFlow reads some of these variables once, when a test first imports it. They are set so that training gives the
+# same bits in this process as in a worker process.
 os.environ.update(arithmetic.child_environment())
 
-# How long an example takes says how busy the machine is.
+# The duration of an example depends on how busy the machine is.
 hypothesis.settings.register_profile("fer", deadline=None)
 hypothesis.settings.load_profile("fer")
 
@@ -20,20 +20,20 @@ _SLOW_FIXTURES = {"prefect_server", "store_home"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what needs a Prefect server or a store, and begin with the files that hold slow tests: begun last,
-    one of them would keep one process at work alone."""
+    """Mark tests that need a Prefect server or a store as slow, and run the files with slow tests first: started last,
+    such a file would keep one worker busy alone."""
     for item in items:
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("end_to_end"):
             item.add_marker(pytest.mark.slow)
-    ends = {item.path for item in items if item.get_closest_marker("end_to_end")}
+    end_to_end = {item.path for item in items if item.get_closest_marker("end_to_end")}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in ends, item.path not in slow))
+    items.sort(key=lambda item: (item.path not in end_to_end, item.path not in slow))
 
 
 @pytest.fixture
 def keras_draws_alone(monkeypatch):
-    """Keras has random numbers of its own, as in a child: Prefect's threads, which stay once a test has begun them,
-    draw from those of this process between a seed and what is to follow from it."""
-    own = random.Random()  # noqa: S311 - the kind that Keras takes its seeds from
-    monkeypatch.setattr("keras.src.utils.rng_utils.random", own)
-    monkeypatch.setattr("keras.src.random.seed_generator.python_random", own)
+    """Give Keras a random generator of its own, as in a worker process: Prefect's threads, which outlive the test that
+    started them, draw from that of this process, also between the seeding and the draws that follow it."""
+    generator = random.Random()  # noqa: S311 - the kind that Keras takes its seeds from
+    monkeypatch.setattr("keras.src.utils.rng_utils.random", generator)
+    monkeypatch.setattr("keras.src.random.seed_generator.python_random", generator)

@@ -1,4 +1,4 @@
-"""What the README, the docs and the set-up files say is true of the tree."""
+"""The README, the docs and the set-up files are true of the tree."""
 
 import importlib
 import os
@@ -29,7 +29,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     *sorted(set(DOCS.rglob("*.md")) - set(DOCS.glob("_build/**/*"))),
 ]
-LONGEST_README = 110  # lines: one screen's depth, then where to go on
+LONGEST_README = 110  # lines
 
 
 def name_of(page: Path) -> str:
@@ -37,7 +37,7 @@ def name_of(page: Path) -> str:
 
 
 def code_blocks(page: Path = README) -> list[str]:
-    """The blocks of code on a page, each command in one line."""
+    """The blocks of code on a page, with continued lines joined."""
     blocks = re.findall(r"```\n(.*?)```", page.read_text(), flags=re.DOTALL)
     return [re.sub(r"\s*\\\n\s*", " ", block) for block in blocks]
 
@@ -52,7 +52,7 @@ def make_targets(page: Path) -> set[str]:
 
 
 def fer_commands(page: Path) -> list[str]:
-    """What follows `fer` in each command, with variables before it or not."""
+    """The arguments of every `fer` command on a page, which may follow variables."""
     commands = re.findall(r"^(?:[A-Z_]+=\S+ )*fer (.+?)(?:  +#.*)?$", "\n".join(code_blocks(page)), flags=re.MULTILINE)
     inline = [re.fullmatch(r"(?:[A-Z_]+=\S+ )*fer ([a-z].*)", code) for code in inline_code(page)]
     return commands + [match[1] for match in inline if match is not None]
@@ -87,7 +87,7 @@ def test_every_link_to_a_file_leads_to_one(page):
 
 
 def test_every_file_that_a_page_names_exists():
-    """A path in the code of a page, from one of the folders of the project."""
+    """Paths in inline code that begin with a folder of the project."""
     folders = "fer|flows|tasks|data_contracts|tests|docs|benchmarks"
     named = {
         (name_of(page), path)
@@ -100,13 +100,8 @@ def test_every_file_that_a_page_names_exists():
     assert {(page, path) for page, path in named if not (ROOT / path).exists()} == set()
 
 
-NEW_FILES = {
-    "add-a-model",
-    "add-a-stage",
-    "add-a-recipe",
-    "add-a-check",
-    "experiments",
-}  # their reader makes some; a log's are as they were
+# Pages that name files which the reader creates, and a log, which names files as they were then.
+NEW_FILES = {"add-a-model", "add-a-stage", "add-a-recipe", "add-a-check", "experiments"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -233,7 +228,7 @@ def test_the_example_of_a_recipe_is_one(tmp_path):
 
 def test_the_example_of_a_rule_holds_for_columns_of_its_frame():
     rule = eval(example("add-a-check.md", "python"), {"Rule": rules.Rule})  # noqa: S307 - a page of ours
-    assert rule.id not in {known.id for known in manifest.rules((), **ValidateConfig().model_dump())}
+    assert rule.id not in {existing.id for existing in manifest.rules((), **ValidateConfig().model_dump())}
     assert set(rule.columns) <= set(manifest.SCHEMA.names)
 
 

@@ -105,7 +105,7 @@ def test_no_secret_is_ever_shown(monkeypatch):
     assert "hunter2" not in f"{caught.value} {caught.value.__cause__}"
 
 
-def test_a_secret_without_its_key_is_refused_unshown(monkeypatch):
+def test_a_secret_without_its_key_is_refused_without_being_shown(monkeypatch):
     monkeypatch.setenv("FER_STORE_SECRET_ACCESS_KEY", "hunter2")
     with pytest.raises(errors.ConfigError, match="both or neither") as caught:
         Settings.load()

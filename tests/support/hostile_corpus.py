@@ -1,6 +1,6 @@
-"""Malformed and unusual inputs, made by code and the same each time, with what must come of each.
+"""Malformed and unusual inputs, generated deterministically, with the expected outcome of each.
 
-IMAGES      files in class folders, told from each other by name alone
+IMAGES      files in class folders, distinguished by name alone
 ROWS        rows of a FER2013 CSV
 TABLES      whole CSVs, of pixels or of labels beside images
 ARCHIVES    zips
@@ -25,7 +25,7 @@ from fer import errors
 
 @dataclasses.dataclass(frozen=True)
 class Accepted:
-    """`n` images are accepted. Of one image: `pixels` is what it shows, to within `tolerance` grey levels."""
+    """`n` images are accepted. For one image: `pixels` are its expected grey levels, to within `tolerance`."""
 
     n: int = 1
     pixels: Callable[[], np.ndarray] | None = None
@@ -35,9 +35,9 @@ class Accepted:
 
 @dataclasses.dataclass(frozen=True)
 class Quarantined:
-    """`n` images are in quarantine, for a reason that matches; beside them `accepted` are accepted.
+    """`n` images are in quarantine, for a reason that matches `reason`; `accepted` others are accepted.
 
-    `ignored`: the kind of one row or file that is counted as another one.
+    `ignored`: the kind under which one more row or file is counted as ignored.
     """
 
     reason: str
@@ -48,7 +48,7 @@ class Quarantined:
 
 @dataclasses.dataclass(frozen=True)
 class Ignored:
-    """`n` files are counted as other ones of this kind; beside them `accepted` images are accepted."""
+    """`n` files are counted as ignored under this kind; `accepted` images are accepted."""
 
     kind: str
     n: int = 1
@@ -68,7 +68,7 @@ Outcome = Accepted | Quarantined | Ignored | Refused
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An input and its outcome. `suffix`: of an image's file, whatever it holds."""
+    """An input and its outcome. `suffix` is that of the file name, whatever the file holds."""
 
     name: str
     make: Callable[[], bytes]
@@ -96,7 +96,7 @@ def colour() -> np.ndarray:
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """ITU-R BT.601."""
+    """Grey levels of RGB pixels by ITU-R BT.601."""
     return np.rint(rgb.astype(float) @ (0.299, 0.587, 0.114)).astype(np.uint8)
 
 
@@ -110,7 +110,7 @@ def black_and_white() -> np.ndarray:
 
 @functools.cache
 def mask() -> np.ndarray:
-    """Opacity (40, 32): the left half shows, the right one does not."""
+    """Opacity (40, 32): the left half is opaque, the right half transparent."""
     return np.where(np.arange(WIDTH) < WIDTH // 2, 255, 0).astype(np.uint8)[None].repeat(HEIGHT, 0)
 
 
@@ -122,8 +122,8 @@ def masked_colour() -> np.ndarray:
     return np.where(mask() > 0, grey_of_colour(), 0).astype(np.uint8)
 
 
-def encoded(pixels: np.ndarray, form: str, mode: str | None = None, **options: object) -> bytes:
-    """By Pillow."""
+def encode(pixels: np.ndarray, form: str, mode: str | None = None, **options: object) -> bytes:
+    """The pixels as a file of this format, written by Pillow."""
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
     (image.convert(mode) if mode else image).save(buffer, form, **options)
@@ -132,9 +132,9 @@ def encoded(pixels: np.ndarray, form: str, mode: str | None = None, **options: o
 
 def frames(form: str, **options: object) -> bytes:
     """Three different frames or pages."""
-    shown = [Image.fromarray(np.roll(grey(), 5 * n, axis=1)) for n in range(3)]
+    images = [Image.fromarray(np.roll(grey(), 5 * n, axis=1)) for n in range(3)]
     buffer = io.BytesIO()
-    shown[0].save(buffer, form, save_all=True, append_images=shown[1:], **options)
+    images[0].save(buffer, form, save_all=True, append_images=images[1:], **options)
     return buffer.getvalue()
 
 
@@ -142,7 +142,7 @@ def frames(form: str, **options: object) -> bytes:
 
 
 def jpeg(pixels: np.ndarray | None = None, **options: object) -> bytes:
-    return encoded(grey() if pixels is None else pixels, "JPEG", quality=95, **options)
+    return encode(grey() if pixels is None else pixels, "JPEG", quality=95, **options)
 
 
 def segment(marker: int, content: bytes) -> bytes:
@@ -150,17 +150,17 @@ def segment(marker: int, content: bytes) -> bytes:
 
 
 def with_segment(data: bytes, marker: int, content: bytes) -> bytes:
-    """A JPEG with a segment put right after its start."""
+    """A JPEG with a segment inserted right after its start marker."""
     return data[:2] + segment(marker, content) + data[2:]
 
 
 def exif(orientation: int) -> bytes:
-    """EXIF of one entry, as in a JPEG's segment."""
+    """EXIF data with one entry, the orientation, as in a JPEG segment."""
     return b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01" + struct.pack(">HHI", orientation, 0, 0)
 
 
-def turned(orientation: int, pixels: np.ndarray) -> np.ndarray:
-    """What a viewer shows of `pixels` stored with an EXIF orientation (TIFF 6.0, tag 274)."""
+def oriented(orientation: int, pixels: np.ndarray) -> np.ndarray:
+    """The pixels as a viewer shows them if stored with this EXIF orientation (TIFF 6.0, tag 274)."""
     return {
         1: lambda image: image,
         2: np.fliplr,
@@ -174,7 +174,7 @@ def turned(orientation: int, pixels: np.ndarray) -> np.ndarray:
 
 
 def _exif_with_preview() -> bytes:
-    """EXIF with a second directory that holds a preview, a whole JPEG with its own end."""
+    """EXIF with a second directory that holds a preview: a complete JPEG with its own end marker."""
     preview = jpeg(np.full((8, 8), 200, np.uint8))
     first = b"MM\0*\0\0\0\x08\0\0\0\0\0\x0e"
     second = struct.pack(">HHHIIHHII", 2, 0x201, 4, 1, 44, 0x202, 4, 1, len(preview)) + b"\0\0\0\0"
@@ -182,7 +182,7 @@ def _exif_with_preview() -> bytes:
 
 
 def _jpeg_frame(at: int, form: str, value: int, marker: int | None = None) -> bytes:
-    """A JPEG whose frame header has another value at an offset from its marker."""
+    """A JPEG with a value of its frame header replaced, at an offset from the marker."""
     data = bytearray(jpeg())
     start = data.index(b"\xff\xc0")
     struct.pack_into(form, data, start + at, value)
@@ -196,7 +196,7 @@ def _cut_and_closed(data: bytes) -> bytes:
 
 
 def _many_scans(n: int) -> bytes:
-    """A progressive JPEG whose last scan is there again and again."""
+    """A progressive JPEG whose last scan is repeated `n` times."""
     data = jpeg(progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * n + b"\xff\xd9"
@@ -208,13 +208,13 @@ def _without_last_scan() -> bytes:
 
 
 def cmyk() -> np.ndarray:
-    """Squares of 8 x 8 pixels (32, 32, 4) of inks, 255 is all."""
+    """Ink levels (32, 32, 4) in squares of 8 x 8 pixels; 255 is full ink."""
     inks = np.random.default_rng(5).integers(0, 256, (4, 4, 4)).astype(np.uint8)
     return inks.repeat(8, 0).repeat(8, 1)
 
 
 def _cmyk_jpeg(transform: int | None = 0) -> bytes:
-    """Inverted, as Adobe writes it; with the Adobe marker's `transform`, or without the marker."""
+    """A CMYK JPEG, inverted as Adobe writes it; with the Adobe marker's `transform`, or without the marker."""
     buffer = io.BytesIO()
     Image.frombytes("CMYK", (32, 32), cmyk().tobytes()).save(buffer, "JPEG", quality=100)
     data = buffer.getvalue()
@@ -232,7 +232,7 @@ def grey_of_cmyk() -> np.ndarray:
 
 
 def _ycck_jpeg() -> bytes:
-    """The same inks, as luminance and colour differences of the inverted inks."""
+    """The same inks as a YCCK JPEG: luminance and colour differences of the inverted inks."""
     ycc = np.asarray(Image.fromarray(cmyk()[..., :3]).convert("YCbCr"))
     buffer = io.BytesIO()
     stored = np.dstack([ycc, cmyk()[..., 3]])
@@ -243,7 +243,7 @@ def _ycck_jpeg() -> bytes:
 
 
 def grey_of_ycck() -> np.ndarray:
-    """What Pillow makes of it; the colours' differences are of the inverted inks."""
+    """Grey levels of the YCCK JPEG as Pillow decodes it; its colour differences are of the inverted inks."""
     return luma(np.asarray(Image.open(io.BytesIO(_ycck_jpeg())).convert("RGB")))
 
 
@@ -259,15 +259,15 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def png(
     samples: np.ndarray, kind: int, depth: int = 8, *, before: bytes = b"", size: tuple[int, int] | None = None
 ) -> bytes:
-    """A PNG of `samples` (H, bytes a row); `before`: chunks before the picture; `size`: (width, height) as it says."""
+    """A PNG of `samples` (H, bytes per row); `before`: chunks before the pixels; `size`: declared (width, height)."""
     height, width = samples.shape[0], samples.shape[1] * 8 // (depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind])
     header = struct.pack(">IIBBBBB", *(size or (width, height)), depth, kind, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
     return _PNG + chunk(b"IHDR", header) + before + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def wide(pixels: np.ndarray) -> np.ndarray:
-    """8 bits to 16, big-endian, as bytes (H, 2 W)."""
+def to_16bit(pixels: np.ndarray) -> np.ndarray:
+    """8-bit samples as 16-bit big-endian ones, as bytes (H, 2 W)."""
     return (pixels.astype(np.uint16) * 257).astype(">u2").view(np.uint8).reshape(len(pixels), -1)
 
 
@@ -276,7 +276,7 @@ def _grey_png(before: bytes = b"", **options: tuple[int, int]) -> bytes:
 
 
 def _palette(*, transparent: bool) -> bytes:
-    """Indexes 0-255 for the inverted greys; the upper half of the indexes is transparent."""
+    """A palette of the inverted greys; with `transparent`, the upper half of its indexes is transparent."""
     colours = np.arange(255, -1, -1, dtype=np.uint8).repeat(3).tobytes()
     chunks = chunk(b"PLTE", colours)
     return chunks + chunk(b"tRNS", bytes([255] * 128 + [0] * 128)) if transparent else chunks
@@ -303,7 +303,7 @@ def _without_enough_rows() -> bytes:
 
 
 def _compressed_text(kind: bytes) -> bytes:
-    """A chunk of some KB that decompresses to 64 MB."""
+    """A PNG with a chunk of a few KB that decompresses to 64 MB."""
     return _grey_png(chunk(kind, b"name\0\0" + zlib.compress(bytes(64 * 2**20), 9)))
 
 
@@ -312,7 +312,7 @@ def _in_text_mode() -> bytes:
 
 
 def _interlaced() -> bytes:
-    """Adam7."""
+    """A PNG interlaced by Adam7."""
     passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
     rows = b"".join(
         b"\0" + row.tobytes() for top, left, down, right in passes for row in grey()[top::down, left::right]
@@ -325,7 +325,7 @@ def _interlaced() -> bytes:
 
 
 def _gif_of_size(screen: tuple[int, int], frame: tuple[int, int] | None = None) -> bytes:
-    data = bytearray(encoded(grey(), "GIF"))
+    data = bytearray(encode(grey(), "GIF"))
     struct.pack_into("<HH", data, 6, *screen)
     if frame:
         struct.pack_into("<HH", data, data.index(b",\0\0\0\0") + 5, *frame)
@@ -333,7 +333,7 @@ def _gif_of_size(screen: tuple[int, int], frame: tuple[int, int] | None = None) 
 
 
 def bmp(pixels: np.ndarray, bits: int, *, compression: int = 0, masks: bytes = b"", down: bool = False) -> bytes:
-    """A BMP of `pixels` (H, bytes a row), which are stored from the bottom unless `down`."""
+    """A BMP of `pixels` (H, bytes per row), stored bottom-up unless `down`."""
     height, width = pixels.shape[0], pixels.shape[1] * 8 // bits
     palette = np.arange(256, dtype=np.uint8).repeat(4).tobytes() if bits == 8 else b""
     n_header = 108 if masks else 40
@@ -358,21 +358,21 @@ def _bmp_of_size(width: int, height: int) -> bytes:
 
 
 def _tiff_with(tag: int, value: int, pixels: np.ndarray | None = None) -> bytes:
-    """A TIFF whose entry `tag`, a short or long, has another value."""
-    data = bytearray(encoded(grey() if pixels is None else pixels, "TIFF"))
+    """A TIFF whose entry `tag`, a short or a long, has this value."""
+    data = bytearray(encode(grey() if pixels is None else pixels, "TIFF"))
     (directory,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, directory)
     for at in range(directory + 2, directory + 2 + 12 * count, 12):
-        found, kind = struct.unpack_from("<HH", data, at)
-        if found == tag:
+        entry_tag, kind = struct.unpack_from("<HH", data, at)
+        if entry_tag == tag:
             struct.pack_into("<I" if kind == 4 else "<H", data, at + 8, value)
             return bytes(data)
     raise KeyError(tag)
 
 
 def _tiff_in_circles() -> bytes:
-    """Its directory says that it is followed by itself."""
-    data = bytearray(encoded(grey(), "TIFF"))
+    """A TIFF whose directory names itself as the next one."""
+    data = bytearray(encode(grey(), "TIFF"))
     (directory,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, directory)
     struct.pack_into("<I", data, directory + 2 + 12 * count, directory)
@@ -380,8 +380,8 @@ def _tiff_in_circles() -> bytes:
 
 
 def _tiff_of_directories(n: int) -> bytes:
-    """The directory again and again, each followed by the next; all show the same pixels."""
-    data = encoded(grey(), "TIFF")
+    """A TIFF of `n` directories, all with the same pixels."""
+    data = encode(grey(), "TIFF")
     (at,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, at)
     directory = data[at : at + 2 + 12 * count]
@@ -438,10 +438,10 @@ _NO_IMAGES = (
     _image("xml", lambda: b'\xef\xbb\xbf<?xml version="1.0"?><svg/>', "an SVG"),
     _image("pdf", lambda: b"%PDF-1.7\n", "a PDF", ".jpg"),
     _image("heic", lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC", ".jpg"),
-    _image("avif", lambda: encoded(colour(), "AVIF"), "an AVIF"),
+    _image("avif", lambda: encode(colour(), "AVIF"), "an AVIF"),
     _image("film", lambda: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "a film", ".gif"),
-    _image("jpeg-2000", lambda: encoded(grey(), "JPEG2000"), "a JPEG 2000", ".jpg"),
-    _image("icon", lambda: encoded(grey(), "ICO"), "an icon"),
+    _image("jpeg-2000", lambda: encode(grey(), "JPEG2000"), "a JPEG 2000", ".jpg"),
+    _image("icon", lambda: encode(grey(), "ICO"), "an icon"),
     _image("photoshop", lambda: b"8BPS\0\1" + bytes(40), "a Photoshop file", ".tif"),
     _image("zip-as-jpg", lambda: zipped({"x": b"x"}), "an archive", ".jpg"),
     _image("gzip", lambda: b"\x1f\x8b\x08" + bytes(20), "an archive", ".jpg"),
@@ -465,7 +465,7 @@ _JPEGS = (
         _image(
             f"jpeg-orientation-{n}",
             functools.partial(lambda n: with_segment(jpeg(), 0xE1, exif(n)), n),
-            _shows(functools.partial(lambda n: turned(n, grey()), n), 12),
+            _shows(functools.partial(lambda n: oriented(n, grey()), n), 12),
             ".jpg",
         )
         for n in range(1, 9)
@@ -514,8 +514,8 @@ _PNGS = (
     _image("png", _grey_png, _GREY),
     _image("png-named-jpg", _grey_png, _GREY, ".JPG"),
     _image("png-colour", lambda: png(colour().reshape(HEIGHT, -1), 2), _shows(grey_of_colour, 1)),
-    _image("png-16-bits", lambda: png(wide(grey()), 0, 16), _GREY),
-    _image("png-colour-16-bits", lambda: png(wide(colour().reshape(HEIGHT, -1)), 2, 16), _shows(grey_of_colour, 1)),
+    _image("png-16-bits", lambda: png(to_16bit(grey()), 0, 16), _GREY),
+    _image("png-colour-16-bits", lambda: png(to_16bit(colour().reshape(HEIGHT, -1)), 2, 16), _shows(grey_of_colour, 1)),
     _image("png-1-bit", lambda: png(np.packbits(grey() > 127, axis=1), 0, 1), _shows(black_and_white)),
     _image("png-2-bits", lambda: png(np.full((HEIGHT, WIDTH // 4), 0b10101010, np.uint8), 0, 2),
            _shows(lambda: np.full((HEIGHT, WIDTH), 170, np.uint8))),
@@ -526,7 +526,7 @@ _PNGS = (
     _image("png-grey-alpha", lambda: png(np.dstack([grey(), mask()]).reshape(HEIGHT, -1), 4), _shows(masked)),
     _image("png-colour-alpha", lambda: png(np.dstack([colour(), mask()]).reshape(HEIGHT, -1), 6),
            _shows(masked_colour, 1)),
-    _image("png-colour-alpha-16-bits", lambda: png(wide(np.dstack([colour(), mask()]).reshape(HEIGHT, -1)), 6, 16),
+    _image("png-colour-alpha-16-bits", lambda: png(to_16bit(np.dstack([colour(), mask()]).reshape(HEIGHT, -1)), 6, 16),
            _shows(masked_colour, 1)),
     _image("png-half-transparent", lambda: png(np.full((HEIGHT, 2 * WIDTH), 128, np.uint8), 4),
            _shows(lambda: np.full((HEIGHT, WIDTH), 64, np.uint8))),
@@ -535,13 +535,13 @@ _PNGS = (
     _image("png-transparent-colour",
            lambda: png(colour().reshape(HEIGHT, -1), 2, before=chunk(b"tRNS", struct.pack(">3H", *colour()[0, 0]))),
            _shows(lambda: np.where((colour() == colour()[0, 0]).all(2), 0, grey_of_colour()).astype(np.uint8), 1)),
-    _image("png-transparent-grey-16-bits", lambda: png(wide(grey()), 0, 16, before=chunk(b"tRNS", b"\x40\x40")),
+    _image("png-transparent-grey-16-bits", lambda: png(to_16bit(grey()), 0, 16, before=chunk(b"tRNS", b"\x40\x40")),
            "a transparent colour of 16 bits"),
     _image("png-interlaced", _interlaced, _GREY),
-    _image("png-orientation-6", lambda: _grey_png(chunk(b"eXIf", exif(6)[6:])), _shows(lambda: turned(6, grey()))),
+    _image("png-orientation-6", lambda: _grey_png(chunk(b"eXIf", exif(6)[6:])), _shows(lambda: oriented(6, grey()))),
     _image("png-transparent-orientation-8",
            lambda: png(np.dstack([grey(), mask()]).reshape(HEIGHT, -1), 4, before=chunk(b"eXIf", exif(8)[6:])),
-           _shows(lambda: turned(8, masked()))),
+           _shows(lambda: oriented(8, masked()))),
     _image("png-of-one-frame", lambda: _grey_png(chunk(b"acTL", struct.pack(">II", 1, 0))), _GREY),
     _image("png-animated", lambda: frames("PNG"), _ANIMATION),
     _image("png-bomb-in-text", lambda: _compressed_text(b"zTXt"), _GREY),
@@ -568,12 +568,12 @@ _PNGS = (
 )  # fmt: skip
 
 _OTHER_FORMATS = (
-    _image("gif", lambda: encoded(grey(), "GIF"), _GREY, ".gif"),
-    _image("gif-named-png", lambda: encoded(grey(), "GIF"), _GREY),
-    _image("gif-transparent", lambda: encoded(np.dstack([colour(), mask()]), "GIF"), _shows(masked_colour, 40), ".gif"),
+    _image("gif", lambda: encode(grey(), "GIF"), _GREY, ".gif"),
+    _image("gif-named-png", lambda: encode(grey(), "GIF"), _GREY),
+    _image("gif-transparent", lambda: encode(np.dstack([colour(), mask()]), "GIF"), _shows(masked_colour, 40), ".gif"),
     _image("gif-animated", lambda: frames("GIF"), _ANIMATION, ".gif"),
-    _image("gif-cut", lambda: encoded(grey(), "GIF")[:-30], _CUT, ".gif"),
-    _image("gif-without-trailer", lambda: encoded(grey(), "GIF")[:-1], _CUT, ".gif"),
+    _image("gif-cut", lambda: encode(grey(), "GIF")[:-30], _CUT, ".gif"),
+    _image("gif-without-trailer", lambda: encode(grey(), "GIF")[:-1], _CUT, ".gif"),
     _image("gif-giant-screen", lambda: _gif_of_size((65_535, 65_535)), _TOO_LARGE, ".gif"),
     _image("gif-giant-frame", lambda: _gif_of_size((WIDTH, HEIGHT), (65_535, 65_535)), _TOO_LARGE, ".gif"),
     _image("gif-frame-too-short", lambda: _gif_of_size((WIDTH, 2 * HEIGHT), (WIDTH, 2 * HEIGHT)), _DAMAGED, ".gif"),
@@ -587,41 +587,41 @@ _OTHER_FORMATS = (
     _image("bmp-cut", lambda: bmp(grey(), 8)[:-1], _CUT, ".bmp"),
     _image("bmp-giant", lambda: _bmp_of_size(2**31 - 1, 2**31 - 1), _TOO_LARGE, ".bmp"),
     _image("bmp-negative-width", lambda: _bmp_of_size(-WIDTH, HEIGHT), "without pixels", ".bmp"),
-    _image("webp", lambda: encoded(grey(), "WEBP", quality=95), _ABOUT_GREY, ".webp"),
-    _image("webp-lossless", lambda: encoded(colour(), "WEBP", lossless=True), _shows(grey_of_colour, 1), ".webp"),
-    _image("webp-alpha", lambda: encoded(np.dstack([colour(), mask()]), "WEBP", lossless=True),
+    _image("webp", lambda: encode(grey(), "WEBP", quality=95), _ABOUT_GREY, ".webp"),
+    _image("webp-lossless", lambda: encode(colour(), "WEBP", lossless=True), _shows(grey_of_colour, 1), ".webp"),
+    _image("webp-alpha", lambda: encode(np.dstack([colour(), mask()]), "WEBP", lossless=True),
            _shows(masked_colour, 1), ".webp"),
-    _image("webp-alpha-lossy", lambda: encoded(np.dstack([colour(), mask()]), "WEBP", quality=95),
+    _image("webp-alpha-lossy", lambda: encode(np.dstack([colour(), mask()]), "WEBP", quality=95),
            _shows(masked_colour, 20), ".webp"),
-    _image("webp-orientation-6", lambda: encoded(grey(), "WEBP", lossless=True, exif=exif(6)[6:]),
-           _shows(lambda: turned(6, grey())), ".webp"),
+    _image("webp-orientation-6", lambda: encode(grey(), "WEBP", lossless=True, exif=exif(6)[6:]),
+           _shows(lambda: oriented(6, grey())), ".webp"),
     _image("webp-animated", _animated_webp, _ANIMATION, ".webp"),
-    _image("webp-cut", lambda: encoded(grey(), "WEBP")[:-9], _CUT, ".webp"),
-    _image("tiff", lambda: encoded(grey(), "TIFF"), _GREY, ".tif"),
-    _image("tiff-16-bits", lambda: encoded(grey().astype(np.uint16) * 257, "TIFF"), _GREY, ".tif"),
+    _image("webp-cut", lambda: encode(grey(), "WEBP")[:-9], _CUT, ".webp"),
+    _image("tiff", lambda: encode(grey(), "TIFF"), _GREY, ".tif"),
+    _image("tiff-16-bits", lambda: encode(grey().astype(np.uint16) * 257, "TIFF"), _GREY, ".tif"),
     _image("tiff-white-is-zero", lambda: _tiff_with(262, 0), _shows(lambda: 255 - grey()), ".tif"),
     _image("tiff-16-bits-white-is-zero", lambda: _tiff_with(262, 0, grey().astype(np.uint16) * 257),
            _shows(lambda: 255 - grey()), ".tif"),
-    _image("tiff-lzw", lambda: encoded(colour(), "TIFF", compression="tiff_lzw"), _shows(grey_of_colour, 1), ".tiff"),
-    _image("tiff-fax", lambda: encoded(black_and_white(), "TIFF", "1", compression="group4"),
+    _image("tiff-lzw", lambda: encode(colour(), "TIFF", compression="tiff_lzw"), _shows(grey_of_colour, 1), ".tiff"),
+    _image("tiff-fax", lambda: encode(black_and_white(), "TIFF", "1", compression="group4"),
            _shows(black_and_white), ".tiff"),
-    _image("tiff-cmyk", lambda: encoded(colour(), "TIFF", "CMYK"), _shows(grey_of_colour, 2), ".tif"),
-    _image("tiff-alpha", lambda: encoded(np.dstack([colour(), mask()]), "TIFF"), _shows(masked_colour, 1), ".tif"),
-    _image("tiff-orientation-6", lambda: encoded(grey(), "TIFF", tiffinfo={274: 6}),
-           _shows(lambda: turned(6, grey())), ".tif"),
-    _image("tiff-floats", lambda: encoded((grey() / 255).astype(np.float32), "TIFF"), "floats", ".tif"),
-    _image("tiff-nan", lambda: encoded(np.full((9, 9), np.nan, np.float32), "TIFF"), "floats", ".tif"),
-    _image("tiff-32-bits", lambda: encoded(grey().astype(np.int32), "TIFF"), "32 bits", ".tif"),
+    _image("tiff-cmyk", lambda: encode(colour(), "TIFF", "CMYK"), _shows(grey_of_colour, 2), ".tif"),
+    _image("tiff-alpha", lambda: encode(np.dstack([colour(), mask()]), "TIFF"), _shows(masked_colour, 1), ".tif"),
+    _image("tiff-orientation-6", lambda: encode(grey(), "TIFF", tiffinfo={274: 6}),
+           _shows(lambda: oriented(6, grey())), ".tif"),
+    _image("tiff-floats", lambda: encode((grey() / 255).astype(np.float32), "TIFF"), "floats", ".tif"),
+    _image("tiff-nan", lambda: encode(np.full((9, 9), np.nan, np.float32), "TIFF"), "floats", ".tif"),
+    _image("tiff-32-bits", lambda: encode(grey().astype(np.int32), "TIFF"), "32 bits", ".tif"),
     _image("tiff-of-pages", lambda: frames("TIFF"), "several pages", ".tif"),
     _image("tiff-bomb-of-pages", lambda: _tiff_of_directories(5_000), "several pages", ".tif"),
     _image("tiff-in-circles", _tiff_in_circles, Accepted(1, grey), ".tif"),
-    _image("tiff-cut", lambda: encoded(grey(), "TIFF")[:-9], "cut short|damaged", ".tif"),
+    _image("tiff-cut", lambda: encode(grey(), "TIFF")[:-9], "cut short|damaged", ".tif"),
     _image("tiff-strip-outside", lambda: _tiff_with(273, 10**6), _CUT, ".tif"),
     _image("tiff-giant", lambda: _tiff_with(256, 60_000), _TOO_LARGE, ".tif"),
     _image("tiff-width-zero", lambda: _tiff_with(256, 0), "without pixels|damaged", ".tif"),
     _image("pgm", lambda: pgm(255, grey().tobytes()), _GREY, ".pgm"),
     _image("pgm-10-bits", _ten_bits, _shows(grey, 1), ".pgm"),
-    _image("pgm-16-bits", lambda: pgm(65_535, wide(grey()).tobytes()), _GREY, ".pgm"),
+    _image("pgm-16-bits", lambda: pgm(65_535, to_16bit(grey()).tobytes()), _GREY, ".pgm"),
     _image("pgm-to-100", lambda: pgm(100, (grey() / 255 * 100).astype(np.uint8).tobytes()), _shows(grey, 3), ".pgm"),
     _image("pgm-text", lambda: pgm(255, _as_text(grey()), kind=2), _GREY, ".pgm"),
     _image("pgm-comments", lambda: b"P5 # a\n#b\n32\n#c\n40 255\n" + grey().tobytes(), _GREY, ".pgm"),
@@ -643,10 +643,10 @@ _DIRECTORY, _END = b"PK\x01\x02", b"PK\x05\x06"
 
 
 def entry(name: str, mode: int = stat.S_IFREG | 0o644, system: int = 3) -> zipfile.ZipInfo:
-    found = zipfile.ZipInfo(name)
-    found.create_system = system
-    found.external_attr = mode << 16
-    return found
+    info = zipfile.ZipInfo(name)
+    info.create_system = system
+    info.external_attr = mode << 16
+    return info
 
 
 def zipped(
@@ -655,12 +655,12 @@ def zipped(
     method: int = zipfile.ZIP_STORED,
     comment: bytes = b"",
 ) -> bytes:
-    """A zip of files by name, and of other entries after them."""
+    """A zip of these files (name -> bytes) and the other entries after them."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "Duplicate name"
-        for each, data in [*((entry(name), data) for name, data in files.items()), *others]:
-            archive.writestr(each, data, method)
+        for info, data in [*((entry(name), data) for name, data in files.items()), *others]:
+            archive.writestr(info, data, method)
         archive.comment = comment
     return buffer.getvalue()
 
@@ -672,20 +672,20 @@ def pictures() -> dict[str, bytes]:
 
 
 def _with(*others: tuple[zipfile.ZipInfo | str, bytes], **options: bytes | int) -> bytes:
-    """The two images, and other entries."""
-    named = [(entry(each) if isinstance(each, str) else each, data) for each, data in others]
-    return zipped(pictures(), *named, **options)
+    """A zip of the two images and other entries."""
+    entries = [(entry(name) if isinstance(name, str) else name, data) for name, data in others]
+    return zipped(pictures(), *entries, **options)
 
 
 def _patched(data: bytes, mark: bytes, at: int, form: str, *values: int, last: bool = True) -> bytes:
     """`data` with values packed at an offset from the last (or first) `mark`."""
-    found = bytearray(data)
-    struct.pack_into(form, found, (found.rindex(mark) if last else found.index(mark)) + at, *values)
-    return bytes(found)
+    patched = bytearray(data)
+    struct.pack_into(form, patched, (data.rindex(mark) if last else data.index(mark)) + at, *values)
+    return bytes(patched)
 
 
 def _entry_of(at: int, form: str, *values: int) -> bytes:
-    """The two images, with the directory's entry of the second changed."""
+    """A zip of the two images with the second's entry in the directory changed."""
     return _patched(_with(), _DIRECTORY, at, form, *values)
 
 
@@ -694,14 +694,14 @@ def _zeros(n_mb: int, n_files: int) -> bytes:
 
 
 def _sharing_bytes() -> bytes:
-    """The second entry of the directory begins where the first does."""
+    """A zip whose directory's second entry begins where the first does."""
     data = bytearray(zipped({"angry/1.png": _grey_png(), "angry/2.png": _grey_png()}))
     struct.pack_into("<I", data, data.rindex(_DIRECTORY) + 42, 0)
     return bytes(data)
 
 
 def _large_form(count: int, directory_bytes: int, at: int) -> bytes:
-    """The two images, with an end record of the 64-bit form that says this of the directory."""
+    """A zip of the two images with a ZIP64 end record that describes the directory so."""
     data = _with()
     end = data.rindex(_END)
     record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, directory_bytes, at)
@@ -716,7 +716,7 @@ def _true_large_form() -> bytes:
 
 
 def _size_in_large_form() -> bytes:
-    """An entry whose size of 2^62 bytes stands in its 64-bit field."""
+    """A zip with an entry whose ZIP64 field declares 2^62 bytes."""
     extra = struct.pack("<HHQ", 1, 8, 2**62)
     large = entry("angry/3.png")
     large.extra = extra
@@ -740,12 +740,12 @@ def _damaged_content() -> bytes:
 
 
 def _other_name_within() -> bytes:
-    """The directory and the file itself call it differently."""
+    """A zip whose directory and local header name one file differently."""
     return _with().replace(b"angry/1.png", b"happy/1.png", 1)
 
 
 def _name_within_of_other_bytes() -> bytes:
-    """The file itself says that its name is UTF-8, and it is not."""
+    """A zip with a local header that declares a UTF-8 name which is not UTF-8."""
     data = bytearray(_with(("angry/\u00e9.png", _grey_png())))
     at = data.index("\u00e9".encode())
     data[at : at + 2] = b"\xff\xfe"
@@ -930,7 +930,7 @@ ROWS = (
 
 
 def table(*lines: str, header: str = HEADER, ending: str = "\n", encoding: str = "utf-8") -> bytes:
-    return zipped({"fer2013.csv": "".join(each + ending for each in (header, *lines)).encode(encoding)})
+    return zipped({"fer2013.csv": "".join(line + ending for line in (header, *lines)).encode(encoding)})
 
 
 _LINE = f"3,{pixels()},Training"
@@ -938,8 +938,8 @@ _TWO = (_LINE, f"0,{pixels()},PublicTest")
 
 
 def labelled(*lines: str, header: str = "file,label", **files: bytes) -> bytes:
-    """The images a.png and b.png with a table of labels beside them."""
-    text = "".join(each + "\n" for each in (header, *lines)).encode()
+    """A zip of the images a.png and b.png and a table of labels."""
+    text = "".join(line + "\n" for line in (header, *lines)).encode()
     return zipped({"a.png": _grey_png(), "b.png": png(255 - grey(), 0), "labels.csv": text} | files)
 
 
@@ -956,16 +956,16 @@ TABLES = (
     _table("csv-old-mac", lambda: table(*_TWO, ending="\r"), Accepted(2)),
     _table("csv-byte-order-mark", lambda: table(*_TWO, encoding="utf-8-sig"), Accepted(2)),
     _table("csv-utf-16", lambda: table(*_TWO, encoding="utf-16"), _refusal(r"'\\x003\\x00'", errors.LabelError)),
-    _table("csv-semicolons", lambda: table(*(each.replace(",", ";") for each in _TWO), header=HEADER.replace(",", ";")),
+    _table("csv-semicolons", lambda: table(*(row.replace(",", ";") for row in _TWO), header=HEADER.replace(",", ";")),
            Accepted(2)),
-    _table("csv-tabs", lambda: table(*(each.replace(",", "\t") for each in _TWO), header=HEADER.replace(",", "\t")),
+    _table("csv-tabs", lambda: table(*(row.replace(",", "\t") for row in _TWO), header=HEADER.replace(",", "\t")),
            Accepted(2)),
     _table("csv-spaced-names", lambda: table(*_TWO, header="emotion, pixels, Usage"), Accepted(2)),
     _table("csv-loud-names", lambda: table(*_TWO, header="EMOTION,PIXELS,USAGE"), Accepted(2)),
-    _table("csv-icml", lambda: table(*(f"{e},{u},{p}" for e, p, u in (each.split(",") for each in _TWO)),
+    _table("csv-icml", lambda: table(*(f"{e},{u},{p}" for e, p, u in (row.split(",") for row in _TWO)),
                                      header="emotion, Usage, pixels"), Accepted(2)),
     _table("csv-without-split", lambda: table(f"3,{pixels()}", f"0,{pixels()}", header="emotion,pixels"), Accepted(2)),
-    _table("csv-more-columns", lambda: table(*(f"9,{each}" for each in _TWO), header=f"id,{HEADER}"), Accepted(2)),
+    _table("csv-more-columns", lambda: table(*(f"9,{row}" for row in _TWO), header=f"id,{HEADER}"), Accepted(2)),
     _table("csv-blank-lines", lambda: table("", *_TWO, "", ""), Accepted(2)),
     _table("csv-without-last-newline", lambda: zipped({"fer2013.csv": "\n".join([HEADER, *_TWO]).encode()}),
            Accepted(2)),

@@ -1,4 +1,4 @@
-"""Small data sets of generated images, and what the index stage makes of them."""
+"""Small data sets of generated images, and their manifests by the index stage."""
 
 import io
 import zipfile
@@ -26,11 +26,11 @@ def png(seed=0, height=12, width=10):
 
 
 def zipped(files):
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)  # without the time of the day
-    return packed.getvalue()
+            archive.writestr(zipfile.ZipInfo(name), data)  # a fixed time stamp
+    return buffer.getvalue()
 
 
 def committed(workspace, files, source="archive"):
@@ -66,15 +66,15 @@ def by_path(workspace, manifest):
 
 
 def reasons(workspace, manifest):
-    """path -> why it is in quarantine, or None."""
+    """path -> the reason of its quarantine, or None."""
     return {path: row["reason"] for path, row in by_path(workspace, manifest).items()}
 
 
 def bytes_of(workspace, manifest, row):
     part = workspace.folder(manifest) / names.IMAGES / names.image_part(row["part"])
-    found = pa.ipc.open_file(part).read_all().slice(row["row"], 1).to_pylist()[0]
-    assert found["path"] == row["path"]
-    return found["data"]
+    image = pa.ipc.open_file(part).read_all().slice(row["row"], 1).to_pylist()[0]
+    assert image["path"] == row["path"]
+    return image["data"]
 
 
 def thumbnail_of(workspace, manifest, row):
@@ -89,6 +89,6 @@ def csv_row(pixels, emotion=0, usage="Training"):
 
 def parquet(columns):
     """A Parquet file of these columns: name -> values, or a pyarrow array."""
-    packed = io.BytesIO()
-    pq.write_table(pa.table(columns), packed)
-    return packed.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()

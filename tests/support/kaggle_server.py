@@ -26,11 +26,11 @@ _API = "/api/v1/datasets.DatasetApiService/"
 
 @dataclasses.dataclass
 class Fault:
-    """What goes wrong with the next request of `kind`: "get", "download" (the API), "blob" (the archive) or "resume".
+    """A fault in the next request of `kind`: "get", "download" (the API), "blob" (the archive) or "resume".
 
-    status: answered instead. reset: no answer. stall_s: silence before it. cut_bytes: the body breaks off there.
-    flip_byte: changed there. bad_md5: the header is wrong. page: sent with status 200 instead. whole: the range is
-    ignored.
+    status: the response's status. reset: the connection is reset. stall_s: seconds before the response. cut_bytes: the
+    length at which the body breaks off. flip_byte: the offset of a changed byte. bad_md5: the MD5 header is wrong.
+    page: a web page sent with status 200. whole: the requested range is ignored.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Request:
 
 
 class KaggleServer:
-    """`datasets` maps "owner/slug" to its archives, version 1 first. `sends_md5`: whether storage tells the MD5."""
+    """`datasets` maps "owner/slug" to its archives, version 1 first. `sends_md5`: whether storage sends the MD5."""
 
     def __init__(self) -> None:
         self.datasets: dict[str, list[bytes]] = {}
@@ -66,7 +66,7 @@ class KaggleServer:
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def environment(self) -> dict[str, str]:
-        """What points the real client of another process here: it takes this server for its proxy to localhost."""
+        """Variables that point the real client in another process here: its requests take this server as a proxy."""
         return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": self.url, "NO_PROXY": "127.0.0.1"}
 
     def kinds(self) -> list[str]:
@@ -74,7 +74,7 @@ class KaggleServer:
         return [request.kind for request in self.requests]
 
     def take_fault(self, kind: str) -> Fault:
-        """The first fault planned for `kind`, used up; one that does nothing if there is none."""
+        """Remove and return the first fault planned for `kind`; without one, a fault that does nothing."""
         for fault in self.faults:
             if fault.kind == kind:
                 self.faults.remove(fault)
@@ -98,10 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
         name = f"{body['ownerSlug']}/{body['datasetSlug']}"
         archives = self.server_state.datasets.get(name, [])
         version = body.get("datasetVersionNumber") or len(archives)
-        sent, accepted = self.headers.get("Authorization", ""), self.server_state.accepted
-        if sent and accepted is not None and sent not in accepted:
+        authorization, accepted = self.headers.get("Authorization", ""), self.server_state.accepted
+        if authorization and accepted is not None and authorization not in accepted:
             self._error(401)
-        elif name in self.server_state.private and not sent:
+        elif name in self.server_state.private and not authorization:
             self._error(403)
         elif not 1 <= version <= len(archives):
             self._error(404)
@@ -122,17 +122,17 @@ class _Handler(BaseHTTPRequestHandler):
             headers["x-goog-hash"] = f"crc32c=AAAAAA==,md5={base64.b64encode(digest).decode()}"
         if fault.flip_byte is not None:
             data = data[: fault.flip_byte] + bytes([data[fault.flip_byte] ^ 0xFF]) + data[fault.flip_byte + 1 :]
-        status, asked = 200, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and not fault.whole:
-            if int(asked[1]) >= len(data):
+        status, requested = 200, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if requested and not fault.whole:
+            if int(requested[1]) >= len(data):
                 self._error(416)
                 return
-            headers["Content-Range"] = f"bytes {asked[1]}-{len(data) - 1}/{len(data)}"
-            status, data = 206, data[int(asked[1]) :]
+            headers["Content-Range"] = f"bytes {requested[1]}-{len(data) - 1}/{len(data)}"
+            status, data = 206, data[int(requested[1]) :]
         self._send(status, data, headers, cut=fault.cut_bytes)
 
     def _begin(self, kind: str) -> Fault | None:
-        """Record the request; None if a fault has dealt with it."""
+        """Record the request and return its fault; None if a fault has answered it already."""
         state = self.server_state
         state.requests.append(Request(kind, self.headers.get("Authorization", ""), self.headers.get("Range", "")))
         fault = state.take_fault(kind)
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.close_connection = self.close_connection or cut is not None
-        with contextlib.suppress(ConnectionError):  # the client had enough
+        with contextlib.suppress(ConnectionError):  # the client closed the connection
             self.wfile.write(body[:cut])
 
 

@@ -1,4 +1,4 @@
-"""Pictures with the spectrum of photographs, and thumbnails taken of them."""
+"""Pictures with the spectrum of photographs, and thumbnails of them."""
 
 import numpy as np
 from scipy import fft, ndimage
@@ -10,7 +10,7 @@ N = 60
 
 
 def photographs(seed, n=N, side=2 * SIDE):
-    """Pictures with a photograph's spectrum, amplitude by 1 / frequency, and nothing in common: (n, side, side)."""
+    """Unrelated random pictures (n, side, side) with a photograph's spectrum: amplitudes fall with the frequency."""
     draw = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(fft.fftfreq(side), fft.fftfreq(side)))
     frequency[0, 0] = np.inf
@@ -21,7 +21,8 @@ def photographs(seed, n=N, side=2 * SIDE):
 
 
 def taken(picture, *, right=0.0, down=0.0, zoom=1.0, degrees=0.0):
-    """The middle of the picture as a thumbnail; `right` and `down` in its pixels, a zoom over 1 shows less."""
+    """The middle of the picture as a thumbnail (SIDE, SIDE); `right` and `down` in the picture's pixels; a zoom above 1
+    shows less."""
     turn = np.radians(degrees)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) / zoom
     middle = (picture.shape[0] - 1) / 2

@@ -1,4 +1,4 @@
-"""What the index and split stages leave, made by hand for the stages that come after them."""
+"""Outputs of the index and split stages, made by hand for the stages that follow."""
 
 from collections import Counter
 
@@ -31,14 +31,14 @@ def committed(workspace, stage, key, ref, write):
     return workspace.run(stage, key, type(ref), produce, resumable=False)
 
 
-def dataset(workspace, rows, encoded_by_part, key="k"):
-    """The Refs of an index and a split stage's output made by hand; rows: (image_id, class_index, split, part, row)."""
+def dataset(workspace, rows, images_by_part, key="k"):
+    """Refs of handmade outputs of the index and split stages; rows: (image_id, class_index, split, part, row)."""
 
     def write_manifest(out):
         (out / "images").mkdir()
-        for part, found in enumerate(encoded_by_part):
+        for part, images in enumerate(images_by_part):
             image_files.write(
-                out / f"images/part-{part:05d}.arrow", [(f"{part}/{i}.png", data) for i, data in enumerate(found)]
+                out / f"images/part-{part:05d}.arrow", [(f"{part}/{i}.png", data) for i, data in enumerate(images)]
             )
 
     def write_split(out):
@@ -48,9 +48,9 @@ def dataset(workspace, rows, encoded_by_part, key="k"):
 
     n = len(rows)
     manifest = ManifestRef(source="x", layouts=("x",), classes=CLASSES, n_found=n, n_quarantined=0)
-    found = Counter((split, class_index) for _, class_index, split, _, _ in rows)
+    tally = Counter((split, class_index) for _, class_index, split, _, _ in rows)
     counts = {
-        each: {label: found[each, at] for at, label in enumerate(CLASSES)} for each in ("train", "validation", "test")
+        name: {label: tally[name, at] for at, label in enumerate(CLASSES)} for name in ("train", "validation", "test")
     }
     split = SplitRef(classes=CLASSES, counts=counts, origin="drawn")
     return (
@@ -61,16 +61,16 @@ def dataset(workspace, rows, encoded_by_part, key="k"):
 
 def drawn(n: int = 45, per_part: int = 10):
     draw = np.random.default_rng(0)
-    made = [encode.png(draw.integers(0, 256, (20, 20), np.uint8)) for _ in range(n)]
+    images = [encode.png(draw.integers(0, 256, (20, 20), np.uint8)) for _ in range(n)]
     splits = ["train", "train", "train", "validation", "test", "excluded"]
     rows = [
         (f"{i:032x}", None if splits[i % 6] == "excluded" else i % 3, splits[i % 6], i // per_part, i % per_part)
         for i in range(n)
     ]
-    return rows, [made[start : start + per_part] for start in range(0, n, per_part)]
+    return rows, [images[start : start + per_part] for start in range(0, n, per_part)]
 
 
 def files(workspace, ref):
-    """The files of an output but what is said about them, which holds the time of its making."""
+    """The files of an output (name -> bytes) except its Ref, which holds the time of the commit."""
     paths = (path for path in workspace.folder(ref).iterdir() if path.is_file() and path.name != "_ref.json")
     return {path.name: path.read_bytes() for path in paths}

@@ -1,4 +1,4 @@
-"""Models that can be registered: a Ref of each stage, with files in a workspace."""
+"""Models that can be registered: Refs of all stages, with their files in a workspace."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -65,9 +65,9 @@ def parts(workspace, *, passed=True, weights="a"):
     )
 
 
-def candidate(made):
-    """What a registration takes, of the Refs that `parts` gives."""
-    split, model, evaluation, verdict = made
+def candidate(refs):
+    """The candidate made of the Refs that `parts` returns."""
+    split, model, evaluation, verdict = refs
     return register_stage.Candidate(
         name="demo",
         recipe='{"name": "demo"}',
@@ -80,10 +80,10 @@ def candidate(made):
     )
 
 
-def register(workspace, made, champion_state=None, by=None):
+def register(workspace, refs, champion_state=None, by=None):
     """Register the model of these Refs, compared with no champion by default."""
     pages = {"report.md": b"# cnn", "confusion.png": b"PNG"}
-    report = committed(workspace, "evaluation report", made[1].digest, Ref(), pages)
+    report = committed(workspace, "evaluation report", refs[1].digest, Ref(), pages)
     return register_stage.register(
-        candidate(made), champion_state or ChampionState(), report=report, by=by, workspace=workspace
+        candidate(refs), champion_state or ChampionState(), report=report, by=by, workspace=workspace
     )

@@ -1,4 +1,4 @@
-"""Small shards, and what they hold."""
+"""Small shards and their summaries."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SIZE = (4, 5)
 
 
 def shard(folder, name, image_ids, class_indexes, pixels=None, classes=CLASSES):
-    """The path of a shard of these images, written; random ones without `pixels`."""
+    """Write a shard of these images, random ones without `pixels`, and return its path."""
     if pixels is None:
         pixels = np.random.default_rng(0).integers(0, 256, (len(image_ids), *SIZE), np.uint8)
     parquet.write(folder / name, image_ids, np.array(class_indexes, np.int32), pixels, classes)

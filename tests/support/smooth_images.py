@@ -1,4 +1,4 @@
-"""Pictures for tests of what is done with pixels."""
+"""Images for tests of pixel operations."""
 
 import cv2
 import numpy as np

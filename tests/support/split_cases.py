@@ -24,7 +24,7 @@ def sha(pixels):
 
 
 def image(number, label="happy", pixels=None, raw_split=None, subject=None, action="keep"):
-    """A row of curation.parquet; `pixels` names its content, its own by default."""
+    """A row of curation.parquet; `pixels` names its content, unique by default."""
     return {
         "image_id": f"{number:032x}",
         "pixel_sha256": sha(number if pixels is None else f"content {pixels}"),
@@ -54,36 +54,39 @@ def pairs_of(pairs, kind="near"):
 
 
 def assign(images, pairs=(), before=None, sources=(), kind="near", **config):
-    """Each image's image_id -> (split or None, reason, is_clean), and the SplitResult; `before` is such a dict."""
+    """(image_id -> (split or None, reason, is_clean, pixel_sha256), the SplitResult); `before` is such a dict."""
     table = table_of(images)
     links = groups.read(table, pairs_of(pairs, kind))
     history = None
     if before is not None:
-        stood = [
+        earlier = [
             {"image_id": image_id, "pixel_sha256": pixels, "split": in_split}
             for image_id, (in_split, _, _, pixels) in before.items()
             if in_split is not None
         ]
         schema = pa.schema([(name, pa.string()) for name in ("image_id", "pixel_sha256", "split")])
-        history = split.history_of(table, pa.Table.from_pylist(stood, schema=schema))
-    made = split.assign(table, links, history, split.SplitConfig(**config), dict(sources))
-    names = [None if in_split == assignment.NONE else files.SPLITS[in_split] for in_split in made.splits]
-    rows = zip(table["image_id"].to_pylist(), names, made.reasons, made.is_clean, table["pixel_sha256"], strict=True)
-    return {
-        image_id: (in_split, reason, bool(ok), str(pixels)) for image_id, in_split, reason, ok, pixels in rows
-    }, made
+        history = split.history_of(table, pa.Table.from_pylist(earlier, schema=schema))
+    result = split.assign(table, links, history, split.SplitConfig(**config), dict(sources))
+    names = [None if in_split == assignment.NONE else files.SPLITS[in_split] for in_split in result.splits]
+    rows = zip(
+        table["image_id"].to_pylist(), names, result.reasons, result.is_clean, table["pixel_sha256"], strict=True
+    )
+    assigned = {
+        image_id: (in_split, reason, bool(clean), str(pixels)) for image_id, in_split, reason, clean, pixels in rows
+    }
+    return assigned, result
 
 
-def splits_of(images, found):
-    return [found[member["image_id"]][0] for member in images]
+def splits_of(images, assigned):
+    return [assigned[row["image_id"]][0] for row in images]
 
 
-def reasons_of(images, found):
-    return [found[member["image_id"]][1] for member in images]
+def reasons_of(images, assigned):
+    return [assigned[row["image_id"]][1] for row in images]
 
 
 def related(images, pairs):
-    """All pairs of images that must not be in two splits, found the slow way."""
+    """All pairs of images that must not be in two splits, by comparing every pair."""
     near = {frozenset((a["pixel_sha256"], b["pixel_sha256"])) for a, b in pairs}
     for one, other in combinations(images, 2):
         same_subject = one["subject"] is not None and one["subject"] == other["subject"]
@@ -92,17 +95,17 @@ def related(images, pairs):
             yield one, other
 
 
-def assert_none_straddles(images, pairs, found):
+def assert_none_straddles(images, pairs, assigned):
     for one, other in related(images, pairs):
-        on = {found[member["image_id"]][0] for member in (one, other)} - {None}
-        assert len(on) < 2
+        splits = {assigned[row["image_id"]][0] for row in (one, other)} - {None}
+        assert len(splits) < 2
 
 
-def assert_all_accounted_for(images, found):
-    assert found.keys() == {member["image_id"] for member in images}
-    for member in images:
-        in_split, reason, is_clean, _ = found[member["image_id"]]
-        if member["action"] == "quarantine":
+def assert_all_accounted_for(images, assigned):
+    assert assigned.keys() == {row["image_id"] for row in images}
+    for row in images:
+        in_split, reason, is_clean, _ = assigned[row["image_id"]]
+        if row["action"] == "quarantine":
             assert (in_split, reason) == (None, None)
         else:
             assert (in_split is None) == (reason is not None)
@@ -119,26 +122,21 @@ def data(draw, raw_splits=(None,), actions=("keep", "keep", "keep", "drop", "qua
         st.sampled_from([None, None, None, "ann", "bob", "cleo", "dan"]),
         st.sampled_from(actions),
     )
-    images = [
-        image(n, *drawn_values)
-        for n, drawn_values in enumerate(draw(st.lists(described, min_size=1, max_size=max_size)))
-    ]
+    images = [image(n, *fields) for n, fields in enumerate(draw(st.lists(described, min_size=1, max_size=max_size)))]
     ends = st.tuples(st.sampled_from(images), st.sampled_from(images))
-    pairs = draw(st.lists(ends.filter(lambda member: member[0] is not member[1]), max_size=12))
+    pairs = draw(st.lists(ends.filter(lambda pair: pair[0] is not pair[1]), max_size=12))
     return images, pairs
 
 
 OFFICIAL = st.sampled_from([("train", "test"), ("train",), tuple(RAW_SPLITS)])
 
 
-def counted(images, found):
-    return Counter(
-        (member["label"], in_split) for member, in_split in zip(images, splits_of(images, found), strict=True)
-    )
+def counted(images, assigned):
+    return Counter((row["label"], in_split) for row, in_split in zip(images, splits_of(images, assigned), strict=True))
 
 
 def committed(workspace, images, pairs=(), sources=None):
-    """What curation and inspection would have left of `images`."""
+    """Refs of outputs of the curation and inspection stages with these images."""
     key = hashlib.sha256(json.dumps([images, list(pairs)]).encode()).hexdigest()
 
     def curation(out):
@@ -163,9 +161,9 @@ def run(workspace, images, config=None, previous=None, pairs=()):
     )
 
 
-def read(workspace, made):
-    return pq.read_table(workspace.folder(made) / files.SPLIT)
+def read(workspace, split_ref):
+    return pq.read_table(workspace.folder(split_ref) / files.SPLIT)
 
 
-def report(workspace, made):
-    return json.loads((workspace.folder(made) / files.SPLIT_REPORT).read_bytes())
+def report(workspace, split_ref):
+    return json.loads((workspace.folder(split_ref) / files.SPLIT_REPORT).read_bytes())
