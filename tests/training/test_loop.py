@@ -447,7 +447,7 @@ def test_where_images_are_augmented_changes_nothing_of_what_dropout_draws(folder
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-def test_errors_of_the_feed_come_out(folder, tmp_path, monkeypatch):
+def test_errors_of_the_input_pipeline_are_raised(folder, tmp_path, monkeypatch):
     def broken(*_):
         raise errors.IntegrityError("Shards must be whole.")
         yield

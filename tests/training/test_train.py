@@ -106,7 +106,7 @@ def model(workspace, made):
     return ref, told
 
 
-def test_training_in_a_child_leaves_a_model_that_learned_something(workspace, model):
+def test_training_in_a_worker_leaves_a_model_that_learned_something(workspace, model):
     ref, told = model
     folder = workspace.folder(ref)
     names = {path.name for path in folder.iterdir()}
@@ -334,7 +334,7 @@ def test_votes_that_the_config_asks_for_must_be_given(workspace, made):
         train.train(made, made, None, None, config(soft_labels=True), workspace=workspace)
 
 
-def test_a_precision_that_was_left_to_the_machine_must_be_settled_before_it_is_keyed(workspace, made):
+def test_a_precision_that_was_left_to_the_machine_must_be_resolved_before_it_is_keyed(workspace, made):
     with pytest.raises(ValueError, match="precision"):
         train.train(made, made, None, None, config(precision="auto"), workspace=workspace)
 

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer.training import config as train_config
+from fer.training import input_pipeline
+from fer.training import trainer as trainers
+
+
+def config(**changes) -> train_config.TrainConfig:
+    return train_config.TrainConfig(**changes)
+
+
+def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (n_images, 6, 6, 1)).astype(np.uint8)
+    class_indexes = rng.integers(0, 3, n_images).astype(np.int32)
+    return input_pipeline.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
+
+
+def examples(
+    found: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
+) -> trainers.Examples:
+    return trainers.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
+
+
+@given(mixup=st.sampled_from([0.0, 0.2, 1.0]), cutmix=st.sampled_from([0.0, 0.2, 1.0]), at=st.integers(0, 50))
+def test_blended_targets_are_shares_and_blended_pixels_stay_in_range(mixup, cutmix, at):
+    inputs, targets, weights = examples(batch(), config(mixup=mixup, cutmix=cutmix), weights=(1, 2, 3), at=at)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    assert targets.min() >= 0
+    assert 0 <= inputs.min() <= inputs.max() <= 255.001  # float32 rounds
+    assert weights.min() >= 1
+    assert weights.max() <= 3.00001
+
+
+def test_blending_is_drawn_by_seed_epoch_and_step():
+    settings = config(mixup=1.0)
+    first, same = examples(batch(), settings, at=3), examples(batch(), settings, at=3)
+    np.testing.assert_array_equal(first.inputs, same.inputs)
+    for other in (examples(batch(), settings, at=4), examples(batch(), settings, epoch=2, at=3)):
+        assert not np.array_equal(first.inputs, other.inputs)
+
+
+def test_mixup_blends_pixels_and_targets_by_one_share():
+    found = batch()
+    inputs, targets, _ = examples(found, config(mixup=1.0))
+    own = np.eye(3)[found.class_indexes]
+    one_row = next(row for row in range(8) if targets[row].max() < 0.999)
+    share = targets[one_row][found.class_indexes[one_row]]
+    other = int(np.flatnonzero((targets[one_row] > 0) & (own[one_row] == 0))[0])
+    candidates = found.pixels[found.class_indexes == other].astype(np.float32)
+    blended = share * found.pixels[one_row] + (1 - share) * candidates
+    assert np.abs(blended - inputs[one_row]).max(axis=(1, 2, 3)).min() < 0.01
+
+
+def test_cutmix_takes_each_pixel_from_one_of_the_two_in_the_targets_shares():
+    found = batch(seed=4)
+    for at in range(10):
+        inputs, targets, _ = examples(found, config(cutmix=1.0), at=at)
+        is_own = (inputs == found.pixels).mean(axis=(1, 2, 3))
+        foreign = [row for row in range(8) if 0 < targets[row][found.class_indexes[row]] < 1]
+        for row in foreign:
+            assert is_own[row] == pytest.approx(targets[row][found.class_indexes[row]], abs=0.06)
