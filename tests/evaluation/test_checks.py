@@ -26,43 +26,43 @@ def split(tmp_path):
     """A test split of two shards."""
     folder = tmp_path / "shards"
     folder.mkdir()
-    for number, here in enumerate((slice(0, 3), slice(3, 4))):
-        pixels = np.zeros((len(IDS[here]), 2, 2), np.uint8)
+    for number, rows in enumerate((slice(0, 3), slice(3, 4))):
+        pixels = np.zeros((len(IDS[rows]), 2, 2), np.uint8)
         parquet.write(
-            folder / parquet.name("test", number), IDS[here], np.array(TRUTH[here], np.int32), pixels, CLASSES
+            folder / parquet.name("test", number), IDS[rows], np.array(TRUTH[rows], np.int32), pixels, CLASSES
         )
     return folder
 
 
-def check(tmp_path, split, image_ids=IDS, truth=TRUTH, said=None, predicted=None):
+def check(tmp_path, split, image_ids=IDS, truth=TRUTH, scores=None, predicted=None):
     """The ids of the broken rules."""
     out = tmp_path / "out"
     out.mkdir()
-    said = probabilities((0, 1, 2, 1)) if said is None else said
+    scores = probabilities((0, 1, 2, 1)) if scores is None else scores
     predictions.write(
-        out / predictions.FILE, image_ids, np.array(truth, np.int32), said, np.ones(len(truth), bool), CLASSES
+        out / predictions.FILE, image_ids, np.array(truth, np.int32), scores, np.ones(len(truth), bool), CLASSES
     )
     if predicted is not None:
         table = pq.read_table(out / predictions.FILE)
         column = pa.array(predicted, pa.int32())
         pq.write_table(table.set_column(2, table.schema.field(2), column), out / predictions.FILE)
     prediction_checks.check(out, split, "test")
-    return {each.id for each in contracts.read(out) if not each.passed}
+    return {outcome.id for outcome in contracts.read(out) if not outcome.passed}
 
 
 def test_sound_predictions_keep_every_rule_and_have_pages(tmp_path, split):
     assert check(tmp_path, split) == set()
-    assert {each.id for each in contracts.read(tmp_path / "out")} == {each.id for each in contract.rules(CLASSES)}
+    assert {outcome.id for outcome in contracts.read(tmp_path / "out")} == {rule.id for rule in contract.rules(CLASSES)}
     assert (tmp_path / "out" / files.DOCS / "index.html").is_file()
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
-        ({"said": np.full((4, 3), 0.9, np.float32)}, "do not add up to 1"),
-        ({"said": np.full((4, 3), np.nan, np.float32)}, "not finite"),
-        ({"said": np.array([[np.inf, 0, 0]] * 4, np.float32)}, "not finite"),
-        ({"said": np.array([[1.5, -0.5, 0]] * 4, np.float32)}, "below 0.*above 1"),
+        ({"scores": np.full((4, 3), 0.9, np.float32)}, "do not add up to 1"),
+        ({"scores": np.full((4, 3), np.nan, np.float32)}, "not finite"),
+        ({"scores": np.array([[np.inf, 0, 0]] * 4, np.float32)}, "not finite"),
+        ({"scores": np.array([[1.5, -0.5, 0]] * 4, np.float32)}, "below 0.*above 1"),
         ({"image_ids": ("a", "b", "c", "a")}, "occurs more than once"),
         ({"image_ids": ("a", "b", "c", "z")}, "not in the split"),
         ({"truth": (1, 1, 2, 0)}, "another than in the shards"),
@@ -70,20 +70,20 @@ def test_sound_predictions_keep_every_rule_and_have_pages(tmp_path, split):
         ({"predicted": (0, 1, 2, 2)}, "not the most probable"),
         ({"predicted": (0, 1, 7, 1)}, "predicted is no class"),
         (
-            {"image_ids": IDS[:3], "truth": TRUTH[:3], "said": probabilities((0, 1, 2))},
+            {"image_ids": IDS[:3], "truth": TRUTH[:3], "scores": probabilities((0, 1, 2))},
             "without a prediction: 1 of test",
         ),
-        ({"image_ids": (), "truth": (), "said": np.empty((0, 3), np.float32)}, "no predictions"),
+        ({"image_ids": (), "truth": (), "scores": np.empty((0, 3), np.float32)}, "no predictions"),
     ],
 )
-def test_unsound_predictions_are_never_measured(tmp_path, split, change, says):
-    with pytest.raises(errors.ContractViolation, match=says):
+def test_unsound_predictions_are_never_scored(tmp_path, split, change, message):
+    with pytest.raises(errors.ContractViolation, match=message):
         check(tmp_path, split, **change)
 
 
-def test_a_model_that_says_one_class_only_is_a_warning(tmp_path, split):
-    assert check(tmp_path, split, said=probabilities((0, 0, 0, 0))) == {"several_classes"}
+def test_a_model_that_predicts_one_class_only_is_a_warning(tmp_path, split):
+    assert check(tmp_path, split, scores=probabilities((0, 0, 0, 0))) == {"several_classes"}
 
 
 def test_a_model_that_is_sure_and_wrong_is_a_warning(tmp_path, split):
-    assert check(tmp_path, split, said=probabilities((1, 2, 0, 1), 0.99)) == {"confidence"}
+    assert check(tmp_path, split, scores=probabilities((1, 2, 0, 1), 0.99)) == {"confidence"}

@@ -22,27 +22,27 @@ MODEL = ModelRef(
 
 
 def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> EvaluationRef:
-    """That of a model which is right about the first `n_right` of 100 images."""
-    said = np.where(np.arange(100) < n_right, TRUTH, 1 - TRUTH)
+    """The evaluation of a model that is right about the first `n_right` of 100 images."""
+    predicted = np.where(np.arange(100) < n_right, TRUTH, 1 - TRUTH)
     ids = ids or [f"id{row:03}" for row in range(100)]
 
     def produce(out):
-        predictions.write(out / predictions.FILE, ids, TRUTH, np.eye(2)[said], np.ones(100, bool), CLASSES)
+        predictions.write(out / predictions.FILE, ids, TRUTH, np.eye(2)[predicted], np.ones(100, bool), CLASSES)
         scores = {"accuracy": n_right / 100, "accuracy_interval": (0, 1), "macro_f1": 0.5, "macro_f1_interval": (0, 1)}
         return EvaluationRef(split="test", n_images=100, **scores)
 
     return workspace.run("evaluate", name, EvaluationRef, produce, resumable=False)
 
 
-def test_each_is_held_against_the_first_image_by_image(tmp_path):
+def test_each_candidate_is_compared_with_the_first_image_by_image(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     better = MODEL.model_copy(update={"validation_accuracy": 0.9})
-    found = {
+    candidates = {
         "first": (MODEL, evaluation(workspace, "a", 60)),
         "better": (better, evaluation(workspace, "b", 80)),
         "same": (MODEL, evaluation(workspace, "c", 60)),
     }
-    first, second, same = compare.compare(found, workspace)
+    first, second, same = compare.compare(candidates, workspace)
     assert first.difference is None
     assert second.difference == pytest.approx(0.2)
     low, high = second.difference_interval

@@ -29,8 +29,8 @@ def workspace(tmp_path):
 
 
 @pytest.fixture
-def here(monkeypatch):
-    """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
+def in_this_process(monkeypatch):
+    """Do the worker process's work in this process: starting TensorFlow anew takes ten seconds."""
 
     def run(function, arguments, job, *, progress):
         return function(**json.loads(json.dumps(arguments)), progress=progress)
@@ -50,7 +50,7 @@ def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> ShardsRef
     return workspace.run("preprocess", name, ShardsRef, produce, resumable=False)
 
 
-def division_of(workspace, n_clean=20) -> SplitRef:
+def split_of(workspace, n_clean=20) -> SplitRef:
     """A split whose first images are clean."""
 
     def produce(out):
@@ -62,17 +62,17 @@ def division_of(workspace, n_clean=20) -> SplitRef:
 
 
 def model_of(workspace, classes=CLASSES) -> ModelRef:
-    """An untrained model, as another run could have left it."""
+    """An untrained model as the output of a training."""
 
     def produce(out):
         config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
         model = zoo.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
-        draw = np.random.default_rng(0)  # Keras' own draw hangs on what other threads draw meanwhile
-        for each in model.trainable_variables:
-            each.assign(draw.normal(0, 0.3, each.shape))
+        draw = np.random.default_rng(0)  # Keras' own draw depends on what other threads draw
+        for variable in model.trainable_variables:
+            variable.assign(draw.normal(0, 0.3, variable.shape))
         model.save(out / saved_model.MODEL)
         return ModelRef(
-            digest="-".join(classes),  # as in training the classes are part of it, and the file's date is not
+            digest="-".join(classes),  # as in training: the classes count, the file's date does not
             model=config.name,
             classes=classes,
             n_parameters=model.count_params(),
@@ -85,16 +85,16 @@ def model_of(workspace, classes=CLASSES) -> ModelRef:
     return workspace.run("train", "-".join(classes), ModelRef, produce, resumable=False)
 
 
-def test_an_evaluation_holds_predictions_and_metrics(workspace, here):
+def test_an_evaluation_holds_predictions_and_metrics(workspace, in_this_process):
     counts = []
     model, images = model_of(workspace), shards_of(workspace)
     ref = evaluate.evaluate(
         model,
         images,
-        division_of(workspace),
+        split_of(workspace),
         "test",
         workspace=workspace,
-        progress=Reporter(lambda *what: counts.append(what)),
+        progress=Reporter(lambda *count: counts.append(count)),
     )
     folder = workspace.folder(ref)
     assert ref.n_images == 30
@@ -102,70 +102,70 @@ def test_an_evaluation_holds_predictions_and_metrics(workspace, here):
     assert counts[-1][:2] == (60, 60)
     rows = predictions.read(folder / predictions.FILE)
     assert rows.image_ids == sorted(f"id{row}" for row in range(30))
-    found = metrics.Metrics.model_validate_json((folder / "metrics.json").read_bytes())
+    scores = metrics.Metrics.model_validate_json((folder / "metrics.json").read_bytes())
     averaged = metrics.from_predictions(folder / predictions.FLIP_TTA)
-    assert found == metrics.from_predictions(folder / predictions.FILE).with_flip_tta(averaged)
+    assert scores == metrics.from_predictions(folder / predictions.FILE).with_flip_tta(averaged)
     assert ref.flip_tta.accuracy == averaged.accuracy
     assert ref.flip_tta_deduplicated.n_images == 20
-    assert (found.accuracy, found.macro.f1) == (ref.accuracy, ref.macro_f1)
+    assert (scores.accuracy, scores.macro.f1) == (ref.accuracy, ref.macro_f1)
 
 
-def test_the_flip_average_is_the_mean_over_an_image_and_its_mirror_image(workspace, here):
+def test_flip_tta_is_the_mean_over_an_image_and_its_mirror_image(workspace, in_this_process):
     model, images = model_of(workspace), shards_of(workspace)
-    ref = evaluate.evaluate(model, images, division_of(workspace), "test", workspace=workspace)
-    found = predictions.read(workspace.folder(ref) / predictions.FLIP_TTA)
+    ref = evaluate.evaluate(model, images, split_of(workspace), "test", workspace=workspace)
+    averaged = predictions.read(workspace.folder(ref) / predictions.FLIP_TTA)
     loaded = saved_model.load(workspace.folder(model))
     pixels = parquet.load_split(workspace.folder(images), "test").pixels
-    expected = sum(saved_model.probabilities(loaded, each, 30) for each in (pixels, pixels[:, :, ::-1])) / 2
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    expected = sum(saved_model.probabilities(loaded, oriented, 30) for oriented in (pixels, pixels[:, :, ::-1])) / 2
+    np.testing.assert_allclose(averaged.probabilities, expected, atol=1e-6)
     single = predictions.read(workspace.folder(ref) / predictions.FILE).probabilities
     assert np.abs(single - expected).max() > 1e-6
 
 
-def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, here, tmp_path):
+def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, in_this_process, tmp_path):
     first = evaluate.evaluate(
-        model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+        model_of(workspace), shards_of(workspace), split_of(workspace), "test", workspace=workspace
     )
     other = LocalWorkspace(tmp_path / "other")
-    again = evaluate.evaluate(model_of(other), shards_of(other), division_of(other), "test", workspace=other)
+    again = evaluate.evaluate(model_of(other), shards_of(other), split_of(other), "test", workspace=other)
     assert again.digest == first.digest
 
 
-def test_other_predictions_are_another_evaluation(workspace, here):
+def test_other_predictions_are_another_evaluation(workspace, in_this_process):
     first = evaluate.evaluate(
-        model_of(workspace), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+        model_of(workspace), shards_of(workspace), split_of(workspace), "test", workspace=workspace
     )
-    turned = evaluate.evaluate(
-        model_of(workspace, CLASSES[::-1]), shards_of(workspace), division_of(workspace), "test", workspace=workspace
+    reversed_classes = evaluate.evaluate(
+        model_of(workspace, CLASSES[::-1]), shards_of(workspace), split_of(workspace), "test", workspace=workspace
     )
-    assert turned.digest != first.digest
+    assert reversed_classes.digest != first.digest
 
 
-def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, here):
+def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, in_this_process):
     images = shards_of(workspace)
-    straight = evaluate.evaluate(model_of(workspace), images, division_of(workspace), "test", workspace=workspace)
-    turned = model_of(workspace, CLASSES[::-1])
-    mirrored = evaluate.evaluate(turned, images, division_of(workspace), "test", workspace=workspace)
-    said = predictions.read(workspace.folder(straight) / predictions.FILE).probabilities
+    in_order = evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", workspace=workspace)
+    reversed_model = model_of(workspace, CLASSES[::-1])
+    in_reverse = evaluate.evaluate(reversed_model, images, split_of(workspace), "test", workspace=workspace)
+    probabilities = predictions.read(workspace.folder(in_order) / predictions.FILE).probabilities
     np.testing.assert_array_equal(
-        predictions.read(workspace.folder(mirrored) / predictions.FILE).probabilities, said[:, ::-1]
+        predictions.read(workspace.folder(in_reverse) / predictions.FILE).probabilities, probabilities[:, ::-1]
     )
 
 
-def test_other_classes_are_refused(workspace, here):
+def test_other_classes_are_refused(workspace, in_this_process):
     images = shards_of(workspace, classes=("happy", "sad", "fear"))
     with pytest.raises(errors.ConfigError, match=r"own classes.*fear"):
-        evaluate.evaluate(model_of(workspace), images, division_of(workspace), "test", workspace=workspace)
+        evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", workspace=workspace)
 
 
-def test_images_of_another_size_are_refused(workspace, here):
+def test_images_of_another_size_are_refused(workspace, in_this_process):
     with pytest.raises(errors.ConfigError, match="own size"):
         evaluate.evaluate(
-            model_of(workspace), shards_of(workspace, size=20), division_of(workspace), "test", workspace=workspace
+            model_of(workspace), shards_of(workspace, size=20), split_of(workspace), "test", workspace=workspace
         )
 
 
-def test_classes_without_an_image_are_named_where_macro_f1_is_told(tmp_path):
+def test_classes_without_an_image_are_named_beside_macro_f1(tmp_path):
     scores = Scores(
         n_images=2, accuracy=1, accuracy_interval=(0, 1), macro_f1=1, macro_f1_interval=(0, 1), absent_classes=("z",)
     )

@@ -21,7 +21,7 @@ TRUTH = np.tile([0, 1, 2], 100)
 
 
 def right(share: float, seed: int = 0) -> np.ndarray:
-    """Predictions of TRUTH of which about `share` are right."""
+    """Predictions of which about `share` equal TRUTH."""
     hit = np.random.default_rng(seed).random(len(TRUTH)) < share
     return np.where(hit, TRUTH, (TRUTH + 1) % 3)
 
@@ -32,27 +32,27 @@ def workspace(tmp_path):
 
 
 def evaluation(workspace, name, predicted, *, truth=TRUTH, classes=CLASSES, prefix="") -> EvaluationRef:
-    """An evaluation of which only the predictions matter, committed to the workspace."""
+    """Commit an evaluation of which only the predictions matter."""
 
     def produce(out):
         ids = [f"{prefix}{row}" for row in range(len(truth))]
         probabilities = np.eye(len(classes), dtype=np.float32)[predicted]
         predictions.write(out / predictions.FILE, ids, truth.astype(np.int32), probabilities, truth > 0, classes)
-        found = metrics.from_predictions(out / predictions.FILE)
+        scores = metrics.from_predictions(out / predictions.FILE)
         return EvaluationRef(
             split="test",
-            n_images=found.n_images,
-            accuracy=found.accuracy,
-            accuracy_interval=found.accuracy_interval,
-            macro_f1=found.macro.f1,
-            macro_f1_interval=found.macro_f1_interval,
+            n_images=scores.n_images,
+            accuracy=scores.accuracy,
+            accuracy_interval=scores.accuracy_interval,
+            macro_f1=scores.macro.f1,
+            macro_f1_interval=scores.macro_f1_interval,
         )
 
     return workspace.run("evaluate", name, EvaluationRef, produce, resumable=False)
 
 
 def split_of(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -> SplitRef:
-    """A split of which only the test images matter, those of TRUTH; an image of train is among them, as it is there."""
+    """A split of which only the test images, those of TRUTH, matter; one of its rows is in train."""
 
     def produce(out):
         rows = [
@@ -74,7 +74,7 @@ def split_of(workspace, n=300, classes=CLASSES, n_train=2_700, origin="drawn") -
 
 
 def champion_of(workspace, version=1, *, trained_on=(), classes=CLASSES, source="demo", same_code=True) -> Champion:
-    """A champion that knows the pixels of these rows; None: it does not say."""
+    """A champion trained on the pixels of these rows; None: its release holds no record of them."""
 
     def produce(out):
         (out / "model.keras").write_bytes(b"")
@@ -142,32 +142,32 @@ def test_a_champion_of_other_classes_fails_and_says_so(workspace):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("champion_source", "source"),
     [
         ("demo", "kaggle:msambare/fer2013/versions/1"),
         ("kaggle:msambare/fer2013/versions/1", "kaggle:other/fer2013/versions/1"),
         ("kaggle:msambare/fer2013/versions/1", "archive:sha256:00"),
     ],
 )
-def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, theirs, ours):
-    released = champion_of(workspace, 4, source=theirs)
-    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, released, ours)
+def test_a_champion_from_another_dataset_fails_and_says_what_to_do(workspace, champion_source, source):
+    released = champion_of(workspace, 4, source=champion_source)
+    verdict = judge(workspace, evaluation(workspace, "candidate", right(0.7)), None, released, source)
     assert not verdict.passed
     last = verdict.checks[-1].detail
-    assert f"from {sources.family(theirs)}, this model from {sources.family(ours)}" in last
+    assert f"from {sources.family(champion_source)}, this model from {sources.family(source)}" in last
     assert "--name NAME" in last
     assert verdict.champion_version == 4
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("champion_source", "source"),
     [("kaggle:a/b/versions/1", "kaggle:a/b/versions/12"), ("archive:sha256:00", "archive:sha256:11"), ("demo", "demo")],
 )
-def test_another_version_of_the_dataset_is_the_same_dataset(workspace, theirs, ours):
-    assert gate.comparability(champion_of(workspace, source=theirs), ours, split_of(workspace)) is None
+def test_another_version_of_the_dataset_is_the_same_dataset(workspace, champion_source, source):
+    assert gate.comparability(champion_of(workspace, source=champion_source), source, split_of(workspace)) is None
 
 
-def test_the_key_hangs_on_what_the_champion_was_trained_on_and_made_from(workspace):
+def test_the_key_depends_on_what_the_champion_was_trained_on_and_made_from(workspace):
     candidate = evaluation(workspace, "candidate", right(0.7))
     released = [
         champion_of(workspace),
@@ -287,11 +287,11 @@ def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and
     few = split_of(workspace, 24, n_train=216)
     with pytest.raises(errors.ContractViolation) as raised:
         required(workspace, few)
-    said = str(raised.value)
-    assert "24 test images, 76 fewer than gate.min_images=100" in said
-    assert "add about 760 images, of which test gets 10%, or raise split.test_share" in said
-    assert "--set gate.min_images=24" in said
-    assert "±0.20 at worst" in said
+    message = str(raised.value)
+    assert "24 test images, 76 fewer than gate.min_images=100" in message
+    assert "add about 760 images, of which test gets 10%, or raise split.test_share" in message
+    assert "--set gate.min_images=24" in message
+    assert "±0.20 at worst" in message
     candidate = evaluation(workspace, "candidate", right(0.9)[:24], truth=TRUTH[:24])
     verdict = judge(workspace, candidate)
     assert not verdict.passed
@@ -301,20 +301,20 @@ def test_a_test_split_that_is_too_small_is_refused_before_the_first_training_and
 
 
 @pytest.mark.parametrize(
-    ("origin", "said"),
+    ("origin", "message"),
     [
         ("official", "add 76 images to the source's test split"),
         ("official, validation drawn", "add 76 images to the source's test split"),
         ("official, test drawn", "add about 760 images, of which test gets 10%"),
     ],
 )
-def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, origin, said):
-    with pytest.raises(errors.ContractViolation, match=said):
+def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, origin, message):
+    with pytest.raises(errors.ContractViolation, match=message):
         required(workspace, split_of(workspace, 24, n_train=216, origin=origin))
 
 
 @pytest.mark.parametrize(
-    ("champion", "source", "said"),
+    ("champion", "source", "message"),
     [
         ({"source": "kaggle:a/b/versions/1"}, "demo", "was made from kaggle:a/b, this model from demo"),
         ({"classes": ("happy", "sad", "fear")}, "demo", "knows other classes: happy, sad, fear"),
@@ -323,8 +323,8 @@ def test_more_images_are_asked_for_where_the_test_split_comes_from(workspace, or
         ({"trained_on": range(2, 300, 3)}, "demo", "none of angry"),
     ],
 )
-def test_what_the_champion_rules_out_is_refused_before_the_training(workspace, champion, source, said):
-    with pytest.raises(errors.ConfigError, match=f"{said}.*Next: .*--name NAME"):
+def test_what_the_champion_rules_out_is_refused_before_the_training(workspace, champion, source, message):
+    with pytest.raises(errors.ConfigError, match=f"{message}.*Next: .*--name NAME"):
         required(workspace, split_of(workspace), champion_of(workspace, 3, **champion), source)
 
 
@@ -377,8 +377,8 @@ def test_what_is_not_compared_has_no_power(workspace):
 
 
 def test_a_champion_whose_images_can_no_longer_be_prepared_as_it_knows_them_fails(workspace):
-    found = gate.comparability(champion_of(workspace, 4, same_code=False), "demo", split_of(workspace))
-    assert found is not None
-    assert not found.passed
-    assert "version 4" in found.detail
-    assert "--name" in found.detail
+    check = gate.comparability(champion_of(workspace, 4, same_code=False), "demo", split_of(workspace))
+    assert check is not None
+    assert not check.passed
+    assert "version 4" in check.detail
+    assert "--name" in check.detail

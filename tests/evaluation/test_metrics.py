@@ -12,7 +12,7 @@ CLASSES = ("happy", "sad", "angry")
 
 
 def certain(predicted, n_classes: int = 3) -> np.ndarray:
-    """Probabilities of 0.9 for what is predicted."""
+    """Probabilities of 0.9 for the predicted classes."""
     rest = 0.1 / (n_classes - 1)
     return np.where(np.eye(n_classes)[predicted] == 1, 0.9, rest).astype(np.float32)
 
@@ -35,45 +35,45 @@ def test_the_scores_are_those_of_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
     matrix = metrics.confusion(truth, predicted, 3)
     expected = precision_recall_fscore_support(truth, predicted, labels=range(3), zero_division=0)
-    for found, reference in zip(metrics._scores(matrix), expected, strict=True):
-        np.testing.assert_allclose(found, reference)
+    for scores, reference in zip(metrics._scores(matrix), expected, strict=True):
+        np.testing.assert_allclose(scores, reference)
     reference = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert metrics.macro_f1(matrix) == pytest.approx(reference)
 
 
 def test_metrics_come_from_the_parquet_alone(tmp_path):
-    found = metrics.from_predictions(write(tmp_path / "p.parquet", [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0]))
-    assert found.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
-    assert found.accuracy == pytest.approx(4 / 6)
-    assert [each.support for each in found.per_class] == [3, 2, 1]
-    assert found.per_class[0].precision == pytest.approx(2 / 3)
-    assert found.macro.recall == pytest.approx((2 / 3 + 1 + 0) / 3)
-    assert found.weighted.recall == pytest.approx(found.accuracy)
-    assert found.accuracy_interval[0] < found.accuracy < found.accuracy_interval[1]
-    # All are said with 0.9, and 4 of 6 are right.
-    assert found.calibration_error == pytest.approx(0.9 - 4 / 6, abs=1e-6)
+    scores = metrics.from_predictions(write(tmp_path / "p.parquet", [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0]))
+    assert scores.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
+    assert scores.accuracy == pytest.approx(4 / 6)
+    assert [per_class.support for per_class in scores.per_class] == [3, 2, 1]
+    assert scores.per_class[0].precision == pytest.approx(2 / 3)
+    assert scores.macro.recall == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert scores.weighted.recall == pytest.approx(scores.accuracy)
+    assert scores.accuracy_interval[0] < scores.accuracy < scores.accuracy_interval[1]
+    # All are predicted with 0.9, and 4 of 6 are right.
+    assert scores.calibration_error == pytest.approx(0.9 - 4 / 6, abs=1e-6)
 
 
 def test_the_deduplicated_scores_are_those_of_the_clean_images_alone(tmp_path):
     truth, predicted, clean = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]
-    found = metrics.from_predictions(write(tmp_path / "all.parquet", truth, predicted, is_clean=clean)).deduplicated
+    scores = metrics.from_predictions(write(tmp_path / "all.parquet", truth, predicted, is_clean=clean)).deduplicated
     alone = metrics.from_predictions(write(tmp_path / "alone.parquet", truth[1:4], predicted[1:4]))
-    assert (found.n_images, found.accuracy, found.macro_f1) == (3, pytest.approx(2 / 3), alone.macro.f1)
-    assert found.accuracy_interval == alone.accuracy_interval
-    assert found.macro_f1_interval == alone.macro_f1_interval
+    assert (scores.n_images, scores.accuracy, scores.macro_f1) == (3, pytest.approx(2 / 3), alone.macro.f1)
+    assert scores.accuracy_interval == alone.accuracy_interval
+    assert scores.macro_f1_interval == alone.macro_f1_interval
     assert alone.deduplicated.accuracy == alone.accuracy
 
 
-@pytest.mark.parametrize("of_absent", [0, 1], ids=["never said", "said of an image of another class"])
+@pytest.mark.parametrize("of_absent", [0, 1], ids=["never predicted", "predicted for an image of another class"])
 def test_a_class_without_a_clean_image_is_left_out_of_the_deduplicated_macro_f1_and_named(tmp_path, of_absent):
     truth, predicted = [0, 0, 1, 1, 2], [0, 0, 1, 1 + of_absent, 2]
-    found = metrics.from_predictions(write(tmp_path / "p", truth, predicted, is_clean=[1, 1, 1, 1, 0]))
-    assert (found.absent_classes, found.deduplicated.absent_classes) == ((), ("angry",))
+    scores = metrics.from_predictions(write(tmp_path / "p", truth, predicted, is_clean=[1, 1, 1, 1, 0]))
+    assert (scores.absent_classes, scores.deduplicated.absent_classes) == ((), ("angry",))
     sad = 2 / 3 if of_absent else 1
-    assert found.deduplicated.macro_f1 == pytest.approx((1 + sad) / 2)
-    assert found.deduplicated.macro_f1_interval[0] <= found.deduplicated.macro_f1
-    assert found.deduplicated.macro_f1_interval[1] > 0.9
-    flipped = found.with_flip_tta(found)
+    assert scores.deduplicated.macro_f1 == pytest.approx((1 + sad) / 2)
+    assert scores.deduplicated.macro_f1_interval[0] <= scores.deduplicated.macro_f1
+    assert scores.deduplicated.macro_f1_interval[1] > 0.9
+    flipped = scores.with_flip_tta(scores)
     assert flipped.flip_tta_deduplicated.absent_classes == ("angry",)
 
 
@@ -85,9 +85,9 @@ def test_metrics_that_call_flip_tta_flip_averaged_are_read(tmp_path):
 
 
 def test_a_class_that_the_split_lacks_is_left_out_of_all_macro_averages(tmp_path):
-    found = metrics.from_predictions(write(tmp_path / "p", [0, 0, 1, 1], [0, 0, 1, 1]))
-    assert (found.macro.f1, found.macro.recall, found.macro.precision) == (1, 1, 1)
-    assert (found.macro_f1_interval, found.absent_classes) == ((1, 1), ("angry",))
+    scores = metrics.from_predictions(write(tmp_path / "p", [0, 0, 1, 1], [0, 0, 1, 1]))
+    assert (scores.macro.f1, scores.macro.recall, scores.macro.precision) == (1, 1, 1)
+    assert (scores.macro_f1_interval, scores.absent_classes) == ((1, 1), ("angry",))
 
 
 def test_without_a_clean_image_there_are_no_deduplicated_scores(tmp_path):
@@ -118,8 +118,8 @@ def test_the_bootstrap_interval_is_repeatable_and_narrows_with_more_images():
 
 def test_equal_predictions_differ_by_nothing_at_any_confidence():
     truth, predicted = np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2])
-    found = metrics.paired_difference(truth, predicted, predicted, 3)
-    assert found == metrics.Difference(0.0, 0.0, 0.0, 0.0)
+    difference = metrics.paired_difference(truth, predicted, predicted, 3)
+    assert difference == metrics.Difference(0.0, 0.0, 0.0, 0.0)
 
 
 def test_the_difference_is_signed_towards_the_candidate_and_pairing_tightens_it():
@@ -127,22 +127,22 @@ def test_the_difference_is_signed_towards_the_candidate_and_pairing_tightens_it(
     truth = rng.integers(0, 3, 600)
     champion = np.where(rng.random(600) < 0.6, truth, (truth + 1) % 3)
     candidate = np.where(rng.random(600) < 0.05, truth, champion)  # the champion, and a few more right
-    found = metrics.paired_difference(truth, champion, candidate, 3)
-    assert found.accuracy == pytest.approx((candidate == truth).mean() - (champion == truth).mean())
-    assert 0 < found.accuracy_bound < found.accuracy
-    assert 0 < found.macro_f1_bound < found.macro_f1
+    difference = metrics.paired_difference(truth, champion, candidate, 3)
+    assert difference.accuracy == pytest.approx((candidate == truth).mean() - (champion == truth).mean())
+    assert 0 < difference.accuracy_bound < difference.accuracy
+    assert 0 < difference.macro_f1_bound < difference.macro_f1
     # The same two accuracies on unrelated rows can't be told apart so well.
     shuffled = np.where(rng.permutation(candidate == truth), truth, (truth + 1) % 3)
-    assert metrics.paired_difference(truth, champion, shuffled, 3).accuracy_bound < found.accuracy_bound
+    assert metrics.paired_difference(truth, champion, shuffled, 3).accuracy_bound < difference.accuracy_bound
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):
-    found = predictions.read(write(tmp_path / "p.parquet", [0, 1, 2], [2, 1, 0]))
-    assert found.classes == CLASSES
-    assert found.class_indexes.tolist() == [0, 1, 2]
-    assert found.predicted.tolist() == [2, 1, 0]
-    np.testing.assert_array_equal(found.probabilities, certain(np.array([2, 1, 0])))
-    assert found.is_clean.tolist() == [True, True, True]
+    read = predictions.read(write(tmp_path / "p.parquet", [0, 1, 2], [2, 1, 0]))
+    assert read.classes == CLASSES
+    assert read.class_indexes.tolist() == [0, 1, 2]
+    assert read.predicted.tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(read.probabilities, certain(np.array([2, 1, 0])))
+    assert read.is_clean.tolist() == [True, True, True]
 
 
 def test_a_damaged_file_is_an_integrity_error(tmp_path):

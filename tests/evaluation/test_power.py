@@ -1,4 +1,4 @@
-"""What a comparison can tell, held against simulated candidates that go through the gate's own bounds."""
+"""The power of a comparison, against simulated candidates that go through the gate's own bounds."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ REPORT = (105, 299, 322, 315, 99)  # 8 % of the report's images, by class
 
 
 def pair(counts, accuracy, discordant, loss, rng):
-    """(truth, champion's, candidate's) classes: on `discordant` of the images exactly one is right, the candidate on
-    `loss` fewer; what is wrong is drawn as often as a class occurs."""
+    """(truth, champion's, candidate's) classes: on the share `discordant` of the images exactly one is right, the
+    candidate on `loss` fewer; wrong classes are drawn in proportion to their sizes."""
     truth = np.repeat(np.arange(len(counts)), counts)
     draw = rng.random(len(truth))
     wrong = [_other(truth, counts, rng) for _ in range(2)]
@@ -35,20 +35,25 @@ def test_as_many_pass_in_simulation_as_the_power_says(counts, accuracy, discorda
 
     def compared(loss):
         truth, champion, candidate = pair(counts, accuracy, discordant, loss, rng)
-        found = metrics.paired_difference(truth, champion, candidate, len(counts), samples=300)
+        difference = metrics.paired_difference(truth, champion, candidate, len(counts), samples=300)
         n_discordant = int(((champion == truth) != (candidate == truth)).sum())
-        return found, power.of(
-            len(truth), n_discordant, macro_f1_se=found.macro_f1_se, correlation=found.correlation, margin=margin,
-            confidence=0.95,
+        return difference, power.of(
+            len(truth), n_discordant, macro_f1_se=difference.macro_f1_se, correlation=difference.correlation,
+            margin=margin, confidence=0.95,
         )  # fmt: skip
 
     def pass_share(loss):
-        found = [compared(loss)[0] for _ in range(300)]
-        return np.mean([min(each.accuracy_bound, each.macro_f1_bound) >= -margin for each in found])
+        differences = [compared(loss)[0] for _ in range(300)]
+        return np.mean(
+            [
+                min(differencemate.accuracy_bound, differencemate.macro_f1_bound) >= -margin
+                for differencemate in differences
+            ]
+        )
 
-    told = [compared(0.0)[1] for _ in range(20)]
+    estimates = [compared(0.0)[1] for _ in range(20)]
     equal, worse, refused_from = (
-        float(np.mean([getattr(each, name) for each in told]))
+        float(np.mean([getattr(estimate, name) for estimate in estimates]))
         for name in ("equal_passes", "worse_passes", "refused_from")
     )
     # 300 trials have a standard error of 0.03 at most, and the candidates lose somewhat more or less in macro-F1.
@@ -63,12 +68,12 @@ def test_the_images_that_two_points_take_are_those_of_the_closed_formula():
 
 
 def test_identical_models_pass_and_worse_ones_are_worse_on_as_many_images_at_least():
-    told = power.of(400, 0, macro_f1_se=0.0, correlation=0.0, margin=0.01, confidence=0.95)
-    assert told.equal_passes == 1
-    assert told.worse_passes < 0.01
+    estimate = power.of(400, 0, macro_f1_se=0.0, correlation=0.0, margin=0.01, confidence=0.95)
+    assert estimate.equal_passes == 1
+    assert estimate.worse_passes < 0.01
 
 
-def told(n, share, margin, correlation=0.8):
+def power_of(n, share, margin, correlation=0.8):
     n_discordant = round(n * share)
     se = (max(n_discordant, 1) / n / n) ** 0.5
     return power.of(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
@@ -82,15 +87,19 @@ def told(n, share, margin, correlation=0.8):
     correlation=st.floats(-1, 1),
 )
 def test_an_equal_passes_more_often_than_a_worse_one_and_more_so_with_a_wider_margin(n, share, margin, correlation):
-    found, wider = told(n, share, margin, correlation), told(n, share, margin + 0.02, correlation)
-    assert 0 <= found.worse_passes <= found.equal_passes <= 1
-    assert wider.equal_passes >= found.equal_passes - 1e-4
+    narrow, wider = power_of(n, share, margin, correlation), power_of(n, share, margin + 0.02, correlation)
+    assert 0 <= narrow.worse_passes <= narrow.equal_passes <= 1
+    assert wider.equal_passes >= narrow.equal_passes - 1e-4
     # A loss of the margin passes accuracy alone in 5 %.
-    assert found.refused_from <= margin + 1e-3
+    assert narrow.refused_from <= margin + 1e-3
 
 
 def test_the_words_hold_the_numbers():
-    found = told(3_589, 0.2, 0.025)
-    assert found.short() in found.sentence()
-    for part in ("20.0% of 3,589 images", f"{found.equal_passes:.0%} of equals", f"{found.images_needed:,} images"):
-        assert part in found.sentence()
+    estimate = power_of(3_589, 0.2, 0.025)
+    assert estimate.short() in estimate.sentence()
+    for part in (
+        "20.0% of 3,589 images",
+        f"{estimate.equal_passes:.0%} of equals",
+        f"{estimate.images_needed:,} images",
+    ):
+        assert part in estimate.sentence()

@@ -24,8 +24,8 @@ CLASSES = ("happy", "sad", "angry")
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch):
-    """Do the child's work in this process: starting TensorFlow anew takes ten seconds."""
+def _in_this_process(monkeypatch):
+    """Do the worker process's work in this process: starting TensorFlow anew takes ten seconds."""
 
     def run(function, arguments, job, *, progress):
         return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
@@ -58,13 +58,13 @@ def drawn(seed):
 
 
 def picture(path, seed):
-    """A crop of a face, as FER2013's are."""
+    """Write a crop of a face, like those of FER2013, and return its path."""
     path.write_bytes(encode.png(drawn(seed)))
     return path
 
 
 def photo(path, *faces_at):
-    """640 × 480, with a drawn face of `side` pixels at each (x, y, side)."""
+    """Write an image of 640 × 480 with a drawn face of `side` pixels at each (x, y, side), and return its path."""
     pixels = (np.arange(480)[:, None] // 6 + np.arange(640) // 6 + 30).astype(np.uint8)
     for seed, (x, y, side) in enumerate(faces_at):
         pixels[y : y + side, x : x + side] = cv2.resize(drawn(seed), (side, side), interpolation=cv2.INTER_CUBIC)
@@ -74,26 +74,26 @@ def photo(path, *faces_at):
 
 def test_each_file_gets_a_label_and_probabilities_as_in_training(model_folder, tmp_path):
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    found = predict.predict(model_folder, paths)
-    assert [each.path for each in found] == paths
+    results = predict.predict(model_folder, paths)
+    assert [result.path for result in results] == paths
     config = preprocessing.load_record(model_folder).config
     pixels = np.stack([preprocessing.prepare_encoded(path.read_bytes(), config) for path in paths])[..., np.newaxis]
     expected = saved_model.probabilities(saved_model.load(model_folder), pixels, 64)
-    for each, row in zip(found, expected, strict=True):
-        assert list(each.probabilities) == list(CLASSES)
-        np.testing.assert_allclose(list(each.probabilities.values()), row, rtol=1e-6)
-        assert each.label == CLASSES[row.argmax()]
-        assert math.isclose(sum(each.probabilities.values()), 1, abs_tol=1e-5)
+    for result, row in zip(results, expected, strict=True):
+        assert list(result.probabilities) == list(CLASSES)
+        np.testing.assert_allclose(list(result.probabilities.values()), row, rtol=1e-6)
+        assert result.label == CLASSES[row.argmax()]
+        assert math.isclose(sum(result.probabilities.values()), 1, abs_tol=1e-5)
 
 
 def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_folder, tmp_path):
     (tmp_path / "text.png").write_text("not an image")
     paths = [tmp_path / "text.png", picture(tmp_path / "good.png", 0), tmp_path / "missing.png", tmp_path]
-    found = predict.predict(model_folder, paths)
-    assert [each.label is not None for each in found] == [False, True, False, False]
-    assert found[0].error == "not an image of a format known here"
-    assert found[2].error == "No such file or directory"
-    assert found[1].error is None
+    results = predict.predict(model_folder, paths)
+    assert [result.label is not None for result in results] == [False, True, False, False]
+    assert results[0].error == "not an image of a format known here"
+    assert results[2].error == "No such file or directory"
+    assert results[1].error is None
 
 
 def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkeypatch):
@@ -101,8 +101,8 @@ def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkey
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(5)]
     together = predict.predict(model_folder, paths)
     alone = [predict.predict(model_folder, [path])[0] for path in paths]
-    assert [each.path for each in together] == paths
-    assert [each.label for each in together] == [each.label for each in alone]
+    assert [result.path for result in together] == paths
+    assert [result.label for result in together] == [result.label for result in alone]
 
 
 @pytest.mark.parametrize("n_files", [1, 3])
@@ -143,14 +143,14 @@ def test_a_model_whose_preprocessing_the_code_no_longer_does_is_refused(model_fo
 
 def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_path):
     path = photo(tmp_path / "a.png", (350, 120, 140))
-    (found,) = predict.predict(model_folder, [path])
-    assert (found.taken, found.note, found.error) == ("face", "the face", None)
-    x, y, width, height = found.box
+    (result,) = predict.predict(model_folder, [path])
+    assert (result.taken, result.note, result.error) == ("face", "the face", None)
+    x, y, width, height = result.box
     assert np.hypot(x + width / 2 - 420, y + height / 2 - 190) < 28
     assert 70 < width < 140
-    assert 0.7 < found.score <= 1
+    assert 0.7 < result.score <= 1
     (whole,) = predict.predict(model_folder, [path], whole=True)
-    assert whole.probabilities != found.probabilities
+    assert whole.probabilities != result.probabilities
     (face,) = predict.read_inputs(path, preprocessing.load_record(model_folder).config, whole=False)
     image = decode.decode(path.read_bytes())
     expected = faces.crop(image, faces.find(image)[0], "crop", 0.0)
@@ -161,36 +161,36 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(model_folder, tmp_p
 def test_each_of_several_faces_gets_a_prediction_that_says_which(model_folder, tmp_path):
     path = photo(tmp_path / "a.png", (40, 60, 160), (400, 200, 110))
     alone = predict.predict(model_folder, [photo(tmp_path / "b.png", (40, 60, 160))])
-    found = predict.predict(model_folder, [picture(tmp_path / "c.png", 1), path])
-    assert [each.path.name for each in found] == ["c.png", "a.png", "a.png"]
-    assert [each.note for each in found[1:]] == ["face 1 of 2", "face 2 of 2"]
-    assert found[1].box[0] < 200 < 400 < found[2].box[0]
-    assert found[1].probabilities == pytest.approx(alone[0].probabilities, abs=0.02)
+    results = predict.predict(model_folder, [picture(tmp_path / "c.png", 1), path])
+    assert [result.path.name for result in results] == ["c.png", "a.png", "a.png"]
+    assert [result.note for result in results[1:]] == ["face 1 of 2", "face 2 of 2"]
+    assert results[1].box[0] < 200 < 400 < results[2].box[0]
+    assert results[1].probabilities == pytest.approx(alone[0].probabilities, abs=0.02)
 
 
 @pytest.mark.parametrize("face", ["whole", "crop", "align"])
 def test_a_picture_without_a_face_gets_no_emotion_and_says_how_to_have_one(tmp_path, face):
     config = preprocessing.PreprocessConfig(height=16, width=16, face=face)
     path = photo(tmp_path / "empty.png")
-    (found,) = predict.read_inputs(path, config, whole=False)
-    assert found.label is None
-    assert "no face" in found.error
-    assert "--whole" in found.error
+    (refused,) = predict.read_inputs(path, config, whole=False)
+    assert refused.label is None
+    assert "no face" in refused.error
+    assert "--whole" in refused.error
     (whole,) = predict.read_inputs(path, config, whole=True)
     assert (whole.known.taken, whole.known.note) == ("whole", "all of it, as asked")
     assert np.array_equal(whole.pixels, preprocessing.prepare_pixels(decode.decode(path.read_bytes()), config))
 
 
-def test_a_crop_is_taken_whole_by_a_model_of_crops_and_that_is_said(model_folder, tmp_path):
-    (found,) = predict.predict(model_folder, [picture(tmp_path / "a.png", 3)])
-    assert (found.taken, found.note) == ("whole", "all of it: a crop already")
-    assert found.box is not None
+def test_a_crop_is_taken_whole_by_a_model_of_crops_and_its_note_says_so(model_folder, tmp_path):
+    (result,) = predict.predict(model_folder, [picture(tmp_path / "a.png", 3)])
+    assert (result.taken, result.note) == ("whole", "all of it: a crop already")
+    assert result.box is not None
 
 
 @pytest.mark.parametrize("face", ["crop", "align"])
 def test_a_model_of_cut_out_faces_sees_what_its_training_would(tmp_path, face):
     config = preprocessing.PreprocessConfig(height=16, width=16, face=face, face_margin=0.2)
     for path in (photo(tmp_path / "a.png", (350, 120, 140)), picture(tmp_path / "b.png", 3)):
-        (found,) = predict.read_inputs(path, config, whole=False)
-        assert found.known.taken == "face"
-        assert np.array_equal(found.pixels, preprocessing.prepare_encoded(path.read_bytes(), config))
+        (prepared,) = predict.read_inputs(path, config, whole=False)
+        assert prepared.known.taken == "face"
+        assert np.array_equal(prepared.pixels, preprocessing.prepare_encoded(path.read_bytes(), config))

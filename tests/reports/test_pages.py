@@ -11,26 +11,26 @@ from fer.reports import pages
 
 def test_tables_and_pictures_are_rendered():
     table = "| a | b |\n|---|---|\n| 1 | 2 |"
-    made = pages.from_markdown("Run", f"# Run\n\n{table}\n\n![Matrix](data:image/png;base64,AAAA)")
-    assert "<td>2</td>" in made
-    assert '<img src="data:image/png;base64,AAAA" alt="Matrix"' in made
+    page = pages.from_markdown("Run", f"# Run\n\n{table}\n\n![Matrix](data:image/png;base64,AAAA)")
+    assert "<td>2</td>" in page
+    assert '<img src="data:image/png;base64,AAAA" alt="Matrix"' in page
 
 
 def test_nothing_is_fetched_and_nothing_runs():
     hostile = "<script>alert(1)</script> [x](javascript:alert(1)) ![y](file:///etc/passwd)"
-    made = pages.from_markdown("<b>Run</b>", hostile)
-    assert "<script" not in made
-    assert 'href="javascript' not in made
-    assert 'src="file' not in made
-    assert "<title>&lt;b&gt;Run" in made
+    page = pages.from_markdown("<b>Run</b>", hostile)
+    assert "<script" not in page
+    assert 'href="javascript' not in page
+    assert 'src="file' not in page
+    assert "<title>&lt;b&gt;Run" in page
     assert "://" not in pages.from_markdown("Run", "text")
 
 
 def test_the_browser_is_told_to_run_and_fetch_nothing():
-    made = pages.from_markdown("Run", "text")
-    policy = made[made.index("Content-Security-Policy") :].split('content="')[1].split('"')[0]
+    page = pages.from_markdown("Run", "text")
+    policy = page[page.index("Content-Security-Policy") :].split('content="')[1].split('"')[0]
     assert policy.split("; ") == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
-    assert made.index("Content-Security-Policy") < made.index("<style>")
+    assert page.index("Content-Security-Policy") < page.index("<style>")
 
 
 class Body(html.parser.HTMLParser):
@@ -51,13 +51,13 @@ class Body(html.parser.HTMLParser):
 @given(st.text())
 @pytest.mark.parametrize("line", ["- **source** x{}x", "# x{}x", "| a |\n| --- |\n| x{}x |"])
 def test_text_from_outside_is_shown_in_markdown_as_it_is(line, text):
-    made = Body(pages.from_markdown("Run", line.format(plain_text.in_markdown(text))))
-    assert made.tags == Body(pages.from_markdown("Run", line.format("text"))).tags
-    assert f"x{plain_text.visible(text)}x" in made.text
+    body = Body(pages.from_markdown("Run", line.format(plain_text.in_markdown(text))))
+    assert body.tags == Body(pages.from_markdown("Run", line.format("text"))).tags
+    assert f"x{plain_text.visible(text)}x" in body.text
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "markdown"),
     [
         ("https://a.b", "https\\://a.b"),
         ("WWW.a.b", "WWW\\.a.b"),
@@ -65,15 +65,15 @@ def test_text_from_outside_is_shown_in_markdown_as_it_is(line, text):
         ("~~a~~ | #1", "\\~\\~a\\~\\~ \\| \\#1"),
     ],
 )
-def test_what_githubs_markdown_adds_is_no_markup_either(text, told):
-    assert plain_text.in_markdown(text) == told
+def test_what_githubs_markdown_adds_is_no_markup_either(text, markdown):
+    assert plain_text.in_markdown(text) == markdown
 
 
 @given(st.text())
 def test_nothing_is_left_that_cannot_be_seen(text):
-    made = plain_text.visible(text)
-    assert not any(unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" for each in made)
-    assert plain_text.visible(made) == made
+    shown = plain_text.visible(text)
+    assert not any(unicodedata.category(character)[0] == "C" or character in "\u2028\u2029" for character in shown)
+    assert plain_text.visible(shown) == shown
 
 
 def test_a_command_to_the_terminal_and_a_turn_of_direction_are_spelt_out_but_what_is_excepted():

@@ -47,7 +47,7 @@ def test_pages_are_read_by_their_signed_links_as_pages(store, tmp_path):
     assert read(links(shared)[0]) == ("text/html; charset=utf-8", "<p>grün")
     assert read(links(shared)[1]) == ("text/html; charset=utf-8", "x")
     assert shared.top.startswith("reports/data/1/")
-    keys = [each.key for each in store.list("reports/data/1/")]
+    keys = [entry.key for entry in store.list("reports/data/1/")]
     assert keys == [
         f"{shared.top}/{name}" for name in ("docs/data.json", "docs/pages/a b.html", "quality/quality.html")
     ]
@@ -88,12 +88,12 @@ def test_what_is_shared_is_not_uploaded_again_and_what_was_cut_short_is(store, t
     monkeypatch.setattr(store, "upload_file", fail_at_second)
     with pytest.raises(errors.StoreUnavailable):
         publishing.share(store, "data/1", folders)
-    there = {each.key for each in store.list("reports/data/1/")}
+    stored = {entry.key for entry in store.list("reports/data/1/")}
     n_tried = len(uploaded)
     shared = publishing.share(store, "data/1", folders)
     assert all(read(link) for link in links(shared))
     assert uploaded[1] in uploaded[n_tried:]
-    assert there.isdisjoint(uploaded[n_tried:])
+    assert stored.isdisjoint(uploaded[n_tried:])
     n_tried = len(uploaded)
     assert publishing.share(store, "data/1", folders).top == shared.top
     assert len(uploaded) == n_tried
@@ -118,7 +118,7 @@ HOSTILE = "![x](http://127.0.0.1/x.png) <b>*bold*</b> `code` www.example.org\n# 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """Publishes the outcome of a run whose texts from outside are HOSTILE; what it shared, told, and its folder."""
+    """A function that publishes a run with HOSTILE texts; returns its folder, artifacts and shared folders."""
     rule = contracts.Outcome(
         dataset="shards", id="x", frame="files", expectation="x", arguments={}, severity="warn", finding=HOSTILE,
         why="", passed=False, n_checked=1, n_broken=1, examples=(HOSTILE,),
@@ -132,7 +132,7 @@ def published(tmp_path, monkeypatch):
     def ref(name):
         return SimpleNamespace(path=name, summary=lambda: HOSTILE)
 
-    made = SimpleNamespace(folder=tmp_path / "home" / "reports" / "demo" / "2", told=[], shared=[])
+    run = SimpleNamespace(folder=tmp_path / "home" / "reports" / "demo" / "2", artifacts=[], shared=[])
     monkeypatch.setenv("FER_HOME", str(tmp_path / "home"))
     lock = threading.Lock()
 
@@ -141,10 +141,10 @@ def published(tmp_path, monkeypatch):
         with lock:
             yield
 
-    workspace = SimpleNamespace(folder=lambda each: tmp_path / each.path, locked=locked)
+    workspace = SimpleNamespace(folder=lambda ref: tmp_path / ref.path, locked=locked)
     monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
-    monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: made.told.append(text))
-    monkeypatch.setattr(reports, "share", lambda name, folders, key: made.shared.append(folders))
+    monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: run.artifacts.append(text))
+    monkeypatch.setattr(reports, "share", lambda name, folders, key: run.shared.append(folders))
     monkeypatch.setattr(reports, "evaluation_report", lambda evaluation, model: evaluation)
     monkeypatch.setattr(reports.plots, "learning_curves", lambda *_: b"png")
     monkeypatch.setattr(reports.train_stage, "costs", lambda *_: "60 s of training")
@@ -161,14 +161,14 @@ def published(tmp_path, monkeypatch):
 
     def publish():
         reports.publish_run.fn([f"folder:/data/{HOSTILE}"], "demo", data, trained, ref("predictions"), verdict, release)
-        return made
+        return run
 
     return publish
 
 
 def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_before(published):
-    made = published()
-    docs = made.folder / files.DOCS
+    run = published()
+    docs = run.folder / files.DOCS
     (docs / "shards" / "validations").mkdir()
     (docs / "shards" / "validations" / "old.html").write_text("old")
     (docs / "gone").mkdir()
@@ -177,37 +177,37 @@ def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_befor
         f"{name}/index.html" for name in ("balanced", "manifest", "predictions", "shards")
     ]
     assert not (docs / "gone").exists()
-    assert made.shared[-1] == {"release": made.folder}
+    assert run.shared[-1] == {"release": run.folder}
 
 
 def test_a_second_run_of_the_same_release_leaves_its_reports_alone_until_they_are_shared(published, monkeypatch):
-    others, is_as_it_was = [], []
+    threads, untouched = [], []
 
     def share(name, folders, key):
-        if others:
+        if threads:
             return
         sign = folders["release"] / files.DOCS / "sign"
         sign.touch()
-        others.append(threading.Thread(target=published))
-        others[0].start()
-        others[0].join(0.5)
-        is_as_it_was.append(sign.exists())
+        threads.append(threading.Thread(target=published))
+        threads[0].start()
+        threads[0].join(0.5)
+        untouched.append(sign.exists())
 
     monkeypatch.setattr(reports, "share", share)
-    made = published()
-    others[0].join(10)
-    assert is_as_it_was == [True]
-    assert not (made.folder / files.DOCS / "sign").exists()
+    run = published()
+    threads[0].join(10)
+    assert untouched == [True]
+    assert not (run.folder / files.DOCS / "sign").exists()
 
 
-def test_texts_from_outside_are_no_markup_in_what_is_told_of_a_run(published):
-    made = published()
-    page = (made.folder / "report.html").read_text()
+def test_texts_from_outside_are_no_markup_in_the_report_of_a_run(published):
+    run = published()
+    page = (run.folder / "report.html").read_text()
     assert "![x](http://127.0.0.1/x.png) &lt;b&gt;*bold*&lt;/b&gt; `code`" in page
     assert "<b>" not in page
     assert page.count("<img") == 2  # the confusion matrix and the learning curves
     assert "<h1>heading" not in page
     assert "60 s of training" in page
-    (told,) = made.told
-    assert "![x]" not in told
-    assert "http://" not in told
+    (artifact,) = run.artifacts
+    assert "![x]" not in artifact
+    assert "http://" not in artifact

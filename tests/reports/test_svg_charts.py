@@ -13,11 +13,11 @@ counts = st.lists(st.integers(0, 10**7), min_size=1, max_size=8)
 
 def svg(markup):
     """The chart as a tree; a chart that is no XML fails here."""
-    return ElementTree.fromstring(str(markup))  # noqa: S314 - made by ourselves
+    return ElementTree.fromstring(str(markup))  # noqa: S314 - the project's own output
 
 
 def tooltips(markup):
-    return [each.text for each in svg(markup).iter("title")]
+    return [title.text for title in svg(markup).iter("title")]
 
 
 def bar(numbers, whole=None):
@@ -56,21 +56,21 @@ def test_a_bar_of_nothing_is_empty():
 
 
 def test_a_histogram_tells_each_bin_and_what_it_was_last_time():
-    made = svg_charts.histogram([0, 1, 2], [3, 1], title="x", outlines=[Outline("last time", [1, 1], "then")])
-    assert tooltips(made) == ["0 – 1: 3 (75.0%); last time 50.0%", "1 – 2: 1 (25.0%); last time 50.0%"]
+    chart = svg_charts.histogram([0, 1, 2], [3, 1], title="x", outlines=[Outline("last time", [1, 1], "then")])
+    assert tooltips(chart) == ["0 – 1: 3 (75.0%); last time 50.0%", "1 – 2: 1 (25.0%); last time 50.0%"]
 
 
 def test_bars_and_outlines_are_shares_so_that_data_sets_of_different_sizes_compare():
-    made = svg(svg_charts.histogram([0, 1, 2], [300, 100], title="x", outlines=[Outline("then", [3, 1], "then")]))
-    tops = {rect.get("y") for rect in made.iter("rect")}
-    points = made.find("polyline").get("points").split()
+    chart = svg(svg_charts.histogram([0, 1, 2], [300, 100], title="x", outlines=[Outline("then", [3, 1], "then")]))
+    tops = {rect.get("y") for rect in chart.iter("rect")}
+    points = chart.find("polyline").get("points").split()
     assert tops == {point.split(",")[1] for point in points}
 
 
 def test_only_thresholds_on_the_axis_are_drawn():
-    made = str(svg_charts.histogram([0, 10], [1], title="x", marks=[Mark("dark", 3), Mark("bright", 11)]))
-    assert "dark" in made
-    assert "bright" not in made
+    chart = str(svg_charts.histogram([0, 10], [1], title="x", marks=[Mark("dark", 3), Mark("bright", 11)]))
+    assert "dark" in chart
+    assert "bright" not in chart
 
 
 def test_bins_of_a_logarithmic_axis_are_of_one_width():
@@ -79,37 +79,37 @@ def test_bins_of_a_logarithmic_axis_are_of_one_width():
 
 
 def test_an_empty_histogram_is_drawn_without_bars():
-    made = svg(svg_charts.histogram([0, 1, 2], [0, 0], title="x"))
-    assert not list(made.iter("rect"))
+    chart = svg(svg_charts.histogram([0, 1, 2], [0, 0], title="x"))
+    assert not list(chart.iter("rect"))
 
 
 def test_text_from_outside_is_escaped_everywhere():
     hostile = "\"><script>alert('x')</script>"
-    made = [
+    charts = [
         svg_charts.stacked([Part(hostile, 1, hostile)], title=hostile),
         svg_charts.gauge(1, 2, title=hostile, kind=hostile),
         svg_charts.histogram(
             [0, 2], [1], title=hostile, outlines=[Outline(hostile, [1], hostile)], marks=[Mark(hostile, 1)]
         ),
     ]
-    for each in made:
-        assert "<script" not in each
-        assert not list(svg(each).iter("script"))
+    for chart in charts:
+        assert "<script" not in chart
+        assert not list(svg(chart).iter("script"))
 
 
 def test_a_gauge_never_leaves_its_cell():
     for value in (-1, 0, 0.5, 7):
-        made = svg(svg_charts.gauge(value, 1, title="x", limit=3))
-        assert all(0 <= float(rect.get("width")) <= 100 for rect in made.iter("rect"))
-        assert float(made.find("line").get("x1")) == 100
+        chart = svg(svg_charts.gauge(value, 1, title="x", limit=3))
+        assert all(0 <= float(rect.get("width")) <= 100 for rect in chart.iter("rect"))
+        assert float(chart.find("line").get("x1")) == 100
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_rise_within_the_axis(low, span):
-    found = svg_charts.ticks(low, low + span)
-    assert 1 <= len(found) <= 13
-    assert found == sorted(set(found))
-    assert all(low - span * 1e-6 <= each <= low + span * (1 + 1e-6) for each in found)
+    ticks = svg_charts.ticks(low, low + span)
+    assert 1 <= len(ticks) <= 13
+    assert ticks == sorted(set(ticks))
+    assert all(low - span * 1e-6 <= tick <= low + span * (1 + 1e-6) for tick in ticks)
 
 
 def test_ticks_of_a_logarithmic_axis_are_round():
@@ -123,17 +123,17 @@ def test_a_short_logarithmic_axis_has_its_ends_for_ticks():
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))
-def test_a_share_is_told_as_nothing_or_all_only_if_it_is(part, whole):
+def test_a_share_is_written_as_nothing_or_all_only_if_it_is(part, whole):
     part, whole = sorted((part, whole))
-    told = svg_charts.share(part, whole)
-    assert (told == "100\u00a0%") == (part == whole)
-    assert re.fullmatch(r"[<>]?\u00a0?\d+(\.\d)?\u00a0%", told)
-    assert told != "0.0\u00a0%"
+    text = svg_charts.share(part, whole)
+    assert (text == "100\u00a0%") == (part == whole)
+    assert re.fullmatch(r"[<>]?\u00a0?\d+(\.\d)?\u00a0%", text)
+    assert text != "0.0\u00a0%"
     assert svg_charts.share(0, whole) == "0\u00a0%"
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(0, "0"), (0.75312, "0.753"), (48, "48"), (129.6, "130"), (8192, "8,192")]
+    ("number", "text"), [(0, "0"), (0.75312, "0.753"), (48, "48"), (129.6, "130"), (8192, "8,192")]
 )
-def test_numbers_are_told_in_three_digits_that_count(number, told):
-    assert svg_charts.short(number) == told
+def test_numbers_are_written_in_three_digits_that_count(number, text):
+    assert svg_charts.short(number) == text
