@@ -42,10 +42,10 @@ def pixels(seed):
 
 
 class Data:
-    """A small source as the stages before the report leave it: 4 images a class and split, and some flaws.
+    """A small source with the outputs of the stages before the report: 4 images per class and split, and some defects.
 
     Images 0 and 24 are identical, with one label, in train and test; 1 and 25 with two labels, in train; 2 is blank.
-    The label of 3 is in doubt; 4 and 5 are near-duplicates; 2 files can't be read.
+    The label of 3 is in doubt; 4 and 5 are near-duplicates; 2 files can't be decoded.
     """
 
     def __init__(self, root):
@@ -100,14 +100,14 @@ class Data:
 
     def manifest(self):
         def produce(out):
-            found = [*self.rows, *self.refused]
-            write(out / files.MANIFEST, found, contract.SCHEMA)
+            rows = [*self.rows, *self.refused]
+            write(out / files.MANIFEST, rows, contract.SCHEMA)
             (out / files.THUMBNAILS).mkdir()
             for number in range(3):
-                those = [{"pixels": pixels(10 * number + at).tobytes()} for at in range(10)]
-                write(out / files.THUMBNAILS / files.part(number), those, contract.THUMBNAIL_SCHEMA)
+                thumbnails = [{"pixels": pixels(10 * number + at).tobytes()} for at in range(10)]
+                write(out / files.THUMBNAILS / files.part(number), thumbnails, contract.THUMBNAIL_SCHEMA)
             return ManifestRef(
-                source=self.source, layouts=("class folders",), classes=CLASSES, n_found=len(found), n_quarantined=2,
+                source=self.source, layouts=("class folders",), classes=CLASSES, n_found=len(rows), n_quarantined=2,
                 ignored=self.ignored,
             )  # fmt: skip
 
@@ -132,12 +132,14 @@ class Data:
         return self.commit("validate", ValidationRef, produce)
 
     def inspection(self):
-        linked = [(self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))]
-        pairs = sorted((*sorted(pair), 0.93 if at == 2 else 1.0) for at, pair in enumerate(linked))
+        duplicates = [
+            (self.rows[at]["image_id"], self.rows[other]["image_id"]) for at, other in ((0, 24), (1, 25), (4, 5))
+        ]
+        pairs = sorted((*sorted(pair), 0.93 if at == 2 else 1.0) for at, pair in enumerate(duplicates))
         group = {image_id: first for first, second, _ in pairs for image_id in (first, second)}
 
         def produce(out):
-            found = [
+            findings = [
                 {
                     "image_id": row["image_id"],
                     "duplicate_group": group.get(row["image_id"], row["image_id"]),
@@ -145,20 +147,20 @@ class Data:
                 }
                 for row in self.rows
             ]
-            found.sort(key=lambda row: row["image_id"])
-            write(out / files.FINDINGS, found, curation_contract.FINDINGS)
+            findings.sort(key=lambda row: row["image_id"])
+            write(out / files.FINDINGS, findings, curation_contract.FINDINGS)
             rows = [
                 {"first": a, "second": b, "kind": "near" if value < 1 else "identical", "correlation": value}
                 for a, b, value in pairs
             ]
             write(out / files.PAIRS, rows, curation_contract.PAIRS)
             (out / "inspect.json").write_text(json.dumps({"config": INSPECTED}))
-            return InspectionRef(n_images=len(found), n_pairs=3, n_groups=3)
+            return InspectionRef(n_images=len(findings), n_pairs=3, n_groups=3)
 
         return self.commit("inspect", InspectionRef, produce)
 
-    def doubted(self, split_ref):
-        """The split, with label errors beside it if they were looked for."""
+    def with_label_errors(self, split_ref):
+        """The split with label errors, if they are looked for."""
 
         def produce(out):
             shutil.copytree(self.workspace.folder(split_ref), out, dirs_exist_ok=True)
@@ -188,23 +190,25 @@ class Data:
             return split_ref
         return self.commit(f"label errors {split_ref.digest[:8]}", SplitRef, produce)
 
-    def made(self, before=None):
-        """The Refs of all stages before the report; `before` is a `Data` that was accepted last."""
+    def stage_refs(self, before=None):
+        """The Refs of all stages before the report; `before` is the `Data` that was accepted last."""
         manifest, validation, inspection = self.manifest(), self.validation(), self.inspection()
         if self.failures:
             return [manifest, validation, None, None, None, None]
         last = None if before is None else before.validation()
         curation = curate.curate(validation, inspection, curate.CurateConfig(), self.splits, workspace=self.workspace)
-        split_ref = self.doubted(split.split(curation, inspection, None, self.splits, workspace=self.workspace))
+        split_ref = self.with_label_errors(
+            split.split(curation, inspection, None, self.splits, workspace=self.workspace)
+        )
         change = drift.drift(validation, last, None, drift.DriftConfig(), workspace=self.workspace)
         return [manifest, validation, inspection, curation, split_ref, change]
 
-    def said(self, made, name):
-        return json.loads((self.workspace.folder(made) / name).read_bytes())
+    def read_json(self, ref, name):
+        return json.loads((self.workspace.folder(ref) / name).read_bytes())
 
-    def report(self, show_faces=False, before=None, made=None, problem=None, further=()):
-        refs = DataRefs(*(made or self.made(before)))
-        ref = quality.quality(refs, self.named, problem, further, show_faces, workspace=self.workspace)
+    def report(self, show_faces=False, before=None, refs=None, problem=None, further=()):
+        data_refs = DataRefs(*(refs or self.stage_refs(before)))
+        ref = quality.quality(data_refs, self.named, problem, further, show_faces, workspace=self.workspace)
         return Report(self.workspace, ref)
 
 
@@ -218,7 +222,7 @@ class Report:
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would make of a page: its tags in their order, its text; unbalanced tags fail."""
+    """A parsed page: its tags in order and its text; unbalanced tags fail."""
 
     def __init__(self, page):
         super().__init__()
@@ -276,9 +280,9 @@ def test_the_report_bears_the_names_of_the_sources_as_they_were_given(data):
 
 
 def test_data_that_could_not_be_split_has_a_report_that_says_why(data):
-    made = [*data.made()[:4], None, None]
+    refs = [*data.stage_refs()[:4], None, None]
     problem = "Every image of a source with splits must have one. Received: 2 without."
-    report = data.report(made=made, problem=problem)
+    report = data.report(refs=refs, problem=problem)
     assert report.ref.verdict == "stop"
     assert report.ref.failures == (problem,)
     assert report.json["problem"] == problem
@@ -300,19 +304,19 @@ def test_settings_of_the_stages_that_looked_are_told(data):
 
 
 def test_layouts_and_files_ignored_are_those_that_the_index_tells(data):
-    made = data.made()
-    said = {"config": {}, "layouts": ["table of labels"], "ignored": {".csv": 7}}
-    (data.workspace.folder(made[0]) / "index.json").write_text(json.dumps(said))
-    report = data.report(made=made)
+    refs = data.stage_refs()
+    index_record = {"config": {}, "layouts": ["table of labels"], "ignored": {".csv": 7}}
+    (data.workspace.folder(refs[0]) / "index.json").write_text(json.dumps(index_record))
+    report = data.report(refs=refs)
     assert "Layout: table of labels." in report.tree.text
     assert "Files ignored: 7 .csv ." in report.tree.text
 
 
 def test_of_many_kinds_of_files_ignored_the_commonest_are_told_and_the_others_summed_up(data):
     data.ignored = {f".x{number}": number for number in range(1, 1001)}
-    told = data.report().tree.text.partition("Files ignored: ")[2].partition("What was refused")[0]
-    assert told.startswith("1,000 .x1000 , 999 .x999 ,")
-    assert told.endswith(f"981 .x981 , and {980 * 981 // 2:,} of 980 other kinds. ")
+    ignored = data.report().tree.text.partition("Files ignored: ")[2].partition("What was refused")[0]
+    assert ignored.startswith("1,000 .x1000 , 999 .x999 ,")
+    assert ignored.endswith(f"981 .x981 , and {980 * 981 // 2:,} of 980 other kinds. ")
 
 
 def test_every_file_found_is_accounted_for(data):
@@ -329,10 +333,10 @@ def test_every_file_found_is_accounted_for(data):
 
 
 def test_an_image_that_is_lost_on_the_way_stops_the_run(data):
-    made = data.made()
-    path = data.workspace.folder(made[4]) / files.SPLIT
+    refs = data.stage_refs()
+    path = data.workspace.folder(refs[4]) / files.SPLIT
     pq.write_table(pq.read_table(path).slice(1), path)
-    report = data.report(made=made)
+    report = data.report(refs=refs)
     assert report.ref.verdict == "stop"
     assert "does not add up" in report.ref.failures[0]
     assert "✗ does not add up: 26 ≠" in report.tree.text
@@ -347,17 +351,17 @@ def test_data_that_broke_its_contract_has_a_report_of_what_is_known(data):
     assert "No later stage ran" in report.tree.text
     assert "✗ broken image id unique" in report.tree.text
     assert report.json["balance"] == {"accepted": {"happy": 14, "sad": 12}}
-    assert [each["images"] for each in report.json["properties"]] == [26] * len(figures.PROPERTIES)
+    assert [entry["images"] for entry in report.json["properties"]] == [26] * len(figures.PROPERTIES)
 
 
 def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
-    made = data.made()
-    made[1] = made[1].model_copy(update={"warnings": ("few images",)})
-    made[4] = made[4].model_copy(
+    refs = data.stage_refs()
+    refs[1] = refs[1].model_copy(update={"warnings": ("few images",)})
+    refs[4] = refs[4].model_copy(
         update={"n_leaked": 2, "n_leaked_subjects": 3, "digest": "other", "warnings": ("few test images",)}
     )
-    made[5] = made[5].model_copy(update={"warnings": ("mean drifted",)})
-    report = data.report(made=made)
+    refs[5] = refs[5].model_copy(update={"warnings": ("mean drifted",)})
+    report = data.report(refs=refs)
     assert report.ref.verdict == "warn"
     assert report.ref.warnings == (
         "few images",
@@ -380,10 +384,10 @@ def test_what_leaks_is_told_once_where_it_stops_the_run(data):
 
 
 def test_failures_of_every_stage_stop(data):
-    made = data.made()
+    refs = data.stage_refs()
     for at, line in ((3, "3 blank images: policy stop"), (4, "2 leak: policy stop"), (5, "drift")):
-        made[at] = made[at].model_copy(update={"failures": (line,), "digest": line})
-    report = data.report(made=made)
+        refs[at] = refs[at].model_copy(update={"failures": (line,), "digest": line})
+    report = data.report(refs=refs)
     assert report.ref.failures == ("3 blank images: policy stop", "2 leak: policy stop", "drift")
     assert report.ref.verdict == "stop"
 
@@ -400,19 +404,19 @@ def test_what_was_refused_is_told_with_five_paths_in_order(data):
         data.row(26 + number, status=contract.QUARANTINED, reason=reason, path=f"{number:02d}.png", **UNREADABLE)
         for number, reason in enumerate(["not an image"] * 2 + ["the file is empty"] * 7 + [None])
     ][::-1]
-    found = data.report().json["refused"]
-    assert [(each["reason"], each["count"]) for each in found] == [
+    refused = data.report().json["refused"]
+    assert [(entry["reason"], entry["count"]) for entry in refused] == [
         ("the file is empty", 7),
         ("not an image", 2),
         (figures.NO_REASON, 1),
     ]
-    assert found[0]["examples"] == [f"{number:02d}.png" for number in range(2, 7)]
+    assert refused[0]["examples"] == [f"{number:02d}.png" for number in range(2, 7)]
 
 
 def test_classes_are_counted_by_split_and_in_the_de_duplicated_ones(data):
-    made = data.made()
-    balance = data.report(made=made).json["balance"]
-    table = pq.read_table(data.workspace.folder(made[4]) / files.SPLIT).to_pylist()
+    refs = data.stage_refs()
+    balance = data.report(refs=refs).json["balance"]
+    table = pq.read_table(data.workspace.folder(refs[4]) / files.SPLIT).to_pylist()
     for name in files.SPLITS:
         for label in CLASSES:
             assert balance[name][label] == sum((row["split"], row["label"]) == (name, label) for row in table)
@@ -451,35 +455,35 @@ def test_subjects_in_two_splits_are_counted_beside_the_duplicates(data):
         data.rows[number]["subject"] = "S1" if number else "S2"
     data.splits = split.SplitConfig(leakage="keep")
     report = data.report()
-    (test,) = [each for each in report.json["leaks"]["before"] if each["split"] == "test"]
+    (test,) = [leak for leak in report.json["leaks"]["before"] if leak["split"] == "test"]
     assert test["subject"] == 2
     assert report.json["leaks"]["left_subjects"] == 2
     assert report.ref.verdict == "warn"
     assert "2 images of validation and test have their subject closer to training" in report.ref.warnings
-    told = report.tree.text
+    text = report.tree.text
     counts = " ".join(str(test[kind]) for kind in (*curation_contract.KINDS, "duplicates", "subject"))
-    assert f"test {counts} " in told
-    assert "2 left by subject" in told.partition("What came in")[0]
+    assert f"test {counts} " in text
+    assert "2 left by subject" in text.partition("What came in")[0]
     assert "and 2 by their subject" in quality.markdown(report.folder)
 
 
 @pytest.mark.parametrize(("n_leaked_subjects", "state"), [(0, "pass"), (2, "warn")])
 def test_the_number_at_the_top_is_not_green_where_subjects_alone_leak(data, n_leaked_subjects, state):
     data.rows[4]["subject"] = "S1"
-    made = data.made()
-    path = data.workspace.folder(made[4]) / "split.json"
+    refs = data.stage_refs()
+    path = data.workspace.folder(refs[4]) / "split.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"n_leaked_subjects": n_leaked_subjects}))
-    tiles = [each for each in data.report(made=made).tree.of("div") if each.get("class", "").startswith("tile ")]
+    tiles = [tile for tile in data.report(refs=refs).tree.of("div") if tile.get("class", "").startswith("tile ")]
     assert [tile["class"] for tile in tiles if tile["class"] != "tile "] == [f"tile {state}"]
 
 
 def test_leaks_before_and_after_the_repair_are_counted_alike(data):
     data.rows[4] |= {"pixel_sha256": digest("copy")}
     data.rows[2] |= {"pixel_sha256": digest("copy"), "std": 50.0, "label": "happy"}  # test and validation
-    made = data.made()
-    report = data.report(made=made)
+    refs = data.stage_refs()
+    report = data.report(refs=refs)
     leaks = report.json["leaks"]
-    assert leaks["n_before"] == data.said(made[4], "split.json")["n_leaked_before"]
+    assert leaks["n_before"] == data.read_json(refs[4], "split.json")["n_leaked_before"]
     assert leaks["n_before"] > sum(leak["near"] for leak in leaks["before"])
     tile = f"leaked after repair 0 {leaks['n_before']} before"
     assert tile in report.tree.text
@@ -489,9 +493,9 @@ def test_leaks_before_and_after_the_repair_are_counted_alike(data):
 
 def test_splits_of_the_source_that_were_not_used_are_not_denied(data):
     data.splits = split.SplitConfig(use_official=False)
-    told = data.report().tree.text
-    assert "the source's splits were not used" in told
-    assert "has no splits" not in told
+    text = data.report().tree.text
+    assert "the source's splits were not used" in text
+    assert "has no splits" not in text
 
 
 def test_a_source_without_splits_is_said_to_have_none(data):
@@ -508,7 +512,7 @@ def test_a_source_with_train_alone_is_said_to_have_no_other_split(data):
 
 def test_issues_have_their_policy_threshold_and_what_became_of_the_images(data):
     data.rows[6]["p99"] = 60.0
-    issues = {each["issue"]: each for each in data.report().json["issues"]}
+    issues = {issue["issue"]: issue for issue in data.report().json["issues"]}
     assert list(issues) == [*curation_contract.ISSUES, curation_contract.LABEL_ERROR]
     assert issues["label_error"]["actions"] == {"keep": 1, "drop": 0, "quarantine": 0}
     assert issues["dark"]["images"] == 1
@@ -536,15 +540,14 @@ def test_labels_that_nobody_doubted_are_not_told_as_sound(data):
 
 def test_histograms_hold_every_image_and_the_threshold_of_their_issue(data):
     report = data.report()
-    by_name = {each["property"]: each for each in report.json["properties"]}
-    for each in by_name.values():
-        assert sum(each["now"]) == each["images"] == 26
-        assert len(each["edges"]) == len(each["now"]) + 1
+    by_name = {entry["property"]: entry for entry in report.json["properties"]}
+    for entry in by_name.values():
+        assert sum(entry["now"]) == entry["images"] == 26
+        assert len(entry["edges"]) == len(entry["now"]) + 1
     assert by_name["p99"]["thresholds"] == [{"issue": "dark", "value": curate.CurateConfig().dark_p99, "side": "below"}]
     assert by_name["mean"]["quantiles"]["median"] == 112.5
-    assert (
-        len([each for each in report.tree.of("svg") if each["class"] == "histogram"]) == 3
-    )  # mean, std and width differ
+    histograms = [svg for svg in report.tree.of("svg") if svg["class"] == "histogram"]
+    assert len(histograms) == 3  # mean, std and width differ
 
 
 def test_the_first_time_there_is_nothing_to_compare_with(data):
@@ -571,7 +574,7 @@ def test_what_changed_is_told_by_class_and_test_and_drawn_as_an_outline(data):
     )
     assert "last time" not in report.tree.text
     assert "compared with the data accepted before this: 4 new, 0 gone" in quality.markdown(report.folder)
-    outlines = [each for each in report.tree.of("polyline") if each["class"] == "outline then"]
+    outlines = [line for line in report.tree.of("polyline") if line["class"] == "outline then"]
     assert len(outlines) == 3  # of mean, std and width
 
 
@@ -580,19 +583,19 @@ def test_no_face_and_no_path_is_shown_unless_asked_for(data):
     assert not report.tree.of("img")
     assert "data:image" not in report.page
     assert "--show-faces" in report.tree.text
-    told = report.page + json.dumps(report.json)
-    assert not any(row["path"] in told for row in data.rows)
-    assert all(row["path"] in told for row in data.refused)  # the examples
+    text = report.page + json.dumps(report.json)
+    assert not any(row["path"] in text for row in data.rows)
+    assert all(row["path"] in text for row in data.refused)  # the examples
 
 
 def test_faces_are_shown_by_issue_as_they_are(data):
     report = data.report(show_faces=True)
-    pictures = [each["src"] for each in report.tree.of("img")]
+    pictures = [picture["src"] for picture in report.tree.of("img")]
     assert all(picture.startswith("data:image/png;base64,") for picture in pictures)
     shown = [decode.decode(base64.b64decode(picture.partition(",")[2])) for picture in pictures]
     for number in (1, 25, 3, 0, 24, 4, 5, 2):  # conflict, label error, near-duplicates, blank
-        assert any(np.array_equal(pixels(number), each) for each in shown), number
-    assert not any(np.array_equal(pixels(7), each) for each in shown)
+        assert any(np.array_equal(pixels(number), image) for image in shown), number
+    assert not any(np.array_equal(pixels(7), image) for image in shown)
     for line in ("happy or sad?", "sad (5%) → happy", "correlation 0.930", "1 of 1"):
         assert line in report.tree.text
     assert "data:image" not in json.dumps(report.json)
@@ -623,13 +626,13 @@ def test_the_page_is_whole_without_a_network_and_runs_nothing(data):
 def test_every_link_leads_to_a_section(data):
     page = data.report().tree
     ids = {attributes.get("id") for _, attributes in page.tags}
-    assert {each["href"].removeprefix("#") for each in page.of("a")} <= ids
+    assert {link["href"].removeprefix("#") for link in page.of("a")} <= ids
 
 
 def test_every_chart_says_in_words_what_it_shows(data):
     page = data.report().tree
     assert page.of("svg")
-    assert all(each["role"] == "img" and each["aria-label"] for each in page.of("svg"))
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in page.of("svg"))
 
 
 HOSTILE = [
@@ -660,9 +663,9 @@ def test_hostile_names_are_shown_and_not_obeyed(data):
     assert len(hostile.tree.of("h1")) == 1
     assert "{{ 7 * 7 }}" in hostile.tree.text
     assert "&amp;lt;b&amp;gt;" in hostile.page
-    for each in "\u202e\x00\x1b\u2028":
-        assert each not in hostile.page
-        assert f"\\u{ord(each):04x}" in hostile.page
+    for character in "\u202e\x00\x1b\u2028":
+        assert character not in hostile.page
+        assert f"\\u{ord(character):04x}" in hostile.page
     assert hostile.json["refused"]
 
 
@@ -695,18 +698,18 @@ def test_where_nothing_was_refused_the_report_says_so(data):
 
 def test_the_short_version_fits_a_screen_and_says_the_same(data):
     data.named = ("folder:/data/![x](http://127.0.0.1/x.png)",)
-    made = data.made()
-    made[5] = made[5].model_copy(update={"warnings": tuple(f"drift of <b>{n}</b> | *x*" for n in range(30))})
-    report = data.report(made=made)
-    told = quality.markdown(report.folder)
-    assert len(told.splitlines()) <= 40
-    assert told.startswith("# Data quality: warn\n")
-    assert "28 = 26 accepted + 2 refused by contract" in told
-    assert r"drift of \<b\>0\</b\> \| \*x\*" in told
-    assert "27 more warnings" in told
-    assert "| blank | 1 | quarantine |" in told
-    assert "leaked: 1 before the repair, 0 after it" in told
-    assert r"folder:/data/\!\[x\](http\://127.0.0.1/x.png): 28 = 26" in told
+    refs = data.stage_refs()
+    refs[5] = refs[5].model_copy(update={"warnings": tuple(f"drift of <b>{n}</b> | *x*" for n in range(30))})
+    report = data.report(refs=refs)
+    markdown = quality.markdown(report.folder)
+    assert len(markdown.splitlines()) <= 40
+    assert markdown.startswith("# Data quality: warn\n")
+    assert "28 = 26 accepted + 2 refused by contract" in markdown
+    assert r"drift of \<b\>0\</b\> \| \*x\*" in markdown
+    assert "27 more warnings" in markdown
+    assert "| blank | 1 | quarantine |" in markdown
+    assert "leaked: 1 before the repair, 0 after it" in markdown
+    assert r"folder:/data/\!\[x\](http\://127.0.0.1/x.png): 28 = 26" in markdown
 
 
 def test_progress_ends_where_it_says(data):
@@ -715,6 +718,6 @@ def test_progress_ends_where_it_says(data):
     def progress(done, total, text=""):
         steps.append((done, total))
 
-    refs = DataRefs(*data.made())
+    refs = DataRefs(*data.stage_refs())
     quality.quality(refs, data.named, None, (), False, workspace=data.workspace, progress=progress)
     assert steps[-1] == (3, 3)
