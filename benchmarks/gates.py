@@ -72,7 +72,7 @@ def _pass_rates(scenario: Scenario, loss: float, margin: float, confidence: floa
         passed.append(min(difference.accuracy_bound, difference.macro_f1_bound) >= -margin)
         if trial >= _ESTIMATES:
             continue
-        estimate = power.of(
+        estimate = power.of_comparison(
             len(truth),
             int(((champion == truth) != (candidate == truth)).sum()),
             macro_f1_se=difference.macro_f1_se,

@@ -301,7 +301,7 @@ def _comparison(
         _no_worse("macro-F1", who, difference.macro_f1, difference.macro_f1_bound, config),
     ]
     n_discordant = int(((old == truth) != (new == truth)).sum())
-    return checks, power.of(
+    return checks, power.of_comparison(
         len(truth),
         n_discordant,
         macro_f1_se=difference.macro_f1_se,

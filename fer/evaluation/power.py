@@ -1,4 +1,4 @@
-"""What a comparison of two models can tell: how often the gate passes a candidate that is as good, or truly worse.
+"""The power of a comparison of two models: how often the gate passes a candidate that is as good, or truly worse.
 
 Of n images, d is the share on which exactly one of the two is right. A candidate whose accuracy is truly better by
 `delta` shows a difference of mean delta and variance (d - delta²) / n, as each image counts -1, 0 or 1 (the comparison
@@ -28,7 +28,7 @@ _HALVINGS = 16  # of a loss of 1
 _NORMAL = statistics.NormalDist()
 
 
-def of(
+def of_comparison(
     n_images: int, n_discordant: int, *, macro_f1_se: float, correlation: float, margin: float, confidence: float
 ) -> Power:
     """The power of a comparison on `n_images`, of which exactly one model is right on `n_discordant`.
@@ -64,7 +64,7 @@ def images_needed(discordant: float, loss: float = LOSS) -> int:
 
 
 def expected(n_images: int, margin: float, confidence: float, discordant: float = _USUAL_SHARE) -> float:
-    """How often as good a model passes in accuracy alone: what can be said before there is one."""
+    """How often an equally good model passes, in accuracy alone: what is known before there is a candidate."""
     se = math.sqrt(discordant / n_images)
     return 1 - _NORMAL.cdf(_least(0.0, se, margin, _NORMAL.inv_cdf(confidence)))
 

@@ -37,7 +37,7 @@ def test_as_many_pass_in_simulation_as_the_power_says(counts, accuracy, discorda
         truth, champion, candidate = pair(counts, accuracy, discordant, loss, rng)
         difference = metrics.paired_difference(truth, champion, candidate, len(counts), samples=300)
         n_discordant = int(((champion == truth) != (candidate == truth)).sum())
-        return difference, power.of(
+        return difference, power.of_comparison(
             len(truth), n_discordant, macro_f1_se=difference.macro_f1_se, correlation=difference.correlation,
             margin=margin, confidence=0.95,
         )  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_images_that_two_points_take_are_those_of_the_closed_formula():
 
 
 def test_identical_models_pass_and_worse_ones_are_worse_on_as_many_images_at_least():
-    estimate = power.of(400, 0, macro_f1_se=0.0, correlation=0.0, margin=0.01, confidence=0.95)
+    estimate = power.of_comparison(400, 0, macro_f1_se=0.0, correlation=0.0, margin=0.01, confidence=0.95)
     assert estimate.equal_passes == 1
     assert estimate.worse_passes < 0.01
 
@@ -73,7 +73,7 @@ def test_identical_models_pass_and_worse_ones_are_worse_on_as_many_images_at_lea
 def power_of(n, share, margin, correlation=0.8):
     n_discordant = round(n * share)
     se = (max(n_discordant, 1) / n / n) ** 0.5
-    return power.of(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
+    return power.of_comparison(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
 
 
 @settings(max_examples=60)

@@ -260,7 +260,7 @@ def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
 def test_an_outcome_says_what_its_comparison_can_tell():
     screen = console(width=400)
     result = retrain_result(passed=True)
-    power_ref = power.of(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
+    power_ref = power.of_comparison(400, 60, macro_f1_se=0.02, correlation=0.8, margin=0.05, confidence=0.95)
     verdict = result.verdict.model_copy(update={"power": power_ref})
     terminal.show_retrain(screen, result.model_copy(update={"verdict": verdict}))
     assert f"power    {power_ref.short()}" in screen.export_text()
