@@ -53,9 +53,9 @@ def measure(name: str, *, progress: Progress) -> dict[str, Any]:
 
     def candidate(precision: str, fuse: bool) -> Callable[[], float]:
         built = zoo.build(model, height=_SIZE, width=_SIZE, n_classes=7, mean=128, std=64)
-        inner = mixed_precision.mixed_precision_copy(built, precision, fuse=fuse)
+        trainer_model = mixed_precision.mixed_precision_copy(built, precision, fuse=fuse)
         priors = np.full(7, 1 / 7, np.float32)
-        trainer = trainers.LocalTrainer(inner, config, priors, batch_size=_BATCH, micro_batch=_BATCH)
+        trainer = trainers.LocalTrainer(trainer_model, config, priors, batch_size=_BATCH, micro_batch=_BATCH)
         trainer.step(pixels, targets, weights, 1e-3)  # compiles
 
         def images_per_second() -> float:

@@ -52,15 +52,15 @@ def measure(name: str, size: int, micro_batch: int, *, progress: Progress) -> di
     model = zoo.config(name)
     config = train_config.TrainConfig(model=model, batch_size=2 * micro_batch, micro_batch=micro_batch)
     built = zoo.build(model, height=size, width=size, n_classes=7, mean=128, std=64)
-    inner = mixed_precision.mixed_precision_copy(built, "float32", fuse=True)
-    estimate = memory.estimate(inner, micro_batch, averaged=True, base=memory.available().base)
+    trainer_model = mixed_precision.mixed_precision_copy(built, "float32", fuse=True)
+    estimate = memory.estimate(trainer_model, micro_batch, averaged=True, base=memory.available().base)
     draw = np.random.default_rng(0)
     pixels = draw.integers(0, 256, (2 * micro_batch, size, size, 1), np.uint8)
     targets = np.eye(7, dtype=np.float32)[draw.integers(0, 7, 2 * micro_batch)]
     sizes = {"batch_size": 2 * micro_batch, "micro_batch": micro_batch}
-    trainer = trainers.LocalTrainer(inner, config, np.full(7, 1 / 7, np.float32), **sizes)
+    trainer = trainers.LocalTrainer(trainer_model, config, np.full(7, 1 / 7, np.float32), **sizes)
     averages = built.get_weights()
     for _ in range(_STEPS):
         trainer.step(pixels, targets, np.ones(2 * micro_batch, np.float32), 1e-3)
-        averages = [0.9 * old + 0.1 * new for old, new in zip(averages, inner.get_weights(), strict=True)]
+        averages = [0.9 * old + 0.1 * new for old, new in zip(averages, trainer_model.get_weights(), strict=True)]
     return {"estimate_mb": estimate.peak / memory.MB, "peak_mb": memory.peak_mb()}
