@@ -20,6 +20,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # `page.md#a-heading` works as it does where Markdown is shown without Sphinx
 
+smartquotes = False  # a docstring shows `--set` as it is typed
+
 html_theme = "furo"
 html_title = "fer-retraining"
 html_theme_options = {"top_of_page_buttons": []}
