@@ -58,10 +58,10 @@ def write(path: Path, text: str) -> None:
 
 
 def install(folder: Path, entry_points: str, version: str = "1.0") -> None:
-    for each in folder.glob("*.dist-info"):
-        for path in each.iterdir():
+    for old_info in folder.glob("*.dist-info"):
+        for path in old_info.iterdir():
             path.unlink()
-        each.rmdir()
+        old_info.rmdir()
     info = folder / f"acme_nets-{version}.dist-info"
     write(info / "METADATA", f"Metadata-Version: 2.1\nName: acme-nets\nVersion: {version}\n")
     write(info / "entry_points.txt", entry_points)
@@ -75,7 +75,7 @@ def run(site: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
-def said(site: Path, code: str, *arguments: str) -> dict:
+def json_of(site: Path, code: str, *arguments: str) -> dict:
     done = run(site, code, *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -105,15 +105,15 @@ RECIPE = """
 
 
 def test_a_recipe_names_an_installed_model_as_one_of_the_projects_own(site):
-    found = said(site, RECIPE)
-    assert found["kinds"][-1] == "acme-tiny"
-    assert "vgg" in found["kinds"]
-    assert found["model"] == {"name": "acme-tiny", "filters": 8}
-    assert found["same"]
-    assert "'vgg'" in found["refused"][0]
-    assert "'acme-tiny'" in found["refused"][0]
-    assert "train.model.filters" in found["refused"][1]
-    assert not found["keras"]
+    answer = json_of(site, RECIPE)
+    assert answer["kinds"][-1] == "acme-tiny"
+    assert "vgg" in answer["kinds"]
+    assert answer["model"] == {"name": "acme-tiny", "filters": 8}
+    assert answer["same"]
+    assert "'vgg'" in answer["refused"][0]
+    assert "'acme-tiny'" in answer["refused"][0]
+    assert "train.model.filters" in answer["refused"][1]
+    assert not answer["keras"]
 
 
 KEY = """
@@ -128,18 +128,18 @@ KEY = """
 
 
 def test_the_code_and_the_version_of_an_installed_model_are_in_the_key_of_its_training(site):
-    before = said(site, KEY)
+    before = json_of(site, KEY)
     assert before["chosen"] != before["other"]
     (site / "acme_nets" / "unused.py").write_text("KERNEL = 7\n")
     (site / "acme_nets" / "parts.py").write_text("# how large\nKERNEL = 3\n")
-    assert said(site, KEY) == before
+    assert json_of(site, KEY) == before
     for change in (
         lambda: (site / "acme_nets" / "parts.py").write_text("KERNEL = 5\n"),
         lambda: install(site, ENTRY_POINTS, version="1.1"),
         lambda: (site / "acme_nets" / "tiny.py").write_text(NET.replace("relu", "gelu")),
     ):
         change()
-        after = said(site, KEY)
+        after = json_of(site, KEY)
         assert after["chosen"] != before["chosen"]
         assert after["other"] == before["other"]
         before = after
@@ -200,6 +200,6 @@ TRAINING = """
 
 @pytest.mark.slow
 def test_an_installed_model_is_trained_in_a_worker_process_and_loads_in_safe_mode(site, tmp_path):
-    found = said(site, TRAINING, str(tmp_path / "workspace"))
-    assert found["model"] == "acme-tiny"
-    assert found["layers"] == ["pixels", "normalise", "convolution", "pool", "dropout", "probabilities"]
+    answer = json_of(site, TRAINING, str(tmp_path / "workspace"))
+    assert answer["model"] == "acme-tiny"
+    assert answer["layers"] == ["pixels", "normalise", "convolution", "pool", "dropout", "probabilities"]

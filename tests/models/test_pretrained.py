@@ -48,10 +48,10 @@ def test_a_published_file_fills_the_whole_backbone_and_not_the_head(tmp_path, su
     loaded = pretrained.load_into(model, config, path)
     assert loaded == (n_layers, ("probabilities",))
     for layer in source.layers:
-        for given, taken in zip(
+        for source_weights, model_weights in zip(
             layer.get_weights(), model.get_layer(layer.name).get_weights() if layer.weights else [], strict=True
         ):
-            np.testing.assert_array_equal(given, taken)
+            np.testing.assert_array_equal(source_weights, model_weights)
 
 
 def legacy(application, folder):
@@ -89,7 +89,7 @@ def test_negative_variances_become_nothing_and_the_norm_answers_as_before(tmp_pa
     source = build(SMALL)
     norm = source.get_layer("stem_norm")
     norm.set_weights(
-        [np.array(each, np.float32) for each in ([1, 2, 3, 4], [0, 1, 2, 3], [3, 2, 1, 0])]
+        [np.array(values, np.float32) for values in ([1, 2, 3, 4], [0, 1, 2, 3], [3, 2, 1, 0])]
         + [np.array([smallest, 1, 2, 3], np.float32)]
     )
     source.save_weights(tmp_path / "model.weights.h5")
@@ -104,13 +104,15 @@ def test_negative_variances_become_nothing_and_the_norm_answers_as_before(tmp_pa
 def test_a_variance_that_no_norm_could_take_the_root_of_becomes_nothing(tmp_path):
     source = build(SMALL)
     norm = source.get_layer("stem_norm")
-    *others, _ = norm.get_weights()
-    norm.set_weights([*others, np.array([-1, 1, 2, 3], np.float32)])
+    *gamma_beta_mean, _ = norm.get_weights()
+    norm.set_weights([*gamma_beta_mean, np.array([-1, 1, 2, 3], np.float32)])
     source.save_weights(tmp_path / "model.weights.h5")
     model = build(SMALL)
     pretrained.load_into(model, SMALL, tmp_path / "model.weights.h5")
-    for found, given in zip(model.get_layer("stem_norm").get_weights(), [*others, [0, 1, 2, 3]], strict=True):
-        np.testing.assert_array_equal(found, given)
+    for loaded, expected in zip(
+        model.get_layer("stem_norm").get_weights(), [*gamma_beta_mean, [0, 1, 2, 3]], strict=True
+    ):
+        np.testing.assert_array_equal(loaded, expected)
 
 
 @pytest.fixture(scope="module")

@@ -34,11 +34,13 @@ def model():
 
 def test_a_model_says_probabilities_of_uint8_and_float_pixels_alike(model):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 1), dtype=np.uint8)
-    found = saved_model.probabilities(model, pixels, batch_size=4)
-    assert found.shape == (5, 3)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(found, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=4))
+    probabilities = saved_model.probabilities(model, pixels, batch_size=4)
+    assert probabilities.shape == (5, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(
+        probabilities, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=4)
+    )
 
 
 def test_the_model_normalises_pixels_itself(model):
@@ -109,8 +111,8 @@ def test_a_damaged_file_loads_or_is_refused(saved, data):
 def test_a_bit_turned_over_in_a_model_is_seen(saved, tmp_path, member):
     damaged = bytearray(saved.read_bytes())
     with zipfile.ZipFile(saved) as archive:
-        found = archive.getinfo(member)
-    damaged[found.header_offset + 30 + len(member) + found.compress_size // 2] ^= 1
+        entry = archive.getinfo(member)
+    damaged[entry.header_offset + 30 + len(member) + entry.compress_size // 2] ^= 1
     (tmp_path / saved_model.MODEL).write_bytes(damaged)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         saved_model.load(tmp_path)
@@ -142,11 +144,15 @@ ZOO = {
 def test_every_model_of_the_zoo_takes_grey_bytes_and_loads_in_safe_mode(name, tmp_path):
     model = build(ZOO[name], 32, 40)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 40, 1), dtype=np.uint8)
-    found = saved_model.probabilities(model, pixels, batch_size=2)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    np.testing.assert_array_equal(found, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=2))
+    probabilities = saved_model.probabilities(model, pixels, batch_size=2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(
+        probabilities, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=2)
+    )
     model.save(tmp_path / saved_model.MODEL)
-    np.testing.assert_array_equal(found, saved_model.probabilities(saved_model.load(tmp_path), pixels, batch_size=2))
+    np.testing.assert_array_equal(
+        probabilities, saved_model.probabilities(saved_model.load(tmp_path), pixels, batch_size=2)
+    )
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -179,8 +185,8 @@ def test_a_backbone_sees_the_grey_channel_as_its_weights_expect_it():
         (mobilenet_v2.Config(), -0.2157),
     ):
         model = build(config, 32, 32)
-        found = model.get_layer("normalise")(model.get_layer("three_channels")([grey] * 3))
-        np.testing.assert_allclose(np.asarray(found)[0, 0, 0], np.broadcast_to(expected, 3), atol=1e-3)
+        normalised = model.get_layer("normalise")(model.get_layer("three_channels")([grey] * 3))
+        np.testing.assert_allclose(np.asarray(normalised)[0, 0, 0], np.broadcast_to(expected, 3), atol=1e-3)
 
 
 @pytest.mark.parametrize("config", [resnet50.Config(), mobilenet_v2.Config()])

@@ -29,7 +29,7 @@ def augment_layer():
 def images() -> np.ndarray:
     """(40, 24, 32) uint8, smooth: where greys jump, a 32nd of a pixel, which OpenCV rounds to, is many levels."""
     coarse = np.random.default_rng(0).integers(0, 256, (40, 4, 4)).astype(np.float32)
-    smooth = [cv2.resize(each, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for each in coarse]
+    smooth = [cv2.resize(grid, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) for grid in coarse]
     return np.clip(smooth, 0, 255).astype(np.uint8)
 
 
@@ -42,10 +42,10 @@ def draw(images, config, epoch=3):
 def test_given_the_draws_it_makes_the_copies_that_opencv_makes(augment_layer, images, config):
     draws = draw(images, config)
     layer = augment_layer.Augmentation(config)
-    found = np.asarray(layer(images[..., np.newaxis], augment_layer.packed(draws), training=True))[..., 0]
+    augmented = np.asarray(layer(images[..., np.newaxis], augment_layer.packed(draws), training=True))[..., 0]
     expected = augment.apply(images, draws)
-    assert found.dtype == np.float32
-    difference = np.abs(found - expected)
+    assert augmented.dtype == np.float32
+    difference = np.abs(augmented - expected)
     assert difference.mean() < 0.5  # rounding to whole levels is 0.25
     assert np.quantile(difference, 0.999) < 5
     assert np.abs(expected - images.astype(float)).mean() > 5
@@ -61,18 +61,18 @@ def test_what_it_draws_itself_is_what_the_host_draws_of_the_same_numbers(augment
     even = (numbers * 2.0**-32).astype(np.float32)
     digests = iter([row.astype("<u4").tobytes() for row in numbers])
 
-    class Told:
+    class ScriptedDigest:
         def digest(self):
             return next(digests)
 
-    monkeypatch.setattr(augment.hashlib, "blake2b", lambda *_, **__: Told())
+    monkeypatch.setattr(augment.hashlib, "blake2b", lambda *_, **__: ScriptedDigest())
     monkeypatch.setattr(keras.random, "uniform", lambda *_, **__: keras.ops.convert_to_tensor(even))
-    given = augment_layer.packed(draw(images, config))
+    packed = augment_layer.packed(draw(images, config))
     layer = augment_layer.Augmentation(config)
     pixels = images[..., np.newaxis]
     own = np.asarray(layer(pixels, training=True))
     # A number within a float32's rounding of a box's edge may fall to its other side.
-    difference = np.abs(own - np.asarray(layer(pixels, given, training=True)))
+    difference = np.abs(own - np.asarray(layer(pixels, packed, training=True)))
     assert (difference > 0.05).mean() < 0.001
 
 

@@ -10,28 +10,30 @@ SAMPLE = checkpoint.Checkpoint({"epoch": 3, "history": {"loss": [0.5, 0.25]}}, {
 ANY_ARRAY = arrays.arrays(st.sampled_from([np.float32, np.int64, np.uint32]), arrays.array_shapes(min_dims=0))
 
 
-@given(found=st.dictionaries(st.sampled_from(["weights", "best", "optimizer"]), st.lists(ANY_ARRAY, max_size=12)))
-def test_what_is_written_is_read_bit_by_bit(tmp_path_factory, found):
+@given(arrays_of=st.dictionaries(st.sampled_from(["weights", "best", "optimizer"]), st.lists(ANY_ARRAY, max_size=12)))
+def test_what_is_written_is_read_bit_by_bit(tmp_path_factory, arrays_of):
     path = tmp_path_factory.mktemp("some") / "checkpoint.npz"
-    checkpoint.write(path, checkpoint.Checkpoint({"epoch": 1}, found))
+    checkpoint.write(path, checkpoint.Checkpoint({"epoch": 1}, arrays_of))
     again = checkpoint.read(path)
     assert again is not None
     assert again.record == {"epoch": 1}
-    assert list(again.arrays) == list(found)
-    for name, arrays_ in found.items():
-        assert [each.tobytes() for each in again.arrays[name]] == [each.tobytes() for each in arrays_]
-        assert [(each.dtype, each.shape) for each in again.arrays[name]] == [(e.dtype, e.shape) for e in arrays_]
+    assert list(again.arrays) == list(arrays_of)
+    for name, written in arrays_of.items():
+        assert [array.tobytes() for array in again.arrays[name]] == [array.tobytes() for array in written]
+        assert [(array.dtype, array.shape) for array in again.arrays[name]] == [
+            (array.dtype, array.shape) for array in written
+        ]
 
 
 def test_nothing_there_is_no_checkpoint(tmp_path):
     assert checkpoint.read(tmp_path / "checkpoint.npz") is None
 
 
-@pytest.mark.parametrize("kept", [0, 1, 100, -1])
-def test_a_file_cut_short_is_no_checkpoint(tmp_path, kept):
+@pytest.mark.parametrize("end", [0, 1, 100, -1])
+def test_a_file_cut_short_is_no_checkpoint(tmp_path, end):
     path = tmp_path / "checkpoint.npz"
     checkpoint.write(path, SAMPLE)
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:end])
     assert checkpoint.read(path) is None
 
 
@@ -52,8 +54,8 @@ def test_no_flipped_bit_of_the_directory_is_an_error(tmp_path):
     for at in range(data.index(b"PK\x01\x02"), len(data)):
         for bit in range(8):
             path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
-            found = checkpoint.read(path)
-            assert found is None or found.record == SAMPLE.record
+            read_back = checkpoint.read(path)
+            assert read_back is None or read_back.record == SAMPLE.record
 
 
 def test_a_pickle_is_not_read(tmp_path):
@@ -67,8 +69,8 @@ def test_what_is_replaced_can_be_kept_for_workers_of_which_one_is_behind(tmp_pat
     path = tmp_path / "checkpoint.npz"
     for epoch in (1, 2, 3):
         checkpoint.write(path, SAMPLE._replace(record={"epoch": epoch}), keep_previous=True)
-    assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [3, 2]
+    assert [candidate.record["epoch"] for candidate in checkpoint.read_all(path)] == [3, 2]
     path.unlink()  # as by a kill between the two renames
-    assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [2]
+    assert [candidate.record["epoch"] for candidate in checkpoint.read_all(path)] == [2]
     checkpoint.write(path, SAMPLE._replace(record={"epoch": 3}), keep_previous=True)
-    assert [each.record["epoch"] for each in checkpoint.read_all(path)] == [3, 2]
+    assert [candidate.record["epoch"] for candidate in checkpoint.read_all(path)] == [3, 2]

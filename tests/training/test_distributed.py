@@ -46,16 +46,16 @@ SCRIPT = textwrap.dedent(
     else:
         trainer = distributed.StrategyTrainer(model, config, priors, batch_size=8, strategy=strategy)
     draw = np.random.default_rng(0)
-    found = []
+    step_results = []
     for _ in range(6):
         pixels = draw.integers(0, 256, (8, 16, 16, 1)).astype(np.uint8)
         targets = np.eye(3, dtype=np.float32)[draw.integers(0, 3, 8)]
         weights = draw.uniform(0.5, 2, 8).astype(np.float32)
-        found.append(trainer.step(pixels, targets, weights, 1e-2))
+        step_results.append(trainer.step(pixels, targets, weights, 1e-2))
     if strategy is not None:
         index = int(os.environ.get("INDEX", 0))
         assert distributed.gather(strategy, 5 + index) == ([5, 5] if devices == "all" else [5, 6])
-    np.savez(out, np.array(found), *model.get_weights())
+    np.savez(out, np.array(step_results), *model.get_weights())
     """
 )
 
@@ -75,23 +75,23 @@ def ended(tmp_path, processes: dict[str, subprocess.Popen]) -> dict[str, list[np
     """What each process saved; no process is left behind."""
     try:
         for process in processes.values():
-            _, said = process.communicate(timeout=240)
-            assert process.returncode == 0, said[-2_000:]
+            _, stderr = process.communicate(timeout=240)
+            assert process.returncode == 0, stderr[-2_000:]
     finally:
         for process in processes.values():
             process.kill()
-    found = {}
+    arrays_of = {}
     for name in processes:
         with np.load(tmp_path / f"{name}.npz") as file:
-            found[name] = [file[each] for each in file.files]
-    return found
+            arrays_of[name] = [file[array_name] for array_name in file.files]
+    return arrays_of
 
 
 def free_ports(n_ports: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n_ports)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports
 
 
@@ -114,10 +114,10 @@ def test_two_workers_on_loopback_reach_the_weights_of_one_process_on_the_same_gl
         processes[f"worker{index}"] = started(
             tmp_path, f"worker{index}", "workers", TF_CONFIG=json.dumps(cluster), INDEX=str(index)
         )
-    found = ended(tmp_path, processes)
-    for one, other in zip(found["worker0"], found["worker1"], strict=True):
+    weights_of = ended(tmp_path, processes)
+    for one, other in zip(weights_of["worker0"], weights_of["worker1"], strict=True):
         np.testing.assert_array_equal(one, other)
-    same(found["worker0"], alone)
+    same(weights_of["worker0"], alone)
 
 
 def test_two_devices_of_a_machine_reach_the_weights_of_one(tmp_path, alone):

@@ -57,10 +57,10 @@ def gpu_of(capability, machine, monkeypatch):
     monkeypatch.setattr(hardware.child_process, "run", lambda *_, **__: capability)
 
 
-@pytest.mark.parametrize(("cpu", "found"), [(AMX, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")])
-def test_the_processor_decides_where_there_is_no_gpu(machine, cpu, found):
+@pytest.mark.parametrize(("cpu", "precision"), [(AMX, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")])
+def test_the_processor_decides_where_there_is_no_gpu(machine, cpu, precision):
     (machine / "cpuinfo").write_text(cpu)
-    assert AUTO.resolved().train.precision == found
+    assert AUTO.resolved().train.precision == precision
 
 
 def test_a_system_that_does_not_say_what_its_processor_can_do_gets_float32(machine):
@@ -74,7 +74,7 @@ def test_the_units_of_a_processor_are_for_tensorflow_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("capability", "cpu", "found"),
+    ("capability", "cpu", "precision"),
     [
         (9.0, OLD, "mixed-bfloat16"),
         (8.0, OLD, "mixed-bfloat16"),
@@ -83,10 +83,10 @@ def test_the_units_of_a_processor_are_for_tensorflow_alone(monkeypatch):
         (None, OLD, "float32"),
     ],
 )
-def test_a_gpu_that_keras_has_decides(machine, monkeypatch, capability, cpu, found):
+def test_a_gpu_that_keras_has_decides(machine, monkeypatch, capability, cpu, precision):
     gpu_of(capability, machine, monkeypatch)
     (machine / "cpuinfo").write_text(cpu)
-    assert AUTO.resolved().train.precision == found
+    assert AUTO.resolved().train.precision == precision
 
 
 def test_keras_is_asked_in_a_process_of_its_own_whether_it_has_a_gpu(machine, monkeypatch):
@@ -133,8 +133,8 @@ def test_without_a_driver_or_keras_gpu_nothing_is_known(keras_has_it, monkeypatc
 @pytest.mark.parametrize("own", ["float32", "mixed-bfloat16", "mixed-float16"])
 def test_a_precision_that_is_named_stays(machine, own):
     (machine / "cpuinfo").write_text(OLD)
-    plan = overrides.apply(AUTO, overrides.parse_settings([f"train.precision={own}"]))
-    assert plan.resolved() == plan
+    recipe = overrides.apply(AUTO, overrides.parse_settings([f"train.precision={own}"]))
+    assert recipe.resolved() == recipe
 
 
 @pytest.mark.parametrize("name", catalog.NAMES)

@@ -110,17 +110,17 @@ def test_the_order_is_that_of_seed_and_epoch_for_who_begins_there_too(split, ope
 def test_each_epoch_leaves_out_other_images(split, opened):
     folder, known = split
     left_out = {frozenset(known.keys() - ids_of(opened(folder).batches(64, 0, epoch))) for epoch in range(4)}
-    assert {len(each) for each in left_out} == {2}
+    assert {len(image_ids) for image_ids in left_out} == {2}
     assert len(left_out) > 1
 
 
 @BOTH
 def test_pieces_are_all_images_in_order(split, opened):
     folder, known = split
-    pieces = list(opened(folder).chunks())
-    assert [image.tobytes() for pixels, _ in pieces for image in pixels] == [pixels for _, pixels in known.values()]
-    assert [each for _, labels in pieces for each in labels] == [class_index for class_index, _ in known.values()]
-    assert {pixels.shape[1:] for pixels, _ in pieces} == {(*SIZE, 1)}
+    chunks = list(opened(folder).chunks())
+    assert [image.tobytes() for pixels, _ in chunks for image in pixels] == [pixels for _, pixels in known.values()]
+    assert [label for _, labels in chunks for label in labels] == [class_index for class_index, _ in known.values()]
+    assert {pixels.shape[1:] for pixels, _ in chunks} == {(*SIZE, 1)}
 
 
 def test_batches_are_mixed_though_each_shard_is_of_one_class(tmp_path):
@@ -169,36 +169,36 @@ def test_a_damaged_shard_is_told_to_who_reads_ahead(tmp_path):
     path.write_bytes(content)
     with pytest.raises(errors.IntegrityError, match=r"train-00001\.parquet must be whole"):
         list(input_pipeline.prefetch(small_streaming(tmp_path).batches(4, seed=0, epoch=1)))
-    assert not feeding()
+    assert not prefetching()
 
 
-def feeding() -> bool:
-    return any(thread.name == "feed" for thread in threading.enumerate())
+def prefetching() -> bool:
+    return any(thread.name == "prefetch" for thread in threading.enumerate())
 
 
 def test_reading_ahead_keeps_order_and_ends_its_thread():
     assert list(input_pipeline.prefetch(number for number in range(100))) == list(range(100))
-    assert not feeding()
+    assert not prefetching()
 
 
 @pytest.mark.timeout(30)
 def test_a_reader_that_stops_early_ends_the_thread_and_what_it_reads_from():
-    made, closed = [], threading.Event()
+    produced, closed = [], threading.Event()
 
     def endless():
         try:
             while True:
-                made.append(len(made))
-                yield made[-1]
+                produced.append(len(produced))
+                yield produced[-1]
         finally:
             closed.set()
 
-    ahead = input_pipeline.prefetch(endless())
-    assert next(ahead) == 0
-    ahead.close()
+    prefetched = input_pipeline.prefetch(endless())
+    assert next(prefetched) == 0
+    prefetched.close()
     assert closed.is_set()
-    assert not feeding()
-    assert len(made) < 10
+    assert not prefetching()
+    assert len(produced) < 10
 
 
 def test_an_error_in_the_thread_comes_after_what_was_made_before_it():
@@ -209,7 +209,7 @@ def test_an_error_in_the_thread_comes_after_what_was_made_before_it():
 
     seen = []
     with pytest.raises(errors.IntegrityError, match="The third must be whole"):
-        seen.extend(each for each in input_pipeline.prefetch(failing()) if seen.append(each))
+        seen.extend(number for number in input_pipeline.prefetch(failing()) if seen.append(number))
     assert seen == [1, 2]
 
 

@@ -95,14 +95,14 @@ def stop_after(monkeypatch, settings: train_config.TrainConfig, n_steps: int) ->
 @pytest.fixture(scope="module")
 def undisturbed(folder, tmp_path_factory):
     """What a training gives that is not stopped, and where it is; each settings' once."""
-    found = {}
+    results = {}
 
     def fitted(settings):
         key = settings.model_dump_json()
-        if key not in found:
+        if key not in results:
             out = tmp_path_factory.mktemp("whole")
-            found[key] = fit(folder, out, settings), out
-        return found[key]
+            results[key] = fit(folder, out, settings), out
+        return results[key]
 
     return fitted
 
@@ -122,7 +122,7 @@ def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(
             patch.undo()
             resumed = fit(folder, tmp_path / "resumed", settings)
     assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
-    histories = [json.loads((each / saved_model.HISTORY).read_bytes()) for each in (place, tmp_path / "resumed")]
+    histories = [json.loads((out / saved_model.HISTORY).read_bytes()) for out in (place, tmp_path / "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         assert histories[0][name] == histories[1][name]
 
@@ -165,9 +165,9 @@ def test_a_phase_trains_what_an_earlier_one_left_as_it_was(folder, tmp_path, mon
     whole = trainer.step
 
     def watched(self, *arguments):
-        found = whole(self, *arguments)
-        seen.append(next(each for each in self.model.layers if each.weights).get_weights()[0])
-        return found
+        step_result = whole(self, *arguments)
+        seen.append(next(layer for layer in self.model.layers if layer.weights).get_weights()[0])
+        return step_result
 
     monkeypatch.setattr(trainer, "step", watched)
     fit(folder, tmp_path / "out", settings)
@@ -177,9 +177,9 @@ def test_a_phase_trains_what_an_earlier_one_left_as_it_was(folder, tmp_path, mon
 
 def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, tmp_path):
     settings = config(phases=TWO_PHASES)
-    found = fit(folder, tmp_path / "phases", settings)
+    result = fit(folder, tmp_path / "phases", settings)
     history = json.loads((tmp_path / "phases" / saved_model.HISTORY).read_bytes())
-    assert found["epochs_run"] == 5
+    assert result["epochs_run"] == 5
     assert history["learning_rate"][2] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 5 / 18)))
 
 
@@ -199,9 +199,9 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
 
     monkeypatch.setattr(zoo, "build", build)
     weights = []
-    for each in (8, micro_batch):
-        fit(folder, tmp_path / f"by{each}", config(ema=0.5), micro_batch=each)
-        weights.append(saved_model.load(tmp_path / f"by{each}").get_weights())
+    for n_at_once in (8, micro_batch):
+        fit(folder, tmp_path / f"by{n_at_once}", config(ema=0.5), micro_batch=n_at_once)
+        weights.append(saved_model.load(tmp_path / f"by{n_at_once}").get_weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-6)
 
@@ -240,9 +240,9 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
     whole_step, whole_validation = trainers.LocalTrainer.step, loop.TrainingLoop._validate
 
     def stepped(trainer, *arguments):
-        found = whole_step(trainer, *arguments)
+        step_result = whole_step(trainer, *arguments)
         trained_weights.append(trainer.model.get_weights())
-        return found
+        return step_result
 
     def scored(fitted):
         validated.append(fitted.model.get_weights())
@@ -252,18 +252,18 @@ def test_the_average_is_what_is_validated_and_kept(folder, tmp_path, monkeypatch
     monkeypatch.setattr(loop.TrainingLoop, "_validate", scored)
     fit(folder, tmp_path / "one", config(ema=0.5, epochs=3, patience=9))  # 18 steps, of which the 8th and 16th count
     # The share that is kept in 8 steps, after 16: min(0.5, 17 / 26) ** 8.
-    kept = np.float32(0.5**8)
+    share = np.float32(0.5**8)
     at_8, at_16, at_18 = (trained_weights[at - 1] for at in (8, 16, 18))
-    expected = [kept * one + (1 - kept) * other for one, other in zip(at_8, at_16, strict=True)]
-    for found, wanted in zip(validated[2], expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    expected = [share * one + (1 - share) * other for one, other in zip(at_8, at_16, strict=True)]
+    for actual, desired in zip(validated[2], expected, strict=True):
+        np.testing.assert_allclose(actual, desired, atol=1e-6)
     assert any(np.abs(one - other).max() > 1e-4 for one, other in zip(validated[2], at_18, strict=True))
 
 
 def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.TrainingLoop, "_validate", lambda _: (float("nan"), 0.5))
-    found = fit(folder, tmp_path / "nan", config())
-    assert "validation loss must stay finite. Received: nan after epoch 1" in found["diverged"]["message"]
+    result = fit(folder, tmp_path / "nan", config())
+    assert "validation loss must stay finite. Received: nan after epoch 1" in result["diverged"]["message"]
     assert not (tmp_path / "nan" / saved_model.MODEL).exists()
 
 
@@ -281,8 +281,8 @@ def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_
 
 def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(trainers.LocalTrainer, "step", lambda *_: trainers.StepResult(7.0, 0.5))
-    found = fit(folder, tmp_path / "high", config())
-    assert "7.0 in epoch 1, learning rate" in found["diverged"]["message"]
+    result = fit(folder, tmp_path / "high", config())
+    assert "7.0 in epoch 1, learning rate" in result["diverged"]["message"]
     assert not (tmp_path / "high" / saved_model.MODEL).exists()
 
 
@@ -298,9 +298,9 @@ def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp
 
 
 def test_the_memory_that_it_will_need_is_told_beside_what_there_is(folder, tmp_path):
-    kept = []
-    fit(folder, tmp_path, config(epochs=1), progress=Reporter(lambda *_: None, kept.append))
-    (note,) = kept
+    notes = []
+    fit(folder, tmp_path, config(epochs=1), progress=Reporter(lambda *_: None, notes.append))
+    (note,) = notes
     assert re.fullmatch(r"about \d+\.\d GB of memory .* with 8 images at once, \d+\.\d GB to be had .*", note)
 
 
@@ -364,7 +364,7 @@ def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_im
     assert most / 2 <= at_once <= most
     assert at_once >= min(2, n_images)
     whole = min(settings.batch_size, n_images)
-    fitting_exactly = [each for each in range(max(2, (most + 1) // 2), most + 1) if whole % each == 0]
+    fitting_exactly = [size for size in range(max(2, (most + 1) // 2), most + 1) if whole % size == 0]
     assert (batch == whole) if fitting_exactly or most < 2 else (whole - at_once < batch < whole)
 
 
@@ -423,27 +423,27 @@ def test_an_epoch_that_diverged_is_in_no_checkpoint(folder, tmp_path, monkeypatc
 
 
 def test_the_progress_ends_whole_where_an_earlier_phase_ran_out_of_patience(folder, tmp_path):
-    told = []
+    reported = []
     phases = (train_config.Phase(epochs=9, learning_rate=1e-9), train_config.Phase(epochs=1))
-    found = fit(
+    result = fit(
         folder,
         tmp_path,
         config(phases=phases, patience=1),
-        progress=Reporter(lambda done, total, _: told.append((done, total))),
+        progress=Reporter(lambda done, total, _: reported.append((done, total))),
     )
-    assert found["epochs_run"] < 10
-    assert told[-1] == (10, 10)
+    assert result["epochs_run"] < 10
+    assert reported[-1] == (10, 10)
 
 
 def test_where_images_are_augmented_changes_nothing_of_what_dropout_draws(folder, tmp_path):
     drawn = augment.AugmentConfig(
         rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False, contrast=0, brightness=1e-6
     )
-    found = []
+    weights = []
     for place in ("host", "accelerator"):
         fit(folder, tmp_path / place, config(augmentation=drawn, augment_on=place, epochs=1))
-        found.append(saved_model.load(tmp_path / place).get_weights())
-    for one, other in zip(*found, strict=True):
+        weights.append(saved_model.load(tmp_path / place).get_weights())
+    for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 

@@ -35,13 +35,13 @@ def test_focal_loss_counts_what_is_right_already_less():
 
 def test_the_logit_adjusted_loss_is_that_of_logits_shifted_by_the_log_priors():
     logits, priors, tau = np.array([0.2, 1.0, -0.5]), np.array([0.7, 0.2, 0.1]), 1.5
-    said = np.exp(logits) / np.exp(logits).sum()
+    probabilities = np.exp(logits) / np.exp(logits).sum()
     shifted = logits + tau * np.log(priors)
     expected = -(shifted[2] - np.log(np.exp(shifted).sum()))
     settings = config(loss="logit-adjusted", logit_tau=tau, label_smoothing=0)
-    assert value(settings, (0, 0, 1), said, priors) == pytest.approx(expected, rel=1e-4)
+    assert value(settings, (0, 0, 1), probabilities, priors) == pytest.approx(expected, rel=1e-4)
     plain = config(label_smoothing=0)
-    assert value(settings, (0, 0, 1), said) == pytest.approx(value(plain, (0, 0, 1), said), rel=1e-4)
+    assert value(settings, (0, 0, 1), probabilities) == pytest.approx(value(plain, (0, 0, 1), probabilities), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["focal", "logit-adjusted"])
@@ -57,9 +57,11 @@ def test_what_is_far_off_is_learned_from_too(kind):
 
 @given(st.lists(st.floats(-8, 8), min_size=3, max_size=3), st.integers(0, 2), st.floats(0, 0.9))
 def test_where_nothing_is_far_off_the_losses_are_keras_own(logits, truth, smoothing):
-    said, target = keras.ops.softmax(np.array([logits], np.float32)), np.eye(3, dtype=np.float32)[[truth]]
+    probabilities, target = keras.ops.softmax(np.array([logits], np.float32)), np.eye(3, dtype=np.float32)[[truth]]
     plain = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
     focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, label_smoothing=smoothing)
     for kind, known in (("logit-adjusted", plain), ("focal", focal)):  # of equal classes, which need no margins
         loss = losses.loss(config(loss=kind, label_smoothing=smoothing), UNIFORM)
-        assert float(loss(target, said)) == pytest.approx(float(known(target, said)), rel=1e-3, abs=1e-5)
+        assert float(loss(target, probabilities)) == pytest.approx(
+            float(known(target, probabilities)), rel=1e-3, abs=1e-5
+        )

@@ -65,21 +65,21 @@ def test_a_frozen_backbone_keeps_nothing_for_gradients():
 def test_what_the_process_has_already_counts(model):
     rss = psutil.Process().memory_info().rss
     assert memory.available().base == pytest.approx(rss, rel=0.05)
-    found = [memory.estimate(model, 1, averaged=False, base=base).peak for base in (0, 1_000)]
-    assert found[1] == found[0] + 1_000
+    peaks = [memory.estimate(model, 1, averaged=False, base=base).peak for base in (0, 1_000)]
+    assert peaks[1] == peaks[0] + 1_000
 
 
 @given(st.integers(0, 9), st.floats(0.2, 5))
 def test_the_micro_batch_is_the_largest_half_of_halves_that_fits(model, doublings, gigabytes):
     batch_size = 3 * 2**doublings
     try:
-        found = memory.fitting_micro_batch(of(model, 100_000_000), batch_size, room(gigabytes, 100_000_000))
+        micro_batch = memory.fitting_micro_batch(of(model, 100_000_000), batch_size, room(gigabytes, 100_000_000))
     except errors.ConfigError:
         assert peak(model, 3) + 100_000_000 > 0.8e9 * gigabytes
         return
-    assert batch_size % found == 0
-    assert peak(model, found) + 100_000_000 <= 0.8e9 * gigabytes + 1
-    assert found == batch_size or peak(model, 2 * found) + 100_000_000 > 0.8e9 * gigabytes
+    assert batch_size % micro_batch == 0
+    assert peak(model, micro_batch) + 100_000_000 <= 0.8e9 * gigabytes + 1
+    assert micro_batch == batch_size or peak(model, 2 * micro_batch) + 100_000_000 > 0.8e9 * gigabytes
 
 
 def test_too_little_for_one_image_says_what_is_needed_and_what_there_is(model):
@@ -123,9 +123,9 @@ def test_a_container_can_have_less_than_its_machine(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("1000")
     (tmp_path / "memory.current").write_text("900")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    found = memory.available()
-    assert found.source == "free in this container"
-    assert found.n_bytes < psutil.virtual_memory().total
+    available = memory.available()
+    assert available.source == "free in this container"
+    assert available.n_bytes < psutil.virtual_memory().total
 
 
 def test_the_gpu_that_keras_has_counts_before_the_machine(monkeypatch):
@@ -147,9 +147,9 @@ def test_a_backend_that_raises_without_a_gpu_has_none(monkeypatch):
 
 
 def test_a_models_estimate_is_of_its_arrays(model):
-    found = memory.estimate(model, 10, averaged=False, base=0)
+    estimate = memory.estimate(model, 10, averaged=False, base=0)
     floats = sum(np.prod(layer.output.shape[1:]) for layer in model.layers if "Norm" not in type(layer).__name__)
-    assert found.activations > 10 * floats
+    assert estimate.activations > 10 * floats
 
 
 def test_the_peak_is_of_this_process_alone_and_not_of_its_parent():

@@ -42,10 +42,10 @@ def test_fused_norms_change_the_weights_as_keras_own_do():
     kinds = {type(layer).__name__ for layer in copy.layers}
     assert "FusedBatchNormalization" in kinds
     pixels, truth = batch(64)
-    for each in (model, copy):
-        each.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
+    for trained_model in (model, copy):
+        trained_model.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
         for _ in range(3):
-            each.train_on_batch(pixels, truth)
+            trained_model.train_on_batch(pixels, truth)
     # The variance that is kept for later is of n - 1, Keras' of n.
     for own, other in zip(model.get_weights(), copy.get_weights(), strict=True):
         np.testing.assert_allclose(own, other, rtol=0.01, atol=5e-3)
@@ -54,12 +54,12 @@ def test_fused_norms_change_the_weights_as_keras_own_do():
 def test_a_frozen_norm_keeps_its_statistics():
     copy = mixed_precision.mixed_precision_copy(build(), "float32", fuse=True)
     norms = [layer for layer in copy.layers if isinstance(layer, mixed_precision.FusedBatchNormalization)]
-    for each in norms:
-        each.trainable = False
-    before = [weights for each in norms for weights in each.get_weights()]
+    for norm in norms:
+        norm.trainable = False
+    before = [weights for norm in norms for weights in norm.get_weights()]
     copy.compile(keras.optimizers.SGD(0.05), "categorical_crossentropy")
     copy.train_on_batch(*batch())
-    for own, other in zip(before, [weights for each in norms for weights in each.get_weights()], strict=True):
+    for own, other in zip(before, [weights for norm in norms for weights in norm.get_weights()], strict=True):
         np.testing.assert_array_equal(own, other)
 
 

@@ -20,9 +20,9 @@ def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
 
 
 def examples(
-    found: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
+    originals: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
 ) -> trainers.Examples:
-    return trainers.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
+    return trainers.examples(originals, settings, np.array(weights, np.float32), epoch=epoch, step=at)
 
 
 @given(mixup=st.sampled_from([0.0, 0.2, 1.0]), cutmix=st.sampled_from([0.0, 0.2, 1.0]), at=st.integers(0, 50))
@@ -44,22 +44,22 @@ def test_blending_is_drawn_by_seed_epoch_and_step():
 
 
 def test_mixup_blends_pixels_and_targets_by_one_share():
-    found = batch()
-    inputs, targets, _ = examples(found, config(mixup=1.0))
-    own = np.eye(3)[found.class_indexes]
+    originals = batch()
+    inputs, targets, _ = examples(originals, config(mixup=1.0))
+    own = np.eye(3)[originals.class_indexes]
     one_row = next(row for row in range(8) if targets[row].max() < 0.999)
-    share = targets[one_row][found.class_indexes[one_row]]
+    share = targets[one_row][originals.class_indexes[one_row]]
     other = int(np.flatnonzero((targets[one_row] > 0) & (own[one_row] == 0))[0])
-    candidates = found.pixels[found.class_indexes == other].astype(np.float32)
-    blended = share * found.pixels[one_row] + (1 - share) * candidates
+    candidates = originals.pixels[originals.class_indexes == other].astype(np.float32)
+    blended = share * originals.pixels[one_row] + (1 - share) * candidates
     assert np.abs(blended - inputs[one_row]).max(axis=(1, 2, 3)).min() < 0.01
 
 
 def test_cutmix_takes_each_pixel_from_one_of_the_two_in_the_targets_shares():
-    found = batch(seed=4)
+    originals = batch(seed=4)
     for at in range(10):
-        inputs, targets, _ = examples(found, config(cutmix=1.0), at=at)
-        is_own = (inputs == found.pixels).mean(axis=(1, 2, 3))
-        foreign = [row for row in range(8) if 0 < targets[row][found.class_indexes[row]] < 1]
+        inputs, targets, _ = examples(originals, config(cutmix=1.0), at=at)
+        is_own = (inputs == originals.pixels).mean(axis=(1, 2, 3))
+        foreign = [row for row in range(8) if 0 < targets[row][originals.class_indexes[row]] < 1]
         for row in foreign:
-            assert is_own[row] == pytest.approx(targets[row][found.class_indexes[row]], abs=0.06)
+            assert is_own[row] == pytest.approx(targets[row][originals.class_indexes[row]], abs=0.06)

@@ -75,25 +75,30 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) |
 
 @given(st.lists(PLAIN | st.lists(PLAIN, max_size=3), min_size=2, max_size=4), st.sampled_from(["|", " | ", "  |"]))
 def test_every_choice_of_json_values_comes_back_whatever_blanks_are_around_them(values, between):
-    assert search.parse(between.join(json.dumps(each) for each in values)) == search.Choice(tuple(values))
+    assert search.parse(between.join(json.dumps(value) for value in values)) == search.Choice(tuple(values))
 
 
 @given(st.text(max_size=30) | st.text('0123456789.eE+-|[]{}" log', max_size=30))
 def test_any_text_is_read_or_refused(text):
     try:
-        found = search.parse(text)
+        dimension = search.parse(text)
     except errors.ConfigError:
         return
-    assert isinstance(found, (search.Range, search.Choice))
+    assert isinstance(dimension, (search.Range, search.Choice))
 
 
 def test_a_range_is_of_the_kind_of_a_value_within_and_its_text_says_which():
     whole, broken = search.parse("0..1"), search.parse("1.0..64.0 log")
     assert whole.of_kind(0.0).text() == "0.0..1.0"
     assert broken.of_kind(1).text() == "1..64 log"
-    for found, value, is_whole in ((whole, 0.0, False), (whole, 1, True), (whole, False, True), (broken, 8, True)):
-        assert search.parse(found.of_kind(value).text()) == found.of_kind(value)
-        assert found.of_kind(value).is_whole == is_whole
+    for number_range, value, is_whole in (
+        (whole, 0.0, False),
+        (whole, 1, True),
+        (whole, False, True),
+        (broken, 8, True),
+    ):
+        assert search.parse(number_range.of_kind(value).text()) == number_range.of_kind(value)
+        assert number_range.of_kind(value).is_whole == is_whole
 
 
 def test_the_largest_numbers_are_proposed_like_others(tmp_path):
@@ -113,14 +118,14 @@ def test_a_space_names_each_setting_once():
 
 
 def test_the_corners_hold_every_choice_and_both_ends():
-    found = search.corners(SPACE)
-    assert {each["train.batch_size"] for each in found} == {32, 64, 128}
-    assert {each["train.learning_rate"] for each in found} == {1e-4, 1e-2}
+    corners = search.corners(SPACE)
+    assert {corner["train.batch_size"] for corner in corners} == {32, 64, 128}
+    assert {corner["train.learning_rate"] for corner in corners} == {1e-4, 1e-2}
     assert search.corners({}) == []
 
 
 def test_proposals_are_within_the_space_and_the_same_for_the_same_seed(tmp_path):
-    found = []
+    proposals = []
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
         (tmp_path / name).mkdir()
         proposing = study(tmp_path / name, seed)
@@ -130,13 +135,13 @@ def test_proposals_are_within_the_space_and_the_same_for_the_same_seed(tmp_path)
             proposing.end(ended(trial, trial.settings["train.learning_rate"]))
             assert trial.number == number
             trials.append(trial.settings)
-        found.append(trials)
-    for each in found[0]:
-        assert 1e-4 <= each["train.learning_rate"] <= 1e-2
-        assert each["train.batch_size"] in (32, 64, 128)
-        assert each["train.patience"] in (1, 2, 3, 4)
-    assert found[0] == found[1] != found[2]
-    assert len({json.dumps(each) for each in found[0]}) > 4
+        proposals.append(trials)
+    for proposal in proposals[0]:
+        assert 1e-4 <= proposal["train.learning_rate"] <= 1e-2
+        assert proposal["train.batch_size"] in (32, 64, 128)
+        assert proposal["train.patience"] in (1, 2, 3, 4)
+    assert proposals[0] == proposals[1] != proposals[2]
+    assert len({json.dumps(proposal) for proposal in proposals[0]}) > 4
 
 
 def test_another_process_goes_on_with_what_is_in_the_journal(tmp_path):
@@ -145,7 +150,7 @@ def test_another_process_goes_on_with_what_is_in_the_journal(tmp_path):
     first.end(ended(done, 0.5, epochs=4, seconds=6.0))
     again = study(tmp_path)
     assert again.unfinished() == [left]
-    assert [each.state for each in again.trials()] == ["complete", None]
+    assert [trial.state for trial in again.trials()] == ["complete", None]
     assert (again.trials()[0].value, again.trials()[0].epochs) == (0.5, 4)
     again.end(ended(left, 0.6))
     assert again.propose().number == 2
@@ -159,9 +164,9 @@ def test_a_trial_far_below_the_others_is_hopeless_but_not_in_its_first_epochs(tm
             assert not watched.is_hopeless(trial.number, epoch, 0.5 + epoch / 100)
         watched.end(ended(trial, 0.58))
     bad = watched.propose()
-    found = [watched.is_hopeless(bad.number, epoch, 0.2) for epoch in range(1, 6)]
-    assert found[0] is False
-    assert found[-1] is True
+    hopeless = [watched.is_hopeless(bad.number, epoch, 0.2) for epoch in range(1, 6)]
+    assert hopeless[0] is False
+    assert hopeless[-1] is True
     watched.end(ended(bad, 0.2, "pruned"))
     assert watched.trials()[-1].value == 0.2
     assert search.best_of(watched.trials()).number == 0

@@ -19,7 +19,7 @@ VOTES = {
 }
 
 
-def division(workspace: Workspace, votes=VOTES) -> SplitRef:
+def split_ref(workspace: Workspace, votes=VOTES) -> SplitRef:
     def write(out):
         columns = {
             "image_id": list(votes),
@@ -35,16 +35,16 @@ def division(workspace: Workspace, votes=VOTES) -> SplitRef:
 
 def test_the_votes_about_train_images_are_collected_and_those_alone(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    found = soft_labels.collect(division(workspace), workspace=workspace)
-    assert found.n_images == 2
-    table = pq.read_table(workspace.folder(found) / soft_labels.FILE)
+    ref = soft_labels.collect(split_ref(workspace), workspace=workspace)
+    assert ref.n_images == 2
+    table = pq.read_table(workspace.folder(ref) / soft_labels.FILE)
     assert table.to_pydict() == {"image_id": ["a", "d"], "shares": [[0.5, 0.25, 0.25], [0, 1, 0]]}
 
 
 def test_they_stand_for_an_image_and_its_copies_and_for_no_other(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    found = soft_labels.collect(division(workspace), workspace=workspace)
-    votes = soft_labels.SoftLabels.read(workspace.folder(found) / soft_labels.FILE)
+    ref = soft_labels.collect(split_ref(workspace), workspace=workspace)
+    votes = soft_labels.SoftLabels.read(workspace.folder(ref) / soft_labels.FILE)
     one_hot = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
     targets = votes.replace_targets(one_hot, ["a", "a+0", "b", "d+17"])
     np.testing.assert_allclose(targets, [[0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0, 1, 0], [0, 1, 0]])
@@ -60,4 +60,4 @@ def test_without_any_votes_they_can_not_be_asked_for(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     none = {name: (None, split) for name, (_, split) in VOTES.items()}
     with pytest.raises(errors.ConfigError, match=r"no votes for any of 3 train images.*train\.soft_labels"):
-        soft_labels.collect(division(workspace, none), workspace=workspace)
+        soft_labels.collect(split_ref(workspace, none), workspace=workspace)

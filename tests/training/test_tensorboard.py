@@ -21,7 +21,7 @@ HISTORY = {
 def read(folder):
     (path,) = folder.iterdir()
     assert "tfevents" in path.name
-    return [tf.compat.v1.Event.FromString(each.numpy()) for each in tf.data.TFRecordDataset(str(path))]
+    return [tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
 
 
 def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
@@ -31,8 +31,8 @@ def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
     assert [(event.step, event.wall_time) for event in epochs] == [(1, 1_000.0), (2, 1_010.0)]
     curves = {}
     for event in epochs:
-        for each in event.summary.value:
-            curves.setdefault(each.tag, []).append(each.simple_value)
+        for scalar in event.summary.value:
+            curves.setdefault(scalar.tag, []).append(scalar.simple_value)
     assert curves == {
         "loss/train": [1.5, 1.0],
         "accuracy/train": [0.5, 0.5],
@@ -46,9 +46,9 @@ def test_each_curve_is_read_back_by_epoch_with_its_time(tmp_path):
 def test_a_full_disk_is_no_lack_of_memory(tmp_path, monkeypatch):
     (tmp_path / "full").symlink_to("/dev/full")
     monkeypatch.setattr(disk, "staging_file", lambda path: contextlib.nullcontext(tmp_path / "full"))
-    with pytest.raises(OSError, match="No space left on device") as found:
+    with pytest.raises(OSError, match="No space left on device") as raised:
         tensorboard.write(tmp_path, HISTORY)
-    assert found.value.errno == errno.ENOSPC
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_written_again_after_another_epoch_no_epoch_is_there_twice(tmp_path):

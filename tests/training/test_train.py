@@ -56,7 +56,7 @@ def workspace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(workspace) -> ShardsRef:
+def shards(workspace) -> ShardsRef:
     """Shards of 100 train and 40 validation images."""
 
     def produce(out):
@@ -72,13 +72,13 @@ def made(workspace) -> ShardsRef:
     return workspace.run("preprocess", "made", ShardsRef, produce, resumable=False)
 
 
-def fit_here(workspace, made, out, settings=None, progress=silent):
+def fit_here(workspace, shards, out, settings=None, progress=silent):
     """Train in this process."""
     out.mkdir(exist_ok=True)
-    folder = workspace.folder(made)
+    folder = workspace.folder(shards)
     (out / files.PREPROCESSING).write_bytes((folder / files.PREPROCESSING).read_bytes())
     settings = settings or config()
-    return worker.fit(job(out, settings, folder, made).model_dump(mode="json"), progress=progress)
+    return worker.fit(job(out, settings, folder, shards).model_dump(mode="json"), progress=progress)
 
 
 def job(out, settings, folder=None, shards=None) -> worker.TrainingJob:
@@ -98,16 +98,16 @@ def job(out, settings, folder=None, shards=None) -> worker.TrainingJob:
 
 
 @pytest.fixture(scope="module")
-def model(workspace, made):
+def model(workspace, shards):
     """A model from a true child process, and what was told on the way."""
-    told = []
-    progress = Reporter(lambda *what: told.append(what))
-    ref = train.train(made, made, None, None, config(), workspace=workspace, progress=progress)
-    return ref, told
+    reports = []
+    progress = Reporter(lambda *report: reports.append(report))
+    ref = train.train(shards, shards, None, None, config(), workspace=workspace, progress=progress)
+    return ref, reports
 
 
 def test_training_in_a_worker_leaves_a_model_that_learned_something(workspace, model):
-    ref, told = model
+    ref, reports = model
     folder = workspace.folder(ref)
     names = {path.name for path in folder.iterdir()}
     assert names >= {"model.keras", "preprocessing.json", "history.json"}
@@ -116,49 +116,51 @@ def test_training_in_a_worker_leaves_a_model_that_learned_something(workspace, m
     history = json.loads((folder / "history.json").read_bytes())
     assert {len(values) for values in history.values()} == {6}
     assert history["validation_accuracy"][ref.best_epoch - 1] == ref.validation_accuracy
-    assert [what[:2] for what in told if "validation" in what[2]] == [(epoch, 6) for epoch in range(1, 7)]
-    assert "images/s" in told[-1][2]
+    assert [report[:2] for report in reports if "validation" in report[2]] == [(epoch, 6) for epoch in range(1, 7)]
+    assert "images/s" in reports[-1][2]
     about = r"([\d,]+) s of training, (\d+) images at once; at most ([\d,]+) MB of memory, where ([\d,]+) were foreseen"
     numbers = re.fullmatch(about, train.costs(folder, ref)).groups()
-    seconds, micro_batch, peak_mb, foreseen_mb = (int(each.replace(",", "")) for each in numbers)
+    seconds, micro_batch, peak_mb, foreseen_mb = (int(number.replace(",", "")) for number in numbers)
     assert seconds == round(ref.train_seconds)
     assert micro_batch == config().batch_size
     assert 0.5 < foreseen_mb / peak_mb < 2
 
 
-def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, made, model, tmp_path):
+def test_the_same_inputs_give_the_same_bits_in_another_process(workspace, shards, model, tmp_path):
     ref, _ = model
-    again = fit_here(workspace, made, tmp_path / "again")
+    again = fit_here(workspace, shards, tmp_path / "again")
     assert again["digest"] == ref.digest
     loaded = saved_model.load(tmp_path / "again")
     assert saved_model.digest(loaded, (tmp_path / "again" / files.PREPROCESSING).read_bytes()) == ref.digest
 
 
-def test_streamed_and_augmented_on_the_accelerator_it_ends_in_the_same_bits_too(workspace, made, tmp_path):
+def test_streamed_and_augmented_on_the_accelerator_it_ends_in_the_same_bits_too(workspace, shards, tmp_path):
     settings = config(epochs=2, resident_mb=0, augment_on="accelerator")
-    digests = {fit_here(workspace, made, tmp_path / each, settings)["digest"] for each in ("one", "other")}
+    digests = {fit_here(workspace, shards, tmp_path / name, settings)["digest"] for name in ("one", "other")}
     assert len(digests) == 1
     names = [layer.name for layer in saved_model.load(tmp_path / "one").layers]
     assert (names[0], names[-1]) == ("normalise", "probabilities")  # the layer that augments is not saved
 
 
-def test_a_streamed_validation_split_is_scored_as_one_in_memory(workspace, made, tmp_path, monkeypatch):
+def test_a_streamed_validation_split_is_scored_as_one_in_memory(workspace, shards, tmp_path, monkeypatch):
     open_split = input_pipeline.open_split
-    found = []
+    results = []
     for resident_mb in (1, 0):
         monkeypatch.setattr(
             input_pipeline,
             "open_split",
-            lambda *what, mb=resident_mb: open_split(*what[:3], mb if what[1] == "validation" else 1),
+            lambda *arguments, mb=resident_mb: open_split(*arguments[:3], mb if arguments[1] == "validation" else 1),
         )
-        found.append({**fit_here(workspace, made, tmp_path / str(resident_mb), config(epochs=1)), "train_seconds": 0})
-    assert found[0] == found[1]
+        results.append(
+            {**fit_here(workspace, shards, tmp_path / str(resident_mb), config(epochs=1)), "train_seconds": 0}
+        )
+    assert results[0] == results[1]
 
 
-def test_a_class_counts_as_much_as_its_weight(workspace, made, tmp_path, monkeypatch):
+def test_a_class_counts_as_much_as_its_weight(workspace, shards, tmp_path, monkeypatch):
     import keras
 
-    weights_of = {each: set() for each in CLASSES}
+    weights_of = {label: set() for label in CLASSES}
     train_on_batch = keras.Model.train_on_batch
 
     def recorded(self, pixels, truth, sample_weight, **named):
@@ -167,12 +169,12 @@ def test_a_class_counts_as_much_as_its_weight(workspace, made, tmp_path, monkeyp
         return train_on_batch(self, pixels, truth, sample_weight, **named)
 
     monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
-    weighed = made.model_copy(update={"class_weights": {"right": 0.5, "left": 2.0}})
+    weighed = shards.model_copy(update={"class_weights": {"right": 0.5, "left": 2.0}})
     fit_here(workspace, weighed, tmp_path / "weighed", config(epochs=1))
     assert weights_of == {"left": {2.0}, "right": {0.5}, "top": {1.0}}
 
 
-def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_path, monkeypatch):
+def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, shards, tmp_path, monkeypatch):
     # Validation gets worse from the second epoch on.
     answers = iter([0.6, 0.9, 0.7, 0.5, 0.4])
     truth = draw(40, seed=40)[0]
@@ -181,8 +183,8 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_
     def scripted(model, pixels, batch_size):
         weights.append(model.get_weights())
         n_right = round(next(answers) * len(truth))
-        said = np.where(np.arange(len(truth)) < n_right, truth, (truth + 1) % 3)
-        return np.eye(3, dtype=np.float32)[said]
+        predicted = np.where(np.arange(len(truth)) < n_right, truth, (truth + 1) % 3)
+        return np.eye(3, dtype=np.float32)[predicted]
 
     import keras
 
@@ -196,10 +198,10 @@ def test_the_best_epoch_is_kept_and_patience_ends_training(workspace, made, tmp_
 
     monkeypatch.setattr(saved_model, "probabilities", scripted)
     monkeypatch.setattr(keras.Model, "train_on_batch", recorded)
-    found = fit_here(workspace, made, tmp_path / "early", config(epochs=9, patience=2))
-    assert (found["epochs_run"], found["best_epoch"], found["validation_accuracy"]) == (4, 2, 0.9)
-    for kept, best in zip(saved_model.load(tmp_path / "early").get_weights(), weights[1], strict=True):
-        np.testing.assert_array_equal(kept, best)
+    result = fit_here(workspace, shards, tmp_path / "early", config(epochs=9, patience=2))
+    assert (result["epochs_run"], result["best_epoch"], result["validation_accuracy"]) == (4, 2, 0.9)
+    for loaded, best in zip(saved_model.load(tmp_path / "early").get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(loaded, best)
     history = json.loads((tmp_path / "early" / "history.json").read_bytes())
     np.testing.assert_allclose(history["accuracy"], np.reshape(step_accuracies, (4, 12)).mean(axis=1))
 
@@ -209,36 +211,42 @@ def killer(after: int):
 
     def tell(done, total, text):
         if done == after and "validation" in text:
-            others = psutil.Process().children()  # of other tests too: Prefect's server, a store
-            (running,) = [each for each in others if any("child_process" in text for text in each.cmdline())]
+            children = psutil.Process().children()  # of other tests too: Prefect's server, a store
+            (running,) = [child for child in children if any("child_process" in text for text in child.cmdline())]
             running.kill()
 
     return Reporter(tell)
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, made, tmp_path):
+def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, shards, tmp_path):
     settings = config(epochs=9, ema=0.9, mixup=0.2, cutmix=1.0, batch_size=8, micro_batch=4)
-    whole = fit_here(workspace, made, tmp_path / "whole", settings)
+    whole = fit_here(workspace, shards, tmp_path / "whole", settings)
     after = int(np.random.default_rng().integers(1, 5))  # another moment in each run of the tests
     with pytest.raises(errors.Interrupted, match="killed"):
-        train.train(made, made, None, None, settings, workspace=workspace, progress=killer(after))
-    told = []
+        train.train(shards, shards, None, None, settings, workspace=workspace, progress=killer(after))
+    reports = []
     resumed = train.train(
-        made, made, None, None, settings, workspace=workspace, progress=Reporter(lambda *what: told.append(what))
+        shards,
+        shards,
+        None,
+        None,
+        settings,
+        workspace=workspace,
+        progress=Reporter(lambda *report: reports.append(report)),
     )
     assert resumed.digest == whole["digest"]
-    assert min(done for done, _, note in told if "validation" in note) > after  # what was finished is not done again
+    assert min(done for done, _, note in reports if "validation" in note) > after  # what was finished is not done again
     assert list(workspace.folder(resumed).rglob("checkpoint.npz")) == []
 
 
-def test_a_training_without_time_keeps_its_finished_epochs(workspace, made):
+def test_a_training_without_time_keeps_its_finished_epochs(workspace, shards):
     settings = config(epochs=4, seed=8)
     with pytest.raises(errors.OutOfTime, match="goes on after the last finished epoch"):
-        train.train(made, made, None, None, settings.model_copy(update={"timeout_s": 0.5}), workspace=workspace)
-    assert (workspace.root / ".partial" / "train" / train.train.key(made, made, None, None, settings)).is_dir()
+        train.train(shards, shards, None, None, settings.model_copy(update={"timeout_s": 0.5}), workspace=workspace)
+    assert (workspace.root / ".partial" / "train" / train.train.key(shards, shards, None, None, settings)).is_dir()
 
 
-def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
+def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, shards):
     seen = []
 
     def watch(epoch, history):
@@ -247,15 +255,15 @@ def test_a_watcher_sees_each_epoch_and_can_stop_the_training(workspace, made):
             raise KeyError("enough")
 
     with train.watching(watch), pytest.raises(KeyError, match="enough"):
-        train.train(made, made, None, None, config(epochs=50, seed=9), workspace=workspace)
+        train.train(shards, shards, None, None, config(epochs=50, seed=9), workspace=workspace)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert all(length >= epoch for epoch, length in seen)
 
 
-def test_at_early_stopping_a_watcher_is_told_of_the_epochs_that_there_were(workspace, made):
+def test_at_early_stopping_a_watcher_is_told_of_the_epochs_that_there_were(workspace, shards):
     seen = []
     with train.watching(lambda epoch, history: seen.append((epoch, len(history["loss"])))):
-        ref = train.train(made, made, None, None, config(epochs=60, patience=1, seed=10), workspace=workspace)
+        ref = train.train(shards, shards, None, None, config(epochs=60, patience=1, seed=10), workspace=workspace)
     assert ref.epochs_run < 60
     assert len({epoch for epoch, _ in seen}) == len(seen)
     assert all(epoch == length for epoch, length in seen)
@@ -265,16 +273,16 @@ def test_at_early_stopping_a_watcher_is_told_of_the_epochs_that_there_were(works
 @pytest.fixture
 def tried(monkeypatch):
     """The micro-batches that children were given, whose memory is enough for 8 images."""
-    found = []
+    micro_batches = []
 
     def run(function, arguments, job, *, progress):
-        found.append(arguments["job"]["micro_batch"])
-        if found[-1] > 8:
+        micro_batches.append(arguments["job"]["micro_batch"])
+        if micro_batches[-1] > 8:
             raise errors.OutOfMemory("Training must have the memory it needs.")
-        return {"micro_batch": found[-1]}
+        return {"micro_batch": micro_batches[-1]}
 
     monkeypatch.setattr(child_process, "run", run)
-    return found
+    return micro_batches
 
 
 def in_worker(out, **changes):
@@ -304,46 +312,46 @@ def test_replicas_have_no_micro_batches_to_halve(tried, tmp_path):
 
 
 def test_it_is_not_halved_to_one_image_where_a_batch_norm_sees_images_alone(tmp_path, monkeypatch):
-    found = []
+    micro_batches = []
 
     def run(function, arguments, job, *, progress):
-        found.append(arguments["job"]["micro_batch"])
+        micro_batches.append(arguments["job"]["micro_batch"])
         raise errors.OutOfMemory("Training must have the memory it needs.")
 
     monkeypatch.setattr(child_process, "run", run)
     with pytest.raises(errors.OutOfMemory):
         in_worker(tmp_path, batch_size=8)
-    assert found == [8, 4, 2]
+    assert micro_batches == [8, 4, 2]
 
 
-def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace, made):
-    endless = made.model_copy(update={"class_weights": {"left": 1e300}, "digest": "endless"})  # no float32
-    with pytest.raises(errors.Diverged, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: ") as it:
-        train.train(endless, made, None, None, config(), workspace=workspace)
-    (note,) = [json.loads(each.data) for each in workspace.notes("diverged")]
+def test_what_diverges_names_step_rate_and_images_and_leaves_no_model(workspace, shards):
+    endless = shards.model_copy(update={"class_weights": {"left": 1e300}, "digest": "endless"})  # no float32
+    with pytest.raises(errors.Diverged, match=r"nan at step 1 of epoch 1, learning rate 0.00083.*8 images: ") as raised:
+        train.train(endless, shards, None, None, config(), workspace=workspace)
+    (note,) = [json.loads(stored.data) for stored in workspace.notes("diverged")]
     assert len(note["images"]) == 8
     assert set(note["images"]) <= {f"train{row:03}" for row in range(100)}
-    assert note["images"][0] in str(it.value)
-    key = train.train.key(endless, made, None, None, config())
+    assert note["images"][0] in str(raised.value)
+    key = train.train.key(endless, shards, None, None, config())
     assert not (workspace.root / "train" / key).exists()
     assert not (workspace.root / ".partial" / "train" / key).exists()
 
 
-def test_votes_that_the_config_asks_for_must_be_given(workspace, made):
+def test_votes_that_the_config_asks_for_must_be_given(workspace, shards):
     with pytest.raises(ValueError, match="votes=None"):
-        train.train(made, made, None, None, config(soft_labels=True), workspace=workspace)
+        train.train(shards, shards, None, None, config(soft_labels=True), workspace=workspace)
 
 
-def test_a_precision_that_was_left_to_the_machine_must_be_resolved_before_it_is_keyed(workspace, made):
+def test_a_precision_that_was_left_to_the_machine_must_be_resolved_before_it_is_keyed(workspace, shards):
     with pytest.raises(ValueError, match="precision"):
-        train.train(made, made, None, None, config(precision="auto"), workspace=workspace)
+        train.train(shards, shards, None, None, config(precision="auto"), workspace=workspace)
 
 
-def test_no_validation_images_are_refused_before_a_child_is_started(workspace, made, tmp_path):
-    empty = made.model_copy(update={"counts": {"train": made.counts["train"]}, "digest": "without"})
+def test_no_validation_images_are_refused_before_a_child_is_started(workspace, shards, tmp_path):
+    empty = shards.model_copy(update={"counts": {"train": shards.counts["train"]}, "digest": "without"})
     with pytest.raises(errors.ConfigError, match="0 validation"):
-        train.train(made, empty, None, None, config(), workspace=workspace)
-    assert not (workspace.root / "train" / train.train.key(made, empty, None, None, config())).exists()
+        train.train(shards, empty, None, None, config(), workspace=workspace)
+    assert not (workspace.root / "train" / train.train.key(shards, empty, None, None, config())).exists()
 
 
 @pytest.mark.parametrize("endless", [math.inf, 1e300])
@@ -352,14 +360,14 @@ def test_a_warm_up_without_end_is_refused(endless):
         config(warmup_epochs=endless)
 
 
-def test_the_key_follows_the_settings(made):
+def test_the_key_follows_the_settings(shards):
     assert isinstance(train.train, stage.Stage)
-    assert train.train.key(made, made, None, None, config()) != train.train.key(
-        made, made, None, None, config(epochs=4)
+    assert train.train.key(shards, shards, None, None, config()) != train.train.key(
+        shards, shards, None, None, config(epochs=4)
     )
 
 
-def test_a_longer_time_limit_does_not_train_anew(made):
-    assert train.train.key(made, made, None, None, config()) == train.train.key(
-        made, made, None, None, config(timeout_s=9)
+def test_a_longer_time_limit_does_not_train_anew(shards):
+    assert train.train.key(shards, shards, None, None, config()) == train.train.key(
+        shards, shards, None, None, config(timeout_s=9)
     )

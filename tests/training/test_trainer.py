@@ -23,18 +23,18 @@ def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
 
 
 def examples(
-    found: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
+    originals: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
 ) -> trainers.Examples:
-    return trainers.examples(found, settings, np.array(weights, np.float32), epoch=epoch, step=at)
+    return trainers.examples(originals, settings, np.array(weights, np.float32), epoch=epoch, step=at)
 
 
 def test_plain_targets_are_one_hot_and_weigh_as_their_class():
-    found = batch()
-    inputs, targets, weights = examples(found, config(), weights=(0.5, 1, 2))
-    assert inputs is found.pixels
-    np.testing.assert_array_equal(targets.argmax(axis=1), found.class_indexes)
+    originals = batch()
+    inputs, targets, weights = examples(originals, config(), weights=(0.5, 1, 2))
+    assert inputs is originals.pixels
+    np.testing.assert_array_equal(targets.argmax(axis=1), originals.class_indexes)
     np.testing.assert_array_equal(targets.sum(axis=1), 1)
-    np.testing.assert_array_equal(weights, np.array([0.5, 1, 2], np.float32)[found.class_indexes])
+    np.testing.assert_array_equal(weights, np.array([0.5, 1, 2], np.float32)[originals.class_indexes])
 
 
 def test_the_plain_loss_of_a_trained_model_is_of_its_logits():
@@ -43,17 +43,19 @@ def test_the_plain_loss_of_a_trained_model_is_of_its_logits():
     model.layers[-1].set_weights([np.array([[0.0, 0.0, -40.0]], np.float32)])
     trainer = trainers.LocalTrainer(model, config(label_smoothing=0), UNIFORM, batch_size=1, micro_batch=1)
     ones = np.ones((1, 1), np.float32)
-    found = trainer.step(ones, np.array([[0, 0, 1]], np.float32), ones[0], 1e-3)
-    assert found.loss == pytest.approx(40.7, abs=0.1)
+    step_result = trainer.step(ones, np.array([[0, 0, 1]], np.float32), ones[0], 1e-3)
+    assert step_result.loss == pytest.approx(40.7, abs=0.1)
 
 
 def test_votes_take_the_place_of_the_label_and_weigh_as_their_classes():
     votes = soft_labels.SoftLabels(["3"], np.array([[1, 1, 2]]))
-    found = batch()
-    _, targets, weights = trainers.examples(found, config(), np.array([1, 2, 4], np.float32), votes, epoch=1, step=0)
+    originals = batch()
+    _, targets, weights = trainers.examples(
+        originals, config(), np.array([1, 2, 4], np.float32), votes, epoch=1, step=0
+    )
     np.testing.assert_allclose(targets[3], [0.25, 0.25, 0.5])
     assert weights[3] == pytest.approx(0.25 + 0.5 + 2)
-    np.testing.assert_array_equal(np.delete(targets, 3, axis=0), np.eye(3)[np.delete(found.class_indexes, 3)])
+    np.testing.assert_array_equal(np.delete(targets, 3, axis=0), np.eye(3)[np.delete(originals.class_indexes, 3)])
 
 
 def test_a_step_on_jax_is_always_compiled(monkeypatch):
@@ -74,9 +76,9 @@ def test_a_batch_of_which_a_micro_batch_overflowed_is_left_out_and_the_next_one_
         keras.utils.set_random_seed(0)
         layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
         model = keras.Sequential([keras.Input((6, 6, 1)), *layers])
-        made = trainers.LocalTrainer(model, settings, UNIFORM, batch_size=8, micro_batch=micro_batch)
-        made.optimizer.build(made.model.trainable_variables)
-        return made
+        local_trainer = trainers.LocalTrainer(model, settings, UNIFORM, batch_size=8, micro_batch=micro_batch)
+        local_trainer.optimizer.build(local_trainer.model.trainable_variables)
+        return local_trainer
 
     draw = np.random.default_rng(0)
     pixels = draw.normal(size=(3, 8, 6, 6, 1)).astype(np.float32)
@@ -86,8 +88,8 @@ def test_a_batch_of_which_a_micro_batch_overflowed_is_left_out_and_the_next_one_
     overflowing[2] = np.inf
     by_micro, whole = trainer(2), trainer(8)
     for at in range(3):
-        for each in (by_micro, whole):
-            each.step(pixels[at], targets[at], overflowing if at == 1 else weights, 1e-2)
+        for stepped in (by_micro, whole):
+            stepped.step(pixels[at], targets[at], overflowing if at == 1 else weights, 1e-2)
     for one, other in zip(by_micro.model.get_weights(), whole.model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert int(by_micro.optimizer.iterations) == int(whole.optimizer.iterations) == 2
