@@ -225,14 +225,14 @@ def _place(loc: Sequence[str]) -> tuple[list[str], tuple[type[BaseModel], ...]]:
     """
     path: list[str] = []
     classes: tuple[type[BaseModel], ...] = (Recipe,)
-    inner: tuple[type[BaseModel], ...] = (Recipe,)
+    kinds: tuple[type[BaseModel], ...] = (Recipe,)
     for part in loc:
-        tried = [kind for kind in inner if "name" in kind.model_fields and kind.model_fields["name"].default == part]
+        tried = [kind for kind in kinds if "name" in kind.model_fields and kind.model_fields["name"].default == part]
         if tried:
-            inner = tuple(tried)
+            kinds = tuple(tried)
             continue
         path.append(part)
-        classes = inner
-        fields = [kind.model_fields[part] for kind in inner if part in kind.model_fields]
-        inner = tuple(kind for field in fields for kind in _kinds(field.annotation))
+        classes = kinds
+        fields = [kind.model_fields[part] for kind in kinds if part in kind.model_fields]
+        kinds = tuple(kind for field in fields for kind in _kinds(field.annotation))
     return path, classes

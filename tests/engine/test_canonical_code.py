@@ -180,7 +180,7 @@ class Mutation(ast.NodeTransformer):
 
     def visit_FunctionDef(self, node):
         self.depth += 1
-        node.body = [self.visit(each) for each in node.body]
+        node.body = [self.visit(statement) for statement in node.body]
         self.depth -= 1
         return node
 
@@ -260,8 +260,8 @@ def test_the_form_is_the_same_on_every_interpreter(version, tmp_path):
 def _interpreter(version: str) -> str | None:
     if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
         return sys.executable
-    found = [f"python{version}", *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
-    for candidate in found:
+    candidates = [f"python{version}", *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    for candidate in candidates:
         try:
             subprocess.run([candidate, "-I", "-c", ""], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):

@@ -153,15 +153,15 @@ def test_a_child_that_the_kernel_killed_for_memory_is_said_to_lack_it_with_the_c
 
 def test_a_child_that_was_killed_from_outside_may_be_tried_again(work, monkeypatch):
     monkeypatch.setattr(child_process, "_KERNEL_COUNTERS", Counters(3, 3))
-    with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as it:
+    with pytest.raises(errors.Interrupted, match=r"killed from outside\. Next: run the same command again\.") as raised:
         run(work.die)
-    assert it.value.transient
+    assert raised.value.transient
 
 
 def test_a_child_that_crashes_by_itself_would_do_so_again(work):
-    with pytest.raises(errors.TrainingError, match="it crashed by SIGSEGV") as it:
+    with pytest.raises(errors.TrainingError, match="it crashed by SIGSEGV") as raised:
         run(work.crash)
-    assert not it.value.transient
+    assert not raised.value.transient
 
 
 def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory(work, monkeypatch):

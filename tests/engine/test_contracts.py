@@ -15,7 +15,7 @@ CLASSES = ["happy", "sad"]
 
 
 def rule(severity="stop", **differing):
-    given = {
+    fields = {
         "id": "label_in_classes",
         "frame": "images",
         "expectation": "expect_column_values_to_be_in_set",
@@ -24,7 +24,7 @@ def rule(severity="stop", **differing):
         "finding": "label is none of the classes",
         "why": "the model has one output a class",
     }
-    return Rule(**given | differing)
+    return Rule(**fields | differing)
 
 
 def images(*labels):

@@ -167,13 +167,13 @@ EDITED = (
 
 def stages_in(root: Path) -> dict[str, str]:
     """Stage -> its module."""
-    found = {}
+    module_of = {}
     for path in sorted((root / "fer").rglob("*.py")):
         if path.parent.name == "engine":  # what the docstring there shows is no stage
             continue
         for name in re.findall(r'^@stage\.stage\("([^"]+)"', path.read_text(), re.MULTILINE):
-            found[name] = ".".join(path.relative_to(root).with_suffix("").parts)
-    return found
+            module_of[name] = ".".join(path.relative_to(root).with_suffix("").parts)
+    return module_of
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def tree(tmp_path, monkeypatch) -> Path:
     def source(name: str) -> Path | None:
         path = tmp_path / name.replace(".", "/")
         files = [path / "__init__.py", path.with_suffix(".py")] if name else []
-        return next((each for each in files if each.is_file()), None)
+        return next((file for file in files if file.is_file()), None)
 
     monkeypatch.setattr(fingerprint, "_source", source)
     return tmp_path
@@ -201,8 +201,8 @@ def tree(tmp_path, monkeypatch) -> Path:
 
 def fingerprints(tree: Path) -> dict[str, str]:
     """Stage -> fingerprint of its code; that of training by the network."""
-    found = {name: fingerprint.of_module(module) for name, module in stages_in(tree).items() if name != "train"}
-    return found | {name: fingerprint.read("fer.training.train", module).digest for name, module in NETWORKS.items()}
+    digests = {name: fingerprint.of_module(module) for name, module in stages_in(tree).items() if name != "train"}
+    return digests | {name: fingerprint.read("fer.training.train", module).digest for name, module in NETWORKS.items()}
 
 
 Edit = Callable[[Path, pytest.MonkeyPatch], None]
@@ -371,21 +371,21 @@ def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, tree, m
 
 
 def stage_objects() -> list[stage.Stage]:
-    found = []
+    objects = []
     for name, module in stages_in(ROOT).items():
         values = vars(importlib.import_module(module)).values()
-        found.append(next(value for value in values if isinstance(value, stage.Stage) and value.name == name))
-    return found
+        objects.append(next(value for value in values if isinstance(value, stage.Stage) and value.name == name))
+    return objects
 
 
 def keys(recipe: Recipe) -> dict[str, str]:
     """Stage -> its key with the recipe's sections and no other input."""
     sections = {type(section): section for _, section in recipe if isinstance(section, BaseModel)}
-    found = {}
-    for each in stage_objects():
-        hints = get_type_hints(each.produce)
-        found[each.name] = each.key(*(sections.get(hints[name]) for name in each.inputs))
-    return found
+    key_of = {}
+    for stage_object in stage_objects():
+        hints = get_type_hints(stage_object.produce)
+        key_of[stage_object.name] = stage_object.key(*(sections.get(hints[name]) for name in stage_object.inputs))
+    return key_of
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
 
 
 @pytest.mark.parametrize(
-    ("kind", "kept"),
+    ("kind", "is_kept"),
     [
         (errors.LabelError, False),
         (errors.IntegrityError, False),
@@ -95,14 +95,14 @@ def test_a_resumable_stage_finds_its_finished_files_again_but_no_half_written_on
         (errors.OutOfTime, True),
     ],
 )
-def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, kept):
+def test_what_the_input_rules_out_is_not_kept_for_another_try(tmp_path, kind, is_kept):
     def refuse(out: Path) -> DatasetRef:
         (out / "part-0").write_text("done")
         raise kind("It must hold.")
 
     with pytest.raises(kind):
         run(LocalWorkspace(tmp_path), refuse, resumable=True)
-    assert bool(list(tmp_path.rglob("part-0"))) == kept
+    assert bool(list(tmp_path.rglob("part-0"))) == is_kept
 
 
 def test_a_full_disk_is_one_clear_error_and_frees_what_was_begun(tmp_path):

@@ -62,11 +62,11 @@ def test_several_workers_are_other_processes(work):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_first_failing_item_is_raised_after_the_others_are_done(tmp_path: Path, workers):
-    kept = [tmp_path / name for name in "abc"]
+    folders = [tmp_path / name for name in "abc"]
     missing = tmp_path / "missing" / "folder"
     with pytest.raises(FileNotFoundError):
-        process_pool.map_ordered(os.mkdir, [missing, *kept, kept[0]], workers=workers)
-    assert all(folder.is_dir() for folder in kept)
+        process_pool.map_ordered(os.mkdir, [missing, *folders, folders[0]], workers=workers)
+    assert all(folder.is_dir() for folder in folders)
 
 
 def test_a_project_error_crosses_the_process_border_with_its_message(work):
@@ -191,12 +191,12 @@ def test_items_are_taken_a_few_ahead_of_the_workers():
             taken.append(item)
             yield item
 
-    ahead = []
+    n_ahead = []
     process_pool.map_ordered(
-        operator.neg, items(), workers=2, total=40, progress=lambda done, *_: ahead.append(len(taken) - done)
+        operator.neg, items(), workers=2, total=40, progress=lambda done, *_: n_ahead.append(len(taken) - done)
     )
     assert len(taken) == 40
-    assert max(ahead) <= 8
+    assert max(n_ahead) <= 8
 
 
 def test_progress_can_weigh_the_items():

@@ -108,7 +108,7 @@ def edited(tmp_path, monkeypatch):
     fingerprint._source.cache_clear()
     yield importlib.import_module("miniature.steps").edited
     fingerprint._source.cache_clear()
-    for name in [each for each in sys.modules if each.split(".")[0] == "miniature"]:
+    for name in [module for module in sys.modules if module.split(".")[0] == "miniature"]:
         del sys.modules[name]
 
 

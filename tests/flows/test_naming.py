@@ -64,9 +64,9 @@ def test_runs_with_many_settings_have_names_that_differ_and_stay_short():
 def test_the_settings_that_a_name_leaves_out_are_in_the_parameters_of_the_run():
     many = ["train.epochs=3", "train.patience=2", "train.seed=9", "gate.margin=0.1", "gate.min_accuracy=0.1"]
     run = run_of(named(sources=["demo"], settings=overrides.parse_settings(many)))
-    kept = run.parameters["settings"]
-    assert (kept["train"]["epochs"], kept["train"]["patience"], kept["train"]["seed"]) == (3, 2, 9)
-    assert (kept["gate"]["margin"], kept["gate"]["min_accuracy"]) == (0.1, 0.1)
+    recorded = run.parameters["settings"]
+    assert (recorded["train"]["epochs"], recorded["train"]["patience"], recorded["train"]["seed"]) == (3, 2, 9)
+    assert (recorded["gate"]["margin"], recorded["gate"]["min_accuracy"]) == (0.1, 0.1)
 
 
 def test_a_name_of_settings_that_will_be_refused_does_not_stop_the_run():

@@ -34,20 +34,20 @@ def add(models, tmp_path):
     (tmp_path / "model.keras").write_bytes(b"weights")
 
     def registered(*, digest=None, champion=True, status="released", key=None, name="demo"):
-        made = models.register(
+        manifest = models.register(
             name,
             {"model.keras": tmp_path / "model.keras"},
-            registration(digest=digest, status=status, key=key, against=models.alias(name)),
+            registration(digest=digest, status=status, key=key, champion=models.alias(name)),
             by="run first (1)",
         )
         if champion and status == "released":
-            models.promote(name, made.version, models.alias(name), by="run first (1)")
-        return made
+            models.promote(name, manifest.version, models.alias(name), by="run first (1)")
+        return manifest
 
     return registered
 
 
-def registration(*, digest=None, status="released", key=None, against: Alias | None = None) -> Registration:
+def registration(*, digest=None, status="released", key=None, champion: Alias | None = None) -> Registration:
     return Registration.model_validate(
         {
             "status": status,
@@ -59,7 +59,7 @@ def registration(*, digest=None, status="released", key=None, against: Alias | N
             "code_fingerprint": "ef",
             "metrics": {"accuracy": 0.7, "macro": {"f1": 0.6}},
             "environment": {},
-            "champion_at_registration": against.version if against else None,
+            "champion_at_registration": champion.version if champion else None,
         }
     )
 
@@ -97,7 +97,7 @@ def test_every_move_is_in_the_log_with_who_when_from_to_verdict_and_reason(model
     assert entries[4].reason == "sees too many sad faces"
     assert sorted(entry.at_utc for entry in entries) == [entry.at_utc for entry in entries]
     assert [entry.version for entry in entries] == [1, 1, 2, 2, 2, 2, 2]
-    keys = [each.key for each in models.store.list("models/demo/log/")]
+    keys = [listed.key for listed in models.store.list("models/demo/log/")]
     assert keys == [f"models/demo/log/{number:08d}.json" for number in range(1, 8)]
 
 
@@ -234,8 +234,8 @@ def old(models, add):
     """A registry from before there was a log: version 1 is champion, version 2 was refused."""
     add(champion=False)
     add(champion=False, status="refused")
-    for each in list(models.store.list("models/demo/log/")):
-        models.store.delete(each.key)
+    for listed in list(models.store.list("models/demo/log/")):
+        models.store.delete(listed.key)
     models.store.put(ALIAS, OLD)
     return models
 
@@ -248,16 +248,16 @@ def test_a_registry_without_a_log_is_taken_as_it_is(old):
 
 def test_the_first_move_in_a_registry_without_a_log_takes_its_champion_over(old, add):
     seen = old.alias("demo")
-    made = add(champion=False)
-    old.promote("demo", made.version, seen)
+    manifest = add(champion=False)
+    old.promote("demo", manifest.version, seen)
     assert actions(old) == [("found", None, 1), ("register", 1, 1), ("promote", 1, 3)]
     assert moves.rollback(old, "demo").to_version == 1
 
 
 def test_what_the_champions_were_before_the_log_is_known_from_their_manifests(old, add):
     add(champion=False)
-    for each in list(old.store.list("models/demo/log/")):
-        old.store.delete(each.key)
+    for listed in list(old.store.list("models/demo/log/")):
+        old.store.delete(listed.key)
     old.store.put(ALIAS, OLD.replace(b'"version": 1', b'"version": 3'))
     assert moves.rollback(old, "demo").to_version == 1
     assert not may_run_promote(old, 3)
@@ -265,8 +265,8 @@ def test_what_the_champions_were_before_the_log_is_known_from_their_manifests(ol
 
 def test_only_refused_versions_without_a_log_are_no_lost_champion(models, add):
     add(status="refused")
-    for each in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
-        models.store.delete(each.key)
+    for listed in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
+        models.store.delete(listed.key)
     assert models.alias("demo") is None
     assert add().version == 2
     assert models.get("demo").version == 2
@@ -468,9 +468,9 @@ class Registrations(RuleBasedStateMachine):
 
     @rule(digest=st.sampled_from(["a", "b", "c", "d"]))
     def register(self, digest):
-        made = self.add(digest=digest, champion=False, name=self.name)
+        manifest = self.add(digest=digest, champion=False, name=self.name)
         self.digests.append(digest)
-        assert made.version == len(self.digests)
+        assert manifest.version == len(self.digests)
 
     @precondition(lambda self: self.digests)
     @rule(data=st.data())
@@ -488,7 +488,7 @@ class Registrations(RuleBasedStateMachine):
         assert entry is not None or version == self.champion
         self.champion = version
         self.withdrawn.discard(version)
-        self.barred = {each for each in self.barred if self.digest(each) != self.digest(version)}
+        self.barred = {other for other in self.barred if self.digest(other) != self.digest(version)}
 
     @rule()
     def rollback(self):

@@ -15,8 +15,8 @@ from fer.registry import champion, moves, registry, trained_on
 from fer.registry import register as register_stage
 
 
-def is_registered(made):
-    return register_stage.registered("demo", candidate(made).registration_key).done
+def is_registered(refs):
+    return register_stage.registered("demo", candidate(refs).registration_key).done
 
 
 def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models, workspace, tmp_path):
@@ -30,10 +30,10 @@ def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models,
 
 
 def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, workspace, tmp_path):
-    made = parts(workspace)
+    refs = parts(workspace)
     earlier = {"pixel_sha256": ["a", "b", "y", "z"], "split": ["validation", "train", "validation", "train"]}
-    pq.write_table(pa.table(earlier), workspace.folder(made[1]) / files.WEIGHTS_TRAINED_ON)
-    register(workspace, made)
+    pq.write_table(pa.table(earlier), workspace.folder(refs[1]) / files.WEIGHTS_TRAINED_ON)
+    register(workspace, refs)
     folder = models.fetch(models.get("demo"), tmp_path)
     assert trained_on.read(folder / files.TRAINED_ON).to_pydict() == {
         "pixel_sha256": ["a", "b", "c", "y", "z"],
@@ -50,15 +50,15 @@ def test_a_release_holds_the_report_of_its_evaluation(models, workspace, tmp_pat
 
 def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_path):
     pq.write_table(pa.table({"pixel_sha256": ["a"]}), tmp_path / files.TRAINED_ON)
-    found = trained_on.read(tmp_path / files.TRAINED_ON)
-    assert found.to_pydict() == {"pixel_sha256": ["a"], "split": ["train"]}
+    table = trained_on.read(tmp_path / files.TRAINED_ON)
+    assert table.to_pydict() == {"pixel_sha256": ["a"], "split": ["train"]}
 
 
 def test_a_release_says_by_what_it_was_trained_and_not_by_what_it_was_registered(models, workspace):
-    made = parts(workspace)
+    refs = parts(workspace)
     where = {"processor": "of another machine", "threads": "3"}
-    (workspace.folder(made[1]) / saved_model.ABOUT).write_text(json.dumps({"environment": where}))
-    register(workspace, made)
+    (workspace.folder(refs[1]) / saved_model.ABOUT).write_text(json.dumps({"environment": where}))
+    register(workspace, refs)
     assert models.get("demo").environment == where
 
 
@@ -68,8 +68,8 @@ def test_a_registration_leaves_nothing_in_the_workspace(models, workspace):
 
 
 def test_a_version_that_is_released_but_not_yet_champion_is_registered_again(models, workspace, monkeypatch):
-    made = parts(workspace)
-    assert not is_registered(made)
+    refs = parts(workspace)
+    assert not is_registered(refs)
 
     def dies(*_):
         raise KeyboardInterrupt
@@ -77,19 +77,19 @@ def test_a_version_that_is_released_but_not_yet_champion_is_registered_again(mod
     with monkeypatch.context() as patch:
         patch.setattr(registry.Registry, "promote", dies)
         with pytest.raises(KeyboardInterrupt):
-            register(workspace, made)
+            register(workspace, refs)
     assert len(models.versions("demo")) == 1
-    assert not is_registered(made)
-    assert register(workspace, made).champion_version == 1
+    assert not is_registered(refs)
+    assert register(workspace, refs).champion_version == 1
     assert len(models.versions("demo")) == 1
-    assert is_registered(made)
+    assert is_registered(refs)
 
 
 def test_a_refused_version_is_registered_without_being_champion(models, workspace):
-    made = parts(workspace, passed=False)
-    release = register(workspace, made)
+    refs = parts(workspace, passed=False)
+    release = register(workspace, refs)
     assert (release.status, release.champion_version) == ("refused", None)
-    assert is_registered(made)
+    assert is_registered(refs)
 
 
 def test_a_champion_that_was_lost_is_not_no_champion_for_the_next_candidate(models, workspace):
@@ -106,31 +106,31 @@ def test_a_champion_that_was_lost_is_not_no_champion_for_the_next_candidate(mode
 def two_champions(models, workspace):
     """What the second one's registration took, and whom it met; the first one is champion again."""
     register(workspace, parts(workspace))
-    made = parts(workspace, weights="b")
-    champion_state = champion.state("demo", made[1], workspace)
-    assert register(workspace, made, champion_state).champion_version == 2
+    refs = parts(workspace, weights="b")
+    champion_state = champion.state("demo", refs[1], workspace)
+    assert register(workspace, refs, champion_state).champion_version == 2
     moves.rollback(models, "demo", reason="too sad", by="ann@host")
-    return made, champion.state("demo", made[1], workspace)
+    return refs, champion.state("demo", refs[1], workspace)
 
 
 def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why(models, workspace):
-    made, champion_state = two_champions(models, workspace)
+    refs, champion_state = two_champions(models, workspace)
     assert (champion_state.alias_version, champion_state.champion.version) == (1, 1)
     before = len(models.log("demo").entries)
-    release = register(workspace, made, champion_state)
+    release = register(workspace, refs, champion_state)
     assert (release.version, release.status, release.champion_version) == (2, "kept", 1)
     assert "by ann@host: too sad; `fer models promote demo@2` lifts it" in release.summary()
-    assert is_registered(made)
+    assert is_registered(refs)
     assert (models.get("demo").version, len(models.log("demo").entries)) == (1, before)
     moves.promote(models, "demo", 2)
-    assert register(workspace, made, champion.state("demo", made[1], workspace)).status == "released"
+    assert register(workspace, refs, champion.state("demo", refs[1], workspace)).status == "released"
 
 
 def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
-    made, champion_state = two_champions(models, workspace)
+    refs, champion_state = two_champions(models, workspace)
     other_verdict = VerdictRef(passed=True, checks=(), champion_version=1)
     other = committed(workspace, "gate", "other", other_verdict, {"verdict.json": b"another one"})
-    release = register(workspace, (*made[:3], other), champion_state)
+    release = register(workspace, (*refs[:3], other), champion_state)
     assert (release.version, release.status, release.champion_version) == (3, "kept", 1)
     assert "version 3 is the same model as version 2" in release.kept_because
     assert models.get("demo", "3").status == "kept"
@@ -139,13 +139,13 @@ def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models
 
 def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_conflict(models, workspace):
     register(workspace, parts(workspace))
-    made = parts(workspace, weights="b")
-    champion_state = champion.state("demo", made[1], workspace)
+    refs = parts(workspace, weights="b")
+    champion_state = champion.state("demo", refs[1], workspace)
     moves.withdraw(models, "demo", 1, "wrong")
     with pytest.raises(errors.StoreConflict, match="run the same command again"):
-        register(workspace, made, champion_state)
+        register(workspace, refs, champion_state)
     assert models.alias("demo") is None
-    assert register(workspace, made, champion.state("demo", made[1], workspace)).champion_version == 2
+    assert register(workspace, refs, champion.state("demo", refs[1], workspace)).champion_version == 2
 
 
 def test_the_log_names_the_run_that_promoted(models, workspace):

@@ -28,7 +28,7 @@ def files(tmp_path):
 
 
 def _registration(key: str | None = None, **more: object) -> Registration:
-    made = {
+    defaults = {
         "status": "released",
         "reasons": ("accuracy 0.70 >= 0.60",),
         "registration_key": key or uuid.uuid4().hex,
@@ -40,12 +40,12 @@ def _registration(key: str | None = None, **more: object) -> Registration:
         "environment": {"keras": "3.15.1"},
         "champion_at_registration": None,
     }
-    return Registration.model_validate(made | more)
+    return Registration.model_validate(defaults | more)
 
 
 def uploaded(models) -> set[str]:
     """The files of `demo`, without the copies of manifests beside them."""
-    keys = (each.key for each in models.store.list("models/demo/files/"))
+    keys = (listed.key for listed in models.store.list("models/demo/files/"))
     return {key for key in keys if not key.endswith("/.manifest.json")}
 
 
@@ -63,31 +63,31 @@ def test_an_empty_registry_has_no_models(models):
 
 
 def test_a_version_says_what_it_was_registered_with_and_its_files_come_back(models, files, tmp_path):
-    made = models.register("demo", files, _registration())
-    assert (made.name, made.version, made.metrics["accuracy"]) == ("demo", 1, 0.7)
-    assert models.get("demo", "1") == made
-    assert models.versions("demo") == [made]
+    manifest = models.register("demo", files, _registration())
+    assert (manifest.name, manifest.version, manifest.metrics["accuracy"]) == ("demo", 1, 0.7)
+    assert models.get("demo", "1") == manifest
+    assert models.versions("demo") == [manifest]
     assert models.names() == ("demo",)
-    assert models.uri(made).endswith("/models/demo/versions/00001.json")
-    folder = models.fetch(made, tmp_path / "fetched")
+    assert models.uri(manifest).endswith("/models/demo/versions/00001.json")
+    folder = models.fetch(manifest, tmp_path / "fetched")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {n: p.read_bytes() for n, p in files.items()}
 
 
 def test_racing_writers_get_distinct_versions_and_none_is_lost(models, files):
     with ThreadPoolExecutor(10) as racers:
-        made = list(racers.map(lambda _: models.register("demo", files, _registration()), range(10)))
-    assert sorted(each.version for each in made) == list(range(1, 11))
-    assert models.versions("demo") == sorted(made, key=lambda each: each.version)
+        manifests = list(racers.map(lambda _: models.register("demo", files, _registration()), range(10)))
+    assert sorted(manifest.version for manifest in manifests) == list(range(1, 11))
+    assert models.versions("demo") == sorted(manifests, key=lambda manifest: manifest.version)
 
 
 def test_racing_writers_of_the_same_registration_make_one_version_and_leave_no_other_files(models, files):
     models.register("demo", files, _registration())
     same = _registration("the same")
     with ThreadPoolExecutor(8) as racers:
-        made = list(racers.map(lambda _: models.register("demo", files, same), range(8)))
-    assert {each.version for each in made} == {2}
-    kept = {file.key for manifest in models.versions("demo") for file in manifest.files.values()}
-    assert uploaded(models) == kept
+        manifests = list(racers.map(lambda _: models.register("demo", files, same), range(8)))
+    assert {manifest.version for manifest in manifests} == {2}
+    keys = {file.key for manifest in models.versions("demo") for file in manifest.files.values()}
+    assert uploaded(models) == keys
 
 
 def test_a_registration_that_is_there_is_returned_and_uploads_nothing(models, files, monkeypatch):
@@ -107,9 +107,9 @@ def test_a_lost_answer_to_the_commit_is_found_by_the_next_try(models, files, mon
     with pytest.raises(errors.StoreUnavailable):
         models.register("demo", files, _registration("once"))
     monkeypatch.undo()
-    made = models.register("demo", files, _registration("once"))
-    assert made.version == 1
-    assert models.versions("demo") == [made]
+    manifest = models.register("demo", files, _registration("once"))
+    assert manifest.version == 1
+    assert models.versions("demo") == [manifest]
 
 
 def test_an_upload_that_fails_leaves_neither_a_version_nor_files(models, files, monkeypatch):
@@ -126,12 +126,12 @@ def test_an_upload_that_fails_leaves_neither_a_version_nor_files(models, files, 
 
 
 def test_an_upload_that_was_killed_leaves_no_version_and_is_cleared_away_later(models, files):
-    kept = models.register("demo", files, _registration())
+    manifest = models.register("demo", files, _registration())
     models.store.put("models/demo/files/0123456789abcdef/model.keras", b"half of it")  # what a killed upload leaves
-    assert models.versions("demo") == [kept]
+    assert models.versions("demo") == [manifest]
     assert models.remove_orphans("demo") == ()
     assert models.remove_orphans("demo", older_than_s=-60) == ("models/demo/files/0123456789abcdef/",)
-    assert uploaded(models) == {file.key for file in kept.files.values()}
+    assert uploaded(models) == {file.key for file in manifest.files.values()}
 
 
 def test_a_registration_clears_away_what_was_left_more_than_a_day_ago(models, files, monkeypatch):
@@ -141,12 +141,12 @@ def test_a_registration_clears_away_what_was_left_more_than_a_day_ago(models, fi
     two_days = datetime.timedelta(days=2)
 
     def with_an_old_one(prefix):
-        for each in listed(prefix):
-            yield each._replace(modified=each.modified - two_days) if "0123456789abcdef" in each.key else each
+        for entry in listed(prefix):
+            yield entry._replace(modified=entry.modified - two_days) if "0123456789abcdef" in entry.key else entry
 
     monkeypatch.setattr(models.store, "list", with_an_old_one)
-    made = models.register("demo", files, _registration())
-    assert uploaded(models) == {file.key for file in made.files.values()} | {
+    manifest = models.register("demo", files, _registration())
+    assert uploaded(models) == {file.key for file in manifest.files.values()} | {
         "models/demo/files/fedcba9876543210/model.keras"
     }
 
@@ -237,8 +237,8 @@ def test_a_registration_whose_manifest_was_lost_comes_back_when_it_is_made_again
 
 def test_a_registration_that_lost_its_copy_too_gets_another_number(models, files):
     models.register("demo", files, _registration("again"))
-    for each in list(models.store.list("models/demo/files/")):
-        models.store.delete(each.key)
+    for listed in list(models.store.list("models/demo/files/")):
+        models.store.delete(listed.key)
     models.store.delete("models/demo/versions/00001.json")
     assert models.register("demo", files, _registration("again")).version == 2
 
@@ -310,21 +310,23 @@ def test_a_version_that_is_not_there_is_a_clear_error(models, files, which):
 
 
 def test_a_tampered_file_is_not_delivered(models, files, tmp_path):
-    made = models.register("demo", files, _registration())
-    models.store.put(made.files["model.keras"].key, b"evil")
+    manifest = models.register("demo", files, _registration())
+    models.store.put(manifest.files["model.keras"].key, b"evil")
     with pytest.raises(errors.IntegrityError, match="SHA-256"):
-        models.fetch(made, tmp_path / "fetched")
+        models.fetch(manifest, tmp_path / "fetched")
     assert not (tmp_path / "fetched" / "model.keras").exists()
 
 
 def test_fetched_files_are_kept_if_whole_and_replaced_if_not(models, files, tmp_path, monkeypatch):
-    made = models.register("demo", files, _registration())
-    folder = models.fetch(made, tmp_path / "fetched")
+    manifest = models.register("demo", files, _registration())
+    folder = models.fetch(manifest, tmp_path / "fetched")
     (folder / "model.keras").write_bytes(b"damaged")
     fetched = []
     real = models.store.download_file
-    monkeypatch.setattr(models.store, "download_file", lambda *given: (fetched.append(given[1].name), real(*given)))
-    models.fetch(made, folder)
+    monkeypatch.setattr(
+        models.store, "download_file", lambda *arguments: (fetched.append(arguments[1].name), real(*arguments))
+    )
+    models.fetch(manifest, folder)
     assert fetched == ["model.keras"]
     assert (folder / "model.keras").read_bytes() == files["model.keras"].read_bytes()
 

@@ -19,7 +19,7 @@ MANIFEST = "models/demo/versions/{:05d}.json"
 @pytest.fixture
 def models(store, tmp_path):
     """Versions 1 to 3, promoted one after another; the third was rolled back."""
-    found = Registry(store)
+    registry = Registry(store)
     (tmp_path / "model.keras").write_bytes(b"weights")
     for number in (1, 2, 3):
         registration = {
@@ -35,14 +35,14 @@ def models(store, tmp_path):
             "champion_at_registration": number - 1 or None,
         }
         files = {"model.keras": tmp_path / "model.keras"}
-        made = found.register("demo", files, Registration.model_validate(registration))
-        found.promote("demo", made.version, found.alias("demo"))
-    moves.rollback(found, "demo", reason="too sad")
-    return found
+        manifest = registry.register("demo", files, Registration.model_validate(registration))
+        registry.promote("demo", manifest.version, registry.alias("demo"))
+    moves.rollback(registry, "demo", reason="too sad")
+    return registry
 
 
 def everything(models) -> dict[str, bytes]:
-    return {each.key: models.store.get(each.key).data for each in models.store.list("models/")}
+    return {listed.key: models.store.get(listed.key).data for listed in models.store.list("models/")}
 
 
 def test_a_registry_that_is_whole_has_nothing_to_repair(models):
@@ -61,11 +61,11 @@ def test_the_alias_is_made_anew_from_the_log(models, damage):
     else:
         models.store.put(ALIAS, damage)
     before = everything(models)
-    (said,) = repair(models, "demo", apply=False)
-    assert "demo@champion" in said.what
-    assert "version 2" in said.fix
+    (finding,) = repair(models, "demo", apply=False)
+    assert "demo@champion" in finding.what
+    assert "version 2" in finding.fix
     assert everything(models) == before
-    assert repair(models, "demo", apply=True, by="ann@host") == [said]
+    assert repair(models, "demo", apply=True, by="ann@host") == [finding]
     assert models.get("demo").version == 2
     assert models.log("demo").bar(3, None) is not None
     last = models.log("demo").entries[-1]
@@ -82,8 +82,8 @@ def test_an_alias_that_is_behind_its_log_is_brought_up(models, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(models.store, "put_if_match", unavailable)
         moves.rollback(models, "demo")
-    (said,) = repair(models, "demo", apply=True)
-    assert "entry 7 of the log, which goes to 8" in said.what
+    (finding,) = repair(models, "demo", apply=True)
+    assert "entry 7 of the log, which goes to 8" in finding.what
     assert json.loads(models.store.get(ALIAS).data)["version"] == 1
     assert repair(models, "demo", apply=True) == []
 
@@ -95,8 +95,8 @@ def test_a_manifest_comes_back_from_its_copy(models, damage):
         models.store.delete(MANIFEST.format(3))
     else:
         models.store.put(MANIFEST.format(3), damage)
-    (said,) = repair(models, "demo", apply=True)
-    assert said.fix
+    (finding,) = repair(models, "demo", apply=True)
+    assert finding.fix
     assert models.get("demo", "3") == manifest
     assert models.store.get(MANIFEST.format(3)).data == data
 
@@ -109,17 +109,17 @@ def test_a_manifest_without_a_whole_copy_can_not_be_repaired_and_is_said(models,
         models.store.delete(key)
     else:
         models.store.put(key, copy)
-    (said,) = repair(models, "demo", apply=True)
-    assert "demo@3 is missing" in said.what
-    assert not said.fix
+    (finding,) = repair(models, "demo", apply=True)
+    assert "demo@3 is missing" in finding.what
+    assert not finding.fix
     assert [manifest.version for manifest in models.versions("demo")] == [1, 2]
 
 
 def test_a_version_without_a_file_is_said(models):
     models.store.put(models.get("demo", "1").files["model.keras"].key, b"cut")
-    (said,) = repair(models, "demo", apply=True)
-    assert said.what == "demo@1: model.keras missing or cut short"
-    assert not said.fix
+    (finding,) = repair(models, "demo", apply=True)
+    assert finding.what == "demo@1: model.keras missing or cut short"
+    assert not finding.fix
 
 
 @pytest.mark.parametrize("numbers", [(1,), (4,), (7,), (3, 4), (6, 7), (1, 2, 3, 4, 5, 6, 7)])
@@ -132,9 +132,11 @@ def test_lost_entries_become_entries_that_say_so_and_the_champion_stays(models, 
             models.store.put(ENTRY.format(number), damage)
     with pytest.raises(errors.IntegrityError):
         models.alias("demo")
-    said = repair(models, "demo", apply=True)
-    assert [each.what.split(" of ")[0] for each in said[: len(numbers)]] == [f"entry {number}" for number in numbers]
-    assert all(each.fix for each in said)
+    findings = repair(models, "demo", apply=True)
+    assert [finding.what.split(" of ")[0] for finding in findings[: len(numbers)]] == [
+        f"entry {number}" for number in numbers
+    ]
+    assert all(finding.fix for finding in findings)
     assert models.get("demo").version == 2
     entries = {entry.number: entry.action for entry in models.log("demo").entries}
     assert {entries[number] for number in numbers} == {"lost"}
@@ -142,11 +144,11 @@ def test_lost_entries_become_entries_that_say_so_and_the_champion_stays(models, 
 
 
 def test_with_the_whole_log_and_the_alias_gone_the_newest_release_is_champion_and_it_is_said_why(models):
-    for each in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
-        models.store.delete(each.key)
-    (said,) = repair(models, "demo", apply=True)
-    assert "version 3" in said.fix
-    assert "if it was another, promote that one by name" in said.fix
+    for listed in [*models.store.list("models/demo/log/"), *models.store.list("models/demo/aliases/")]:
+        models.store.delete(listed.key)
+    (finding,) = repair(models, "demo", apply=True)
+    assert "version 3" in finding.fix
+    assert "if it was another, promote that one by name" in finding.fix
     assert models.get("demo").version == 3
     assert moves.rollback(models, "demo").to_version == 2
 

@@ -76,11 +76,11 @@ def released(tmp_path, monkeypatch):
 def test_a_release_is_fetched_by_the_version_that_its_alias_stood_for(released, tmp_path):
     asked = released({"a": "train", "b": "validation", "e": "train"})
     workspace = LocalWorkspace(tmp_path / "workspace")
-    found = starting_weights.fetch(
+    ref = starting_weights.fetch(
         starting_weights.resolve("registry:mine@champion", SMALL), split_of(workspace), workspace=workspace
     )
     assert asked == ["mine@champion", "mine@3"]
-    known = pq.read_table(workspace.folder(found) / files.WEIGHTS_TRAINED_ON)["pixel_sha256"].to_pylist()
+    known = pq.read_table(workspace.folder(ref) / files.WEIGHTS_TRAINED_ON)["pixel_sha256"].to_pylist()
     assert known == ["a", "b", "e"]
 
 
@@ -123,9 +123,9 @@ def test_a_file_is_known_by_its_content_and_brought_to_the_workspace_once(saved,
     workspace = LocalWorkspace(tmp_path / "workspace")
     resolved = [starting_weights.resolve(str(path), SMALL, ORIGIN) for path in (saved, other)]
     assert resolved[0].identity == resolved[1].identity == f"sha256:{hashlib.sha256(saved.read_bytes()).hexdigest()}"
-    found = [starting_weights.fetch(each, None, workspace=workspace) for each in resolved]
-    assert found[0] == found[1]
-    assert (workspace.folder(found[0]) / found[0].file).read_bytes() == saved.read_bytes()
+    refs = [starting_weights.fetch(source, None, workspace=workspace) for source in resolved]
+    assert refs[0] == refs[1]
+    assert (workspace.folder(refs[0]) / refs[0].file).read_bytes() == saved.read_bytes()
 
 
 def test_a_file_whose_origin_nobody_declares_is_refused_since_it_may_have_seen_the_test(saved):
@@ -136,8 +136,8 @@ def test_a_file_whose_origin_nobody_declares_is_refused_since_it_may_have_seen_t
 
 def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_path):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    found = starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
-    assert found.origin == "a file, declared by the user and not verified: faces of another data set"
+    ref = starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, ORIGIN), None, workspace=workspace)
+    assert ref.origin == "a file, declared by the user and not verified: faces of another data set"
     assert (
         starting_weights.resolve("imagenet", resnet50.Config()).origin
         == "ImageNet, as published with keras.applications"
@@ -150,12 +150,12 @@ def test_it_is_told_who_says_what_weights_were_trained_on(saved, released, tmp_p
 
 def test_another_origin_of_the_same_file_is_told_and_not_what_was_said_before(saved, tmp_path):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    found = [
-        starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, each), None, workspace=workspace)
-        for each in "ab"
+    refs = [
+        starting_weights.fetch(starting_weights.resolve(str(saved), SMALL, origin), None, workspace=workspace)
+        for origin in "ab"
     ]
-    assert [each.origin[-1] for each in found] == ["a", "b"]
-    assert found[0].digest == found[1].digest
+    assert [ref.origin[-1] for ref in refs] == ["a", "b"]
+    assert refs[0].digest == refs[1].digest
 
 
 def test_the_same_bytes_in_another_form_are_other_weights(saved, tmp_path):
@@ -239,7 +239,7 @@ def test_no_answer_says_how_to_do_without(server, tmp_path):
 def test_keras_publishes_these_weights_where_it_is_said():
     from keras.src.applications import mobilenet_v2, resnet
 
-    urls = [each.url for each in starting_weights._PUBLISHED.values()]
+    urls = [published.url for published in starting_weights._PUBLISHED.values()]
     assert urls[0].startswith(resnet.BASE_WEIGHTS_PATH)
     assert starting_weights._PUBLISHED["resnet50"].md5 == resnet.WEIGHTS_HASHES["resnet50"][1]
     assert urls[1].startswith(mobilenet_v2.BASE_WEIGHT_PATH)

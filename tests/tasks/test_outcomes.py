@@ -114,18 +114,18 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
     related = None
     if run is not None:
         related = EventRelatedFilter(id=[f"prefect.flow-run.{run.id}"])
-    found: list[Event] = []
+    stored: list[Event] = []
     deadline = time.monotonic() + 60
     with get_client(sync_client=True) as client:
-        while len(found) < n and time.monotonic() < deadline:
+        while len(stored) < n and time.monotonic() < deadline:
             time.sleep(0.5)
             for name in wanted:
-                found = client.read_events(EventFilter(event=name, related=related), limit=50).events
-    return found
+                stored = client.read_events(EventFilter(event=name, related=related), limit=50).events
+    return stored
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "message", "event"),
+    ("result", "state", "message", "event"),
     [
         (
             retrain_result(passed=True, champion=2),
@@ -142,9 +142,9 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
         (retrain_result(passed=False), "Refused", "demo@2: accuracy 0.7, floor 0.8", "fer.model.refused"),
     ],
 )
-def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the_outcome(found, state, message, event):
-    name = f"run to {state} {found.release.champion_version}"
-    assert flow_of(lambda: found, name)() == found
+def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the_outcome(result, state, message, event):
+    name = f"run to {state} {result.release.champion_version}"
+    assert flow_of(lambda: result, name)() == result
     run = run_of(name)
     assert (run.state_name, run.state.is_completed(), run.state.message) == (state, True, message)
     assert {f"outcome:{state.lower()}", "model:demo"} <= set(run.tags)
@@ -162,7 +162,7 @@ def test_a_run_ends_in_a_state_that_says_what_it_came_to_and_its_caller_gets_the
     }
     assert emitted.payload["message"] == message
     assert emitted.payload["accuracy_interval"] == [0.4, 0.9]
-    assert [check["passed"] for check in emitted.payload["checks"]] == [found.verdict.passed, True]
+    assert [check["passed"] for check in emitted.payload["checks"]] == [result.verdict.passed, True]
 
 
 def test_a_known_error_is_its_message_in_the_state_and_in_the_log_and_reaches_the_caller():
@@ -260,9 +260,9 @@ def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, 
     flow_of(tell, name)()
     flow_of(lambda: retrain_result(passed=True, name="sentinel"), f"{name}, after")()  # events arrive in order
     events_of(EventNameFilter(prefix=["fer.model"]), run=run_of(f"{name}, after"))
-    found = events_of(EventNameFilter(prefix=["fer."]), run=run_of(name), n=len(expected))
-    assert sorted(event.event for event in found) == expected
-    for event in found:
+    emitted = events_of(EventNameFilter(prefix=["fer."]), run=run_of(name), n=len(expected))
+    assert sorted(event.event for event in emitted) == expected
+    for event in emitted:
         assert event.resource["prefect.resource.id"].startswith("fer.data.demo-kaggle-owner-slug-")
         assert event.resource["prefect.resource.name"] == "demo from kaggle:owner/slug"
         assert event.payload["sources"] == [kaggle]
@@ -295,11 +295,11 @@ class Inbox:
 
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    made = Inbox()
-    threading.Thread(target=made.server.serve_forever, daemon=True).start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    receiver = Inbox()
+    threading.Thread(target=receiver.server.serve_forever, daemon=True).start()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
 
 
 def refused_before() -> RetrainResult:
