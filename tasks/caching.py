@@ -21,7 +21,7 @@ OnCached = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's para
 
 
 def workspace() -> Workspace:
-    """The workspace that the settings name; one in the store needs this in reach (see `tasks.releases`)."""
+    """The workspace that the settings name; one in the store needs this in reach (see `tasks.registry`)."""
     return connect.running_workspace(settings.Settings.load())
 
 

@@ -54,7 +54,6 @@ def is_compiled_by_xla(*, progress):
     import keras
     import numpy as np
     from fer.training import config as train_config
-    from fer.training import step
     from fer.training import trainer as trainers
 
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
