@@ -60,16 +60,16 @@ def find(workspace, **scoped):
 
 
 def previous(workspace, data, inputs="", **scoped):
-    found = find(workspace, **scoped)
-    return baseline.previous_data(found, workspace, validated(workspace, data), scope(**scoped), inputs)
+    accepted = find(workspace, **scoped)
+    return baseline.previous_data(accepted, workspace, validated(workspace, data), scope(**scoped), inputs)
 
 
 def accept(workspace, data, inputs="", is_anchored=True, **scoped):
     """What a run on `data`, split by the settings in `inputs`, does when all is well; what it was compared with."""
-    given = previous(workspace, data, inputs, **scoped)
-    made = validated(workspace, data), split_of(workspace, data + inputs), drifted(is_anchored)
-    baseline.accept(workspace, scope(**scoped), given, *made, inputs)
-    return given
+    previous_data = previous(workspace, data, inputs, **scoped)
+    refs = validated(workspace, data), split_of(workspace, data + inputs), drifted(is_anchored)
+    baseline.accept(workspace, scope(**scoped), previous_data, *refs, inputs)
+    return previous_data
 
 
 def pointer(workspace):
@@ -84,12 +84,12 @@ def test_the_first_data_has_nothing_to_be_compared_with(workspace):
 
 def test_new_data_is_compared_with_the_last_accepted(workspace):
     accept(workspace, "monday")
-    given = accept(workspace, "tuesday")
+    previous_data = accept(workspace, "tuesday")
     monday = validated(workspace, "monday")
-    assert given == PreviousData(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
+    assert previous_data == PreviousData(validation=monday, anchor=monday, split=split_of(workspace, "monday"))
     assert accept(workspace, "wednesday").split == split_of(workspace, "tuesday")
-    found = find(workspace)
-    assert (found.validation.path, found.split.path) == ("validate/wednesday", "split/wednesday")
+    accepted = find(workspace)
+    assert (accepted.validation.path, accepted.split.path) == ("validate/wednesday", "split/wednesday")
 
 
 def test_the_same_data_again_is_given_what_it_was_given_the_first_time_however_often(workspace):
@@ -108,10 +108,10 @@ def test_data_that_is_only_looked_at_is_not_remembered(workspace):
 def test_the_same_data_by_other_settings_keeps_the_splits_that_were_accepted_for_it(workspace):
     accept(workspace, "monday")
     accept(workspace, "tuesday")
-    given = accept(workspace, "tuesday", inputs="another threshold")
-    assert given.split == split_of(workspace, "tuesday")
-    assert given.validation == validated(workspace, "monday")  # never compared with itself
-    assert accept(workspace, "tuesday", inputs="another threshold") == given
+    previous_data = accept(workspace, "tuesday", inputs="another threshold")
+    assert previous_data.split == split_of(workspace, "tuesday")
+    assert previous_data.validation == validated(workspace, "monday")  # never compared with itself
+    assert accept(workspace, "tuesday", inputs="another threshold") == previous_data
 
 
 def test_a_source_that_is_added_or_left_out_loses_no_history(workspace):
@@ -178,8 +178,8 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_record(workspace):
         "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "test_baseline.accept(workspace, 'tuesday')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=False, env=os.environ)
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=False, env=os.environ)
+    assert process.returncode == -signal.SIGKILL
     assert find(workspace).split == split_of(workspace, "monday")
     assert accept(workspace, "tuesday").split == split_of(workspace, "monday")
 
@@ -222,8 +222,8 @@ def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path)
     one, two = (RemoteWorkspace(tmp_path / name, store) for name in ("one", "two"))
     accept(one, "monday")
     assert previous(two, "tuesday").split == split_of(one, "monday")
-    given = accept(two, "tuesday")
-    assert given.validation == validated(one, "monday")
+    previous_data = accept(two, "tuesday")
+    assert previous_data.validation == validated(one, "monday")
     assert find(one).split == split_of(one, "tuesday")
     [record] = store.list(".accepted/")
     store.put(record.key, b"{")
@@ -257,7 +257,7 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
     n = 60
     names = [f"{number:032x}" for number in range(n)]
     splits = [("test", "train", "validation", "train")[number % 4] for number in range(n)]  # not as they would be drawn
-    sides = pa.table([names, [f"pixels {name}" for name in names], splits], schema=split_contract.ASSIGNMENTS)
+    assignments = pa.table([names, [f"pixels {name}" for name in names], splits], schema=split_contract.ASSIGNMENTS)
     config = split.SplitConfig()
     earlier = {"use_official": True, "test_share": 0.1, "validation_share": 0.1, "seed": 0}
     counts = {name: {"happy": splits.count(name)} for name in files.SPLITS}
@@ -279,7 +279,10 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
             "failures": [],
             "warnings": [],
         },
-        {"sides.parquet": sides, "split.json": {"config": earlier | {"leakage": "drop", "official": config.official}}},
+        {
+            "sides.parquet": assignments,
+            "split.json": {"config": earlier | {"leakage": "drop", "official": config.official}},
+        },
     )
     validation = commit_by_hand(
         workspace,
@@ -308,9 +311,9 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
     (workspace.root / ".accepted").mkdir()
     (workspace.root / ".accepted" / "demo-kaggle-a-b-00000000.json").write_text(json.dumps(note))
 
-    given = previous(workspace, "today", settings_key=split.settings_key(config))
-    assert (given.split.n_kept, given.split.leaks[0].duplicates) == (12, 1)
-    assert given.validation.path == given.anchor.path == "validate/0123"
+    previous_data = previous(workspace, "today", settings_key=split.settings_key(config))
+    assert (previous_data.split.n_kept, previous_data.split.leaks[0].duplicates) == (12, 1)
+    assert previous_data.validation.path == previous_data.anchor.path == "validate/0123"
     rows = [
         {
             "image_id": f"{number:032x}",
@@ -335,14 +338,14 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
         pq.write_table(curation_contract.PAIRS.empty_table(), out / files.PAIRS)
         return InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0)
 
-    made = split.split(
+    ref = split.split(
         workspace.run("curate", "today", CurationRef, curation, resumable=False),
         workspace.run("inspect", "today", InspectionRef, inspection, resumable=False),
-        given.split,
+        previous_data.split,
         config,
         workspace=workspace,
     )
-    assert made.n_kept == n
-    table = pq.read_table(workspace.folder(made) / files.SPLIT)
-    now = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist(), strict=True))
-    assert {name: now[name] for name in names} == dict(zip(names, splits, strict=True))
+    assert ref.n_kept == n
+    table = pq.read_table(workspace.folder(ref) / files.SPLIT)
+    new_splits = dict(zip(table["image_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    assert {name: new_splits[name] for name in names} == dict(zip(names, splits, strict=True))

@@ -30,14 +30,14 @@ def find(thumbnails, labels, groups=None, **other):
 def planted():
     images, labels = faces()
     wrong = np.random.default_rng(1).choice(len(labels), 18, replace=False)
-    given = labels.copy()
-    given[wrong] = (given[wrong] + 1) % 3
-    return images, labels, given, np.isin(np.arange(len(labels)), wrong)
+    given_labels = labels.copy()
+    given_labels[wrong] = (given_labels[wrong] + 1) % 3
+    return images, labels, given_labels, np.isin(np.arange(len(labels)), wrong)
 
 
 def test_planted_errors_are_found_and_named():
-    images, labels, given, is_wrong = planted()
-    doubts = find(images, given)
+    images, labels, given_labels, is_wrong = planted()
+    doubts = find(images, given_labels)
     right = doubts.is_error & is_wrong
     assert right.sum() / is_wrong.sum() > 0.6
     assert right.sum() / doubts.is_error.sum() > 0.6
@@ -46,30 +46,30 @@ def test_planted_errors_are_found_and_named():
 
 
 def test_a_larger_share_doubts_more_labels():
-    images, _, given, _ = planted()
-    strict, lax = (find(images, given, max_share=share) for share in (0.02, 1))
+    images, _, given_labels, _ = planted()
+    strict, lax = (find(images, given_labels, max_share=share) for share in (0.02, 1))
     assert set(np.flatnonzero(strict.is_error)) < set(np.flatnonzero(lax.is_error))
     assert np.array_equal(strict.quality, lax.quality)
 
 
 def test_the_same_images_give_the_same_figures():
-    images, _, given, _ = planted()
-    first, second = find(images, given), find(images, given)
+    images, _, given_labels, _ = planted()
+    first, second = find(images, given_labels), find(images, given_labels)
     for name in ("suggested", "quality", "is_error"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
 def test_the_number_of_cores_changes_nothing(monkeypatch):
-    images, _, given, _ = planted()
-    threaded = find(images, given)
+    images, _, given_labels, _ = planted()
+    threaded = find(images, given_labels)
     monkeypatch.setattr(confident_learning.process_pool, "usable_cores", lambda: 1)
-    assert np.array_equal(find(images, given).quality, threaded.quality)
+    assert np.array_equal(find(images, given_labels).quality, threaded.quality)
 
 
 def test_a_mirrored_face_is_the_same_face():
     images = faces()[0][:20].reshape(-1, 48, 48)
     filters = confident_learning._filters(images, np.random.default_rng(0))
-    pooled, mirrored = (confident_learning._pooled(each, filters) for each in (images, images[:, :, ::-1]))
+    pooled, mirrored = (confident_learning._pooled(batch, filters) for batch in (images, images[:, :, ::-1]))
     assert np.abs(pooled - mirrored).max() < 1e-2 < np.abs(pooled - pooled[::-1]).max()
 
 
@@ -80,7 +80,7 @@ def test_groups_are_never_divided_and_every_fold_has_every_class():
     folds = defaultdict(set)
     for group, fold in zip(groups, fold_of, strict=True):
         folds[group].add(fold)
-    assert all(len(each) == 1 for each in folds.values())
+    assert all(len(fold_numbers) == 1 for fold_numbers in folds.values())
     assert all(set(labels[fold_of == fold]) == {0, 1, 2, 3} for fold in range(5))
     assert not np.array_equal(fold_of, confident_learning._folds(labels, groups, 5, 1))
 
@@ -137,10 +137,10 @@ def test_images_of_one_grey_and_few_images_are_no_trouble():
 
 
 def test_what_is_not_learned_from_is_doubted_and_changes_nothing_of_what_is():
-    images, labels, given, is_wrong = planted()
+    images, labels, given_labels, is_wrong = planted()
     learned = np.arange(len(labels)) % 4 > 0
-    alone = find(images[learned], given[learned], [str(at) for at in np.flatnonzero(learned)])
-    doubts = find(images, given, learned=learned)
+    alone = find(images[learned], given_labels[learned], [str(at) for at in np.flatnonzero(learned)])
+    doubts = find(images, given_labels, learned=learned)
     for name in ("suggested", "quality", "is_error"):
         assert np.array_equal(getattr(doubts, name)[learned], getattr(alone, name))
     others = ~learned

@@ -51,22 +51,22 @@ def committed(workspace, images, pairs=(), inspected=None):
     key = hashlib.sha256(json.dumps([images, pairs]).encode()).hexdigest()
 
     def validation(out):
-        rows = [{name: each[name] for name in each if name not in FINDING} for each in images]
+        rows = [{name: row[name] for name in row if name not in FINDING} for row in images]
         pq.write_table(pa.Table.from_pylist(rows, schema=manifest_contract.SCHEMA), out / files.ACCEPTED)
         return ValidationRef(
             classes=CLASSES, n_found=len(images), n_accepted=len(images), quarantined={}, failures=(), warnings=()
         )
 
     def inspection(out):
-        seen = images if inspected is None else inspected
+        inspected_images = images if inspected is None else inspected
         rows = [
-            {name: each[name] for name in ("image_id", *FINDING)} | {"duplicate_group": each["image_id"]}
-            for each in seen
+            {name: row[name] for name in ("image_id", *FINDING)} | {"duplicate_group": row["image_id"]}
+            for row in inspected_images
         ]
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.FINDINGS).sort_by("image_id"), out / files.FINDINGS)
         ends = [{"first": f"{a:032x}", "second": f"{b:032x}", "kind": "near", "correlation": 0.95} for a, b in pairs]
         pq.write_table(pa.Table.from_pylist(ends, schema=contract.PAIRS), out / files.PAIRS)
-        return InspectionRef(n_images=len(seen), n_pairs=len(ends), n_groups=0)
+        return InspectionRef(n_images=len(inspected_images), n_pairs=len(ends), n_groups=0)
 
     return (
         workspace.run("validate", key, ValidationRef, validation, resumable=False),
@@ -108,12 +108,12 @@ ORDINARY = [image(n) for n in range(10)]
 
 
 def test_ordinary_images_have_no_issue_and_are_kept_in_order(tmp_path):
-    made = Curated(tmp_path, ORDINARY[::-1])
-    assert made.table.schema.equals(contract.CURATION)
-    assert list(made.rows) == list(range(10))
-    assert all((row["issues"], row["action"], row["reason"]) == ([], "keep", None) for row in made.rows.values())
-    assert made.ref.issues == dict.fromkeys(contract.ISSUES, 0)
-    assert (made.ref.dropped, made.ref.quarantined, made.ref.failures) == ({}, {}, ())
+    curated = Curated(tmp_path, ORDINARY[::-1])
+    assert curated.table.schema.equals(contract.CURATION)
+    assert list(curated.rows) == list(range(10))
+    assert all((row["issues"], row["action"], row["reason"]) == ([], "keep", None) for row in curated.rows.values())
+    assert curated.ref.issues == dict.fromkeys(contract.ISSUES, 0)
+    assert (curated.ref.dropped, curated.ref.quarantined, curated.ref.failures) == ({}, {}, ())
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ def test_ordinary_images_have_no_issue_and_are_kept_in_order(tmp_path):
     ],
 )
 def test_an_issue_begins_at_its_threshold_and_is_the_only_one(tmp_path, issue, differing, nearly):
-    made = Curated(tmp_path, [*ORDINARY, image(50, **differing), image(51, **nearly)])
-    assert made.issues(50) == [issue]
-    assert made.issues(51) == []
-    assert made.ref.issues == dict.fromkeys(contract.ISSUES, 0) | {issue: 1}
-    assert made.report["issues"][issue]["examples"] == [f"{50:032x}"]
+    curated = Curated(tmp_path, [*ORDINARY, image(50, **differing), image(51, **nearly)])
+    assert curated.issues(50) == [issue]
+    assert curated.issues(51) == []
+    assert curated.ref.issues == dict.fromkeys(contract.ISSUES, 0) | {issue: 1}
+    assert curated.report["issues"][issue]["examples"] == [f"{50:032x}"]
 
 
 def test_sizes_that_vary_anyway_are_odd_only_far_outside_their_own_spread(tmp_path):
     varied = [image(n, width=40 + 20 * n, height=40 + 20 * n) for n in range(20)]
-    made = Curated(tmp_path, [*varied, image(50, width=1_200, height=1_200), image(51, width=60_000, height=60_000)])
-    assert made.having("odd_size") == [51]
+    curated = Curated(tmp_path, [*varied, image(50, width=1_200, height=1_200), image(51, width=60_000, height=60_000)])
+    assert curated.having("odd_size") == [51]
 
 
 def test_what_inspection_could_not_tell_is_no_issue(tmp_path):
-    made = Curated(tmp_path, [image(n, outlier_score=None) for n in range(10)])
-    assert made.ref.issues["outlier"] == 0
+    curated = Curated(tmp_path, [image(n, outlier_score=None) for n in range(10)])
+    assert curated.ref.issues["outlier"] == 0
 
 
 def test_copies_with_the_same_label_and_split_are_redundant_but_for_the_first_and_others_conflict(tmp_path):
@@ -161,18 +161,18 @@ def test_copies_with_the_same_label_and_split_are_redundant_but_for_the_first_an
         image(7, pixels="c", raw_split="train", label="sad"),
         *(image(n) for n in range(8, 20)),
     ]
-    made = Curated(tmp_path, images)
-    assert made.having("exact_duplicate") == [1, 4, 7]
-    assert made.having("conflicting_labels") == [5, 6, 7]
-    assert made.having("near_duplicate") == []
-    assert made.report["n_redundant_copies"] == 5  # 20 images of 15 contents
-    assert made.report["n_conflicting_groups"] == 1
-    assert [made.fate(n) for n in (1, 5, 7)] == [
+    curated = Curated(tmp_path, images)
+    assert curated.having("exact_duplicate") == [1, 4, 7]
+    assert curated.having("conflicting_labels") == [5, 6, 7]
+    assert curated.having("near_duplicate") == []
+    assert curated.report["n_redundant_copies"] == 5  # 20 images of 15 contents
+    assert curated.report["n_conflicting_groups"] == 1
+    assert [curated.fate(n) for n in (1, 5, 7)] == [
         ("drop", "exact_duplicate"),
         ("drop", "conflicting_labels"),
         ("drop", "exact_duplicate"),
     ]
-    assert made.ref.dropped == {"exact_duplicate": 3, "conflicting_labels": 2}
+    assert curated.ref.dropped == {"exact_duplicate": 3, "conflicting_labels": 2}
 
 
 def test_copies_are_redundant_on_one_split_however_the_sources_spell_it(tmp_path):
@@ -192,20 +192,20 @@ def test_to_drop_near_duplicates_leaves_one_of_each_group_on_each_side(tmp_path)
         *(image(n, raw_split="train") for n in range(10, 20)),
     ]
     pairs = [(0, 1), (1, 2), (2, 3), (3, 4)]
-    made = Curated(tmp_path / "drop", images, pairs=pairs, policies={"near_duplicate": "drop"})
-    assert made.having("near_duplicate") == [0, 1, 2, 3, 4]
-    assert [made.fate(n)[0] for n in range(5)] == ["keep", "drop", "drop", "keep", "drop"]
+    curated = Curated(tmp_path / "drop", images, pairs=pairs, policies={"near_duplicate": "drop"})
+    assert curated.having("near_duplicate") == [0, 1, 2, 3, 4]
+    assert [curated.fate(n)[0] for n in range(5)] == ["keep", "drop", "drop", "keep", "drop"]
     # the first that stays is none that another issue puts aside
     images[0] = image(0, raw_split="train", std=0.0)
-    made = Curated(tmp_path / "blank", images, pairs=pairs, policies={"near_duplicate": "quarantine"})
-    assert [made.fate(n)[0] for n in range(5)] == ["quarantine", "keep", "quarantine", "keep", "quarantine"]
+    curated = Curated(tmp_path / "blank", images, pairs=pairs, policies={"near_duplicate": "quarantine"})
+    assert [curated.fate(n)[0] for n in range(5)] == ["quarantine", "keep", "quarantine", "keep", "quarantine"]
 
 
 def test_near_duplicates_are_known_for_every_copy_of_them_and_identical_images_alone_are_none(tmp_path):
     images = [image(0, pixels="a"), image(1, pixels="a"), image(2), image(3, pixels="b"), image(4, pixels="b")]
-    made = Curated(tmp_path, [*images, *(image(n) for n in range(5, 9))], pairs=[(0, 2), (3, 4)])
-    assert made.having("near_duplicate") == [0, 1, 2]
-    assert made.report["n_near_groups"] == 1
+    curated = Curated(tmp_path, [*images, *(image(n) for n in range(5, 9))], pairs=[(0, 2), (3, 4)])
+    assert curated.having("near_duplicate") == [0, 1, 2]
+    assert curated.report["n_near_groups"] == 1
 
 
 def test_the_strictest_policy_of_an_images_issues_decides(tmp_path):
@@ -218,29 +218,29 @@ def test_the_strictest_policy_of_an_images_issues_decides(tmp_path):
         image(4, entropy=0.1),
         *(image(n) for n in range(5, 9)),
     ]
-    made = Curated(tmp_path, images, policies=policies)
-    assert [made.fate(n) for n in range(5)] == [
+    curated = Curated(tmp_path, images, policies=policies)
+    assert [curated.fate(n) for n in range(5)] == [
         ("drop", "dark"),
         ("quarantine", "blurry"),
         ("keep", None),
         ("drop", "dark"),
         ("keep", None),
     ]
-    assert (made.ref.dropped, made.ref.quarantined) == ({"dark": 2}, {"blurry": 1})
-    assert made.ref.failures == ("2 images: bright: policy stop",)
+    assert (curated.ref.dropped, curated.ref.quarantined) == ({"dark": 2}, {"blurry": 1})
+    assert curated.ref.failures == ("2 images: bright: policy stop",)
 
 
 def test_policy_stop_says_how_many_groups_conflict_and_nothing_where_there_are_none(tmp_path):
     pair = [image(0, pixels="a"), image(1, pixels="a", label="sad")]
     policies = {"conflicting_labels": "stop", "blank": "stop"}
-    made = Curated(tmp_path, [*pair, *(image(n) for n in range(2, 9))], policies=policies)
-    assert made.ref.failures == ("1 groups of identical images with conflicting labels (2 images): policy stop",)
-    assert made.fate(0) == ("keep", None)
+    curated = Curated(tmp_path, [*pair, *(image(n) for n in range(2, 9))], policies=policies)
+    assert curated.ref.failures == ("1 groups of identical images with conflicting labels (2 images): policy stop",)
+    assert curated.fate(0) == ("keep", None)
 
 
 def test_examples_are_ten_at_most_and_the_worst_come_first(tmp_path):
-    made = Curated(tmp_path, [image(n, p99=80.0 - n) for n in range(20)])
-    assert made.report["issues"]["dark"]["examples"] == [f"{n:032x}" for n in range(19, 9, -1)]
+    curated = Curated(tmp_path, [image(n, p99=80.0 - n) for n in range(20)])
+    assert curated.report["issues"]["dark"]["examples"] == [f"{n:032x}" for n in range(19, 9, -1)]
 
 
 def test_the_report_has_policies_thresholds_and_sources(tmp_path):
@@ -258,8 +258,8 @@ def test_the_report_has_policies_thresholds_and_sources(tmp_path):
 
 def test_the_digest_does_not_hang_on_the_order_of_rows(tmp_path):
     images = [image(n, pixels=n // 2) for n in range(10)]
-    made, again = Curated(tmp_path / "a", images), Curated(tmp_path / "b", images[::-1])
-    assert made.ref.digest == again.ref.digest
+    curated, again = Curated(tmp_path / "a", images), Curated(tmp_path / "b", images[::-1])
+    assert curated.ref.digest == again.ref.digest
 
 
 def test_inspection_of_other_images_is_an_error(tmp_path):

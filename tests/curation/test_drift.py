@@ -107,8 +107,8 @@ def committed(workspace, table):
     blank |= {"status": contract.ACCEPTED, "part": 0}
 
     def produce(out):
-        found = [blank | row | {"image_id": f"{at:032x}", "row": at} for at, row in enumerate(rows)]
-        pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.ACCEPTED)
+        manifest_rows = [blank | row | {"image_id": f"{at:032x}", "row": at} for at, row in enumerate(rows)]
+        pq.write_table(pa.Table.from_pylist(manifest_rows, schema=contract.SCHEMA), out / files.ACCEPTED)
         return ValidationRef(
             classes=CLASSES, n_found=len(rows), n_accepted=len(rows), quarantined={}, failures=(), warnings=()
         )
@@ -119,34 +119,34 @@ def committed(workspace, table):
 
 def run(folder, now, then, anchor=None, **config):
     workspace = LocalWorkspace(folder)
-    baseline, since = (None if data is None else committed(workspace, data) for data in (then, anchor))
+    baseline, anchor_ref = (None if data is None else committed(workspace, data) for data in (then, anchor))
     settings = drift.DriftConfig(**config)
-    made = drift.drift(
-        committed(workspace, now), baseline, since, settings, workspace=workspace, progress=progress.silent
+    ref = drift.drift(
+        committed(workspace, now), baseline, anchor_ref, settings, workspace=workspace, progress=progress.silent
     )
-    return made, json.loads((workspace.folder(made) / files.DRIFT_REPORT).read_bytes())
+    return ref, json.loads((workspace.folder(ref) / files.DRIFT_REPORT).read_bytes())
 
 
 def test_the_first_data_is_compared_with_nothing_and_its_distributions_are_shown(tmp_path):
-    made, report = run(tmp_path, frame(100, 1), None)
-    assert (made.n_baseline, made.n_new, made.failures, made.warnings) == (None, 100, (), ())
+    ref, report = run(tmp_path, frame(100, 1), None)
+    assert (ref.n_baseline, ref.n_new, ref.failures, ref.warnings) == (None, 100, (), ())
     assert sum(report["histograms"]["mean"]["now"]) == 100
     assert sum(report["classes"][label]["now"] for label in CLASSES if label in report["classes"]) == 100
 
 
 def test_the_same_data_again_is_no_change(tmp_path):
-    made, report = run(tmp_path, frame(100, 1), frame(100, 1))
-    assert (made.n_baseline, made.n_new, made.n_gone, made.n_relabelled, made.warnings) == (100, 0, 0, 0, ())
+    ref, report = run(tmp_path, frame(100, 1), frame(100, 1))
+    assert (ref.n_baseline, ref.n_new, ref.n_gone, ref.n_relabelled, ref.warnings) == (100, 0, 0, 0, ())
     assert {test["of"] for test in report["tests"]} == {"all"}
 
 
 def test_a_bad_batch_is_seen_undiluted_among_the_new_images(tmp_path):
     then = frame(5_000, 1)
-    made, report = run(tmp_path, pa.concat_tables([then, frame(200, 2, shift=2.0)]), then)
-    assert (made.n_new, made.n_gone, made.failures) == (200, 0, ())
+    ref, report = run(tmp_path, pa.concat_tables([then, frame(200, 2, shift=2.0)]), then)
+    assert (ref.n_new, ref.n_gone, ref.failures) == (200, 0, ())
     assert {test["of"] for test in report["tests"] if test["drifted"]} == {"new"}
-    assert made.warnings[0].startswith("mean of the 200 new images: median 128.1 → 196.1, ")
-    assert len(made.warnings) == 6
+    assert ref.warnings[0].startswith("mean of the 200 new images: median 128.1 → 196.1, ")
+    assert len(ref.warnings) == 6
     shown = report["histograms"]["mean"]
     assert [sum(shown[name]) for name in ("then", "now", "new", "gone")] == [5_000, 5_200, 200, 0]
     assert len(shown["edges"]) == len(shown["now"]) + 1
@@ -194,20 +194,20 @@ def test_one_image_of_a_rare_class_among_50_is_no_drift():
 def test_many_gone_or_relabelled_images_are_drift_and_the_action_says_what_follows(tmp_path):
     then = frame(100, 1)
     now = then.slice(0, 88).set_column(1, "label", pa.array(["happy"] * 88))
-    made, report = run(tmp_path, now, then, action="stop")
-    assert made.warnings == ()
-    assert made.failures[0].startswith("class shares of all images: total variation distance")
-    assert made.failures[1:] == (
+    ref, report = run(tmp_path, now, then, action="stop")
+    assert ref.warnings == ()
+    assert ref.failures[0].startswith("class shares of all images: total variation distance")
+    assert ref.failures[1:] == (
         "12 of 100 images are gone (drift above 10 %)",
-        f"{made.n_relabelled} of 100 images are relabelled (drift above 5 %)",
+        f"{ref.n_relabelled} of 100 images are relabelled (drift above 5 %)",
     )
-    assert sum(report["relabelled"][label]["happy"] for label in report["relabelled"]) == made.n_relabelled > 5
+    assert sum(report["relabelled"][label]["happy"] for label in report["relabelled"]) == ref.n_relabelled > 5
     assert run(tmp_path, then.slice(0, 90), then)[0].warnings == ()
 
 
 def test_no_images_now_are_all_gone_and_no_crash(tmp_path):
-    made, report = run(tmp_path, frame(0, 1), frame(100, 1))
-    assert (made.n_gone, report["tests"]) == (100, [])
+    ref, report = run(tmp_path, frame(0, 1), frame(100, 1))
+    assert (ref.n_gone, report["tests"]) == (100, [])
 
 
 def test_the_digest_is_that_of_the_outcome(tmp_path):

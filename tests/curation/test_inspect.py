@@ -100,15 +100,15 @@ def test_findings_are_of_the_accepted_images_sorted_by_id(inspected):
 def test_pairs_and_groups_say_which_images_are_near_duplicates(inspected):
     ref, findings, pairs = inspected
     copy, near = image_id(237), image_id(238)
-    found = {(row["first"], row["second"]): row["correlation"] for row in pairs.to_pylist()}
-    assert found[tuple(sorted((image_id(0), copy)))] == 1
+    correlations = {(row["first"], row["second"]): row["correlation"] for row in pairs.to_pylist()}
+    assert correlations[tuple(sorted((image_id(0), copy)))] == 1
     first = min(image_id(0), copy)
-    assert 0.9 < found[tuple(sorted((first, near)))] < 1
+    assert 0.9 < correlations[tuple(sorted((first, near)))] < 1
     group = dict(zip(findings["image_id"].to_pylist(), findings["duplicate_group"].to_pylist(), strict=True))
     assert group[image_id(0)] == group[copy] == group[near] == min(image_id(0), copy, near)
-    assert all(one < other for one, other in found)
-    assert list(found) == sorted(found)
-    assert ref.n_pairs == len(found)
+    assert all(one < other for one, other in correlations)
+    assert list(correlations) == sorted(correlations)
+    assert ref.n_pairs == len(correlations)
     sizes = [list(group.values()).count(name) for name in set(group.values())]
     assert ref.n_groups == sum(size > 1 for size in sizes) >= 1
 

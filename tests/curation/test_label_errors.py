@@ -38,20 +38,20 @@ def planted():
     return np.where(wrong, (labels + 1) % len(CLASSES), labels), wrong
 
 
-class Found:
-    def __init__(self, folder, given, policy="keep", subject=None, **config):
+class Checked:
+    def __init__(self, folder, given_labels, policy="keep", subject=None, **config):
         self.workspace = LocalWorkspace(folder)
-        self.before = self.given(given, subject)
+        self.inputs = self.commit_inputs(given_labels, subject)
         settings = label_errors.LabelErrorConfig.of(inspect.InspectConfig(folds=4, **config), policy)
-        self.ref = label_errors.label_errors(*self.before, settings, workspace=self.workspace)
+        self.ref = label_errors.label_errors(*self.inputs, settings, workspace=self.workspace)
         self.folder = self.workspace.folder(self.ref)
         self.rows = {row["image_id"]: row for row in pq.read_table(self.folder / files.SPLIT).to_pylist()}
         table = pq.read_table(self.folder / files.LABEL_ERRORS)
         assert table.schema.equals(curation.LABEL_ERRORS)
         self.labels = {row["image_id"]: row for row in table.to_pylist()}
-        self.said = json.loads((self.folder / files.SPLIT_REPORT).read_bytes())
+        self.report = json.loads((self.folder / files.SPLIT_REPORT).read_bytes())
 
-    def given(self, labels, subject):
+    def commit_inputs(self, labels, subject):
         """What the stages before leave."""
         pixels, _, splits = faces()
 
@@ -90,7 +90,7 @@ class Found:
             thumbnails = pa.table({"pixels": column}, schema=manifest.THUMBNAIL_SCHEMA)
             pq.write_table(thumbnails, out / files.THUMBNAILS / files.part(0))
 
-        def divide(out):
+        def write_split(out):
             pq.write_table(table(contract.SCHEMA), out / files.SPLIT)
             pq.write_table(table(contract.ASSIGNMENTS), out / files.ASSIGNMENTS)
             (out / files.SPLIT_REPORT).write_text(json.dumps({"config": {"seed": 0}, "history": "none"}))
@@ -100,7 +100,7 @@ class Found:
             for in_split in files.SPLITS
         }
         n_clean = {in_split: sum(by_class.values()) for in_split, by_class in counts.items()}
-        division = SplitRef(
+        split_ref = SplitRef(
             classes=CLASSES, counts=counts, origin="drawn", n_clean=n_clean, excluded={"exact duplicate": 1}
         )
         return (
@@ -119,7 +119,7 @@ class Found:
                 InspectionRef(n_images=len(rows), n_pairs=0, n_groups=0),
                 lambda out: pq.write_table(curation.PAIRS.empty_table(), out / files.PAIRS),
             ),
-            commit("split", division, divide),
+            commit("split", split_ref, write_split),
         )
 
     def of(self, *splits):
@@ -130,94 +130,98 @@ class Found:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    made = {}
+def checked(tmp_path_factory):
+    results = {}
 
-    def find(policy):
-        if policy not in made:
-            made[policy] = Found(tmp_path_factory.mktemp(policy), planted()[0], policy)
-        return made[policy]
+    def checked_with(policy):
+        if policy not in results:
+            results[policy] = Checked(tmp_path_factory.mktemp(policy), planted()[0], policy)
+        return results[policy]
 
-    return find
+    return checked_with
 
 
 @pytest.mark.parametrize("policy", ["keep", "drop", "quarantine", "stop"])
-def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(found, policy):
-    made = found(policy)
-    assert made.doubted("test")
-    assert made.doubted("validation")
-    before = pq.read_table(made.workspace.folder(made.before[3]) / files.SPLIT).to_pylist()
+def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(checked, policy):
+    result = checked(policy)
+    assert result.doubted("test")
+    assert result.doubted("validation")
+    before = pq.read_table(result.workspace.folder(result.inputs[3]) / files.SPLIT).to_pylist()
     held_out = [row for row in before if row["split"] in ("validation", "test")]
-    assert [made.rows[row["image_id"]] for row in held_out] == held_out
-    assert {row["action"] for row in made.of("validation", "test").values()} == {"keep"}
+    assert [result.rows[row["image_id"]] for row in held_out] == held_out
+    assert {row["action"] for row in result.of("validation", "test").values()} == {"keep"}
 
 
 @pytest.mark.parametrize("policy", ["drop", "quarantine"])
-def test_images_of_train_whose_label_is_in_doubt_are_taken_out_with_the_reason(found, policy):
-    made = found(policy)
+def test_images_of_train_whose_label_is_in_doubt_are_taken_out_with_the_reason(checked, policy):
+    result = checked(policy)
     _, is_wrong = planted()
-    gone = {name for name, row in made.rows.items() if row["reason"] == label_errors.REASONS[policy]}
-    assert gone == made.doubted("train") == {name for name in made.labels if made.labels[name]["action"] == policy}
+    gone = {name for name, row in result.rows.items() if row["reason"] == label_errors.REASONS[policy]}
+    assert (
+        gone == result.doubted("train") == {name for name in result.labels if result.labels[name]["action"] == policy}
+    )
     right = sum(is_wrong[int(name, 16)] for name in gone)
     assert right / PLANTED["train"] > 0.4
     assert right / len(gone) > 0.4
-    assert all((made.rows[name]["split"], made.rows[name]["is_clean"]) == (contract.EXCLUDED, False) for name in gone)
-    assert made.ref.excluded == {"exact duplicate": 1, label_errors.REASONS[policy]: len(gone)}
-    left = Counter(row["label"] for row in made.rows.values() if row["split"] == "train")
-    assert made.ref.counts["train"] == left
-    assert made.ref.n_clean["train"] == left.total()
-    assert made.ref.n_label_errors == len(gone)
-    assert made.ref.n_label_errors_held_out == len(made.doubted("validation", "test"))
-    assert made.said["excluded"] == made.ref.excluded
-    assert made.said["config"] == {"seed": 0}
+    assert all(
+        (result.rows[name]["split"], result.rows[name]["is_clean"]) == (contract.EXCLUDED, False) for name in gone
+    )
+    assert result.ref.excluded == {"exact duplicate": 1, label_errors.REASONS[policy]: len(gone)}
+    left = Counter(row["label"] for row in result.rows.values() if row["split"] == "train")
+    assert result.ref.counts["train"] == left
+    assert result.ref.n_clean["train"] == left.total()
+    assert result.ref.n_label_errors == len(gone)
+    assert result.ref.n_label_errors_held_out == len(result.doubted("validation", "test"))
+    assert result.report["excluded"] == result.ref.excluded
+    assert result.report["config"] == {"seed": 0}
 
 
-def test_the_labels_of_validation_and_test_change_nothing_of_what_train_keeps(found, tmp_path):
-    given, _ = planted()
+def test_the_labels_of_validation_and_test_change_nothing_of_what_train_keeps(checked, tmp_path):
+    given_labels, _ = planted()
     _, _, splits = faces()
     held_out = np.flatnonzero(splits != "train")
-    other = given.copy()
-    other[held_out] = np.random.default_rng(2).permutation(given[held_out])
-    made = Found(tmp_path, other, "drop")
-    assert made.of("train") == found("drop").of("train")
-    kept = [{name for name, row in each.rows.items() if row["split"] == "train"} for each in (made, found("drop"))]
+    changed_labels = given_labels.copy()
+    changed_labels[held_out] = np.random.default_rng(2).permutation(given_labels[held_out])
+    result = Checked(tmp_path, changed_labels, "drop")
+    assert result.of("train") == checked("drop").of("train")
+    kept = [{name for name, row in run.rows.items() if row["split"] == "train"} for run in (result, checked("drop"))]
     assert kept[0] == kept[1]
-    assert len(made.doubted("test")) > 2 * len(found("drop").doubted("test"))
+    assert len(result.doubted("test")) > 2 * len(checked("drop").doubted("test"))
 
 
 @pytest.mark.parametrize("policy", ["keep", "drop", "quarantine"])
-def test_an_image_that_is_taken_out_keeps_its_side(found, policy):
-    made = found(policy)
-    splits = [made.workspace.folder(ref) / files.ASSIGNMENTS for ref in (made.before[3], made.ref)]
+def test_an_image_that_is_taken_out_keeps_its_side(checked, policy):
+    result = checked(policy)
+    splits = [result.workspace.folder(ref) / files.ASSIGNMENTS for ref in (result.inputs[3], result.ref)]
     assert splits[0].read_bytes() == splits[1].read_bytes()
 
 
-def test_where_nothing_is_taken_out_it_is_the_same_split_to_all_that_comes_after(found):
-    kept, dropped = found("keep"), found("drop")
-    assert kept.ref.digest == split.digest(kept.workspace.folder(kept.before[3]))
+def test_where_nothing_is_taken_out_it_is_the_same_split_to_all_that_comes_after(checked):
+    kept, dropped = checked("keep"), checked("drop")
+    assert kept.ref.digest == split.digest(kept.workspace.folder(kept.inputs[3]))
     assert kept.ref.digest != dropped.ref.digest
-    assert kept.ref.counts == kept.before[3].counts
+    assert kept.ref.counts == kept.inputs[3].counts
     assert kept.ref.n_label_errors == dropped.ref.n_label_errors
 
 
-def test_stop_ends_the_run_for_labels_of_train(found):
-    made = found("stop")
-    assert made.ref.failures == (f"{len(made.doubted('train')):,} images of train: label error: policy stop",)
-    assert found("drop").ref.failures == found("keep").ref.failures == ()
-    assert made.ref.counts == made.before[3].counts
+def test_stop_ends_the_run_for_labels_of_train(checked):
+    result = checked("stop")
+    assert result.ref.failures == (f"{len(result.doubted('train')):,} images of train: label error: policy stop",)
+    assert checked("drop").ref.failures == checked("keep").ref.failures == ()
+    assert result.ref.counts == result.inputs[3].counts
 
 
-def test_the_report_counts_by_split_and_by_label(found):
-    said = json.loads((found("keep").folder / files.LABEL_ERRORS_REPORT).read_bytes())
-    assert said["by_split"] == {in_split: len(found("keep").doubted(in_split)) for in_split in files.SPLITS}
-    counted = sum(sum(others.values()) for others in said["suggested_labels"].values())
-    assert counted == sum(said["by_split"].values())
-    assert said["config"]["policy"] == "keep"
+def test_the_report_counts_by_split_and_by_label(checked):
+    report = json.loads((checked("keep").folder / files.LABEL_ERRORS_REPORT).read_bytes())
+    assert report["by_split"] == {in_split: len(checked("keep").doubted(in_split)) for in_split in files.SPLITS}
+    counted = sum(sum(others.values()) for others in report["suggested_labels"].values())
+    assert counted == sum(report["by_split"].values())
+    assert report["config"]["policy"] == "keep"
 
 
 def test_subjects_too_few_to_learn_from_are_said_and_nothing_is_taken_out(tmp_path):
-    made = Found(tmp_path, planted()[0], "drop", subject=lambda number: str(number % 3))
-    assert made.ref.n_label_errors is None
-    assert "doubt" not in made.ref.summary()
-    assert not made.doubted(*files.SPLITS)
-    assert made.ref.digest == split.digest(made.workspace.folder(made.before[3]))
+    result = Checked(tmp_path, planted()[0], "drop", subject=lambda number: str(number % 3))
+    assert result.ref.n_label_errors is None
+    assert "doubt" not in result.ref.summary()
+    assert not result.doubted(*files.SPLITS)
+    assert result.ref.digest == split.digest(result.workspace.folder(result.inputs[3]))

@@ -27,7 +27,7 @@ def brute_force(thumbnails, correlation):
     return {(i, j) for i, j in zip(*np.nonzero(measured >= correlation), strict=True) if i < j}
 
 
-def found(pairs):
+def pairs_of(pairs):
     return set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
@@ -42,7 +42,7 @@ def test_no_pair_of_brute_force_is_lost_and_none_is_added(seed, correlation):
     images = smooth(draw, 60)
     images = np.concatenate([images, *(near(draw, images[:20], noise) for noise in (2, 10, 25, 50))])
     wanted = brute_force(images, correlation)
-    assert found(near_duplicates.find(images, names(len(images)), correlation)) == wanted
+    assert pairs_of(near_duplicates.find(images, names(len(images)), correlation)) == wanted
     assert len(wanted) >= 20
 
 
@@ -51,15 +51,15 @@ def test_pairs_are_found_across_tiles_and_sorted():
     images = smooth(draw, 2_600)
     images[2_590:] = near(draw, images[:10], 1)
     pairs = near_duplicates.find(images, names(len(images)), 0.9)
-    assert {(at, 2_590 + at) for at in range(10)} <= found(pairs)
-    assert sorted(found(pairs)) == list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    assert {(at, 2_590 + at) for at in range(10)} <= pairs_of(pairs)
+    assert sorted(pairs_of(pairs)) == list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
 def test_brightness_and_contrast_play_no_part():
     draw = np.random.default_rng(0)
     image = draw.integers(100, 120, 2_304)
     pairs = near_duplicates.find(np.stack([image, 2 * image - 100, 255 - image]).astype(np.uint8), names(3), 0.99)
-    assert found(pairs) == {(0, 1)}
+    assert pairs_of(pairs) == {(0, 1)}
     assert pairs.correlation[0] == 1
 
 
@@ -67,7 +67,7 @@ def test_hardly_any_contrast_is_compared_like_any_other():
     flat = np.full((3, 2_304), 7, np.uint8)
     flat[0, 5] = flat[1, 5] = 8
     flat[2, 6] = 8
-    assert found(near_duplicates.find(flat, names(3), 0.9)) == {(0, 1)}
+    assert pairs_of(near_duplicates.find(flat, names(3), 0.9)) == {(0, 1)}
 
 
 def test_copies_are_paired_with_the_first_of_them_alone():
@@ -76,7 +76,7 @@ def test_copies_are_paired_with_the_first_of_them_alone():
     images[2] = near(draw, images[0], 2)
     copied = images[[0, 0, 1, 0, 2, 2]]
     pairs = near_duplicates.find(copied, ["a", "a", "b", "a", "c", "c"], 0.9)
-    assert found(pairs) == {(0, 1), (0, 3), (0, 4), (4, 5)}
+    assert pairs_of(pairs) == {(0, 1), (0, 3), (0, 4), (4, 5)}
     assert pairs.correlation[pairs.second == 4] < 1
     assert (pairs.correlation[pairs.second != 4] == 1).all()
 
@@ -84,7 +84,7 @@ def test_copies_are_paired_with_the_first_of_them_alone():
 def test_images_of_one_grey_are_paired_with_their_copies_alone():
     grey = np.full((4, 2_304), 9, np.uint8)
     grey[3] = 200
-    assert found(near_duplicates.find(grey, ["nine", "nine", "another size", "light"], 0.9)) == {(0, 1)}
+    assert pairs_of(near_duplicates.find(grey, ["nine", "nine", "another size", "light"], 0.9)) == {(0, 1)}
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -126,9 +126,9 @@ KINDS = {
 
 def search(*images):
     thumbnails = np.clip(np.concatenate(images), 0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
-    found = near_duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
-    kinds = [curation.KINDS[kind] for kind in found.kind]
-    return {(i, j): kind for i, j, kind in zip(found.first.tolist(), found.second.tolist(), kinds, strict=True)}
+    pairs = near_duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
+    kinds = [curation.KINDS[kind] for kind in pairs.kind]
+    return {(i, j): kind for i, j, kind in zip(pairs.first.tolist(), pairs.second.tolist(), kinds, strict=True)}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -138,12 +138,12 @@ def test_a_copy_is_found_whichever_of_the_two_comes_first(name):
     originals = np.stack([taken(picture) for picture in pictures])
     copies = np.stack([change(picture, 1 if at % 2 else -1) for at, picture in enumerate(pictures)])
     for pair in ((originals, copies), (copies, originals)):
-        found = search(*pair)
-        hits = {at: found[at, at + N] for at in range(N) if (at, at + N) in found}
+        kinds_by_pair = search(*pair)
+        hits = {at: kinds_by_pair[at, at + N] for at in range(N) if (at, at + N) in kinds_by_pair}
         assert len(hits) >= 0.95 * N
         if wanted:
             assert set(hits.values()) == {wanted}
-        assert len(found) == len(hits)  # and nothing else
+        assert len(kinds_by_pair) == len(hits)  # and nothing else
 
 
 def test_what_has_nothing_in_common_is_no_pair():
@@ -161,8 +161,8 @@ def test_a_pair_has_the_closest_kind_and_stands_once():
     picture = photographs(4, n=1)[0]
     symmetric = taken(picture) + taken(picture)[:, ::-1]
     same = symmetric / 2
-    found = search(np.stack([same, same, 0.9 * same]))
-    assert found == {(0, 1): "near", (0, 2): "near", (1, 2): "near"}
+    kinds_by_pair = search(np.stack([same, same, 0.9 * same]))
+    assert kinds_by_pair == {(0, 1): "near", (0, 2): "near", (1, 2): "near"}
 
 
 def test_images_whose_middle_is_of_one_grey_are_compared_as_they_are_alone():

@@ -24,20 +24,20 @@ from fer.curation.refs import Leak
 @given(OFFICIAL.flatmap(lambda raw: data(raw_splits=raw)), st.integers(0, 3))
 def test_no_near_duplicates_nor_subject_are_in_two_splits_of_a_repaired_official_split(drawn, seed):
     images, pairs = drawn
-    found, made = assign(images, pairs, seed=seed)
-    assert_none_straddles(images, pairs, found)
-    assert_all_accounted_for(images, found)
-    assert made.n_leaked == 0
+    assignments, result = assign(images, pairs, seed=seed)
+    assert_none_straddles(images, pairs, assignments)
+    assert_all_accounted_for(images, assignments)
+    assert result.n_leaked == 0
 
 
 @given(OFFICIAL.flatmap(lambda raw: data(raw_splits=raw)), st.sampled_from(["keep", "drop", "stop"]))
 def test_an_official_split_never_changes_but_for_those_drawn_from_train(drawn, leakage):
     images, pairs = drawn
-    found, made = assign(images, pairs, leakage=leakage)
-    to_draw = [None, "train", *(name for name in ("validation", "test") if f"{name} drawn" in made.origin)]
+    assignments, result = assign(images, pairs, leakage=leakage)
+    to_draw = [None, "train", *(name for name in ("validation", "test") if f"{name} drawn" in result.origin)]
     for member in images:
         official = split.SplitConfig().official[member["raw_split"].lower()]
-        in_split = found[member["image_id"]][0]
+        in_split = assignments[member["image_id"]][0]
         assert in_split in ((None, official) if official != "train" else to_draw)
         if leakage != "drop" and official != "train" and member["action"] != "quarantine":
             assert in_split == official
@@ -50,10 +50,10 @@ def test_official_splits_are_kept():
 
 def test_without_official_validation_it_is_drawn_from_train():
     images = [image(n, raw_split="train" if n < 1_000 else "test") for n in range(1_500)]
-    found = splits_of(images, assign(images, validation_share=0.1)[0])
-    assert set(found[:1_000]) == {"train", "validation"}
-    assert 70 <= Counter(found[:1_000])["validation"] <= 130
-    assert set(found[1_000:]) == {"test"}
+    splits = splits_of(images, assign(images, validation_share=0.1)[0])
+    assert set(splits[:1_000]) == {"train", "validation"}
+    assert 70 <= Counter(splits[:1_000])["validation"] <= 130
+    assert set(splits[1_000:]) == {"test"}
 
 
 def test_a_drawn_validation_is_kept_when_the_official_train_grows():
@@ -64,9 +64,9 @@ def test_a_drawn_validation_is_kept_when_the_official_train_grows():
         next(member for member in bridged if before[member["image_id"]][0] == in_split)
         for in_split in ("train", "validation")
     ]
-    found, _ = assign([*images, new], [(new, ends[0]), (new, ends[1])], before=before)
-    assert {image_id: found[image_id] for image_id in before} == before
-    assert found[new["image_id"]][1] == assignment.IN_TWO_SPLITS
+    assignments, _ = assign([*images, new], [(new, ends[0]), (new, ends[1])], before=before)
+    assert {image_id: assignments[image_id] for image_id in before} == before
+    assert assignments[new["image_id"]][1] == assignment.IN_TWO_SPLITS
 
 
 def test_official_splits_of_some_images_only_are_refused_with_counts_sources_and_the_setting_to_draw_anew():
@@ -87,8 +87,8 @@ def test_an_unknown_official_split_is_named_unless_all_its_images_were_put_aside
     images = [image(0, raw_split="train"), image(1, raw_split="fold3"), image(2, raw_split="fold3")]
     with pytest.raises(errors.SourceError, match=r"'fold3' \(2 images\)"):
         assign(images)
-    aside = [member | {"action": "quarantine"} if member["raw_split"] == "fold3" else member for member in images]
-    assert splits_of(aside, assign(aside)[0])[1:] == [None, None]
+    quarantined = [member | {"action": "quarantine"} if member["raw_split"] == "fold3" else member for member in images]
+    assert splits_of(quarantined, assign(quarantined)[0])[1:] == [None, None]
 
 
 def test_duplicates_across_official_splits_stay_furthest_from_training_with_the_reason():
@@ -106,8 +106,8 @@ def test_duplicates_across_official_splits_stay_furthest_from_training_with_the_
         image(10, pixels="c", raw_split="train"),
         image(11, pixels="c", raw_split="train"),
     ]
-    found, made = assign(images, [(images[5], images[6]), (images[9], images[1])])
-    assert reasons_of(images, found) == [
+    assignments, result = assign(images, [(images[5], images[6]), (images[9], images[1])])
+    assert reasons_of(images, assignments) == [
         "identical to an image in test",
         "identical to an image in test",
         None,
@@ -122,15 +122,15 @@ def test_duplicates_across_official_splits_stay_furthest_from_training_with_the_
         None,
         None,
     ]
-    assert splits_of(images, found)[-2:] == ["train", "train"]
-    assert made.n_leaked == 0
+    assert splits_of(images, assignments)[-2:] == ["train", "train"]
+    assert result.n_leaked == 0
 
 
 def test_train_gives_way_only_to_what_is_left_in_validation():
     images = [image(0, raw_split="train"), image(1, raw_split="val"), image(2, raw_split="test")]
-    found, _ = assign(images, [(images[0], images[1]), (images[1], images[2])], validation_share=0.01)
-    assert splits_of(images[1:], found) == [None, "test"]
-    assert found[images[0]["image_id"]][0] is not None
+    assignments, _ = assign(images, [(images[0], images[1]), (images[1], images[2])], validation_share=0.01)
+    assert splits_of(images[1:], assignments) == [None, "test"]
+    assert assignments[images[0]["image_id"]][0] is not None
 
 
 def test_leaks_are_counted_before_the_repair_and_told_by_split():
@@ -141,30 +141,30 @@ def test_leaks_are_counted_before_the_repair_and_told_by_split():
     ]
     pairs = [(images[5], images[25]), (images[13], images[26])]
     for leakage, n_leaked in (("drop", 0), ("keep", 7), ("stop", 7)):
-        _, made = assign(images, pairs, leakage=leakage)
+        _, result = assign(images, pairs, leakage=leakage)
         none = {"near": 0, "shifted": 0, "mirrored": 0}
-        assert made.leaks == (
+        assert result.leaks == (
             Leak(split="validation", **none | {"duplicates": 3, "identical": 3}),
             Leak(split="test", **none | {"duplicates": 3, "identical": 2, "near": 1}),
         )
         counted = none | {"duplicates": 3, "identical": 2, "near": 1, "subject": 0}
-        assert made.matrix["test"]["validation"] == made.matrix["validation"]["test"] == counted
-        assert (made.n_leaked_before, made.n_leaked) == (7, n_leaked)
+        assert result.matrix["test"]["validation"] == result.matrix["validation"]["test"] == counted
+        assert (result.n_leaked_before, result.n_leaked) == (7, n_leaked)
 
 
 @pytest.mark.parametrize("kind", curation_contract.KINDS[1:])
 def test_a_duplicate_of_any_kind_is_kept_in_one_split_counted_by_its_kind_and_known_to_who_met_the_other(kind):
     images = [image(n, raw_split=("train", "val", "test")[n % 3]) for n in range(12)]
-    found, made = assign(images, [(images[0], images[2])], kind=kind)
+    assignments, result = assign(images, [(images[0], images[2])], kind=kind)
     reason = {"near": "near-duplicate", "shifted": "shifted near-duplicate", "mirrored": "mirrored near-duplicate"}[
         kind
     ]
-    assert found[images[0]["image_id"]][:2] == (None, f"{reason} of an image in test")
-    leak = made.leaks[1]
+    assert assignments[images[0]["image_id"]][:2] == (None, f"{reason} of an image in test")
+    leak = result.leaks[1]
     assert {name: getattr(leak, name) for name in curation_contract.KINDS} == {
         name: int(name == kind) for name in curation_contract.KINDS
     }
-    assert (made.n_leaked_before, made.n_leaked) == (1, 0)
+    assert (result.n_leaked_before, result.n_leaked) == (1, 0)
 
 
 def test_a_drawn_validation_is_kept_though_a_leaked_copy_of_it_stands_in_the_official_test():
@@ -173,7 +173,11 @@ def test_a_drawn_validation_is_kept_though_a_leaked_copy_of_it_stands_in_the_off
     before, _ = assign(images, **config)
     held_out = next(member for member in images if before[member["image_id"]][0] == "validation")
     copy = {**image(399, raw_split="test"), "pixel_sha256": held_out["pixel_sha256"], "image_id": "0" * 32}
-    then, _ = assign([copy, *images[1:399]], before=before, **config)
+    with_copy, _ = assign([copy, *images[1:399]], before=before, **config)
     bridge = image(500, raw_split="train")
-    found, _ = assign([copy, *images[1:399], bridge], [(bridge, images[1]), (bridge, held_out)], before=then, **config)
-    assert {image_id: found[image_id][0] for image_id in then} == {image_id: then[image_id][0] for image_id in then}
+    assignments, _ = assign(
+        [copy, *images[1:399], bridge], [(bridge, images[1]), (bridge, held_out)], before=with_copy, **config
+    )
+    assert {image_id: assignments[image_id][0] for image_id in with_copy} == {
+        image_id: with_copy[image_id][0] for image_id in with_copy
+    }

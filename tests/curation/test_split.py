@@ -29,24 +29,24 @@ from fer.engine.local_workspace import LocalWorkspace
 @given(data() | data(raw_splits=tuple(RAW_SPLITS)), st.randoms(use_true_random=False))
 def test_the_order_of_images_and_pairs_does_not_matter(drawn, shuffler):
     images, pairs = drawn
-    found, _ = assign(images, pairs)
+    assignments, _ = assign(images, pairs)
     shuffled = [(b, a) for a, b in pairs]
     shuffler.shuffle(shuffled)
-    assert assign(images[::-1], shuffled)[0] == found
+    assert assign(images[::-1], shuffled)[0] == assignments
 
 
 @given(data(raw_splits=tuple(RAW_SPLITS)))
 def test_the_clean_version_of_a_split_has_no_duplicates_and_none_in_the_official_train(drawn):
     images, pairs = drawn
-    found, _ = assign(images, pairs, leakage="keep")
+    assignments, _ = assign(images, pairs, leakage="keep")
     official = {
         member["image_id"]: RAW_SPLITS[member["raw_split"]] for member in images if member["action"] != "quarantine"
     }
     for one, other in related([{**member, "subject": None} for member in images], pairs):
-        clean = [member["image_id"] for member in (one, other) if found[member["image_id"]][2]]
-        assert len({found[image_id][0] for image_id in clean}) == len(clean)
+        clean = [member["image_id"] for member in (one, other) if assignments[member["image_id"]][2]]
+        assert len({assignments[image_id][0] for image_id in clean}) == len(clean)
         for member, duplicate in ((one, other), (other, one)):
-            if found[member["image_id"]][2] and duplicate["image_id"] in official:
+            if assignments[member["image_id"]][2] and duplicate["image_id"] in official:
                 order = [files.SPLITS.index(official[id_]) for id_ in (member["image_id"], duplicate["image_id"])]
                 assert order[1] >= order[0]
 
@@ -60,24 +60,24 @@ def test_an_image_that_is_put_aside_for_a_while_holds_its_split_for_its_new_dupl
     workspace = LocalWorkspace(tmp_path)
     images = [image(n, CLASSES[n % 3]) for n in range(120)]
     first = run(workspace, images)
-    stood = dict(zip(*(read(workspace, first)[name].to_pylist() for name in ("image_id", "split")), strict=True))
-    held_out = [member for member in images if stood[member["image_id"]] != "train"]
+    first_splits = dict(zip(*(read(workspace, first)[name].to_pylist() for name in ("image_id", "split")), strict=True))
+    held_out = [member for member in images if first_splits[member["image_id"]] != "train"]
     for action in ("drop", "quarantine", None):
         for member in held_out[:4]:
             duplicate = image(1_000, member["label"])
-            aside = [one if one is not member else one | {"action": action, "reason": "outlier"} for one in images]
-            aside = [one for one in aside if one["action"] is not None] + [duplicate]
+            changed = [one if one is not member else one | {"action": action, "reason": "outlier"} for one in images]
+            changed = [one for one in changed if one["action"] is not None] + [duplicate]
             pairs = [] if action is None else [(member, duplicate)]
-            second = run(workspace, aside, previous=first, pairs=pairs)
+            second = run(workspace, changed, previous=first, pairs=pairs)
             third = run(workspace, [*images, duplicate], previous=second, pairs=[(member, duplicate)])
-            for made in (second, third):
-                rows = read(workspace, made).to_pylist()
+            for ref in (second, third):
+                rows = read(workspace, ref).to_pylist()
                 splits_now = {row["image_id"]: row["split"] for row in rows}
-                for old, in_split in stood.items():
+                for old, in_split in first_splits.items():
                     assert splits_now.get(old, contract.EXCLUDED) in (in_split, contract.EXCLUDED)
-                assert made.n_leaked == 0
+                assert ref.n_leaked == 0
             if action is not None:
-                assert splits_now[duplicate["image_id"]] == stood[member["image_id"]]
+                assert splits_now[duplicate["image_id"]] == first_splits[member["image_id"]]
 
 
 def test_what_stood_somewhere_is_remembered_though_it_is_gone(tmp_path):
@@ -85,7 +85,7 @@ def test_what_stood_somewhere_is_remembered_though_it_is_gone(tmp_path):
     images = [image(n, CLASSES[n % 3]) for n in range(120)]
     first = run(workspace, images)
     second = run(workspace, images[:100], previous=first)
-    tables = [pq.read_table(workspace.folder(made) / files.ASSIGNMENTS) for made in (first, second)]
+    tables = [pq.read_table(workspace.folder(ref) / files.ASSIGNMENTS) for ref in (first, second)]
     assert tables[0].schema.equals(contract.ASSIGNMENTS)
     assert tables[1].equals(tables[0])
     assert read(workspace, run(workspace, images, previous=second)).equals(read(workspace, first))
@@ -94,15 +94,15 @@ def test_what_stood_somewhere_is_remembered_though_it_is_gone(tmp_path):
 def test_a_dropped_image_leaves_train_and_drawn_splits_but_stays_in_official_test_though_not_in_its_clean_version():
     images = [image(n, raw_split=raw, action="drop") for n, raw in enumerate(RAW_SPLITS)]
     others = [image(n + 10, raw_split=raw) for n, raw in enumerate(RAW_SPLITS)]
-    found, _ = assign([*images, *others])
-    assert [found[member["image_id"]][:3] for member in images] == [
+    assignments, _ = assign([*images, *others])
+    assert [assignments[member["image_id"]][:3] for member in images] == [
         (None, "label error", False),
         ("validation", None, False),
         ("test", None, False),
     ]
-    assert all(found[other["image_id"]][2] for other in others)
-    found, _ = assign([*images, *others], use_official=False)
-    assert reasons_of(images, found) == ["label error"] * 3
+    assert all(assignments[other["image_id"]][2] for other in others)
+    assignments, _ = assign([*images, *others], use_official=False)
+    assert reasons_of(images, assignments) == ["label error"] * 3
 
 
 def test_a_quarantined_image_is_in_no_split_and_drives_none_out():
@@ -111,10 +111,10 @@ def test_a_quarantined_image_is_in_no_split_and_drives_none_out():
         image(1, pixels="a", raw_split="test", action="quarantine"),
         *(image(n, raw_split=("train", "val", "test")[n % 3]) for n in range(2, 11)),
     ]
-    found, made = assign(images)
-    assert splits_of(images, found)[:2] == ["train", None]
-    assert reasons_of(images, found)[1] is None
-    assert made.leaks[1].identical == 1  # as the source has it
+    assignments, result = assign(images)
+    assert splits_of(images, assignments)[:2] == ["train", None]
+    assert reasons_of(images, assignments)[1] is None
+    assert result.leaks[1].identical == 1  # as the source has it
 
 
 def test_who_met_an_image_has_met_its_duplicates_and_no_others(tmp_path):
@@ -122,9 +122,9 @@ def test_who_met_an_image_has_met_its_duplicates_and_no_others(tmp_path):
     duplicate = image(12, raw_split="train") | {"pixel_sha256": images[0]["pixel_sha256"]}
     workspace = LocalWorkspace(tmp_path)
     rows = read(workspace, run(workspace, [*images, duplicate], pairs=[(images[0], images[2]), (images[5], images[8])]))
-    met = groups.leaked(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
-    seen = {row["image_id"] for row, is_met in zip(rows.to_pylist(), met, strict=True) if is_met}
-    assert seen == {member["image_id"] for member in (images[0], images[2], duplicate)}
+    leaked = groups.leaked(rows, pa.chunked_array([[images[0]["pixel_sha256"]]]))
+    leaked_ids = {row["image_id"] for row, is_leaked in zip(rows.to_pylist(), leaked, strict=True) if is_leaked}
+    assert leaked_ids == {member["image_id"] for member in (images[0], images[2], duplicate)}
     assert not groups.leaked(rows, pa.chunked_array([[]], pa.string())).any()
 
 
@@ -133,27 +133,27 @@ def test_the_stage_writes_a_row_for_each_image_that_is_not_put_aside(tmp_path):
         image(n, CLASSES[n % 3], action="quarantine" if n < 3 else "drop" if n < 9 else "keep") for n in range(90)
     ]
     workspace = LocalWorkspace(tmp_path)
-    made = run(workspace, images)
-    table = read(workspace, made)
+    ref = run(workspace, images)
+    table = read(workspace, ref)
     assert table.schema.equals(contract.SCHEMA)
     rows = table.to_pylist()
     assert [row["image_id"] for row in rows] == sorted(member["image_id"] for member in images[3:])
     assert all(CLASSES[row["class_index"]] == row["label"] for row in rows)
     assert Counter((row["split"], row["label"]) for row in rows if row["split"] != contract.EXCLUDED) == {
-        (name, label): made.counts[name][label] for name in files.SPLITS for label in CLASSES
+        (name, label): ref.counts[name][label] for name in files.SPLITS for label in CLASSES
     }
-    assert made.excluded == {"label error": 6} == Counter(row["reason"] for row in rows if row["reason"])
-    assert sum(made.n_clean.values()) == sum(row["is_clean"] for row in rows) == 81
+    assert ref.excluded == {"label error": 6} == Counter(row["reason"] for row in rows if row["reason"])
+    assert sum(ref.n_clean.values()) == sum(row["is_clean"] for row in rows) == 81
     assert {row["row"] for row in rows} == set(range(3, 90))
-    assert report(workspace, made)["excluded"] == made.excluded
-    assert "/" not in (workspace.folder(made) / files.SPLIT_REPORT).read_text()  # no path, no machine
+    assert report(workspace, ref)["excluded"] == ref.excluded
+    assert "/" not in (workspace.folder(ref) / files.SPLIT_REPORT).read_text()  # no path, no machine
 
 
 def test_the_digest_is_the_same_for_the_same_images_in_any_order(tmp_path):
     images = [image(n, CLASSES[n % 3]) for n in range(90)]
-    made = run(LocalWorkspace(tmp_path / "a"), images)
-    assert made.digest == run(LocalWorkspace(tmp_path / "b"), images[::-1]).digest
-    assert made.digest != run(LocalWorkspace(tmp_path / "a"), images, split.SplitConfig(seed=1)).digest
+    ref = run(LocalWorkspace(tmp_path / "a"), images)
+    assert ref.digest == run(LocalWorkspace(tmp_path / "b"), images[::-1]).digest
+    assert ref.digest != run(LocalWorkspace(tmp_path / "a"), images, split.SplitConfig(seed=1)).digest
 
 
 def test_splits_of_the_last_split_are_kept_and_counted_unless_it_was_drawn_otherwise(tmp_path):
@@ -185,17 +185,17 @@ def test_where_the_splits_come_from_is_said(tmp_path, raw_splits, use_official, 
         image(n, label, raw_split=raw_split)
         for n, (label, raw_split) in enumerate([(label, raw) for raw in raw_splits for label in CLASSES] * 20)
     ]
-    made = run(LocalWorkspace(tmp_path), images, split.SplitConfig(use_official=use_official))
-    assert made.origin == origin
-    assert f"({origin})" in made.summary()
+    ref = run(LocalWorkspace(tmp_path), images, split.SplitConfig(use_official=use_official))
+    assert ref.origin == origin
+    assert f"({origin})" in ref.summary()
 
 
 def test_an_official_split_of_which_nothing_is_left_without_duplicates_counts_as_drawn(tmp_path):
     raw = [("train", n) for n in range(60)] + [("test", n) for n in range(60, 90)] + [("val", n) for n in range(60, 90)]
     images = [image(at, CLASSES[n % 3], n, raw_split) for at, (raw_split, n) in enumerate(raw)]
-    made = run(LocalWorkspace(tmp_path), images)
-    assert made.origin == "official, validation drawn"
-    assert made.excluded == {"identical to an image in test": 30}
+    ref = run(LocalWorkspace(tmp_path), images)
+    assert ref.origin == "official, validation drawn"
+    assert ref.excluded == {"identical to an image in test": 30}
 
 
 def test_leaks_under_policy_stop_are_failures_that_say_how_many(tmp_path):
@@ -231,11 +231,11 @@ def test_a_drawn_test_image_with_a_duplicate_in_the_official_validation_is_not_c
     held_out = [member for member in images if member["raw_split"] == "val"]
     train = [member for member in images if member["raw_split"] == "train"]
     pairs = list(zip(held_out, train[:60], strict=True))
-    found, made = assign(images, pairs, leakage="keep")
-    assert "test drawn" in made.origin
-    leaked = [other for _, other in pairs if found[other["image_id"]][0] == "test"]
+    assignments, result = assign(images, pairs, leakage="keep")
+    assert "test drawn" in result.origin
+    leaked = [other for _, other in pairs if assignments[other["image_id"]][0] == "test"]
     assert leaked
-    assert not any(found[member["image_id"]][2] for member in leaked)
+    assert not any(assignments[member["image_id"]][2] for member in leaked)
 
 
 def test_a_pair_of_an_image_that_curation_does_not_know_is_an_error(tmp_path):

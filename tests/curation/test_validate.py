@@ -60,20 +60,24 @@ UNREADABLE = {"status": contract.QUARANTINED, "reason": "not an image", "label":
 )
 
 
-def run(workspace, found, config=CONFIG, say=progress.silent):
+def run(workspace, manifest_rows, config=CONFIG, on_progress=progress.silent):
     def produce(out):
-        pq.write_table(pa.Table.from_pylist(found, schema=contract.SCHEMA), out / files.MANIFEST)
+        pq.write_table(pa.Table.from_pylist(manifest_rows, schema=contract.SCHEMA), out / files.MANIFEST)
         return ManifestRef(
-            source="archive:abc", layouts=("class folders",), classes=CLASSES, n_found=len(found), n_quarantined=0
+            source="archive:abc",
+            layouts=("class folders",),
+            classes=CLASSES,
+            n_found=len(manifest_rows),
+            n_quarantined=0,
         )
 
-    key = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps(manifest_rows).encode()).hexdigest()
     manifest = workspace.run("index", key, ManifestRef, produce, resumable=False)
-    return validate.validate(manifest, config, workspace=workspace, progress=say)
+    return validate.validate(manifest, config, workspace=workspace, progress=on_progress)
 
 
-def paths(workspace, made, name):
-    table = pq.read_table(workspace.folder(made) / name)
+def paths(workspace, ref, name):
+    table = pq.read_table(workspace.folder(ref) / name)
     assert table.schema.equals(contract.SCHEMA)
     return table["path"].to_pylist()
 
@@ -84,28 +88,28 @@ def workspace(tmp_path):
 
 
 def test_good_images_are_all_accepted_in_silence(workspace, capfd, caplog):
-    said = []
-    made = run(workspace, rows(), say=lambda done, total, text="": said.append((done, total)))
+    calls = []
+    ref = run(workspace, rows(), on_progress=lambda done, total, text="": calls.append((done, total)))
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
-    assert said == [(n, 5) for n in range(6)]
-    assert (made.n_found, made.n_accepted, made.quarantined) == (10, 10, {})
-    assert made.failures == made.warnings == ()
-    assert paths(workspace, made, files.ACCEPTED) == [row["path"] for row in rows()]
-    assert paths(workspace, made, files.QUARANTINE) == []
+    assert calls == [(n, 5) for n in range(6)]
+    assert (ref.n_found, ref.n_accepted, ref.quarantined) == (10, 10, {})
+    assert ref.failures == ref.warnings == ()
+    assert paths(workspace, ref, files.ACCEPTED) == [row["path"] for row in rows()]
+    assert paths(workspace, ref, files.QUARANTINE) == []
 
 
 def test_unreadable_and_missized_images_go_to_quarantine_with_the_reason(workspace):
-    found = rows(_1=UNREADABLE, _4={"width": 7}, _5={"height": 8_193}, _6={"height": 2, "width": 7})
-    made = run(workspace, found)
-    assert made.quarantined == {"too narrow or too wide": 2, "not an image": 1, "too low or too high": 1}
-    assert made.failures == ()
-    assert made.n_accepted == 6
-    taken = pq.read_table(workspace.folder(made) / files.QUARANTINE).to_pylist()
-    assert [row["row"] for row in taken] == [1, 4, 5, 6]
-    assert taken[0]["reason"] == "not an image"
-    assert {row["status"] for row in taken} == {contract.QUARANTINED}
-    assert len(paths(workspace, made, files.ACCEPTED)) == 6
+    manifest_rows = rows(_1=UNREADABLE, _4={"width": 7}, _5={"height": 8_193}, _6={"height": 2, "width": 7})
+    ref = run(workspace, manifest_rows)
+    assert ref.quarantined == {"too narrow or too wide": 2, "not an image": 1, "too low or too high": 1}
+    assert ref.failures == ()
+    assert ref.n_accepted == 6
+    quarantined = pq.read_table(workspace.folder(ref) / files.QUARANTINE).to_pylist()
+    assert [row["row"] for row in quarantined] == [1, 4, 5, 6]
+    assert quarantined[0]["reason"] == "not an image"
+    assert {row["status"] for row in quarantined} == {contract.QUARANTINED}
+    assert len(paths(workspace, ref, files.ACCEPTED)) == 6
 
 
 @pytest.mark.parametrize(("share", "n_failures"), [(0.1, 0), (0.09, 1)])
@@ -123,8 +127,8 @@ def test_a_class_with_too_few_images_stops_and_is_named(workspace, least, n_fail
 
 
 def test_a_class_without_any_image_stops_and_at_most_five_examples_of_a_fault_are_shown(workspace):
-    made = run(workspace, rows(20, **{f"_{n}": {"label": "contempt"} for n in range(1, 20, 2)}))
-    unknown, missing = made.failures
+    ref = run(workspace, rows(20, **{f"_{n}": {"label": "contempt"} for n in range(1, 20, 2)}))
+    unknown, missing = ref.failures
     assert "10 of 20" in unknown
     assert unknown.count(".png") == 5
     assert "sad (0)" in missing
@@ -146,31 +150,31 @@ BROKEN = {
 def broken(tmp_path_factory):
     """The outcome for a manifest with a row for each entry of BROKEN, the first of them being row 3."""
     workspace = LocalWorkspace(tmp_path_factory.mktemp("broken"))
-    made = run(workspace, rows(20, **{f"_{n}": differing for n, differing in enumerate(BROKEN.values(), start=3)}))
-    return made, json.loads((workspace.folder(made) / files.VALIDATION_REPORT).read_bytes())
+    ref = run(workspace, rows(20, **{f"_{n}": differing for n, differing in enumerate(BROKEN.values(), start=3)}))
+    return ref, json.loads((workspace.folder(ref) / files.VALIDATION_REPORT).read_bytes())
 
 
 @pytest.mark.parametrize("rule", BROKEN)
 def test_rows_that_break_the_contract_stop_and_are_shown(broken, rule):
-    made, report = broken
-    (found,) = [outcome for outcome in report["rules"] if outcome["id"] == rule]
+    ref, report = broken
+    (rule_outcome,) = [outcome for outcome in report["rules"] if outcome["id"] == rule]
     path = row(3 + list(BROKEN).index(rule), **BROKEN[rule])["path"]
-    assert not found["passed"]
-    assert path in found["examples"]
-    assert any(found["finding"] in failure and path in failure for failure in made.failures)
+    assert not rule_outcome["passed"]
+    assert path in rule_outcome["examples"]
+    assert any(rule_outcome["finding"] in failure and path in failure for failure in ref.failures)
 
 
 def test_only_what_is_broken_fails(broken):
-    made, report = broken
+    ref, report = broken
     failed = {rule["id"] for rule in report["rules"] if not rule["passed"] and rule["severity"] == "stop"}
     assert failed == BROKEN.keys()
-    assert len(made.failures) == len(BROKEN)
+    assert len(ref.failures) == len(BROKEN)
 
 
 def test_everything_in_quarantine_is_a_failure_and_no_crash(workspace):
-    made = run(workspace, rows(**{f"_{n}": NARROW for n in range(10)}))
-    assert made.n_accepted == 0
-    assert len(made.failures) == 2
+    ref = run(workspace, rows(**{f"_{n}": NARROW for n in range(10)}))
+    assert ref.n_accepted == 0
+    assert len(ref.failures) == 2
 
 
 def test_the_digest_is_that_of_the_outcome_and_not_of_the_moment(workspace, tmp_path):
@@ -215,5 +219,5 @@ def test_the_report_names_failures_counts_and_rules(mixed):
 def test_the_module_is_imported_without_what_is_slow_to_import():
     slow = "{'great_expectations', 'pandas'}"
     code = f"import sys; from fer.curation import split, validate; print({slow} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert found.stdout.strip() == "set()"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert process.stdout.strip() == "set()"
