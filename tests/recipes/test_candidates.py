@@ -13,10 +13,10 @@ from flows.cli import app as cli
 
 
 def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
-    plan = catalog.load("demo")
-    found = candidate_recipes.recipes(plan, {"as it is": [], "vgg": ["train.model.name=vgg"]})
-    assert found["as it is"] == plan
-    assert found["vgg"].train.model == vgg.Config()
+    recipe = catalog.load("demo")
+    candidates = candidate_recipes.recipes(recipe, {"as it is": [], "vgg": ["train.model.name=vgg"]})
+    assert candidates["as it is"] == recipe
+    assert candidates["vgg"].train.model == vgg.Config()
 
 
 @pytest.mark.parametrize(
@@ -35,17 +35,17 @@ def test_candidates_that_cannot_be_compared_are_refused(candidates, must):
 
 
 def test_a_candidate_is_read_as_a_name_and_its_settings():
-    found = candidate_recipes.parse(["cnn:", " a b : train.epochs=5  train.model.widths=[8, 16] ", "c: x=a:b"])
-    assert found == {"cnn": [], "a b": ["train.epochs=5", "train.model.widths=[8, 16]"], "c": ["x=a:b"]}
+    candidates = candidate_recipes.parse(["cnn:", " a b : train.epochs=5  train.model.widths=[8, 16] ", "c: x=a:b"])
+    assert candidates == {"cnn": [], "a b": ["train.epochs=5", "train.model.widths=[8, 16]"], "c": ["x=a:b"]}
 
 
 def test_a_candidates_values_are_json_as_those_of_set_are():
     phases = '[{"epochs": 1, "train_from": "head"}, {"epochs": 4, "learning_rate": 5e-4}]'
     weights = ["train.weights=my file.h5", "train.weights_origin=other faces"]
-    found = candidate_recipes.parse([f"a: {' '.join(weights)} train.phases={phases} train.seed=2"])
-    assert found == {"a": [*weights, f"train.phases={phases}", "train.seed=2"]}
-    plan = candidate_recipes.recipes(catalog.load("demo"), found)["a"]
-    assert [phase.epochs for phase in plan.train.phases] == [1, 4]
+    candidates = candidate_recipes.parse([f"a: {' '.join(weights)} train.phases={phases} train.seed=2"])
+    assert candidates == {"a": [*weights, f"train.phases={phases}", "train.seed=2"]}
+    recipe = candidate_recipes.recipes(catalog.load("demo"), candidates)["a"]
+    assert [phase.epochs for phase in recipe.train.phases] == [1, 4]
 
 
 @pytest.mark.parametrize("texts", [["vgg"], ["a:", "a : train.epochs=5"]])

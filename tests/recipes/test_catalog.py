@@ -21,15 +21,15 @@ def test_every_recipe_is_named_as_its_module_and_says_how_to_run_it_and_what_to_
 def test_every_recipe_brings_a_space_that_its_sweep_can_search(name):
     from tasks import sweeps
 
-    plan = catalog.load(name)
-    assert sweeps.checked_space(plan, plan.search).keys() == plan.search.keys()
+    recipe = catalog.load(name)
+    assert sweeps.checked_space(recipe, recipe.search).keys() == recipe.search.keys()
 
 
 @pytest.mark.parametrize("name", catalog.NAMES)
 def test_a_recipes_own_settings_are_within_the_space_that_it_brings(name):
-    plan = catalog.load(name)
-    for path, text in plan.search.items():
-        own, dimension = operator.attrgetter(path)(plan), search.parse(text)
+    recipe = catalog.load(name)
+    for path, text in recipe.search.items():
+        own, dimension = operator.attrgetter(path)(recipe), search.parse(text)
         if isinstance(dimension, search.Choice):
             assert own in dimension.values, path
         else:
@@ -71,8 +71,8 @@ def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
         candidate_right = draw < (disagreement - accuracy_lost) / 2
         champion = np.where(both_right | ~(alike | candidate_right), truth, wrong)
         candidate = np.where(both_right | candidate_right, truth, wrong)
-        found = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
-        return min(found.accuracy_bound, found.macro_f1_bound) >= -margin
+        difference = metrics.paired_difference(truth, champion, candidate, n_classes, samples=300)
+        return min(difference.accuracy_bound, difference.macro_f1_bound) >= -margin
 
     # Here each class is known alike; benchmarks/gates.py has them as they are.
     assert np.mean([passes(0.0) for _ in range(80)]) >= 0.75
@@ -80,5 +80,5 @@ def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
 
 
 def test_the_demo_has_a_thousand_faces_to_test_on():
-    plan = catalog.load("demo")
-    assert sum(plan.demo.images_per_class.values()) * plan.split.test_share > 1_000
+    recipe = catalog.load("demo")
+    assert sum(recipe.demo.images_per_class.values()) * recipe.split.test_share > 1_000

@@ -6,23 +6,24 @@ from hypothesis import strategies as st
 
 from fer import errors
 from fer.models.networks import se_resnet
-from fer.recipes import catalog, overrides
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides, schema
 
 
-def changed(*assignments: str) -> recipe.Recipe:
+def changed(*assignments: str) -> schema.Recipe:
     return overrides.apply(catalog.load("demo"), overrides.parse_settings(assignments))
 
 
 def test_settings_take_the_place_of_the_recipes_own_at_every_depth():
     demo = catalog.load("demo")
-    made = changed("train.epochs=3", "train.model.width=8", "balance.target=median", 'demo.images_per_class={"sad": 5}')
-    assert made.train.epochs == 3
-    assert made.train.model.width == 8
-    assert made.train.model.blocks == demo.train.model.blocks
-    assert made.balance.target == "median"
-    assert made.demo.images_per_class == {"sad": 5}
-    assert made.preprocess == demo.preprocess
+    recipe = changed(
+        "train.epochs=3", "train.model.width=8", "balance.target=median", 'demo.images_per_class={"sad": 5}'
+    )
+    assert recipe.train.epochs == 3
+    assert recipe.train.model.width == 8
+    assert recipe.train.model.blocks == demo.train.model.blocks
+    assert recipe.balance.target == "median"
+    assert recipe.demo.images_per_class == {"sad": 5}
+    assert recipe.preprocess == demo.preprocess
 
 
 def test_no_settings_leave_the_recipe_as_it_is():
@@ -69,13 +70,15 @@ def test_a_wrong_setting_is_named_with_what_was_received(assignment, message):
 
 @pytest.mark.parametrize("name", catalog.NAMES)
 def test_what_is_shown_of_a_recipe_is_every_setting_as_the_command_takes_it(name):
-    plan = catalog.load(name)
-    shown = overrides.list_settings(plan)
-    given = [f"{each.path}={each.value}" for each in shown if each.value is not None]
-    about = {name: getattr(plan, name) for name in ("name", "model_name", "made_for", "search")}
-    assert overrides.apply(catalog.load("demo"), overrides.parse_settings(given)).model_copy(update=about) == plan
-    assert {each.path for each in shown} >= {"train.timeout_s", "train.augmentation.shift"}
-    assert [each.path for each in shown if not each.meaning] == []
+    recipe = catalog.load(name)
+    shown = overrides.list_settings(recipe)
+    assignments = [f"{setting.path}={setting.value}" for setting in shown if setting.value is not None]
+    about = {name: getattr(recipe, name) for name in ("name", "model_name", "made_for", "search")}
+    assert (
+        overrides.apply(catalog.load("demo"), overrides.parse_settings(assignments)).model_copy(update=about) == recipe
+    )
+    assert {setting.path for setting in shown} >= {"train.timeout_s", "train.augmentation.shift"}
+    assert [setting.path for setting in shown if not setting.meaning] == []
 
 
 def test_a_setting_of_a_section_and_of_its_field_is_one_error():
@@ -91,13 +94,13 @@ def test_any_text_is_a_setting_or_a_config_error(text):
 
 @given(st.integers(1, 1_000), st.floats(1e-6, 1.0), st.integers(0, 2**31))
 def test_numbers_pass_through_unchanged(epochs, rate, seed):
-    made = changed(f"train.epochs={epochs}", f"train.learning_rate={rate!r}", f"train.seed={seed}")
-    assert (made.train.epochs, made.train.learning_rate, made.train.seed) == (epochs, rate, seed)
+    recipe = changed(f"train.epochs={epochs}", f"train.learning_rate={rate!r}", f"train.seed={seed}")
+    assert (recipe.train.epochs, recipe.train.learning_rate, recipe.train.seed) == (epochs, rate, seed)
 
 
 def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
-    made = changed("train.model.name=se-resnet", "train.model.widths=[8,16]", "train.model.blocks=[1,1]")
-    assert made.train.model == se_resnet.Config(widths=(8, 16), blocks=(1, 1))
+    recipe = changed("train.model.name=se-resnet", "train.model.widths=[8,16]", "train.model.blocks=[1,1]")
+    assert recipe.train.model == se_resnet.Config(widths=(8, 16), blocks=(1, 1))
     assert changed("train.model.name=sequential-cnn", "train.model.width=7").train.model.blocks == 3
     with pytest.raises(errors.ConfigError, match=r"Received: train\.model\.width=4\. Next: take train\.model\.widths"):
         changed("train.model.name=vgg", "train.model.width=4")
@@ -109,16 +112,16 @@ def test_another_model_takes_its_own_defaults_and_none_of_the_old_ones_fields():
 def test_weights_from_a_file_are_refused_before_anything_runs_unless_their_origin_is_declared(origin):
     with pytest.raises(errors.ConfigError, match=r"train\.weights=some\.h5 without train\.weights_origin"):
         changed("train.weights=some.h5", *origin)
-    found = changed("train.weights=some.h5", "train.weights_origin=other faces").train
-    assert (found.weights, found.weights_origin) == ("some.h5", "other faces")
+    train_config = changed("train.weights=some.h5", "train.weights_origin=other faces").train
+    assert (train_config.weights, train_config.weights_origin) == ("some.h5", "other faces")
     for known in ("imagenet", "registry:mine@champion"):
         assert changed(f"train.weights={known}").train.weights == known
 
 
 def test_phases_are_set_as_a_whole():
-    made = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
-    assert [(each.epochs, each.train_from) for each in made.train.resolved_phases] == [(2, "head"), (3, "start")]
-    assert [each.learning_rate for each in made.train.resolved_phases] == [made.train.learning_rate, 1e-4]
+    recipe = changed('train.phases=[{"epochs":2,"train_from":"head"},{"epochs":3,"learning_rate":0.0001}]')
+    assert [(phase.epochs, phase.train_from) for phase in recipe.train.resolved_phases] == [(2, "head"), (3, "start")]
+    assert [phase.learning_rate for phase in recipe.train.resolved_phases] == [recipe.train.learning_rate, 1e-4]
 
 
 CHANGES = (
@@ -140,13 +143,13 @@ CHANGES = (
 
 @given(st.sampled_from(catalog.NAMES), st.lists(st.sampled_from(CHANGES), max_size=6))
 def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, changes):
-    own = plan = catalog.load(name)
+    base = recipe = catalog.load(name)
     for change in changes:
         with contextlib.suppress(errors.ConfigError):  # a field that the model at hand does not have
-            plan = overrides.apply(plan, overrides.parse_settings([change]))
-    found = overrides.assignments(plan, own)
-    assert overrides.apply(own, overrides.parse_settings(found)) == plan
-    assert overrides.assignments(own, own) == []
+            recipe = overrides.apply(recipe, overrides.parse_settings([change]))
+    assignments = overrides.assignments(recipe, base)
+    assert overrides.apply(base, overrides.parse_settings(assignments)) == recipe
+    assert overrides.assignments(base, base) == []
 
 
 def test_a_number_of_thousands_of_digits_is_a_config_error():

@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from fer.recipes import catalog, overrides
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides, schema
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "expected"),
+    ("name", "sources", "expected"),
     [
         ("demo", ["demo"], "demo"),
         ("fer2013-cnn", ["kaggle:msambare/fer2013"], "fer2013-cnn"),
@@ -22,21 +21,21 @@ from fer.recipes import schema as recipe
         ("report-2024", ["folder:a"], "report-2024"),
     ],
 )
-def test_a_recipes_own_name_is_for_the_source_that_it_is_made_for(name, given, expected, tmp_path, monkeypatch):
+def test_a_recipes_own_name_is_for_the_source_that_it_is_made_for(name, sources, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for each in given:
-        if each.startswith("folder:"):
-            Path(each.removeprefix("folder:")).mkdir()
-    assert recipe.model_name(catalog.load(name), given) == expected
-    assert recipe.model_name(catalog.load(name), given, "mine") == "mine"
+    for source in sources:
+        if source.startswith("folder:"):
+            Path(source.removeprefix("folder:")).mkdir()
+    assert schema.model_name(catalog.load(name), sources) == expected
+    assert schema.model_name(catalog.load(name), sources, "mine") == "mine"
 
 
 def test_a_name_from_sources_is_one_that_the_registry_takes_and_its_own_however_long(tmp_path):
-    plan = catalog.load("fer2013-se-resnet")
+    recipe = catalog.load("fer2013-se-resnet")
     folders = [tmp_path / ("a" * 90), tmp_path / ("a" * 91), tmp_path / "_-_"]
     for folder in folders:
         folder.mkdir()
-    names = [recipe.model_name(plan, [f"folder:{folder}"]) for folder in folders]
+    names = [schema.model_name(recipe, [f"folder:{folder}"]) for folder in folders]
     assert len(set(names)) == 3
-    assert [overrides.apply(plan, None, name).model_name for name in names] == names
+    assert [overrides.apply(recipe, None, name).model_name for name in names] == names
     assert all(name.endswith("-fer2013-se-resnet") for name in names)
