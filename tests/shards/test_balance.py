@@ -28,14 +28,14 @@ CONFIG = balance.BalanceConfig(seed=3)
 def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backwards: bool = False) -> ShardsRef:
     """Shards made by hand, the same images however they are cut, with a test split that must not be touched."""
     draw = np.random.default_rng(0)
-    labels = draw.permutation(np.repeat(np.arange(3, dtype=np.int32), [counts[each] for each in CLASSES]))
+    labels = draw.permutation(np.repeat(np.arange(3, dtype=np.int32), [counts[label] for label in CLASSES]))
 
     def write(out):
         pixels = draw.integers(0, 256, (len(labels), 8, 9), np.uint8)
         rows = np.arange(len(labels))[:: -1 if backwards else 1]
         for number, start in enumerate(range(0, len(labels), per_shard)):
             here = rows[start : start + per_shard]
-            ids = [f"id{each}" for each in here]
+            ids = [f"id{row}" for row in here]
             parquet.write(out / parquet.name("train", number), ids, labels[here], pixels[here], CLASSES)
         parquet.write(out / parquet.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
         (out / "preprocessing.json").write_text('{"mean": 1.5}')
@@ -104,10 +104,10 @@ def becomes(counts, **config) -> dict[str, int]:
 
 
 def images_of(workspace, ref) -> dict[str, tuple[int, bytes]]:
-    found = parquet.load_split(workspace.folder(ref), "train")
+    images = parquet.load_split(workspace.folder(ref), "train")
     return {
         image_id: (int(class_index), pixels.tobytes())
-        for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True)
+        for image_id, class_index, pixels in zip(images.image_ids, images.class_indexes, images.pixels, strict=True)
     }
 
 
@@ -116,17 +116,17 @@ def test_a_plan_moves_each_class_towards_the_target_as_its_strategies_allow(coun
     rows = planned(counts, **config.model_dump())
     assert {row.class_name: row.has for row in rows} == counts
     present = sorted(count for count in counts.values() if count)
-    wanted = config.target
-    if wanted == "auto":
-        wanted = {(True, True): "median", (False, True): "min"}.get((config.fills_up, config.cuts_down), "max")
-    if isinstance(wanted, str) and present:
+    target = config.target
+    if target == "auto":
+        target = {(True, True): "median", (False, True): "min"}.get((config.fills_up, config.cuts_down), "max")
+    if isinstance(target, str) and present:
         middle = present[len(present) // 2] + present[(len(present) - 1) // 2]
-        wanted = {"max": max(present), "min": min(present), "median": math.ceil(middle / 2)}[wanted]
-    elif isinstance(wanted, str):
-        wanted = 0
+        target = {"max": max(present), "min": min(present), "median": math.ceil(middle / 2)}[target]
+    elif isinstance(target, str):
+        target = 0
     for row in rows:
-        assert row.needs == max(wanted - row.has, 0)
-        assert row.loses == (max(row.has - wanted, 0) if "undersample" in config.strategies else 0)
+        assert row.needs == max(target - row.has, 0)
+        assert row.loses == (max(row.has - target, 0) if "undersample" in config.strategies else 0)
         if not row.has or set(FILLING).isdisjoint(config.strategies):
             assert row.gets == 0
         elif config.max_growth is None:
@@ -243,15 +243,15 @@ def test_classes_become_as_planned_and_no_image_is_used_more_than_once_oftener(
 ):
     workspace = LocalWorkspace(tmp_path_factory.mktemp("balance"))
     source = preprocessed(workspace, counts)
-    made = balance.balance(source, config, workspace=workspace)
-    before, after = images_of(workspace, source), images_of(workspace, made)
+    ref = balance.balance(source, config, workspace=workspace)
+    before, after = images_of(workspace, source), images_of(workspace, ref)
     rows = balance.plan(source, config)
 
-    found = Counter(CLASSES[class_index] for class_index, _ in after.values())
-    assert {each: found[each] for each in CLASSES} == made.counts["train"]
-    assert made.counts["train"] == {row.class_name: row.becomes for row in rows}
+    counts_after = Counter(CLASSES[class_index] for class_index, _ in after.values())
+    assert {label: counts_after[label] for label in CLASSES} == ref.counts["train"]
+    assert ref.counts["train"] == {row.class_name: row.becomes for row in rows}
     weights = {row.class_name: row.weight for row in rows}
-    assert made.class_weights == (weights if "class-weights" in config.strategies else {})
+    assert ref.class_weights == (weights if "class-weights" in config.strategies else {})
 
     uses = Counter(image_id.partition("+")[0] for image_id in after)
     for image_id, (class_index, pixels) in after.items():
@@ -262,7 +262,9 @@ def test_classes_become_as_planned_and_no_image_is_used_more_than_once_oftener(
         if replica:
             assert 0 <= int(replica) < uses[origin] - 1
     for class_index, row in enumerate(rows):
-        per_image = [uses[image_id] for image_id, (found_class, _) in before.items() if found_class == class_index]
+        per_image = [
+            uses[image_id] for image_id, (class_of_image, _) in before.items() if class_of_image == class_index
+        ]
         assert not per_image or max(per_image) - min(per_image) <= 1
         assert row.loses or all(per_image)
 
@@ -270,8 +272,8 @@ def test_classes_become_as_planned_and_no_image_is_used_more_than_once_oftener(
 @pytest.mark.parametrize("strategy", ["augment-to-target", "oversample"])
 def test_a_copy_is_the_augmentation_that_its_id_names_or_its_source(unchecked, workspace, strategy):
     source = preprocessed(workspace)
-    made = balance.balance(source, CONFIG.model_copy(update={"strategy": strategy}), workspace=workspace)
-    before, after = images_of(workspace, source), images_of(workspace, made)
+    ref = balance.balance(source, CONFIG.model_copy(update={"strategy": strategy}), workspace=workspace)
+    before, after = images_of(workspace, source), images_of(workspace, ref)
     copies = {image_id: pixels for image_id, (_, pixels) in after.items() if "+" in image_id}
     assert len(copies) == 3 * 23 - 39
     for image_id, pixels in copies.items():
@@ -287,13 +289,13 @@ def test_a_copy_is_the_augmentation_that_its_id_names_or_its_source(unchecked, w
 @pytest.mark.parametrize("strategy", [("undersample",), ("undersample", "augment-to-target"), ("oversample",)])
 def test_what_is_kept_and_copied_does_not_depend_on_the_shards(unchecked, tmp_path, strategy):
     config = balance.BalanceConfig(strategy=strategy, target=9, seed=1)
-    found, digests = [], set()
+    image_sets, digests = [], set()
     for per_shard, backwards in ((39, False), (16, False), (1, False), (7, True)):
         workspace = LocalWorkspace(tmp_path / f"{per_shard}")
-        made = balance.balance(preprocessed(workspace, COUNTS, per_shard, backwards), config, workspace=workspace)
-        found.append(images_of(workspace, made))
-        digests.add(made.digest)
-    assert found[1:] == found[:-1]
+        ref = balance.balance(preprocessed(workspace, COUNTS, per_shard, backwards), config, workspace=workspace)
+        image_sets.append(images_of(workspace, ref))
+        digests.add(ref.digest)
+    assert image_sets[1:] == image_sets[:-1]
     assert len(digests) == 1
 
 
@@ -309,12 +311,12 @@ def test_another_seed_keeps_other_images(unchecked, workspace):
 
 def test_many_small_shards_become_few(unchecked, workspace, monkeypatch):
     source = preprocessed(workspace, per_shard=1)
-    made = balance.balance(source, CONFIG, workspace=workspace)
-    assert len(parquet.names(workspace.folder(made), "train")) == math.ceil(69 / 34)
+    ref = balance.balance(source, CONFIG, workspace=workspace)
+    assert len(parquet.names(workspace.folder(ref), "train")) == math.ceil(69 / 34)
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 8 * 9 * 10)
     cut = CONFIG.model_copy(update={"strategy": "undersample", "target": 7})
-    made = balance.balance(source, cut, workspace=workspace)
-    sizes = [len(parquet.read_labels(path)[0]) for path in sorted(workspace.folder(made).glob("train-*.parquet"))]
+    ref = balance.balance(source, cut, workspace=workspace)
+    sizes = [len(parquet.read_labels(path)[0]) for path in sorted(workspace.folder(ref).glob("train-*.parquet"))]
     assert sizes == [10, 9]
 
 
@@ -338,19 +340,27 @@ def refuse(*_args) -> None:
 
 def test_only_train_is_in_the_output_with_its_plan_and_record(workspace):
     source = preprocessed(workspace)
-    made = balance.balance(source, CONFIG, workspace=workspace)
-    folder = workspace.folder(made)
+    ref = balance.balance(source, CONFIG, workspace=workspace)
+    folder = workspace.folder(ref)
     names = ["train-00000.parquet", "train-00001.parquet", "train-00002.parquet"]
-    assert sorted(files(workspace, made)) == ["contract.json", "plan.json", "preprocessing.json", *names]
+    assert sorted(files(workspace, ref)) == ["contract.json", "plan.json", "preprocessing.json", *names]
     assert (folder / "preprocessing.json").read_text() == '{"mean": 1.5}'
-    assert (made.mean, made.std, made.height, made.width) == (1.5, 2.5, 8, 9)
-    plan = json.loads((folder / "plan.json").read_text())
-    assert plan[0] == {"class": "angry", "has": 5, "needs": 18, "loses": 0, "gets": 18, "becomes": 23, "weight": 1.0}
+    assert (ref.mean, ref.std, ref.height, ref.width) == (1.5, 2.5, 8, 9)
+    balance_plan = json.loads((folder / "plan.json").read_text())
+    assert balance_plan[0] == {
+        "class": "angry",
+        "has": 5,
+        "needs": 18,
+        "loses": 0,
+        "gets": 18,
+        "becomes": 23,
+        "weight": 1.0,
+    }
 
 
 def test_originals_and_copies_are_shuffled_together(unchecked, workspace):
-    made = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
-    ids = parquet.read(workspace.folder(made) / "train-00000.parquet").image_ids
+    ref = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace)
+    ids = parquet.read(workspace.folder(ref) / "train-00000.parquet").image_ids
     is_copy = ["+" in image_id for image_id in ids]
     changes = sum(a != b for a, b in itertools.pairwise(is_copy))
     assert changes > len(ids) / 4
@@ -360,10 +370,10 @@ def test_originals_and_copies_are_shuffled_together(unchecked, workspace):
 
 def test_an_output_shard_holds_the_images_of_its_source_shard(unchecked, workspace):
     source = preprocessed(workspace)
-    made = balance.balance(source, CONFIG, workspace=workspace)
+    ref = balance.balance(source, CONFIG, workspace=workspace)
     for name in parquet.names(workspace.folder(source), "train"):
         before, _ = parquet.read_labels(workspace.folder(source) / name)
-        after, _ = parquet.read_labels(workspace.folder(made) / name)
+        after, _ = parquet.read_labels(workspace.folder(ref) / name)
         assert {image_id.partition("+")[0] for image_id in after} == set(before)
 
 
@@ -372,8 +382,8 @@ def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, 
     whole = balance.balance(source, CONFIG, workspace=workspace)
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 8 * 9 * 10)
     config = CONFIG.model_copy(update={"target": 60})
-    made = balance.balance(source, config, workspace=workspace)
-    folder = workspace.folder(made)
+    ref = balance.balance(source, config, workspace=workspace)
+    folder = workspace.folder(ref)
     names = parquet.names(folder, "train")
     sizes = [len(parquet.read_labels(folder / name)[0]) for name in names]
     assert sum(sizes) == 180
@@ -418,31 +428,31 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(unchecked, wo
 
 def test_a_lost_output_shard_is_made_again_alike(unchecked, workspace):
     source = preprocessed(workspace)
-    made = balance.balance(source, CONFIG, workspace=workspace)
-    before = files(workspace, made)
-    (workspace.folder(made) / "train-00002.parquet").unlink()
-    assert balance.balance(source, CONFIG, workspace=workspace) == made
-    assert files(workspace, made) == before
+    ref = balance.balance(source, CONFIG, workspace=workspace)
+    before = files(workspace, ref)
+    (workspace.folder(ref) / "train-00002.parquet").unlink()
+    assert balance.balance(source, CONFIG, workspace=workspace) == ref
+    assert files(workspace, ref) == before
 
 
 def test_another_seed_makes_other_copies_of_as_many_images(unchecked, workspace):
     source = preprocessed(workspace)
-    made = [balance.balance(source, balance.BalanceConfig(seed=seed), workspace=workspace) for seed in (0, 1)]
-    assert made[0].counts == made[1].counts
-    assert made[0].digest != made[1].digest
+    refs = [balance.balance(source, balance.BalanceConfig(seed=seed), workspace=workspace) for seed in (0, 1)]
+    assert refs[0].counts == refs[1].counts
+    assert refs[0].digest != refs[1].digest
 
 
 @pytest.mark.parametrize("strategy", ["none", "class-weights", "undersample"])
 def test_shards_are_passed_on_as_they_are_where_no_class_changes(workspace, strategy):
     source = preprocessed(workspace)
     config = balance.BalanceConfig(strategy=strategy, target="max")
-    made = balance.balance(source, config, workspace=workspace)
+    ref = balance.balance(source, config, workspace=workspace)
     for name in parquet.names(workspace.folder(source), "train"):
-        assert (workspace.folder(made) / name).samefile(workspace.folder(source) / name)
-    assert not (workspace.folder(made) / "test-00000.parquet").exists()
-    assert made.counts == {"train": COUNTS}
-    plan = json.loads((workspace.folder(made) / "plan.json").read_text())
-    assert [(row["becomes"], row["needs"]) for row in plan] == [(5, 18), (23, 0), (11, 12)]
+        assert (workspace.folder(ref) / name).samefile(workspace.folder(source) / name)
+    assert not (workspace.folder(ref) / "test-00000.parquet").exists()
+    assert ref.counts == {"train": COUNTS}
+    balance_plan = json.loads((workspace.folder(ref) / "plan.json").read_text())
+    assert [(row["becomes"], row["needs"]) for row in balance_plan] == [(5, 18), (23, 0), (11, 12)]
 
 
 def test_weights_make_another_output_of_the_same_images(unchecked, workspace):
@@ -458,10 +468,15 @@ def test_weights_make_another_output_of_the_same_images(unchecked, workspace):
 
 
 def test_progress_counts_images(unchecked, workspace):
-    seen = []
-    balance.balance(preprocessed(workspace), CONFIG, workspace=workspace, progress=lambda *what: seen.append(what[:2]))
-    assert len(seen) == 3
-    assert seen[-1] == (69, 69)
+    calls = []
+    balance.balance(
+        preprocessed(workspace),
+        CONFIG,
+        workspace=workspace,
+        progress=lambda *args: calls.append(args[:2]),
+    )
+    assert len(calls) == 3
+    assert calls[-1] == (69, 69)
 
 
 @pytest.mark.parametrize(

@@ -18,30 +18,30 @@ def picture(number):
     return encode.png(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8))
 
 
-def made(workspace, contents, key, config=CONFIG, **more):
+def preprocessed(workspace, contents, key, config=CONFIG, **options):
     """The shards of `contents`: number of an image -> (class index, split)."""
     rows = [(f"{n:032x}", label, split, 0, row) for row, (n, (label, split)) in enumerate(sorted(contents.items()))]
     source = dataset(workspace, rows, [[picture(n) for n in sorted(contents)]], key)
-    return preprocess.preprocess(*source, config, workspace=workspace, **more)
+    return preprocess.preprocess(*source, config, workspace=workspace, **options)
 
 
-def first(n=50):
+def initial_contents(n=50):
     return {number: (number % 3, ("train", "train", "train", "validation", "test")[number % 5]) for number in range(n)}
 
 
-def held(workspace, ref):
+def images_by_split(workspace, ref):
     """split -> image_id -> class index and pixels."""
     folder = workspace.folder(ref)
-    found = {}
+    images = {}
     for split in ("train", "validation", "test"):
-        here = list(parquet.iterate(folder, split))
-        found[split] = {
+        shards = list(parquet.iterate(folder, split))
+        images[split] = {
             image_id: (int(label), pixels.tobytes())
-            for shard in here
+            for shard in shards
             for image_id, label, pixels in zip(shard.image_ids, shard.class_indexes, shard.pixels, strict=True)
         }
-        assert len(found[split]) == sum(len(shard.image_ids) for shard in here)
-    return found
+        assert len(images[split]) == sum(len(shard.image_ids) for shard in shards)
+    return images
 
 
 @pytest.fixture(autouse=True)
@@ -53,16 +53,16 @@ def unchecked(monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """The encoded images that were prepared since the last look."""
-    seen = []
+    decoded_files = []
     prepare = preprocessing.prepare_encoded
 
-    def prepare_and_note(data, *rest):
-        seen.append(data)
+    def prepare_and_record(data, *rest):
+        decoded_files.append(data)
         return prepare(data, *rest)
 
-    monkeypatch.setattr(preprocessing, "prepare_encoded", prepare_and_note)
+    monkeypatch.setattr(preprocessing, "prepare_encoded", prepare_and_record)
     monkeypatch.setattr(preprocessing, "probe", lambda config: (1, 2))
-    return seen
+    return decoded_files
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def inodes(workspace, ref):
 
 
 def test_only_new_images_are_decoded_and_full_shards_stay_as_they_are(workspace, tmp_path, decoded):
-    before = made(workspace, first(), "one")
+    before = preprocessed(workspace, initial_contents(), "one")
     decoded.clear()
-    more = first() | {100: (0, "train"), 101: (1, "train"), 102: (2, "test")}
-    after = made(workspace, more, "two")
+    contents = initial_contents() | {100: (0, "train"), 101: (1, "train"), 102: (2, "test")}
+    after = preprocessed(workspace, contents, "two")
     assert sorted(decoded) == sorted(picture(n) for n in (100, 101, 102))
     old, new = inodes(workspace, before), inodes(workspace, after)
     assert {name for name in old if new.get(name) == old[name]} >= {
@@ -88,17 +88,20 @@ def test_only_new_images_are_decoded_and_full_shards_stay_as_they_are(workspace,
         "validation-00000.parquet",
         "test-00000.parquet",
     }
-    afresh = made(LocalWorkspace(tmp_path / "afresh"), more, "two")
+    afresh = preprocessed(LocalWorkspace(tmp_path / "afresh"), contents, "two")
     assert after == afresh.model_copy(update={"path": after.path})
-    assert held(workspace, after) == held(LocalWorkspace(tmp_path / "afresh"), afresh)
+    assert images_by_split(workspace, after) == images_by_split(LocalWorkspace(tmp_path / "afresh"), afresh)
 
 
 def test_nothing_is_decoded_for_the_same_images_in_other_parts(workspace, decoded):
-    before = made(workspace, first(), "one")
+    before = preprocessed(workspace, initial_contents(), "one")
     decoded.clear()
-    rows = [(f"{n:032x}", label, split, 0, row) for row, (n, (label, split)) in enumerate(sorted(first().items()))]
-    moved = [(image_id, label, split, 0, 49 - row) for image_id, label, split, _, row in rows]
-    source = dataset(workspace, moved, [[picture(n) for n in sorted(first(), reverse=True)]], "two")
+    rows = [
+        (f"{n:032x}", label, split, 0, row)
+        for row, (n, (label, split)) in enumerate(sorted(initial_contents().items()))
+    ]
+    moved_rows = [(image_id, label, split, 0, 49 - row) for image_id, label, split, _, row in rows]
+    source = dataset(workspace, moved_rows, [[picture(n) for n in sorted(initial_contents(), reverse=True)]], "two")
     after = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     assert decoded == []
     assert inodes(workspace, after) == inodes(workspace, before)
@@ -106,40 +109,42 @@ def test_nothing_is_decoded_for_the_same_images_in_other_parts(workspace, decode
 
 
 def test_a_lost_shard_is_made_anew_alone(workspace, decoded):
-    ref = made(workspace, first(), "one")
+    ref = preprocessed(workspace, initial_contents(), "one")
     before = files(workspace, ref)
     path = workspace.folder(ref) / "train-00001.parquet"
     lost = parquet.read(path).image_ids
     path.unlink()
     decoded.clear()
-    assert made(workspace, first(), "one") == ref
+    assert preprocessed(workspace, initial_contents(), "one") == ref
     assert sorted(decoded) == sorted(picture(int(image_id, 16)) for image_id in lost)
     assert files(workspace, ref) == before
 
 
 def test_a_removed_image_is_gone_and_nothing_is_decoded(workspace, decoded):
-    made(workspace, first(), "one")
+    preprocessed(workspace, initial_contents(), "one")
     decoded.clear()
-    fewer = {n: what for n, what in first().items() if n not in (0, 26, 3)}
-    after = made(workspace, fewer, "two")
+    fewer = {n: label_and_split for n, label_and_split in initial_contents().items() if n not in (0, 26, 3)}
+    after = preprocessed(workspace, fewer, "two")
     assert decoded == []
-    assert set(held(workspace, after)["train"]) == {f"{n:032x}" for n, (_, split) in fewer.items() if split == "train"}
+    assert set(images_by_split(workspace, after)["train"]) == {
+        f"{n:032x}" for n, (_, split) in fewer.items() if split == "train"
+    }
 
 
 def test_another_label_takes_the_image_out_of_its_shard_and_puts_it_back_with_the_new_one(workspace, decoded):
-    made(workspace, first(), "one")
+    preprocessed(workspace, initial_contents(), "one")
     decoded.clear()
-    after = made(workspace, first() | {5: (1, "train")}, "two")
+    after = preprocessed(workspace, initial_contents() | {5: (1, "train")}, "two")
     assert decoded == [picture(5)]
-    assert held(workspace, after)["train"][f"{5:032x}"][0] == 1
+    assert images_by_split(workspace, after)["train"][f"{5:032x}"][0] == 1
 
 
 def test_small_shards_are_merged_with_what_is_new(workspace):
     """A day's few images end in one small shard a split, not in one a day."""
-    contents = first(40)
+    contents = initial_contents(40)
     for day in range(12):
         contents[1_000 + day] = (day % 3, "train")
-        ref = made(workspace, contents, f"day{day}")
+        ref = preprocessed(workspace, contents, f"day{day}")
     sizes = [
         len(parquet.read(workspace.folder(ref) / name).image_ids)
         for name in parquet.names(workspace.folder(ref), "train")
@@ -149,40 +154,42 @@ def test_small_shards_are_merged_with_what_is_new(workspace):
 
 
 def test_another_config_or_a_damaged_output_keeps_nothing(workspace, decoded):
-    before = made(workspace, first(), "one")
+    before = preprocessed(workspace, initial_contents(), "one")
     decoded.clear()
-    made(workspace, first(), "one", CONFIG.model_copy(update={"blur_kernel": 5}))
+    preprocessed(workspace, initial_contents(), "one", CONFIG.model_copy(update={"blur_kernel": 5}))
     assert len(decoded) == 50
     (workspace.folder(before) / "train-00001.parquet").unlink()
     decoded.clear()
-    after = made(workspace, first() | {100: (0, "test")}, "two")
+    after = preprocessed(workspace, initial_contents() | {100: (0, "test")}, "two")
     assert len(decoded) == 51
-    assert len(held(workspace, after)["train"]) == 30
+    assert len(images_by_split(workspace, after)["train"]) == 30
 
 
 def test_an_earlier_output_that_was_overwritten_in_place_is_not_used(workspace, tmp_path, decoded):
-    before = made(workspace, first(), "one")
+    before = preprocessed(workspace, initial_contents(), "one")
     path = workspace.folder(before) / "train-00001.parquet"
     path.write_bytes(path.read_bytes()[::-1])
     decoded.clear()
-    after = made(workspace, first() | {100: (0, "test")}, "two")
-    assert {picture(n) for n, (_, split) in first().items() if split == "train"} & set(decoded)
+    after = preprocessed(workspace, initial_contents() | {100: (0, "test")}, "two")
+    assert {picture(n) for n, (_, split) in initial_contents().items() if split == "train"} & set(decoded)
     fresh = LocalWorkspace(tmp_path / "fresh")
-    assert held(workspace, after) == held(fresh, made(fresh, first() | {100: (0, "test")}, "two"))
+    assert images_by_split(workspace, after) == images_by_split(
+        fresh, preprocessed(fresh, initial_contents() | {100: (0, "test")}, "two")
+    )
 
 
 @pytest.mark.parametrize("name", ["train-00001.parquet", "summaries.arrow"])
 def test_nothing_is_read_of_an_earlier_output_with_a_damaged_file(workspace, tmp_path, name):
-    before = made(workspace, first(), "one")
+    before = preprocessed(workspace, initial_contents(), "one")
     path = workspace.folder(before) / name
     gone = int(parquet.read_labels(workspace.folder(before) / "train-00001.parquet")[0][0], 16)
     data = path.read_bytes()
     half = len(data) // 2
     path.write_bytes(data[:half] + bytes(64) + data[half + 64 :])
-    fewer = {n: what for n, what in first().items() if n != gone}
-    after = made(workspace, fewer, "two")
+    fewer = {n: label_and_split for n, label_and_split in initial_contents().items() if n != gone}
+    after = preprocessed(workspace, fewer, "two")
     fresh = LocalWorkspace(tmp_path / "fresh")
-    assert held(workspace, after) == held(fresh, made(fresh, fewer, "two"))
+    assert images_by_split(workspace, after) == images_by_split(fresh, preprocessed(fresh, fewer, "two"))
 
 
 def test_a_cut_travels_without_the_rest_of_its_split(workspace):
@@ -195,42 +202,42 @@ def test_a_cut_travels_without_the_rest_of_its_split(workspace):
 
 def test_what_an_interrupted_attempt_cut_otherwise_is_removed(workspace, monkeypatch):
     earlier = dict.fromkeys(range(29), (0, "train")) | {100: (0, "test"), 101: (0, "validation")}
-    base = made(workspace, earlier, "one")
-    more = earlier | dict.fromkeys(range(200, 227), (0, "train"))
+    base = preprocessed(workspace, earlier, "one")
+    contents = earlier | dict.fromkeys(range(200, 227), (0, "train"))
     with monkeypatch.context() as stopped:
         stopped.setattr(preprocess.checks, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            made(workspace, more, "two")
+            preprocessed(workspace, contents, "two")
     assert len(list(workspace.root.glob(".partial/preprocess/*/train-*.parquet"))) == 8
     shutil.rmtree(workspace.folder(base))
-    after = made(workspace, more, "two")
+    after = preprocessed(workspace, contents, "two")
     assert len(parquet.names(workspace.folder(after), "train")) == 7
-    assert len(held(workspace, after)["train"]) == 56
+    assert len(images_by_split(workspace, after)["train"]) == 56
 
 
 def test_of_several_earlier_outputs_the_one_with_most_of_the_images_is_kept(workspace, decoded):
-    few = {n: what for n, what in first().items() if n < 10}
-    for number, contents in enumerate((few, first(), few | {100: (0, "train")})):
-        made(workspace, contents, f"{number}")
+    few = {n: label_and_split for n, label_and_split in initial_contents().items() if n < 10}
+    for number, contents in enumerate((few, initial_contents(), few | {100: (0, "train")})):
+        preprocessed(workspace, contents, f"{number}")
     decoded.clear()
-    made(workspace, first() | {200: (0, "train")}, "now")
+    preprocessed(workspace, initial_contents() | {200: (0, "train")}, "now")
     assert decoded == [picture(200)]
 
 
 def test_classes_of_other_names_keep_nothing(workspace, monkeypatch):
-    made(workspace, first(), "one")
+    preprocessed(workspace, initial_contents(), "one")
     monkeypatch.setattr(prepared, "CLASSES", ("fear", "joy", "rage"))
-    after = workspace.folder(made(workspace, first() | {100: (0, "train")}, "two"))
+    after = workspace.folder(preprocessed(workspace, initial_contents() | {100: (0, "train")}, "two"))
     assert {parquet.read(path).classes for path in after.glob("*.parquet")} == {("fear", "joy", "rage")}
 
 
 def test_progress_is_whole_once_what_was_not_kept_is_made(workspace):
-    made(workspace, first(), "one")
-    seen = []
-    more = first() | dict.fromkeys(range(100, 120), (0, "train"))
-    made(workspace, more, "two", progress=lambda *what: seen.append(what[:2]))
-    assert seen
-    assert all(total == seen[-1][0] < 50 for _, total in seen)
+    preprocessed(workspace, initial_contents(), "one")
+    calls = []
+    contents = initial_contents() | dict.fromkeys(range(100, 120), (0, "train"))
+    preprocessed(workspace, contents, "two", progress=lambda *args: calls.append(args[:2]))
+    assert calls
+    assert all(total == calls[-1][0] < 50 for _, total in calls)
 
 
 numbers = st.dictionaries(
@@ -244,12 +251,12 @@ def test_whatever_came_before_the_images_and_the_digest_are_those_of_a_fresh_sta
     whole = {100: (0, "train"), 101: (1, "validation"), 102: (2, "test")}
     workspace = LocalWorkspace(tmp_path_factory.mktemp("reuse"))
     for day, contents in enumerate(before):
-        made(workspace, contents | whole, f"day{day}")
-    after = made(workspace, now | whole, "now")
+        preprocessed(workspace, contents | whole, f"day{day}")
+    after = preprocessed(workspace, now | whole, "now")
     fresh = LocalWorkspace(tmp_path_factory.mktemp("fresh"))
-    afresh = made(fresh, now | whole, "now")
+    afresh = preprocessed(fresh, now | whole, "now")
     assert after.digest == afresh.digest
     assert (after.counts, after.mean, after.std) == (afresh.counts, afresh.mean, afresh.std)
-    assert held(workspace, after) == held(fresh, afresh)
+    assert images_by_split(workspace, after) == images_by_split(fresh, afresh)
     again = files(workspace, after)
     assert again["preprocessing.json"] == files(fresh, afresh)["preprocessing.json"]

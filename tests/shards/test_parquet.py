@@ -19,9 +19,9 @@ def images(n: int, height: int = 5, width: int = 7, seed: int = 0):
 
 
 def write(path, n: int, **kwargs):
-    made = images(n, **kwargs)
-    parquet.write(path, *made, CLASSES)
-    return made
+    columns = images(n, **kwargs)
+    parquet.write(path, *columns, CLASSES)
+    return columns
 
 
 @settings(max_examples=25)
@@ -51,13 +51,13 @@ def test_a_shard_that_another_writes_meanwhile_is_whole_at_each_moment(tmp_path,
 
     def interrupted(*args):
         monkeypatch.undo()
-        made = write(path, 30)
+        columns = write(path, 30)
         write_table(*args)
-        assert np.array_equal(parquet.read(path).pixels, made[2])
+        assert np.array_equal(parquet.read(path).pixels, columns[2])
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", interrupted)
-    made = write(path, 30)
-    assert np.array_equal(parquet.read(path).pixels, made[2])
+    columns = write(path, 30)
+    assert np.array_equal(parquet.read(path).pixels, columns[2])
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -68,16 +68,16 @@ def test_pixels_in_another_memory_order_are_written_alike(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"image_ids": ["one"]}, "one id, one class"),
         ({"pixels": np.zeros((2, 4, 4), np.float32)}, "float32"),
     ],
 )
-def test_what_fits_no_shard_is_refused_and_nothing_is_left(tmp_path, change, says):
+def test_what_fits_no_shard_is_refused_and_nothing_is_left(tmp_path, change, message):
     sound = {"image_ids": ["a", "b"], "class_indexes": [0, 2], "pixels": np.zeros((2, 4, 4), np.uint8)}
     values = sound | change
-    with pytest.raises(errors.ContractViolation, match=says):
+    with pytest.raises(errors.ContractViolation, match=message):
         parquet.write(
             tmp_path / "x", values["image_ids"], np.array(values["class_indexes"], np.int32), values["pixels"], CLASSES
         )
@@ -93,24 +93,24 @@ def test_large_images_are_cut_in_row_groups_by_bytes():
 
 def test_a_split_is_read_into_one_array_in_the_order_of_its_shards(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "_ROW_GROUP_IMAGES", 4)  # several row groups a shard
-    made = [write(tmp_path / parquet.name("train", i), n, seed=i) for i, n in enumerate([9, 1, 4])]
+    written = [write(tmp_path / parquet.name("train", i), n, seed=i) for i, n in enumerate([9, 1, 4])]
     write(tmp_path / parquet.name("test", 0), 3, seed=9)
     split = parquet.load_split(tmp_path, "train")
-    assert split.image_ids == [image_id for image_ids, _, _ in made for image_id in image_ids]
-    assert np.array_equal(split.class_indexes, np.concatenate([each for _, each, _ in made]))
+    assert split.image_ids == [image_id for image_ids, _, _ in written for image_id in image_ids]
+    assert np.array_equal(split.class_indexes, np.concatenate([class_indexes for _, class_indexes, _ in written]))
     assert split.pixels.shape == (14, 5, 7, 1)
-    assert np.array_equal(split.pixels[..., 0], np.concatenate([each for _, _, each in made]))
+    assert np.array_equal(split.pixels[..., 0], np.concatenate([pixels for _, _, pixels in written]))
     assert split.classes == CLASSES
-    assert [len(each.image_ids) for each in parquet.iterate(tmp_path, "train")] == [4, 4, 1, 1, 4]
+    assert [len(shard.image_ids) for shard in parquet.iterate(tmp_path, "train")] == [4, 4, 1, 1, 4]
     assert parquet.names(tmp_path, "test") == ["test-00000.parquet"]
-    assert np.array_equal(parquet.read(tmp_path / "train-00000.parquet").pixels, made[0][2])
+    assert np.array_equal(parquet.read(tmp_path / "train-00000.parquet").pixels, written[0][2])
 
 
 def test_labels_are_read_without_pixels(tmp_path):
     image_ids, class_indexes, _ = write(tmp_path / "x", 6)
-    found_ids, found_indexes = parquet.read_labels(tmp_path / "x")
-    assert found_ids == image_ids
-    assert np.array_equal(found_indexes, class_indexes)
+    read_ids, read_indexes = parquet.read_labels(tmp_path / "x")
+    assert read_ids == image_ids
+    assert np.array_equal(read_indexes, class_indexes)
 
 
 def test_a_split_without_shards_is_an_error_that_names_it(tmp_path):
@@ -171,8 +171,8 @@ def test_a_row_group_is_read_in_slices(tmp_path, monkeypatch):
     image_ids, class_indexes, pixels = write(tmp_path / parquet.name("train", 0), 45)
     groups = parquet.row_groups(tmp_path, "train")
     assert [group.n_images for group in groups] == [20, 20, 5]
-    found = [piece for group in groups for piece in parquet.slices(group, 8)]
-    assert [len(piece.image_ids) for piece in found] == [8, 8, 4, 8, 8, 4, 5]
-    assert [image_id for piece in found for image_id in piece.image_ids] == image_ids
-    np.testing.assert_array_equal(np.concatenate([piece.class_indexes for piece in found]), class_indexes)
-    np.testing.assert_array_equal(np.concatenate([piece.pixels for piece in found]), pixels)
+    pieces = [piece for group in groups for piece in parquet.slices(group, 8)]
+    assert [len(piece.image_ids) for piece in pieces] == [8, 8, 4, 8, 8, 4, 5]
+    assert [image_id for piece in pieces for image_id in piece.image_ids] == image_ids
+    np.testing.assert_array_equal(np.concatenate([piece.class_indexes for piece in pieces]), class_indexes)
+    np.testing.assert_array_equal(np.concatenate([piece.pixels for piece in pieces]), pixels)

@@ -31,21 +31,21 @@ def source(workspace):
 
 
 def test_shard_pixels_are_those_that_prediction_makes(workspace, source):
-    made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     rows, encoded = drawn()
     by_id = {image_id: (class_index, encoded[part][row]) for image_id, class_index, _, part, row in rows}
-    config = preprocessing.load_record(workspace.folder(made)).config
+    config = preprocessing.load_record(workspace.folder(ref)).config
     for split in ("train", "validation", "test"):
-        found = parquet.load_split(workspace.folder(made), split)
-        assert sorted(found.image_ids) == [row[0] for row in rows if row[2] == split]
-        for image_id, class_index, pixels in zip(found.image_ids, found.class_indexes, found.pixels, strict=True):
+        images = parquet.load_split(workspace.folder(ref), split)
+        assert sorted(images.image_ids) == [row[0] for row in rows if row[2] == split]
+        for image_id, class_index, pixels in zip(images.image_ids, images.class_indexes, images.pixels, strict=True):
             assert class_index == by_id[image_id][0]
             assert np.array_equal(pixels[..., 0], preprocessing.prepare_encoded(by_id[image_id][1], config))
 
 
 def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, source):
-    made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
-    folder = workspace.folder(made)
+    ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    folder = workspace.folder(ref)
     ids = [image_id for shard in parquet.iterate(folder, "train") for image_id in shard.image_ids]
     assert ids == sorted(ids)
     sizes = [len(parquet.read(folder / name).image_ids) for name in parquet.names(folder, "train")]
@@ -54,17 +54,17 @@ def test_each_split_is_in_the_order_of_image_id_and_cut_in_shards(workspace, sou
 
 
 def test_the_record_and_the_ref_say_what_was_made(workspace, source):
-    made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
-    record = preprocessing.load_record(workspace.folder(made))
-    train = parquet.load_split(workspace.folder(made), "train")
+    ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    record = preprocessing.load_record(workspace.folder(ref))
+    train = parquet.load_split(workspace.folder(ref), "train")
     assert record.config == CONFIG
-    assert (record.classes, record.height, record.width) == (CLASSES, 10, 12) == (made.classes, made.height, made.width)
+    assert (record.classes, record.height, record.width) == (CLASSES, 10, 12) == (ref.classes, ref.height, ref.width)
     values = train.pixels.ravel().tolist()
-    assert record.mean == made.mean == pytest.approx(statistics.fmean(values))
-    assert record.std == made.std == pytest.approx(statistics.pstdev(values))
-    assert made.counts["train"] == {"angry": 8, "happy": 8, "sad": 8}
-    assert sum(made.counts["validation"].values()) == 7
-    assert list(made.counts) == ["train", "validation", "test"]
+    assert record.mean == ref.mean == pytest.approx(statistics.fmean(values))
+    assert record.std == ref.std == pytest.approx(statistics.pstdev(values))
+    assert ref.counts["train"] == {"angry": 8, "happy": 8, "sad": 8}
+    assert sum(ref.counts["validation"].values()) == 7
+    assert list(ref.counts) == ["train", "validation", "test"]
 
 
 def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
@@ -76,17 +76,17 @@ def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
 
 
 def test_the_digest_is_that_of_the_images_however_they_are_cut(workspace, source, tmp_path):
-    made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     rows, parts = drawn()
     other = LocalWorkspace(tmp_path / "other")
     elsewhere = [
         (image_id, index, split, 4 - part, row) for image_id, index, split, part, row in rows
     ]  # the same images in other parts
-    assert preprocess.preprocess(*dataset(other, elsewhere, parts[::-1]), CONFIG, workspace=other).digest == made.digest
+    assert preprocess.preprocess(*dataset(other, elsewhere, parts[::-1]), CONFIG, workspace=other).digest == ref.digest
     changed = LocalWorkspace(tmp_path / "changed")
     parts[0][0] = encode.png(np.zeros((20, 20), np.uint8))
     again = preprocess.preprocess(*dataset(changed, rows, parts), CONFIG, workspace=changed)
-    assert again.digest != made.digest
+    assert again.digest != ref.digest
 
 
 def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
 
     class Threads(runners.Processes):
         def run(self, function, items, *, inputs, out, workspace, **_):
-            folders = runners.Folders(tuple(workspace.folder(each) for each in inputs), out)
+            folders = runners.Folders(tuple(workspace.folder(ref) for ref in inputs), out)
             with concurrent.futures.ThreadPoolExecutor(8) as threads:
                 return list(threads.map(lambda item: function(folders, item), items))
 
@@ -138,11 +138,11 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
 
 
 def test_progress_counts_images(workspace, source):
-    seen = []
-    preprocess.preprocess(*source, CONFIG, workspace=workspace, progress=lambda *what: seen.append(what[:2]))
-    assert seen[0] == (7, 38)
-    assert seen[-1] == (38, 38)
-    assert seen == sorted(seen)
+    calls = []
+    preprocess.preprocess(*source, CONFIG, workspace=workspace, progress=lambda *args: calls.append(args[:2]))
+    assert calls[0] == (7, 38)
+    assert calls[-1] == (38, 38)
+    assert calls == sorted(calls)
 
 
 def test_without_train_images_it_says_how_many_there_are(workspace):
@@ -161,16 +161,16 @@ def test_an_image_that_no_longer_decodes_is_named(workspace):
 def test_images_of_one_grey_have_no_deviation(workspace):
     rows = [(f"{i}", 1, split, 0, i) for i, split in enumerate(["train", "train", "validation", "test"])]
     source = dataset(workspace, rows, [[encode.png(np.full((30, 30), 77, np.uint8))] * 4])
-    made = preprocess.preprocess(*source, CONFIG, workspace=workspace)
-    assert (made.mean, made.std) == (77.0, 0.0)
-    assert made.counts["train"] == {"angry": 0, "happy": 2, "sad": 0}
-    assert [each.id for each in contracts.read(workspace.folder(made)) if not each.passed] == ["contrast"]
+    ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
+    assert (ref.mean, ref.std) == (77.0, 0.0)
+    assert ref.counts["train"] == {"angry": 0, "happy": 2, "sad": 0}
+    assert [outcome.id for outcome in contracts.read(workspace.folder(ref)) if not outcome.passed] == ["contrast"]
 
 
 def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 10 * 12 * 5)
-    made = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
-    folder = workspace.folder(made)
+    ref = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
+    folder = workspace.folder(ref)
     assert [pq.read_metadata(folder / name).num_rows for name in parquet.names(folder, "train")] == [5, 5, 5, 5, 4]
 
 
@@ -192,16 +192,16 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
     for seed, image in enumerate(smooth):
         face = demo_faces.draw(demo_faces.CLASSES[seed], np.random.default_rng(seed))
         image[20:140, 30:150] = cv2.resize(face, (120, 120), interpolation=cv2.INTER_CUBIC)
-    found = [cv2.imencode(kind, image)[1].tobytes() for image, kind in zip(smooth, [".jpg", ".png"] * 3, strict=True)]
+    encoded = [cv2.imencode(kind, image)[1].tobytes() for image, kind in zip(smooth, [".jpg", ".png"] * 3, strict=True)]
     splits = ["train", "train", "train", "train", "validation", "test"]
     rows = [(f"{n:032x}", n % 3, split, 0, n) for n, split in enumerate(splits)]
     config = preprocessing.PreprocessConfig(**change)
-    made = preprocess.preprocess(*dataset(workspace, rows, [found]), config, workspace=workspace)
-    record = preprocessing.load_record(workspace.folder(made))
+    ref = preprocess.preprocess(*dataset(workspace, rows, [encoded]), config, workspace=workspace)
+    record = preprocessing.load_record(workspace.folder(ref))
     for split in ("train", "validation", "test"):
-        here = parquet.load_split(workspace.folder(made), split)
-        for image_id, pixels in zip(here.image_ids, here.pixels[..., 0], strict=True):
+        images = parquet.load_split(workspace.folder(ref), split)
+        for image_id, pixels in zip(images.image_ids, images.pixels[..., 0], strict=True):
             path = tmp_path / "a picture"
-            path.write_bytes(found[int(image_id, 16)])
-            (seen,) = predict.read_inputs(path, record.config, whole=config.face == "whole")
-            assert np.array_equal(seen.pixels, pixels)
+            path.write_bytes(encoded[int(image_id, 16)])
+            (model_input,) = predict.read_inputs(path, record.config, whole=config.face == "whole")
+            assert np.array_equal(model_input.pixels, pixels)

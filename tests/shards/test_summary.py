@@ -16,13 +16,13 @@ from fer.shards import parquet, summary
 def test_the_summary_is_of_what_is_on_the_disk(tmp_path):
     pixels = np.zeros((3, *SIZE), np.uint8)
     pixels[1, 0, 0] = 9
-    found = summarised(shard(tmp_path, "x", ["a", "b", "c"], [2, 0, 2], pixels), "train")
-    assert (found.height, found.width, found.classes) == (*SIZE, CLASSES)
-    assert found.class_indexes.tolist() == [2, 0, 2]
-    assert found.n_bytes == (tmp_path / "x").stat().st_size
-    assert found.n_flat == 2
-    assert len(set(found.ids.tolist())) == 3
-    assert (found.total, found.squares) == (9, 81)
+    shard_summary = summarised(shard(tmp_path, "x", ["a", "b", "c"], [2, 0, 2], pixels), "train")
+    assert (shard_summary.height, shard_summary.width, shard_summary.classes) == (*SIZE, CLASSES)
+    assert shard_summary.class_indexes.tolist() == [2, 0, 2]
+    assert shard_summary.n_bytes == (tmp_path / "x").stat().st_size
+    assert shard_summary.n_flat == 2
+    assert len(set(shard_summary.ids.tolist())) == 3
+    assert (shard_summary.total, shard_summary.squares) == (9, 81)
 
 
 images_of_shards = st.lists(
@@ -35,27 +35,29 @@ images_of_shards = st.lists(
 
 @settings(max_examples=25)
 @given(images_of_shards, st.randoms(), st.integers(1, 5))
-def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(tmp_path_factory, held, random, per_shard):
+def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(
+    tmp_path_factory, contents, random, per_shard
+):
     folder = tmp_path_factory.mktemp("shards")
 
     def digest(rows, per_shard, split="train", about=b""):
-        made = []
+        summaries = []
         for start in range(0, len(rows), per_shard):
             ids, labels, greys = zip(*rows[start : start + per_shard], strict=True)
             pixels = np.full((len(ids), *SIZE), 7, np.uint8)
             pixels[:, 1, 2] = greys
-            path = shard(folder, parquet.name(split, start), [f"{each}" for each in ids], labels, pixels)
-            made.append(summarised(path, split))
-        return summary.digest(made, about)
+            path = shard(folder, parquet.name(split, start), [str(image_id) for image_id in ids], labels, pixels)
+            summaries.append(summarised(path, split))
+        return summary.digest(summaries, about)
 
-    found = digest(held, len(held))
-    assert digest(random.sample(held, len(held)), per_shard) == found
-    number, label, grey = held[0]
+    expected = digest(contents, len(contents))
+    assert digest(random.sample(contents, len(contents)), per_shard) == expected
+    number, label, grey = contents[0]
     for other in ((number + 100, label, grey), (number, (label + 1) % 3, grey), (number, label, (grey + 1) % 256)):
-        assert digest([other, *held[1:]], per_shard) != found
-    assert digest([*held, (200, 0, 0)], per_shard) != found
-    assert digest(held, per_shard, split="test") != found
-    assert digest(held, per_shard, about=b"another blur") != found
+        assert digest([other, *contents[1:]], per_shard) != expected
+    assert digest([*contents, (200, 0, 0)], per_shard) != expected
+    assert digest(contents, per_shard, split="test") != expected
+    assert digest(contents, per_shard, about=b"another blur") != expected
 
 
 def test_a_shard_that_rots_after_it_was_written_is_noticed(tmp_path):
@@ -73,7 +75,7 @@ def test_a_shard_of_other_columns_is_no_shard(tmp_path):
 
 def test_a_shard_with_other_labels_than_were_written_is_an_error(tmp_path):
     path = shard(tmp_path, "train-00000.parquet", ["a", "b"], [0, 1])
-    found = parquet.read(path)
+    written = parquet.read(path)
     for other in ({"image_ids": ["a", "c"]}, {"class_indexes": np.array([0, 2], np.int32)}):
         with pytest.raises(errors.IntegrityError, match=r"train-00000\.parquet must hold what was written"):
-            summary.summarise(path, "train", dataclasses.replace(found, **other))
+            summary.summarise(path, "train", dataclasses.replace(written, **other))
