@@ -22,13 +22,13 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     assert [row["model"] for row in result.rows] == ["sequential-cnn", "mini-xception"]
     record = json.loads(Path(result.reports["as JSON"]).read_text())
     assert record["rows"][1]["difference_interval"] is not None
-    plans = {
-        name: overrides.apply(catalog.load("demo"), overrides.parse_settings(given))
-        for name, given in record["settings"].items()
+    recipes = {
+        name: overrides.apply(catalog.load("demo"), overrides.parse_settings(assignments))
+        for name, assignments in record["settings"].items()
     }
-    assert (plans["cnn"].train.epochs, plans["xception"].train.epochs) == (1, 1)
-    assert plans["cnn"].train.precision == hardware.fastest_precision()
-    assert plans["xception"].train.model == mini_xception.Config(widths=(4, 8))
+    assert (recipes["cnn"].train.epochs, recipes["xception"].train.epochs) == (1, 1)
+    assert recipes["cnn"].train.precision == hardware.fastest_precision()
+    assert recipes["xception"].train.model == mini_xception.Config(widths=(4, 8))
     text = Path(result.reports["as Markdown"]).read_text()
     assert "## xception\n\n* " in text
     assert r"* train.model.widths=\[4, 8\]" in text

@@ -191,10 +191,12 @@ def test_what_a_model_thinks_of_labels_touches_train_alone_and_learns_nothing_fr
         with zipfile.ZipFile(tmp_path / name, "w") as target:
             labels = iter(test_labels)
             for number in range(90):
-                shown = CLASSES[number % 3]
-                data = encode.png(demo_faces.draw(shown, np.random.default_rng([7, number])))
+                drawn_label = CLASSES[number % 3]
+                data = encode.png(demo_faces.draw(drawn_label, np.random.default_rng([7, number])))
                 split = "train" if number < 45 else "validation" if number < 60 else "test"
-                label = next(labels) if split == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else shown
+                label = (
+                    next(labels) if split == "test" else CLASSES[(number + 1) % 3] if number % 9 == 0 else drawn_label
+                )
                 target.writestr(f"{split}/{label}/{number:03}.png", data)
         quick = (*QUICK, "inspect.max_label_share=1", "curate.policies.label_error=quarantine")
         result, _ = ingest(f"archive:{tmp_path / name}", quick=quick, accept=False)
@@ -203,9 +205,9 @@ def test_what_a_model_thinks_of_labels_touches_train_alone_and_learns_nothing_fr
     right = [CLASSES[number % 3] for number in range(60, 90)]
     first = divided("right.zip", right)
     second = divided("wrong.zip", draw.permutation(right).tolist())
-    for found in (first, second):
-        assert sum(split == "test" for split in found.values()) == 30
-        assert sum(split == "validation" for split in found.values()) == 15
-        assert 0 < sum(split == "train" for split in found.values()) < 45
-    kept = [{name for name, split in found.items() if split == "train"} for found in (first, second)]
+    for split_of_image in (first, second):
+        assert sum(split == "test" for split in split_of_image.values()) == 30
+        assert sum(split == "validation" for split in split_of_image.values()) == 15
+        assert 0 < sum(split == "train" for split in split_of_image.values()) < 45
+    kept = [{name for name, split in split_of_image.items() if split == "train"} for split_of_image in (first, second)]
     assert kept[0] == kept[1]

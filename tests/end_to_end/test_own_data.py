@@ -42,9 +42,9 @@ def faces(folder: Path, first: int, last: int) -> None:
             (folder / label / f"{number}.png").write_bytes(encode.png(face))
 
 
-def fer(begin: str):
+def fer(prefix: str):
     """Run the page's command that begins so, with quick settings."""
-    (line,) = [text for text in PAGE.splitlines() if text.startswith(begin)]
+    (line,) = [text for text in PAGE.splitlines() if text.startswith(prefix)]
     arguments = shlex.split(line)[1:] + [word for setting in QUICK for word in ("--set", setting)]
     return CliRunner(env={"COLUMNS": "400"}).invoke(cli.app, arguments)
 

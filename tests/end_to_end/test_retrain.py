@@ -134,8 +134,8 @@ def pages(*, run: FlowRun) -> dict[str, str]:
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=100)
-    return {artifact.key: artifact.description for artifact in found if artifact.key is not None}
+        artifacts = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=100)
+    return {artifact.key: artifact.description for artifact in artifacts if artifact.key is not None}
 
 
 def newest_run() -> FlowRun:
@@ -249,8 +249,8 @@ def test_a_candidate_below_its_floor_is_registered_as_refused_and_the_champion_s
     assert run.result.release.status == "refused"
     assert run.result.release.champion_version == before
     with releases.open_registry() as models:
-        refused = models.get("demo", str(run.result.release.version))
-    assert any("floor 1" in reason for reason in refused.reasons)
+        refused_release = models.get("demo", str(run.result.release.version))
+    assert any("floor 1" in reason for reason in refused_release.reasons)
     run = newest_run()
     assert (run.state_name, run.state.is_completed()) == ("Refused", True)
     assert "floor 1" in run.state.message
@@ -277,8 +277,8 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     assert (state.name, state.is_completed()) == ("Kept", True)
     assert "too sad" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    given = [f"--set={setting}" for setting in (*quick_demo.SETTINGS, *settings)]
-    command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *given])
+    options = [f"--set={setting}" for setting in (*quick_demo.SETTINGS, *settings)]
+    command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *options])
     assert command.exit_code == retrain_command.NOT_RELEASED, command.output
     assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
     with releases.open_registry() as models:

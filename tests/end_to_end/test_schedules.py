@@ -54,7 +54,7 @@ class Server:
         return kept | ours | {"PWD": str(folder), "COLUMNS": "300", "DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1"}
 
     def prefect(self, *arguments: str, folder: Path) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
             cwd=folder,
             env=self.environment(folder),
@@ -63,8 +63,8 @@ class Server:
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        assert process.returncode == 0, process.stdout
+        return process.stdout
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[None]:
@@ -83,16 +83,16 @@ class Server:
 
     def runs(self, name: str) -> list[FlowRun]:
         """The deployment's, in the order in which they were to begin."""
-        of = FlowRunFilter.model_validate({"deployment_id": {"any_": [self.deployment(name).id]}})
+        run_filter = FlowRunFilter.model_validate({"deployment_id": {"any_": [self.deployment(name).id]}})
         with self.client() as client:
-            return sorted(client.read_flow_runs(flow_run_filter=of), key=lambda run: run.expected_start_time)
+            return sorted(client.read_flow_runs(flow_run_filter=run_filter), key=lambda run: run.expected_start_time)
 
     def pause(self, name: str) -> None:
         """What the switch of a schedule in the UI does; the coming runs are gone, those that are due stay."""
-        found = self.deployment(name)
+        deployment = self.deployment(name)
         with self.client() as client:
-            for schedule in found.schedules:
-                client.update_deployment_schedule(found.id, schedule.id, active=False)
+            for schedule in deployment.schedules:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
     def stop(self, name: str) -> None:
         """Pause it, and let no run begin any more."""
@@ -181,11 +181,11 @@ def test_every_schedule_of_the_deployments_gets_coming_runs(server):
     for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
         until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
     with temporary_settings({PREFECT_API_URL: server.url}):
-        found = {finding.subject: finding for finding in doctor._deployed()}
-    assert found["schedules"].level == "ok"
-    assert found["schedules"].text.startswith("2 with coming runs, fer2013-")
-    assert "prefect worker start --pool fer" in found["worker"].fix
-    assert "deployment" not in found
+        findings = {finding.subject: finding for finding in doctor._deployed()}
+    assert findings["schedules"].level == "ok"
+    assert findings["schedules"].text.startswith("2 with coming runs, fer2013-")
+    assert "prefect worker start --pool fer" in findings["worker"].fix
+    assert "deployment" not in findings
 
 
 def test_a_schedule_fires_and_a_worker_completes_its_run(server, tmp_path):
@@ -218,9 +218,9 @@ def test_of_missed_runs_the_newest_works_and_of_those_by_hand_each(server, tmp_p
 
 
 def run_by_hand(server: Server, name: str) -> Any:
-    found = server.deployment(name)
+    deployment = server.deployment(name)
     with server.client() as client:
-        return client.create_flow_run_from_deployment(found.id).id
+        return client.create_flow_run_from_deployment(deployment.id).id
 
 
 def due(runs: list[FlowRun]) -> list[FlowRun]:
@@ -258,18 +258,18 @@ def test_a_pause_survives_a_redeployment(server, tmp_path):
 
 def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_done(server, monkeypatch):
     server.prefect("deploy", "-n", "fer2013-weekly", folder=ROOT)
-    found = server.deployment("retrain/fer2013-weekly")
+    deployment = server.deployment("retrain/fer2013-weekly")
     changed = DeploymentUpdate(
-        parameters={**found.parameters, "recipe": "fer2013-se-resnet"},
+        parameters={**deployment.parameters, "recipe": "fer2013-se-resnet"},
         description="ours",
         tags=["ours"],
         concurrency_limit=2,
         job_variables={"env": {"FER_STORE_SECRET_ACCESS_KEY": "s3cret"}},
     )
-    when = CronSchedule(cron="0 9 * * 3", timezone="Europe/Berlin")
+    cron = CronSchedule(cron="0 9 * * 3", timezone="Europe/Berlin")
     with server.client() as client:
-        client.update_deployment(found.id, changed)
-        client.update_deployment_schedule(found.id, found.schedules[0].id, schedule=when)
+        client.update_deployment(deployment.id, changed)
+        client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, schedule=cron)
     monkeypatch.chdir(ROOT)
     with temporary_settings({PREFECT_API_URL: server.url}):
         (finding,) = [finding for finding in doctor._deployed() if finding.subject == "deployment"]
@@ -286,18 +286,18 @@ def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_
         assert "s3cret" not in text
     after = server.deployment("retrain/fer2013-weekly")
     assert after.parameters["recipe"] == "fer2013-cnn"
-    assert (after.description, after.tags, after.global_concurrency_limit.limit) == (found.description, [], 1)
-    assert after.job_variables == found.job_variables
-    assert after.schedules[0].schedule == found.schedules[0].schedule
+    assert (after.description, after.tags, after.global_concurrency_limit.limit) == (deployment.description, [], 1)
+    assert after.job_variables == deployment.job_variables
+    assert after.schedules[0].schedule == deployment.schedules[0].schedule
     with server.client() as client:
         assert deploying.overwritten(client) == {}
 
 
 def test_a_schedule_added_on_the_server_is_removed_and_that_is_said(server, monkeypatch):
     server.prefect("deploy", "-n", "fer2013-daily", folder=ROOT)
-    found = server.deployment("ingest/fer2013-daily")
+    deployment = server.deployment("ingest/fer2013-daily")
     with server.client() as client:
-        client.create_deployment_schedules(found.id, [(CronSchedule(cron="0 22 * * *"), True)])
+        client.create_deployment_schedules(deployment.id, [(CronSchedule(cron="0 22 * * *"), True)])
         monkeypatch.chdir(ROOT)
         assert deploying.overwritten(client) == {"fer2013-daily": ['schedule {"cron": "0 22 * * *"} → removed']}
     server.prefect("deploy", "-n", "fer2013-daily", folder=ROOT)

@@ -12,8 +12,7 @@ from rich.console import Console
 
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.recipes import catalog, overrides
-from fer.recipes import schema as recipe
+from fer.recipes import catalog, overrides, schema
 from fer.training import hardware, search
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
@@ -30,8 +29,8 @@ SPACE = {"train.learning_rate": "1e-3..1e-2 log", "train.batch_size": "16|32"}
 def sweep(space=SPACE, settings=EIGHT_EPOCHS, **parameters) -> SweepResult:
     from flows.sweep import sweep as flow
 
-    given = overrides.parse_settings(settings)
-    return flow(sources=["demo"], recipe="demo", settings=given, search=space, **parameters)
+    recipe_settings = overrides.parse_settings(settings)
+    return flow(sources=["demo"], recipe="demo", settings=recipe_settings, search=space, **parameters)
 
 
 def options(command: str, name: str) -> list[str]:
@@ -40,11 +39,11 @@ def options(command: str, name: str) -> list[str]:
     return [value for option, value in itertools.pairwise(words) if option == name]
 
 
-def changed(*assignments: str, name: str = "demo") -> recipe.Recipe:
+def changed(*assignments: str, name: str = "demo") -> schema.Recipe:
     return overrides.apply(catalog.load(name), overrides.parse_settings(assignments))
 
 
-def retrained(command: str) -> recipe.Recipe:
+def retrained(command: str) -> schema.Recipe:
     """The recipe that the command trains by."""
     (name,) = options(command, "--recipe")
     return overrides.apply(catalog.load(name), overrides.parse_settings(options(command, "--set")))
@@ -55,14 +54,14 @@ class Trainings:
 
     def __init__(self, accuracy, fails=lambda number: None):
         self.accuracy, self.fails = accuracy, fails
-        self.seen: list[float] = []
+        self.learning_rates: list[float] = []
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def __call__(self, plan, manifest, split, weights, progress):
+    def __call__(self, recipe, manifest, split, weights, progress):
         with self._lock:
-            number = len(self.seen)
-            self.seen.append(plan.train.learning_rate)
+            number = len(self.learning_rates)
+            self.learning_rates.append(recipe.train.learning_rate)
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -91,9 +90,9 @@ class Trainings:
 @pytest.fixture
 def trainings(home, monkeypatch):
     def use(accuracy, fails=lambda number: None):
-        made = Trainings(accuracy, fails)
-        monkeypatch.setattr(sweeps, "_train", made)
-        return made
+        fake_training = Trainings(accuracy, fails)
+        monkeypatch.setattr(sweeps, "_train", fake_training)
+        return fake_training
 
     return use
 
@@ -118,8 +117,8 @@ def test_real_trainings_are_searched_and_more_trials_train_only_the_new_ones(hom
     assert record["trials"][record["best"]]["value"] == again.best
     assert Path(again.reports["picture"]).read_bytes().startswith(b"\x89PNG")
     best = record["trials"][record["best"]]["settings"]
-    plan = retrained(again.command)
-    assert plan == overrides.apply(
+    recipe = retrained(again.command)
+    assert recipe == overrides.apply(
         catalog.load("demo"), overrides.parse_settings([*quick, *(f"{path}={value}" for path, value in best.items())])
     )
     assert overrides.parse_settings(record["set"]) == overrides.parse_settings(options(again.command, "--set"))
@@ -153,10 +152,10 @@ def test_the_command_that_is_shown_retrains_by_the_same_recipe_when_it_is_pasted
 
 def test_the_command_leaves_the_arithmetic_to_the_machine_that_it_is_pasted_on():
     own = catalog.load("fer2013-cnn")
-    plan = changed("train.epochs=3", name=own.name)
-    command = sweeps.command(plan.resolved(), own, own.name, ["demo"], None)
+    recipe = changed("train.epochs=3", name=own.name)
+    command = sweeps.command(recipe.resolved(), own, own.name, ["demo"], None)
     assert options(command, "--set") == ["train.epochs=3"]
-    assert retrained(command) == plan
+    assert retrained(command) == recipe
     other = "float32" if hardware.fastest_precision() != "float32" else "mixed-bfloat16"
     chosen = changed(f"train.precision={other}", name="fer2013-cnn")
     assert options(sweeps.command(chosen, own, own.name, ["demo"], None), "--set") == [f'train.precision="{other}"']
@@ -168,9 +167,9 @@ def test_a_sweep_that_is_cut_off_goes_on_with_the_trial_that_was_at_work(trainin
         sweep(trials=4, seed=11)
     whole = trainings(lambda number: 0.5)
     result = sweep(trials=4, seed=11)
-    assert len(cut.seen) == 3
-    assert len(whole.seen) == 2
-    assert whole.seen[0] == cut.seen[2]
+    assert len(cut.learning_rates) == 3
+    assert len(whole.learning_rates) == 2
+    assert whole.learning_rates[0] == cut.learning_rates[2]
     assert [row["trial"] for row in sorted(result.rows, key=lambda row: row["trial"])] == [0, 1, 2, 3]
 
 
@@ -182,10 +181,10 @@ def test_no_more_trials_at_once_than_allowed_and_that_many_are(trainings):
             barrier.wait()  # passes only with two at work
         return 0.5
 
-    found = trainings(accuracy)
+    fake_training = trainings(accuracy)
     sweep(trials=5, concurrency=2, seed=12)
-    assert found.most_at_once == 2
-    assert len(found.seen) == 5
+    assert fake_training.most_at_once == 2
+    assert len(fake_training.learning_rates) == 5
 
 
 def test_hopeless_trials_are_stopped_and_failed_ones_say_why(trainings):
@@ -211,7 +210,7 @@ def test_what_fails_every_trial_ends_the_sweep_and_its_trial_is_tried_again(trai
         sweep(trials=3, seed=seed)
     whole = trainings(lambda number: 0.5)
     result = sweep(trials=3, seed=seed)
-    assert whole.seen[0] == cut.seen[1]
+    assert whole.learning_rates[0] == cut.learning_rates[1]
     assert [row["state"] for row in result.rows] == ["complete"] * 3
 
 
@@ -227,7 +226,7 @@ def test_a_trial_with_too_little_memory_or_time_stops_no_other_and_is_tried_agai
     assert (first.rows[-1]["trial"], first.rows[-1]["reason"]) == (1, "It must suffice.")
     more = trainings(lambda number: 0.6)
     second = sweep(trials=3, seed=seed)
-    assert more.seen == [short.seen[1]]
+    assert more.learning_rates == [short.learning_rates[1]]
     assert [(row["trial"], row["state"]) for row in second.rows] == [(1, "complete"), (0, "complete"), (2, "complete")]
 
 
@@ -238,7 +237,7 @@ def test_a_trial_that_fails_by_its_settings_is_not_tried_again_and_a_sweep_of_su
     again = trainings(lambda number: 0.5)
     with pytest.raises(errors.TrainingError, match="none of 2"):
         sweep(trials=2, seed=14)
-    assert again.seen == []
+    assert again.learning_rates == []
 
 
 @pytest.mark.parametrize(("kind", "seed"), [(errors.ConfigError, 26), (errors.Diverged, 27)])
@@ -255,31 +254,31 @@ def test_a_trial_that_is_the_worst_after_its_last_epoch_is_complete(trainings, m
 
 
 def test_a_trial_that_is_given_up_leaves_no_checkpoint(trainings, monkeypatch):
-    found = trainings(lambda number: 0.2 if number == 5 else 0.5)
-    place = caching.workspace()
+    fake_training = trainings(lambda number: 0.2 if number == 5 else 0.5)
+    workspace = caching.workspace()
 
-    def train(plan, *inputs):
+    def train(recipe, *inputs):
         def produce(out):
             (out / "checkpoint.npz").write_bytes(b"weights")
-            return found(plan, *inputs)
+            return fake_training(recipe, *inputs)
 
-        return place.run("train", f"of-{len(found.seen)}", ModelRef, produce, resumable=True)
+        return workspace.run("train", f"of-{len(fake_training.learning_rates)}", ModelRef, produce, resumable=True)
 
     monkeypatch.setattr(sweeps, "_train", train)
     result = sweep(trials=6, seed=15)
     assert [row["state"] for row in result.rows] == [*["complete"] * 5, "pruned"]
-    assert not (place.root / ".partial" / "train" / "of-5").exists()
+    assert not (workspace.root / ".partial" / "train" / "of-5").exists()
 
 
 def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(trainings, monkeypatch):
-    def train(plan, *inputs):  # a stage whose output is there calls no watcher
+    def train(recipe, *inputs):  # a stage whose output is there calls no watcher
         def produce(out):
             (out / "history.json").write_text('{"validation_accuracy": [0.1, 0.3, 0.2]}')
-            return found(plan, *inputs).model_copy(update={"train_seconds": 600.0, "epochs_run": 3})
+            return fake_training(recipe, *inputs).model_copy(update={"train_seconds": 600.0, "epochs_run": 3})
 
         return caching.workspace().run("train", "before", ModelRef, produce, resumable=True)
 
-    found = trainings(lambda number: 0.5)
+    fake_training = trainings(lambda number: 0.5)
     with train_stage.watching(lambda epoch, history: None):
         train(changed(), None, None, {}, lambda *what: None)
     monkeypatch.setattr(sweeps, "_train", train)
@@ -289,68 +288,68 @@ def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(train
     assert (result.rows[0]["epochs"], result.rows[0]["minutes"]) == (3, "10.0")
 
 
-def key(plan, split, space, weights) -> str:
-    with sweeps.studying(plan, split, weights, space, 0):
+def key(recipe, split, space, weights) -> str:
+    with sweeps.studying(recipe, split, weights, space, 0):
         pass
     newest = max((caching.workspace().root / ".sweeps").iterdir(), key=lambda path: path.stat().st_mtime_ns)
     return newest.stem
 
 
 def test_a_sweep_whose_code_or_starting_weights_changed_is_another_one(home, monkeypatch):
-    plan, split = (
+    recipe, split = (
         changed("train.weights=registry:demo@champion"),
         SplitRef(classes=(), counts={}, origin="drawn"),
     )
-    (source,) = sweeps.weight_sources(plan, SPACE)
+    (source,) = sweeps.weight_sources(recipe, SPACE)
     first, second = (
         {source: WeightsRef(file="model.keras", identity=identity, origin="")} for identity in ("first", "second")
     )
-    found = [key(plan, split, SPACE, first), key(plan, split, SPACE, second)]
+    keys = [key(recipe, split, SPACE, first), key(recipe, split, SPACE, second)]
     for stage in sweeps._STAGES:
         with monkeypatch.context() as patch:
             patch.setattr(stage, "code", lambda *inputs: "edited")
-            found.append(key(plan, split, SPACE, first))
-    assert len(set(found)) == len(found) == 7
+            keys.append(key(recipe, split, SPACE, first))
+    assert len(set(keys)) == len(keys) == 7
 
 
 def test_all_trials_start_from_the_weights_that_stood_there_when_the_sweep_began(trainings, monkeypatch, tmp_path):
     file = tmp_path / "mine.weights.h5"
     file.write_bytes(b"first")
-    given = []
+    identities = []
 
-    def train(plan, manifest, split, weights, progress):
-        given.append({source: ref.identity for source, ref in weights.items()})
+    def train(recipe, manifest, split, weights, progress):
+        identities.append({source: ref.identity for source, ref in weights.items()})
         file.write_bytes(b"second")
-        return found(plan, manifest, split, weights, progress)
+        return fake_training(recipe, manifest, split, weights, progress)
 
-    found = trainings(lambda number: 0.5)
+    fake_training = trainings(lambda number: 0.5)
     monkeypatch.setattr(sweeps, "_train", train)
     settings = (*EIGHT_EPOCHS, f"train.weights={file}", "train.weights_origin=other faces")
     sweep(settings=settings, trials=2, seed=17)
-    assert given == [{str(file): f"sha256:{hashlib.sha256(b'first').hexdigest()}"}] * 2
+    assert identities == [{str(file): f"sha256:{hashlib.sha256(b'first').hexdigest()}"}] * 2
     sweep(settings=settings, trials=2, seed=17)
-    assert len(given) == 4
+    assert len(identities) == 4
 
 
 def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
-    given = {}
+    inputs_by_stage = {}
 
     def stand_in(real):
         def stage(*inputs, workspace, progress):
-            given[real.name] = dict(zip(real.inputs, inputs, strict=True))
+            inputs_by_stage[real.name] = dict(zip(real.inputs, inputs, strict=True))
             return f"of {real.name}"
 
         return stage
 
-    for one in sweeps._STAGES:
-        monkeypatch.setattr(f"{one.produce.__module__}.{one.produce.__name__}", stand_in(one))
+    for real_stage in sweeps._STAGES:
+        monkeypatch.setattr(f"{real_stage.produce.__module__}.{real_stage.produce.__name__}", stand_in(real_stage))
     settings = ["train.model.name=mobilenet-v2", "train.weights=imagenet", "train.soft_labels=true"]
     sweeps._train(changed(*settings), "images", "sides", {}, lambda *what: None)
-    assert given.keys() == {one.name for one in sweeps._STAGES}
-    assert (given["weights"]["split"], given["train"]["weights"]) == (None, "of weights")
-    plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
-    sweeps._train(plan, "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
-    assert given["train"]["weights"] == "of the sweep"
+    assert inputs_by_stage.keys() == {real_stage.name for real_stage in sweeps._STAGES}
+    assert (inputs_by_stage["weights"]["split"], inputs_by_stage["train"]["weights"]) == (None, "of weights")
+    recipe = changed("train.weights=a.h5", "train.weights_origin=other faces")
+    sweeps._train(recipe, "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
+    assert inputs_by_stage["train"]["weights"] == "of the sweep"
 
 
 def test_a_trials_precision_is_settled_too():
@@ -360,8 +359,8 @@ def test_a_trials_precision_is_settled_too():
 
 def test_the_weights_that_trials_may_start_from_are_the_recipes_and_those_of_the_space():
     space = {"train.weights": "null | imagenet | b.h5 | registry:demo@3"}
-    plan = changed("train.weights=a.h5", "train.weights_origin=other faces")
-    assert sweeps.weight_sources(plan, space) == ["a.h5", "b.h5", "registry:demo@3"]
+    recipe = changed("train.weights=a.h5", "train.weights_origin=other faces")
+    assert sweeps.weight_sources(recipe, space) == ["a.h5", "b.h5", "registry:demo@3"]
     assert sweeps.weight_sources(changed(), SPACE) == []
 
 
@@ -396,9 +395,9 @@ def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(spa
 
 
 def test_ranges_are_of_the_kind_of_their_setting_however_they_are_written():
-    given = {"train.mixup": "0..1", "train.epochs": "4.0..8.0", "train.micro_batch": "null | 16", "train.xla": "0..1"}
-    found = sweeps.checked_space(catalog.load("demo"), given)
-    assert found == given | {"train.mixup": "0.0..1.0", "train.epochs": "4..8"}
+    space = {"train.mixup": "0..1", "train.epochs": "4.0..8.0", "train.micro_batch": "null | 16", "train.xla": "0..1"}
+    checked = sweeps.checked_space(catalog.load("demo"), space)
+    assert checked == space | {"train.mixup": "0.0..1.0", "train.epochs": "4..8"}
 
 
 def test_the_best_is_of_complete_trials_alone():
