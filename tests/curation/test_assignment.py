@@ -114,7 +114,7 @@ def test_another_seed_draws_others():
 @pytest.mark.parametrize(("n", "expected"), [(3, set(files.SPLITS)), (2, {"train", "test"}), (9, set(files.SPLITS))])
 @pytest.mark.parametrize("seed", range(20))
 def test_a_small_class_is_on_every_split_as_far_as_its_images_reach(n, expected, seed):
-    images = [image(at, CLASSES[at % 2]) for at in range(2 * n)]
+    images = [image(number, CLASSES[number % 2]) for number in range(2 * n)]
     assignments, _ = assign(images, seed=seed, test_share=0.05, validation_share=0.05)
     for label in CLASSES[:2]:
         assert {assignments[member["image_id"]][0] for member in images if member["label"] == label} >= expected

@@ -15,15 +15,15 @@ N_PER_CLASS = 120
 def faces():
     """(n, 2304) uint8 drawn faces and their classes, (n,)."""
     drawn = [
-        demo_faces.draw(name, np.random.default_rng([at, number]))
-        for at, name in enumerate(CLASSES)
+        demo_faces.draw(name, np.random.default_rng([class_index, number]))
+        for class_index, name in enumerate(CLASSES)
         for number in range(N_PER_CLASS)
     ]
     return np.stack(drawn).reshape(len(drawn), -1), np.arange(len(drawn)) // N_PER_CLASS
 
 
 def find(thumbnails, labels, groups=None, **other):
-    groups = [str(at) for at in range(len(labels))] if groups is None else groups
+    groups = [str(row) for row in range(len(labels))] if groups is None else groups
     return confident_learning.find(thumbnails, labels, groups, **{"folds": 4, "max_share": 0.1, "seed": 0, **other})
 
 
@@ -75,7 +75,7 @@ def test_a_mirrored_face_is_the_same_face():
 
 def test_groups_are_never_divided_and_every_fold_has_every_class():
     labels = np.arange(200) % 4
-    groups = [str(at // 3) for at in range(200)]
+    groups = [str(row // 3) for row in range(200)]
     fold_of = confident_learning._folds(labels, groups, 5, 0)
     folds = defaultdict(set)
     for group, fold in zip(groups, fold_of, strict=True):
@@ -109,7 +109,7 @@ def test_a_class_of_fewer_images_than_folds_is_left_alone():
 def test_a_class_of_copies_of_one_image_is_left_alone():
     images, labels = faces()
     keep = np.r_[0:30, [N_PER_CLASS] * 30]
-    assert find(images[keep], labels[keep], [str(at) for at in keep]) is None
+    assert find(images[keep], labels[keep], [str(row) for row in keep]) is None
 
 
 @pytest.mark.parametrize("n", [0, 12])
@@ -139,7 +139,7 @@ def test_images_of_one_grey_and_few_images_are_no_trouble():
 def test_what_is_not_learned_from_is_doubted_and_changes_nothing_of_what_is():
     images, labels, given_labels, is_wrong = planted()
     learned = np.arange(len(labels)) % 4 > 0
-    alone = find(images[learned], given_labels[learned], [str(at) for at in np.flatnonzero(learned)])
+    alone = find(images[learned], given_labels[learned], [str(row) for row in np.flatnonzero(learned)])
     doubts = find(images, given_labels, learned=learned)
     for name in ("suggested", "quality", "is_error"):
         assert np.array_equal(getattr(doubts, name)[learned], getattr(alone, name))

@@ -26,7 +26,7 @@ def frame(n, seed, shift=0.0, shares=(0.3, 0.02, 0.68), prefix=""):
     drawn["p05"], drawn["p99"] = drawn["p05"].round(), drawn["p99"].round().clip(max=255)
     return pa.table(
         {
-            "pixel_sha256": [f"{prefix or seed}-{at}" for at in range(n)],
+            "pixel_sha256": [f"{prefix or seed}-{number}" for number in range(n)],
             "label": np.array(CLASSES)[rng.choice(len(CLASSES), n, p=shares)],
             "sharpness": rng.lognormal(-0.3 + shift * 0.45, 0.45, n),
             "width": np.full(n, 48),
@@ -107,7 +107,7 @@ def committed(workspace, table):
     blank |= {"status": contract.ACCEPTED, "part": 0}
 
     def produce(out):
-        manifest_rows = [blank | row | {"image_id": f"{at:032x}", "row": at} for at, row in enumerate(rows)]
+        manifest_rows = [blank | row | {"image_id": f"{number:032x}", "row": number} for number, row in enumerate(rows)]
         pq.write_table(pa.Table.from_pylist(manifest_rows, schema=contract.SCHEMA), out / files.ACCEPTED)
         return ValidationRef(
             classes=CLASSES, n_found=len(rows), n_accepted=len(rows), quarantined={}, failures=(), warnings=()

@@ -22,15 +22,15 @@ PER_PART = 50
 @functools.cache
 def faces():
     """240 drawn faces, of both classes in turn; the last three a copy, a near-duplicate of the first, and a blank."""
-    drawn = np.stack([demo_faces.draw(CLASSES[at % 2], np.random.default_rng(at)) for at in range(240)])
+    drawn = np.stack([demo_faces.draw(CLASSES[number % 2], np.random.default_rng(number)) for number in range(240)])
     drawn[-3] = drawn[0]
     drawn[-2] = np.clip(drawn[0].astype(int) + np.random.default_rng(0).integers(-6, 7, drawn[0].shape), 0, 255)
     drawn[-1] = 0
     return drawn
 
 
-def image_id(at):
-    return hashlib.sha256(str(at).encode()).hexdigest()[:32]
+def image_id(number):
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
 
 
 def committed(workspace, images, key="0", without=()):
@@ -38,7 +38,7 @@ def committed(workspace, images, key="0", without=()):
 
     def index(out):
         (out / files.THUMBNAILS).mkdir()
-        pixels = [None if at in without else image.tobytes() for at, image in enumerate(images)]
+        pixels = [None if position in without else image.tobytes() for position, image in enumerate(images)]
         for number in range(-(-len(images) // PER_PART)):
             column = pa.array(pixels[number * PER_PART :][:PER_PART], contract.THUMBNAIL_SCHEMA.field("pixels").type)
             table = pa.table({"pixels": column}, schema=contract.THUMBNAIL_SCHEMA)
@@ -48,20 +48,20 @@ def committed(workspace, images, key="0", without=()):
     def validate(out):
         rows = [
             {
-                "image_id": image_id(at),
+                "image_id": image_id(position),
                 "source": "t",
-                "path": f"{at}.png",
-                "raw_label": CLASSES[at % 2],
-                "label": CLASSES[at % 2],
+                "path": f"{position}.png",
+                "raw_label": CLASSES[position % 2],
+                "label": CLASSES[position % 2],
                 "size_bytes": 1,
                 "file_sha256": "0" * 64,
                 "pixel_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
                 "status": contract.ACCEPTED,
-                "part": at // PER_PART,
-                "row": at % PER_PART,
+                "part": position // PER_PART,
+                "row": position % PER_PART,
             }
-            for at, image in enumerate(images)
-            if at % 7 != 3  # refused: their thumbnails lie between those of the others
+            for position, image in enumerate(images)
+            if position % 7 != 3  # refused: their thumbnails lie between those of the others
         ]
         pq.write_table(pa.Table.from_pylist(rows, schema=contract.SCHEMA), out / files.ACCEPTED)
         return ValidationRef(
@@ -92,7 +92,7 @@ def test_what_is_written_keeps_the_contract(inspected):
 
 def test_findings_are_of_the_accepted_images_sorted_by_id(inspected):
     ref, findings, _ = inspected
-    accepted = [image_id(at) for at in range(240) if at % 7 != 3]
+    accepted = [image_id(number) for number in range(240) if number % 7 != 3]
     assert findings["image_id"].to_pylist() == sorted(accepted)
     assert ref.n_images == len(accepted)
 

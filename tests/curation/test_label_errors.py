@@ -24,7 +24,10 @@ PLANTED = {"train": 12, "validation": 3, "test": 6}
 def faces():
     """(n, 2304) uint8 drawn faces of each class in turn; the classes, (n,); and the splits, a fifth of them test."""
     labels = np.arange(N_PER_CLASS * len(CLASSES)) % len(CLASSES)
-    drawn = [demo_faces.draw(CLASSES[at], np.random.default_rng(number)) for number, at in enumerate(labels)]
+    drawn = [
+        demo_faces.draw(CLASSES[class_index], np.random.default_rng(number))
+        for number, class_index in enumerate(labels)
+    ]
     splits = np.array(["train", "train", "test", "validation", "train"])[np.arange(len(labels)) // 3 % 5]
     return np.stack(drawn).reshape(len(drawn), -1), labels, splits
 

@@ -32,7 +32,7 @@ def pairs_of(pairs):
 
 
 def names(n):
-    return [str(at) for at in range(n)]
+    return [str(number) for number in range(n)]
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.8, 0.9, 0.97]))
@@ -41,9 +41,9 @@ def test_no_pair_of_brute_force_is_lost_and_none_is_added(seed, correlation):
     draw = np.random.default_rng(seed)
     images = smooth(draw, 60)
     images = np.concatenate([images, *(near(draw, images[:20], noise) for noise in (2, 10, 25, 50))])
-    wanted = brute_force(images, correlation)
-    assert pairs_of(near_duplicates.find(images, names(len(images)), correlation)) == wanted
-    assert len(wanted) >= 20
+    expected_pairs = brute_force(images, correlation)
+    assert pairs_of(near_duplicates.find(images, names(len(images)), correlation)) == expected_pairs
+    assert len(expected_pairs) >= 20
 
 
 def test_pairs_are_found_across_tiles_and_sorted():
@@ -51,7 +51,7 @@ def test_pairs_are_found_across_tiles_and_sorted():
     images = smooth(draw, 2_600)
     images[2_590:] = near(draw, images[:10], 1)
     pairs = near_duplicates.find(images, names(len(images)), 0.9)
-    assert {(at, 2_590 + at) for at in range(10)} <= pairs_of(pairs)
+    assert {(row, 2_590 + row) for row in range(10)} <= pairs_of(pairs)
     assert sorted(pairs_of(pairs)) == list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
 
 
@@ -126,23 +126,25 @@ KINDS = {
 
 def search(*images):
     thumbnails = np.clip(np.concatenate(images), 0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
-    pairs = near_duplicates.find(thumbnails, [str(at) for at in range(len(thumbnails))], 0.9, CORRELATION)
+    pairs = near_duplicates.find(thumbnails, [str(row) for row in range(len(thumbnails))], 0.9, CORRELATION)
     kinds = [curation.KINDS[kind] for kind in pairs.kind]
     return {(i, j): kind for i, j, kind in zip(pairs.first.tolist(), pairs.second.tolist(), kinds, strict=True)}
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_copy_is_found_whichever_of_the_two_comes_first(name):
-    wanted, change = KINDS[name]
+    expected_kind, change = KINDS[name]
     pictures = photographs(1)
     originals = np.stack([taken(picture) for picture in pictures])
-    copies = np.stack([change(picture, 1 if at % 2 else -1) for at, picture in enumerate(pictures)])
+    copies = np.stack([change(picture, 1 if number % 2 else -1) for number, picture in enumerate(pictures)])
     for pair in ((originals, copies), (copies, originals)):
         kinds_by_pair = search(*pair)
-        hits = {at: kinds_by_pair[at, at + N] for at in range(N) if (at, at + N) in kinds_by_pair}
+        hits = {
+            number: kinds_by_pair[number, number + N] for number in range(N) if (number, number + N) in kinds_by_pair
+        }
         assert len(hits) >= 0.95 * N
-        if wanted:
-            assert set(hits.values()) == {wanted}
+        if expected_kind:
+            assert set(hits.values()) == {expected_kind}
         assert len(kinds_by_pair) == len(hits)  # and nothing else
 
 

@@ -192,7 +192,7 @@ def test_where_the_splits_come_from_is_said(tmp_path, raw_splits, use_official, 
 
 def test_an_official_split_of_which_nothing_is_left_without_duplicates_counts_as_drawn(tmp_path):
     raw = [("train", n) for n in range(60)] + [("test", n) for n in range(60, 90)] + [("val", n) for n in range(60, 90)]
-    images = [image(at, CLASSES[n % 3], n, raw_split) for at, (raw_split, n) in enumerate(raw)]
+    images = [image(number, CLASSES[n % 3], n, raw_split) for number, (raw_split, n) in enumerate(raw)]
     ref = run(LocalWorkspace(tmp_path), images)
     assert ref.origin == "official, validation drawn"
     assert ref.excluded == {"identical to an image in test": 30}

@@ -35,10 +35,10 @@ QUICK = (
 
 def faces(folder: Path, first: int, last: int) -> None:
     """Draw the faces of these numbers of each class."""
-    for label, drawn in DRAWN_AS.items():
+    for label, expression in DRAWN_AS.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(first, last):
-            face = demo_faces.draw(drawn, np.random.default_rng([9, sorted(DRAWN_AS).index(label), number]))
+            face = demo_faces.draw(expression, np.random.default_rng([9, sorted(DRAWN_AS).index(label), number]))
             (folder / label / f"{number}.png").write_bytes(encode.png(face))
 
 
