@@ -178,13 +178,13 @@ def _with(config: BaseModel, settings: BaseModel | None) -> dict[str, Any]:
 
     A setting that no such config has is kept, for the error that it is.
     """
-    given = {} if settings is None else {name: value for name, value in settings if value is not None}
+    set_values = {} if settings is None else {name: value for name, value in settings if value is not None}
     old = dict(config)
-    if given.get("name", old.get("name")) != old.get("name"):
+    if set_values.get("name", old.get("name")) != old.get("name"):
         old = {}  # of another kind, with fields and defaults of its own
     values: dict[str, Any] = {}
-    for name in dict.fromkeys([*old, *given]):
-        new = given.get(name)
+    for name in dict.fromkeys([*old, *set_values]):
+        new = set_values.get(name)
         if isinstance(old.get(name), BaseModel):
             values[name] = _with(old[name], new)
         else:

@@ -134,14 +134,14 @@ class TrainingLoop:
 
     def _saved_checkpoint(self) -> checkpoint.Checkpoint | None:
         """The checkpoint of an earlier attempt; of workers, the last one that all have: one may be an epoch behind."""
-        kept = checkpoint.read_all(self._output.checkpoint_path)
+        candidates = checkpoint.read_all(self._output.checkpoint_path)
         if self._strategy is None:
-            return next(iter(kept), None)
+            return next(iter(candidates), None)
         from fer.training import distributed
 
-        newest = max((candidate.record["epoch"] for candidate in kept), default=0)
+        newest = max((candidate.record["epoch"] for candidate in candidates), default=0)
         common = min(distributed.gather(self._strategy, newest))
-        saved = next((candidate for candidate in kept if candidate.record["epoch"] == common), None)
+        saved = next((candidate for candidate in candidates if candidate.record["epoch"] == common), None)
         return saved if all(distributed.gather(self._strategy, int(saved is not None))) else None
 
     def _run_phase(self, phase: Phase, saved: checkpoint.Checkpoint | None) -> None:
@@ -251,10 +251,10 @@ class TrainingLoop:
         if self._averages is None:
             self._averages = [weight.copy() for weight in weights]
             return
-        kept = np.float32(min(self._config.ema, (1 + n_steps) / (10 + n_steps)) ** _AVERAGING_STRIDE)
+        decay = np.float32(min(self._config.ema, (1 + n_steps) / (10 + n_steps)) ** _AVERAGING_STRIDE)
         for average, weight in zip(self._averages, weights, strict=True):
-            average *= kept
-            average += (1 - kept) * weight
+            average *= decay
+            average += (1 - decay) * weight
 
     def _validate(self) -> tuple[float, float]:
         """The validation split's loss and accuracy."""

@@ -101,7 +101,7 @@ def wait_until_gone(pid: int) -> bool:
 
 def test_a_function_runs_in_another_process_and_its_result_and_progress_come_back(work):
     counts = []
-    assert run(work.add, a=1, b=2.5, progress=lambda *what: counts.append(what)) == {"sum": 3.5}
+    assert run(work.add, a=1, b=2.5, progress=lambda *report: counts.append(report)) == {"sum": 3.5}
     assert counts == [(1, 2, "half")]
 
 

@@ -97,7 +97,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
                 out=out,
                 workspace=workspace,
                 n_images=2 * N,
-                progress=lambda *what: counts.append(what),
+                progress=lambda *report: counts.append(report),
                 text="words",
             )
         )

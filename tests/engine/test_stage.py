@@ -41,7 +41,7 @@ def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
     calls.clear()
     workspace = LocalWorkspace(tmp_path)
     seen = []
-    first = double(dataset(), Config(), workspace=workspace, progress=lambda *what: seen.append(what))
+    first = double(dataset(), Config(), workspace=workspace, progress=lambda *report: seen.append(report))
     assert double(dataset(), Config(), workspace=workspace) == first
     assert calls == [3]
     assert seen == [(1, 1, "done")]

@@ -133,5 +133,5 @@ def test_there_is_no_link_that_would_hold_a_session_token(monkeypatch):
     assert ObjectStore(here, "fer-models").link("k", 60).startswith(here)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session-token")
     assert ObjectStore(here, "fer-models").link("k", 60) is None
-    given = ObjectStore(here, "fer-models", NOBODY).link("k", 60)
-    assert "session-token" not in given
+    link = ObjectStore(here, "fer-models", NOBODY).link("k", 60)
+    assert "session-token" not in link

@@ -109,10 +109,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        given = {"FER_STORE_ENDPOINT": endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        store_environment = {"FER_STORE_ENDPOINT": endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
         run = subprocess.Popen(
             [*FER, "models", "list"],
-            env=bare(tmp_path) | given,
+            env=bare(tmp_path) | store_environment,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=heed_ctrl_c,

@@ -14,8 +14,8 @@ from flows.cli import doctor
 def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
     run = fer("doctor", home=tmp_path)
     assert run.returncode == 0, run.stdout
-    for what in ("python", "workspace", "store", "kaggle", "kaggle.com", "prefect", "telemetry"):
-        assert f" {what} " in run.stdout
+    for check in ("python", "workspace", "store", "kaggle", "kaggle.com", "prefect", "telemetry"):
+        assert f" {check} " in run.stdout
     assert not (tmp_path / "fer").exists()
 
 

@@ -29,7 +29,7 @@ def models(store, store_settings, monkeypatch, tmp_path):
     monkeypatch.delenv("FER_STORE_ENDPOINT", raising=False)
     monkeypatch.setenv("LOGNAME", "ann")
     monkeypatch.setattr(console, "out", Console(width=250))
-    found = registry.Registry(store)
+    registered = registry.Registry(store)
     (tmp_path / "model.keras").write_bytes(b"weights")
     for number in (1, 2):
         registration = {
@@ -45,9 +45,9 @@ def models(store, store_settings, monkeypatch, tmp_path):
             "champion_at_registration": number - 1 or None,
         }
         files = {"model.keras": tmp_path / "model.keras"}
-        made = found.register("demo", files, Registration.model_validate(registration), by="run [a] (1)")
-        found.promote("demo", made.version, found.alias("demo"), by="run [a] (1)")
-    return found
+        manifest = registered.register("demo", files, Registration.model_validate(registration), by="run [a] (1)")
+        registered.promote("demo", manifest.version, registered.alias("demo"), by="run [a] (1)")
+    return registered
 
 
 def fer(*arguments: str, code: int = 0):
@@ -171,7 +171,7 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
             return ("demo", "fer2013")
 
         def versions(self, name):
-            made = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+            created = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
             figures = {"accuracy": 0.5, "macro": {"f1": 0.5}}
             return [
                 Manifest(
@@ -179,7 +179,7 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
                     version=number,
                     status="released",
                     metrics=figures,
-                    created_utc=made,
+                    created_utc=created,
                     model_digest=str(number),
                 )
                 for number in (1, 2, 3)

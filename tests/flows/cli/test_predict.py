@@ -35,13 +35,13 @@ def predicted(monkeypatch, tmp_path):
         for name in answers:
             (folder / name).write_bytes(b"")
         paths = [folder / name for name in answers]
-        found = [
+        predictions = [
             predict.Prediction(path=path, **answer) for path, name in zip(paths, answers, strict=True)
             for answer in answers[name]
         ]  # fmt: skip
         manifest = SimpleNamespace(name="demo", version=1)
         monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
-        monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: found)
+        monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: predictions)
         monkeypatch.setenv("FER_HOME", str(tmp_path))
         monkeypatch.setattr(console, "out", Console(width=80))
         return CliRunner().invoke(cli.app, ["predict", *options, *map(str, paths)])
@@ -75,7 +75,7 @@ def test_each_face_has_its_row_and_a_picture_without_one_ends_in_an_exit_code(pr
 def test_json_says_where_the_face_is_and_what_was_taken(predicted):
     answer = {**HAPPY, "taken": "face", "note": "the face", "box": (10, 20, 30, 30), "score": 0.9}
     run = predicted({"a.jpg": [answer]}, "--json")
-    (found,) = json.loads(run.stdout)
-    assert {name: found[name] for name in ("taken", "note", "box", "score", "label")} == {
+    (prediction,) = json.loads(run.stdout)
+    assert {name: prediction[name] for name in ("taken", "note", "box", "score", "label")} == {
         "taken": "face", "note": "the face", "box": [10, 20, 30, 30], "score": 0.9, "label": "happy",
     }  # fmt: skip

@@ -44,9 +44,9 @@ def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothin
 @pytest.mark.parametrize("content", ["nothing", "texts"])
 def test_an_archive_without_images_says_so_and_leaves_nothing_half_written(tmp_path, content):
     archive = tmp_path / "faces.zip"
-    with zipfile.ZipFile(archive, "w") as made:
+    with zipfile.ZipFile(archive, "w") as zipped:
         if content == "texts":
-            made.writestr("happy/one.txt", "no image")
+            zipped.writestr("happy/one.txt", "no image")
     run = fer("retrain", "--source", f"archive:{archive}", home=tmp_path)
     assert run.returncode == 3
     assert "Received:" in run.stderr

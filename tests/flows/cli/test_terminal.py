@@ -35,8 +35,8 @@ def drawn(*happened: events.Event) -> str:
 
 
 def ended(name: str, **other: object) -> events.Ended:
-    given = {"cached": False, "failed": False, "seconds": 1.25, "summary": ""} | other
-    return events.Ended(name=name, **given)
+    fields = {"cached": False, "failed": False, "seconds": 1.25, "summary": ""} | other
+    return events.Ended(name=name, **fields)
 
 
 @pytest.fixture
@@ -248,10 +248,10 @@ def test_a_refusal_without_a_champion_does_not_propose_another_name():
 
 
 def test_an_outcome_that_is_kept_says_why_and_how_it_is_promoted():
-    found = retrain_result(passed=True)
-    kept = {"status": "kept", "champion_version": 1, "kept_because": "version 2 was rolled back by [ann]: too sad"}
+    result = retrain_result(passed=True)
+    release = {"status": "kept", "champion_version": 1, "kept_because": "version 2 was rolled back by [ann]: too sad"}
     screen = console()
-    terminal.show_retrain(screen, found.model_copy(update={"release": found.release.model_copy(update=kept)}))
+    terminal.show_retrain(screen, result.model_copy(update={"release": result.release.model_copy(update=release)}))
     text = screen.export_text()
     assert "demo version 2: kept, not promoted; demo@champion is version 1" in text
     assert "version 2 was rolled back by [ann]: too sad" in text
