@@ -259,7 +259,7 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
     splits = [("test", "train", "validation", "train")[number % 4] for number in range(n)]  # not as they would be drawn
     assignments = pa.table([names, [f"pixels {name}" for name in names], splits], schema=split_contract.ASSIGNMENTS)
     config = split.SplitConfig()
-    earlier = {"use_official": True, "test_share": 0.1, "validation_share": 0.1, "seed": 0}
+    old_config = {"use_official": True, "test_share": 0.1, "validation_share": 0.1, "seed": 0}
     counts = {name: {"happy": splits.count(name)} for name in files.SPLITS}
     split_ref = commit_by_hand(
         workspace,
@@ -281,7 +281,7 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
         },
         {
             "sides.parquet": assignments,
-            "split.json": {"config": earlier | {"leakage": "drop", "official": config.official}},
+            "split.json": {"config": old_config | {"leakage": "drop", "official": config.official}},
         },
     )
     validation = commit_by_hand(
@@ -297,10 +297,10 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
         },
         {"validation.json": {}},
     )
-    note = {
+    record = {
         "recipe": RECIPE,
         "families": list(KAGGLE),
-        "drawing": json.dumps(earlier),
+        "drawing": json.dumps(old_config),
         "accepted_utc": "2026-11-29T02:21:23.082204Z",
         "validation": validation,
         "split": split_ref,
@@ -309,7 +309,7 @@ def test_data_accepted_by_the_version_before_is_read_and_its_images_stay_in_thei
         "before": {"validation": validation, "anchor": None, "split": split_ref},
     }
     (workspace.root / ".accepted").mkdir()
-    (workspace.root / ".accepted" / "demo-kaggle-a-b-00000000.json").write_text(json.dumps(note))
+    (workspace.root / ".accepted" / "demo-kaggle-a-b-00000000.json").write_text(json.dumps(record))
 
     previous_data = previous(workspace, "today", settings_key=split.settings_key(config))
     assert (previous_data.split.n_kept, previous_data.split.leaks[0].duplicates) == (12, 1)

@@ -149,8 +149,8 @@ def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(che
     result = checked(policy)
     assert result.doubted("test")
     assert result.doubted("validation")
-    before = pq.read_table(result.workspace.folder(result.inputs[3]) / files.SPLIT).to_pylist()
-    held_out = [row for row in before if row["split"] in ("validation", "test")]
+    rows_before = pq.read_table(result.workspace.folder(result.inputs[3]) / files.SPLIT).to_pylist()
+    held_out = [row for row in rows_before if row["split"] in ("validation", "test")]
     assert [result.rows[row["image_id"]] for row in held_out] == held_out
     assert {row["action"] for row in result.of("validation", "test").values()} == {"keep"}
 
@@ -159,21 +159,24 @@ def test_no_image_leaves_validation_or_test_whatever_its_label_is_thought_of(che
 def test_images_of_train_whose_label_is_in_doubt_are_taken_out_with_the_reason(checked, policy):
     result = checked(policy)
     _, is_wrong = planted()
-    gone = {name for name, row in result.rows.items() if row["reason"] == label_errors.REASONS[policy]}
+    excluded_ids = {name for name, row in result.rows.items() if row["reason"] == label_errors.REASONS[policy]}
     assert (
-        gone == result.doubted("train") == {name for name in result.labels if result.labels[name]["action"] == policy}
+        excluded_ids
+        == result.doubted("train")
+        == {name for name in result.labels if result.labels[name]["action"] == policy}
     )
-    right = sum(is_wrong[int(name, 16)] for name in gone)
+    right = sum(is_wrong[int(name, 16)] for name in excluded_ids)
     assert right / PLANTED["train"] > 0.4
-    assert right / len(gone) > 0.4
+    assert right / len(excluded_ids) > 0.4
     assert all(
-        (result.rows[name]["split"], result.rows[name]["is_clean"]) == (contract.EXCLUDED, False) for name in gone
+        (result.rows[name]["split"], result.rows[name]["is_clean"]) == (contract.EXCLUDED, False)
+        for name in excluded_ids
     )
-    assert result.ref.excluded == {"exact duplicate": 1, label_errors.REASONS[policy]: len(gone)}
-    left = Counter(row["label"] for row in result.rows.values() if row["split"] == "train")
-    assert result.ref.counts["train"] == left
-    assert result.ref.n_clean["train"] == left.total()
-    assert result.ref.n_label_errors == len(gone)
+    assert result.ref.excluded == {"exact duplicate": 1, label_errors.REASONS[policy]: len(excluded_ids)}
+    labels_left = Counter(row["label"] for row in result.rows.values() if row["split"] == "train")
+    assert result.ref.counts["train"] == labels_left
+    assert result.ref.n_clean["train"] == labels_left.total()
+    assert result.ref.n_label_errors == len(excluded_ids)
     assert result.ref.n_label_errors_held_out == len(result.doubted("validation", "test"))
     assert result.report["excluded"] == result.ref.excluded
     assert result.report["config"] == {"seed": 0}

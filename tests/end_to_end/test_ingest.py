@@ -44,10 +44,10 @@ def ingest(*sources: str, quick=QUICK, **options):
     from flows.ingest import ingest as flow
     from tasks import events
 
-    heard: list[events.Event] = []
-    with events.heard_by(heard.append):
+    heard_events: list[events.Event] = []
+    with events.heard_by(heard_events.append):
         result = flow(sources=list(sources), settings=overrides.parse_settings(quick), **options)
-    return result, [event.name for event in heard if isinstance(event, events.Ended) and not event.cached]
+    return result, [event.name for event in heard_events if isinstance(event, events.Ended) and not event.cached]
 
 
 def splits(home: Path, result) -> dict[str, str]:

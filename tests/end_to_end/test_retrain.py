@@ -40,15 +40,15 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
     from flows.retrain import retrain as flow
     from tasks import events
 
-    heard: list[events.Event] = []
-    with events.heard_by(heard.append):
+    heard_events: list[events.Event] = []
+    with events.heard_by(heard_events.append):
         result = flow(
             sources=["demo"],
             recipe="demo",
             settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
             model_name=model_name,
         )
-    ended = [event for event in heard if isinstance(event, events.Ended)]
+    ended = [event for event in heard_events if isinstance(event, events.Ended)]
     return Run(
         result,
         [event.name for event in ended if not event.cached],
@@ -200,11 +200,11 @@ def refused(*settings: str, error: type[errors.FerError], match: str, **paramete
 
     with releases.open_registry() as models:
         before = [len(models.versions(name)) for name in models.names()]
-    heard: list[events.Event] = []
+    heard_events: list[events.Event] = []
     accepted = notes()
-    with events.heard_by(heard.append), pytest.raises(error, match=match):
+    with events.heard_by(heard_events.append), pytest.raises(error, match=match):
         retrain(*settings, **parameters)
-    ended = [event.name for event in heard if isinstance(event, events.Ended)]
+    ended = [event.name for event in heard_events if isinstance(event, events.Ended)]
     assert ended == list(DATA_STAGES)
     assert notes() == accepted
     with releases.open_registry() as models:
@@ -298,9 +298,9 @@ def test_a_version_that_was_withdrawn_predicts_by_its_number_alone_and_says_so(f
     assert predicted.exit_code == 0, predicted.output
     assert "version 1 was withdrawn" in predicted.stderr
     assert "by ann@host: its faces may not be used" in predicted.stderr
-    refused = shell.invoke(cli.app, ["predict", str(face), "--model", "withdrawn"])
-    assert isinstance(refused.exception, errors.ConfigError)
-    assert "its faces may not be used" in str(refused.exception)
+    without_version = shell.invoke(cli.app, ["predict", str(face), "--model", "withdrawn"])
+    assert isinstance(without_version.exception, errors.ConfigError)
+    assert "its faces may not be used" in str(without_version.exception)
 
 
 def test_a_stage_whose_output_is_gone_is_made_anew(first, home):

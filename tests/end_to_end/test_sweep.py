@@ -280,7 +280,7 @@ def test_a_trial_that_was_trained_before_brings_its_curve_and_what_it_took(train
 
     fake_training = trainings(lambda number: 0.5)
     with train_stage.watching(lambda epoch, history: None):
-        train(changed(), None, None, {}, lambda *what: None)
+        train(changed(), None, None, {}, lambda *args: None)
     monkeypatch.setattr(sweeps, "_train", train)
     result = sweep(trials=1, seed=16)
     (trial,) = json.loads(Path(result.reports["as JSON"]).read_text())["trials"]
@@ -344,11 +344,11 @@ def test_a_trial_gives_each_stage_the_inputs_that_it_takes(home, monkeypatch):
     for real_stage in sweeps._STAGES:
         monkeypatch.setattr(f"{real_stage.produce.__module__}.{real_stage.produce.__name__}", stand_in(real_stage))
     settings = ["train.model.name=mobilenet-v2", "train.weights=imagenet", "train.soft_labels=true"]
-    sweeps._train(changed(*settings), "images", "sides", {}, lambda *what: None)
+    sweeps._train(changed(*settings), "images", "sides", {}, lambda *args: None)
     assert inputs_by_stage.keys() == {real_stage.name for real_stage in sweeps._STAGES}
     assert (inputs_by_stage["weights"]["split"], inputs_by_stage["train"]["weights"]) == (None, "of weights")
     recipe = changed("train.weights=a.h5", "train.weights_origin=other faces")
-    sweeps._train(recipe, "images", "sides", {"a.h5": "of the sweep"}, lambda *what: None)
+    sweeps._train(recipe, "images", "sides", {"a.h5": "of the sweep"}, lambda *args: None)
     assert inputs_by_stage["train"]["weights"] == "of the sweep"
 
 
@@ -378,7 +378,7 @@ def test_a_number_that_the_command_refuses_is_refused_by_a_deployment_and_its_fo
 
 
 @pytest.mark.parametrize(
-    ("space", "must"),
+    ("space", "message"),
     [
         ({}, "a space to search"),
         ({"split.seed": "1..2"}, "not the data that it is measured by"),
@@ -389,8 +389,8 @@ def test_a_number_that_the_command_refuses_is_refused_by_a_deployment_and_its_fo
         ({"train.epochs": "1..2", "train.epochs ": "1..3"}, "each setting once"),
     ],
 )
-def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(space, must):
-    with pytest.raises(errors.ConfigError, match=must):
+def test_a_space_that_no_trial_could_have_is_refused_before_anything_is_done(space, message):
+    with pytest.raises(errors.ConfigError, match=message):
         sweeps.checked_space(catalog.load("demo"), space)
 
 

@@ -20,7 +20,7 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("candidates", "must"),
+    ("candidates", "message"),
     [
         ({}, "must have candidates"),
         ({"a": [], "": []}, "must have a name"),
@@ -29,8 +29,8 @@ def test_candidates_are_recipes_of_the_same_data_with_settings_of_their_own():
         ({"a": ["train.epochs=many"]}, r"train\.epochs"),
     ],
 )
-def test_candidates_that_cannot_be_compared_are_refused(candidates, must):
-    with pytest.raises(errors.ConfigError, match=must):
+def test_candidates_that_cannot_be_compared_are_refused(candidates, message):
+    with pytest.raises(errors.ConfigError, match=message):
         candidate_recipes.recipes(catalog.load("demo"), candidates)
 
 

@@ -34,9 +34,9 @@ def preprocessed(workspace: Workspace, counts=COUNTS, per_shard: int = 16, backw
         pixels = draw.integers(0, 256, (len(labels), 8, 9), np.uint8)
         rows = np.arange(len(labels))[:: -1 if backwards else 1]
         for number, start in enumerate(range(0, len(labels), per_shard)):
-            here = rows[start : start + per_shard]
-            ids = [f"id{row}" for row in here]
-            parquet.write(out / parquet.name("train", number), ids, labels[here], pixels[here], CLASSES)
+            shard_rows = rows[start : start + per_shard]
+            ids = [f"id{row}" for row in shard_rows]
+            parquet.write(out / parquet.name("train", number), ids, labels[shard_rows], pixels[shard_rows], CLASSES)
         parquet.write(out / parquet.name("test", 0), ["t"], np.array([0], np.int32), pixels[:1], CLASSES)
         (out / "preprocessing.json").write_text('{"mean": 1.5}')
         return ShardsRef(
@@ -145,9 +145,9 @@ def test_weights_give_each_class_the_same_say_and_an_image_1_on_average(counts, 
     if "class-weights" not in config.strategies:
         assert {row.weight for row in rows} <= {1.0}
     elif rows:
-        say = np.array([row.weight * row.becomes for row in rows])
-        assert np.allclose(say, say[0])
-        assert np.isclose(say.sum(), sum(row.becomes for row in rows))
+        weighted_counts = np.array([row.weight * row.becomes for row in rows])
+        assert np.allclose(weighted_counts, weighted_counts[0])
+        assert np.isclose(weighted_counts.sum(), sum(row.becomes for row in rows))
 
 
 HAS = {"angry": 2, "happy": 10, "sad": 5, "fear": 0}

@@ -32,8 +32,8 @@ def test_sound_shards_keep_every_rule_and_have_pages(tmp_path):
     summaries, promised = sound(tmp_path)
     check(tmp_path, summaries, promised)
     outcomes = contracts.read(tmp_path)
-    asked = {rule.id for rule in contract.rules(CLASSES, height=4, width=5) if rule.frame != "copies"}
-    assert {outcome.id for outcome in outcomes} == asked
+    expected_ids = {rule.id for rule in contract.rules(CLASSES, height=4, width=5) if rule.frame != "copies"}
+    assert {outcome.id for outcome in outcomes} == expected_ids
     assert broken(tmp_path) == set()
     assert "shards" in (tmp_path / files.DOCS / "index.html").read_text()
 
@@ -58,9 +58,9 @@ def test_an_unsound_shard_ends_the_stage_and_is_named(tmp_path, shard_of_train, 
     if not values["image_ids"]:
         values["pixels"] = np.empty((0, *SIZE), np.uint8)
     summaries[0] = summarised(shard(tmp_path, "train-00000.parquet", **values), "train")
-    with pytest.raises(errors.ContractViolation, match=message) as caught:
+    with pytest.raises(errors.ContractViolation, match=message) as raised:
         check(tmp_path, summaries, promised)
-    assert "train" in str(caught.value)
+    assert "train" in str(raised.value)
     assert rule in broken(tmp_path)
 
 
