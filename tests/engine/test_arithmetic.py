@@ -1,4 +1,4 @@
-"""The same inputs give the same bits under the conditions of docs/explanation/training.md.
+"""The same inputs give the same bits under the conditions of docs/explanation/reproducibility.md.
 
 What may change them is in the keys.
 Threads matter to the models here only because they are not tiny: less work is not shared among them.
