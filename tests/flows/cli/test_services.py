@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from shell import fer
 
 
+@pytest.mark.slow
 def test_the_store_is_started_shown_and_stopped(tmp_path):
     (tmp_path / "fer").mkdir()
     assert fer("store", "status", home=tmp_path).returncode == 1
