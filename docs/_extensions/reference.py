@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import from_code
 import pyarrow as pa
-from docutils import nodes
 from prefect import Flow, Task
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined, to_jsonable_python
-from sphinx.util.docutils import SphinxDirective
 from typer.main import get_command
 
 import data_contracts
@@ -29,38 +28,11 @@ from flows.cli.app import app as command_line
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class FromCode(SphinxDirective):
-    """A directive without options; its subclass says what Markdown stands in its place."""
-
-    optional_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """The nodes that stand where the directive stood."""
-        self.env.note_reread()
-        return self.parse_text_to_nodes("\n".join(self.lines()), allow_section_headings=True)
-
-    def lines(self) -> Iterator[str]:
-        """The Markdown (or, on a page of reST, reST)."""
-        raise NotImplementedError
-
-
-def _table(*columns: str) -> str:
-    return f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}"
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
 def _json(value: Any) -> str:
     return json.dumps(to_jsonable_python(value), ensure_ascii=False)
 
 
-class Commands(FromCode):
+class Commands(from_code.Directive):
     """Every command of `fer` with its arguments and options, from the command line itself."""
 
     def lines(self) -> Iterator[str]:
@@ -76,16 +48,16 @@ class Commands(FromCode):
         yield f"```\n{' '.join(words)}\n```\n"
         shown = [option for option in command.params if not option.hidden and option.name not in _COMPLETION]
         if shown:
-            yield _table("argument or option", "default", "meaning")
+            yield from_code.table("argument or option", "default", "meaning")
             for option in shown:
-                names = " or ".join(_code(name) for name in [*option.opts, *option.secondary_opts])
+                names = " or ".join(from_code.code(name) for name in [*option.opts, *option.secondary_opts])
                 if option.param_type_name == "argument":
-                    names = _code(_argument(option))
+                    names = from_code.code(_argument(option))
                 elif option.metavar:
-                    names += f" {_code(option.metavar)}"
+                    names += f" {from_code.code(option.metavar)}"
                 empty = option.default in (None, False, "") or callable(option.default)
-                default = "required" if option.required else "" if empty else _code(str(option.default))
-                yield _row(names, default, _help(option.help))
+                default = "required" if option.required else "" if empty else from_code.code(str(option.default))
+                yield from_code.row(names, default, _help(option.help))
             yield ""
         for name, sub in commands.items():
             yield from self._command(sub, [*path, name])
@@ -105,16 +77,16 @@ def _help(text: str | None) -> str:
     return inspect.cleandoc(text or "").replace("\\[", "[").replace("<", "&lt;")
 
 
-class EnvironmentVariables(FromCode):
+class EnvironmentVariables(from_code.Directive):
     """Every `FER_` variable, from the settings' own fields."""
 
     def lines(self) -> Iterator[str]:
         """A table."""
-        yield _table("variable", "default", "meaning")
+        yield from_code.table("variable", "default", "meaning")
         for name, field in Settings.model_fields.items():
-            default = "" if field.default in (PydanticUndefined, None, "") else _code(str(field.default))
-            default = _code("$FER_HOME/workspace") if name == "workspace" else default
-            yield _row(_code(f"FER_{name.upper()}"), default, field.description or "")
+            default = "" if field.default in (PydanticUndefined, None, "") else from_code.code(str(field.default))
+            default = from_code.code("$FER_HOME/workspace") if name == "workspace" else default
+            yield from_code.row(from_code.code(f"FER_{name.upper()}"), default, field.description or "")
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -123,7 +95,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
 
 
-class RecipeSettings(FromCode):
+class RecipeSettings(from_code.Directive):
     """Every setting of a recipe: name for `--set`, kind, default, meaning; from the schema."""
 
     def lines(self) -> Iterator[str]:
@@ -138,7 +110,7 @@ class RecipeSettings(FromCode):
 
     def _section(self, model: type[BaseModel], path: str) -> Iterator[str]:
         nested: list[tuple[type[BaseModel], str, str]] = []
-        yield _table("setting", "kind", "default", "meaning")
+        yield from_code.table("setting", "kind", "default", "meaning")
         for name, field in model.model_fields.items():
             within = _models(field.annotation)
             if within and not _is_collection(field.annotation):
@@ -146,8 +118,8 @@ class RecipeSettings(FromCode):
                     literal = kind.model_fields["name"].default if len(within) > 1 else ""
                     nested.append((kind, f"{path}.{name}", literal))
                 continue
-            yield _row(
-                _code(f"{path}.{name}"),
+            yield from_code.row(
+                from_code.code(f"{path}.{name}"),
                 _kind(field.annotation, field.metadata),
                 _default(field),
                 field.description or "",
@@ -170,13 +142,13 @@ def _summary(of: Any) -> str:
 
 def _default(field: Any) -> str:
     if field.default is not PydanticUndefined:
-        return "" if field.default is None else _code(_json(field.default))
-    return "" if field.default_factory is None else _code(_json(field.default_factory()))
+        return "" if field.default is None else from_code.code(_json(field.default))
+    return "" if field.default_factory is None else from_code.code(_json(field.default_factory()))
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) is Literal:
-        return " or ".join(_code(str(choice)) for choice in get_args(annotation))
+        return " or ".join(from_code.code(str(choice)) for choice in get_args(annotation))
     members = [member for member in get_args(annotation) if member is not type(None)]
     if isinstance(annotation, types.UnionType):
         return " or ".join(dict.fromkeys(_kind(member, metadata) for member in members))
@@ -207,7 +179,7 @@ _KINDS = {str: "text", int: "whole number", float: "number", bool: "true or fals
 _BOUNDS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 
-class Recipes(FromCode):
+class Recipes(from_code.Directive):
     """The named recipes: what each says about itself, and each setting that is not its section's default."""
 
     def lines(self) -> Iterator[str]:
@@ -216,7 +188,7 @@ class Recipes(FromCode):
             recipe = catalog.load(name)
             yield f"## `{name}`\n"
             yield f"{_paragraphs(catalog.about(name))}\n"
-            yield _table("setting", "value")
+            yield from_code.table("setting", "value")
             for field in Recipe.model_fields:
                 yield from self._differing(field, getattr(recipe, field))
             yield ""
@@ -224,7 +196,7 @@ class Recipes(FromCode):
     def _differing(self, path: str, value: Any, default: Any = None) -> Iterator[str]:
         if not isinstance(value, BaseModel):
             if value != default and path != "name":
-                yield _row(_code(path), _code(_json(value)))
+                yield from_code.row(from_code.code(path), from_code.code(_json(value)))
             return
         for name, field in type(value).model_fields.items():
             given = getattr(value, name)
@@ -238,17 +210,17 @@ def _paragraphs(text: str) -> str:
     return re.sub(r"\n(?=(Command|Expected|Measured)\b)", "\n\n", text)
 
 
-class ErrorTree(FromCode):
+class ErrorTree(from_code.Directive):
     """The tree of errors with the exit code of each, from the classes."""
 
     def lines(self) -> Iterator[str]:
         """A table."""
-        yield _table("error", "exit code", "tried again", "meaning")
+        yield from_code.table("error", "exit code", "tried again", "meaning")
         yield from self._rows(errors.FerError, 0)
 
     def _rows(self, error: type[errors.FerError], depth: int) -> Iterator[str]:
         again = "yes" if error.transient else ""
-        yield _row(
+        yield from_code.row(
             f"{'  ' * depth}`{error.__name__}`", str(error.exit_code), again, _summary(error) if error.__doc__ else ""
         )
         for child in error.__subclasses__():
@@ -256,7 +228,7 @@ class ErrorTree(FromCode):
                 yield from self._rows(child, depth + 1)
 
 
-class Contracts(FromCode):
+class Contracts(from_code.Directive):
     """The datasets between stages: columns, and the rules with the values of the recipe `demo`."""
 
     def lines(self) -> Iterator[str]:
@@ -271,21 +243,27 @@ class Contracts(FromCode):
             yield f"{_described(inspect.getdoc(module) or '')}\n"
             for name, schema in schemas.items():
                 yield f"### `{name}`\n"
-                yield _table("column", "type", "may be empty", "remark")
+                yield from_code.table("column", "type", "may be empty", "remark")
                 for field in schema:
-                    yield _row(
-                        _code(field.name),
-                        _code(str(field.type)),
+                    yield from_code.row(
+                        from_code.code(field.name),
+                        from_code.code(str(field.type)),
                         "yes" if field.nullable else "",
                         _remark(source, field.name),
                     )
                 yield ""
             if rules is not None:
                 yield "### Rules\n"
-                yield _table("rule", "frame and columns", "severity", "what a broken one says", "why")
+                yield from_code.table("rule", "frame and columns", "severity", "what a broken one says", "why")
                 for rule in _call(rules):
-                    columns = ", ".join(_code(column) for column in rule.columns)
-                    yield _row(_code(rule.id), f"{_code(rule.frame)}: {columns}", rule.severity, rule.finding, rule.why)
+                    columns = ", ".join(from_code.code(column) for column in rule.columns)
+                    yield from_code.row(
+                        from_code.code(rule.id),
+                        f"{from_code.code(rule.frame)}: {columns}",
+                        rule.severity,
+                        rule.finding,
+                        rule.why,
+                    )
                 yield ""
 
 
@@ -324,7 +302,7 @@ def _remark(source: str, column: str) -> str:
     return match[1] if match else ""
 
 
-class Fields(FromCode):
+class Fields(from_code.Directive):
     """`{fields} fer.registry.manifest.Manifest`: the fields of a pydantic model."""
 
     required_arguments = 1
@@ -334,16 +312,18 @@ class Fields(FromCode):
         module, _, name = self.arguments[0].rpartition(".")
         model = getattr(importlib.import_module(module), name)
         yield f"{_summary(model)}\n"
-        yield _table("field", "kind", "meaning")
+        yield from_code.table("field", "kind", "meaning")
         for field_name, field in model.model_fields.items():
-            yield _row(_code(field_name), _code(_annotation(field.annotation)), field.description or "")
+            yield from_code.row(
+                from_code.code(field_name), from_code.code(_annotation(field.annotation)), field.description or ""
+            )
 
 
 def _annotation(annotation: Any) -> str:
     return inspect.formatannotation(annotation).replace("typing.", "").replace("datetime.", "").replace("pydantic.", "")
 
 
-class Api(FromCode):
+class Api(from_code.Directive):
     """`.. api:: fer.engine`, on a page of reST: every module of a package, by autodoc."""
 
     required_arguments = 1
@@ -359,7 +339,7 @@ class Api(FromCode):
             yield f".. automodule:: {module.__name__}\n"
 
 
-class Root(FromCode):
+class Root(from_code.Directive):
     """`.. root-modules::`: the modules of `fer` that are in no package, by autodoc."""
 
     def lines(self) -> Iterator[str]:
@@ -370,7 +350,7 @@ class Root(FromCode):
                 yield f".. automodule:: {module.name}\n"
 
 
-class Tasks(FromCode):
+class Tasks(from_code.Directive):
     """The flows and tasks of Prefect, with their parameters and docstrings."""
 
     required_arguments = 1

@@ -2,27 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from fer.training import config as train_config
-from fer.training import input_pipeline
-from fer.training import trainer as trainers
-
-
-def config(**changes) -> train_config.TrainConfig:
-    return train_config.TrainConfig(**changes)
-
-
-def batch(n_images: int = 8, seed: int = 0) -> input_pipeline.Batch:
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (n_images, 6, 6, 1)).astype(np.uint8)
-    class_indexes = rng.integers(0, 3, n_images).astype(np.int32)
-    return input_pipeline.Batch(np.array([str(row) for row in range(n_images)], object), class_indexes, pixels)
-
-
-def examples(
-    originals: input_pipeline.Batch, settings: train_config.TrainConfig, weights=(1, 1, 1), epoch=1, at=0
-) -> trainers.Examples:
-    return trainers.examples(originals, settings, np.array(weights, np.float32), epoch=epoch, step=at)
+from training_batches import batch, config, examples
 
 
 @given(mixup=st.sampled_from([0.0, 0.2, 1.0]), cutmix=st.sampled_from([0.0, 0.2, 1.0]), at=st.integers(0, 50))
