@@ -37,12 +37,50 @@ class Described(NamedTuple):
     description: str
 
 
-class Settings(pydantic_settings.BaseSettings):
-    """The settings in force. `Settings.load()` reads them; an empty variable counts as not set."""
+class FromEnvironment(pydantic_settings.BaseSettings):
+    """Base of what environment variables of one prefix set; an empty variable counts as not set."""
 
     model_config = pydantic_settings.SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises ConfigError naming each variable that is not valid; never shows a secret."""
+        try:
+            return cls()
+        except pydantic.ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)
+            faults = [
+                _fault(cls._prefix_of_names(), detail["loc"], detail["msg"])
+                for detail in details
+                if detail["type"] != "default_factory_not_called"
+            ]
+            raise errors.ConfigError(
+                "Settings must be valid.", received="; ".join(faults), todo="correct or unset them (see `fer doctor`)"
+            ) from None  # the chained error would print the values, secrets among them
+
+    def described(self) -> tuple[Described, ...]:
+        """Every setting with its variable, value (secrets masked) and description."""
+        return tuple(
+            Described(
+                variable=self._prefix_of_names() + name.upper(),
+                value=_shown(getattr(self, name)),
+                is_default=name not in self.model_fields_set,
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        )
+
+    @classmethod
+    def _prefix_of_names(cls) -> str:
+        return cls.model_config["env_prefix"]
+
+
+class Settings(FromEnvironment):
+    """The settings in force. `Settings.load()` reads them."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix=_PREFIX)
 
     home: Path = Field(
         default=Path(".fer"),
@@ -67,34 +105,6 @@ class Settings(pydantic_settings.BaseSettings):
     store_secret_access_key: SecretStr | None = Field(
         default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
     )
-
-    @classmethod
-    def load(cls) -> Self:
-        """Read the environment. Raises ConfigError naming each variable that is not valid; never shows a secret."""
-        try:
-            return cls()
-        except pydantic.ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-            faults = [
-                _fault(detail["loc"], detail["msg"])
-                for detail in details
-                if detail["type"] != "default_factory_not_called"
-            ]
-            raise errors.ConfigError(
-                "Settings must be valid.", received="; ".join(faults), todo="correct or unset them (see `fer doctor`)"
-            ) from None  # the chained error would print the values, secrets among them
-
-    def described(self) -> tuple[Described, ...]:
-        """Every setting with its variable, value (secrets masked) and description."""
-        return tuple(
-            Described(
-                variable=_PREFIX + name.upper(),
-                value=_shown(getattr(self, name)),
-                is_default=name not in self.model_fields_set,
-                description=field.description or "",
-            )
-            for name, field in type(self).model_fields.items()
-        )
 
     def require_home(self) -> None:
         """For commands that only read: raise ConfigError where nothing was made yet, rather than make an empty home."""
@@ -178,9 +188,9 @@ def _location(uri: str) -> Location:
     return Location(*uri.removeprefix(_S3).partition("/")[::2])
 
 
-def _fault(location: tuple[int | str, ...], message: str) -> str:
+def _fault(prefix: str, location: tuple[int | str, ...], message: str) -> str:
     message = message.removeprefix("Value error, ")
-    return f"{_PREFIX}{str(location[0]).upper()} {message}" if location else message
+    return f"{prefix}{str(location[0]).upper()} {message}" if location else message
 
 
 def _shown(value: object) -> str:

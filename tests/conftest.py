@@ -14,7 +14,7 @@ os.environ.update(arithmetic.child_environment())
 hypothesis.settings.register_profile("fer", deadline=None)
 hypothesis.settings.load_profile("fer")
 
-pytest_plugins = ["embedded_store_fixture", "prefect_fixture"]
+pytest_plugins = ["embedded_store_fixture", "limits_fixture", "prefect_fixture"]
 
 _SLOW_FIXTURES = {"prefect_server", "store_home"}
 

@@ -29,6 +29,7 @@ _PROJECT = ("fer", "data_contracts")
 PLUMBING = frozenset(  # modules, and packages with all that is in them
     {
         "fer.errors",
+        "fer.limits",
         "fer.progress",
         "fer.settings",
         "fer.engine.canonical_code",

@@ -11,18 +11,15 @@ from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from fer import errors
+from fer import errors, limits
 from fer.ingest import archives
 from fer.ingest.layouts import class_folders
+from fer.ingest.parquet import opening
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-MAX_ROWS = archives.MAX_MEMBERS
-_MAX_COLUMNS = 100_000  # twice as many as an image of 224 x 224 has pixels
 _MAX_FIELD_CHARS = 4 << 20  # 1,024 x 1,024 pixels of up to three digits and a blank
 MAX_CELL_CHARS = 4_096  # of a file's name, a label and the like; as long as a path can be
-_MAX_PARQUET_BYTES = 512 * 2**20  # it is held in memory whole
 _BATCH_ROWS = 16_384
 
 
@@ -37,13 +34,13 @@ def column_names(archive: zipfile.ZipFile, member: archives.Member) -> tuple[str
     Raises SourceError where it can't be read as a table or has too many, DamagedArchive for damaged bytes.
     """
     if class_folders.suffix(member.name) == ".parquet":
-        with _parquet(archive, member) as file:
-            names = tuple(field.name for field in file.schema_arrow if _is_plain(field.type))
+        names = tuple(field.name for field in opening.schema(archive, member) if _is_plain(field.type))
     else:
         with open_csv(archive, member) as (_, rows):
             names = tuple(next(rows, []))
-    if len(names) > _MAX_COLUMNS:
-        raise refused(f"at most {_MAX_COLUMNS:,} columns", f"{len(names):,} in {member.name!r}")
+    limit = limits.current().table_columns
+    if len(names) > limit:
+        raise refused(f"at most {limit:,} columns", f"{len(names):,} in {member.name!r}", "table_columns")
     return names
 
 
@@ -57,9 +54,10 @@ def read(
     than a table of labels may have, and for a column of a Parquet whose name is that of another.
     """
     rows_of = _parquet_rows if class_folders.suffix(member.name) == ".parquet" else _csv_rows
+    limit = limits.current().table_rows
     for number, row in rows_of(archive, member, columns):
-        if number > MAX_ROWS:
-            raise refused(f"at most {MAX_ROWS:,} rows", f"more in {member.name!r}")
+        if number > limit:
+            raise refused(f"at most {limit:,} rows", f"more in {member.name!r}", "table_rows")
         if row is not None and any(len(cell) > MAX_CELL_CHARS for cell in row):
             raise too_long(member)
         yield number, row
@@ -116,33 +114,11 @@ def _parquet_rows(
     archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     n_before = 0
-    with _parquet(archive, member, columns) as file:
-        if file.metadata.num_rows > MAX_ROWS:
-            raise refused(f"at most {MAX_ROWS:,} rows", f"{file.metadata.num_rows:,} in {member.name!r}")
+    with opening.opened(archive, member, columns) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns), use_threads=False):
             cells = [_texts(batch.column(name), member) for name in columns]
             yield from enumerate(zip(*cells, strict=True), start=n_before + 1)
             n_before += batch.num_rows
-
-
-@contextlib.contextmanager
-def _parquet(
-    archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str] = ()
-) -> Iterator[pq.ParquetFile]:
-    if member.size_bytes > _MAX_PARQUET_BYTES:
-        raise refused(f"at most {_MAX_PARQUET_BYTES:,} bytes", f"{member.name!r} of {member.size_bytes:,}")
-    data = archives.read(archive, member)
-    try:
-        # As dictionaries, a text that is repeated a million times takes its memory once.
-        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=list(columns)) as file:
-            repeated = [name for name in columns if file.schema_arrow.names.count(name) > 1]
-            if repeated:
-                raise refused(
-                    "columns of different names", f"{archives.quoted(repeated[0])} more than once in {member.name!r}"
-                )
-            yield file
-    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
-        raise _damaged(member, error) from None
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -157,15 +133,17 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _texts(column: pa.Array, member: archives.Member) -> list[str]:
-    if pa.types.is_dictionary(column.type) and len(column.dictionary):
-        lengths = pc.binary_length(column.dictionary) if _is_text(column.dictionary.type) else None
-        if lengths is not None and (pc.max(lengths).as_py() or 0) > 4 * MAX_CELL_CHARS:  # bytes: up to 4 per character
+    """The cells of a column; of those that are equal, one text."""
+    if not pa.types.is_dictionary(column.type):
+        return [_text(value) for value in column.to_pylist()]
+    used = column.indices.drop_null().unique()
+    values = column.dictionary.take(used)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        longest_bytes = pc.max(pc.binary_length(values)).as_py() or 0
+        if longest_bytes > 4 * MAX_CELL_CHARS:  # up to 4 a character
             raise too_long(member)
-    return [_text(value) for value in column.to_pylist()]
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    texts = dict(zip(used.to_pylist(), map(_text, values.to_pylist()), strict=True))
+    return ["" if index is None else texts[index] for index in column.indices.to_pylist()]
 
 
 def _text(value: str | float | None) -> str:
@@ -176,23 +154,19 @@ def _text(value: str | float | None) -> str:
     return str(value).strip()
 
 
-def _damaged(member: archives.Member, error: BaseException) -> archives.DamagedArchive:
-    return archives.DamagedArchive(
-        "Every table of the archive must be whole.",
-        received=f"{member.name!r}, damaged or cut short ({type(error).__name__})",
-        todo="get the archive again, or leave the table out",
-    )
-
-
 def too_long(member: archives.Member) -> errors.SourceError:
     """The error for a table with a cell of more than MAX_CELL_CHARS."""
     return refused(f"cells of at most {MAX_CELL_CHARS:,} characters", f"a longer one in {member.name!r}")
 
 
-def refused(must_have: str, received: str) -> errors.SourceError:
-    """The error for a table that must have something else: `must_have` and `received` as in `errors`."""
+def refused(must_have: str, received: str, limit: str | None = None) -> errors.SourceError:
+    """The error for a table that must have something else: `must_have` and `received` as in `errors`.
+
+    `limit`: the limit of `fer.limits` that it exceeds, if it is one.
+    """
+    todo = "correct or divide it, or leave it out of the source"
     return errors.SourceError(
         f"A table must have {must_have}.",
         received=received,
-        todo="correct or divide it, or leave it out of the source",
+        todo=todo if limit is None else f"{todo}; or {limits.to_raise(limit)}",
     )

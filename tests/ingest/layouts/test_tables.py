@@ -87,13 +87,13 @@ def test_a_cell_that_fills_the_memory_is_refused(workspace):
             run(workspace, IMAGES | {f"images/{name}": table})
 
 
-def test_a_table_of_too_many_rows_is_refused(workspace, monkeypatch):
-    monkeypatch.setattr(tables, "MAX_ROWS", 2)
+def test_a_table_of_too_many_rows_is_refused(workspace, limited):
+    limited(table_rows=2)
     for name, table in {
         "t.parquet": parquet({"file": ["0.png", "1.png", "2.png"], "label": ["happy"] * 3}),
         "t.csv": text(("file", "label"), *[("0.png", "happy")] * 3),
     }.items():
-        with pytest.raises(errors.SourceError, match="at most 2 rows"):
+        with pytest.raises(errors.SourceError, match=r"at most 2 rows.*set FER_LIMIT_TABLE_ROWS higher"):
             run(workspace, IMAGES | {f"images/{name}": table})
 
 

@@ -1,0 +1,79 @@
+"""How much an input may cost before it is refused: environment variables that begin with `FER_LIMIT_`.
+
+They belong to the machine, not to a recipe, which may come from elsewhere. Each is far above what the public sets of
+faces need and far below what would take a laptop's memory; what an honest input needs beyond one, its message says how
+to allow.
+
+FER_LIMIT_TABLE_ROWS=2000000 fer retrain …
+"""
+
+import functools
+
+import pydantic_settings
+from pydantic import Field
+
+from fer import settings
+
+_PREFIX = "FER_LIMIT_"
+_MIB = 2**20
+
+
+class Limits(settings.FromEnvironment):
+    """The limits in force. `current()` reads them once a process; an empty variable counts as not set."""
+
+    model_config = pydantic_settings.SettingsConfigDict(env_prefix=_PREFIX)
+
+    table_rows: int = Field(
+        default=1_000_000,
+        ge=1,
+        description="rows of a table of labels: AffectNet, the largest public set of faces with emotions, names 1.0 M "
+        "files; a few KB of Parquet may hold any number",
+    )
+    table_columns: int = Field(
+        default=100_000,
+        ge=1,
+        description="columns of a table: twice as many as an image of 224x224 has pixels",
+    )
+    parquet_bytes: int = Field(
+        default=512 * _MIB, ge=1, description="bytes of a Parquet file, which is held in memory whole"
+    )
+    parquet_footer_bytes: int = Field(
+        default=16 * _MIB,
+        ge=1,
+        description="bytes of the footer of a Parquet file, which is read before anything else: 80 thousand columns "
+        "of row groups",
+    )
+    parquet_footer_values: int = Field(
+        default=2_000_000,
+        ge=1,
+        description="fields and list items of a Parquet file's footer: each byte may be one, and takes a hundred in "
+        "memory",
+    )
+    parquet_page_bytes: int = Field(
+        default=256 * _MIB,
+        ge=1,
+        description="bytes of a page of a Parquet file once decompressed, by its header: it is decompressed at one go. "
+        "Writers end a page after 1 MiB or some 1,000 values, which may be pictures",
+    )
+    parquet_text_bytes: int = Field(
+        default=256 * _MIB,
+        ge=1,
+        description="bytes of the pages of the columns of a Parquet file that are read as labels, once decompressed: "
+        "those of a million rows with names of 100 bytes have half as many",
+    )
+
+
+def variable(name: str) -> str:
+    """The environment variable of the limit `name`."""
+    return _PREFIX + name.upper()
+
+
+def to_raise(name: str) -> str:
+    """What a message says of the limit `name` that was exceeded: how to allow more."""
+    return f"set {variable(name)} higher if you trust it"
+
+
+@functools.lru_cache(maxsize=1)
+def current() -> Limits:
+    """The limits in force, read when they are first asked for. Raises ConfigError for a variable that is not valid."""
+    return Limits.load()
