@@ -10,6 +10,7 @@ from fer import errors
 from fer.curation import label_errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation import gate
+from fer.ingest.index import OfficialNames
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
@@ -63,7 +64,7 @@ def examine(
     resolved = {source: tasks.ingest.resolve(source, recipe.demo, kaggle_secret) for source in sources}
     naming.add_versions(resolved)
     datasets = tuple(tasks.ingest.download(resolved[source]) for source in sources)
-    manifest = tasks.ingest.index(datasets, recipe.index)
+    manifest = tasks.ingest.index(datasets, recipe.index, OfficialNames(names=recipe.split.official))
     validation = tasks.curation.validate(manifest, recipe.contracts)
 
     def report(
@@ -74,7 +75,8 @@ def examine(
         problem: str | None = None,
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
-            warnings = () if split is None else gate.warnings(split, recipe.gate)
+            warnings = manifest.split_warnings if recipe.split.use_official else ()
+            warnings += () if split is None else gate.warnings(split, recipe.gate)
             data = DataRefs(manifest, validation, inspection, curation, split, drift)
             return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)
 

@@ -36,9 +36,11 @@ def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
 
 
 @stages.task(index_stage.index)
-def index(datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig) -> ManifestRef:
+def index(
+    datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig, official: index_stage.OfficialNames
+) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
-    return stages.run(index_stage.index, datasets, config)
+    return stages.run(index_stage.index, datasets, config, official)
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

@@ -6,7 +6,7 @@ Out: `curation.parquet` (data_contracts.curation.CURATION) and `curation.json`.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -310,14 +310,20 @@ def _examples(images: Images, has_issue: np.ndarray) -> dict[str, list[str]]:
     return examples
 
 
-def _sources(images: Images) -> dict[str, dict[str, int]]:
-    """How many images of each source have a split of the source's and how many have none."""
+def _sources(images: Images) -> dict[str, dict[str, Any]]:
+    """How many images of each source have a split of the source's and how many have none, and where these are."""
     code, names = groups.factorize(images.accepted["source"])
     has_split = images.accepted["raw_split"].is_valid().to_numpy()
-    return {
-        name: {
-            "with_split": int((has_split & (code == at)).sum()),
-            "without_split": int((~has_split & (code == at)).sum()),
-        }
-        for at, name in enumerate(names.to_pylist())
-    }
+    paths, raw_labels = (images.accepted[name].combine_chunks() for name in ("path", "raw_label"))
+    result: dict[str, dict[str, Any]] = {}
+    for at, name in enumerate(names.to_pylist()):
+        here = code == at
+        n_with = int((has_split & here).sum())
+        counts = {"with_split": n_with, "without_split": int(here.sum()) - n_with}
+        is_mixed = 0 < n_with < int(here.sum())
+        where: dict[str, int] = {}
+        if is_mixed:
+            rows = pa.array(here)
+            where = official_splits.folders_without(paths.filter(rows), raw_labels.filter(rows), has_split[here])
+        result[name] = counts | {"folders_without": where}
+    return result

@@ -26,23 +26,11 @@ from fer.engine import disk, stage
 from fer.engine.records import Record
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
+from fer.ingest import split_names
 from fer.progress import Progress
 
 _ASSIGNMENTS_BEFORE = "sides.parquet"  # as accepted splits of earlier versions call it
 
-_OFFICIAL: dict[str, Literal["train", "validation", "test"]] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "public": "validation",
-    "publictest": "validation",
-    "test": "test",
-    "testing": "test",
-    "private": "test",
-    "privatetest": "test",
-}
 # With others, the assignments of the last split mean nothing.
 _SETTINGS = ("use_official", "test_share", "validation_share", "seed")
 _FAR_OFF = 1.5  # times a share
@@ -54,8 +42,10 @@ class SplitConfig(Record):
     """Whether to keep the source's own splits, and how to draw those that it does not have."""
 
     use_official: bool = Field(default=True, description="keep the source's splits, if it has some")
-    official: dict[str, Literal["train", "validation", "test"]] = Field(
-        default=_OFFICIAL, description="the source's name of a split, in lower case -> ours"
+    official: dict[str, split_names.Split] = Field(
+        default={},
+        description="the source's name of a split, also of a folder -> train, validation or test; beside those known "
+        "such as dev, eval, Trainingsdaten",
     )
     leakage: Literal["keep", "drop", "stop"] = Field(
         default="drop",

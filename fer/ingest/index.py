@@ -26,7 +26,7 @@ from fer import errors
 from fer.engine import process_pool, stage
 from fer.engine.records import Record
 from fer.engine.workspace import Workspace
-from fer.ingest import archives, image_files, labels, manifest_parts, sources
+from fer.ingest import archives, image_files, labels, manifest_parts, sources, split_names
 from fer.ingest.layouts import class_folders, detect, ferplus, pixel_csv
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
@@ -68,6 +68,12 @@ class IndexConfig(Record):
         return pattern
 
 
+class OfficialNames(Record):
+    """What a user says that a source calls its splits: name -> ours. A folder of such a name is no class."""
+
+    names: dict[str, split_names.Split] = Field(default={})
+
+
 @dataclasses.dataclass(frozen=True)
 class _SourceArchive:
     """The archive of a dataset, its layout, and what its labels mean."""
@@ -83,16 +89,17 @@ def index(
     out: Path,
     datasets: tuple[DatasetRef, ...],
     config: IndexConfig,
+    official: OfficialNames,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> ManifestRef:
     """List the images of the sources, decode them once, and keep their bytes where the next stages read them fast.
 
-    The order of the sources changes nothing.
+    `official` are the names of splits that the user declares. The order of the sources changes nothing.
     Raises SourceError where nothing in them is an image, LabelError for a label that is none of the classes.
     """
-    source_archives = _source_archives(datasets, config, workspace)
+    source_archives = _source_archives(datasets, config, official, workspace)
     labellers = _vote_labellers(source_archives, config)
     ignored = Counter[str]()
     for folder in (names.IMAGES, names.THUMBNAILS, manifest_parts.ROWS, manifest_parts.TEXTS):
@@ -131,6 +138,7 @@ def index(
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
         ignored=commonest,
+        split_warnings=tuple(line for source in source_archives for line in source.layout.splits.warnings(source.name)),
     )
 
 
@@ -141,7 +149,9 @@ def _commonest(ignored: Counter[str]) -> dict[str, int]:
     return dict(sorted(by_count[:_SHOWN_KINDS])) | ({_OTHERS: rest} if rest else {})
 
 
-def _source_archives(datasets: Sequence[DatasetRef], config: IndexConfig, workspace: Workspace) -> list[_SourceArchive]:
+def _source_archives(
+    datasets: Sequence[DatasetRef], config: IndexConfig, official: OfficialNames, workspace: Workspace
+) -> list[_SourceArchive]:
     """The datasets in the order of their names, with their layouts."""
     source_archives: list[_SourceArchive] = []
     for dataset in sorted(datasets, key=lambda dataset: (dataset.source, dataset.digest)):
@@ -155,7 +165,7 @@ def _source_archives(datasets: Sequence[DatasetRef], config: IndexConfig, worksp
             for numbers in (False, True)
         )
         with archives.open_safe(path) as archive:
-            layout = detect.detect(archive, by_name, wants_votes=config.votes != "ignore")
+            layout = detect.detect(archive, by_name, official.names, wants_votes=config.votes != "ignore")
         source_archives.append(_SourceArchive(dataset.source, path, layout, by_number if layout.tables else by_name))
     return source_archives
 
@@ -256,7 +266,7 @@ def _parts_of_tables(
         for table_number, table in enumerate(source.layout.tables):
             labeller = labellers.get((source.name, table.name))
             n_pixels = Counter[int]()
-            for row in pixel_csv.read(source.archive, table):
+            for row in pixel_csv.read(source.archive, table, source.layout.splits):
                 n_rows += 1
                 if n_rows > pixel_csv.MAX_ROWS:
                     raise pixel_csv.too_many_rows(table)

@@ -26,6 +26,7 @@ class ManifestRef(Ref):
     n_found: int
     n_quarantined: int
     ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count
+    split_warnings: tuple[str, ...] = ()  # what looks like a split and is none; of interest where splits are kept
 
     def summary(self) -> str:
         """See Ref."""

@@ -248,8 +248,8 @@ def test_the_report_has_policies_thresholds_and_sources(tmp_path):
     images += [image(3, label="surprise"), *(image(n) for n in range(4, 10))]
     report = Curated(tmp_path, images).report
     assert report["sources"] == {
-        "archive:a": {"with_split": 0, "without_split": 7},
-        "archive:b": {"with_split": 3, "without_split": 0},
+        "archive:a": {"with_split": 0, "without_split": 7, "folders_without": {}},
+        "archive:b": {"with_split": 3, "without_split": 0, "folders_without": {}},
     }
     assert report["policies"]["outlier"] == report["issues"]["outlier"]["policy"] == "keep"
     assert report["thresholds"]["dark_p99"] == 82

@@ -1,5 +1,7 @@
 from collections import Counter
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +19,9 @@ from split_cases import (
 
 from data_contracts import curation as curation_contract
 from fer import errors
-from fer.curation import assignment, split
+from fer.curation import assignment, official_splits
 from fer.curation.refs import Leak
+from fer.ingest import split_names
 
 
 @given(OFFICIAL.flatmap(lambda raw: data(raw_splits=raw)), st.integers(0, 3))
@@ -36,7 +39,7 @@ def test_an_official_split_never_changes_but_for_those_drawn_from_train(drawn, l
     assignments, result = assign(images, pairs, leakage=leakage)
     to_draw = [None, "train", *(name for name in ("validation", "test") if f"{name} drawn" in result.origin)]
     for member in images:
-        official = split.SplitConfig().official[member["raw_split"].lower()]
+        official = split_names.SplitNames().ours(member["raw_split"])
         in_split = assignments[member["image_id"]][0]
         assert in_split in ((None, official) if official != "train" else to_draw)
         if leakage != "drop" and official != "train" and member["action"] != "quarantine":
@@ -83,10 +86,24 @@ def test_official_splits_of_some_images_only_are_refused_with_counts_sources_and
     assert assign(images, use_official=False)[1].origin == "drawn"
 
 
+def test_folders_without_a_split_are_named_as_far_up_as_they_differ_with_the_setting_that_declares_them():
+    paths = pa.array(["d/train/happy/1", "d/wild/happy/2", "d/wild/sad/3", "d/sad/4", "x.csv#5"])
+    labels = pa.array(["happy", "happy", "sad", "sad", "0"])
+    where = official_splits.folders_without(paths, labels, np.array([True, False, False, False, False]))
+    assert where == {"d/wild": 2, official_splits.HERE: 2}
+    images = [image(n, raw_split=None if n < 2 else "train") for n in range(10)]
+    sources = {"one": {"with_split": 8, "without_split": 2, "folders_without": {"d/wild": 2}}}
+    with pytest.raises(errors.SourceError) as caught:
+        assign(images, sources=sources)
+    assert "2 without, these in 'd/wild' (2)" in str(caught.value)
+    assert """--set 'split.official={"wild": "validation"}'""" in str(caught.value)
+
+
 def test_an_unknown_official_split_is_named_unless_all_its_images_were_put_aside():
     images = [image(0, raw_split="train"), image(1, raw_split="fold3"), image(2, raw_split="fold3")]
     with pytest.raises(errors.SourceError, match=r"'fold3' \(2 images\)"):
         assign(images)
+    assert splits_of(images, assign(images, official={"Fold3": "test"})[0])[1:] == ["test", "test"]
     quarantined = [member | {"action": "quarantine"} if member["raw_split"] == "fold3" else member for member in images]
     assert splits_of(quarantined, assign(quarantined)[0])[1:] == [None, None]
 

@@ -39,7 +39,7 @@ class Place:
         path.write_bytes(archive)
         resolved = download.resolve(sources.parse(f"archive:{path}"))
         dataset = download.download(resolved, workspace=self.workspace)
-        return index.index((dataset,), CONFIG, workspace=self.workspace)
+        return index.index((dataset,), CONFIG, index.OfficialNames(), workspace=self.workspace)
 
     def rows(self, manifest: ManifestRef) -> list[dict[str, Any]]:
         return pq.read_table(self.workspace.folder(manifest) / names.MANIFEST).to_pylist()

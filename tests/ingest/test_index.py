@@ -7,7 +7,7 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from indexed import CONFIG, by_path, bytes_of, committed, merged, picture, png, rows_of, run
+from indexed import CONFIG, OFFICIAL, by_path, bytes_of, committed, merged, picture, png, rows_of, run
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
@@ -167,7 +167,7 @@ def test_the_same_source_twice_is_an_error(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png()})
     with pytest.raises(errors.ConfigError, match="given once"):
-        index.index((dataset, dataset), CONFIG, workspace=workspace, progress=progress.silent)
+        index.index((dataset, dataset), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -198,7 +198,7 @@ def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):
     path = workspace.folder(dataset) / archives.DATASET
     path.write_bytes(path.read_bytes().replace(b"some bytes", b"same bytes", 1))
     with pytest.raises(archives.DamagedArchive, match=r"happy/2\.png"):
-        index.index((dataset,), CONFIG, workspace=workspace, progress=progress.silent)
+        index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
 
 
 def test_the_subject_is_what_the_pattern_finds_in_the_path(tmp_path):

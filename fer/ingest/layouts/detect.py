@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from fer import errors
 from fer.images import headers
-from fer.ingest import archives, labels
+from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import class_folders, ferplus, label_tables, pixel_csv, tables
 
 CLASS_FOLDERS = "class folders"
@@ -27,10 +27,12 @@ _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 class Layout:
     """How an archive is laid out: `files` or `tables`, or neither where it holds FERPlus's votes alone.
 
-    `ignored`: kind of other file -> count. `hint` ends the error for labels that are not known.
+    `splits` says which names stand for splits; `ignored`: kind of other file -> count; `hint` ends the error for labels
+    that are not known.
     """
 
     name: str
+    splits: split_names.SplitNames
     files: tuple[class_folders.ImageFile, ...] = ()
     tables: tuple[archives.Member, ...] = ()
     votes: ferplus.Votes | None = None
@@ -38,8 +40,16 @@ class Layout:
     hint: str = ""
 
 
-def detect(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes: bool = False) -> Layout:
+def detect(
+    archive: zipfile.ZipFile,
+    decisions: labels.Decisions,
+    official: Mapping[str, split_names.Split],
+    *,
+    wants_votes: bool = False,
+) -> Layout:
     """Detect the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
+
+    `official` are the names of splits that the user declares.
 
     Class folders, if there are images and one of their folders is a known label, with the splits that tables beside
     them say; else the CSVs, if some hold pixels; else images with the labels that tables give them; else whatever
@@ -47,41 +57,50 @@ def detect(archive: zipfile.ZipFile, decisions: labels.Decisions, *, wants_votes
     Raises SourceError where there is nothing of these, and where a table can't be read.
     """
     members = archives.list_members(archive)
-    files = tuple(map(class_folders.image_file, _images(archive, members, decisions)))
+    splits = split_names.SplitNames(
+        official,
+        [member.name for member in members if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES],
+        [member.name for member in members if tables.is_table(member)],
+        decisions.known,
+    )
+    files = tuple(class_folders.image_file(member, splits) for member in _images(archive, members, decisions, splits))
     images = [file.path for file in files]
     if any(_is_known(file, decisions) for file in files):
-        return _class_folders(archive, members, files)
+        return _class_folders(archive, members, files, splits)
     columns = _csv_columns(archive, members, must_be_whole=True)
     vote_tables = [table for table, names in columns.items() if ferplus.is_votes(names)]
     if pixel_tables := _pixel_tables(columns):
         beside = _beside(vote_tables, pixel_tables[0]) if wants_votes and vote_tables else None
         votes = None if beside is None else ferplus.read(archive, beside, columns[beside])
         used = [table.name for table in (*pixel_tables, beside) if table is not None]
-        return Layout(FER2013_CSV, (), pixel_tables, votes, _ignored(members, used, columns))
+        return Layout(FER2013_CSV, splits, (), pixel_tables, votes, _ignored(members, used, columns))
     if files:
         columns |= _columns_of(archive, filter(_is_parquet, members), must_be_whole=True)
-        labelled = _labelled(archive, members, columns, decisions)
+        labelled = _labelled(archive, members, columns, decisions, splits)
         if labelled.tables:
             used = [table.name for table in labelled.tables] + [file.path for file in labelled.files if file.member]
             ignored = _ignored(members, used, columns)
             ignored["second row of a label table for the same file"] = labelled.n_repeated
-            return Layout(LABEL_TABLE, labelled.files, ignored=+ignored)
+            return Layout(LABEL_TABLE, splits, labelled.files, ignored=+ignored)
     if vote_tables and wants_votes:
         votes = ferplus.read(archive, vote_tables[0], columns[vote_tables[0]])
-        return Layout(VOTES, votes=votes, ignored=_ignored(members, [vote_tables[0].name], columns))
+        return Layout(VOTES, splits, votes=votes, ignored=_ignored(members, [vote_tables[0].name], columns))
     if not files:
         raise _no_images(members, has_votes=bool(vote_tables))
-    return Layout(CLASS_FOLDERS, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
+    return Layout(CLASS_FOLDERS, splits, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
 
 
 def _images(
-    archive: zipfile.ZipFile, members: Iterable[archives.Member], decisions: labels.Decisions
+    archive: zipfile.ZipFile,
+    members: Iterable[archives.Member],
+    decisions: labels.Decisions,
+    splits: split_names.SplitNames,
 ) -> Iterator[archives.Member]:
     """The files that are images by their suffix, or by how they begin where they lie in the folder of a known label."""
     for member in members:
         if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES:
             yield member
-        elif not tables.is_table(member) and _is_known(class_folders.image_file(member), decisions):
+        elif not tables.is_table(member) and _is_known(class_folders.image_file(member, splits), decisions):
             start = archives.read_start(archive, member, headers.START_BYTES)
             if headers.is_start_of_image(start):
                 yield member
@@ -92,18 +111,21 @@ def _is_known(file: class_folders.ImageFile, decisions: labels.Decisions) -> boo
 
 
 def _class_folders(
-    archive: zipfile.ZipFile, members: Sequence[archives.Member], files: tuple[class_folders.ImageFile, ...]
+    archive: zipfile.ZipFile,
+    members: Sequence[archives.Member],
+    files: tuple[class_folders.ImageFile, ...],
+    splits: split_names.SplitNames,
 ) -> Layout:
     columns = _csv_columns(archive, members) | _columns_of(archive, filter(_is_parquet, members))
-    with_splits = {table: names for table, names in columns.items() if label_tables.has_splits(table, names)}
+    with_splits = {table: names for table, names in columns.items() if label_tables.has_splits(table, names, splits)}
     used: tuple[archives.Member, ...] = ()
     if with_splits:
-        labelled = label_tables.with_splits(archive, files, with_splits)
+        labelled = label_tables.with_splits(archive, files, with_splits, splits)
         files, used = labelled.files, labelled.tables
     ignored = _ignored(members, [file.path for file in files] + [table.name for table in used], columns)
     unused = next((table for table, names in columns.items() if label_tables.is_label_table(names)), None)
     hint = "" if unused is None else f"; the labels in {unused.name!r} are not used, as a folder is named like a class"
-    return Layout(CLASS_FOLDERS, files, ignored=ignored, hint=hint)
+    return Layout(CLASS_FOLDERS, splits, files, ignored=ignored, hint=hint)
 
 
 def _csv_columns(
@@ -154,9 +176,10 @@ def _labelled(
     members: Iterable[archives.Member],
     columns: Mapping[archives.Member, Sequence[str]],
     decisions: labels.Decisions,
+    splits: split_names.SplitNames,
 ) -> label_tables.LabelledFiles:
     candidates = {table: names for table, names in columns.items() if label_tables.is_label_table(names)}
-    return label_tables.read(archive, members, candidates, decisions.known, decisions.meaning)
+    return label_tables.read(archive, members, candidates, decisions.known, decisions.meaning, splits)
 
 
 def _ignored(

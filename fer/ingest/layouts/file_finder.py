@@ -6,18 +6,19 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from fer.ingest.layouts import class_folders
+from fer.ingest import split_names
 
 
 class FileFinder:
     """Finds files by what tables call them, in either Unicode form: macOS takes accents apart."""
 
-    def __init__(self, names: Collection[str]):
+    def __init__(self, names: Collection[str], splits: split_names.SplitNames):
+        self._splits = splits
         self._names: dict[str, list[str]] = defaultdict(list)  # NFC -> as they are in the archive
         self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed paths, sorted
         for name in sorted(names):
             self._names[_composed(name)].append(name)
-            self._ends[_split_of(name)].append(_backwards(_composed(name)))
+            self._ends[self._split_of(name)].append(_backwards(_composed(name)))
         for ends in self._ends.values():
             ends.sort()
 
@@ -27,29 +28,32 @@ class FileFinder:
         same = self._names.get(_composed(name), [])
         return [name] if name in same else same[:2]
 
-    def by_end(self, file: str) -> list[str]:
+    def by_end(self, file: str, split: split_names.Split | None = None) -> list[str]:
         """The file whose path shares the longest end with `file`: one name, two where there are several, or none.
 
-        Files in folders of another split than those of `file` don't count.
+        Files in folders of another split than those of `file` don't count; if these say none, neither do files in
+        folders of another than `split`, where that has a folder.
         """
         path = _composed(posixpath.normpath(file).lstrip("/"))
         backwards = _backwards(path)
+        of_path = self._split_of(path)
+        if of_path is None and split in self._ends:
+            of_path = split
         longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
         if not longest:
             return []
-        splits = self._ends.keys() if _split_of(path) is None else {None, _split_of(path)} & self._ends.keys()
+        splits = self._ends.keys() if of_path is None else {None, of_path} & self._ends.keys()
         matches = [end for split in splits for end in _beginning(self._ends[split], longest)]
         composed = {"/".join(reversed(end[:-1].split("/"))) for end in matches}
         return sorted(name for path in composed for name in self._names[path])[:2]
 
+    def _split_of(self, path: str) -> split_names.Split | None:
+        """Which of our splits a path's folders stand for."""
+        return self._splits.ours(self._splits.of_folders(path))
+
 
 def _composed(path: str) -> str:
     return unicodedata.normalize("NFC", path)
-
-
-def _split_of(path: str) -> str | None:
-    """Which of our splits a path's folders stand for."""
-    return class_folders.canonical_split(class_folders.split_of_folders(path))
 
 
 def _backwards(path: str) -> str:

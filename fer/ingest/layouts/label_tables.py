@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fer import errors
-from fer.ingest import archives, labels
+from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import class_folders, file_finder, tables
 
 # The accepted names of columns, normalised; of two that match as many files the first wins.
@@ -65,9 +65,9 @@ def is_label_table(names: Sequence[str]) -> bool:
     return bool(_named(names, FILE_COLUMNS)) and bool(_named(names, LABEL_COLUMNS))
 
 
-def has_splits(table: archives.Member, names: Sequence[str]) -> bool:
+def has_splits(table: archives.Member, names: Sequence[str], splits: split_names.SplitNames) -> bool:
     """Whether a table with columns of these names has file names, and says by a column or its own name the split."""
-    split = _named(names, SPLIT_COLUMNS) or class_folders.split_of_stem(table.name)
+    split = _named(names, SPLIT_COLUMNS) or splits.of_table(table.name)
     return bool(_named(names, FILE_COLUMNS)) and bool(split)
 
 
@@ -77,6 +77,7 @@ def read(
     columns: Mapping[archives.Member, Sequence[str]],
     known_labels: Collection[str],
     meaning: Callable[[str], str | None],
+    splits: split_names.SplitNames,
 ) -> LabelledFiles:
     """Join the tables (table -> its `columns`) with the archive's other files.
 
@@ -86,29 +87,30 @@ def read(
     Raises SourceError for a name that fits several files, or a table that can't be read.
     """
     others = {member.name: member for member in members if member not in columns}
-    rows, used = _rows_of_all(archive, others, columns, known_labels)
+    rows, used = _rows_of_all(archive, others, columns, known_labels, splits)
     if not used:
         return LabelledFiles((), (), 0)
-    return _join(rows, others, used, meaning)
+    return _join(rows, others, used, meaning, splits)
 
 
 def with_splits(
     archive: zipfile.ZipFile,
     files: Iterable[class_folders.ImageFile],
     columns: Mapping[archives.Member, Sequence[str]],
+    splits: split_names.SplitNames,
 ) -> LabelledFiles:
     """`files` with the splits that the tables say (table -> its `columns`), which win over folders.
 
     Tables that name none of the files are left out, and a file with two splits has a `defect`. Raises as `read`.
     """
     by_path = {file.path: file for file in files}
-    rows, used = _rows_of_all(archive, by_path, columns, ())
-    splits: dict[str, set[str]] = defaultdict(set)
+    rows, used = _rows_of_all(archive, by_path, columns, (), splits)
+    splits_of: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.member is not None and row.annotation.raw_split:
-            splits[row.member].add(row.annotation.raw_split)
-    for path, raw_splits in splits.items():
-        defect = _two_splits(raw_splits, _listed(table.name for table in used))
+            splits_of[row.member].add(row.annotation.raw_split)
+    for path, raw_splits in splits_of.items():
+        defect = _two_splits(raw_splits, _listed(table.name for table in used), splits)
         by_path[path] = dataclasses.replace(by_path[path], raw_split=min(raw_splits), defect=defect)
     return LabelledFiles(tuple(by_path.values()), used, 0)
 
@@ -118,13 +120,14 @@ def _rows_of_all(
     files: Collection[str],
     columns: Mapping[archives.Member, Sequence[str]],
     known_labels: Collection[str],
+    splits: split_names.SplitNames,
 ) -> tuple[list[_Row], tuple[archives.Member, ...]]:
     """The tables that name any of the files, sorted by name, and the rows of these."""
     rows: list[_Row] = []
     used = []
-    finder = file_finder.FileFinder(files)
+    finder = file_finder.FileFinder(files, splits)
     for table in sorted(columns, key=lambda table: table.name):
-        rows_of_table = _rows(archive, table, columns[table], finder, known_labels)
+        rows_of_table = _rows(archive, table, columns[table], finder, known_labels, splits)
         if any(row.member is not None for row in rows_of_table):
             rows += rows_of_table
             used.append(table)
@@ -143,11 +146,12 @@ def _rows(
     names: Sequence[str],
     finder: file_finder.FileFinder,
     known_labels: Collection[str],
+    splits: split_names.SplitNames,
 ) -> list[_Row]:
     """The rows of `table` with the files that they name."""
     groups = [_named(names, accepted) for accepted in (FILE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, SUBJECT_COLUMNS)]
-    file_names, label_names, split_names, subject_names = groups
-    read_names = [*file_names, *label_names, *split_names[:1], *subject_names[:1]]
+    file_names, label_names, split_columns, subject_names = groups
+    read_names = [*file_names, *label_names, *split_columns[:1], *subject_names[:1]]
     cells = list(tables.read(archive, table, read_names))
     whole = [row for _, row in cells if row is not None]
 
@@ -159,16 +163,20 @@ def _rows(
         return sum(labels.normalised(cell) in known_labels for cell in column(name))
 
     label = max(label_names, key=n_known, default=None)
-    candidates = [_match(table, name, column(name), finder) for name in file_names]
-    best = max(candidates, key=lambda match: (match.n_rows, -len(match.ambiguous)))
-    _require_unambiguous(table, best.ambiguous)
-    file = read_names.index(best.column)
-    split = next(iter(split_names), None)
-    split_of_table = None if split else class_folders.split_of_stem(table.name)
+    split = next(iter(split_columns), None)
+    split_of_table = None if split else splits.of_table(table.name)
 
     def cell(row: tuple[str, ...], name: str | None) -> str:
         return "" if name is None else row[read_names.index(name)]
 
+    def raw_split(row: tuple[str, ...]) -> str:
+        return split_of_table or splits.of(cell(row, split)) or cell(row, split)
+
+    ours = [splits.ours(raw_split(row)) for row in whole]
+    candidates = [_match(table, name, list(zip(column(name), ours, strict=True)), finder) for name in file_names]
+    best = max(candidates, key=lambda match: (match.n_rows, -len(match.ambiguous)))
+    _require_unambiguous(table, best.ambiguous)
+    file = read_names.index(best.column)
     rows = []
     for number, row in cells:
         location = f"{table.name}#{number}"
@@ -176,12 +184,11 @@ def _rows(
         if row is None or defect:
             rows.append(_Row(_Annotation("", "", ""), "", None, f"a row of {table.name} {defect}", location))
             continue
-        raw_split = split_of_table or class_folders.split_of(cell(row, split)) or cell(row, split)
         subject = cell(row, next(iter(subject_names), None))
         annotation = _Annotation(
-            cell(row, label), raw_split, "" if labels.normalised(subject) in _NO_SUBJECT else subject
+            cell(row, label), raw_split(row), "" if labels.normalised(subject) in _NO_SUBJECT else subject
         )
-        member = best.members.get(row[file])
+        member = best.members.get((row[file], splits.ours(annotation.raw_split)))
         missing = None if member is not None else f"{table.name} names a file that is not there"
         rows.append(_Row(annotation, row[file], member, missing, location))
     return rows
@@ -196,44 +203,48 @@ def _defect(row: tuple[str, ...] | None, file: int) -> str | None:
     return "names a file by what can't be printed" if archives.UNPRINTABLE.search(row[file]) else None
 
 
+_Entry = tuple[str, split_names.Split | None]  # how a row names its file, and the row's split
+
+
 @dataclasses.dataclass(frozen=True)
 class _ColumnMatch:
     """The files that a column names.
 
-    `members`: name -> file; `n_rows`: how many rows name one; `ambiguous`: names that fit several, with two of them.
+    `members`: entry -> file; `n_rows`: how many rows name one; `ambiguous`: names that fit several, with two of them.
     """
 
     column: str
-    members: dict[str, str]
+    members: dict[_Entry, str]
     n_rows: int
     ambiguous: tuple[tuple[str, str, str], ...]
 
 
-def _match(table: archives.Member, column: str, cells: Sequence[str], finder: file_finder.FileFinder) -> _ColumnMatch:
+def _match(
+    table: archives.Member, column: str, entries: Sequence[_Entry], finder: file_finder.FileFinder
+) -> _ColumnMatch:
     """The files that a column names, by the way of reading its names that finds most files.
 
     The ends of paths count only if they find more than twice as many as whole paths: a name that is read as a path
     and leads nowhere is rather a missing file than another of the same name elsewhere.
     """
     folder = posixpath.dirname(table.name)
-    names = {cell: n for cell, n in Counter(cells).items() if cell}
+    counts = {entry: n for entry, n in Counter(entries).items() if entry[0]}
 
-    def matches(find: Callable[[str], list[str]]) -> tuple[int, dict[str, list[str]]]:
-        files_of = {cell: files for cell in names if (files := find(cell.replace("\\", "/")))}
-        return sum(names[cell] for cell in files_of), files_of
+    def matches(find: Callable[[str, split_names.Split | None], list[str]]) -> tuple[int, dict[_Entry, list[str]]]:
+        files_of = {entry: files for entry in counts if (files := find(entry[0].replace("\\", "/"), entry[1]))}
+        return sum(counts[entry] for entry in files_of), files_of
 
     n_rows, files_of = max(
-        matches(lambda file: finder.from_folder(folder, file)),
-        matches(lambda file: finder.from_folder("", file)),
+        matches(lambda file, _: finder.from_folder(folder, file)),
+        matches(lambda file, _: finder.from_folder("", file)),
         key=lambda match: match[0],
     )
-    if 2 * n_rows < sum(names.values()):
+    if 2 * n_rows < sum(counts.values()):
         n_by_end, files_by_end = matches(finder.by_end)
         if n_by_end > 2 * n_rows:
             n_rows, files_of = n_by_end, files_by_end
-    several = sorted(cell for cell, files in files_of.items() if len(files) > 1)
-    ambiguous = tuple((cell, min(files_of[cell]), max(files_of[cell])) for cell in several)
-    return _ColumnMatch(column, {cell: files[0] for cell, files in files_of.items()}, n_rows, ambiguous)
+    several = sorted((entry[0], min(files), max(files)) for entry, files in files_of.items() if len(files) > 1)
+    return _ColumnMatch(column, {entry: files[0] for entry, files in files_of.items()}, n_rows, tuple(several))
 
 
 def _require_unambiguous(table: archives.Member, ambiguous: Sequence[tuple[str, str, str]]) -> None:
@@ -253,6 +264,7 @@ def _join(
     others: Mapping[str, archives.Member],
     used: tuple[archives.Member, ...],
     meaning: Callable[[str], str | None],
+    splits: split_names.SplitNames,
 ) -> LabelledFiles:
     table_names = _listed(table.name for table in used)
     annotations: dict[str, list[_Annotation]] = defaultdict(list)
@@ -279,10 +291,10 @@ def _join(
         n_repeated += len(same) - 1
         add_missing(min(same, key=lambda row: (row.annotation, row.location)), file)
     for name, member in others.items():
-        by_path = class_folders.image_file(member)
+        by_path = class_folders.image_file(member, splits)
         if name in annotations:
             n_repeated += len(annotations[name]) - 1
-            files.append(_annotated(by_path, annotations[name], table_names, meaning))
+            files.append(_annotated(by_path, annotations[name], table_names, meaning, splits))
         elif class_folders.suffix(name) in class_folders.IMAGE_SUFFIXES:
             files.append(dataclasses.replace(by_path, raw_label=None, defect=f"no label in {table_names}"))
     return LabelledFiles(tuple(sorted(files, key=lambda file: file.path)), used, n_repeated)
@@ -293,6 +305,7 @@ def _annotated(
     annotations: Sequence[_Annotation],
     table_names: str,
     meaning: Callable[[str], str | None],
+    splits: split_names.SplitNames,
 ) -> class_folders.ImageFile:
     """The file with the annotations of all its rows; a row with a blank cell contradicts no other."""
     raw_labels = sorted({annotation.raw_label for annotation in annotations if annotation.raw_label})
@@ -301,7 +314,7 @@ def _annotated(
     defect = None
     if len({meaning(raw_label) or labels.normalised(raw_label) for raw_label in raw_labels}) > 1:
         defect = f"two labels in {table_names}"
-    elif two_splits := _two_splits(raw_splits, table_names):
+    elif two_splits := _two_splits(raw_splits, table_names, splits):
         defect = two_splits
     elif len(subjects) > 1:
         defect = f"two subjects in {table_names}"
@@ -316,10 +329,10 @@ def _annotated(
     )
 
 
-def _two_splits(raw_splits: Iterable[str], table_names: str) -> str | None:
+def _two_splits(raw_splits: Iterable[str], table_names: str, splits: split_names.SplitNames) -> str | None:
     """The defect of a file with these splits, if they mean several."""
-    splits = {class_folders.canonical_split(raw_split) or labels.normalised(raw_split) for raw_split in raw_splits}
-    return f"two splits in {table_names}" if len(splits) > 1 else None
+    meant = {splits.ours(raw_split) or labels.normalised(raw_split) for raw_split in raw_splits}
+    return f"two splits in {table_names}" if len(meant) > 1 else None
 
 
 def _listed(names: Iterable[str], at_most: int = 3) -> str:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from fer import errors
-from fer.ingest import archives, labels
-from fer.ingest.layouts import class_folders, tables
+from fer.ingest import archives, labels, split_names
+from fer.ingest.layouts import tables
 
 # Of a source. The largest public set of faces with emotions, AffectNet, has 0.45 M; a few KB may hold millions.
 MAX_ROWS = 500_000
@@ -67,12 +67,12 @@ def _columns(header: Sequence[str]) -> _Columns | None:
     return _Columns(len(names), names.index("emotion"), names.index("pixels"), usage)
 
 
-def read(path: Path, table: archives.Member) -> Iterator[Row]:
+def read(path: Path, table: archives.Member, splits: split_names.SplitNames) -> Iterator[Row]:
     """Stream the rows of `table`, a CSV of pixels in the archive `path`.
 
     Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes.
     """
-    split = class_folders.split_of_stem(table.name) or class_folders.split_of_folders(table.name)
+    split = splits.of_table(table.name) or splits.of_folders(table.name)
     with zipfile.ZipFile(path) as archive, tables.open_csv(archive, table) as (raw, rows):
         columns = _columns(next(rows, []))
         n_blank = 1
@@ -80,7 +80,9 @@ def read(path: Path, table: archives.Member) -> Iterator[Row]:
             if not row or columns is None:
                 n_blank += 1
                 continue
-            yield _row(table, n, n - n_blank, row, columns, split, raw.tell())
+            usage = row[columns.usage].strip() if columns.usage is not None and len(row) == columns.n else None
+            in_split = split if usage is None else splits.of(usage) or usage or None
+            yield _row(table, n, n - n_blank, row, columns, in_split, raw.tell())
 
 
 def _row(
@@ -97,9 +99,6 @@ def _row(
         defect = "the CSV row has other than the header's number of columns"
         return Row(path, number, "", None, ",".join(row).encode(), 0, defect, read_bytes)
     raw_label = row[columns.emotion].strip()
-    if columns.usage is not None:
-        usage = row[columns.usage].strip()
-        split = class_folders.split_of(usage) or usage or None
     if max(len(raw_label), len(split or "")) > tables.MAX_CELL_CHARS:
         raise tables.too_long(table)
     text = row[columns.pixels].encode()

@@ -3,6 +3,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer.ingest import split_names
 from fer.ingest.layouts import file_finder
 
 
@@ -22,6 +23,6 @@ def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, dat
 
     longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
     allowed = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
-    matches = file_finder.FileFinder(names).by_end(path)
+    matches = file_finder.FileFinder(names, split_names.SplitNames()).by_end(path)
     assert set(matches) <= set(allowed)
     assert len(matches) == min(2, len(allowed))

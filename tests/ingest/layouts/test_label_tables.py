@@ -12,7 +12,7 @@ from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, ru
 from data_contracts import manifest as contract
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
-from fer.ingest import archives, index, labels
+from fer.ingest import archives, index, labels, split_names
 from fer.ingest.layouts import detect, label_tables, tables
 
 IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
@@ -317,7 +317,9 @@ def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
         members = archives.list_members(archive)
         columns = {members[-1]: tables.column_names(archive, members[-1])}
         try:
-            result = label_tables.read(archive, members, columns, DECISIONS.known, DECISIONS.meaning)
+            result = label_tables.read(
+                archive, members, columns, DECISIONS.known, DECISIONS.meaning, split_names.SplitNames()
+            )
         except errors.SourceError:
             return
     paths = [file.path for file in result.files]
@@ -325,3 +327,35 @@ def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
     assert {file.path for file in result.files if file.member is not None} == {"0.png", "a/0.png", "a/1.png"}
     assert all(file.defect or file.raw_label for file in result.files)
     assert all(file.defect for file in result.files if file.member is None)
+
+
+def test_of_files_of_one_name_a_table_means_that_of_its_own_split(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    images = {f"images/{folder}/0.png": png(n) for n, folder in enumerate(("train", "dev"))}
+    tables = {"train.csv": b"file,label\n0.png,happy\n", "dev_labels.csv": b"file,label\n0.png,angry\n"}
+    row_of = by_path(workspace, run(workspace, images | tables))
+    assert {path: (row["label"], row["raw_split"]) for path, row in row_of.items()} == {
+        "images/train/0.png": ("happy", "train"),
+        "images/dev/0.png": ("angry", "dev"),
+    }
+
+
+def test_of_files_of_one_name_a_row_means_that_of_its_own_split(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    images = {f"{folder}/{n}.png": png(n) for folder in ("train", "test") for n in range(2)}
+    rows = "".join(
+        f"{n}.png,{label},{split}\n" for n in range(2) for label, split in (("happy", "train"), ("sad", "Test"))
+    )
+    config = index.IndexConfig(classes=("happy", "sad"))
+    row_of = by_path(workspace, run(workspace, images | {"l.csv": f"file,label,split\n{rows}".encode()}, config))
+    assert {path: row["label"] for path, row in row_of.items()} == {
+        path: "happy" if path.startswith("train") else "sad" for path in images
+    }
+
+
+def test_a_table_of_a_split_without_a_folder_names_files_of_any_folder(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    images = {f"train/{n}.png": png(n) for n in range(2)}
+    tables = {"train.csv": b"file,label\n0.png,happy\n", "test.csv": b"file,label\n1.png,angry\n"}
+    row_of = by_path(workspace, run(workspace, images | tables))
+    assert [row_of[path]["raw_split"] for path in images] == ["train", "test"]

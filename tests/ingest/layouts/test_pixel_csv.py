@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from indexed import CONFIG, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
+from indexed import CONFIG, OFFICIAL, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
 
 from fer import errors, progress
 from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode
-from fer.ingest import archives, index, manifest_parts
+from fer.ingest import archives, index, manifest_parts, split_names
 from fer.ingest.layouts import detect, pixel_csv, tables
 
 
@@ -189,7 +189,7 @@ def test_damaged_bytes_of_the_csv_are_a_clear_error(tmp_path):
     path = workspace.folder(dataset) / "dataset.zip"
     path.write_bytes(path.read_bytes().replace(b"55 55 55", b"55 54 55", 1))
     with pytest.raises(archives.DamagedArchive, match=r"fer2013\.csv"):
-        index.index((dataset,), CONFIG, workspace=workspace, progress=progress.silent)
+        index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
 
 
 @given(
@@ -225,14 +225,14 @@ def test_a_damaged_entry_of_the_csv_is_a_clear_error(tmp_path, mark, at, value):
         with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
             tables.column_names(archive, member)
     with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
-        list(pixel_csv.read(path, member))
+        list(pixel_csv.read(path, member, split_names.SplitNames()))
 
 
 @given(st.text(max_size=80) | st.text(alphabet='0123 ,;"\n\r\t', max_size=80))
 def test_any_text_after_the_header_is_rows_or_one_source_error(text):
     packed = io.BytesIO(zipped({"a.csv": b"emotion,pixels,Usage\n" + text.encode(errors="replace")}))
     try:
-        rows = list(pixel_csv.read(packed, archives.Member("a.csv", 1)))
+        rows = list(pixel_csv.read(packed, archives.Member("a.csv", 1), split_names.SplitNames()))
     except errors.SourceError:
         return
     assert [row.number for row in rows] == list(range(len(rows)))

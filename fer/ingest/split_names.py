@@ -1,0 +1,230 @@
+"""What sources call their splits: words of many languages, with what stands around them, and names that users declare.
+
+A name stands for a split if it is one of these words once words such as `set`, `images` or a number are taken off:
+`train`, `Test Images`, `01_val`, `Trainingsdaten`, `训练集`. In `fer_train` something is left over; it stands for one
+if another split's name lies beside it: `fer_test`. A label is never a split.
+"""
+
+import functools
+import json
+import re
+import shlex
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+from fer.ingest import archives
+
+Split = Literal["train", "validation", "test"]
+
+_WORDS: dict[Split, str] = {
+    "train": "train trains training trainings trn entrenamiento treino treinamento entraino entrainement apprentissage "
+    "lern addestramento allenamento trenowanie treningowy treningowe treningowa trening uczacy uczace "
+    "trenovaci trenink тренировка тренировочная тренировочные тренировочный тренировочныи трейн треин "
+    "обучение обучающая обучающие обучающий обучающии навчання навчальна навчальнии тренувальна egitim "
+    "antrenman 训练 訓練 学習 トレーニンク 훈련 학습 트레이닝 تدريب التدريب آموزش اموزش प्रशिक्षण huanluyen "
+    "latih latihan pelatihan traning treni treening koulutus harjoitus opetus tanito tanulo antrenament "
+    "antrenare εκπαιδευση אימון ฝึก entrenament",
+    "validation": "val vals valid vld validation validate validating public publictest dev devel development eval "
+    "evaluation validacion validacio validacao validierung validierungs validazione validatie walidacja "
+    "walidacyjny walidacyjne walidacyjna validace validacni валидация валидационная валидационные "
+    "валидационный валидационныи валидаци проверочная валідація валідаціина dogrulama gecerleme 验证 驗證 "
+    "开发 開發 検証 バリテーション 검증 밸리데이션 تحقق التحقق اعتبارسنجی सत्यापन kiemdinh xacthuc validasi "
+    "validering validointi validacios validare επικυρωση אימות",
+    "test": "test tests testing tst private privatetest prueba pruebas teste testes essai essais prufung prova "
+    "testowy testowe testowa testy testovaci тест тесты тестовая тестовые тестовый тестовыи тестова "
+    "тестування sinama 测试 測試 テスト 試験 테스트 시험 اختبار الاختبار تست آزمون ازمون परीक्षण kiemtra "
+    "kiemthu uji pengujian testi teszt testare δοκιμη τεστ מבחן ทดสอบ",
+}
+_AFFIXES_OF_WORDS = (  # what stands around such a word without changing it
+    "datasets dataset datas data sets set subset split splits folder images image imgs img pictures pics "
+    "photos faces face files labels label annotations annotation list batch phase copy cropped aligned "
+    "resized datensatz daten menge satz bilder bild kopie conjuntode conjunto datosde datos imagenesde "
+    "imagenes imagens dadosde dados donneesde donneesd donnees jeude jeud jeu ensemblede ensembled ensemble "
+    "imagesde imagesd insiemedi insieme datidi dati immagini zbior dane obrazy выборка набор данные данных "
+    "изображения картинки veriseti verileri verisi veri seti kumesi goruntuleri 数据集 數據集 数据 數據 资料 "
+    "資料 图片 圖片 图像 圖像 样本 集 用 データセット データ セット 画像 데이터셋 데이터 세트 셋 이미지 용 "
+    "مجموعة بيانات صور taphinhanh tapdulieu dulieu"
+)
+_TOKEN = re.compile(r"[^\W\d_]+|\d+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_WEAK = frozenset(("public", "private", "valid", "dev", "lern", "prova", "essai"))  # common words: alone only
+_OFFICIAL_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")  # of FER2013's files
+_PREFIX = re.compile(r"([^\W\d_]+)[ _.-]*(?=\d)")
+_SHOWN = 6  # of what looks like a split
+_LOOKALIKE = re.compile(r"(k?fold|split|cv|holdout|heldout|unseen)[0-9]*")
+
+
+def fold(name: str) -> str:
+    """`name` in lower case, with letters and digits only and without accents: what names of splits are compared by."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(character for character in plain if character.isalnum())
+
+
+_BUILT_IN: dict[str, Split] = {fold(word): ours for ours, words in _WORDS.items() for word in words.split()}
+_AFFIXES = tuple(map(fold, _AFFIXES_OF_WORDS.split()))
+_NUMBER_BEFORE = re.compile(r"^[0-9]+")
+_NUMBER_AFTER = re.compile(r"(?:v|[0-9]+x)?[0-9]+(?:px)?$")
+_LONGEST_NAME = 64  # characters of a folded name that may stand for a split
+
+
+def _without_an_affix(core: str) -> Iterator[str]:
+    """What is left of a folded name once one word or number before or after it is taken off."""
+    for affix in _AFFIXES:
+        if core.startswith(affix):
+            yield core.removeprefix(affix)
+        if core.endswith(affix):
+            yield core.removesuffix(affix)
+    yield _NUMBER_BEFORE.sub("", core, count=1)
+    yield _NUMBER_AFTER.sub("", core, count=1)
+
+
+class SplitNames:
+    """Which names of a source stand for its splits.
+
+    `declared`: name -> ours, before the words known here. `images` and `tables` are the paths of the source's files,
+    which decide what a longer name stands for; `labels` are never splits, unless declared.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str, Split] | None = None,
+        images: Sequence[str] = (),
+        tables: Sequence[str] = (),
+        labels: Collection[str] = (),
+    ):
+        self._declared = {fold(name): ours for name, ours in (declared or {}).items()}
+        self._labels = {fold(label) for label in labels} - self._declared.keys()
+        self._cached_word = functools.lru_cache(maxsize=4_096)(self._word)
+        self._word_of_path: dict[str, str] = {}  # of folders and tables that stand for a split beside others
+        self._is_by_prefix = False
+        self._tables = frozenset(tables)
+        self.lookalikes: dict[str, int] = {}  # folder, or beginning of file names -> images that have no other split
+        self._look_around(images)
+
+    def ours(self, raw: str | None) -> Split | None:
+        """Which of our splits a name in the manifest stands for."""
+        key = fold(raw or "")
+        return self._declared.get(key) or _BUILT_IN.get(key)
+
+    def of(self, name: str) -> str | None:
+        """The word for a split that `name`, of a folder or table or in a cell, is: as it stands, or `train` of
+        `train_set`.
+        """
+        return self._cached_word(name)
+
+    def of_folder(self, path: str) -> str | None:
+        """The word for a split that the last folder of `path` stands for."""
+        return self._word_of_path.get(path) or self.of(path.rpartition("/")[2])
+
+    def of_folders(self, path: str) -> str | None:
+        """The word for a split that the deepest of the folders above a file stands for, if any does."""
+        return next(filter(None, map(self.of_folder, _folders(path))), None)
+
+    def of_table(self, path: str) -> str | None:
+        """The word for a split that the name of a table stands for, whatever its folders are."""
+        return self._word_of_path.get(path) or self.of(PurePosixPath(path).stem)
+
+    def of_image(self, path: str) -> str | None:
+        """The word for a split that an image's path says: by the beginning of its name, or by its folders."""
+        name = path.rpartition("/")[2]
+        if official := _OFFICIAL_PREFIX.match(name):
+            return official[1]
+        return self._prefix(name) if self._is_by_prefix else self.of_folders(path)
+
+    def warnings(self, source: str) -> tuple[str, ...]:
+        """A line if something in the `source` looks like a split and is not used as one."""
+        if not self.lookalikes:
+            return ()
+        most = sorted(self.lookalikes.items(), key=lambda item: (-item[1], item[0]))
+        shown = [f"{archives.quoted(path)} ({count:,} images)" for path, count in most[:_SHOWN]]
+        shown += [f"{len(most) - _SHOWN:,} more"] if len(most) > _SHOWN else []
+        names = dict.fromkeys(path.rpartition("/")[2] for path, _ in most[:_SHOWN] if not path.endswith("…"))
+        example = json.dumps({name: self._likely(name) for name in names}, ensure_ascii=False)
+        how = f"by --set {shlex.quote(f'split.official={example}')}" if names else "by folders of their names"
+        return (
+            f"{', '.join(shown)} in {source}: this looks like splits of the source, and is not used as such. Say {how} "
+            "what they are, or by --set split.use_official=false that splits are to be drawn",
+        )
+
+    def _likely(self, name: str) -> Split:
+        tokens = (fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part))
+        return next(filter(None, map(self.ours, tokens)), "train")
+
+    def _word(self, name: str) -> str | None:
+        whole = name.strip()
+        core = fold(whole)
+        if core in self._declared:
+            return whole
+        if core in self._labels:
+            return None
+        if core in _BUILT_IN:
+            return whole
+        cores = {core} if len(core) <= _LONGEST_NAME else set()
+        while cores:
+            if found := sorted(core for core in cores if core in _BUILT_IN or core in self._declared):
+                return found[0]
+            cores = {shorter for core in cores for shorter in _without_an_affix(core)} - cores
+        return None
+
+    def _of_path(self, path: str) -> str | None:
+        return self.of_table(path) if path in self._tables else self.of_folder(path)
+
+    def _prefix(self, name: str) -> str | None:
+        """The word for a split that a file's name begins with, before a number: `train_00001.jpg`."""
+        match = _PREFIX.match(name)
+        return match[1] if match and self._cached_word(match[1]) == match[1] else None
+
+    def _look_around(self, images: Sequence[str]) -> None:
+        """Learn from all paths of the source which longer names stand for a split, and which only look so."""
+        children: dict[str, set[str]] = defaultdict(set)
+        for path in {folder for image in images for folder in _folders(image)} | self._tables:
+            children[path.rpartition("/")[0]].add(path)
+        looks_like_one: set[str] = set()
+        for siblings in children.values():
+            in_name = {path: word for path in siblings if (word := self._word_within(path)) is not None}
+            known = {self.ours(word) for path in siblings if (word := self._of_path(path)) is not None}
+            if len(known | {self.ours(word) for word in in_name.values()}) > 1:
+                self._word_of_path |= in_name
+            else:
+                looks_like_one |= in_name.keys()
+            looks_like_one |= {path for path in siblings if self._is_lookalike(path)}
+        without = [path for path in images if self.of_folders(path) is None]
+        if len(without) == len(images):
+            self._look_at_prefixes(images)
+        if not self._is_by_prefix:
+            counts = Counter(folder for path in without for folder in _folders(path) if folder in looks_like_one)
+            self.lookalikes |= {folder: count for folder, count in counts.items() if count < len(images)}
+
+    def _is_lookalike(self, path: str) -> bool:
+        return self._of_path(path) is None and _LOOKALIKE.fullmatch(fold(path.rpartition("/")[2])) is not None
+
+    def _word_within(self, path: str) -> str | None:
+        """The word for a split in the last part of a path that is none by itself and names no label."""
+        if self._of_path(path) is not None:
+            return None
+        name = path.rpartition("/")[2]
+        tokens = [fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part)]
+        words = [token for token in tokens if token not in _WEAK and self.ours(token)]
+        rest = "".join(token for token in tokens if token not in words)
+        if len({self.ours(word) for word in words}) != 1 or not self._labels.isdisjoint((fold(name), rest, *tokens)):
+            return None
+        return words[0]
+
+    def _look_at_prefixes(self, images: Sequence[str]) -> None:
+        prefixes = (self._prefix(path.rpartition("/")[2]) for path in images)
+        counts = Counter(prefix for prefix in prefixes if prefix is not None)
+        if len({self.ours(prefix) for prefix in counts}) > 1:
+            self._is_by_prefix = counts.total() == len(images)
+            if not self._is_by_prefix:
+                self.lookalikes |= {f"{prefix}…": count for prefix, count in counts.items()}
+
+
+def _folders(path: str) -> Iterator[str]:
+    """The paths of the folders above a file, the deepest first."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
