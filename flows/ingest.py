@@ -75,7 +75,7 @@ def examine(
         problem: str | None = None,
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
-            warnings = manifest.split_warnings if recipe.split.use_official else ()
+            warnings = manifest.warnings + (manifest.split_warnings if recipe.split.use_official else ())
             warnings += () if split is None else gate.warnings(split, recipe.gate)
             data = DataRefs(manifest, validation, inspection, curation, split, drift)
             return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from fer.images.formats import bmp, gif, jpeg, png, pnm, tiff, webp
-from fer.images.formats.header import Header, UndecodableImage, unknown_format
+from fer.images.formats.header import Header, UndecodableImage, is_other_picture, unknown_format
 
 _READERS: dict[bytes, Callable[[bytes], Header]] = {
     b"\xff\xd8": jpeg.read,
@@ -45,8 +45,8 @@ def read(data: bytes) -> Header:
 
 
 def is_start_of_image(start: bytes) -> bool:
-    """Whether the first START_BYTES of a file, or all there are, look like an image of a format known here."""
-    return _START.match(start) is not None
+    """Whether the first START_BYTES of a file, or all there are, look like an image, decoded here or not."""
+    return _START.match(start) is not None or is_other_picture(start)
 
 
 START_BYTES = 32

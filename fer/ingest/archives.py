@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fer import errors
 from fer.engine import disk
+from fer.ingest import leftovers
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
@@ -35,8 +36,6 @@ _RATIO_MATTERS_BYTES = 64 * 2**20  # below this even a bomb does no harm
 MAX_DIRECTORY_BYTES = 512 * 2**20  # 2 million entries with names of 200 bytes; it is held in memory
 MAX_NAME_CHARS = 1_024
 
-JUNK_FOLDERS = frozenset({"__MACOSX"})
-_JUNK_FILES = {".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r"}  # systems rewrite them whenever somebody looks
 # They would break a report's lines, or turn what a terminal shows: controls, separators of lines, marks of direction.
 UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Not bzip2 and lzma, which `zipfile` decompresses without a limit: 277 bytes of bzip2 become 200 MB at one go.
@@ -65,11 +64,6 @@ def quoted(text: str) -> str:
     """Text from a source for a message: quoted, escaped where it can't be printed, cut after some 80 characters."""
     literal = repr(text[: _SHOWN_CHARS + 1])
     return literal if len(literal) <= _SHOWN_CHARS + 2 else f"{literal[:_SHOWN_CHARS]}...{literal[0]}"
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file of this name, without its folders, is one that macOS or Windows leaves about."""
-    return name in _JUNK_FILES or name.startswith("._")
 
 
 def content_digest(files: Iterable[tuple[str, str]]) -> str:
@@ -104,7 +98,7 @@ def require_zip(path: Path) -> None:
 
 
 def members(path: Path) -> list[Member]:
-    """The files in the zip `path`, sorted by name, without folders and what macOS and Windows leave about.
+    """The files in the zip `path`, sorted by name, without folders and what `leftovers` are.
 
     Raises SourceError where the archive is not fit to be read: see `open_safe`.
     """
@@ -163,15 +157,16 @@ def digest(path: Path) -> str:
         return content_digest((member.name, _sha256(archive, member)) for member in list_members(archive))
 
 
-def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> int:
-    """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date; returns their number.
+def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> dict[str, int]:
+    """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date.
 
     So the same files give the same bytes, however the source was packed, and later reads decompress nothing. `out`
-    appears when it is whole. Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.
+    appears when it is whole. Returns `leftovers.counted` of what is left out.
+    Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.
     """
     with disk.replacing(out, sync=True) as staging:
         with open_safe(path) as archive, zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
-            to_copy = list_members(archive)
+            to_copy, left_out = list_members(archive), _leftovers(archive)
             copied: list[tuple[str, str]] = []
             for n, member in enumerate(to_copy):
                 copied.append((member.name, _copy(archive, member, target)))
@@ -184,7 +179,7 @@ def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str 
                 todo="run the same command again once the archive is complete",
             )
     progress(len(to_copy), len(to_copy), "files checked")
-    return len(to_copy)
+    return left_out
 
 
 def _chunks(archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
@@ -225,9 +220,13 @@ def _copy(archive: zipfile.ZipFile, member: Member, target: zipfile.ZipFile) -> 
     return copied.hexdigest()
 
 
+def _leftovers(archive: zipfile.ZipFile) -> dict[str, int]:
+    paths = (leftovers.within(entry.filename) for entry in archive.infolist() if not entry.is_dir())
+    return leftovers.counted(path for path in paths if path is not None)
+
+
 def _is_skipped(entry: zipfile.ZipInfo) -> bool:
-    *folders, name = entry.filename.split("/")
-    return entry.is_dir() or is_junk(name) or not JUNK_FOLDERS.isdisjoint(folders)
+    return entry.is_dir() or leftovers.within(entry.filename) is not None
 
 
 def _check(archive: zipfile.ZipFile, path: Path, n_entries: int) -> None:
@@ -249,7 +248,9 @@ def _check(archive: zipfile.ZipFile, path: Path, n_entries: int) -> None:
     if total > max(_RATIO_MATTERS_BYTES, MAX_RATIO * path.stat().st_size):
         raise _refused(f"files of at most {MAX_RATIO} times its own size", f"{total:,} bytes of files in {path}")
     if all(_is_skipped(entry) for entry in entries):
-        raise errors.SourceError("The archive must hold files.", received=f"none in {path}", todo="check the archive")
+        raise errors.SourceError(
+            "The archive must hold files that are not hidden.", received=f"none in {path}", todo="check the archive"
+        )
 
 
 def _declared_count(path: Path) -> int:

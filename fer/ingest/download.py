@@ -63,13 +63,14 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
     """
     target = out / archives.DATASET
     label = resolved.identity
+    left_out: dict[str, int] = {}
     match resolved.source:
         case sources.KaggleSource():
-            kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
+            left_out = kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
         case sources.ArchiveSource(path):
-            archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
+            left_out = archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
         case sources.FolderSource(path):
-            folders.pack(path, target, resolved.identity.removeprefix(_FOLDER), progress)
+            left_out = folders.pack(path, target, resolved.identity.removeprefix(_FOLDER), progress)
         case sources.DemoSource():
             from fer.ingest.demo import archive as demo_archive
 
@@ -77,4 +78,9 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
             with disk.replacing(target) as staging:
                 demo_archive.write_archive(staging, demo_archive.DemoConfig.model_validate(resolved.demo), progress)
     (out / _SOURCE).write_bytes(f"{label}\n".encode())
-    return DatasetRef(source=label, n_files=len(archives.members(target)), size_bytes=target.stat().st_size)
+    return DatasetRef(
+        source=label,
+        n_files=len(archives.members(target)),
+        size_bytes=target.stat().st_size,
+        left_out=left_out,
+    )

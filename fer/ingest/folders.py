@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fer import errors
 from fer.engine import disk
-from fer.ingest import archives
+from fer.ingest import archives, leftovers
 from fer.progress import Progress, silent
 
 _CHUNK_BYTES = 1 << 20
@@ -38,16 +38,18 @@ def digest(folder: Path) -> str:
     Raises SourceError for a folder without files, for links, devices, pipes and names that no archive may hold, for
     more or larger files than an archive may have, and where a file can't be read or changes.
     """
-    return archives.content_digest((file.name, _sha256(file, folder)) for file in _files(folder))
+    files, _ = _files(folder)
+    return archives.content_digest((file.name, _sha256(file, folder)) for file in files)
 
 
-def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) -> None:
+def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) -> dict[str, int]:
     """Write the folder's files to a zip `out`: sorted, stored, with one date. `out` appears when it is whole.
 
+    Returns `leftovers.counted` of what is left out.
     Raises SourceError as `digest` does, and where that is not `expected` any more.
     """
     with disk.replacing(out) as staging:
-        files = _files(folder)
+        files, left_out = _files(folder)
         copied: list[tuple[str, str]] = []
         with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
             for n, file in enumerate(files):
@@ -57,21 +59,27 @@ def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) ->
         if archives.content_digest(copied) != expected:
             raise _changed(f"other files in {folder} than a moment before")
     progress(len(files), len(files), "files packed")
+    return leftovers.counted(left_out)
 
 
-def _files(folder: Path) -> list[_File]:
-    files = sorted(_walk(folder), key=lambda file: file.name)
+def _files(folder: Path) -> tuple[list[_File], list[str]]:
+    """The folder's files, sorted, and the paths of leftovers (see `leftovers.within`)."""
+    left_out: list[str] = []
+    files = sorted(_walk(folder, left_out), key=lambda file: file.name)
     total = sum(file.size_bytes for file in files)
     if not files:
-        raise errors.SourceError("The folder must hold files.", received=f"none in {folder}", todo="check the path")
+        hidden = f" but hidden ones, e.g. {archives.quoted(min(left_out))}" if left_out else ""
+        received = f"none in {folder}{hidden}"
+        raise errors.SourceError("The folder must hold files.", received=received, todo="check the path")
     if len(files) > archives.MAX_MEMBERS:
         raise _refused(f"at most {archives.MAX_MEMBERS:,} files", f"{len(files):,}", "divide it into several sources")
     if total > archives.MAX_TOTAL_BYTES:
         raise _refused(f"at most {archives.MAX_TOTAL_BYTES:,} bytes", f"{total:,}", "divide it into several sources")
-    return files
+    return files, left_out
 
 
-def _walk(folder: Path) -> Iterator[_File]:
+def _walk(folder: Path, left_out: list[str]) -> Iterator[_File]:
+    """The folder's files; the paths of leftovers are added to `left_out`."""
     waiting = [(folder, "")]
     try:
         while waiting:
@@ -81,9 +89,13 @@ def _walk(folder: Path) -> Iterator[_File]:
                     name = prefix + entry.name
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
-                        if entry.name not in archives.JUNK_FOLDERS:
+                        if leftovers.is_folder(entry.name):
+                            left_out.append(name + "/")
+                        else:
                             waiting.append((Path(entry.path), name + "/"))
-                    elif not archives.is_junk(entry.name):
+                    elif leftovers.is_file(entry.name):
+                        left_out.append(name)
+                    else:
                         yield _checked(_File(name, Path(entry.path), status.st_size), status)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _changed(f"{error.filename!r}, gone a moment later") from None

@@ -26,12 +26,14 @@ from fer import errors
 from fer.engine import process_pool, stage
 from fer.engine.records import Record
 from fer.engine.workspace import Workspace
-from fer.ingest import archives, image_files, labels, manifest_parts, sources, split_names
+from fer.ingest import advice, archives, exclusion, image_files, labels, manifest_parts, sources, split_names
 from fer.ingest.layouts import class_folders, detect, ferplus, pixel_csv
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
 
 _LEFT_OUT = "label left out by the recipe"
+_UNLABELLED = "image without a label"
+_EXCLUDED = "left out by index.exclude"
 _OTHERS = "others"
 _SHOWN_KINDS = 20  # of ignored files; every file of a source may have another suffix
 
@@ -45,6 +47,15 @@ class IndexConfig(Record):
     )
     ignore_labels: tuple[str, ...] = Field(
         default=(), description="labels of the source whose images are left out, as spelled there"
+    )
+    ignore_unlabelled: bool = Field(
+        default=False,
+        description="leave out images in no class folder, without a row in a table of labels, or with a blank one",
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(),
+        description="files to be left out, as globs: of names (`*_mask.png`, `thumbs`), or with a slash of paths "
+        "(`raw/*`); what a folder's glob matches is left out with all that is in it",
     )
     votes: ferplus.VotesUse = Field(
         default="ignore",
@@ -99,7 +110,8 @@ def index(
     `official` are the names of splits that the user declares. The order of the sources changes nothing.
     Raises SourceError where nothing in them is an image, LabelError for a label that is none of the classes.
     """
-    source_archives = _source_archives(datasets, config, official, workspace)
+    excluding = exclusion.Exclusion(config.exclude)
+    source_archives = _source_archives(datasets, config, official, excluding, workspace)
     labellers = _vote_labellers(source_archives, config)
     ignored = Counter[str]()
     for folder in (names.IMAGES, names.THUMBNAILS, manifest_parts.ROWS, manifest_parts.TEXTS):
@@ -137,7 +149,8 @@ def index(
         classes=config.classes,
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
-        ignored=commonest,
+        ignored=_commonest(sum((Counter(dataset.left_out) for dataset in datasets), ignored)),
+        warnings=(*advice.about_quarantine(reasons), *advice.about_exclusion(excluding)),
         split_warnings=tuple(line for source in source_archives for line in source.layout.splits.warnings(source.name)),
     )
 
@@ -150,7 +163,11 @@ def _commonest(ignored: Counter[str]) -> dict[str, int]:
 
 
 def _source_archives(
-    datasets: Sequence[DatasetRef], config: IndexConfig, official: OfficialNames, workspace: Workspace
+    datasets: Sequence[DatasetRef],
+    config: IndexConfig,
+    official: OfficialNames,
+    excluding: exclusion.Exclusion,
+    workspace: Workspace,
 ) -> list[_SourceArchive]:
     """The datasets in the order of their names, with their layouts."""
     source_archives: list[_SourceArchive] = []
@@ -165,7 +182,11 @@ def _source_archives(
             for numbers in (False, True)
         )
         with archives.open_safe(path) as archive:
-            layout = detect.detect(archive, by_name, official.names, wants_votes=config.votes != "ignore")
+            members = archives.list_members(archive)
+            kept = excluding.kept(members)
+            layout = detect.detect(archive, kept, by_name, official.names, wants_votes=config.votes != "ignore")
+            if len(kept) < len(members):
+                layout.ignored[_EXCLUDED] = len(members) - len(kept)
         source_archives.append(_SourceArchive(dataset.source, path, layout, by_number if layout.tables else by_name))
     return source_archives
 
@@ -220,6 +241,9 @@ def _parts_of_files(
     """The parts of a source of files, from number `first` on. Counts those that are left out for their label."""
     images: list[manifest_parts.SourceImage] = []
     for file in source.layout.files:
+        if file.is_unlabelled and config.ignore_unlabelled:
+            ignored[_UNLABELLED] += 1
+            continue
         if source.decisions.is_ignored(file.raw_label):
             ignored[_LEFT_OUT] += 1
             continue
@@ -275,7 +299,7 @@ def _parts_of_tables(
                     progress(row.read_bytes, table.size_bytes, f"bytes of {table.name}")
                 image = _image_of_row(source, row, labeller, config)
                 if image is None:
-                    ignored[_LEFT_OUT] += 1
+                    ignored[_LEFT_OUT if row.raw_label else _UNLABELLED] += 1
                 else:
                     yield (image, table_number), row.text
             usual.append(pixel_csv.usual_n_pixels(n_pixels))
@@ -324,7 +348,7 @@ def _image_of_row(
         voted = labeller.label(row.number, row.raw_split, label)
         soft_label, label = voted.soft_label, voted.label
         defect = defect or voted.defect
-    if left_out:
+    if left_out or (config.ignore_unlabelled and row.defect == labels.MISSING and label is None):
         return None
     subject = _subject(row.path, config)
     return manifest_parts.SourceImage(

@@ -79,9 +79,10 @@ def fetch(
     *,
     credentials: Credentials | None = None,
     progress: Progress = silent,
-) -> None:
+) -> dict[str, int]:
     """Download the version that `source` pins, and repack it as the zip `out`; does nothing if that is there.
 
+    Returns `leftovers.counted` of what is left out of it.
     While it is at work the file as delivered lies beside `out` with the suffix `.archive`. It stays after an
     interruption, to be resumed, and goes in every other case. `progress` counts bytes, then files.
     Raises KaggleRefused, KaggleUnavailable, and SourceError for an archive that `archives.open_safe` refuses.
@@ -91,10 +92,10 @@ def fetch(
     archive = out.with_suffix(".archive")
     if out.exists():
         archive.unlink(missing_ok=True)
-        return
+        return {}
     try:
         _download(source, archive, credentials, progress)
-        archives.repack(archive, out, progress)
+        left_out = archives.repack(archive, out, progress)
     except archives.DamagedArchive:
         archive.unlink(missing_ok=True)  # kagglehub would take it for complete, and fail on it for ever
         raise _unavailable(source, "an archive that is damaged or no zip") from None
@@ -102,6 +103,7 @@ def fetch(
         archive.unlink(missing_ok=True)
         raise
     archive.unlink()
+    return left_out
 
 
 def _download(source: sources.KaggleSource, archive: Path, credentials: Credentials | None, progress: Progress) -> None:

@@ -164,6 +164,8 @@ class Decisions:
         )
         if any(map(is_number, self._unknown)):
             todo += "; numbers mean other things in other data sets, so that none is guessed"
+        if self._unlabelled:
+            todo += "; --set index.ignore_unlabelled=true leaves images in no class folder out"
         raise errors.LabelError(
             f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
             received=", ".join(examples),

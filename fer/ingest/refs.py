@@ -11,6 +11,7 @@ class DatasetRef(Ref):
     source: str
     n_files: int
     size_bytes: int
+    left_out: Counts = Field(default_factory=dict)  # kind of hidden or system file or folder -> count
 
     def summary(self) -> str:
         """See Ref."""
@@ -26,6 +27,7 @@ class ManifestRef(Ref):
     n_found: int
     n_quarantined: int
     ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count
+    warnings: tuple[str, ...] = ()
     split_warnings: tuple[str, ...] = ()  # what looks like a split and is none; of interest where splits are kept
 
     def summary(self) -> str:

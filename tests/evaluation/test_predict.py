@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_
     paths = [tmp_path / "text.png", picture(tmp_path / "good.png", 0), tmp_path / "missing.png", tmp_path]
     results = predict.predict(model_folder, paths)
     assert [result.label is not None for result in results] == [False, True, False, False]
-    assert results[0].error == "not an image of a format known here"
+    assert results[0].error == "not an image of a format known here: a text"
     assert results[2].error == "No such file or directory"
     assert results[1].error is None
 

@@ -324,7 +324,10 @@ def test_repack_gives_the_same_bytes_for_the_same_files_however_packed(tmp_path:
         for name in sorted(FILES):
             archive.writestr(zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6)), FILES[name])
         archive.writestr("__MACOSX/junk", b"junk")
-    assert [archives.repack(path, path.with_suffix(".out")) for path in (one, two)] == [3, 3]
+    assert [archives.repack(path, path.with_suffix(".out")) for path in (one, two)] == [
+        {},
+        {"hidden or system folder (__MACOSX)": 1},
+    ]
     assert one.with_suffix(".out").read_bytes() == two.with_suffix(".out").read_bytes()
 
 

@@ -220,3 +220,77 @@ def test_a_black_image_has_properties_of_nought(tmp_path):
     black = np.zeros((16, 16), np.uint8)
     (row,) = rows_of(workspace, run(workspace, {"happy/black.png": encode.png(black)}))
     assert (row["mean"], row["std"], row["p05"], row["p99"], row["entropy"]) == (0, 0, 0, 0, 0)
+
+
+def test_images_without_a_label_are_left_out_on_request_and_the_error_says_how(tmp_path):
+    files = {"train/happy/1.png": png(1), "train/angry/2.png": png(2), "test/3.png": png(3), "4.png": png(4)}
+    with pytest.raises(errors.LabelError, match=r"--set index\.ignore_unlabelled=true"):
+        run(LocalWorkspace(tmp_path / "a"), files)
+    config = CONFIG.model_copy(update={"ignore_unlabelled": True})
+    manifest = run(LocalWorkspace(tmp_path / "b"), files, config)
+    assert (manifest.n_found, manifest.ignored) == (2, {"image without a label": 2})
+
+
+def test_rows_and_images_without_a_label_are_left_out_on_request_and_otherwise_a_warning(tmp_path):
+    files = {f"{n}.png": png(n) for n in range(3)} | {"l.csv": b"file,label\n0.png,happy\n1.png,\n9.png,happy\n"}
+    workspace = LocalWorkspace(tmp_path)
+    manifest = run(workspace, files)
+    assert (manifest.n_found, manifest.n_quarantined) == (4, 3)
+    assert [line for line in manifest.warnings if line.startswith("2 images without a label are in quarantine")]
+    manifest = run(workspace, files, CONFIG.model_copy(update={"ignore_unlabelled": True}))
+    assert (manifest.n_found, manifest.n_quarantined, manifest.ignored) == (2, 1, {"image without a label": 2})
+    assert manifest.warnings == ()
+
+
+def test_files_that_are_excluded_are_counted_and_enter_the_key(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    files = {"happy/1.png": png(1), "angry/2.png": png(2), "other/3.png": png(3), "angry/2_mask.png": png(4)}
+    config = CONFIG.model_copy(update={"exclude": ("other", "*_mask.png", "none*")})
+    manifest = run(workspace, files, config)
+    assert (manifest.n_found, manifest.ignored) == (2, {"left out by index.exclude": 2})
+    assert manifest.warnings == ("index.exclude leaves nothing out by 'none*'",)
+    assert run(workspace, files, CONFIG.model_copy(update={"exclude": ("other",)})).n_found == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(40), "a HEIC"),
+        (b"\0\0\0\x1cftypavif" + bytes(40), "an AVIF"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "a JPEG XL"),
+    ],
+)
+def test_pictures_of_formats_that_are_not_read_are_found_quarantined_and_a_warning_whatever_their_name(
+    tmp_path, data, kind
+):
+    workspace = LocalWorkspace(tmp_path)
+    names = ("happy/IMG_1.HEIC", "happy/2.avif", "angry/3", "angry/4.jpg")
+    manifest = run(workspace, {"happy/0.png": png(0), **{name: data + bytes([n]) for n, name in enumerate(names)}})
+    by_name = by_path(workspace, manifest)
+    assert {by_name[name]["reason"] for name in names} == {f"not an image of a format known here: {kind}"}
+    assert (manifest.n_found, manifest.ignored) == (5, {})
+    assert [line for line in manifest.warnings if line.startswith("4 files named") and f"{kind} (4)" in line]
+
+
+def test_text_and_pointers_in_place_of_images_are_named(tmp_path):
+    files = {
+        "happy/0.png": png(0),
+        "happy/1.jpg": b"hello",
+        "happy/2.jpg": b"version https://git-lfs.github.com/spec/v1\n",
+    }
+    (line,) = run(LocalWorkspace(tmp_path), files).warnings
+    assert "a text (1)" in line
+    assert "a pointer of Git LFS or git-annex to the file (1)" in line
+
+
+def test_images_that_all_lack_a_suffix_are_found_where_no_folder_is_a_known_label(tmp_path):
+    with pytest.raises(errors.LabelError, match="'cheerful'"):
+        run(LocalWorkspace(tmp_path), {"cheerful/1": png(1), "cheerful/2": png(2), "readme": b"x"})
+
+
+def test_what_was_left_out_on_the_way_in_is_counted_with_the_ignored(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    dataset = committed(workspace, {"happy/1.png": png(1), "notes.txt": b""})
+    dataset = dataset.model_copy(update={"left_out": {"hidden file": 3}})
+    manifest = index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+    assert manifest.ignored == {".txt": 1, "hidden file": 3}

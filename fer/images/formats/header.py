@@ -19,7 +19,13 @@ _OTHER_KINDS = (  # what people put into folders of images, by how it begins
     (re.compile(rb"\0\0[\x01\x02]\0"), "an icon"),
     (re.compile(rb"8BPS"), "a Photoshop file"),
     (re.compile(rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!"), "an archive"),
+    (re.compile(rb"version https://git-lfs|/annex/objects/"), "a pointer of Git LFS or git-annex to the file"),
+    (re.compile(rb"[\t\n\r\x20-\x7e]{16,}|[\t\n\r\x20-\x7e]+\Z"), "a text"),
 )
+_PICTURES = frozenset(("a HEIC", "an AVIF", "a JPEG 2000", "a JPEG XL", "a Photoshop file"))
+
+
+UNKNOWN_FORMAT = "not an image of a format known here"  # how such reasons begin
 
 
 class UndecodableImage(ValueError):
@@ -61,5 +67,14 @@ def require_one_frame(n_frames: int) -> None:
 
 def unknown_format(data: bytes) -> str:
     """Why bytes of none of the formats read here are refused; names what people put into folders of images."""
-    kind = next((name for pattern, name in _OTHER_KINDS if pattern.match(data)), None)
-    return "not an image of a format known here" + (f": {kind}" if kind else "")
+    kind = _other_kind(data)
+    return f"{UNKNOWN_FORMAT}: {kind}" if kind else UNKNOWN_FORMAT
+
+
+def is_other_picture(start: bytes) -> bool:
+    """Whether a file begins like a picture of a format that is not read here."""
+    return _other_kind(start) in _PICTURES
+
+
+def _other_kind(data: bytes) -> str | None:
+    return next((name for pattern, name in _OTHER_KINDS if pattern.match(data)), None)

@@ -11,9 +11,11 @@ from pathlib import PurePosixPath
 
 from fer.ingest import archives, split_names
 
-IMAGE_SUFFIXES = frozenset(
+READ_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")
 )
+# With those of formats that are not decoded: they are found, and quarantined.
+IMAGE_SUFFIXES = READ_SUFFIXES | {".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class ImageFile:
     raw_split: str | None
     subject: str | None = None
     defect: str | None = None
+
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether it is there and nothing says its label."""
+        return self.member is not None and not self.raw_label
 
 
 def suffix(name: str) -> str:

@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 
 from fer import errors
@@ -19,6 +20,7 @@ CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
 LABEL_TABLE = "label table"
 VOTES = "FERPlus votes"
+_LOOKED_INTO = 1_000  # files where none is an image by its name
 _MAX_SUFFIX_CHARS = 16  # of one that is counted by itself
 _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 
@@ -42,12 +44,13 @@ class Layout:
 
 def detect(
     archive: zipfile.ZipFile,
+    members: Sequence[archives.Member],
     decisions: labels.Decisions,
     official: Mapping[str, split_names.Split],
     *,
     wants_votes: bool = False,
 ) -> Layout:
-    """Detect the layout of an archive from `archives.open_safe`; read its votes if they are wanted.
+    """Detect the layout of these members of an archive from `archives.open_safe`; read its votes if they are wanted.
 
     `official` are the names of splits that the user declares.
 
@@ -56,7 +59,6 @@ def detect(
     images there are. In folders of known labels a file may be an image by its first bytes alone.
     Raises SourceError where there is nothing of these, and where a table can't be read.
     """
-    members = archives.list_members(archive)
     splits = split_names.SplitNames(
         official,
         [member.name for member in members if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES],
@@ -64,6 +66,8 @@ def detect(
         decisions.known,
     )
     files = tuple(class_folders.image_file(member, splits) for member in _images(archive, members, decisions, splits))
+    if not files:
+        files = tuple(class_folders.image_file(member, splits) for member in _by_content(archive, members))
     images = [file.path for file in files]
     if any(_is_known(file, decisions) for file in files):
         return _class_folders(archive, members, files, splits)
@@ -104,6 +108,13 @@ def _images(
             start = archives.read_start(archive, member, headers.START_BYTES)
             if headers.is_start_of_image(start):
                 yield member
+
+
+def _by_content(archive: zipfile.ZipFile, members: Iterable[archives.Member]) -> Iterator[archives.Member]:
+    """Of the first files that are no tables, those that are images by how they begin."""
+    for member in islice((member for member in members if not tables.is_table(member)), _LOOKED_INTO):
+        if headers.is_start_of_image(archives.read_start(archive, member, headers.START_BYTES)):
+            yield member
 
 
 def _is_known(file: class_folders.ImageFile, decisions: labels.Decisions) -> bool:
@@ -218,7 +229,7 @@ def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
 def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors.SourceError:
     kinds = Counter(map(_kind, members))
     shown = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
-    todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.IMAGE_SUFFIXES))} files"
+    todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.READ_SUFFIXES))} files"
     if has_votes:
         todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
     elif any(kind.startswith("nested archive") for kind in kinds):

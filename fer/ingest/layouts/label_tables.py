@@ -31,6 +31,7 @@ SUBJECT_COLUMNS = (
     "subject", "subjectid", "person", "personid", "identity", "identityid", "actor", "actorid", "participant",
     "participantid", "individual",
 )  # fmt: skip
+_NO_LABEL = "no label in "  # how the defect of an image without a row begins
 _NO_SUBJECT = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised
 
 
@@ -63,6 +64,11 @@ class LabelledFiles:
 def is_label_table(names: Sequence[str]) -> bool:
     """Whether a table with columns of these names has file names and labels."""
     return bool(_named(names, FILE_COLUMNS)) and bool(_named(names, LABEL_COLUMNS))
+
+
+def says_unlabelled(defect: str) -> bool:
+    """Whether a defect is that no row, or no cell, of a table of labels says the label of an image."""
+    return defect == labels.MISSING or defect.startswith(_NO_LABEL)
 
 
 def has_splits(table: archives.Member, names: Sequence[str], splits: split_names.SplitNames) -> bool:
@@ -296,7 +302,7 @@ def _join(
             n_repeated += len(annotations[name]) - 1
             files.append(_annotated(by_path, annotations[name], table_names, meaning, splits))
         elif class_folders.suffix(name) in class_folders.IMAGE_SUFFIXES:
-            files.append(dataclasses.replace(by_path, raw_label=None, defect=f"no label in {table_names}"))
+            files.append(dataclasses.replace(by_path, raw_label=None, defect=f"{_NO_LABEL}{table_names}"))
     return LabelledFiles(tuple(sorted(files, key=lambda file: file.path)), used, n_repeated)
 
 

@@ -88,7 +88,7 @@ def quality(
         "given_sources": given_sources,
         "source": manifest.source,
         "layouts": summaries["index"].get("layouts", manifest.layouts),
-        "ignored": summaries["index"].get("ignored", manifest.ignored),
+        "ignored": manifest.ignored,
         "classes": validation.classes,
         "verdict": verdict,
         "problem": problem,

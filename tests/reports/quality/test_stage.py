@@ -305,7 +305,8 @@ def test_settings_of_the_stages_that_looked_are_told(data):
 
 def test_layouts_and_files_ignored_are_those_that_the_index_tells(data):
     refs = data.stage_refs()
-    index_record = {"config": {}, "layouts": ["table of labels"], "ignored": {".csv": 7}}
+    index_record = {"config": {}, "layouts": ["table of labels"], "ignored": {}}
+    refs[0] = refs[0].model_copy(update={"ignored": {".csv": 7}})
     (data.workspace.folder(refs[0]) / "index.json").write_text(json.dumps(index_record))
     report = data.report(refs=refs)
     assert "Layout: table of labels." in report.tree.text

@@ -1,0 +1,31 @@
+"""What the report advises about a source: warnings of what its owner can set right."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from fer.images.formats import header
+from fer.ingest import archives, exclusion
+from fer.ingest.layouts import label_tables
+
+
+def about_quarantine(reasons: Counter[str]) -> Iterator[str]:
+    """What to do about images that all went to quarantine for the same avoidable reason."""
+    begin = f"{header.UNKNOWN_FORMAT}: "
+    unknown = Counter({reason.removeprefix(begin): n for reason, n in reasons.items() if reason.startswith(begin)})
+    if kinds := [f"{kind} ({n:,})" for kind, n in unknown.most_common()]:
+        yield (
+            f"{unknown.total():,} files named or placed like images are of formats that are not read, and are in "
+            f"quarantine: {', '.join(kinds)}. Convert pictures to JPEG or PNG, and take other files away"
+        )
+    n_unlabelled = sum(n for reason, n in reasons.items() if label_tables.says_unlabelled(reason))
+    if n_unlabelled:
+        yield (
+            f"{n_unlabelled:,} images without a label are in quarantine: --set index.ignore_unlabelled=true leaves "
+            "them out"
+        )
+
+
+def about_exclusion(excluding: exclusion.Exclusion) -> Iterator[str]:
+    """That patterns of `index.exclude` match nothing."""
+    if patterns := excluding.unused:
+        yield f"index.exclude leaves nothing out by {', '.join(map(archives.quoted, patterns))}"
