@@ -92,6 +92,11 @@ class Settings(FromEnvironment):
         validate_default=True,
         description="folder of the stages' outputs, or s3://BUCKET[/PREFIX] in the store for several machines",
     )
+    links_into: Path | None = Field(
+        default=None,
+        description="folder that links in a source may lead into, e.g. the cache of DVC or git-annex; without it links "
+        "are refused",
+    )
     store_endpoint: str | None = Field(
         default=None,
         description="URL of the S3-compatible store of the models; without it an embedded one is started on loopback",
@@ -128,6 +133,13 @@ class Settings(FromEnvironment):
             return self.workspace
         location = f"{self.store_endpoint or ''} {self.workspace}"  # what is of one store is not of another
         return self.home / "workspaces" / hashlib.sha256(location.encode()).hexdigest()[:16]
+
+    @pydantic.field_validator("links_into")
+    @classmethod
+    def _real_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_dir():
+            raise ValueError("must be a folder that is there")
+        return value and value.expanduser().resolve()
 
     @pydantic.field_validator("home")
     @classmethod

@@ -7,7 +7,7 @@ from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-from fer import errors
+from fer import errors, settings
 from fer.ingest import download as download_stage
 from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
@@ -24,7 +24,8 @@ def resolve(
     events.publish(events.Started("resolve"))
     try:
         credentials = _credentials(kaggle_secret)
-        return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials)
+        links_into = settings.Settings.load().links_into
+        return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials, links_into=links_into)
     finally:
         events.publish(events.Over("resolve"))
 

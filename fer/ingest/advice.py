@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from fer.images.formats import header
 from fer.ingest import archives, exclusion
-from fer.ingest.layouts import label_tables
+from fer.ingest.layouts import detect, label_tables
 
 
 def about_quarantine(reasons: Counter[str]) -> Iterator[str]:
@@ -29,3 +29,9 @@ def about_exclusion(excluding: exclusion.Exclusion) -> Iterator[str]:
     """That patterns of `index.exclude` match nothing."""
     if patterns := excluding.unused:
         yield f"index.exclude leaves nothing out by {', '.join(map(archives.quoted, patterns))}"
+
+
+def about_ignored(ignored: Counter[str]) -> Iterator[str]:
+    """That there may be images in what is not looked into."""
+    if kinds := [f"{kind} ({n:,})" for kind, n in ignored.items() if kind.startswith(detect.NESTED)]:
+        yield f"archives within the source are not looked into: {', '.join(sorted(kinds))}. Unpack them if they matter"

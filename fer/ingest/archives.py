@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fer import errors
 from fer.engine import disk
-from fer.ingest import leftovers
+from fer.ingest import leftovers, other_archives
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
@@ -75,7 +75,7 @@ def content_digest(files: Iterable[tuple[str, str]]) -> str:
 
 
 def require_zip(path: Path) -> None:
-    """Raise SourceError unless `path` is a file that begins like a zip. Cheap: reads four bytes."""
+    """Raise SourceError unless `path` is a file that begins like a zip. Cheap: reads its first bytes."""
     try:
         if path.is_dir():
             raise errors.SourceError(
@@ -86,14 +86,18 @@ def require_zip(path: Path) -> None:
                 "The archive must be a zip file.", received=f"a pipe or device, {path}", todo="give a file's path"
             )
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(other_archives.START_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise errors.SourceError(
             "The archive must exist and be readable.", received=f"'{reason}' at {path}", todo="check the path"
         ) from None
-    if start not in (b"PK\x03\x04", b"PK\x05\x06"):
-        what = "an empty file" if not start else f"a file that begins with {start!r}"
+    if start[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        if other := other_archives.look(path, start):
+            raise errors.SourceError(
+                "The archive must be a zip file.", received=f"{other.kind} at {path}", todo=other.todo
+            )
+        what = "an empty file" if not start else f"a file that begins with {start[:4]!r}"
         raise DamagedArchive("The archive must be a zip file.", received=f"{what} at {path}", todo=_FIX)
 
 
@@ -115,15 +119,33 @@ def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
     than the limits above.
     """
     require_zip(path)
-    with damage(str(path)):
-        n_entries = _declared_count(path)
-        try:
-            archive = zipfile.ZipFile(path)
-        except UnicodeDecodeError:
-            raise _refused("names in UTF-8 where it says so", f"a name of other bytes in {path}") from None
+    try:
+        with damage(str(path)):
+            n_entries = _declared_count(path)
+            try:
+                archive = zipfile.ZipFile(path)
+            except UnicodeDecodeError:
+                raise _refused("names in UTF-8 where it says so", f"a name of other bytes in {path}") from None
+    except DamagedArchive:
+        if part := other_archives.part_of(path):
+            raise errors.SourceError(
+                "The archive must be one file.", received=f"{part.kind} at {path}", todo=part.todo
+            ) from None
+        raise
     with archive:
+        _read_backslashes(archive)
         _check(archive, path, n_entries)
         yield archive
+
+
+def _read_backslashes(archive: zipfile.ZipFile) -> None:
+    """Take the backslashes of a zip that has no slash for slashes: Windows PowerShell 5.1 writes it so."""
+    names = [entry.filename for entry in archive.infolist()]
+    if any("/" in name for name in names) or not any("\\" in name for name in names):
+        return
+    for entry in archive.infolist():
+        entry.filename = entry.filename.replace("\\", "/")
+    archive.NameToInfo = {entry.filename: entry for entry in archive.infolist()}
 
 
 def list_members(archive: zipfile.ZipFile) -> list[Member]:

@@ -26,15 +26,21 @@ class ResolvedSource(Record):
     source: sources.Source = Field(exclude=True)
     demo: SerializeAsAny[BaseModel] | None = Field(default=None, exclude=True)
     credentials: kaggle.Credentials | None = Field(default=None, exclude=True)
+    links_into: Path | None = Field(default=None, exclude=True)
 
 
 def resolve(
-    source: sources.Source, *, demo: BaseModel | None = None, credentials: kaggle.Credentials | None = None
+    source: sources.Source,
+    *,
+    demo: BaseModel | None = None,
+    credentials: kaggle.Credentials | None = None,
+    links_into: Path | None = None,
 ) -> ResolvedSource:
     """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
 
     An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
     `demo` is the `demo.archive.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
+    `links_into` is the folder that links in a folder may lead into.
     Raises SourceError, KaggleRefused, KaggleUnavailable.
     """
     match source:
@@ -45,7 +51,8 @@ def resolve(
         case sources.ArchiveSource(path):
             return ResolvedSource(identity=f"{_ARCHIVE}{archives.digest(path)}", source=source)
         case sources.FolderSource(path):
-            return ResolvedSource(identity=f"{_FOLDER}{folders.digest(path)}", source=source)
+            identity = f"{_FOLDER}{folders.digest(path, links_into)}"
+            return ResolvedSource(identity=identity, source=source, links_into=links_into)
         case sources.DemoSource():
             if demo is None:
                 from fer.ingest.demo import archive as demo_archive
@@ -70,7 +77,8 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
         case sources.ArchiveSource(path):
             left_out = archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
         case sources.FolderSource(path):
-            left_out = folders.pack(path, target, resolved.identity.removeprefix(_FOLDER), progress)
+            expected = resolved.identity.removeprefix(_FOLDER)
+            left_out = folders.pack(path, target, expected, progress, links_into=resolved.links_into)
         case sources.DemoSource():
             from fer.ingest.demo import archive as demo_archive
 

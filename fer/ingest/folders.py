@@ -1,6 +1,7 @@
 """A folder of this machine as a data set: known by what is in it, packed into a zip of the same bytes each time.
 
-Links are never followed: what they lead to is not in the folder, and can be anything.
+Links are only followed into one folder that the user names, such as the cache of DVC or git-annex, and refused without
+one: what they lead to is not in the source, and can be anything.
 """
 
 import contextlib
@@ -25,31 +26,44 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """A file in the folder: its name with `/` between folders."""
+    """A file in the folder: its name with `/` between folders; `path` is where it is in fact, if a link leads to it."""
 
     name: str
     path: Path
     size_bytes: int
+    is_linked: bool = False
 
 
-def digest(folder: Path) -> str:
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """A folder to be listed: `prefix` goes before the names in it; `above` are the real folders on the way to it."""
+
+    folder: Path
+    prefix: str
+    above: tuple[str, ...]
+
+
+def digest(folder: Path, links_into: Path | None = None) -> str:
     """SHA-256 (hex) over the names of the folder's files, sorted, and the SHA-256 of each.
 
-    Raises SourceError for a folder without files, for links, devices, pipes and names that no archive may hold, for
-    more or larger files than an archive may have, and where a file can't be read or changes.
+    Raises SourceError for a folder without files, for links that lead elsewhere than into `links_into`, for devices,
+    pipes and names that no archive may hold, for more or larger files than an archive may have, and where a file can't
+    be read or changes.
     """
-    files, _ = _files(folder)
+    files, _ = _files(folder, links_into)
     return archives.content_digest((file.name, _sha256(file, folder)) for file in files)
 
 
-def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) -> dict[str, int]:
+def pack(
+    folder: Path, out: Path, expected: str, progress: Progress = silent, *, links_into: Path | None = None
+) -> dict[str, int]:
     """Write the folder's files to a zip `out`: sorted, stored, with one date. `out` appears when it is whole.
 
     Returns `leftovers.counted` of what is left out.
     Raises SourceError as `digest` does, and where that is not `expected` any more.
     """
     with disk.replacing(out) as staging:
-        files, left_out = _files(folder)
+        files, left_out = _files(folder, links_into)
         copied: list[tuple[str, str]] = []
         with zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
             for n, file in enumerate(files):
@@ -62,10 +76,10 @@ def pack(folder: Path, out: Path, expected: str, progress: Progress = silent) ->
     return leftovers.counted(left_out)
 
 
-def _files(folder: Path) -> tuple[list[_File], list[str]]:
+def _files(folder: Path, links_into: Path | None) -> tuple[list[_File], list[str]]:
     """The folder's files, sorted, and the paths of leftovers (see `leftovers.within`)."""
     left_out: list[str] = []
-    files = sorted(_walk(folder, left_out), key=lambda file: file.name)
+    files = sorted(_walk(folder, links_into, left_out), key=lambda file: file.name)
     total = sum(file.size_bytes for file in files)
     if not files:
         hidden = f" but hidden ones, e.g. {archives.quoted(min(left_out))}" if left_out else ""
@@ -78,25 +92,30 @@ def _files(folder: Path) -> tuple[list[_File], list[str]]:
     return files, left_out
 
 
-def _walk(folder: Path, left_out: list[str]) -> Iterator[_File]:
+def _walk(folder: Path, links_into: Path | None, left_out: list[str]) -> Iterator[_File]:
     """The folder's files; the paths of leftovers are added to `left_out`."""
-    waiting = [(folder, "")]
+    waiting = [_Place(folder, "", (os.path.realpath(folder),))]
     try:
         while waiting:
-            directory, prefix = waiting.pop()
-            with os.scandir(directory) as entries:
+            place = waiting.pop()
+            with os.scandir(place.folder) as entries:
                 for entry in entries:
-                    name = prefix + entry.name
+                    name = place.prefix + entry.name
                     status = entry.stat(follow_symlinks=False)
+                    is_linked = stat.S_ISLNK(status.st_mode)
+                    path = Path(entry.path)
+                    if is_linked and not leftovers.within(name):
+                        path = _target(path, name, links_into)
+                        status = path.lstat()
                     if stat.S_ISDIR(status.st_mode):
                         if leftovers.is_folder(entry.name):
                             left_out.append(name + "/")
                         else:
-                            waiting.append((Path(entry.path), name + "/"))
+                            waiting.append(_below(place, path, name, is_linked=is_linked))
                     elif leftovers.is_file(entry.name):
                         left_out.append(name)
                     else:
-                        yield _checked(_File(name, Path(entry.path), status.st_size), status)
+                        yield _checked(_File(name, path, status.st_size, is_linked), status)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _changed(f"{error.filename!r}, gone a moment later") from None
     except PermissionError as error:
@@ -107,12 +126,36 @@ def _walk(folder: Path, left_out: list[str]) -> Iterator[_File]:
         ) from None
 
 
+def _target(link: Path, name: str, links_into: Path | None) -> Path:
+    """Where a link leads in the end. Raises SourceError unless that is a place in the folder `links_into`."""
+    shown = f"{archives.quoted(name)}, a link to {archives.quoted(str(link.readlink()))}"
+    if links_into is None:
+        raise _refused(
+            "plain files, no links",
+            shown,
+            "allow links into the one folder that they lead to, by FER_LINKS_INTO=/PATH/OF/THAT/FOLDER, or copy the "
+            "folder with what is meant in their place, by `cp -rL`",
+        )
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise _refused("links to files that are there", shown, "fetch the file, or remove the link") from None
+    if not target.is_relative_to(links_into):
+        raise _refused(f"no links but into {links_into} (FER_LINKS_INTO)", shown, "put what is meant in its place")
+    return target
+
+
+def _below(place: _Place, path: Path, name: str, *, is_linked: bool) -> _Place:
+    """The folder `path` in `place`, to be listed. Raises SourceError if a link leads back to a folder on the way."""
+    real = str(path) if is_linked else f"{place.above[-1]}/{path.name}"
+    if is_linked and real in place.above:
+        raise _refused("no links in a circle", archives.quoted(name), "remove the link")
+    return _Place(path, name + "/", (*place.above, real))
+
+
 def _checked(file: _File, status: os.stat_result) -> _File:
     if not stat.S_ISREG(status.st_mode):
-        kind = "a link" if stat.S_ISLNK(status.st_mode) else "neither a file nor a folder"
-        raise _refused(
-            "plain files, no links", f"{file.name!r}, {kind}", "put what is meant in its place, or move it elsewhere"
-        )
+        raise _refused("plain files", f"{file.name!r}, neither a file nor a folder", "move it elsewhere")
     try:
         file.name.encode()
         is_plain = not ("\\" in file.name or re.match("[A-Za-z]:", file.name))
@@ -145,6 +188,8 @@ def _opened(file: _File, folder: Path) -> Iterator[io.BufferedReader]:
         with os.fdopen(os.open(file.path, flags), "rb") as data:
             if not stat.S_ISREG(os.fstat(data.fileno()).st_mode):
                 raise _changed(f"{file.name!r}, which is no file any more")
+            if file.is_linked and os.path.realpath(f"/proc/self/fd/{data.fileno()}") != str(file.path):
+                raise _changed(f"{file.name!r}, which leads elsewhere now")
             yield data
     except (FileNotFoundError, NotADirectoryError):
         raise _changed(f"{file.name!r}, gone from {folder} a moment later") from None

@@ -150,7 +150,11 @@ def index(
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
         ignored=_commonest(sum((Counter(dataset.left_out) for dataset in datasets), ignored)),
-        warnings=(*advice.about_quarantine(reasons), *advice.about_exclusion(excluding)),
+        warnings=(
+            *advice.about_quarantine(reasons),
+            *advice.about_exclusion(excluding),
+            *advice.about_ignored(ignored),
+        ),
         split_warnings=tuple(line for source in source_archives for line in source.layout.splits.warnings(source.name)),
     )
 

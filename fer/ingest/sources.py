@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fer import errors
-from fer.ingest import archives
+from fer.ingest import archives, other_archives
 
 FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
@@ -155,6 +155,10 @@ def _form_of_file(given: str) -> str:
         return (
             f"put it and the images that belong to it in a folder of their own, and write folder:{Path(given).parent}"
         )
+    path = Path(given).expanduser()
+    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        if other := other_archives.look(path, file.read(other_archives.START_BYTES)):
+            return other.todo
     return f"write archive:{given}"
 
 

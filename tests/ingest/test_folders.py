@@ -78,8 +78,8 @@ def test_links_are_refused_wherever_they_lead(folder, target):
 def test_a_link_that_comes_into_a_files_place_is_not_followed(tmp_path, folder, monkeypatch):
     secret = tmp_path / "secret"
     secret.write_bytes(b"one")
-    files = folders._files(folder)
-    monkeypatch.setattr(folders, "_files", lambda _: files)
+    files = folders._files(folder, None)
+    monkeypatch.setattr(folders, "_files", lambda *_: files)
     (folder / "happy/1.png").unlink()
     (folder / "happy/1.png").symlink_to(secret)
     with pytest.raises(errors.SourceError, match=r"'happy/1\.png', which is a link now"):
@@ -87,16 +87,16 @@ def test_a_link_that_comes_into_a_files_place_is_not_followed(tmp_path, folder, 
 
 
 def test_a_file_that_vanishes_is_a_clear_error(folder, monkeypatch):
-    files = folders._files(folder)
-    monkeypatch.setattr(folders, "_files", lambda _: files)
+    files = folders._files(folder, None)
+    monkeypatch.setattr(folders, "_files", lambda *_: files)
     (folder / "happy/1.png").unlink()
     with pytest.raises(errors.SourceError, match=r"must not change.*'happy/1\.png', gone"):
         folders.digest(folder)
 
 
 def test_a_file_that_grows_while_it_is_packed_is_a_clear_error(tmp_path, folder, monkeypatch):
-    files = folders._files(folder)
-    monkeypatch.setattr(folders, "_files", lambda _: files)
+    files = folders._files(folder, None)
+    monkeypatch.setattr(folders, "_files", lambda *_: files)
     (folder / "happy/1.png").write_bytes(b"one and more")
     with pytest.raises(errors.SourceError, match=r"must not change.*'happy/1\.png', which grew"):
         folders.pack(folder, tmp_path / "out.zip", "")
@@ -144,3 +144,62 @@ def test_deep_folders_are_packed_like_any(tmp_path):
     folders.pack(written(tmp_path / "deep", {name: b"x"}), tmp_path / "out.zip", folders.digest(tmp_path / "deep"))
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert archive.namelist() == [name]
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder of links into a cache beside it, one of them to a folder, and the same as plain files."""
+    files = {"happy/1.png": b"one", "happy/2.png": b"two", "sad/3.png": b"three"}
+    plain, linked, cache = (tmp_path / name for name in ("plain", "linked", "cache"))
+    written(plain, files)
+    written(cache, {"ab/01": b"one", "ab/02": b"two", "sad/3.png": b"three"})
+    (linked / "happy").mkdir(parents=True)
+    (linked / "happy/1.png").symlink_to(cache / "ab/01")
+    (linked / "happy/2.png").symlink_to("../../cache/ab/02")
+    (linked / "sad").symlink_to(cache / "sad")
+    return plain, linked, cache
+
+
+def test_links_into_the_folder_that_is_named_are_what_they_lead_to(tmp_path, linked):
+    plain, folder, cache = linked
+    digest = folders.digest(folder, cache)
+    assert digest == folders.digest(plain)
+    folders.pack(folder, tmp_path / "linked.zip", digest, links_into=cache)
+    folders.pack(plain, tmp_path / "plain.zip", digest)
+    assert (tmp_path / "linked.zip").read_bytes() == (tmp_path / "plain.zip").read_bytes()
+
+
+def test_without_that_folder_the_error_says_where_a_link_leads_and_how_to_allow_it(linked):
+    with pytest.raises(errors.SourceError, match=r"a link to '.*FER_LINKS_INTO=.*`cp -rL`"):
+        folders.digest(linked[1])
+
+
+def test_links_out_of_that_folder_or_to_nothing_are_refused(tmp_path, linked):
+    _, folder, cache = linked
+    (cache / "ab/03").symlink_to("/etc/hostname")
+    outside, gone = "no links but into", "links to files that are there"
+    for target, message in (("/etc/hostname", outside), (cache / "ab/03", outside), (cache / "x", gone)):
+        (folder / "link").symlink_to(target)
+        with pytest.raises(errors.SourceError, match=message):
+            folders.digest(folder, cache)
+        (folder / "link").unlink()
+
+
+def test_links_in_a_circle_are_refused(linked):
+    _, folder, cache = linked
+    (cache / "sad/again").symlink_to(cache / "sad")
+    with pytest.raises(errors.SourceError, match=r"no links in a circle.*'sad/again'"):
+        folders.digest(folder, cache)
+    with pytest.raises(errors.SourceError, match="no links in a circle"):
+        folders.digest(cache, cache)
+
+
+def test_a_link_whose_target_is_turned_elsewhere_meanwhile_is_not_followed(tmp_path, linked, monkeypatch):
+    _, folder, cache = linked
+    files = folders._files(folder, cache)
+    monkeypatch.setattr(folders, "_files", lambda *_: files)
+    (cache / "ab").rename(cache / "cd")
+    written(tmp_path / "secret", {"01": b"one", "02": b"two"})
+    (cache / "ab").symlink_to(tmp_path / "secret")
+    with pytest.raises(errors.SourceError, match=r"which leads elsewhere now"):
+        folders.digest(folder, cache)

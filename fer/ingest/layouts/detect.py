@@ -20,6 +20,7 @@ CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
 LABEL_TABLE = "label table"
 VOTES = "FERPlus votes"
+NESTED = "nested archive"
 _LOOKED_INTO = 1_000  # files where none is an image by its name
 _MAX_SUFFIX_CHARS = 16  # of one that is counted by itself
 _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
@@ -207,7 +208,7 @@ def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
         return LABEL_TABLE
     nested = _NESTED.search(PurePosixPath(member.name).name.lower())
     if nested and nested.end() == len(PurePosixPath(member.name).name):
-        return f"nested archive ({nested[0]})"
+        return f"{NESTED} ({nested[0]})"
     suffix = class_folders.suffix(member.name) or "no suffix"
     return suffix if len(suffix) <= _MAX_SUFFIX_CHARS else f"{suffix[:_MAX_SUFFIX_CHARS]}..."
 
@@ -232,8 +233,9 @@ def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors
     todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.READ_SUFFIXES))} files"
     if has_votes:
         todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
-    elif any(kind.startswith("nested archive") for kind in kinds):
-        todo = "unpack the archive inside the source, and give what was in it"
+    elif any(kind.startswith(NESTED) for kind in kinds):
+        names = [archives.quoted(member.name) for member in members if _kind(member).startswith(NESTED)]
+        todo = f"unpack the archive inside the source ({', '.join(names[:3])}), and give the folder of what was in it"
     return errors.SourceError(
         "The source must hold images in class folders or with a table of labels, or a CSV with the columns emotion and "
         "pixels.",
