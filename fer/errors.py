@@ -34,12 +34,17 @@ class FerError(Exception):
     transient = False  # whether the same call can succeed when it is tried again
 
     def __init__(self, must: str, *, received: object = None, todo: str | None = None):
-        parts = [must]
-        if received is not None:
-            parts.append(f"Received: {received}.")
-        if todo is not None:
-            parts.append(f"Next: {todo}.")
-        super().__init__(" ".join(parts))
+        super().__init__(must)
+        self.received = received
+        self.todo = todo
+
+    def __str__(self) -> str:
+        parts = [str(part) for part in self.args]
+        if self.received is not None:
+            parts.append(f"Received: {self.received}.")
+        if self.todo is not None:
+            parts.append(f"Next: {self.todo}.")
+        return " ".join(parts)
 
 
 class ConfigError(FerError):
@@ -75,9 +80,13 @@ class KaggleRefused(KaggleError):
 
 
 class KaggleUnavailable(KaggleError):
-    """429, 5xx, resets, truncated bodies."""
+    """429, 5xx, resets, truncated bodies. `wait_s`: for how long Kaggle asks for no further request, if it does."""
 
     transient = True
+
+    def __init__(self, must: str, *, received: object = None, todo: str | None = None, wait_s: float | None = None):
+        super().__init__(must, received=received, todo=todo)
+        self.wait_s = wait_s
 
 
 class StoreError(FerError):

@@ -110,6 +110,13 @@ class Settings(FromEnvironment):
     store_secret_access_key: SecretStr | None = Field(
         default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
     )
+    kaggle_wait_s: float = Field(
+        default=600,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds that a download may wait where Kaggle limits its rate and says until when (Retry-After); "
+        "a run that would have to wait longer ends at once",
+    )
 
     def require_home(self) -> None:
         """For commands that only read: raise ConfigError where nothing was made yet, rather than make an empty home."""

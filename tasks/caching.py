@@ -95,8 +95,9 @@ def _is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool
     error = state.result(raise_on_failure=False)
     if not isinstance(error, errors.FerError) or not error.transient:
         return False
-    reason, _, _ = " ".join(str(error).split()).partition(" Next: ")
-    events.publish(events.Retrying(task.name, reason, _wait_s(task, run)))
+    if isinstance(error, errors.KaggleUnavailable) and error.wait_s is not None:
+        return False  # the task has waited for as long as it may
+    events.publish(events.Retrying.after(error, task.name, _wait_s(task, run)))
     return True
 
 

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from prefect.client.schemas.objects import State, TaskRun
 
+from fer import errors
 from fer.engine.refs import Ref
 
 
@@ -82,6 +83,12 @@ class Retrying:
     name: str
     reason: str
     wait_s: float
+
+    @classmethod
+    def after(cls, error: errors.FerError, name: str, wait_s: float) -> Self:
+        """From the error, without its advice: what is to be done next is done."""
+        reason, _, _ = " ".join(str(error).split()).partition(" Next: ")
+        return cls(name, reason, wait_s)
 
 
 Event = Started | Planned | Progressed | Noted | Ended | Over | Retrying

@@ -1,7 +1,10 @@
 """Ingest's tasks: from sources to a manifest."""
 
 import json
-from typing import cast
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
 from prefect import task
 from prefect.blocks.system import Secret
@@ -15,6 +18,8 @@ from fer.ingest.demo import archive as demo_archive
 from fer.ingest.refs import DatasetRef, ManifestRef
 from tasks import caching, events, stages
 
+T = TypeVar("T")
+
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
 def resolve(
@@ -24,8 +29,13 @@ def resolve(
     events.publish(events.Started("resolve"))
     try:
         credentials = _credentials(kaggle_secret)
+        parsed = sources.parse(source)
         links_into = settings.Settings.load().links_into
-        return download_stage.resolve(sources.parse(source), demo=demo, credentials=credentials, links_into=links_into)
+        return _patiently(
+            "resolve",
+            parsed,
+            lambda: download_stage.resolve(parsed, demo=demo, credentials=credentials, links_into=links_into),
+        )
     finally:
         events.publish(events.Over("resolve"))
 
@@ -33,7 +43,7 @@ def resolve(
 @stages.task(download_stage.download, retries=4)
 def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
     """Bring the source's archive into the workspace."""
-    return stages.run(download_stage.download, resolved)
+    return _patiently("download", resolved.source, lambda: stages.run(download_stage.download, resolved))
 
 
 @stages.task(index_stage.index)
@@ -42,6 +52,37 @@ def index(
 ) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
     return stages.run(index_stage.index, datasets, config, official)
+
+
+def _patiently(name: str, source: sources.Source, attempt: Callable[[], T]) -> T:
+    """What `attempt` returns. Where Kaggle asks to wait, wait for as long as the settings allow, and try again.
+
+    Where Kaggle does not deliver in the end, the error names the versions of the source that are here.
+    """
+    allowed_s = left_s = settings.Settings.load().kaggle_wait_s
+    while True:
+        try:
+            return attempt()
+        except errors.KaggleUnavailable as error:
+            if error.wait_s is None or error.wait_s > left_s:
+                needed_s = None if error.wait_s is None else allowed_s - left_s + error.wait_s
+                error.todo = "; or ".join([str(error.todo), *_alternatives(source, needed_s, allowed_s)])
+                raise
+            events.publish(events.Retrying.after(error, name, error.wait_s))
+            left_s -= error.wait_s
+            time.sleep(error.wait_s)
+
+
+def _alternatives(source: sources.Source, needed_s: float | None, allowed_s: float) -> Iterator[str]:
+    """What else helps where Kaggle does not deliver, or not before `needed_s` have passed."""
+    if needed_s is not None:
+        yield f"let the command wait, by FER_KAGGLE_WAIT_S={math.ceil(needed_s)} (now {allowed_s:g})"
+    if isinstance(source, sources.KaggleSource):
+        here = download_stage.versions_here(source, caching.workspace())
+        if here:
+            plural = len(here) > 1
+            verbs = "are here and need" if plural else "is here and needs"
+            yield f"take {' or '.join(map(str, here))}, which {verbs} no request to Kaggle"
 
 
 def _credentials(secret: str | None) -> kaggle.Credentials | None:

@@ -92,3 +92,16 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
         size_bytes=target.stat().st_size,
         left_out=left_out,
     )
+
+
+def versions_here(source: sources.KaggleSource, workspace: Workspace) -> list[sources.KaggleSource]:
+    """The versions of a Kaggle dataset that the workspace holds and that need no request, the highest first."""
+    prefix = f"{sources.KaggleSource(source.owner, source.slug)}/"
+    names = {ref.source for ref in workspace.outputs(download.name, DatasetRef) if ref.source.startswith(prefix)}
+    pinned = [parsed for parsed in map(sources.parse, names) if isinstance(parsed, sources.KaggleSource)]
+    here = [
+        version
+        for version in pinned
+        if download.committed(ResolvedSource(identity=str(version), source=version), workspace=workspace) is not None
+    ]
+    return sorted(here, key=lambda version: -(version.version or 0))

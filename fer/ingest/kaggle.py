@@ -8,9 +8,12 @@ Each function makes one attempt. Called again with the same arguments, `fetch` g
 """
 
 import contextlib
+import datetime
+import email.utils
 import functools
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -231,7 +234,10 @@ def _as_our_errors(source: sources.KaggleSource) -> Iterator[None]:
         yield
         return
     except requests.HTTPError as raised:
-        error = _of_status(source, 0 if raised.response is None else raised.response.status_code)
+        status, header = 0, None
+        if raised.response is not None:
+            status, header = raised.response.status_code, raised.response.headers.get("Retry-After")
+        error = _of_status(source, status, retry_after_s(header))
     except exceptions.DataCorruptionError:
         error = _unavailable(source, "an archive whose MD5 differs from the one announced")
     except requests.Timeout:
@@ -249,7 +255,29 @@ def _as_our_errors(source: sources.KaggleSource) -> Iterator[None]:
     raise error from None
 
 
-def _of_status(source: sources.KaggleSource, status: int) -> errors.KaggleError:
+def retry_after_s(header: str | None) -> float | None:
+    """The seconds from now that a Retry-After header asks to wait (RFC 9110, 10.2.3); None if it names no later time.
+
+    A year at most.
+    """
+    text = (header or "").strip()
+    if re.fullmatch("[0-9]{1,9}", text):
+        seconds = float(text)
+    else:
+        try:
+            date = email.utils.parsedate_to_datetime(text)
+        except (ValueError, OverflowError):
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=datetime.UTC)
+        seconds = (date - datetime.datetime.now(datetime.UTC)).total_seconds()
+    return min(seconds, _LONGEST_WAIT_S) if seconds > 0 else None
+
+
+_LONGEST_WAIT_S = 366 * 86_400.0
+
+
+def _of_status(source: sources.KaggleSource, status: int, wait_s: float | None) -> errors.KaggleError:
     received = f"{status} for {source}"
     refusals: dict[int, Callable[[], errors.KaggleError]] = {
         401: lambda: errors.KaggleRefused(
@@ -276,12 +304,26 @@ def _of_status(source: sources.KaggleSource, status: int) -> errors.KaggleError:
         return errors.KaggleRefused(
             "Kaggle must accept the request.", received=received, todo=f"look at {source.page} in a browser"
         )
-    return _unavailable(source, f"status {status}")
+    what = f"its rate limit (status {status})" if status == 429 else f"status {status}"
+    todo = "run the same command again in some minutes"
+    if wait_s is not None:
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=wait_s)
+        what += f", with no further request before {until:%Y-%m-%d %H:%M:%S} UTC"
+        todo = "run the same command again after that time"
+    return errors.KaggleUnavailable(
+        _DELIVERS,
+        received=f"{what}, for {source}",
+        todo=todo if status == 429 else f"{todo}; if it stays so, see https://status.kaggle.com",
+        wait_s=wait_s,
+    )
+
+
+_DELIVERS = "Kaggle must deliver the dataset."
 
 
 def _unavailable(source: sources.KaggleSource, received: str) -> errors.KaggleUnavailable:
     return errors.KaggleUnavailable(
-        "Kaggle must deliver the dataset.",
+        _DELIVERS,
         received=f"{received}, for {source}",
         todo="run the same command again; if it stays so, check the network and proxy, and https://status.kaggle.com",
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fer import errors
-from fer.ingest import archives, other_archives
+from fer.ingest import addresses, archives, other_archives
 
 FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
@@ -83,6 +83,8 @@ def parse(text: str) -> Source:
             todo="give each source by itself, or rename the folder or archive",
         )
     kind, separator, rest = text.strip().partition(":")
+    if address := addresses.in_text(text):
+        raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(address.shown), todo=address.todo)
     if kind == "demo" and not separator:
         return DemoSource()
     if kind == "folder" and rest:
@@ -163,12 +165,14 @@ def _form_of_file(given: str) -> str:
 
 
 def _hint(kind: str, text: str) -> str:
-    if "kaggle.com/" in text or kind == "kaggle":
+    if kind == "kaggle":
         return "take OWNER/SLUG from the address of the dataset's page, https://www.kaggle.com/datasets/OWNER/SLUG"
     if text and _is(Path(text), "dir"):
         return f"write folder:{text}"
     if text.endswith(".zip") or (text and _is(Path(text), "file")):
         return _form_of_file(text)
+    if _HANDLE.fullmatch(text):
+        return f"write kaggle:{text} for a dataset on Kaggle; or check the path, and write folder:{text}"
     return "give one of these forms, e.g. kaggle:msambare/fer2013"
 
 

@@ -196,3 +196,18 @@ def test_the_demo_is_drawn_and_known_by_its_settings(workspace: Workspace) -> No
     default = download.resolve(sources.DemoSource())
     assert download.download.key(default) != download.download.key(resolved)
     assert default == download.resolve(sources.DemoSource(), demo=demo_archive.DemoConfig())
+
+
+def test_the_versions_that_need_no_request_are_those_that_the_workspace_holds(
+    server: KaggleServer, workspace: Workspace
+) -> None:
+    server.datasets["owner/faces"] *= 11
+    server.datasets["owner/faces-2"] = server.datasets["owner/faces"]
+    assert download.versions_here(KAGGLE, workspace) == []
+    for name, version in (("faces", 2), ("faces", 10), ("faces-2", 3)):
+        download.download(download.resolve(sources.KaggleSource("owner", name, version)), workspace=workspace)
+    here = download.versions_here(KAGGLE, workspace)
+    assert list(map(str, here)) == ["kaggle:owner/faces/versions/10", "kaggle:owner/faces/versions/2"]
+    for path in workspace.root.glob("download/*/dataset.zip"):
+        path.unlink()
+    assert download.versions_here(KAGGLE, workspace) == []

@@ -1,6 +1,8 @@
 """The real kagglehub client against a small Kaggle on loopback."""
 
 import contextlib
+import datetime
+import email.utils
 import hashlib
 import logging
 import time
@@ -12,6 +14,8 @@ from pathlib import Path
 import kaggle_server
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 from kaggle_server import Fault, KaggleServer
 from pydantic import SecretStr, ValidationError
 
@@ -118,6 +122,43 @@ def test_a_status_that_may_pass_is_unavailable_and_the_next_call_succeeds(
     server.faults = [Fault(kind, status=status), Fault(kind, status=status)]
     assert failures_until_done(tmp_path / "out.zip", 3) == 2
     assert files_in(tmp_path / "out.zip") == FILES
+
+
+@pytest.mark.parametrize("kind", ["get", "download", "blob"])
+def test_a_rate_limit_is_said_with_the_time_until_which_it_holds(
+    server: KaggleServer, tmp_path: Path, kind: str
+) -> None:
+    server.faults = [Fault(kind, status=429, retry_after="1800")]
+    with pytest.raises(errors.KaggleUnavailable, match=r"rate limit \(status 429\).* before 2\d{3}-.* UTC") as caught:
+        kaggle.resolve_version(SET) if kind == "get" else kaggle.fetch(PINNED, tmp_path / "out.zip")
+    assert caught.value.wait_s == 1800
+    assert "network" not in str(caught.value)
+
+
+def test_a_rate_limit_without_a_time_and_an_outage_say_what_they_are(server: KaggleServer) -> None:
+    server.faults = [Fault("get", status=429), Fault("get", status=503), Fault("get", status=503, retry_after="5")]
+    for expected, wait_s in (("its rate limit", None), ("status 503.*status.kaggle.com", None), ("status 503", 5)):
+        with pytest.raises(errors.KaggleUnavailable, match=expected) as caught:
+            kaggle.resolve_version(SET)
+        assert caught.value.wait_s == wait_s
+
+
+def test_a_time_to_wait_is_read_as_seconds_or_as_a_date() -> None:
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    assert kaggle.retry_after_s(" 120 ") == 120
+    assert kaggle.retry_after_s(email.utils.format_datetime(later, usegmt=True)) == pytest.approx(3600, abs=5)
+    assert kaggle.retry_after_s("999999999") == 366 * 86_400
+
+
+@pytest.mark.parametrize("header", [None, "", "0", "-3", "1.5", "soon", "9" * 5000, "Sun, 06 Nov 1994 08:49:37 GMT"])
+def test_no_time_to_wait_is_none(header: str | None) -> None:
+    assert kaggle.retry_after_s(header) is None
+
+
+@given(st.text(max_size=40) | st.datetimes().map(email.utils.format_datetime))
+def test_any_header_is_a_time_to_wait_or_none(header: str) -> None:
+    wait_s = kaggle.retry_after_s(header)
+    assert wait_s is None or 0 < wait_s <= 366 * 86_400
 
 
 def test_a_status_that_may_pass_is_unavailable_when_the_version_is_asked_for(server: KaggleServer) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from fer import errors
 from fer.ingest import sources
 
+KAGGLES_OWN = ("c", "competitions", "datasets")  # they begin the addresses of pages, and are no owners
+
 
 def test_demo_is_a_source() -> None:
     assert sources.parse(" demo ") == sources.DemoSource()
@@ -60,9 +62,14 @@ def test_any_other_form_is_refused_with_the_forms_that_there_are(text: str) -> N
         sources.parse(text)
 
 
-def test_the_address_of_a_kaggle_page_is_answered_with_the_form_to_write() -> None:
-    with pytest.raises(errors.ConfigError, match="take OWNER/SLUG from the address"):
-        sources.parse("https://www.kaggle.com/datasets/msambare/fer2013")
+def test_what_looks_like_a_handle_is_answered_with_the_form_to_write() -> None:
+    with pytest.raises(errors.ConfigError, match="Next: write kaggle:msambare/fer2013 for a dataset on Kaggle"):
+        sources.parse("msambare/fer2013")
+
+
+def test_an_address_is_answered_with_what_to_do_about_it() -> None:
+    with pytest.raises(errors.ConfigError, match=r"Received: 's3://b/f\.zip'.*Next: download it first.*archive:f\.zip"):
+        sources.parse("archive:s3://b/f.zip")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,7 @@ def test_any_text_is_a_source_or_one_of_two_errors(text: str) -> None:
 
 
 @given(
-    st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True),
+    st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True).filter(lambda name: name not in KAGGLES_OWN),
     st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True),
     st.none() | st.integers(1, 10**8),
 )

@@ -28,13 +28,15 @@ _API = "/api/v1/datasets.DatasetApiService/"
 class Fault:
     """A fault in the next request of `kind`: "get", "download" (the API), "blob" (the archive) or "resume".
 
-    status: the response's status. reset: the connection is reset. stall_s: seconds before the response. cut_bytes: the
-    length at which the body breaks off. flip_byte: the offset of a changed byte. bad_md5: the MD5 header is wrong.
-    page: a web page sent with status 200. whole: the requested range is ignored.
+    status: the response's status. retry_after: its header of that name. reset: the connection is reset. stall_s:
+    seconds before the response. cut_bytes: the length at which the body breaks off. flip_byte: the offset of a changed
+    byte. bad_md5: the MD5 header is wrong. page: a web page sent with status 200. whole: the requested range is
+    ignored.
     """
 
     kind: str
     status: int | None = None
+    retry_after: str | None = None
     reset: bool = False
     stall_s: float = 0
     cut_bytes: int | None = None
@@ -142,15 +144,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return None
         if fault.status is not None:
-            self._error(fault.status)
+            self._error(fault.status, {} if fault.retry_after is None else {"Retry-After": fault.retry_after})
             return None
         if fault.page is not None:
             self._send(200, fault.page, {"Content-Type": "text/html", "Accept-Ranges": "bytes"})
             return None
         return fault
 
-    def _error(self, status: int) -> None:
-        self._send(status, json.dumps({"code": status, "message": f"error {status}"}).encode())
+    def _error(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        self._send(status, json.dumps({"code": status, "message": f"error {status}"}).encode(), headers)
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None, cut: int | None = None) -> None:
         self.send_response(status)

@@ -29,8 +29,10 @@ def test_an_error_that_may_pass_is_announced_with_its_reason_and_the_wait(heard)
     ]
 
 
-@pytest.mark.parametrize("error", [errors.KaggleRefused("No."), ValueError("No.")])
-def test_an_error_that_will_stay_is_not_retried_nor_announced(heard, error):
+@pytest.mark.parametrize(
+    "error", [errors.KaggleRefused("No."), errors.KaggleUnavailable("No.", wait_s=1800), ValueError("No.")]
+)
+def test_an_error_that_will_stay_or_has_been_waited_for_is_not_retried_nor_announced(heard, error):
     assert not caching.retried(4)["retry_condition_fn"](
         ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error)
     )
