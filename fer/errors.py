@@ -12,6 +12,7 @@ FerError
 │   ├── StoreRefused     the store answers, but not to these credentials or this bucket
 │   ├── StoreUnavailable     no answer: transient
 │   └── StoreConflict    another writer was first (compare-and-swap lost)
+├── PrefectUnavailable   Prefect's server does not start, or does not answer
 ├── WorkspaceError       the workspace can't be written, or is out of space
 ├── IntegrityError       bytes are not those that the manifest promised
 ├── ContractViolation    data breaks a contract of severity `stop`
@@ -24,7 +25,10 @@ FerError
 
 A message says what must hold, then what was received, then what to do:
     SourceError("The archive must hold images.", received="0 images in 3 files", todo="check the path")
+What looks like a key is left out of it.
 """
+
+from fer import redaction
 
 
 class FerError(Exception):
@@ -34,9 +38,9 @@ class FerError(Exception):
     transient = False  # whether the same call can succeed when it is tried again
 
     def __init__(self, must: str, *, received: object = None, todo: str | None = None):
-        super().__init__(must)
-        self.received = received
-        self.todo = todo
+        super().__init__(redaction.redacted(must))
+        self.received = None if received is None else redaction.redacted(str(received))
+        self.todo = None if todo is None else redaction.redacted(todo)
 
     def __str__(self) -> str:
         parts = [str(part) for part in self.args]
@@ -107,6 +111,12 @@ class StoreUnavailable(StoreError):
 
 class StoreConflict(StoreError):
     """Another writer was first: a conditional put was lost."""
+
+
+class PrefectUnavailable(FerError):
+    """Prefect's server does not start, or does not answer: a run can't begin, or go on."""
+
+    exit_code = 11
 
 
 class WorkspaceError(FerError):

@@ -6,7 +6,7 @@ FER_HOME=/data/fer FER_STORE_ENDPOINT=https://s3.eu-west-1.amazonaws.com fer ret
 import hashlib
 import re
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import pydantic
@@ -18,6 +18,7 @@ from fer import errors
 _PREFIX = "FER_"
 _S3 = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # Amazon S3, "Bucket naming rules"
+_KEY_AND_SECRET = ("store_access_key_id", "store_secret_access_key")
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -47,18 +48,34 @@ class FromEnvironment(pydantic_settings.BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """Read the environment. Raises ConfigError naming each variable that is not valid; never shows a secret."""
-        try:
-            return cls()
-        except pydantic.ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-            faults = [
-                _fault(cls._prefix_of_names(), detail["loc"], detail["msg"])
-                for detail in details
-                if detail["type"] != "default_factory_not_called"
-            ]
+        configured, faults = cls.load_valid()
+        if faults:
             raise errors.ConfigError(
                 "Settings must be valid.", received="; ".join(faults), todo="correct or unset them (see `fer doctor`)"
-            ) from None  # the chained error would print the values, secrets among them
+            )
+        return configured
+
+    @classmethod
+    def load_valid(cls) -> tuple[Self, tuple[str, ...]]:
+        """Read the environment, with the default of each setting that is not valid, and what is wrong with these."""
+        defaults: dict[str, Any] = {}
+        faults: list[str] = []
+        while True:
+            try:
+                configured = cls(**defaults)
+            except pydantic.ValidationError as error:  # raised to nobody: it would print the values, secrets among them
+                for fault in error.errors(include_url=False, include_input=False):
+                    if fault["type"] != "default_factory_not_called":
+                        faults.append(_fault(cls._prefix_of_names(), fault["loc"], fault["msg"]))
+                        names = [str(fault["loc"][0])] if fault["loc"] else _KEY_AND_SECRET
+                        defaults |= {name: cls._default(name, defaults) for name in names}
+            else:
+                configured.model_fields_set.difference_update(defaults)
+                return configured, tuple(faults)
+
+    @classmethod
+    def _default(cls, name: str, chosen: dict[str, Any]) -> Any:
+        return cls.model_fields[name].get_default(call_default_factory=True, validated_data=chosen)
 
     def described(self) -> tuple[Described, ...]:
         """Every setting with its variable, value (secrets masked) and description."""

@@ -31,6 +31,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.errors",
         "fer.limits",
         "fer.progress",
+        "fer.redaction",
         "fer.settings",
         "fer.engine.canonical_code",
         "fer.engine.child_process",

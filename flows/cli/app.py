@@ -63,7 +63,7 @@ def main() -> None:
         if _caused_by_ctrl_c(error):
             _print_interrupted()
             sys.exit(INTERRUPTED)
-        _fail(_unexpected(error), INTERNAL_ERROR)
+        _fail(*_unexpected(error))
 
 
 def _print_interrupted() -> None:
@@ -85,16 +85,18 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _unexpected(error: Exception) -> str:
-    """The message of an error that is not this project's."""
+def _unexpected(error: Exception) -> tuple[str, int]:
+    """The message and the exit code of an error that is not this project's."""
     import httpx
 
     more = "run it again with `fer --debug` for the traceback, or see `fer doctor`"
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
         failure = f"Prefect's API does not answer: {type(error).__name__}: {str(error).rstrip('.')}."
-        return str(errors.FerError(failure, todo=f"{prefect_ui.remedy()}; {more}"))
+        unavailable = errors.PrefectUnavailable(failure, todo=f"{prefect_ui.remedy()}; {more}")
+        return str(unavailable), unavailable.exit_code
     if isinstance(error, OSError) and error.strerror:
         place = f" at {error.filename}" if error.filename else ""
         failure = f"The operating system refused: {error.strerror.rstrip('.')}{place}."
-        return str(errors.FerError(failure, todo=f"free space or correct the permissions there, and {more}"))
-    return f"{type(error).__name__}: {error} Next: {more}."
+        todo = f"free space or correct the permissions there, and {more}"
+        return str(errors.FerError(failure, todo=todo)), INTERNAL_ERROR
+    return f"{type(error).__name__}: {error} Next: {more}.", INTERNAL_ERROR

@@ -32,15 +32,15 @@ def check(
     `ingest`. Exit code 0: fit for training; 8: not; anything else: an error, named in one message.
     """
     parameters = options.flow_parameters(source, recipe, set_ or [], kaggle_secret)
-    options.quiet_prefect(verbose)
+    options.prepare_prefect(verbose)
     screen = console.err if as_json else console.out
     options.announce(screen, "checking", source, recipe)
 
     from flows import ingest
-    from flows.cli import terminal
+    from flows.cli import temporary_server, terminal
     from tasks import events
 
-    options.start_prefect()
+    temporary_server.start()
     try:
         with terminal.Terminal(screen) as listener, events.heard_by(listener):
             result = ingest.ingest(**parameters, accept=accept, show_faces=show_faces)

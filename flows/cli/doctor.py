@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -13,8 +14,7 @@ import psutil
 
 from fer import errors, settings
 from fer.engine import connect
-from flows.cli import prefect_ui
-from tasks import registry
+from flows.cli import prefect_home, prefect_ui
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -35,12 +35,18 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at everything that a run needs; changes nothing but starts and stops the embedded store."""
-    configured = settings.Settings.load()
-    findings = [_python(), _memory(), _disk(configured), _store(configured)]
-    findings += [_kaggle_key(), _kaggle_answer(), *_prefect(), _telemetry()]
+    """Look at everything that a run needs; changes nothing, but starts and stops the embedded store and Prefect's
+    temporary server. A setting that is not valid is a finding; the others are examined with its default."""
+    configured, faults = settings.Settings.load_valid()
+    with tempfile.TemporaryDirectory() as folder:
+        # An empty home would look like one that a run has used.
+        trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
+        homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
+        findings = [_python(), _memory(), _disk(configured), _store(configured, trial)]
+        findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(), _telemetry()]
     changed = [setting for setting in configured.described() if not setting.is_default]
     findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
+    findings += [Finding("fail", "setting", fault, "correct or unset it") for fault in faults]
     return findings
 
 
@@ -71,16 +77,15 @@ def _disk(configured: settings.Settings) -> Finding:
     return Finding("ok", "workspace", text)
 
 
-def _store(configured: settings.Settings) -> Finding:
+def _store(configured: settings.Settings, trial: settings.Settings) -> Finding:
+    from tasks import registry
+
     kind = configured.store_endpoint or "embedded SeaweedFS on loopback"
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            # An empty home would look like one that a run has used.
-            trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
-            with connect.store(trial) as store:
-                registry.require_usable(store, configured)
-                with connect.workspace(trial):
-                    pass
+        with connect.store(trial) as store:
+            registry.require_usable(store, configured)
+            with connect.workspace(trial):
+                pass
     except errors.FerError as error:
         return Finding("fail", "store", kind, str(error))
     return Finding("ok", "store", f"{kind}, bucket {configured.store_bucket}")
@@ -113,24 +118,50 @@ def _kaggle_answer() -> Finding:
     return Finding("ok", "kaggle.com", "answers")
 
 
+def _prefect_home(configured: settings.Settings, trial: settings.Settings) -> list[Finding]:
+    try:
+        reason = prefect_home.ensure(trial.home)
+    except errors.WorkspaceError as error:
+        return [Finding("fail", "prefect home", "none can be written", str(error))]
+    if reason is None:
+        return []
+    text = f"{configured.home / 'prefect'}, as {reason}"
+    return [Finding("warn", "prefect home", text, "set PREFECT_HOME to a folder of yours, or leave it so")]
+
+
+def _temporary_server() -> Finding:
+    """Start it once, as each run does."""
+    from flows.cli import temporary_server
+
+    began = time.monotonic()
+    try:
+        server = temporary_server.start()
+    except errors.FerError as error:
+        return Finding("fail", "prefect", "no server configured, and a temporary one can't be had", str(error))
+    if server is not None:
+        server.stop()
+    text = f"no server configured: each run starts a temporary one (here in {time.monotonic() - began:.0f} s)"
+    return Finding("ok", "prefect", text, f"to see runs: {prefect_ui.start_command()}")
+
+
 def _prefect() -> list[Finding]:
     import httpx
     from prefect.settings import get_current_settings
 
     url = get_current_settings().api.url
     if url is None:
-        text = "no server configured: each run starts a temporary one"
-        return [Finding("ok", "prefect", text, f"to see runs: {prefect_ui.start_command()}")]
+        return [_temporary_server()]
     try:
         shown = httpx.URL(url).copy_with(userinfo=b"")  # what people paste into tickets
         httpx.get(f"{url}/health", timeout=_TIMEOUT_S).raise_for_status()
     except httpx.InvalidURL:
-        fix = "correct it, or unset it to use a temporary server"
-        return [Finding("fail", "prefect", "PREFECT_API_URL is no URL", fix)]
+        set_by = prefect_ui.origin(prefect_ui.API_URL)
+        fix = f"correct it, or {set_by.undo} to use a temporary server"
+        return [Finding("fail", "prefect", f"PREFECT_API_URL of {set_by.place} is no URL", fix)]
     except httpx.HTTPError as error:
         fix = prefect_ui.remedy()
         return [Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)]
-    return [Finding("ok", "prefect", str(shown)), *_deployed()]
+    return [Finding("ok", "prefect", f"{shown}, named by {prefect_ui.origin(prefect_ui.API_URL).place}"), *_deployed()]
 
 
 def _deployed() -> list[Finding]:

@@ -33,14 +33,14 @@ def sweep(
 
     parameters = run.parameters()
     space = search_module.parse_space(search or []) or None
-    options.quiet_prefect(run.verbose)
+    options.prepare_prefect(run.verbose)
     options.announce(console.out, "sweeping", run.sources, run.recipe)
 
     from flows import sweep as sweep_module
-    from flows.cli import terminal
+    from flows.cli import temporary_server, terminal
     from tasks import events
 
-    options.start_prefect()
+    temporary_server.start()
     with terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
     terminal.show_sweep(console.out, result)
@@ -67,14 +67,14 @@ def compare(
     parameters = run.parameters()
     candidates = candidate_recipes.parse(candidate)
     candidate_recipes.recipes(overrides.apply(catalog.load(run.recipe), parameters["settings"]), candidates)
-    options.quiet_prefect(run.verbose)
+    options.prepare_prefect(run.verbose)
     options.announce(console.out, "comparing", run.sources, run.recipe)
 
     from flows import compare as compare_module
-    from flows.cli import terminal
+    from flows.cli import temporary_server, terminal
     from tasks import events
 
-    options.start_prefect()
+    temporary_server.start()
     with terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = compare_module.compare(**parameters, candidates=candidates)
     terminal.show_comparison(console.out, result)

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -116,23 +115,24 @@ def quiet_prefect(verbose: bool) -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
 
 
+def prepare_prefect(verbose: bool) -> None:
+    """Before Prefect is imported, which reads this: where its home is, and where its log goes.
+
+    Raises ConfigError, WorkspaceError.
+    """
+    from fer import settings
+    from flows.cli import console, prefect_home
+
+    quiet_prefect(verbose)
+    home = settings.Settings.load().home
+    reason = prefect_home.ensure(home)
+    if reason is not None:
+        remark = f"Prefect keeps its database in {home / 'prefect'}, as {reason}."
+        console.err.print(f"[yellow]![/] {plain(remark)}", highlight=False, soft_wrap=True)
+
+
 def announce(console: Console, action: str, sources: list[str], recipe: str, model: str | None = None) -> None:
     """Print what begins. `model`: the name that versions are registered under, where there will be some."""
     names = ", ".join(map(plain, sources))
     registered = "" if model is None else f", model [bold]{plain(model)}[/]"
     console.print(f"{action}: source [bold]{names}[/], recipe [bold]{plain(recipe)}[/]{registered}", highlight=False)
-
-
-def start_prefect() -> None:
-    """Start Prefect's temporary server, unless one is configured, deaf to Ctrl-C.
-
-    A terminal sends Ctrl-C to every process of the run. Were the server gone before the run, Prefect would try for
-    minutes to tell it that the run has ended. At exit Prefect stops it by SIGTERM.
-    """
-    from prefect.client.orchestration import get_client
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits this
-    try:
-        get_client(sync_client=True)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,8 +1,21 @@
-"""Where the runs are seen: the server that is configured, or how to start one."""
+"""Where the runs are seen: the server that is configured, by what, or how to start one. Its functions load Prefect."""
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 _MAKEFILE = Path(__file__).parents[2] / "Makefile"
+_FILES = (".env", "prefect.toml", "pyproject.toml")  # of the working folder, where Prefect looks for settings too
+API_URL = ("PREFECT_API_URL",)
+ALLOWS_TEMPORARY = ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_EPHEMERAL_ENABLED")
+
+
+class Origin(NamedTuple):
+    """What gives a setting of Prefect's its value: `name`, `place` in words, and what takes it away again."""
+
+    name: str
+    place: str
+    undo: str
 
 
 def start_command() -> str:
@@ -11,7 +24,7 @@ def start_command() -> str:
 
 
 def where() -> str:
-    """The address of the configured server's UI, or the command that serves one. Loads Prefect."""
+    """The address of the configured server's UI, or the command that serves one."""
     import httpx
     from prefect.settings import get_current_settings
 
@@ -23,4 +36,21 @@ def where() -> str:
 
 def remedy() -> str:
     """What to do where the configured server does not answer."""
-    return f"start it ({start_command()}), or unset PREFECT_API_URL to use a temporary server"
+    return f"start it ({start_command()}), or {origin(API_URL).undo} to use a temporary server"
+
+
+def origin(names: tuple[str, ...]) -> Origin:
+    """What sets a setting, which has one of these names: the environment, a file here, or the active profile."""
+    from prefect.context import get_settings_context
+
+    for name in names:
+        if name in os.environ:
+            return Origin(name, "the environment", f"unset {name}")
+    profile = get_settings_context().profile
+    set_there = {setting.name for setting in profile.settings}
+    if set_there.intersection(names):
+        name = next(name for name in names if name in set_there)
+        file = f" in {profile.source}" if profile.source else ""
+        undo = f"choose another profile (PREFECT_PROFILE=ephemeral), or prefect config unset {name},"
+        return Origin(name, f"the Prefect profile {profile.name!r}{file}", undo)
+    return Origin(names[0], "a file of settings here", f"remove it from {', '.join(_FILES)} here")

@@ -39,15 +39,15 @@ def retrain(
 
     parameters = run.parameters(name) | {"model_name": name, "runner": runner, "dask_address": dask_address}
     dask_runner.chosen(runner, dask_address)  # valid likewise
-    options.quiet_prefect(run.verbose)
+    options.prepare_prefect(run.verbose)
     model_name = options.registered_name(run.sources, run.recipe, name)
     options.announce(console.out, "retraining", run.sources, run.recipe, model_name)
 
     from flows import retrain as retrain_module
-    from flows.cli import terminal
+    from flows.cli import temporary_server, terminal
     from tasks import events
 
-    options.start_prefect()
+    temporary_server.start()
     with terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = retrain_module.retrain(**parameters)
     terminal.show_retrain(console.out, result, run.settings)

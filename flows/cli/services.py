@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import console
+from flows.cli import console, options
 
 store_app = typer.Typer(help="The embedded S3 store (SeaweedFS on loopback).", no_args_is_help=True)
 
 
 def doctor() -> None:
     """Show what is configured, what is reachable, what is missing, and the fix."""
+    options.quiet_prefect(verbose=False)
     from flows.cli import doctor as doctor_module
 
     marks = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}
@@ -29,6 +30,7 @@ def doctor() -> None:
 
 def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200) -> None:
     """Serve the Prefect UI, with all runs so far, on loopback until Ctrl-C."""
+    options.prepare_prefect(verbose=False)
     console.out.print(f"http://127.0.0.1:{port} - stop with Ctrl-C", highlight=False)
     os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # else the page asks port 4200
     os.environ["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] = "false"

@@ -74,27 +74,29 @@ NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doc
 
 
 @pytest.mark.parametrize(
-    ("raised", "message"),
+    ("raised", "code", "message"),
     [
-        (RuntimeError("the [bold] left"), f"error: RuntimeError: the [bold] left {NEXT}"),
+        (RuntimeError("the [bold] left"), cli.INTERNAL_ERROR, f"error: RuntimeError: the [bold] left {NEXT}"),
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/reports"),
+            cli.INTERNAL_ERROR,
             "The operating system refused: No space left on device at /data/reports. Next: free space",
         ),
-        (RuntimeError("Failed to reach API at http://127.0.0.1:9/api"), "start it (make ui), or unset PREFECT_API_URL"),
-        (httpx.ConnectError("All connection attempts failed"), "start it (make ui), or unset PREFECT_API_URL"),
+        (RuntimeError("Failed to reach API at http://127.0.0.1:9/api"), 11, "start it (make ui), or unset PREFECT_API_URL"),
+        (httpx.ConnectError("All connection attempts failed"), 11, "start it (make ui), or unset PREFECT_API_URL"),
     ],
 )
-def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, raised, message):
+def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, raised, code, message):
     def broken():
         raise raised
 
     monkeypatch.delenv("FER_DEBUG", raising=False)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     shown = capsys.readouterr().err
-    assert ended.value.code == cli.INTERNAL_ERROR
+    assert ended.value.code == code
     assert message in shown
     assert "fer --debug" in shown
     assert shown.count("\n") == 1

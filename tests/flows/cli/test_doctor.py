@@ -8,7 +8,7 @@ from shell import fer
 
 from fer import errors, settings
 from fer.engine.store import objectstore
-from flows.cli import doctor
+from flows.cli import doctor, temporary_server
 
 
 def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
@@ -25,6 +25,44 @@ def test_the_doctor_finds_what_does_not_answer_and_names_the_fix(tmp_path):
     assert run.returncode == 1
     assert "make ui" in run.stdout
     assert "s3cret" not in run.stdout
+
+
+def test_settings_that_are_not_valid_are_findings_and_the_others_are_examined(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    monkeypatch.setenv("FER_STORE_ENDPOINT", "ftp://example.org")
+    monkeypatch.setenv("FER_STORE_SECRET_ACCESS_KEY", "hunter2")
+    examined = {}
+
+    def noted(name):
+        def finding(*arguments):
+            examined[name] = arguments
+            return doctor.Finding("ok", name, "")
+
+        return finding
+
+    for name in ("_store", "_kaggle_answer", "_temporary_server"):
+        monkeypatch.setattr(doctor, name, noted(name))
+    findings = doctor.examine()
+    failed = [finding for finding in findings if finding.level == "fail"]
+    assert [finding.subject for finding in failed] == ["setting", "setting"]
+    assert "FER_STORE_ENDPOINT" in failed[0].text
+    assert "both or neither" in failed[1].text
+    assert "hunter2" not in str(findings)
+    assert examined["_store"][0].home == tmp_path.resolve()
+    assert examined["_store"][0].store_endpoint is None
+    assert [finding.text for finding in findings if finding.level == "ok" and finding.subject == "setting"] == [
+        f"FER_HOME={tmp_path.resolve()}"
+    ]
+
+
+def test_the_doctor_says_why_a_temporary_server_does_not_start(monkeypatch):
+    def broken():
+        raise errors.PrefectUnavailable("It must start.", received="unable to open database file", todo="look")
+
+    monkeypatch.setattr(temporary_server, "start", broken)
+    finding = doctor._temporary_server()
+    assert finding.level == "fail"
+    assert "unable to open database file" in finding.fix
 
 
 def test_the_doctor_asks_whether_kaggle_answers_without_a_key(monkeypatch):
@@ -69,6 +107,7 @@ def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doct
     monkeypatch.setenv("FER_HOME", str(tmp_path))
     with pytest.raises(errors.StoreError, match="conditional puts"), registry.store_in_reach():
         pass
-    finding = doctor._store(settings.Settings.load())
+    configured = settings.Settings.load()
+    finding = doctor._store(configured, configured)
     assert finding.level == "fail"
     assert "conditional puts" in finding.fix

@@ -6,14 +6,14 @@ import kaggle_server
 import pytest
 from shell import fer, written
 
+from fer import errors
 from fer.engine.store import seaweedfs
-from flows.cli import app as cli
 
 
 @pytest.mark.end_to_end
 def test_a_prefect_server_that_is_down_is_one_message(tmp_path):
     run = fer("retrain", home=tmp_path, PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert run.returncode == cli.INTERNAL_ERROR
+    assert run.returncode == errors.PrefectUnavailable.exit_code
     assert "Failed to reach API at http://127.0.0.1:9/api" in run.stderr
     assert "make ui" in run.stderr
     assert "Traceback" not in run.stderr + run.stdout

@@ -1,0 +1,97 @@
+"""Prefect's temporary server: that it starts, or why it does not."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_SERVER_EPHEMERAL_ENABLED,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+
+from fer import errors
+from flows.cli import temporary_server
+
+TRACEBACK = """
+import sys
+print("Traceback (most recent call last):", file=sys.stderr)
+print("sqlite3.OperationalError: unable to open database file", file=sys.stderr)
+print("ERROR:    Application startup failed. Exiting.", file=sys.stderr)
+sys.exit(3)
+"""
+TAKEN = """
+import sys
+print("ERROR:    [Errno 98] error while attempting to bind on address: address already in use", file=sys.stderr)
+sys.exit(1)
+"""
+SERVES = """
+import http.server, sys
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
+"""
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Start processes of these codes, one for each attempt, in the server's place."""
+
+    def run(*codes: str) -> temporary_server.Server:
+        left = list(codes)
+
+        def launch(server):
+            return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0), str(server.port)])
+
+        monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", launch)
+        with temporary_settings(
+            {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2},
+            restore_defaults={PREFECT_API_URL},
+        ):
+            server = temporary_server.start()
+        assert left == []
+        return server
+
+    return run
+
+
+def test_a_server_that_ends_is_told_at_once_with_what_it_said(started, capfd):
+    began = time.monotonic()
+    with pytest.raises(errors.PrefectUnavailable, match="unable to open database file") as caught:
+        started(TRACEBACK)
+    assert time.monotonic() - began < 1.9
+    assert "exit code 3" in str(caught.value)
+    assert "PREFECT_HOME" in str(caught.value)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_server_that_never_answers_is_given_up_and_ended(started):
+    with pytest.raises(errors.PrefectUnavailable, match="no answer in 2 s"):
+        started("import time; time.sleep(60)")
+
+
+def test_a_port_that_is_taken_is_replaced_by_another(started):
+    server = started(TAKEN, SERVES)
+    assert server.server_process.poll() is None
+    server.stop()
+
+
+def test_where_a_temporary_server_is_forbidden_what_forbids_it_is_named(monkeypatch):
+    monkeypatch.setenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false")
+    with (
+        temporary_settings({PREFECT_SERVER_EPHEMERAL_ENABLED: False}, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(errors.ConfigError, match="PREFECT_SERVER_ALLOW_EPHEMERAL_MODE") as caught,
+    ):
+        temporary_server.start()
+    assert "the environment" in str(caught.value)
+    assert "PREFECT_API_URL" in str(caught.value)
+
+
+def test_a_server_that_is_configured_is_left_to_answer():
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert temporary_server.start() is None
