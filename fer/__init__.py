@@ -34,7 +34,9 @@ def _without_proxy(environment: Mapping[str, str]) -> str:
     if "*" in hosts:  # it holds for all hosts only where it stands alone
         return "*"
     loopback = ["127.0.0.1", "::1"]
-    if environment.get("KAGGLE_API_ENVIRONMENT") != "LOCALHOST":  # then kagglehub asks a proxy for `localhost` on purpose
+    if (
+        environment.get("KAGGLE_API_ENVIRONMENT") != "LOCALHOST"
+    ):  # then kagglehub asks a proxy for `localhost` on purpose
         loopback.insert(0, "localhost")
     return ",".join(dict.fromkeys(hosts + loopback))
 

@@ -78,7 +78,7 @@ def _segment_by_chance(segment: str) -> bool:
 
 
 def _changes(word: str) -> tuple[int, float]:
-    """How many kinds of letters and digits are in a word, and of which share of the pairs the two are of other kinds."""
+    """How many kinds of letters and digits are in a word, and of which share of its pairs the two are of two kinds."""
     kinds = [next((number for number, is_kind in enumerate(_KINDS) if is_kind(letter)), None) for letter in word]
     pairs = [(one, other) for one, other in pairwise(kinds) if one is not None and other is not None]
     changed = sum(one != other for one, other in pairs)

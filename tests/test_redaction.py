@@ -43,7 +43,9 @@ def test_a_key_is_masked_wherever_it_stands(kind, rng, before, after):
     shown = [redaction.redacted(f"{before}{key}{after}") for key in keys]
     # Chance makes a word now and then that a person might have written.
     assert sum(key in text for key, text in zip(keys, shown, strict=True)) <= 1
-    assert all(text == f"{before}{redaction.MASK}{after}" for key, text in zip(keys, shown, strict=True) if key not in text)
+    assert all(
+        text == f"{before}{redaction.MASK}{after}" for key, text in zip(keys, shown, strict=True) if key not in text
+    )
 
 
 @given(

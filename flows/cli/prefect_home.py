@@ -15,12 +15,11 @@ def ensure(fer_home: Path) -> str | None:
     WorkspaceError if neither can be written.
     """
     try:
-        wanted = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+        wanted: Path | None = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
     except RuntimeError:  # neither HOME nor an entry in the list of users; other libraries ask for it too
         os.environ["HOME"] = str(fer_home)
-        wanted, fault = None, "there is no home folder"
-    else:
-        fault = _fault(wanted)
+        wanted = None
+    fault = "there is no home folder" if wanted is None else _fault(wanted)
     if fault is None:
         return None
     own = fer_home / "prefect"

@@ -48,7 +48,7 @@ class Server(SubprocessASGIServer):
     """Prefect's own, which says why it did not start. Prefect takes the one that runs for its clients."""
 
     def start(self, timeout: int | None = None) -> None:
-        """Start it, unless it runs. Raises PrefectUnavailable where it ends, or does not answer in `timeout` seconds."""
+        """Start it, unless it runs. Raises PrefectUnavailable if it ends, or does not answer in `timeout` seconds."""
         if self.running:
             return
         timeout_s = timeout or get_current_settings().server.ephemeral.startup_timeout_seconds
@@ -59,19 +59,19 @@ class Server(SubprocessASGIServer):
         try:
             for attempt in range(1, _START_ATTEMPTS + 1):
                 self.port = self.find_available_port()
-                self.server_process = self._run_uvicorn_command()
-                if self._is_ready(deadline):
+                process = self.server_process = self._run_uvicorn_command()
+                if self._is_ready(process, deadline):
                     return
                 if attempt == _START_ATTEMPTS or _PORT_TAKEN not in self._said():
-                    raise self._unavailable(timeout_s)
+                    raise self._unavailable(process.poll(), timeout_s)
         except BaseException:
             self.stop()
             raise
 
-    def _is_ready(self, deadline: float) -> bool:
+    def _is_ready(self, process: "subprocess.Popen[Any]", deadline: float) -> bool:
         """Wait until it answers; False once it has ended, or at the deadline."""
         with httpx.Client(timeout=_ANSWER_TIMEOUT_S) as client:
-            while self.server_process.poll() is None and time.monotonic() < deadline:
+            while process.poll() is None and time.monotonic() < deadline:
                 try:
                     if client.get(f"{self.api_url}/health").is_success:
                         return True
@@ -100,8 +100,7 @@ class Server(SubprocessASGIServer):
         self._log.seek(0)
         return self._log.read().decode(errors="replace").strip()
 
-    def _unavailable(self, timeout_s: float) -> errors.PrefectUnavailable:
-        code = self.server_process.poll()
+    def _unavailable(self, code: int | None, timeout_s: float) -> errors.PrefectUnavailable:
         outcome = f"no answer in {timeout_s:.0f} s" if code is None else f"it ended with exit code {code}"
         lines = [line.strip() for line in self._said().splitlines() if line.strip()]
         reasons = [line for line in lines if not line.startswith(_STARTUP_FAILED)]

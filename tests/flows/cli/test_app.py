@@ -82,7 +82,11 @@ NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doc
             cli.INTERNAL_ERROR,
             "The operating system refused: No space left on device at /data/reports. Next: free space",
         ),
-        (RuntimeError("Failed to reach API at http://127.0.0.1:9/api"), 11, "start it (make ui), or unset PREFECT_API_URL"),
+        (
+            RuntimeError("Failed to reach API at http://127.0.0.1:9/api"),
+            11,
+            "start it (make ui), or unset PREFECT_API_URL",
+        ),
         (httpx.ConnectError("All connection attempts failed"), 11, "start it (make ui), or unset PREFECT_API_URL"),
     ],
 )

@@ -38,10 +38,14 @@ def test_a_server_that_is_configured_is_named_by_its_own_address_without_a_passw
 
 def test_what_names_the_server_is_named_where_it_does_not_answer(monkeypatch, tmp_path):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    profile = Profile(name="team", settings={PREFECT_API_URL: "http://127.0.0.1:9/api"}, source=tmp_path / "profiles.toml")
+    profile = Profile(
+        name="team", settings={PREFECT_API_URL: "http://127.0.0.1:9/api"}, source=tmp_path / "profiles.toml"
+    )
     with use_profile(profile):
         remedy = prefect_ui.remedy()
-        assert f"the Prefect profile 'team' in {tmp_path / 'profiles.toml'}" in prefect_ui.origin(prefect_ui.API_URL).place
+        assert (
+            f"the Prefect profile 'team' in {tmp_path / 'profiles.toml'}" in prefect_ui.origin(prefect_ui.API_URL).place
+        )
     assert "PREFECT_PROFILE=ephemeral" in remedy
     assert "or unset PREFECT_API_URL" not in remedy
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
