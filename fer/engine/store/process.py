@@ -39,7 +39,9 @@ _PORT_TAKEN = ("Port allocation failed", "address already in use")  # in the log
 _LOG_LINES = 5
 _GRPC_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108 - SeaweedFS's own choice; a killed server leaves them
 
-_children: dict[int, subprocess.Popen[bytes]] = {}  # servers that this process started: to be reaped by it
+_KEEPER = Path(__file__).with_name("keeper.py")
+
+_keepers: dict[int, subprocess.Popen[bytes]] = {}  # of the servers that this process started: to be reaped by it
 
 
 class Server(Record):
@@ -99,9 +101,9 @@ def live(folder: Path) -> Server | None:
 def pids(folder: Path) -> list[int]:
     """The live servers on this data folder. By command line, since a recorded PID may be another process's by now."""
     alive = []
-    for child in list(_children.values()):
-        if child.poll() is not None:  # reaps it
-            _children.pop(child.pid, None)
+    for server, keeper in list(_keepers.items()):
+        if keeper.poll() is not None:  # reaps it
+            _keepers.pop(server, None)
     for pid in psutil.pids():
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)  # a zombie has no command line
@@ -140,35 +142,52 @@ def _launch(folder: Path, ports: dict[str, int], credentials: Credentials, log: 
         "GOMEMLIMIT": "600MiB",  # else up to 1 GB under load
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            _command(folder, ports),
+        keeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_KEEPER), str(folder), *_command(folder, ports)],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=output,
             start_new_session=True,  # Ctrl-C is for its users
             umask=0o077,
         )
-    _children[process.pid] = process
+    try:
+        pid = _pid_of_server(keeper, log)
+    except BaseException:
+        keeper.kill()
+        keeper.wait()
+        raise
+    _keepers[pid] = keeper
     endpoint = f"http://127.0.0.1:{ports[port_numbers.S3]}"
     store = ObjectStore(endpoint, _PROBE_BUCKET, credentials)
     try:
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while time.monotonic() < deadline:
-            code = process.poll()
+            code = keeper.poll()
             if code is not None and any(text in log.read_text(errors="replace") for text in _PORT_TAKEN):
                 return None
             if code is not None:
                 raise _not_started(log, f"exit code {code}")
             with contextlib.suppress(errors.StoreError):  # not ready yet
                 _probe(store)
-                return Server(pid=process.pid, endpoint=endpoint, started=datetime.datetime.now(datetime.UTC))
+                return Server(pid=pid, endpoint=endpoint, started=datetime.datetime.now(datetime.UTC))
             time.sleep(_POLL_S)
         raise _not_started(log, f"no answer in {_READY_TIMEOUT_S} s")
     except BaseException:
-        _end(process.pid)
+        _end(pid)
         raise
+
+
+def _pid_of_server(keeper: "subprocess.Popen[bytes]", log: Path) -> int:
+    """What a keeper says once it has started its server. Raises StoreUnavailable."""
+    if keeper.stdout is None:
+        raise ValueError("The keeper's standard output must be a pipe.")
+    with keeper.stdout:
+        said = keeper.stdout.readline()
+    if not said:
+        raise _not_started(log, f"exit code {keeper.wait()}")
+    return int(said)
 
 
 def _probe(store: ObjectStore) -> None:
@@ -182,14 +201,14 @@ def _probe(store: ObjectStore) -> None:
 
 
 def _end(pid: int) -> None:
-    """End a server with its process group; reap it if it is a child of ours."""
-    child = _children.pop(pid, None)
+    """End a server with its process group; its keeper ends with it, and is reaped if it is a child of ours."""
+    keeper = _keepers.pop(pid, None)
     for stop, timeout_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, _KILL_TIMEOUT_S)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, stop)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if child.poll() is not None if child else not is_alive(pid):
+            if keeper.poll() is not None if keeper else not is_alive(pid):
                 return
             time.sleep(_POLL_S)
 

@@ -5,8 +5,8 @@
     <home>/store/users.lock         held shared (flock) by each user; the last one to leave stops the server
     <home>/store/start.lock         held while starting or stopping
 
-The kernel frees the locks of killed processes, so a server that a killed run left behind is found by the next one, and
-stopped by its last user.
+The last user out stops the server. The kernel frees the locks of killed processes: the server's `keeper` stops it where
+the last user could not.
 """
 
 import contextlib

@@ -17,7 +17,7 @@ import pytest
 
 from fer import errors
 from fer.engine import connect
-from fer.engine.store import boto, credentials, ports, process, seaweedfs
+from fer.engine.store import boto, credentials, keeper, ports, process, seaweedfs
 from fer.settings import Settings
 
 _USER = """
@@ -152,18 +152,45 @@ def test_a_busy_port_costs_that_port_alone_and_the_store_stays_at_its_address_wi
     assert [name for name in recorded if now[name] != recorded[name]] == ["volume.port"]
 
 
-def test_a_server_of_another_process_is_shared_and_stopped_after_that_one_was_killed(home, short_stops):
-    with _other_user(home) as other:
-        with seaweedfs.running(home) as server:
-            assert server.pid == other.pid_of_server
-        assert seaweedfs.status(home) == server
-        assert not seaweedfs.down(home)
-        other.kill()
-        other.wait()
-        assert seaweedfs.status(home) == server
+def _ends(pid: int) -> bool:
+    deadline = time.monotonic() + 20
+    while process.is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not process.is_alive(pid)
+
+
+def test_a_server_outlives_the_killed_user_that_started_it_for_the_others_and_ends_after_the_last(home):
+    with _other_user(home) as first, _other_user(home) as second:
+        server = seaweedfs.status(home)
+        assert {first.pid_of_server, second.pid_of_server} == {server.pid}
+        first.kill()
+        first.wait()
         with seaweedfs.running(home) as same:
             assert same == server
-        assert not process.is_alive(server.pid)
+            assert not seaweedfs.down(home)
+        assert seaweedfs.status(home) == server
+        second.kill()
+        second.wait()
+        assert _ends(server.pid)
+    with seaweedfs.running(home) as next_server:
+        assert next_server.endpoint == server.endpoint
+
+
+def test_a_server_that_was_asked_to_stay_outlives_killed_users_until_it_is_let_go(home, short_stops):
+    server = seaweedfs.up(home)
+    with _other_user(home) as other:
+        other.kill()
+        other.wait()
+    time.sleep(keeper._LOOK_EVERY_S + 0.2)
+    assert seaweedfs.status(home) == server
+    assert seaweedfs.down(home)
+
+
+def test_a_server_whose_keeper_is_killed_ends_with_it(home):
+    with _other_user(home):
+        server = seaweedfs.status(home)
+        psutil.Process(server.pid).parent().kill()
+        assert _ends(server.pid)
 
 
 @contextlib.contextmanager
@@ -243,7 +270,7 @@ def test_a_server_that_never_answers_is_given_up_and_ended(home, monkeypatch, tm
     monkeypatch.setattr(process, "_READY_TIMEOUT_S", 0.3)
     with pytest.raises(errors.StoreUnavailable, match="no answer"):
         seaweedfs.up(home)
-    assert "sleep" not in [child.name() for child in psutil.Process().children()]
+    assert "sleep" not in [child.name() for child in psutil.Process().children(recursive=True)]
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
