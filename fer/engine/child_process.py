@@ -206,9 +206,10 @@ def _death(code: int, stderr: IO[bytes], job: Job, for_memory: bool | None) -> e
 
 def main() -> None:
     """The child's side: read a request from standard input, write messages to what was standard output."""
-    # A Ctrl-C or a cancel goes to the whole process group: it is the parent that decides, and kills this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # A Ctrl-C, a cancel or a closed terminal goes to the whole process group: it is the parent that decides, and kills
+    # this process.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a library's print must not end up among the messages
     request = json.loads(sys.stdin.buffer.readline())

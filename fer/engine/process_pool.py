@@ -175,8 +175,9 @@ def _in_this_process(function: Callable[[T], R], items: Iterable[T], on_done: Ca
 
 
 def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does."""
+    """Leave Ctrl-C and a closed terminal to the parent, and end when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
 

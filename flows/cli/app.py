@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fer import errors
-from flows.cli import console, data, experiments, models, predict, prefect_ui, recipes, retrain, services
+from flows.cli import console, data, experiments, models, predict, prefect_ui, recipes, retrain, services, stopping
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -51,27 +51,28 @@ def _options(
 
 def main() -> None:
     """Run the command; an error ends in one message on standard error and an exit code that is not 0."""
-    try:
-        app()
-    except errors.FerError as error:
-        _fail(str(error), error.exit_code)
-    except SystemExit as exit_:  # typer's answer to KeyboardInterrupt, among others
-        if exit_.code == INTERRUPTED:
-            _print_interrupted()
-        raise
-    except Exception as error:  # noqa: BLE001 - nobody is left above to show it
-        if _caused_by_ctrl_c(error):
-            _print_interrupted()
-            sys.exit(INTERRUPTED)
-        _fail(*_unexpected(error))
+    with stopping.heeded():
+        try:
+            app()
+        except SystemExit as exit_:  # typer's answer to KeyboardInterrupt, among others
+            if exit_.code == INTERRUPTED:
+                _stopped()
+            raise
+        except Exception as error:  # noqa: BLE001 - nobody is left above to show it
+            if stopping.exit_code() is not None or _caused_by_interrupt(error):
+                _stopped()
+            if isinstance(error, errors.FerError):
+                _fail(str(error), error.exit_code)
+            _fail(*_unexpected(error))
 
 
-def _print_interrupted() -> None:
-    console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+def _stopped() -> NoReturn:
+    stopping.announce()
+    sys.exit(stopping.exit_code() or INTERRUPTED)
 
 
-def _caused_by_ctrl_c(error: BaseException | None) -> bool:
-    """Whether the error came up while Ctrl-C was dealt with: Prefect trips over one before a task has begun."""
+def _caused_by_interrupt(error: BaseException | None) -> bool:
+    """Whether the error came up while an interrupt was dealt with: Prefect trips over one before a task has begun."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
@@ -80,8 +81,7 @@ def _caused_by_ctrl_c(error: BaseException | None) -> bool:
 def _fail(message: str, code: int) -> NoReturn:
     if os.environ.get("FER_DEBUG"):
         traceback.print_exc()
-    text = console.plain(message, keep="\n")
-    console.err.print(f"[red bold]error:[/] {text}", highlight=False, soft_wrap=True)
+    console.show_error(message)
     sys.exit(code)
 
 

@@ -17,3 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 def plain(text: str, keep: str = "") -> str:
     """Text from outside, free of rich's markup and of control characters except those in `keep`."""
     return escape(plain_text.visible(text, keep))
+
+
+def show_error(message: str) -> None:
+    """Print the one message that a failed command ends with, on standard error."""
+    err.print(f"[red bold]error:[/] {plain(message, keep=chr(10))}", highlight=False, soft_wrap=True)

@@ -37,12 +37,12 @@ def check(
     options.announce(screen, "checking", source, recipe)
 
     from flows import ingest
-    from flows.cli import temporary_server, terminal
+    from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events
 
     temporary_server.start()
     try:
-        with terminal.Terminal(screen) as listener, events.heard_by(listener):
+        with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
             result = ingest.ingest(**parameters, accept=accept, show_faces=show_faces)
     except errors.UnfitData as unfit:
         if as_json:

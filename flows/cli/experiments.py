@@ -37,11 +37,11 @@ def sweep(
     options.announce(console.out, "sweeping", run.sources, run.recipe)
 
     from flows import sweep as sweep_module
-    from flows.cli import temporary_server, terminal
+    from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events
 
     temporary_server.start()
-    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
     terminal.show_sweep(console.out, result)
 
@@ -71,10 +71,10 @@ def compare(
     options.announce(console.out, "comparing", run.sources, run.recipe)
 
     from flows import compare as compare_module
-    from flows.cli import temporary_server, terminal
+    from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events
 
     temporary_server.start()
-    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = compare_module.compare(**parameters, candidates=candidates)
     terminal.show_comparison(console.out, result)

@@ -44,11 +44,11 @@ def retrain(
     options.announce(console.out, "retraining", run.sources, run.recipe, model_name)
 
     from flows import retrain as retrain_module
-    from flows.cli import temporary_server, terminal
+    from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events
 
     temporary_server.start()
-    with terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = retrain_module.retrain(**parameters)
     terminal.show_retrain(console.out, result, run.settings)
     if result.release.status != "released":

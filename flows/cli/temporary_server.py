@@ -13,13 +13,14 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
 from fer import errors
-from flows.cli import prefect_ui
+from flows.cli import guard, prefect_ui
 
 _POLL_S = 0.1
 _ANSWER_TIMEOUT_S = 5.0
 _START_ATTEMPTS = 4
 _PORT_TAKEN = "address already in use"
 _STARTUP_FAILED = "ERROR:    Application startup failed"  # what uvicorn says after the reason
+_OF_A_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 _WORDS = 400  # characters of what it said last
 
 
@@ -51,6 +52,7 @@ class Server(SubprocessASGIServer):
         """Start it, unless it runs. Raises PrefectUnavailable if it ends, or does not answer in `timeout` seconds."""
         if self.running:
             return
+        guard.start()
         timeout_s = timeout or get_current_settings().server.ephemeral.startup_timeout_seconds
         deadline = time.monotonic() + timeout_s
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as the server writes to it
@@ -81,18 +83,18 @@ class Server(SubprocessASGIServer):
         return False
 
     def _run_uvicorn_command(self) -> "subprocess.Popen[Any]":
-        """The process, its messages in a file, and deaf to Ctrl-C.
+        """The process, its messages in a file, and deaf to Ctrl-C and to the closing of a terminal.
 
-        A terminal sends Ctrl-C to every process of the run. Were the server gone before the run, Prefect would try for
+        A terminal sends these to every process of the run. Were the server gone before the run, Prefect would try for
         minutes to tell it that the run has ended. At exit Prefect stops it by SIGTERM.
         """
         terminal = os.dup(2)
         os.dup2(self._log.fileno(), 2)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new process inherits both
+        signal.pthread_sigmask(signal.SIG_BLOCK, _OF_A_TERMINAL)  # the new process inherits both
         try:
             return super()._run_uvicorn_command()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _OF_A_TERMINAL)
             os.dup2(terminal, 2)
             os.close(terminal)
 

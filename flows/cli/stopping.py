@@ -1,0 +1,74 @@
+"""How a command ends before its work is done: by a signal, with the exit code that a shell gives it, or at once."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+from flows.cli import console, guard
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a supervisor's, a closed terminal's
+_TIMEOUT_S = 20.0  # from the signal to the end; what waits for a thread or for Prefect must not wait for ever
+
+_received: list[int] = []
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Each of the signals ends the `with` block by a KeyboardInterrupt; a second one ends the process at once.
+
+    One that whoever started this process had it ignore, as nohup does, stays ignored.
+    """
+    _received.clear()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def exit_code() -> int | None:
+    """128 and the number of the signal that was received; None without one."""
+    return 128 + _received[0] if _received else None
+
+
+def announce() -> None:
+    """Say that the command was stopped, and how to go on."""
+    with contextlib.suppress(OSError):  # the terminal is gone
+        console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process and all that it has started, from any thread, without unwinding."""
+    guard.finish()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _received:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    _received.append(number)
+    if number == signal.SIGHUP:  # both the terminal and the shell may send it
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_leave_in_time, args=(128 + number,), name="leave-in-time", daemon=True).start()
+    raise KeyboardInterrupt
+
+
+def _leave_in_time(code: int) -> None:
+    time.sleep(_TIMEOUT_S)
+    announce()
+    leave(code)
