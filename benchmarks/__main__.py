@@ -20,7 +20,8 @@ _LIBRARIES = ("keras", "numpy", "opencv-python-headless", "pyarrow", "tensorflow
 
 
 def main() -> None:
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name != "__main__"]
+    modules = pkgutil.iter_modules(benchmarks.__path__)
+    names = [module.name for module in modules if module.name != "__main__" and not module.ispkg]
     names.sort(key=lambda name: (name not in _QUICK, name))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Measure the project against a reference."
@@ -34,7 +35,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     records: list[dict[str, Any]] = []
-    machine = _machine()
+    about = machine()
     for name in {None: _QUICK, _ALL: names}.get(arguments.name, [arguments.name]):
         for row in importlib.import_module(f"benchmarks.{name}").run():
             record = {
@@ -48,14 +49,14 @@ def main() -> None:
                 "keeps": row.keeps,
             }
             records.append(record)
-            arguments.output.write_text(json.dumps({"machine": machine, "rows": records}, indent=1, ensure_ascii=False))
+            arguments.output.write_text(json.dumps({"machine": about, "rows": records}, indent=1, ensure_ascii=False))
             if arguments.json:
                 print(json.dumps(record), flush=True)
     if not arguments.json:
         _show(records)
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """The machine and the libraries that are measured; `load` is the average of the last minute."""
     return {
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
