@@ -46,6 +46,15 @@ def write(path: Path, data: bytes) -> None:
         staging.write_bytes(data)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """The same, for its owner alone to read, from the first byte on. Raises OSError."""
+    with (
+        replacing(path) as staging,
+        os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
+        file.write(data)
+
+
 def sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:

@@ -1,7 +1,6 @@
 """The access key of a store, and that of the embedded one: `credentials.json`, which its owner alone can read."""
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +35,5 @@ def make(folder: Path) -> Credentials:
     """New credentials, written to `folder`. Raises OSError."""
     new = Credentials(f"fer-{secrets.token_hex(8)}", SecretStr(secrets.token_urlsafe(32)))
     record = {"access_key_id": new.access_key_id, "secret_access_key": new.secret_access_key.get_secret_value()}
-    with (
-        disk.replacing(folder / _FILE) as staging,
-        os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
-    ):
-        json.dump(record, file)
+    disk.write_private(folder / _FILE, json.dumps(record).encode())
     return new

@@ -26,6 +26,7 @@ from fer.engine import disk
 from fer.engine.records import Record
 from fer.engine.store import credentials as keys
 from fer.engine.store import ports as port_numbers
+from fer.engine.store import security
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
 
@@ -56,6 +57,7 @@ def start(folder: Path) -> Server:
     """Start a server on this folder, once any that is left there was ended. Raises StoreUnavailable, OSError."""
     stop(folder)  # one that a killed run left half-started, or that no longer answers
     credentials = keys.read(folder) or keys.make(folder)
+    security.make(folder)
     (folder / "data").mkdir(exist_ok=True)
     log = folder / "log"
     ports = port_numbers.choose(_read(folder / "ports.json"))
@@ -220,7 +222,7 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
         "mini",
         f"-dir={folder / 'data'}",
         "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",  # its master and filer ask nobody for credentials
+        "-ip.bind=127.0.0.1",
         *(f"-{name}={port}" for name, port in ports.items()),
         # Relative to the working directory: a socket's path must be shorter than 108 characters.
         "-s3.localSocket=s3.sock",
