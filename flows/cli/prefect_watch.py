@@ -68,8 +68,9 @@ def _answers(client: "SyncPrefectClient") -> bool:
 def _leave(is_over: threading.Event, received: str) -> NoReturn:
     if is_over.is_set():
         raise SystemExit  # of this thread
+    with contextlib.suppress(OSError):  # the terminal is gone
+        console.out.show_cursor()
     code = stopping.exit_code()
-    console.out.show_cursor()
     if code is not None:  # the signal reached the server as well
         stopping.announce()
         stopping.leave(code)
@@ -79,5 +80,7 @@ def _leave(is_over: threading.Event, received: str) -> NoReturn:
         todo=f"run the same command again, it goes on where this one stopped; a server of your own: "
         f"{prefect_ui.remedy()}",
     )
-    console.show_error(str(error))
-    stopping.leave(error.exit_code)
+    try:
+        console.show_error(str(error))
+    finally:
+        stopping.leave(error.exit_code)

@@ -43,7 +43,7 @@ def exit_code() -> int | None:
 
 def announce() -> None:
     """Say that the command was stopped, and how to go on."""
-    with contextlib.suppress(OSError):  # the terminal is gone
+    with contextlib.suppress(OSError, SystemExit):  # the terminal is gone; the latter is rich's for a closed pipe
         console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
 
 

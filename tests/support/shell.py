@@ -57,6 +57,16 @@ def in_group(number: int) -> list[str]:
     return names
 
 
+def of_home(home: Path) -> list[psutil.Process]:
+    """The live processes of commands that were given this home, their store among them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):  # it has ended
+            if process.environ().get("HOME", "").startswith(str(home)) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def written(home: Path) -> list[str]:
     """The files of the workspace except its locks and attempts."""
     workspace = home / "fer" / "workspace"

@@ -1,0 +1,134 @@
+"""A command that a signal stops: its exit code, what it says, and that nothing of it is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from subprocess import PIPE
+
+import psutil
+import pytest
+from shell import FER, bare, of_home
+
+from flows.cli import stopping
+
+STOPPED = "stopped. Run the same command again to go on; finished stages are kept.\n"
+_COMMAND = """
+import sys, time
+from flows.cli import stopping
+stopping._TIMEOUT_S = float(sys.argv[1])
+with stopping.heeded():
+    words = ["ready"]
+    while True:
+        try:
+            while words:
+                print(words.pop(), flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            words.append(stopping.exit_code())
+"""
+
+
+def as_by_a_shell() -> None:
+    """In a process to be started: heed what the tests themselves may ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _command(preexec_fn=as_by_a_shell, timeout_s: float = 0.5) -> "subprocess.Popen[str]":
+    command = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, str(timeout_s)], stdout=PIPE, stderr=PIPE, text=True, preexec_fn=preexec_fn
+    )
+    assert command.stdout.readline() == "ready\n"
+    return command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_each_signal_interrupts_and_what_does_not_end_then_is_ended(number):
+    with _command() as command:
+        command.send_signal(number)
+        said, error = command.communicate(timeout=20)
+    assert (said, error) == (f"{128 + number}\n", STOPPED)
+    assert command.returncode == 128 + number
+
+
+@pytest.mark.slow
+def test_it_ends_in_time_where_nobody_reads_what_it_says():
+    with _command() as command:
+        command.stderr.close()
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_at_once():
+    with _command(timeout_s=60) as command:
+        command.send_signal(signal.SIGTERM)
+        assert command.stdout.readline() == f"{128 + signal.SIGTERM}\n"
+        command.send_signal(signal.SIGINT)
+        assert command.wait(20) == -signal.SIGINT
+
+
+@pytest.mark.slow
+def test_what_was_ignored_at_the_start_as_under_nohup_stays_ignored():
+    with _command(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as command:
+        command.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        command.send_signal(signal.SIGTERM)
+        assert command.communicate(timeout=20)[0] == f"{128 + signal.SIGTERM}\n"
+
+
+def test_signals_are_heeded_within_the_block_alone():
+    before = [signal.getsignal(number) for number in stopping._SIGNALS]
+    with stopping.heeded():
+        assert stopping.exit_code() is None
+    assert [signal.getsignal(number) for number in stopping._SIGNALS] == before
+
+
+def _has_server(home) -> bool:
+    return any("prefect.server.api.server:create_app" in process.cmdline() for process in of_home(home))
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize(
+    ("number", "to_group", "stage", "code"),
+    [
+        (signal.SIGKILL, False, "server", -signal.SIGKILL),
+        (signal.SIGHUP, True, "server", 128 + signal.SIGHUP),
+        (signal.SIGKILL, True, "download", -signal.SIGKILL),
+        (signal.SIGTERM, False, "download", 128 + signal.SIGTERM),
+    ],
+    ids=["kill-9-as-the-server-starts", "closed-terminal-as-the-server-starts", "kill-9-of-the-group", "sigterm"],
+)
+def test_a_signal_ends_a_run_and_all_that_it_has_started(tmp_path, number, to_group, stage, code):
+    run = subprocess.Popen(
+        [*FER, "retrain"],
+        env=bare(tmp_path),
+        cwd=tmp_path,
+        stdout=PIPE,
+        stderr=PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=as_by_a_shell,
+    )
+    try:
+        assert any({"server": "retraining", "download": "download"}[stage] in line for line in run.stdout)
+        while not _has_server(tmp_path):
+            assert run.poll() is None
+            time.sleep(0.05)
+        started = of_home(tmp_path)
+        if to_group:
+            os.killpg(run.pid, number)
+        else:
+            run.send_signal(number)
+        _, error = run.communicate(timeout=60)
+        _, left = psutil.wait_procs(started, 20)
+        left += of_home(tmp_path)
+    finally:
+        for process in of_home(tmp_path):
+            process.kill()
+    assert run.returncode == code
+    assert error == ("" if number == signal.SIGKILL else STOPPED)
+    assert left == []
