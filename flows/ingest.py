@@ -61,7 +61,10 @@ def examine(
     Raises UnfitData, after the report, if it is not fit for training.
     """
     sources = sorted(sources)  # in another order they are the same data
-    resolved = {source: tasks.ingest.resolve(source, recipe.demo, kaggle_secret) for source in sources}
+    resolved = {
+        source: tasks.ingest.resolve(source, recipe.demo, kaggle_secret, recipe.index.text_encoding)
+        for source in sources
+    }
     naming.add_versions(resolved)
     datasets = tuple(tasks.ingest.download(resolved[source]) for source in sources)
     manifest = tasks.ingest.index(datasets, recipe.index, OfficialNames(names=recipe.split.official))

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @task(name="resolve", **caching.UNCACHED, **caching.retried(4))
 def resolve(
-    source: str, demo: demo_archive.DemoConfig, kaggle_secret: str | None = None
+    source: str, demo: demo_archive.DemoConfig, kaggle_secret: str | None = None, text_encoding: str | None = None
 ) -> download_stage.ResolvedSource:
     """Find out what the source stands for now, so that the cache knows what it has."""
     events.publish(events.Started("resolve"))
@@ -34,7 +34,9 @@ def resolve(
         return _patiently(
             "resolve",
             parsed,
-            lambda: download_stage.resolve(parsed, demo=demo, credentials=credentials, links_into=links_into),
+            lambda: download_stage.resolve(
+                parsed, demo=demo, credentials=credentials, links_into=links_into, text_encoding=text_encoding
+            ),
         )
     finally:
         events.publish(events.Over("resolve"))

@@ -2,8 +2,8 @@
 
 Anything but an archive of plain files is refused before its first byte is decompressed; every file that is read is
 checked against the archive's CRC-32 and size. Names that differ in case or in their Unicode form are two names:
-nothing is unpacked to a file system that would take them for one. Names not marked as UTF-8 are read as code page 437,
-as the format has it. An archive within the archive is a file like any other.
+nothing is unpacked to a file system that would take them for one. Names not marked as UTF-8 are read as
+`text_encodings` tells. An archive within the archive is a file like any other.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fer import errors
 from fer.engine import disk
-from fer.ingest import leftovers, other_archives
+from fer.ingest import leftovers, other_archives, text_encodings
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
@@ -101,6 +101,12 @@ def require_zip(path: Path) -> None:
         raise DamagedArchive("The archive must be a zip file.", received=f"{what} at {path}", todo=_FIX)
 
 
+class SafeZip(zipfile.ZipFile):
+    """A zip from `open_safe`. `text_encoding` is that of its tables that are not in UTF-8, if the user says it."""
+
+    text_encoding: str | None = None
+
+
 def members(path: Path) -> list[Member]:
     """The files in the zip `path`, sorted by name, without folders and what `leftovers` are.
 
@@ -111,9 +117,10 @@ def members(path: Path) -> list[Member]:
 
 
 @contextlib.contextmanager
-def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_safe(path: Path, text_encoding: str | None = None) -> Iterator[SafeZip]:
     """Open the zip `path` for `list_members` and `read`, once all entries of its directory have passed the checks.
 
+    `text_encoding` is that of names and tables that are not in UTF-8, where it can't be told.
     Raises SourceError for no zip (DamagedArchive), one of several parts, no file in it, encryption, links, folders with
     content, names that are absolute, lead upwards, occur twice or can't be printed, entries that overlap, and for more
     than the limits above.
@@ -123,7 +130,7 @@ def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
         with damage(str(path)):
             n_entries = _declared_count(path)
             try:
-                archive = zipfile.ZipFile(path)
+                archive = SafeZip(path)
             except UnicodeDecodeError:
                 raise _refused("names in UTF-8 where it says so", f"a name of other bytes in {path}") from None
     except DamagedArchive:
@@ -133,18 +140,19 @@ def open_safe(path: Path) -> Iterator[zipfile.ZipFile]:
             ) from None
         raise
     with archive:
-        _read_backslashes(archive)
+        archive.text_encoding = text_encoding
+        _read_names(archive)
         _check(archive, path, n_entries)
         yield archive
 
 
-def _read_backslashes(archive: zipfile.ZipFile) -> None:
-    """Take the backslashes of a zip that has no slash for slashes: Windows PowerShell 5.1 writes it so."""
-    names = [entry.filename for entry in archive.infolist()]
-    if any("/" in name for name in names) or not any("\\" in name for name in names):
-        return
-    for entry in archive.infolist():
-        entry.filename = entry.filename.replace("\\", "/")
+def _read_names(archive: SafeZip) -> None:
+    """Give the entries their names as meant, also by Windows PowerShell 5.1, which writes backslashes alone."""
+    names = text_encodings.names_in_zip(archive.infolist(), archive.text_encoding)
+    if not any("/" in name for name in names):
+        names = [name.replace("\\", "/") for name in names]
+    for entry, name in zip(archive.infolist(), names, strict=True):
+        entry.filename = name
     archive.NameToInfo = {entry.filename: entry for entry in archive.infolist()}
 
 
@@ -166,20 +174,31 @@ def read(archive: zipfile.ZipFile, member: Member) -> bytes:
 
 def read_start(archive: zipfile.ZipFile, member: Member, n_bytes: int) -> bytes:
     """Up to `n_bytes` from the start of `member`, which are not checked against its CRC-32. Raises DamagedArchive."""
+    return b"".join(read_chunks(archive, member, n_bytes))
+
+
+def read_chunks(archive: zipfile.ZipFile, member: Member, n_bytes: int) -> Iterator[bytes]:
+    """Up to `n_bytes` from the start of `member`, a MiB at a time. Raises DamagedArchive."""
     with damage(repr(member.name)), archive.open(member.name) as file:
-        return file.read(n_bytes)
+        while n_bytes > 0 and (chunk := file.read(min(_CHUNK_BYTES, n_bytes))):
+            n_bytes -= len(chunk)
+            yield chunk
 
 
-def digest(path: Path) -> str:
-    """`content_digest` of the files in the zip `path`, sorted by name: the same however they were packed.
-
-    Raises SourceError as `open_safe` and `read` do.
-    """
-    with open_safe(path) as archive:
+def digest(path: Path, text_encoding: str | None = None) -> str:
+    """`content_digest` of the files in the zip `path`, sorted by name. Raises SourceError as `open_safe` and `read`."""
+    with open_safe(path, text_encoding) as archive:
         return content_digest((member.name, _sha256(archive, member)) for member in list_members(archive))
 
 
-def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str | None = None) -> dict[str, int]:
+def repack(
+    path: Path,
+    out: Path,
+    progress: Progress = silent,
+    *,
+    expected: str | None = None,
+    text_encoding: str | None = None,
+) -> dict[str, int]:
     """Write the files of the zip `path` to a new zip `out`, sorted, stored, with one date.
 
     So the same files give the same bytes, however the source was packed, and later reads decompress nothing. `out`
@@ -187,7 +206,7 @@ def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str 
     Raises SourceError as `open_safe` and `read` do, and where `digest` is not `expected`.
     """
     with disk.replacing(out, sync=True) as staging:
-        with open_safe(path) as archive, zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
+        with open_safe(path, text_encoding) as archive, zipfile.ZipFile(staging, "w", zipfile.ZIP_STORED) as target:
             to_copy, left_out = list_members(archive), _leftovers(archive)
             copied: list[tuple[str, str]] = []
             for n, member in enumerate(to_copy):
@@ -207,11 +226,10 @@ def repack(path: Path, out: Path, progress: Progress = silent, *, expected: str 
 def _chunks(archive: zipfile.ZipFile, member: Member) -> Iterator[bytes]:
     """The bytes of `member`, a MiB at a time. Raises DamagedArchive as `read` does."""
     n_read = 0
+    for chunk in read_chunks(archive, member, member.size_bytes + 1):
+        n_read += len(chunk)
+        yield chunk
     with damage(repr(member.name)):
-        with archive.open(member.name) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                n_read += len(chunk)
-                yield chunk
         if n_read != member.size_bytes:
             raise EOFError
 
@@ -330,7 +348,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         "\\" in name
         or re.match("[A-Za-z]:", name)
         or not {"", ".", ".."}.isdisjoint(parts)
-        or (UNPRINTABLE.search(entry.orig_filename) and not _is_skipped(entry))
+        or (UNPRINTABLE.search(entry.orig_filename + name) and not _is_skipped(entry))
         or "\0" in entry.orig_filename
     ):
         raise _refused("names that are plain relative paths with '/'", ascii(entry.orig_filename[:MAX_NAME_CHARS]))

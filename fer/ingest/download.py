@@ -27,6 +27,7 @@ class ResolvedSource(Record):
     demo: SerializeAsAny[BaseModel] | None = Field(default=None, exclude=True)
     credentials: kaggle.Credentials | None = Field(default=None, exclude=True)
     links_into: Path | None = Field(default=None, exclude=True)
+    text_encoding: str | None = Field(default=None, exclude=True)
 
 
 def resolve(
@@ -35,12 +36,13 @@ def resolve(
     demo: BaseModel | None = None,
     credentials: kaggle.Credentials | None = None,
     links_into: Path | None = None,
+    text_encoding: str | None = None,
 ) -> ResolvedSource:
     """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
 
     An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
     `demo` is the `demo.archive.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
-    `links_into` is the folder that links in a folder may lead into.
+    `links_into` is the folder that links in a folder may lead into, `text_encoding` as in `archives.open_safe`.
     Raises SourceError, KaggleRefused, KaggleUnavailable.
     """
     match source:
@@ -49,7 +51,8 @@ def resolve(
             pinned = sources.KaggleSource(owner, slug, version)
             return ResolvedSource(identity=str(pinned), source=pinned, credentials=credentials)
         case sources.ArchiveSource(path):
-            return ResolvedSource(identity=f"{_ARCHIVE}{archives.digest(path)}", source=source)
+            identity = f"{_ARCHIVE}{archives.digest(path, text_encoding)}"
+            return ResolvedSource(identity=identity, source=source, text_encoding=text_encoding)
         case sources.FolderSource(path):
             identity = f"{_FOLDER}{folders.digest(path, links_into)}"
             return ResolvedSource(identity=identity, source=source, links_into=links_into)
@@ -75,7 +78,13 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
         case sources.KaggleSource():
             left_out = kaggle.fetch(resolved.source, target, credentials=resolved.credentials, progress=progress)
         case sources.ArchiveSource(path):
-            left_out = archives.repack(path, target, progress, expected=resolved.identity.removeprefix(_ARCHIVE))
+            left_out = archives.repack(
+                path,
+                target,
+                progress,
+                expected=resolved.identity.removeprefix(_ARCHIVE),
+                text_encoding=resolved.text_encoding,
+            )
         case sources.FolderSource(path):
             expected = resolved.identity.removeprefix(_FOLDER)
             left_out = folders.pack(path, target, expected, progress, links_into=resolved.links_into)

@@ -162,7 +162,11 @@ def _checked(file: _File, status: os.stat_result) -> _File:
     except UnicodeEncodeError:
         is_plain = False
     if not is_plain:
-        raise _refused("names in UTF-8 without '\\' or a drive's letter", archives.quoted(file.name), "rename it")
+        raise _refused(
+            "names in UTF-8 without '\\' or a drive's letter",
+            archives.quoted(file.name),
+            "rename it; names of other encodings all at once, e.g. by `convmv -r --notest -f gbk -t utf8 FOLDER`",
+        )
     if archives.UNPRINTABLE.search(file.name):
         raise _refused("names that can be printed", archives.quoted(file.name), "rename it")
     if len(file.name) > archives.MAX_NAME_CHARS:

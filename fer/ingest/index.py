@@ -18,15 +18,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, field_validator
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors
 from fer.engine import process_pool, stage
-from fer.engine.records import Record
 from fer.engine.workspace import Workspace
-from fer.ingest import advice, archives, exclusion, image_files, labels, manifest_parts, sources, split_names
+from fer.ingest import (
+    advice,
+    archives,
+    exclusion,
+    image_files,
+    labels,
+    manifest_parts,
+    sources,
+)
+from fer.ingest.index_config import IndexConfig, OfficialNames
 from fer.ingest.layouts import class_folders, detect, ferplus, pixel_csv
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
@@ -36,53 +43,6 @@ _UNLABELLED = "image without a label"
 _EXCLUDED = "left out by index.exclude"
 _OTHERS = "others"
 _SHOWN_KINDS = 20  # of ignored files; every file of a source may have another suffix
-
-
-class IndexConfig(Record):
-    """Which labels there are, what the sources may call them, and what else is read from them."""
-
-    classes: tuple[str, ...] = Field(min_length=2, description="class names, in the order of the model's outputs")
-    synonyms: dict[str, str] = Field(
-        default={}, description="spelling in the source -> class, beside the built-in ones such as Suprise -> surprise"
-    )
-    ignore_labels: tuple[str, ...] = Field(
-        default=(), description="labels of the source whose images are left out, as spelled there"
-    )
-    ignore_unlabelled: bool = Field(
-        default=False,
-        description="leave out images in no class folder, without a row in a table of labels, or with a blank one",
-    )
-    exclude: tuple[str, ...] = Field(
-        default=(),
-        description="files to be left out, as globs: of names (`*_mask.png`, `thumbs`), or with a slash of paths "
-        "(`raw/*`); what a folder's glob matches is left out with all that is in it",
-    )
-    votes: ferplus.VotesUse = Field(
-        default="ignore",
-        description="FERPlus's votes for fer2013.csv: soft keeps FER2013's label and adds their shares; majority takes "
-        "the label from them as well",
-    )
-    subject_pattern: str | None = Field(
-        default=None, description="regular expression for paths whose first group is the subject, e.g. '/(S[0-9]+)_'"
-    )
-
-    @field_validator("subject_pattern")
-    @classmethod
-    def _has_a_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                n_groups = re.compile(pattern).groups
-            except (re.error, RecursionError, OverflowError) as error:
-                raise ValueError(f"the regular expression must be valid: {error}") from None
-            if not n_groups:
-                raise ValueError("the regular expression must have a group around the subject, such as (S[0-9]+)")
-        return pattern
-
-
-class OfficialNames(Record):
-    """What a user says that a source calls its splits: name -> ours. A folder of such a name is no class."""
-
-    names: dict[str, split_names.Split] = Field(default={})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +145,7 @@ def _source_archives(
             labels.Decisions(config.classes, config.synonyms, config.ignore_labels, fer2013_numbers=numbers)
             for numbers in (False, True)
         )
-        with archives.open_safe(path) as archive:
+        with archives.open_safe(path, config.text_encoding) as archive:
             members = archives.list_members(archive)
             kept = excluding.kept(members)
             layout = detect.detect(archive, kept, by_name, official.names, wants_votes=config.votes != "ignore")

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from fer import errors
 from fer.images import headers
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives, labels, split_names, text_encodings
 from fer.ingest.layouts import class_folders, ferplus, label_tables, pixel_csv, tables
 
 CLASS_FOLDERS = "class folders"
@@ -92,7 +92,8 @@ def detect(
         return Layout(VOTES, splits, votes=votes, ignored=_ignored(members, [vote_tables[0].name], columns))
     if not files:
         raise _no_images(members, has_votes=bool(vote_tables))
-    return Layout(CLASS_FOLDERS, splits, files, ignored=_ignored(members, images, columns), hint=_hint(columns))
+    hint = _hint(columns) + _hint_of_names(member.name for member in members)
+    return Layout(CLASS_FOLDERS, splits, files, ignored=_ignored(members, images, columns), hint=hint)
 
 
 def _images(
@@ -137,6 +138,7 @@ def _class_folders(
     ignored = _ignored(members, [file.path for file in files] + [table.name for table in used], columns)
     unused = next((table for table, names in columns.items() if label_tables.is_label_table(names)), None)
     hint = "" if unused is None else f"; the labels in {unused.name!r} are not used, as a folder is named like a class"
+    hint += _hint_of_names(file.path for file in files)
     return Layout(CLASS_FOLDERS, splits, files, ignored=ignored, hint=hint)
 
 
@@ -225,6 +227,11 @@ def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
             "emotion or the like)"
         )
     return ""
+
+
+def _hint_of_names(names: Iterable[str]) -> str:
+    garbled = text_encodings.garbled(names)
+    return "" if garbled is None else f"; {garbled}"
 
 
 def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors.SourceError:

@@ -1,32 +1,29 @@
 """Files of an archive, by the names that a table of labels gives them."""
 
 import bisect
+import functools
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from fer.ingest import split_names
 
 
 class FileFinder:
-    """Finds files by what tables call them, in either Unicode form: macOS takes accents apart."""
+    """Finds files by what tables call them, in either Unicode form: macOS takes accents apart.
+
+    A name that no file has is looked for without case: to Windows it is the same.
+    """
 
     def __init__(self, names: Collection[str], splits: split_names.SplitNames):
-        self._splits = splits
-        self._names: dict[str, list[str]] = defaultdict(list)  # NFC -> as they are in the archive
-        self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed paths, sorted
-        for name in sorted(names):
-            self._names[_composed(name)].append(name)
-            self._ends[self._split_of(name)].append(_backwards(_composed(name)))
-        for ends in self._ends.values():
-            ends.sort()
+        self._exact = _Names(names, splits, _composed)
+        self._names, self._splits = names, splits
 
     def from_folder(self, folder: str, file: str) -> list[str]:
-        """The file at the path `file` from `folder`: one name, two where only their Unicode form differs, or none."""
+        """The file at the path `file` from `folder`: one name, two where only case or Unicode form differ, or none."""
         name = posixpath.normpath(posixpath.join(folder, file))
-        same = self._names.get(_composed(name), [])
-        return [name] if name in same else same[:2]
+        return self._exact.at(name) or self._without_case.at(name)
 
     def by_end(self, file: str, split: split_names.Split | None = None) -> list[str]:
         """The file whose path shares the longest end with `file`: one name, two where there are several, or none.
@@ -34,8 +31,34 @@ class FileFinder:
         Files in folders of another split than those of `file` don't count; if these say none, neither do files in
         folders of another than `split`, where that has a folder.
         """
-        path = _composed(posixpath.normpath(file).lstrip("/"))
-        backwards = _backwards(path)
+        return self._exact.by_end(file, split) or self._without_case.by_end(file, split)
+
+    @functools.cached_property
+    def _without_case(self) -> "_Names":
+        return _Names(self._names, self._splits, lambda path: _composed(_composed(path).casefold()))
+
+
+class _Names:
+    """The names of files by one of their forms."""
+
+    def __init__(self, names: Collection[str], splits: split_names.SplitNames, form: Callable[[str], str]):
+        self._splits = splits
+        self._form = form
+        self._by_form: dict[str, list[str]] = defaultdict(list)  # form -> as they are in the archive
+        self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed paths, sorted
+        for name in sorted(names):
+            self._by_form[form(name)].append(name)
+            self._ends[self._split_of(name)].append(_backwards(form(name)))
+        for ends in self._ends.values():
+            ends.sort()
+
+    def at(self, name: str) -> list[str]:
+        same = self._by_form.get(self._form(name), [])
+        return [name] if name in same else same[:2]
+
+    def by_end(self, file: str, split: split_names.Split | None) -> list[str]:
+        path = posixpath.normpath(file).lstrip("/")
+        backwards = _backwards(self._form(path))
         of_path = self._split_of(path)
         if of_path is None and split in self._ends:
             of_path = split
@@ -44,8 +67,8 @@ class FileFinder:
             return []
         splits = self._ends.keys() if of_path is None else {None, of_path} & self._ends.keys()
         matches = [end for split in splits for end in _beginning(self._ends[split], longest)]
-        composed = {"/".join(reversed(end[:-1].split("/"))) for end in matches}
-        return sorted(name for path in composed for name in self._names[path])[:2]
+        forms = {"/".join(reversed(end[:-1].split("/"))) for end in matches}
+        return sorted(name for form in forms for name in self._by_form[form])[:2]
 
     def _split_of(self, path: str) -> split_names.Split | None:
         """Which of our splits a path's folders stand for."""

@@ -13,13 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer import errors, limits
-from fer.ingest import archives
+from fer.ingest import archives, text_encodings
 from fer.ingest.layouts import class_folders
 from fer.ingest.parquet import opening
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _MAX_FIELD_CHARS = 4 << 20  # 1,024 x 1,024 pixels of up to three digits and a blank
 MAX_CELL_CHARS = 4_096  # of a file's name, a label and the like; as long as a path can be
+_LOOKED_AT = 4 * 2**20  # bytes of a table, for its encoding
+_LOOKED_AT_WHOLE = 64 * 2**20  # a table of no more bytes is looked at as a whole; one of pixels is ASCII
+_EXCEL_SEPARATOR = re.compile(r'\ufeff?"?sep=(.)"?', re.IGNORECASE)  # the first line, as Excel takes and some write it
+_LINES_FOR_ADVICE = 200
 _BATCH_ROWS = 16_384
 
 
@@ -71,16 +75,35 @@ def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tupl
     """
     limit_before = csv.field_size_limit(_MAX_FIELD_CHARS)
     try:
+        encoding = _encoding(archive, member) or "utf-8-sig"
         with archives.damage(repr(member.name)):
             raw = archive.open(member.name)
         with raw:
             with archives.damage(repr(member.name)):
-                first_line = re.split(rb"[\r\n]", cast(zipfile.ZipExtFile, raw).peek(MAX_CELL_CHARS), maxsplit=1)[0]
-            delimiter = max(",", ";", "\t", key=lambda mark: first_line.count(mark.encode()))
-            text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline="")
+                start = cast(zipfile.ZipExtFile, raw).peek(MAX_CELL_CHARS)
+            first_line = re.split(r"[\r\n]", start.decode(encoding, "ignore"), maxsplit=1)[0]
+            text: Iterable[str] = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
+            if said := _EXCEL_SEPARATOR.fullmatch(first_line):
+                delimiter = said[1]
+                text = _without_first_line(text)
+            else:
+                delimiter = max(",", ";", "\t", key=first_line.count)
             yield raw, _whole_rows(text, delimiter, member)
     finally:
         csv.field_size_limit(limit_before)
+
+
+def _encoding(archive: zipfile.ZipFile, member: archives.Member) -> str | None:
+    """The encoding of a table; None if it is none that is sure."""
+    given = archive.text_encoding if isinstance(archive, archives.SafeZip) else None
+    n_bytes = member.size_bytes if member.size_bytes <= _LOOKED_AT_WHOLE else _LOOKED_AT
+    return text_encodings.of_table(archives.read_chunks(archive, member, n_bytes), given)
+
+
+def _without_first_line(text: Iterable[str]) -> Iterator[str]:
+    lines = iter(text)
+    next(lines, None)
+    yield from lines
 
 
 def _whole_rows(text: Iterable[str], delimiter: str, member: archives.Member) -> Iterator[list[str]]:
@@ -104,10 +127,24 @@ def _csv_rows(
         header = next(rows, [])
         places = [header.index(name) for name in columns]
         for number, row in enumerate(rows, start=1):
+            if any("\ufffd" in row[place] for place in places if place < len(row)):
+                _require_encoding(archive, member, number)
             if any(row[len(header) :]):
                 yield number, None
             elif row:
                 yield number, tuple(row[place].strip() if place < len(row) else "" for place in places)
+
+
+def _require_encoding(archive: zipfile.ZipFile, member: archives.Member, number: int) -> None:
+    """Raise SourceError if the encoding of a table with a character that could not be read is not sure."""
+    if _encoding(archive, member) is None:
+        start = b"".join(archives.read_chunks(archive, member, _LOOKED_AT))
+        lines = [line for line in re.split(rb"[\r\n]+", start) if not line.isascii()]
+        raise errors.SourceError(
+            "A table must be in UTF-8, or in an encoding that can be told.",
+            received=f"other bytes in row {number:,} of {member.name!r}",
+            todo=text_encodings.advice(b"\n".join(lines[:_LINES_FOR_ADVICE])) + "; or save the table as CSV UTF-8",
+        )
 
 
 def _parquet_rows(

@@ -26,3 +26,13 @@ def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, dat
     matches = file_finder.FileFinder(names, split_names.SplitNames()).by_end(path)
     assert set(matches) <= set(allowed)
     assert len(matches) == min(2, len(allowed))
+
+
+def test_a_name_is_found_whatever_its_case_if_no_file_has_it_exactly():
+    finder = file_finder.FileFinder(["Happy/IMG_1.JPG", "a/x.png", "a/X.png", "b/É.png"], split_names.SplitNames())
+    assert finder.from_folder("", "happy/img_1.jpg") == ["Happy/IMG_1.JPG"]
+    assert finder.from_folder("a", "x.png") == ["a/x.png"]
+    assert finder.from_folder("A", "x.PNG") == ["a/X.png", "a/x.png"]
+    assert finder.by_end("C:/faces/HAPPY/img_1.jpg") == ["Happy/IMG_1.JPG"]
+    assert finder.by_end("e\u0301.PNG") == ["b/É.png"]
+    assert finder.by_end("2.png") == []
