@@ -1,8 +1,14 @@
 import os
 import random
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
+import prefect_server
 import pytest
+import shared
 
 from fer.engine import arithmetic
 
@@ -12,11 +18,36 @@ os.environ.update(arithmetic.child_environment())
 
 # The duration of an example depends on how busy the machine is.
 hypothesis.settings.register_profile("fer", deadline=None)
+hypothesis.settings.register_profile("fer fast", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("fer")
 
-pytest_plugins = ["embedded_store_fixture", "limits_fixture", "prefect_fixture"]
+pytest_plugins = ["embedded_store_fixture", "in_process_fixture", "limits_fixture", "prefect_fixture"]
 
 _SLOW_FIXTURES = {"prefect_server", "store_home"}
+_ALL_SLOW = re.compile(r"^pytestmark = .*(mark\.slow|mark\.end_to_end|\"prefect_server\")", re.MULTILINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the examples of this run; make the folder of what its processes share, and remove it at the end."""
+    if _are_slow_left_out(config):
+        hypothesis.settings.load_profile("fer fast")
+    if hasattr(config, "workerinput"):  # a process that pytest-xdist has started
+        return
+    folder = tempfile.TemporaryDirectory(prefix="fer-tests-", ignore_cleanup_errors=True)
+    os.environ[shared.VARIABLE] = folder.name
+    config.add_cleanup(folder.cleanup)
+    config.add_cleanup(prefect_server.wait_until_ended)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, do not even import a file that has no others: most import TensorFlow."""
+    if _are_slow_left_out(config) and collection_path.suffix == ".py" and _ALL_SLOW.search(collection_path.read_text()):
+        return True
+    return None
+
+
+def _are_slow_left_out(config: pytest.Config) -> bool:
+    return "not slow" in config.option.markexpr
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +59,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     end_to_end = {item.path for item in items if item.get_closest_marker("end_to_end")}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in end_to_end, item.path not in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What `os.sync` is for, a power cut, is no test's; it waits for all that the machine writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sync", lambda: None)
+        yield
 
 
 @pytest.fixture

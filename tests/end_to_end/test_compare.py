@@ -10,6 +10,7 @@ from fer.training import hardware
 
 
 @pytest.mark.end_to_end
+@pytest.mark.usefixtures("in_this_process")
 def test_two_models_are_trained_and_compared_on_the_same_images(home):
     from flows.compare import compare as flow
 

@@ -3,10 +3,13 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from flow_artifacts import shown_in
 from typer.testing import CliRunner
 
 from data_contracts import files
@@ -16,6 +19,7 @@ from fer.images import encode
 from fer.ingest.demo import faces as demo_faces
 from fer.recipes import overrides
 from flows.cli import app as cli
+from tasks.results import IngestResult
 
 pytestmark = pytest.mark.end_to_end
 
@@ -40,14 +44,27 @@ def archive(path: Path, n: int, *, extra: dict[str, bytes] | None = None) -> Pat
     return path
 
 
-def ingest(*sources: str, quick=QUICK, **options):
+class Run(NamedTuple):
+    result: IngestResult
+    executed: list[str]
+    id: UUID  # Prefect's
+
+
+def run(*sources: str, quick=QUICK, **options) -> Run:
     from flows.ingest import ingest as flow
     from tasks import events
 
     heard_events: list[events.Event] = []
     with events.heard_by(heard_events.append):
-        result = flow(sources=list(sources), settings=overrides.parse_settings(quick), **options)
-    return result, [event.name for event in heard_events if isinstance(event, events.Ended) and not event.cached]
+        settings = overrides.parse_settings(quick)
+        state = flow(sources=list(sources), settings=settings, return_state=True, **options)
+        result = state.result()
+    executed = [event.name for event in heard_events if isinstance(event, events.Ended) and not event.cached]
+    return Run(result, executed, state.state_details.flow_run_id)
+
+
+def ingest(*sources: str, **options) -> tuple[IngestResult, list[str]]:
+    return run(*sources, **options)[:2]
 
 
 def splits(home: Path, result) -> dict[str, str]:
@@ -96,16 +113,16 @@ def test_what_was_accepted_is_kept_to_and_compared_with_when_data_is_added(home,
 
 def test_the_report_and_the_data_docs_are_in_the_store_and_linked_from_the_run(home, tmp_path):
     import httpx
-    from prefect.artifacts import Artifact
 
-    result, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20)}")
-    linked = Artifact.get("data-docs").data
+    result, _, run_id = run(f"archive:{archive(tmp_path / 'a.zip', 20)}")
+    shown = shown_in(run_id)
+    linked = shown["data-docs"].data
     links = [part.partition(")")[0] for part in linked.split("](")[1:]]
     pages = {link: httpx.get(link, trust_env=False) for link in links}
     assert all(page.status_code == 200 for page in pages.values())
     assert any("Data quality" in page.text for page in pages.values())
     assert any("Data Docs: manifest" in page.text for page in pages.values())
-    assert Path(result.reports["data quality"]).name in Artifact.get("quality-report").data
+    assert Path(result.reports["data quality"]).name in shown["quality-report"].data
 
 
 def test_data_that_breaks_a_contract_is_reported_and_not_accepted(home, tmp_path):
@@ -140,14 +157,12 @@ def test_a_policy_of_stop_ends_the_run_after_the_report(home, tmp_path):
 
 
 def test_faces_are_in_a_page_of_their_own_on_this_machine_alone(home, tmp_path):
-    from prefect.artifacts import Artifact
-
     copies = {"faces/happy/copy.png": encode.png(demo_faces.draw("sad", np.random.default_rng([7, 1, 0])))}
-    result, _ = ingest(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
+    result, _, run_id = run(f"archive:{archive(tmp_path / 'a.zip', 20, extra=copies)}", show_faces=True)
     face = "data:image/png;base64"
     assert face in Path(result.reports["with faces"]).read_text()
     assert face not in Path(result.reports["data quality"]).read_text()
-    assert face not in Artifact.get("quality-report").data
+    assert face not in shown_in(run_id)["quality-report"].data
     with connect.store(settings.Settings.load()) as store:
         shared = [store.get(entry.key).data for entry in store.list("reports/data/") if entry.key.endswith(".html")]
     assert shared

@@ -13,7 +13,7 @@ from fer.ingest.demo import faces as demo_faces
 from fer.registry import releases
 from flows.cli import app as cli
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
 DRAWN_AS = {"angry": "angry", "happy": "happy", "other": "neutral"}

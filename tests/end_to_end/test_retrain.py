@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
 import pytest
 import quick_demo
+from flow_artifacts import shown_in
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from typer.testing import CliRunner
@@ -24,7 +27,7 @@ from flows.cli import app as cli
 from flows.cli import retrain as retrain_command
 from tasks.results import RetrainResult
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
 DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "label errors", "drift", "quality")
 STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "register")
@@ -34,6 +37,7 @@ class Run(NamedTuple):
     result: RetrainResult
     executed: list[str]
     cached: list[str]
+    id: UUID  # Prefect's
 
 
 def retrain(*settings: str, model_name: str | None = None) -> Run:
@@ -42,17 +46,20 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
 
     heard_events: list[events.Event] = []
     with events.heard_by(heard_events.append):
-        result = flow(
+        state = flow(
             sources=["demo"],
             recipe="demo",
             settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
             model_name=model_name,
+            return_state=True,
         )
+        result = state.result()
     ended = [event for event in heard_events if isinstance(event, events.Ended)]
     return Run(
         result,
         [event.name for event in ended if not event.cached],
         [event.name for event in ended if event.cached],
+        state.state_details.flow_run_id,
     )
 
 
@@ -65,6 +72,7 @@ def report_of(run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def first(home: Path) -> Run:
+    """The one run whose training and scoring are processes of their own: it is there before `in_this_process`."""
     return retrain()
 
 
@@ -129,24 +137,23 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
     assert again.result == first.result
 
 
-def pages(*, run: FlowRun) -> dict[str, str]:
-    """The artifacts of a run -> their descriptions."""
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
+def in_prefect(run: Run) -> FlowRun:
     with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), limit=100)
-    return {artifact.key: artifact.description for artifact in artifacts if artifact.key is not None}
+        return client.read_flow_run(run.id)
 
 
-def newest_run() -> FlowRun:
+def newest_run(model_name: str) -> FlowRun:
+    """The last one of those that were to register under this name."""
+    of_model = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"model:{model_name}"]))
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
+        return client.read_flow_runs(flow_run_filter=of_model, sort=FlowRunSort.START_TIME_DESC, limit=1)[0]
 
 
 def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
-    release = retrain().result.release
-    run = newest_run()
-    shown = pages(run=run)
+    again = retrain()
+    release = again.result.release
+    run = in_prefect(again)
+    shown = {key: artifact.description for key, artifact in shown_in(again.id).items()}
     assert {"quality-report", "balance-plan", "class-balance-chart", "learning-curves", "evaluation"} <= set(shown)
     assert shown["verdict"].startswith("Passed the gates: accuracy ")
     assert shown["release"] == "demo version 1: released; demo@champion is version 1"
@@ -155,13 +162,12 @@ def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
     assert set(run.tags) == {"recipe:demo", "model:demo", "outcome:released", "stages:cached"}
 
 
-def test_a_changed_training_setting_runs_only_train_and_what_follows(first, home):
-    from prefect.artifacts import Artifact
-
+def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
     run = retrain("train.seed=1", "train.precision=auto", "gate.margin=1")
     assert run.executed == ["train", "evaluate", "evaluate champion", "gate", "register"]
-    assert Artifact.get("evaluation").data.startswith(report_of(run))
-    assert Artifact.get("champion-evaluation").data.startswith(report_of(first))
+    shown = shown_in(run.id)
+    assert shown["evaluation"].data.startswith(report_of(run))
+    assert shown["champion-evaluation"].data.startswith(report_of(first))
     assert run.result.verdict.champion_version == 1
     assert run.result.release.version == 2
     with releases.local_copy("demo@2") as (manifest, _):
@@ -233,7 +239,7 @@ def test_too_few_test_images_stop_the_first_run_of_a_name_too_before_it_trains(f
         error=errors.ContractViolation,
         match=r"fewer than gate\.min_images=50.*add about \d+ images.*--set gate\.min_images=",
     )
-    assert "outcome:unfit-data" in newest_run().tags
+    assert "outcome:unfit-data" in newest_run("others").tags
 
 
 def test_another_name_begins_a_registry_of_its_own(first):
@@ -251,12 +257,12 @@ def test_a_candidate_below_its_floor_is_registered_as_refused_and_the_champion_s
     with releases.open_registry() as models:
         refused_release = models.get("demo", str(run.result.release.version))
     assert any("floor 1" in reason for reason in refused_release.reasons)
-    run = newest_run()
-    assert (run.state_name, run.state.is_completed()) == ("Refused", True)
-    assert "floor 1" in run.state.message
-    shown = pages(run=run)
-    assert shown["verdict"].startswith("Refused by the gates: accuracy ")
-    assert ": refused by the gates; demo@champion is version" in shown["release"]
+    state = in_prefect(run).state
+    assert (state.name, state.is_completed()) == ("Refused", True)
+    assert "floor 1" in state.message
+    shown = shown_in(run.id)
+    assert shown["verdict"].description.startswith("Refused by the gates: accuracy ")
+    assert ": refused by the gates; demo@champion is version" in shown["release"].description
 
 
 def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_is_promoted_by_name(first, monkeypatch):
@@ -273,7 +279,7 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
     assert "by ann@host: too sad; `fer models promote again@2` lifts it" in kept.kept_because
     assert "too sad" in Path(run.result.reports["report"]).read_text()
-    state = newest_run().state
+    state = in_prefect(run).state
     assert (state.name, state.is_completed()) == ("Kept", True)
     assert "too sad" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

@@ -1,10 +1,12 @@
 """Deployments on a real Prefect server, with real workers: schedules fire, pauses stay, missed runs collapse."""
 
 import contextlib
+import datetime
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,19 +14,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 import quick_demo
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.settings import PREFECT_API_URL, PREFECT_TEST_MODE, temporary_settings
 from prefect.states import Scheduled
+from prefect.testing.cli import CycloptsCliRunner
+from shell import give_prefect_database
 
 from fer.recipes import overrides
 from flows import deploying
@@ -54,17 +59,13 @@ class Server:
         return kept | ours | {"PWD": str(folder), "COLUMNS": "300", "DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1"}
 
     def prefect(self, *arguments: str, folder: Path) -> str:
-        process = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            cwd=folder,
-            env=self.environment(folder),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-        assert process.returncode == 0, process.stdout
-        return process.stdout
+        """What the command `prefect` prints, in this folder."""
+        place = mock.patch.dict(os.environ, {"PWD": str(folder), "COLUMNS": "300"})
+        settings = temporary_settings({PREFECT_API_URL: self.url, PREFECT_TEST_MODE: True})  # the log stays as it is
+        with contextlib.chdir(folder), place, settings:
+            done = CycloptsCliRunner().invoke(["--no-prompt", *arguments])
+        assert done.exit_code == 0, done.output
+        return done.output
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[None]:
@@ -86,6 +87,18 @@ class Server:
         run_filter = FlowRunFilter.model_validate({"deployment_id": {"any_": [self.deployment(name).id]}})
         with self.client() as client:
             return sorted(client.read_flow_runs(flow_run_filter=run_filter), key=lambda run: run.expected_start_time)
+
+    def let_pass(self, seconds: int) -> None:
+        """Put the start of all runs that have not begun so much earlier, as if that time had passed."""
+        path = self.home / ".prefect" / "prefect.db"
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as database, database:
+            database.execute(
+                "UPDATE flow_run SET "
+                "expected_start_time = strftime('%Y-%m-%d %H:%M:%f000', expected_start_time, :back), "
+                "next_scheduled_start_time = strftime('%Y-%m-%d %H:%M:%f000', next_scheduled_start_time, :back) "
+                "WHERE state_type = 'SCHEDULED'",
+                {"back": f"-{seconds} seconds"},
+            )
 
     def pause(self, name: str) -> None:
         """What the switch of a schedule in the UI does; the coming runs are gone, those that are due stay."""
@@ -123,13 +136,14 @@ def started(command: list[str], environment: dict[str, str], folder: Path, outpu
 
 
 @contextlib.contextmanager
-def serving(home: Path, **environment: str) -> Iterator[Server]:
+def serving(home: Path) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     server = Server(f"http://127.0.0.1:{port}/api", home)
+    give_prefect_database(home)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    own = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | environment
+    own = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     used = {name: value for name, value in server.environment(home).items() if name != "PREFECT_API_URL"} | own
     with (home / "server.log").open("w") as output, started(command, used, home, output):
         with httpx.Client(trust_env=False) as http:
@@ -189,7 +203,8 @@ def test_every_schedule_of_the_deployments_gets_coming_runs(server):
 
 
 def test_a_schedule_fires_and_a_worker_completes_its_run(server, tmp_path):
-    deploy(server, tmp_path, "often", schedules=[{"slug": "often", "interval": 5}])
+    soon = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)).isoformat()
+    deploy(server, tmp_path, "often", schedules=[{"slug": "often", "interval": 60, "anchor_date": soon}])
     with server.worker():
         until(lambda: any(run.state_name == "Completed" and run.auto_scheduled for run in server.runs("ingest/often")))
         server.stop("ingest/often")
@@ -201,7 +216,8 @@ def test_of_missed_runs_the_newest_works_and_of_those_by_hand_each(server, tmp_p
     by_hand = [run_by_hand(server, "ingest/missed") for _ in range(2)]
     until(lambda: len(due(server.runs("ingest/missed"))) >= 3)
     server.pause("ingest/missed")
-    until(lambda: all(late_s(run) > 70 for run in due(server.runs("ingest/missed"))))
+    server.let_pass(70)
+    assert all(late_s(run) > 70 for run in due(server.runs("ingest/missed")))
     with server.worker():
         until(lambda: all(map(ended, server.runs("ingest/missed"))))
         *missed, newest = [run for run in server.runs("ingest/missed") if run.auto_scheduled]
@@ -317,15 +333,18 @@ def unexpected(log: str) -> list[str]:
     return [error for error in errors if "database is locked" not in error]
 
 
-def test_the_doctor_tells_of_active_schedules_that_will_never_fire(tmp_path, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serving(tmp_path, PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED="false") as server:
-        deploy(server, tmp_path, "never", schedules=[{"slug": "often", "interval": 5}])
-        with temporary_settings({PREFECT_API_URL: server.url}):
-            assert {finding.level for finding in doctor._deployed() if finding.subject == "schedules"} == {"warn"}
-            monkeypatch.setattr(doctor, "_SCHEDULED_AFTER", doctor._SCHEDULED_AFTER * 0)
-            (finding,) = [finding for finding in doctor._deployed() if finding.subject == "schedules"]
-            assert finding.level == "fail"
-            assert "never" in finding.text
-            server.pause("ingest/never")
-            assert [finding.level for finding in doctor._deployed() if finding.subject == "schedules"] == ["ok"]
+def test_the_doctor_tells_of_active_schedules_that_will_never_fire(prefect_server, monkeypatch):
+    """The temporary server has no scheduler."""
+    often = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=datetime.timedelta(seconds=5)))
+    with SyncPrefectClient(prefect_server) as client:
+        flow_id = client.create_flow_from_name("ingest")
+        deployment_id = client.create_deployment(flow_id, name="never", schedules=[often])
+        assert {finding.level for finding in doctor._deployed() if finding.subject == "schedules"} == {"warn"}
+        monkeypatch.setattr(doctor, "_SCHEDULED_AFTER", doctor._SCHEDULED_AFTER * 0)
+        (finding,) = [finding for finding in doctor._deployed() if finding.subject == "schedules"]
+        assert finding.level == "fail"
+        assert "never" in finding.text
+        (schedule,) = client.read_deployment(deployment_id).schedules
+        client.update_deployment_schedule(deployment_id, schedule.id, active=False)
+        assert [finding.level for finding in doctor._deployed() if finding.subject == "schedules"] == ["ok"]
+        client.delete_deployment(deployment_id)

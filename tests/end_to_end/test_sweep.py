@@ -16,9 +16,10 @@ from fer.recipes import catalog, overrides, schema
 from fer.training import hardware, search
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
+from flows import ingest
 from flows.cli import terminal
 from tasks import caching, events, sweeps
-from tasks.results import SweepResult
+from tasks.results import IngestResult, SweepResult
 
 pytestmark = pytest.mark.end_to_end
 
@@ -87,8 +88,20 @@ class Trainings:
         )
 
 
+@pytest.fixture(scope="module")
+def data(home) -> IngestResult:
+    """The data of all sweeps here, examined once."""
+    from flows.ingest import ingest as flow
+
+    settings = overrides.parse_settings(EIGHT_EPOCHS)
+    return flow(sources=["demo"], recipe="demo", settings=settings, accept=False)
+
+
 @pytest.fixture
-def trainings(home, monkeypatch):
+def trainings(data, monkeypatch):
+    """Have sweeps take that data and make trials of trainings whose accuracy is given."""
+    monkeypatch.setattr(ingest, "examine", lambda *_: data)
+
     def use(accuracy, fails=lambda number: None):
         fake_training = Trainings(accuracy, fails)
         monkeypatch.setattr(sweeps, "_train", fake_training)

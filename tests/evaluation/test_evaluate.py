@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +6,6 @@ import pytest
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine import child_process
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef, Scores
@@ -19,6 +16,8 @@ from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("happy", "sad", "angry")
 SIZE = 16
 
@@ -26,16 +25,6 @@ SIZE = 16
 @pytest.fixture
 def workspace(tmp_path):
     return LocalWorkspace(tmp_path)
-
-
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Do the worker process's work in this process: starting TensorFlow anew takes ten seconds."""
-
-    def run(function, arguments, job, *, progress):
-        return function(**json.loads(json.dumps(arguments)), progress=progress)
-
-    monkeypatch.setattr(child_process, "run", run)
 
 
 def shards_of(workspace, size=SIZE, classes=CLASSES, name="shards") -> ShardsRef:

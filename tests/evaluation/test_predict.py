@@ -9,7 +9,6 @@ import pytest
 
 from data_contracts import files
 from fer import errors
-from fer.engine import child_process
 from fer.evaluation import predict
 from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
@@ -18,19 +17,9 @@ from fer.models.networks import sequential_cnn
 from fer.progress import silent
 from fer.shards import preprocessing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
 CLASSES = ("happy", "sad", "angry")
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch):
-    """Do the worker process's work in this process: starting TensorFlow anew takes ten seconds."""
-
-    def run(function, arguments, job, *, progress):
-        return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)), progress=progress)))
-
-    monkeypatch.setattr(child_process, "run", run)
 
 
 @pytest.fixture(scope="module")

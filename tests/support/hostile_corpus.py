@@ -75,6 +75,11 @@ class Case:
     outcome: Outcome
     suffix: str = ".png"
 
+    @functools.cached_property
+    def data(self) -> bytes:
+        """The input, made once."""
+        return self.make()
+
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 

@@ -1,21 +1,29 @@
-"""Fixtures: one real Prefect server for the session, and a home for the runs of a test module."""
+"""Fixtures: one real Prefect server for the test run, and a home for the runs of a test module."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import prefect_server as server
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A temporary Prefect server with a database of its own."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+def prefect_server() -> Iterator[str]:
+    """The URL of a temporary Prefect server, by which flows run; the other processes of this test run share it."""
+    from prefect import context
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+
+    with server.running() as url, temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        with context._temporary_global_settings_context(context.get_settings_context()):  # Prefect's threads read these
+            yield url
+        APILogWorker.drain_all()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="module")
-def home(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def home(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A FER_HOME for the module's runs, whose embedded store stays up between them."""
     from fer.engine.store import seaweedfs
 

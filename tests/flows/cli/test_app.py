@@ -11,7 +11,7 @@ from importlib import metadata
 
 import httpx
 import pytest
-from shell import FER, bare, fer, in_group
+from shell import FER, bare, fer, fer_here, give_prefect_database, in_group
 from typer.testing import CliRunner
 
 from fer.engine.store import seaweedfs
@@ -19,13 +19,14 @@ from flows.cli import app as cli
 
 
 def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
-    shown = fer("--help", home=tmp_path)
-    assert shown.returncode == 0
-    for command in ("retrain", "data", "predict", "doctor", "ui", "models", "recipes", "store"):
-        assert command in shown.stdout
-    imported = "import sys; from flows.cli import app; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True).stdout.split()
+    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    command = [sys.executable, "-c", told + FER[-1], "--help"]
+    shown = subprocess.run(command, env=bare(tmp_path), capture_output=True, text=True, check=True)
+    for name in ("retrain", "data", "predict", "doctor", "ui", "models", "recipes", "store"):
+        assert name in shown.stdout
     heavy = {"tensorflow", "keras", "prefect", "great_expectations", "pandas", "pyarrow", "cv2", "boto3", "numpy"}
+    loaded = set(shown.stderr.split())
+    assert "flows.cli.app" in loaded
     assert heavy.isdisjoint(loaded)
 
 
@@ -46,8 +47,8 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
         (("models", "show", "a b"), 2, "A model must be"),
     ],
 )
-def test_a_wrong_argument_is_one_message_without_a_traceback(tmp_path, arguments, code, message):
-    run = fer(*arguments, home=tmp_path)
+def test_a_wrong_argument_is_one_message_without_a_traceback(tmp_path, capsys, arguments, code, message):
+    run = fer_here(*arguments, home=tmp_path, capsys=capsys)
     assert run.returncode == code
     assert message in run.stderr
     assert "Received:" in run.stderr
@@ -66,8 +67,16 @@ def test_every_command_that_trains_has_the_options_of_a_run(command):
         assert option in shown
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    assert "Traceback" in fer("--debug", "retrain", "--source", "nowhere", home=tmp_path).stderr
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    assert "Traceback" in fer_here("--debug", "retrain", "--source", "nowhere", home=tmp_path, capsys=capsys).stderr
+
+
+@pytest.mark.slow
+def test_the_exit_code_and_the_message_are_those_of_the_process(tmp_path):
+    run = fer("retrain", "--source", "nowhere", home=tmp_path)
+    assert run.returncode == 2
+    assert "A source must be" in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
 
 
 NEXT = "Next: run it again with `fer --debug` for the traceback, or see `fer doctor`."
@@ -111,6 +120,7 @@ def heed_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
@@ -135,6 +145,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
 
 @pytest.mark.end_to_end
 def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_and_leaves_no_process(tmp_path):
+    give_prefect_database(tmp_path)
     run = subprocess.Popen(
         [*FER, "retrain"],
         env=bare(tmp_path),
@@ -162,8 +173,8 @@ def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_an
 @pytest.mark.parametrize(
     "arguments", [("models", "list"), ("models", "show", "demo"), ("predict", "face.jpg"), ("store", "status")]
 )
-def test_a_command_that_only_reads_makes_no_home_in_the_wrong_folder(tmp_path, arguments):
-    run = fer(*arguments, home=tmp_path, FER_HOME="")
+def test_a_command_that_only_reads_makes_no_home_in_the_wrong_folder(tmp_path, capsys, arguments):
+    run = fer_here(*arguments, home=tmp_path, capsys=capsys, FER_HOME="")
     assert run.returncode == 2
     assert f"no folder {tmp_path.resolve() / '.fer'}" in run.stderr
     assert "FER_HOME" in run.stderr

@@ -11,6 +11,7 @@ from fer.engine.store import objectstore
 from flows.cli import doctor, temporary_server
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
     run = fer("doctor", home=tmp_path)
     assert run.returncode == 0, run.stdout
@@ -19,6 +20,7 @@ def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
     assert not (tmp_path / "fer").exists()
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_what_does_not_answer_and_names_the_fix(tmp_path):
     down = {"FER_STORE_ENDPOINT": "http://127.0.0.1:9", "PREFECT_API_URL": "http://u:s3cret@127.0.0.1:9/api"}
     run = fer("doctor", home=tmp_path, **down, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="s3cret-s3cret")

@@ -4,7 +4,7 @@ import zipfile
 
 import kaggle_server
 import pytest
-from shell import fer, written
+from shell import fer, fer_here, written
 
 from fer import errors
 from fer.engine.store import seaweedfs
@@ -20,10 +20,10 @@ def test_a_prefect_server_that_is_down_is_one_message(tmp_path):
 
 
 @pytest.mark.end_to_end
-def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothing(tmp_path):
+def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothing(tmp_path, capsys, prefect_server):
     with kaggle_server.serving() as server:
         server.faults.append(kaggle_server.Fault("get", status=503))
-        wrong = fer("retrain", "--source", "kaggle:no/such", home=tmp_path, **server.environment())
+        wrong = fer_here("retrain", "--source", "kaggle:no/such", home=tmp_path, capsys=capsys, **server.environment())
         assert wrong.returncode == 4
         assert "kaggle.com/datasets/no/such" in wrong.stderr
         assert "! resolve: " in wrong.stdout
@@ -31,7 +31,9 @@ def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothin
         assert "Trying again in about" in wrong.stdout
         server.faults.append(kaggle_server.Fault("get", status=401))
         key = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "c0ffee-c0ffee"}
-        refused = fer("retrain", "--source", "kaggle:a/b", home=tmp_path, **server.environment(), **key)
+        refused = fer_here(
+            "retrain", "--source", "kaggle:a/b", home=tmp_path, capsys=capsys, **server.environment(), **key
+        )
         assert refused.returncode == 4
         assert "KAGGLE_KEY" in refused.stderr
     for run in (wrong, refused):
@@ -42,12 +44,12 @@ def test_a_wrong_kaggle_handle_and_a_refused_key_say_what_to_do_and_leave_nothin
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("content", ["nothing", "texts"])
-def test_an_archive_without_images_says_so_and_leaves_nothing_half_written(tmp_path, content):
+def test_an_archive_without_images_says_so_and_leaves_nothing_half_written(tmp_path, capsys, prefect_server, content):
     archive = tmp_path / "faces.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         if content == "texts":
             zipped.writestr("happy/one.txt", "no image")
-    run = fer("retrain", "--source", f"archive:{archive}", home=tmp_path)
+    run = fer_here("retrain", "--source", f"archive:{archive}", home=tmp_path, capsys=capsys)
     assert run.returncode == 3
     assert "Received:" in run.stderr
     assert "Traceback" not in run.stderr + run.stdout
@@ -55,10 +57,10 @@ def test_an_archive_without_images_says_so_and_leaves_nothing_half_written(tmp_p
 
 
 @pytest.mark.end_to_end
-def test_a_store_that_refuses_the_key_says_which_setting_to_check(tmp_path, store_home):
+def test_a_store_that_refuses_the_key_says_which_setting_to_check(tmp_path, capsys, prefect_server, store_home):
     server = seaweedfs.status(store_home)
     wrong = {"FER_STORE_ACCESS_KEY_ID": "nobody", "FER_STORE_SECRET_ACCESS_KEY": "s3cret-s3cret"}
-    run = fer("retrain", home=tmp_path, FER_STORE_ENDPOINT=server.endpoint, **wrong)
+    run = fer_here("retrain", home=tmp_path, capsys=capsys, FER_STORE_ENDPOINT=server.endpoint, **wrong)
     assert run.returncode == 5
     assert "FER_STORE_ACCESS_KEY_ID" in run.stderr
     assert "Traceback" not in run.stderr + run.stdout
