@@ -4,6 +4,7 @@ The templates and the style are files in `templates/`. All text is escaped, and 
 turn the direction of what follows, are spelt out.
 """
 
+import functools
 from typing import Any
 
 import jinja2
@@ -29,7 +30,13 @@ def from_markdown(title: str, markdown: str) -> str:
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = Markup(renderer.render(markdown))  # noqa: S704 - HTML in the Markdown is escaped by the renderer
-    return environment().get_template("markdown.html.j2").render(title=title, body=body)
+    return _of_markdown().render(title=title, body=body)
+
+
+@functools.cache
+def _of_markdown() -> jinja2.Template:
+    """Kept: to compile it takes longer than to render it."""
+    return environment().get_template("markdown.html.j2")
 
 
 def _visible(value: Any) -> Any:

@@ -4,12 +4,14 @@ All text comes from outside – paths, labels, reasons – and is escaped; chara
 direction of what follows, are spelt out.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jinja2
 from markupsafe import Markup
 
 from data_contracts.curation import KINDS
@@ -64,8 +66,9 @@ class Gallery:
     n_all: int
 
 
-def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> str:
-    """The page. Without `galleries` it holds no image, and says how to see some."""
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Kept with its templates: to compile them takes as long as to render ten pages."""
     environment = pages.environment()
     environment.filters |= {
         "equation": equation,
@@ -80,30 +83,41 @@ def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> st
         "short": svg_charts.short,
         "threshold": _threshold,
     }
+    return environment
+
+
+def render(report: Mapping[str, Any], galleries: Sequence[Gallery] | None) -> str:
+    """The page. Without `galleries` it holds no image, and says how to see some."""
     balance = report["balance"]
     columns = [name for name in ("accepted", *SPLITS) if name in balance]
     column_sums = {name: sum(balance[name].values()) for name in columns}
-    page = environment.get_template("quality.html.j2").render(
-        report,
-        title=f"Data quality: {', '.join(report['given_sources'])}",
-        charts=svg_charts,
-        columns=columns,
-        column_sums=column_sums,
-        galleries=galleries,
-        drift=_drift(report["changes"].get("tests", [])),
-        drift_scopes={scope: name for scope, name in _DRIFT_SCOPES.items() if _tested(report["changes"], scope)},
-        group_sizes=_group_sizes(report["duplicates"].get("groups_by_size", {})),
-        has_thresholds=any(prop["thresholds"] for prop in report["properties"]),
-        histogram=_histogram,
-        kinds_of_duplicates=KINDS,
-        levels=_flow(report),
-        outlines={key: name for key, name in _OUTLINES.items() if any(key in prop for prop in report["properties"])},
-        property_names={prop["property"]: prop["title"].lower() for prop in report["properties"]},
-        relabelled=_relabelled(report["changes"].get("relabelled", {})),
-        shades_of=_shades,
-        tiles=_tiles(report),
-        verdicts=_VERDICTS,
-        widest=max((n / (column_sums[name] or 1) for name in columns for n in balance[name].values()), default=1),
+    page = (
+        _environment()
+        .get_template("quality.html.j2")
+        .render(
+            report,
+            title=f"Data quality: {', '.join(report['given_sources'])}",
+            charts=svg_charts,
+            columns=columns,
+            column_sums=column_sums,
+            galleries=galleries,
+            drift=_drift(report["changes"].get("tests", [])),
+            drift_scopes={scope: name for scope, name in _DRIFT_SCOPES.items() if _tested(report["changes"], scope)},
+            group_sizes=_group_sizes(report["duplicates"].get("groups_by_size", {})),
+            has_thresholds=any(prop["thresholds"] for prop in report["properties"]),
+            histogram=_histogram,
+            kinds_of_duplicates=KINDS,
+            levels=_flow(report),
+            outlines={
+                key: name for key, name in _OUTLINES.items() if any(key in prop for prop in report["properties"])
+            },
+            property_names={prop["property"]: prop["title"].lower() for prop in report["properties"]},
+            relabelled=_relabelled(report["changes"].get("relabelled", {})),
+            shades_of=_shades,
+            tiles=_tiles(report),
+            verdicts=_VERDICTS,
+            widest=max((n / (column_sums[name] or 1) for name in columns for n in balance[name].values()), default=1),
+        )
     )
     return plain_text.visible(page, keep="\n")  # what came by way of a chart or a filter
 
