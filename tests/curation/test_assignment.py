@@ -29,7 +29,7 @@ def test_no_near_duplicates_nor_subject_are_in_two_splits_of_a_drawn_split(drawn
     assert result.n_leaked == 0
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(data(max_size=60), st.data())
 def test_new_images_change_no_old_ones_split_even_if_they_bridge_two(drawn, choices):
     """Old contents get no new pairs among themselves: they look as they did."""

@@ -1,3 +1,4 @@
+import functools
 import importlib
 import re
 import shutil
@@ -72,6 +73,7 @@ def test_it_is_taken_without_importing_what_is_reached(project):
     assert "miniature.deep" in fingerprint.reached("miniature.stage")
 
 
+@pytest.mark.slow
 def test_a_flow_imports_no_keras_which_only_children_need():
     code = "import sys, flows.retrain; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -176,26 +178,50 @@ def stages_in(root: Path) -> dict[str, str]:
     return module_of
 
 
-@pytest.fixture
-def tree(tmp_path, monkeypatch) -> Path:
-    """A copy of the sources that the fingerprint reads, with code for the changes in some modules."""
-    for package in ("fer", "data_contracts"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in EDITED:
-        path = tmp_path / name
-        path.write_text(path.read_text() + ADDED)
-    page = tmp_path / "fer/reports/quality/page.py"
-    page.write_text(
-        f'{page.read_text()}\nfrom jinja2 import PackageLoader\n_loader = PackageLoader("fer", "{TEMPLATE}")\n'
-    )
-    (page.parent / TEMPLATE).write_text("<p>")
+def read_from(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the fingerprint read the sources in `root`, whatever files there are at its first look."""
 
+    @functools.cache
     def source(name: str) -> Path | None:
-        path = tmp_path / name.replace(".", "/")
+        path = root / name.replace(".", "/")
         files = [path / "__init__.py", path.with_suffix(".py")] if name else []
         return next((file for file in files if file.is_file()), None)
 
     monkeypatch.setattr(fingerprint, "_source", source)
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "OPENBLAS_CORETYPE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    """A copy of the sources that the fingerprint reads, with code for the changes in some modules."""
+    root = tmp_path_factory.mktemp("original")
+    for package in ("fer", "data_contracts"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in EDITED:
+        path = root / name
+        path.write_text(path.read_text() + ADDED)
+    page = root / "fer/reports/quality/page.py"
+    page.write_text(
+        f'{page.read_text()}\nfrom jinja2 import PackageLoader\n_loader = PackageLoader("fer", "{TEMPLATE}")\n'
+    )
+    (page.parent / TEMPLATE).write_text("<p>")
+    return root
+
+
+@pytest.fixture(scope="module")
+def before(original) -> dict[str, str]:
+    """The fingerprints before any change."""
+    with pytest.MonkeyPatch.context() as patch:
+        read_from(original, patch)
+        return fingerprints(original)
+
+
+@pytest.fixture
+def tree(original, tmp_path, monkeypatch) -> Path:
+    """The sources, to be changed."""
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    read_from(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -356,10 +382,7 @@ def named(text: str, everything: set[str], other: str) -> set[str]:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.kind)
-def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, tree, monkeypatch):
-    for name in ("TF_ENABLE_ONEDNN_OPTS", "OPENBLAS_CORETYPE"):
-        monkeypatch.delenv(name, raising=False)
-    before = fingerprints(tree)
+def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, before, tree, monkeypatch):
     change.edit(tree, monkeypatch)
     after = fingerprints(tree)
     again = {name for name in before if before[name] != after[name]}

@@ -27,6 +27,7 @@ def _other(truth, counts, rng):
     return np.where(drawn == truth, (truth + 1) % len(counts), drawn)
 
 
+@pytest.mark.slow  # by what it computes
 @pytest.mark.parametrize(
     ("counts", "accuracy", "discordant", "margin"), [(REPORT, 0.7, 0.25, 0.045), ((300, 300, 300), 0.8, 0.1, 0.03)]
 )

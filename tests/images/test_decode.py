@@ -127,7 +127,7 @@ def test_an_image_cut_anywhere_is_refused(form, mode, options, channels):
             decode.decode(data[:length])
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.data())
 def test_a_damaged_image_is_decoded_or_refused(data):
     form = data.draw(st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))

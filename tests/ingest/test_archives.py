@@ -302,7 +302,7 @@ def test_a_size_that_is_not_the_declared_one_is_damage(good: Path) -> None:
         archives.read(archive, archives.Member("a/1.png", 2))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2 * settings.default.max_examples, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10**6), flip=st.integers(1, 255))
 def test_one_changed_byte_is_an_error_or_does_no_harm(tmp_path: Path, position: int, flip: int) -> None:
     data = bytearray(kaggle_server.zip_of(FILES))

@@ -45,12 +45,7 @@ class Place:
         return pq.read_table(self.workspace.folder(manifest) / names.MANIFEST).to_pylist()
 
     def half_written(self) -> list[Path]:
-        partial = self.root / "workspace" / ".partial"
-        return [
-            path
-            for path in self.root.rglob("*")
-            if path.suffix == ".tmp" or (partial in path.parents and path.is_file())
-        ]
+        return [path for path in (self.root / "workspace" / ".partial").rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +59,13 @@ def _nothing_escapes(place: Place) -> Iterable[None]:
     yield
     assert [path.name for path in place.root.parent.iterdir()] == ["inside"]
     assert {path.name for path in place.root.iterdir()} == {"source.zip", "workspace"}
+    assert list(place.root.rglob("*.tmp")) == []
 
 
 @pytest.fixture(scope="module")
 def rows_of_images(place: Place) -> dict[str, dict[str, Any]]:
     """All images of the corpus in one archive, as one of them must not harm another: name -> its row."""
-    files = {f"happy/{case.name}{case.suffix}": case.make() for case in corpus.IMAGES}
+    files = {f"happy/{case.name}{case.suffix}": case.data for case in corpus.IMAGES}
     manifest = place.run(corpus.zipped(files))
     rows = place.rows(manifest)
     assert manifest.n_found == len(rows) == len(corpus.IMAGES)
@@ -79,7 +75,7 @@ def rows_of_images(place: Place) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def rows_of_table(place: Place) -> dict[str, dict[str, Any]]:
     """All rows of the corpus in one CSV: name -> its row in the manifest."""
-    lines = b"".join(case.make() + b"\n" for case in corpus.ROWS)
+    lines = b"".join(case.data + b"\n" for case in corpus.ROWS)
     manifest = place.run(corpus.zipped({"fer2013.csv": corpus.HEADER.encode() + b"\n" + lines}))
     rows = place.rows(manifest)
     assert manifest.n_found == len(rows) == len(corpus.ROWS)
@@ -117,10 +113,10 @@ def test_an_image_shows_what_it_should_or_is_in_quarantine(
 ) -> None:
     row = rows_of_images[case.name]
     assert_row(row, case.outcome)
-    assert row["size_bytes"] == len(case.make())
+    assert row["size_bytes"] == len(case.data)
     if isinstance(case.outcome, corpus.Accepted) and case.outcome.pixels is not None:
         expected = case.outcome.pixels()
-        decoded = decode.decode_with_format(case.make())
+        decoded = decode.decode_with_format(case.data)
         assert (row["height"], row["width"], row["format"]) == (*expected.shape, decoded.format)
         assert decoded.pixels.shape == expected.shape
         assert np.abs(decoded.pixels.astype(int) - expected).max() <= case.outcome.tolerance
@@ -136,7 +132,7 @@ def test_a_row_of_pixels_is_accepted_or_in_quarantine(
 
 @named([*corpus.ARCHIVES, *corpus.TABLES])
 def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case, place: Place) -> None:
-    run = functools.partial(place.run, case.make())
+    run = functools.partial(place.run, case.data)
     if isinstance(case.outcome, corpus.Refused):
         with pytest.raises(case.outcome.error, match=case.outcome.message) as refusal:
             run()
@@ -164,4 +160,4 @@ def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case
 
 
 def test_the_corpus_is_the_same_each_time() -> None:
-    assert [case.make() for case in corpus.ALL] == [case.make() for case in corpus.ALL]
+    assert [case.make() for case in corpus.ALL] == [case.data for case in corpus.ALL]

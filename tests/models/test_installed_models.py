@@ -127,6 +127,7 @@ KEY = """
 """
 
 
+@pytest.mark.slow
 def test_the_code_and_the_version_of_an_installed_model_are_in_the_key_of_its_training(site):
     before = json_of(site, KEY)
     assert before["chosen"] != before["other"]

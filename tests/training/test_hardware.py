@@ -1,5 +1,6 @@
 """The precision `auto` becomes what the machine is fast in, before anything is keyed or written."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -35,9 +36,10 @@ def driver(monkeypatch, capability=(9, 0), divided=0):
 
 @pytest.fixture
 def keras_has_it(monkeypatch):
-    import keras
-
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    """A stand-in for Keras, which takes seconds to import."""
+    distribution = SimpleNamespace(list_devices=lambda kind: ["gpu:0"])
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(distribution=distribution))
+    return distribution
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,7 @@ def test_a_gpu_that_keras_has_decides(machine, monkeypatch, capability, cpu, pre
     assert AUTO.resolved().train.precision == precision
 
 
+@pytest.mark.slow
 def test_keras_is_asked_in_a_process_of_its_own_whether_it_has_a_gpu(machine, monkeypatch):
     driver(monkeypatch)  # where this TensorFlow sees no GPU
     (machine / "cpuinfo").write_text(OLD)
@@ -122,11 +125,9 @@ def test_what_the_driver_does_not_report_is_not_known(keras_has_it, monkeypatch,
 
 
 def test_without_a_driver_or_keras_gpu_nothing_is_known(keras_has_it, monkeypatch):
-    import keras
-
     assert (hardware.gpu_name(), hardware.gpu_free_bytes()) == (None, None)
     driver(monkeypatch)
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    keras_has_it.list_devices = lambda kind: []
     assert (hardware.gpu_name(), hardware.gpu_free_bytes()) == (None, None)
 
 

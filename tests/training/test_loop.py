@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import shutil
@@ -107,20 +108,19 @@ def undisturbed(folder, tmp_path_factory):
     return fitted
 
 
-@pytest.mark.parametrize("n_steps", [0, 5, 6, 11, 12, 13, 29])  # 6 a epoch
 @pytest.mark.parametrize("changes", [{"phases": TWO_PHASES, "ema": 0.9}, {"epochs": 5, "patience": 1}])
-def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(
-    folder, tmp_path, undisturbed, changes, n_steps
-):
+def test_stopped_before_any_step_it_goes_on_to_the_same_bits_and_history(folder, tmp_path, undisturbed, changes):
     settings = config(**changes)
     whole, place = undisturbed(settings)
-    with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, settings, n_steps)
-        try:
-            resumed = fit(folder, tmp_path / "resumed", settings)  # it had fewer steps
-        except Stopped:
-            patch.undo()
-            resumed = fit(folder, tmp_path / "resumed", settings)
+    n_done = 0  # steps of finished epochs, of 6 each
+    for n_steps in (0, 5, 6, 11, 12, 13, 29):  # an attempt each, which goes on after the last finished epoch
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(patch, settings, n_steps - n_done)
+            with contextlib.suppress(Stopped):
+                fit(folder, tmp_path / "resumed", settings)
+                break  # it had fewer steps
+        n_done = n_steps // 6 * 6
+    resumed = fit(folder, tmp_path / "resumed", settings)
     assert {**resumed, "train_seconds": 0} == {**whole, "train_seconds": 0}
     histories = [json.loads((out / saved_model.HISTORY).read_bytes()) for out in (place, tmp_path / "resumed")]
     for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
@@ -137,9 +137,10 @@ def test_under_a_strategy_it_goes_on_to_the_same_bits_too(folder, tmp_path):
     assert fit(folder, tmp_path / "resumed", settings)["digest"] == whole["digest"]
 
 
-def test_a_history_that_a_kill_left_an_epoch_short_is_made_whole(folder, tmp_path):
+def test_a_history_that_a_kill_left_an_epoch_short_is_made_whole(folder, tmp_path, undisturbed):
     settings = config(epochs=2)
-    whole = fit(folder, tmp_path / "some", settings)
+    whole, place = undisturbed(settings)
+    shutil.copytree(place, tmp_path / "some")
     path = tmp_path / "some" / saved_model.HISTORY
     history = json.loads(path.read_bytes())
     path.unlink()
@@ -147,10 +148,12 @@ def test_a_history_that_a_kill_left_an_epoch_short_is_made_whole(folder, tmp_pat
     assert json.loads(path.read_bytes()) == history
 
 
-def test_the_seconds_of_all_attempts_count(folder, tmp_path):
+def test_the_seconds_of_all_attempts_count(folder, tmp_path, undisturbed):
     settings = config(epochs=2)
-    once = fit(folder, tmp_path / "some", settings)["train_seconds"]
+    whole, place = undisturbed(settings)
+    once = whole["train_seconds"]
     assert once > 0
+    shutil.copytree(place, tmp_path / "some")
     assert fit(folder, tmp_path / "some", settings)["train_seconds"] == once  # nothing was left to do
 
 
@@ -183,8 +186,7 @@ def test_a_phase_has_its_own_learning_rate_and_begins_at_the_best_epoch(folder, 
     assert history["learning_rate"][2] == pytest.approx(1e-3 * 0.5 * (1 + np.cos(np.pi * 5 / 18)))
 
 
-@pytest.mark.parametrize("micro_batch", [4, 2, 1])
-def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_path, monkeypatch, micro_batch):
+def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_path, monkeypatch):
     import keras
 
     def build(*_, height, width, n_classes, **__):  # without batch statistics and dropout, which see a micro-batch
@@ -198,12 +200,13 @@ def test_micro_batches_change_the_weights_as_the_whole_batch_does(folder, tmp_pa
         )
 
     monkeypatch.setattr(zoo, "build", build)
-    weights = []
-    for n_at_once in (8, micro_batch):
+    weights_of = {}
+    for n_at_once in (8, 4, 2, 1):
         fit(folder, tmp_path / f"by{n_at_once}", config(ema=0.5), micro_batch=n_at_once)
-        weights.append(saved_model.load(tmp_path / f"by{n_at_once}").get_weights())
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-6)
+        weights_of[n_at_once] = saved_model.load(tmp_path / f"by{n_at_once}").get_weights()
+    for n_at_once in (4, 2, 1):
+        for one, other in zip(weights_of[8], weights_of[n_at_once], strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-6)
 
 
 def test_an_attempt_that_left_no_checkpoint_leaves_no_smaller_micro_batch_either(folder, tmp_path):
@@ -267,9 +270,9 @@ def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "nan" / saved_model.MODEL).exists()
 
 
-def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_path):
+def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_path, undisturbed):
     settings = config(epochs=2)
-    whole = fit(folder, tmp_path / "whole", settings)
+    whole, _ = undisturbed(settings)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, settings, 8)
         with pytest.raises(Stopped):
@@ -339,9 +342,9 @@ def test_a_constant_learning_rate_stays_after_the_warm_up():
     assert {loop.learning_rate(phase, "constant", n_done, 5) for n_done in range(50)} == {0.1}
 
 
-def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path):
+def test_a_damaged_checkpoint_means_from_the_beginning(folder, tmp_path, undisturbed):
     settings = config(epochs=2)
-    whole = fit(folder, tmp_path / "whole", settings)
+    whole, _ = undisturbed(settings)
     (tmp_path / "damaged" / ".scratch").mkdir(parents=True)
     (tmp_path / "damaged" / ".scratch" / "checkpoint.npz").write_bytes(b"PK half of it")
     assert fit(folder, tmp_path / "damaged", settings)["digest"] == whole["digest"]

@@ -8,6 +8,8 @@ import tensorflow as tf
 from fer.engine import disk
 from fer.training import tensorboard
 
+pytestmark = pytest.mark.slow
+
 HISTORY = {
     "loss": [1.5, 1.0],
     "accuracy": [0.5, 0.5],

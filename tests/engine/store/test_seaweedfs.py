@@ -86,6 +86,7 @@ def test_its_secret_is_neither_in_its_log_nor_on_its_command_line(store_home):
     assert secret not in repr(server)
 
 
+@pytest.mark.slow
 def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
     everyone_in = threading.Barrier(5)
 
@@ -112,6 +113,7 @@ def test_many_users_share_one_server_and_the_last_one_out_stops_it(home):
     assert not any(path.exists() for path in sockets if path.is_absolute())
 
 
+@pytest.mark.slow
 def test_up_takes_another_port_for_a_taken_one_outlives_its_users_and_ends_by_down(home, monkeypatch, short_stops):
     offered = ports.choose({})
     with socket.create_server(("127.0.0.1", offered["filer.port"])):
@@ -127,6 +129,7 @@ def test_up_takes_another_port_for_a_taken_one_outlives_its_users_and_ends_by_do
     assert seaweedfs.down(home)
 
 
+@pytest.mark.slow
 def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_stops):
     with connect.store(_settings(home)) as store:
         store.put("k", b"kept" * 500_000)
@@ -140,6 +143,7 @@ def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_
             assert store.get("k").data == b"kept" * 500_000
 
 
+@pytest.mark.slow
 def test_a_busy_port_costs_that_port_alone_and_the_store_stays_at_its_address_with_its_data(home, short_stops):
     with connect.store(_settings(home)) as store:
         store.put("k", b"kept")
@@ -159,6 +163,7 @@ def _ends(pid: int) -> bool:
     return not process.is_alive(pid)
 
 
+@pytest.mark.slow
 def test_a_server_outlives_the_killed_user_that_started_it_for_the_others_and_ends_after_the_last(home):
     with _other_user(home) as first, _other_user(home) as second:
         server = seaweedfs.status(home)
@@ -176,6 +181,7 @@ def test_a_server_outlives_the_killed_user_that_started_it_for_the_others_and_en
         assert next_server.endpoint == server.endpoint
 
 
+@pytest.mark.slow
 def test_a_server_that_was_asked_to_stay_outlives_killed_users_until_it_is_let_go(home, short_stops):
     server = seaweedfs.up(home)
     with _other_user(home) as other:
@@ -186,6 +192,7 @@ def test_a_server_that_was_asked_to_stay_outlives_killed_users_until_it_is_let_g
     assert seaweedfs.down(home)
 
 
+@pytest.mark.slow
 def test_a_server_whose_keeper_is_killed_ends_with_it(home):
     with _other_user(home):
         server = seaweedfs.status(home)
@@ -205,6 +212,7 @@ def _stopped(server: seaweedfs.Server, monkeypatch):
             os.killpg(server.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_others_use_is_not_stopped_for_not_answering(home, short_stops, monkeypatch):
     monkeypatch.setattr(seaweedfs, "_ANSWER_TIMEOUT_S", 0.5)
     with _other_user(home) as other:
@@ -217,6 +225,7 @@ def test_a_server_that_others_use_is_not_stopped_for_not_answering(home, short_s
         assert seaweedfs.status(home) == server
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_late_is_waited_for(home, short_stops, monkeypatch):
     with _other_user(home):
         server = seaweedfs.status(home)
@@ -227,6 +236,7 @@ def test_a_server_that_answers_late_is_waited_for(home, short_stops, monkeypatch
             assert server_by_then.result(20) == server
 
 
+@pytest.mark.slow
 def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short_stops, monkeypatch):
     server = seaweedfs.up(home)
     monkeypatch.setattr(seaweedfs, "_ANSWER_TIMEOUT_S", 0.5)
