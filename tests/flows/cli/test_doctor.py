@@ -4,7 +4,7 @@ import http.server
 import threading
 
 import pytest
-from shell import fer
+from shell import fer, give_prefect_database
 
 from fer import errors, settings
 from fer.engine.store import objectstore
@@ -13,6 +13,7 @@ from flows.cli import doctor, temporary_server
 
 @pytest.mark.slow
 def test_the_doctor_finds_nothing_wrong_on_a_fresh_machine(tmp_path):
+    give_prefect_database(tmp_path)
     run = fer("doctor", home=tmp_path)
     assert run.returncode == 0, run.stdout
     for check in ("python", "workspace", "store", "kaggle", "kaggle.com", "prefect", "telemetry"):
