@@ -1,12 +1,10 @@
 """The settings of the stage `index`."""
 
-import re
-
 from pydantic import Field, field_validator
 
 from fer.engine.records import Record
-from fer.ingest import split_names, text_encodings
-from fer.ingest.layouts import ferplus
+from fer.ingest import path_patterns, split_names, text_encodings
+from fer.ingest.layouts import detect, ferplus, label_grids
 
 
 class IndexConfig(Record):
@@ -33,10 +31,25 @@ class IndexConfig(Record):
         description="encoding of names in a zip and of tables that are not in UTF-8, e.g. gbk or cp1251, where it "
         "can't be told",
     )
+    columns: dict[label_grids.Role, str] = Field(
+        default={},
+        description="columns of the tables of labels by what they are, where their names don't say so: file, label, "
+        'split, subject, pixels -> the column\'s name, e.g. {"file": "number"}',
+    )
+    label_pattern: str | None = Field(
+        default=None,
+        description="regular expression for paths whose first group is the label, e.g. '_([a-z]+)/'; then neither "
+        "folders nor tables say it",
+    )
+    labels_from: detect.LabelsFrom = Field(
+        default="most",
+        description="whether class folders or tables of labels are used where both label images: of most the ones that "
+        "label most of them",
+    )
     votes: ferplus.VotesUse = Field(
         default="ignore",
-        description="FERPlus's votes for fer2013.csv: soft keeps FER2013's label and adds their shares; majority takes "
-        "the label from them as well",
+        description="FERPlus's votes for fer2013.csv, or for the images that they name: soft keeps the source's label "
+        "and adds their shares; majority takes the label from them as well",
     )
     subject_pattern: str | None = Field(
         default=None, description="regular expression for paths whose first group is the subject, e.g. '/(S[0-9]+)_'"
@@ -47,17 +60,10 @@ class IndexConfig(Record):
     def _known_encoding(cls, name: str | None) -> str | None:
         return None if name is None else text_encodings.canonical(name)
 
-    @field_validator("subject_pattern")
+    @field_validator("label_pattern", "subject_pattern")
     @classmethod
-    def _has_a_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                n_groups = re.compile(pattern).groups
-            except (re.error, RecursionError, OverflowError) as error:
-                raise ValueError(f"the regular expression must be valid: {error}") from None
-            if not n_groups:
-                raise ValueError("the regular expression must have a group around the subject, such as (S[0-9]+)")
-        return pattern
+    def _is_bounded(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else path_patterns.check(pattern)
 
 
 class OfficialNames(Record):

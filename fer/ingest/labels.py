@@ -3,14 +3,11 @@
 Matching ignores case, spaces and punctuation, so that `Suprise`, `SURPRISED` and `sur-prise` all mean `surprise`.
 """
 
-import json
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from fer import errors
-from fer.ingest import archives
 
 FER2013_NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's `emotion` column
 
@@ -28,8 +25,6 @@ _SYNONYMS = {
 MISSING = "the label is missing"  # why an image is in quarantine
 _WHOLE_NUMBER = re.compile(r"([+-]?)\s*([0-9]+)(?:\.0*)?", re.ASCII)
 _MINUSES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2212"), "-")  # hyphens, dashes and the minus of Unicode
-_SHOWN = 8  # labels that an error lists
-_EXAMPLE_CHARS = 60  # of one that it asks to be copied
 
 
 def normalised(raw: str) -> str:
@@ -121,13 +116,17 @@ class Decisions:
                     normalised(synonym) for synonym in (name, *_SYNONYMS[name])
                 ):
                     self._ignored.add(str(number))
-        self._unknown: Counter[str] = Counter()
-        self._unlabelled: list[str] = []
+        self.fer2013_numbers = fer2013_numbers
 
     @property
     def known(self) -> set[str]:
         """The labels that are accepted or left out on purpose, normalised."""
         return self._spellings.keys() | self._ignored
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """Every accepted spelling, normalised -> its class."""
+        return self._spellings
 
     def is_ignored(self, raw: str | None) -> bool:
         """Whether images of this label are left out; never for a label that is missing."""
@@ -136,48 +135,3 @@ class Decisions:
     def meaning(self, raw: str) -> str | None:
         """The class that `raw` means, or None."""
         return self._spellings.get(normalised(raw))
-
-    def decide(self, path: str, raw: str | None) -> str | None:
-        """The class that `raw` (None: the file is in no folder) means; if none, `require_all_known` will raise."""
-        label = None if raw is None else self.meaning(raw)
-        if raw is None:
-            self._unlabelled.append(path)
-        elif label is None:
-            self._unknown[raw] += 1
-        return label
-
-    def require_all_known(self, hint: str = "") -> None:
-        """Raise LabelError if `decide` met a label that means none of the classes. `hint` ends its last sentence."""
-        if not self._unknown and not self._unlabelled:
-            return
-        most = sorted(self._unknown.items(), key=lambda item: (-item[1], item[0]))
-        examples = [f"{archives.quoted(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
-        if len(most) > _SHOWN:
-            examples.append(f"{len(most) - _SHOWN:,} more")
-        if self._unlabelled:
-            example = archives.quoted(self._unlabelled[0])
-            examples.append(f"{_images(len(self._unlabelled))} in no class folder, e.g. {example}")
-        todo = (
-            f"choose a recipe with these classes, or say what they mean: index.synonyms, e.g. "
-            f"{{{_quoted([raw for raw, _ in most])}: {json.dumps(self._classes[0])}}}, or index.ignore_labels to leave "
-            "such images out"
-        )
-        if any(map(is_number, self._unknown)):
-            todo += "; numbers mean other things in other data sets, so that none is guessed"
-        if self._unlabelled:
-            todo += "; --set index.ignore_unlabelled=true leaves images in no class folder out"
-        raise errors.LabelError(
-            f"Every image must be labelled with one of the classes {', '.join(self._classes)}, or a spelling of it.",
-            received=", ".join(examples),
-            todo=todo + hint,
-        )
-
-
-def _quoted(labels: Iterable[str]) -> str:
-    """The first of the labels that is short enough for a message to repeat whole, as JSON."""
-    short = next((label for label in labels if len(label) <= _EXAMPLE_CHARS), "SEEN")
-    return json.dumps(short, ensure_ascii=not short.isprintable())
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'s' * (count != 1)}"

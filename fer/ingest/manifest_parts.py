@@ -27,6 +27,7 @@ from fer.ingest.layouts import pixel_csv
 ROWS = "rows"  # the folder of each part's manifest rows
 TEXTS = "texts"  # the folder of the parts of tables of pixels, as text
 FILES_PER_PART = 2_000
+ENCODED = -1
 MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
 
 
@@ -49,7 +50,8 @@ class SourceImage:
 class Part:
     """A shard-sized part of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
 
-    `n_pixels`: how many pixels each of these texts must have, 0 for any number.
+    `n_pixels`: how many pixels each of these texts must have, 0 for any number; ENCODED for what is no text but an
+    image's file.
     """
 
     out: Path
@@ -106,7 +108,8 @@ def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str,
     for row, text in enumerate(image_files.stream(part.out / TEXTS / names.image_part(part.number))):
         data = text
         try:
-            data = pixel_csv.as_pgm(text, part.n_pixels[row])
+            if part.n_pixels[row] != ENCODED:
+                data = pixel_csv.as_pgm(text, part.n_pixels[row])
         except pixel_csv.NoPixels as error:
             defects[row] = str(error)
         yield part.images[row].path, data

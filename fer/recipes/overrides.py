@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
@@ -98,7 +99,7 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
                     todo=f"leave out the one or the other of {section}",
                 )
             level = deeper
-        level[field] = plain_text.parse_value(value)
+        level[field] = _value(value, [*sections, field])
         if level[field] is None:
             raise errors.ConfigError(
                 "A setting must have a value: what is left out keeps the recipe's own.",
@@ -106,6 +107,29 @@ def parse_settings(assignments: Sequence[str]) -> RecipeSettings:
                 todo="leave it out: --set replaces a value of the recipe and can't empty it",
             )
     return parse_document(nested)
+
+
+def _value(text: str, path: Sequence[str]) -> Any:
+    """A setting's value: JSON, for a list or mapping also without inner quotes (`[happy,sad]`), or as it stands."""
+    value = plain_text.parse_value(text)
+    if not isinstance(value, str) or not _holds_several(RecipeSettings, path):
+        return value
+    try:
+        loaded = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it makes only texts, lists and mappings
+    except (yaml.YAMLError, RecursionError):
+        return value
+    return loaded if isinstance(loaded, list | dict) else value
+
+
+def _holds_several(settings_class: type[BaseModel], path: Sequence[str]) -> bool:
+    """Whether the setting at `path` is a list or a mapping."""
+    field = settings_class.model_fields.get(path[0])
+    if field is None:
+        return False
+    nested = _nested(field)
+    if nested is not None:
+        return len(path) > 1 and _holds_several(nested, path[1:])
+    return len(path) == 1 and any(get_origin(option) in (tuple, list, dict) for option in _options(field))
 
 
 def parse_document(sections: Mapping[str, Any]) -> RecipeSettings:

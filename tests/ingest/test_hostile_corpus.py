@@ -137,7 +137,7 @@ def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case
         with pytest.raises(case.outcome.error, match=case.outcome.message) as refusal:
             run()
         assert type(refusal.value) is not errors.FerError
-        assert str(refusal.value).isprintable()
+        assert str(refusal.value).replace("\n", "").isprintable()
         assert len(str(refusal.value)) < 2_000
     else:
         manifest = run()

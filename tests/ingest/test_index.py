@@ -64,7 +64,7 @@ def test_unknown_labels_are_listed_with_what_is_accepted(tmp_path):
     assert "'contempt' (2 images)" in str(caught.value)
     assert "1 image in no class folder, e.g. 'logo.png'" in str(caught.value)
     assert "angry, happy, surprise" in str(caught.value)
-    assert 'index.synonyms, e.g. {"contempt": "angry"}' in str(caught.value)
+    assert """--set 'index.classes=["happy", "contempt"]'\n""" in str(caught.value)
     assert "index.ignore_labels" in str(caught.value)
 
 

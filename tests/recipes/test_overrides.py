@@ -155,3 +155,19 @@ def test_the_settings_that_make_one_recipe_of_another_are_found_again(name, chan
 def test_a_number_of_thousands_of_digits_is_a_config_error():
     with pytest.raises(errors.ConfigError, match=r"train\.epochs"):
         changed(f"train.epochs=1{'0' * 5000}")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("index.classes=[happy,sad]", {"classes": ("happy", "sad")}),
+        ("index.classes=[happy, 'very sad', \"so-so\"]", {"classes": ("happy", "very sad", "so-so")}),
+        ("index.synonyms={0: happy, suprise: sad}", {"synonyms": {"0": "happy", "suprise": "sad"}}),
+        ("index.label_pattern=[_]([a-z]+)[0-9]", {"label_pattern": "[_]([a-z]+)[0-9]"}),
+        ('index.classes=["yes", "no"]', {"classes": ("yes", "no")}),
+        ("index.classes=[yes, no]", {"classes": ("yes", "no")}),
+    ],
+)
+def test_a_list_or_mapping_may_be_written_without_inner_quotes(assignment, expected):
+    index = overrides.parse_settings([assignment]).index
+    assert {name: value for name, value in index if value is not None} == expected

@@ -28,6 +28,7 @@ class ImageFile:
     raw_split: str | None
     subject: str | None = None
     defect: str | None = None
+    votes: tuple[int, ...] | None = None  # FERPlus's, as `ferplus.CATEGORIES`
 
     @property
     def is_unlabelled(self) -> bool:

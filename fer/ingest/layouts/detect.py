@@ -1,6 +1,6 @@
-"""How a data set lies in its archive: class folders, the CSV of FER2013, or a table of labels beside images.
+"""How a data set lies in its archive: class folders, a table of pixels, labels in tables, or labels in names.
 
-See `class_folders`, `pixel_csv`, `label_tables` and, for FERPlus, `ferplus`.
+See `class_folders`, `pixel_tables`, `label_forms`, `label_tables` and, for FERPlus, `ferplus`.
 """
 
 import dataclasses
@@ -10,20 +10,47 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Literal
 
 from fer import errors
 from fer.images import headers
-from fer.ingest import archives, labels, split_names, text_encodings
-from fer.ingest.layouts import class_folders, ferplus, label_tables, pixel_csv, tables
+from fer.ingest import archives, label_advice, labels, path_patterns, split_names, text_encodings
+from fer.ingest.layouts import (
+    class_folders,
+    ferplus,
+    file_finder,
+    label_forms,
+    label_grids,
+    label_tables,
+    pixel_csv,
+    pixel_tables,
+    tables,
+)
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
 LABEL_TABLE = "label table"
+LABEL_PATTERN = "label pattern"
 VOTES = "FERPlus votes"
 NESTED = "nested archive"
 _LOOKED_INTO = 1_000  # files where none is an image by its name
 _MAX_SUFFIX_CHARS = 16  # of one that is counted by itself
 _NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
+_MOST_DIFFERING_SHARE = 0.05  # of the images that a folder and a table label
+_NO_LABEL_BY_PATTERN = "index.label_pattern finds no label in its path"
+
+LabelsFrom = Literal["most", "folders", "tables"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What a recipe says of how a source is to be read: see `IndexConfig`."""
+
+    official: Mapping[str, split_names.Split] = dataclasses.field(default_factory=dict)
+    columns: Mapping[label_grids.Role, str] = dataclasses.field(default_factory=dict)
+    label_pattern: str | None = None
+    labels_from: LabelsFrom = "most"
+    wants_votes: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,37 +58,44 @@ class Layout:
     """How an archive is laid out: `files` or `tables`, or neither where it holds FERPlus's votes alone.
 
     `splits` says which names stand for splits; `ignored`: kind of other file -> count; `hint` ends the error for labels
-    that are not known.
+    that are not known; `notes` are for the report: what was chosen of several.
     """
 
     name: str
     splits: split_names.SplitNames
     files: tuple[class_folders.ImageFile, ...] = ()
-    tables: tuple[archives.Member, ...] = ()
+    tables: tuple[pixel_tables.PixelTable, ...] = ()
     votes: ferplus.Votes | None = None
     ignored: Counter[str] = dataclasses.field(default_factory=Counter)
     hint: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What an archive holds: its files, images among them, and the tables with the names of their columns."""
+
+    archive: zipfile.ZipFile
+    members: Sequence[archives.Member]
+    files: tuple[class_folders.ImageFile, ...]
+    columns: Mapping[archives.Member, Sequence[str]]
+    splits: split_names.SplitNames
+    n_in_folders: int  # images in the folder of a known label
 
 
 def detect(
-    archive: zipfile.ZipFile,
-    members: Sequence[archives.Member],
-    decisions: labels.Decisions,
-    official: Mapping[str, split_names.Split],
-    *,
-    wants_votes: bool = False,
+    archive: zipfile.ZipFile, members: Sequence[archives.Member], decisions: labels.Decisions, reading: Reading
 ) -> Layout:
     """Detect the layout of these members of an archive from `archives.open_safe`; read its votes if they are wanted.
 
-    `official` are the names of splits that the user declares.
-
-    Class folders, if there are images and one of their folders is a known label, with the splits that tables beside
-    them say; else the CSVs, if some hold pixels; else images with the labels that tables give them; else whatever
-    images there are. In folders of known labels a file may be an image by its first bytes alone.
-    Raises SourceError where there is nothing of these, and where a table can't be read.
+    Labels come from where most images have one: folders of known labels, tables of labels, or tables that hold images;
+    of equals from tables of labels, then folders. With a pattern they come from the images' paths alone. In folders of
+    known labels a file may be an image by its first bytes alone.
+    Raises SourceError where there is nothing of these, where a table can't be read, and where folders win but tables
+    say something else of more than a few images.
     """
     splits = split_names.SplitNames(
-        official,
+        reading.official,
         [member.name for member in members if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES],
         [member.name for member in members if tables.is_table(member)],
         decisions.known,
@@ -69,31 +103,41 @@ def detect(
     files = tuple(class_folders.image_file(member, splits) for member in _images(archive, members, decisions, splits))
     if not files:
         files = tuple(class_folders.image_file(member, splits) for member in _by_content(archive, members))
-    images = [file.path for file in files]
-    if any(_is_known(file, decisions) for file in files):
-        return _class_folders(archive, members, files, splits)
-    columns = _csv_columns(archive, members, must_be_whole=True)
+    n_in_folders = sum(_is_known(file, decisions) for file in files)
+    columns, damaged = _columns_of(archive, members, reading)
+    found = _Found(archive, members, files, columns, splits, n_in_folders)
+    if reading.label_pattern is not None:
+        return _by_pattern(found, reading.label_pattern)
+    finder = label_forms.finder(members, splits)
+    grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder) if files else []
+    if reading.columns:
+        by_name = {table.name: names for table, names in columns.items()} | {
+            grid.name: [*grid.columns] for grid in grids
+        }
+        label_grids.require_columns(by_name, reading.columns)
+    usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
+    labelled = _labelled(usable, found, finder, decisions)
+    pixels = pixel_tables.find(archive, columns, reading.columns)
+    needed = [error for table, error in damaged.items() if not (pixels and _is_parquet(table))]
+    if needed and not n_in_folders:
+        raise needed[0]
+    if sum(table.n_rows for table in pixels) > max(n_in_folders, labelled.n_named) or (pixels and not files):
+        return _of_pixels(found, pixels, reading)
+    if labelled.tables and _tables_win(labelled, found, decisions, reading):
+        return _with_votes(_of_label_tables(labelled, found, decisions), found, grids, reading)
+    if n_in_folders:
+        return _with_votes(_of_class_folders(found, grids, labelled, decisions, reading), found, grids, reading)
     vote_tables = [table for table, names in columns.items() if ferplus.is_votes(names)]
-    if pixel_tables := _pixel_tables(columns):
-        beside = _beside(vote_tables, pixel_tables[0]) if wants_votes and vote_tables else None
-        votes = None if beside is None else ferplus.read(archive, beside, columns[beside])
-        used = [table.name for table in (*pixel_tables, beside) if table is not None]
-        return Layout(FER2013_CSV, splits, (), pixel_tables, votes, _ignored(members, used, columns))
-    if files:
-        columns |= _columns_of(archive, filter(_is_parquet, members), must_be_whole=True)
-        labelled = _labelled(archive, members, columns, decisions, splits)
-        if labelled.tables:
-            used = [table.name for table in labelled.tables] + [file.path for file in labelled.files if file.member]
-            ignored = _ignored(members, used, columns)
-            ignored["second row of a label table for the same file"] = labelled.n_repeated
-            return Layout(LABEL_TABLE, splits, labelled.files, ignored=+ignored)
-    if vote_tables and wants_votes:
+    if vote_tables and reading.wants_votes:
         votes = ferplus.read(archive, vote_tables[0], columns[vote_tables[0]])
-        return Layout(VOTES, splits, votes=votes, ignored=_ignored(members, [vote_tables[0].name], columns))
+        return Layout(VOTES, splits, votes=votes, ignored=_ignored(found, [vote_tables[0].name]))
+    hint = label_forms.hint(archive, members, columns, [grid for grid in grids if not grid.vote_columns])
     if not files:
-        raise _no_images(members, has_votes=bool(vote_tables))
-    hint = _hint(columns) + _hint_of_names(member.name for member in members)
-    return Layout(CLASS_FOLDERS, splits, files, ignored=_ignored(members, images, columns), hint=hint)
+        raise _no_images(members, hint, has_votes=bool(vote_tables))
+    garbled = text_encodings.garbled(member.name for member in members)
+    hints = [part for part in (hint, garbled, _pattern_hint(files, decisions)) if part]
+    ignored = _ignored(found, [file.path for file in files])
+    return Layout(CLASS_FOLDERS, splits, files, ignored=ignored, hint="; ".join(hints))
 
 
 def _images(
@@ -123,90 +167,196 @@ def _is_known(file: class_folders.ImageFile, decisions: labels.Decisions) -> boo
     return labels.normalised(file.raw_label or "") in decisions.known
 
 
-def _class_folders(
-    archive: zipfile.ZipFile,
-    members: Sequence[archives.Member],
-    files: tuple[class_folders.ImageFile, ...],
-    splits: split_names.SplitNames,
-) -> Layout:
-    columns = _csv_columns(archive, members) | _columns_of(archive, filter(_is_parquet, members))
-    with_splits = {table: names for table, names in columns.items() if label_tables.has_splits(table, names, splits)}
-    used: tuple[archives.Member, ...] = ()
-    if with_splits:
-        labelled = label_tables.with_splits(archive, files, with_splits, splits)
-        files, used = labelled.files, labelled.tables
-    ignored = _ignored(members, [file.path for file in files] + [table.name for table in used], columns)
-    unused = next((table for table, names in columns.items() if label_tables.is_label_table(names)), None)
-    hint = "" if unused is None else f"; the labels in {unused.name!r} are not used, as a folder is named like a class"
-    hint += _hint_of_names(file.path for file in files)
-    return Layout(CLASS_FOLDERS, splits, files, ignored=ignored, hint=hint)
-
-
-def _csv_columns(
-    archive: zipfile.ZipFile, members: Iterable[archives.Member], *, must_be_whole: bool = False
-) -> dict[archives.Member, tuple[str, ...]]:
-    return _columns_of(
-        archive,
-        (member for member in members if tables.is_table(member) and not _is_parquet(member)),
-        must_be_whole=must_be_whole,
-    )
-
-
 def _columns_of(
-    archive: zipfile.ZipFile, candidates: Iterable[archives.Member], *, must_be_whole: bool = False
-) -> dict[archives.Member, tuple[str, ...]]:
-    """Table -> the names of its columns; a file that can't be read as a table is left out.
+    archive: zipfile.ZipFile, members: Iterable[archives.Member], reading: Reading
+) -> tuple[dict[archives.Member, tuple[str, ...]], dict[archives.Member, archives.DamagedArchive]]:
+    """Table -> the names of its columns, and the errors of those that are damaged; one that can't be read is left out.
 
-    With `must_be_whole`, DamagedArchive is raised for damaged bytes.
+    A file of another suffix counts if it holds pixels.
     """
     columns = {}
-    for member in candidates:
+    damaged = {}
+    for member in members:
         try:
-            columns[member] = tables.column_names(archive, member)
-        except errors.SourceError as error:
-            if must_be_whole and isinstance(error, archives.DamagedArchive):
-                raise
-    return columns
+            if tables.is_table(member):
+                columns[member] = tables.column_names(archive, member)
+            elif class_folders.suffix(member.name) in pixel_csv.OTHER_SUFFIXES and pixel_csv.may_be(archive, member):
+                names = tables.column_names(archive, member)
+                if pixel_csv.columns(names, reading.columns) is not None:
+                    columns[member] = names
+        except archives.DamagedArchive as error:
+            damaged[member] = error
+        except errors.SourceError:
+            continue
+    return columns, damaged
 
 
 def _is_parquet(member: archives.Member) -> bool:
     return class_folders.suffix(member.name) == ".parquet"
 
 
-def _pixel_tables(columns: Mapping[archives.Member, Sequence[str]]) -> tuple[archives.Member, ...]:
-    """The CSVs with pixels: those with the split, if there are any, since the others then are parts of them."""
-    candidates = [table for table, names in columns.items() if pixel_csv.is_pixel_table(names)]
-    return tuple(table for table in candidates if pixel_csv.has_split(columns[table])) or tuple(candidates)
-
-
-def _beside(vote_tables: Sequence[archives.Member], table: archives.Member) -> archives.Member:
-    """The votes in the folder of the table of pixels, or else the first."""
-    folder = PurePosixPath(table.name).parent
-    return next((votes for votes in vote_tables if PurePosixPath(votes.name).parent == folder), vote_tables[0])
+def _by_pattern(found: _Found, pattern: str) -> Layout:
+    """Images with the labels that a pattern finds in their paths, and the splits that tables beside them say."""
+    finder = path_patterns.PathPattern("index.label_pattern", pattern)
+    files = []
+    for file in found.files:
+        label = finder.find(file.path)
+        defect = _NO_LABEL_BY_PATTERN if label is None else None
+        files.append(dataclasses.replace(file, raw_label=label, defect=defect))
+    if all(file.raw_label is None for file in files):
+        raise errors.ConfigError(
+            "index.label_pattern must find labels in the images' paths.",
+            received=f"none in {len(files):,} paths, e.g. {archives.quoted(files[0].path)}" if files else "no image",
+            todo="correct the regular expression: its first group is the label",
+        )
+    return Layout(LABEL_PATTERN, found.splits, tuple(files), ignored=_ignored(found, [file.path for file in files]))
 
 
 def _labelled(
-    archive: zipfile.ZipFile,
-    members: Iterable[archives.Member],
-    columns: Mapping[archives.Member, Sequence[str]],
-    decisions: labels.Decisions,
-    splits: split_names.SplitNames,
+    grids: Sequence[label_grids.Grid], found: _Found, finder: file_finder.FileFinder, decisions: labels.Decisions
 ) -> label_tables.LabelledFiles:
-    candidates = {table: names for table, names in columns.items() if label_tables.is_label_table(names)}
-    return label_tables.read(archive, members, candidates, decisions.known, decisions.meaning, splits)
+    """The files by the tables of labels; by those of votes only where nothing else labels an image."""
+    nothing = label_tables.LabelledFiles((), (), 0)
+    for is_votes in (False, True):
+        of_kind = [grid for grid in grids if bool(grid.vote_columns) == is_votes]
+        if of_kind and not (is_votes and found.n_in_folders):
+            try:
+                labelled = label_tables.read(
+                    of_kind, found.members, finder, decisions.known, decisions.meaning, found.splits
+                )
+            except errors.SourceError:
+                if not found.n_in_folders:
+                    raise
+                return nothing  # folders label the images; what can't be joined can still say nothing else
+            if labelled.tables:
+                return labelled
+    return nothing
 
 
-def _ignored(
-    members: Iterable[archives.Member], used: Iterable[str], columns: Mapping[archives.Member, Sequence[str]]
-) -> Counter[str]:
+def _tables_win(
+    labelled: label_tables.LabelledFiles, found: _Found, decisions: labels.Decisions, reading: Reading
+) -> bool:
+    """Whether labels come from tables rather than from folders: who knows more images, or names far more."""
+    if reading.labels_from != "most":
+        return reading.labels_from == "tables"
+    n_known = sum(file.member is not None and _is_known(file, decisions) for file in labelled.files)
+    return n_known >= found.n_in_folders or labelled.n_named > 2 * found.n_in_folders
+
+
+def _of_label_tables(labelled: label_tables.LabelledFiles, found: _Found, decisions: labels.Decisions) -> Layout:
+    used = [name for grid in labelled.tables for name in grid.files]
+    used += [file.path for file in labelled.files if file.member is not None]
+    ignored = _ignored(found, used)
+    ignored["second row of a label table for the same file"] = labelled.n_repeated
+    notes = [grid.note() for grid in labelled.tables if grid.note()]
+    notes += _differences(labelled, found, decisions, "the table's label is taken")
+    return Layout(LABEL_TABLE, found.splits, labelled.files, ignored=+ignored, notes=tuple(notes))
+
+
+def _of_class_folders(
+    found: _Found,
+    grids: Sequence[label_grids.Grid],
+    labelled: label_tables.LabelledFiles,
+    decisions: labels.Decisions,
+    reading: Reading,
+) -> Layout:
+    """Images with the labels of their folders, and the splits that tables beside them say."""
+    with_splits = [
+        grid for grid in grids if not grid.guessed and (grid.split_column or found.splits.of_table(grid.name))
+    ]
+    files = found.files
+    used: tuple[label_grids.Grid, ...] = ()
+    if with_splits:
+        joined = label_tables.with_splits(files, with_splits, found.splits)
+        files, used = joined.files, joined.tables
+    notes = _differences(labelled, found, decisions, "the folder's label is taken")
+    n_differing, n_both = _differing(labelled, found, decisions)
+    if reading.labels_from == "most" and n_differing > _MOST_DIFFERING_SHARE * n_both:
+        raise errors.LabelError(
+            "Class folders and a table of labels must say the same of an image.",
+            received=notes[0],
+            todo="say which is right: --set index.labels_from=tables or --set index.labels_from=folders",
+        )
+    ignored = _ignored(found, [file.path for file in files] + [name for grid in used for name in grid.files])
+    hints = [text_encodings.garbled(file.path for file in files)]
+    if labelled.tables:
+        hints.append(f"the labels in {_names(labelled)} are not used, as class folders label more images")
+    hint = "; ".join(filter(None, hints))
+    return Layout(CLASS_FOLDERS, found.splits, files, ignored=ignored, hint=hint, notes=tuple(notes))
+
+
+def _differing(labelled: label_tables.LabelledFiles, found: _Found, decisions: labels.Decisions) -> tuple[int, int]:
+    """For how many images a table and the folder name another class, and how many have one by both."""
+    by_folder = {file.path: decisions.meaning(file.raw_label or "") for file in found.files}
+    pairs = [(by_folder.get(file.path), decisions.meaning(file.raw_label or "")) for file in labelled.files]
+    both = [pair for pair in pairs if None not in pair]
+    return sum(one != other for one, other in both), len(both)
+
+
+def _differences(
+    labelled: label_tables.LabelledFiles, found: _Found, decisions: labels.Decisions, taken: str
+) -> list[str]:
+    """The note on images that are labelled twice and differently, if there are any; `taken` says which label is."""
+    n_differing, n_both = _differing(labelled, found, decisions)
+    if not n_differing:
+        return []
+    return [
+        f"{n_differing:,} of {n_both:,} images have another class by {_names(labelled)} than by their folder: {taken}"
+    ]
+
+
+def _names(labelled: label_tables.LabelledFiles) -> str:
+    more = f" and {len(labelled.tables) - 1:,} more" if len(labelled.tables) > 1 else ""
+    return archives.quoted(labelled.tables[0].name) + more
+
+
+def _pattern_hint(files: Sequence[class_folders.ImageFile], decisions: labels.Decisions) -> str:
+    """What the error for images without a known label says of labels in their names."""
+    if line := label_advice.pattern_line([file.path for file in files], decisions.meanings):
+        return f"names of files or folders seem to say the label: {line}"
+    return (
+        f"if names of files or folders say the label, as {archives.quoted(files[0].path)} may, set "
+        "index.label_pattern, a regular expression whose first group is the label"
+    )
+
+
+def _of_pixels(found: _Found, pixels: tuple[pixel_tables.PixelTable, ...], reading: Reading) -> Layout:
+    vote_tables = [table for table, names in found.columns.items() if ferplus.is_votes(names)]
+    beside = _beside(vote_tables, pixels[0].name) if reading.wants_votes and vote_tables else None
+    votes = None if beside is None else ferplus.read(found.archive, beside, found.columns[beside])
+    used = [table.name for table in pixels] + ([] if beside is None else [beside.name])
+    return Layout(FER2013_CSV, found.splits, (), pixels, votes, _ignored(found, used))
+
+
+def _beside(vote_tables: Sequence[archives.Member], table: str) -> archives.Member:
+    """The votes in the folder of the table of pixels, or else the first."""
+    folder = PurePosixPath(table).parent
+    return next((votes for votes in vote_tables if PurePosixPath(votes.name).parent == folder), vote_tables[0])
+
+
+def _with_votes(layout: Layout, found: _Found, grids: Sequence[label_grids.Grid], reading: Reading) -> Layout:
+    """The layout with the votes that tables have of its files, if they are wanted."""
+    with_votes = [grid for grid in grids if grid.vote_columns]
+    if not reading.wants_votes or not with_votes:
+        return layout
+    counts: dict[str, tuple[int, ...]] = {}
+    for grid in with_votes:
+        counts |= label_tables.votes(grid, layout.files, found.splits)
+    used = {name for grid in with_votes for name in grid.files}
+    kept = Counter(_kind(member, found.columns.get(member, ())) for member in found.members if member.name in used)
+    files = tuple(dataclasses.replace(file, votes=counts.get(file.path)) for file in layout.files)
+    return dataclasses.replace(layout, files=files, ignored=layout.ignored - kept)
+
+
+def _ignored(found: _Found, used: Iterable[str]) -> Counter[str]:
     names = set(used)
-    return Counter(_kind(member, columns.get(member, ())) for member in members if member.name not in names)
+    return Counter(_kind(member, found.columns.get(member, ())) for member in found.members if member.name not in names)
 
 
 def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
     if ferplus.is_votes(columns):
         return VOTES
-    if label_tables.is_label_table(columns):
+    if label_grids.is_label_table(columns, {}):
         return LABEL_TABLE
     nested = _NESTED.search(PurePosixPath(member.name).name.lower())
     if nested and nested.end() == len(PurePosixPath(member.name).name):
@@ -215,26 +365,7 @@ def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
     return suffix if len(suffix) <= _MAX_SUFFIX_CHARS else f"{suffix[:_MAX_SUFFIX_CHARS]}..."
 
 
-def _hint(columns: Mapping[archives.Member, Sequence[str]]) -> str:
-    """What the error for images without a known label says of the tables beside them."""
-    for table, names in columns.items():
-        if label_tables.is_label_table(names):
-            return f"; the table {table.name!r} names no file of the source"
-    for table, names in columns.items():
-        return (
-            f"; the table {table.name!r} has the columns {', '.join(map(archives.quoted, names[:12]))}: for its labels "
-            "to be used, it must have one of files (named file, path, image or the like) and one of labels (label, "
-            "emotion or the like)"
-        )
-    return ""
-
-
-def _hint_of_names(names: Iterable[str]) -> str:
-    garbled = text_encodings.garbled(names)
-    return "" if garbled is None else f"; {garbled}"
-
-
-def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors.SourceError:
+def _no_images(members: Sequence[archives.Member], hint: str, *, has_votes: bool) -> errors.SourceError:
     kinds = Counter(map(_kind, members))
     shown = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
     todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.READ_SUFFIXES))} files"
@@ -243,6 +374,8 @@ def _no_images(members: Sequence[archives.Member], *, has_votes: bool) -> errors
     elif any(kind.startswith(NESTED) for kind in kinds):
         names = [archives.quoted(member.name) for member in members if _kind(member).startswith(NESTED)]
         todo = f"unpack the archive inside the source ({', '.join(names[:3])}), and give the folder of what was in it"
+    elif hint:
+        todo += f"; {hint}"
     return errors.SourceError(
         "The source must hold images in class folders or with a table of labels, or a CSV with the columns emotion and "
         "pixels.",

@@ -17,14 +17,14 @@ from fer.ingest.layouts import tables
 
 VotesUse = Literal["ignore", "soft", "majority"]
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-_CATEGORIES = (*EXPRESSIONS, "unknown", "nf")
+CATEGORIES = (*EXPRESSIONS, "unknown", "nf")
 HOW_TO_GET = "get fer2013new.csv from https://github.com/microsoft/FERPlus and put it beside fer2013.csv"
 _MAX_VOTES = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Votes:
-    """The table of votes: `usages` (N,) and `counts` (N, 10) int64 of its rows, columns as _CATEGORIES."""
+    """The table of votes: `usages` (N,) and `counts` (N, 10) int64 of its rows, columns as CATEGORIES."""
 
     name: str
     usages: tuple[str, ...]
@@ -42,40 +42,69 @@ class VotedLabel:
 
 def is_votes(names: Sequence[str]) -> bool:
     """Whether a table with columns of these names is FERPlus's."""
-    return {"usage", *_CATEGORIES} <= {labels.normalised(name) for name in names}
+    return {"usage", *CATEGORIES} <= {labels.normalised(name) for name in names}
+
+
+def vote_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns of votes in a table with columns of these names, as CATEGORIES; none if it has none."""
+    normalised = [labels.normalised(name) for name in names]
+    return tuple(names[normalised.index(category)] for category in CATEGORIES) if is_votes(names) else ()
 
 
 def read(archive: zipfile.ZipFile, member: archives.Member, names: Sequence[str]) -> Votes:
     """The votes in the table `member`, whose columns have these names. Raises SourceError for what is no count."""
-    normalised = [labels.normalised(name) for name in names]
-    columns = [names[normalised.index(category)] for category in ("usage", *_CATEGORIES)]
+    usage = names[[labels.normalised(name) for name in names].index("usage")]
     usages, counts = [], []
-    for number, row in tables.read(archive, member, columns):
-        cells = row[1:] if row is not None else ()
-        votes = [int(cell) for cell in cells if cell.isascii() and cell.isdigit() and len(cell) < 5]
-        if row is None or len(votes) < len(_CATEGORIES) or max(votes) > _MAX_VOTES:
-            raise errors.SourceError(
-                "FERPlus's votes must be counts.",
-                received=f"{', '.join(map(archives.quoted, cells)) or 'more cells than columns'} in row {number:,} of "
-                f"{member.name!r}",
-                todo=HOW_TO_GET,
-            )
-        usages.append(row[0])
-        counts.append(votes)
-    return Votes(member.name, tuple(usages), np.array(counts, np.int64).reshape(-1, len(_CATEGORIES)))
+    for number, row in tables.read(archive, member, (usage, *vote_columns(names))):
+        usages.append(row[0] if row is not None else "")
+        counts.append(counts_of(row[1:] if row is not None else (), f"row {number:,} of {member.name!r}"))
+    return Votes(member.name, tuple(usages), np.array(counts, np.int64).reshape(-1, len(CATEGORIES)))
 
 
-class VoteLabeller:
-    """Labels the rows of a table of pixels, in its order, by the votes. `meaning` gives the class of a label."""
+def counts_of(cells: Sequence[str], place: str) -> list[int]:
+    """The counts in the cells of a row, as CATEGORIES. Raises SourceError for what is no count; `place` is where."""
+    votes = [int(cell) for cell in cells if cell.isascii() and cell.isdigit() and len(cell) < 5]
+    if len(votes) != len(CATEGORIES) or max(votes) > _MAX_VOTES:
+        raise errors.SourceError(
+            "FERPlus's votes must be counts.",
+            received=f"{', '.join(map(archives.quoted, cells)) or 'more cells than columns'} in {place}",
+            todo=HOW_TO_GET,
+        )
+    return votes
 
-    def __init__(self, votes: Votes, classes: Sequence[str], meaning: Callable[[str], str | None], use: VotesUse):
-        self._votes = votes
+
+class VoteMeaning:
+    """What votes say of an image. `meaning` gives the class of a label."""
+
+    def __init__(self, classes: Sequence[str], meaning: Callable[[str], str | None], use: VotesUse):
         self._classes = tuple(classes)
         self._use = use
         class_of_category = [meaning(expression) for expression in EXPRESSIONS] + [None, None]
         self._membership = np.array(
             [[category == name for name in classes] for category in class_of_category], np.int64
         )  # (categories, classes)
+
+    def label(self, counts: np.ndarray, usual_label: str | None) -> VotedLabel:
+        """The label of an image with these counts, (10,) int64, that the source labels otherwise, or not."""
+        class_counts = counts @ self._membership  # (classes,)
+        total = int(class_counts.sum())
+        soft_label = [float(share) for share in class_counts / total] if total else None
+        if self._use == "soft":
+            return VotedLabel(soft_label, usual_label)
+        if not total or 2 * total < int(counts.sum()):
+            return VotedLabel(soft_label, None, "annotators saw no such expression")
+        winners = [self._classes[place] for place in np.flatnonzero(class_counts == class_counts.max())]
+        if len(winners) > 1 and usual_label not in winners:
+            return VotedLabel(soft_label, None, "the annotators' votes are tied")
+        return VotedLabel(soft_label, usual_label if usual_label in winners else winners[0])
+
+
+class VoteLabeller:
+    """Labels the rows of a table of pixels, in its order, by the votes."""
+
+    def __init__(self, votes: Votes, meaning: VoteMeaning):
+        self._votes = votes
+        self._meaning = meaning
         self._n_seen = 0
 
     def label(self, number: int, usage: str | None, fer2013_label: str | None) -> VotedLabel:
@@ -90,18 +119,7 @@ class VoteLabeller:
         if usage is not None and labels.normalised(usage) != labels.normalised(expected):
             received = f"Usage {archives.quoted(expected)} and {archives.quoted(usage)} in row {number + 1:,}"
             raise self._mismatch(received)
-        counts = self._votes.counts[number]
-        class_counts = counts @ self._membership  # (classes,)
-        total = int(class_counts.sum())
-        soft_label = [float(share) for share in class_counts / total] if total else None
-        if self._use == "soft":
-            return VotedLabel(soft_label, fer2013_label)
-        if not total or 2 * total < int(counts.sum()):
-            return VotedLabel(soft_label, None, "annotators saw no such expression")
-        winners = [self._classes[place] for place in np.flatnonzero(class_counts == class_counts.max())]
-        if len(winners) > 1 and fer2013_label not in winners:
-            return VotedLabel(soft_label, None, "the annotators' votes are tied")
-        return VotedLabel(soft_label, fer2013_label if fer2013_label in winners else winners[0])
+        return self._meaning.label(self._votes.counts[number], fer2013_label)
 
     def require_all_seen(self) -> None:
         """Raise SourceError if there are more rows of votes than `label` was called for."""

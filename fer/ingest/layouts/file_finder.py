@@ -1,82 +1,192 @@
-"""Files of an archive, by the names that a table of labels gives them."""
+"""Files of an archive, by the names that a table of labels gives them.
+
+A name is read as a path from the table's folder or from the root; as one that differs in one folder, as `labels/0` does
+from `images/0`; or as the end of a path. It may lack its suffix or have another, and either side may add something:
+`train_00001.jpg` is `train_00001_aligned.jpg` where that holds for most names. Each way counts only if it finds more
+than twice as many files as those before it: a name that is read as a path and leads nowhere is rather a missing file
+than another of the same name elsewhere.
+"""
 
 import bisect
 import functools
 import posixpath
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from fer.ingest import split_names
+from fer.ingest.layouts import class_folders
+
+_SAMPLE = 200  # names that are looked at for what one side adds
+_MIN_ADDITION_SHARE = 0.5
+_JOINTS = "_-. "
+_LEAST_SHARE_BESIDE = 0.9  # of names that are found in a folder of another name: fewer may be there by chance
+
+
+class Name(NamedTuple):
+    """A file's name as a table has it, and which of our splits its row says, if it does."""
+
+    text: str
+    split: split_names.Split | None = None
+
+
+_Way = tuple[Callable[[Name], list[str]], float]
 
 
 class FileFinder:
-    """Finds files by what tables call them, in either Unicode form: macOS takes accents apart.
-
-    A name that no file has is looked for without case: to Windows it is the same.
-    """
+    """Finds files by what tables call them, in either Unicode form: macOS takes accents apart."""
 
     def __init__(self, names: Collection[str], splits: split_names.SplitNames):
-        self._exact = _Names(names, splits, _composed)
-        self._names, self._splits = names, splits
+        self._names = names
+        self._splits = splits
+        self._paths = self._keyed(str)
 
-    def from_folder(self, folder: str, file: str) -> list[str]:
-        """The file at the path `file` from `folder`: one name, two where only case or Unicode form differ, or none."""
-        name = posixpath.normpath(posixpath.join(folder, file))
-        return self._exact.at(name) or self._without_case.at(name)
-
-    def by_end(self, file: str, split: split_names.Split | None = None) -> list[str]:
-        """The file whose path shares the longest end with `file`: one name, two where there are several, or none.
-
-        Files in folders of another split than those of `file` don't count; if these say none, neither do files in
-        folders of another than `split`, where that has a folder.
-        """
-        return self._exact.by_end(file, split) or self._without_case.by_end(file, split)
+    def _keyed(self, key: Callable[[str], str]) -> "Paths":
+        return Paths(self._names, key, self._splits)
 
     @functools.cached_property
-    def _without_case(self) -> "_Names":
-        return _Names(self._names, self._splits, lambda path: _composed(_composed(path).casefold()))
+    def _caseless(self) -> "Paths":
+        return self._keyed(str.casefold)
+
+    @functools.cached_property
+    def _stems(self) -> "Paths":
+        return self._keyed(_stem)
+
+    @functools.cached_property
+    def _last_stems(self) -> set[str]:
+        return {posixpath.basename(_stem(name)) for name in self._names}
+
+    def find(self, folder: str, names: Mapping[Name, int]) -> dict[Name, list[str]]:
+        """The files that names mean to a table in `folder`, by the way that finds most: one, or two of several.
+
+        `names`: name -> in how many rows. Names without a file are left out.
+        """
+        total = sum(names.values())
+        best: dict[Name, list[str]] = {}
+        n_best = -1
+        for n_way, (way, least_share) in enumerate(self._ways(folder, names)):
+            found = {name: files for name in names if (files := way(name))}
+            n_found = sum(names[name] for name in found)
+            if n_found > (n_best if n_way < 2 else 2 * n_best) and n_found >= least_share * total:
+                best, n_best = found, n_found
+            if n_way and 2 * n_best >= total:
+                break
+        return best
+
+    def n_found(self, folder: str, names: Collection[str]) -> int:
+        """For how many of the names there is a file, as `find` does."""
+        counts = Counter(Name(name) for name in names if name)
+        return sum(counts[name] for name in self.find(folder, counts))
+
+    def _ways(self, folder: str, names: Collection[Name]) -> Iterator[_Way]:
+        """Ways to read a name, and the share of names for which each must find a file."""
+        yield from _by_key(self._paths, str, folder)
+        yield from _by_key(self._caseless, str.casefold, folder)
+        yield from _by_key(self._stems, _stem, folder)
+        sample = [_stem(_joined("", name.text)) for name in list(names)[:: max(1, len(names) // _SAMPLE)]]
+        for of_file, key in self._additions(sample):
+            yield from _by_key(self._keyed(key), _stem, folder) if of_file else _by_key(self._stems, key, folder)
+
+    def _additions(self, sample: Sequence[str]) -> Iterator[tuple[bool, Callable[[str], str]]]:
+        """What the files, or else the names, add at one end of their stems, as keys without it."""
+        files = self._last_stems
+        wanted = {posixpath.basename(stem) for stem in sample} - {""}
+        for of_file, long, short in ((True, files, wanted), (False, wanted, files)):
+            for backwards in (False, True):
+                addition = _addition(long, short, backwards)
+                if addition is not None:
+                    yield of_file, functools.partial(_without, addition=addition, backwards=backwards)
 
 
-class _Names:
-    """The names of files by one of their forms."""
+def _by_key(paths: "Paths", key: Callable[[str], str], folder: str) -> Iterator[_Way]:
+    yield lambda name: paths.at(key(_joined(folder, name.text))), 0
+    yield lambda name: paths.at(key(_joined("", name.text))), 0
+    yield lambda name: paths.beside(key(_joined(folder, name.text))), _LEAST_SHARE_BESIDE
+    yield lambda name: paths.by_end(key(_joined("", name.text)), name.split), 0
 
-    def __init__(self, names: Collection[str], splits: split_names.SplitNames, form: Callable[[str], str]):
+
+class Paths:
+    """Files by their paths, or by what `key` makes of these."""
+
+    def __init__(self, names: Iterable[str], key: Callable[[str], str], splits: split_names.SplitNames):
         self._splits = splits
-        self._form = form
-        self._by_form: dict[str, list[str]] = defaultdict(list)  # form -> as they are in the archive
-        self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed paths, sorted
+        self._names: dict[str, list[str]] = defaultdict(list)  # key in NFC -> as they are in the archive
+        self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed keys, sorted
         for name in sorted(names):
-            self._by_form[form(name)].append(name)
-            self._ends[self._split_of(name)].append(_backwards(form(name)))
+            path = _composed(key(name))
+            self._names[path].append(name)
+            self._ends[self._split_of(name)].append(_backwards(path))
         for ends in self._ends.values():
             ends.sort()
 
-    def at(self, name: str) -> list[str]:
-        same = self._by_form.get(self._form(name), [])
-        return [name] if name in same else same[:2]
+    @functools.cached_property
+    def _beside(self) -> dict[tuple[int, str], list[str]]:
+        """(which folder, the path without it) -> keys."""
+        found: dict[tuple[int, str], list[str]] = defaultdict(list)
+        for path in self._names:
+            for place, shorter in _without_a_folder(path):
+                found[place, shorter].append(path)
+        return found
 
-    def by_end(self, file: str, split: split_names.Split | None) -> list[str]:
-        path = posixpath.normpath(file).lstrip("/")
-        backwards = _backwards(self._form(path))
-        of_path = self._split_of(path)
-        if of_path is None and split in self._ends:
-            of_path = split
+    def at(self, path: str) -> list[str]:
+        """The file at a path: one name, two where only their Unicode form or what the key left out differs, or none."""
+        same = self._names.get(_composed(path), [])
+        return [path] if path in same else same[:2]
+
+    def beside(self, path: str) -> list[str]:
+        """The files whose path differs in one folder, which is not that of another split."""
+        shorter = _without_a_folder(_composed(path))
+        keys = {key for place, rest in shorter for key in self._beside.get((place, rest), ())}
+        allowed = (None, self._split_of(path))
+        return sorted(
+            name for key in keys for name in self._names[key] if None in allowed[1:] or self._split_of(name) in allowed
+        )[:2]
+
+    def by_end(self, path: str, split: split_names.Split | None) -> list[str]:
+        """The file whose path shares the longest end: one name, two where there are several, or none.
+
+        Files in folders of another split than those of `path` don't count; where several are left, those of `split` do.
+        """
+        path = _composed(path.lstrip("/"))
+        backwards = _backwards(path)
         longest = max((_shared(ends, backwards) for ends in self._ends.values()), key=len, default="")
         if not longest:
             return []
+        of_path = self._split_of(path)
         splits = self._ends.keys() if of_path is None else {None, of_path} & self._ends.keys()
-        matches = [end for split in splits for end in _beginning(self._ends[split], longest)]
-        forms = {"/".join(reversed(end[:-1].split("/"))) for end in matches}
-        return sorted(name for form in forms for name in self._by_form[form])[:2]
+        matches = {split: _beginning(self._ends[split], longest) for split in splits}
+        several = sum(map(len, matches.values())) > 1
+        chosen = [split] if split is not None and several and matches.get(split) else list(matches)
+        composed = {"/".join(reversed(end[:-1].split("/"))) for one in chosen for end in matches[one]}
+        return sorted(
+            name for key in composed for name in self._names[key] if len(chosen) > 1 or self._split_of(name) in chosen
+        )[:2]
 
     def _split_of(self, path: str) -> split_names.Split | None:
         """Which of our splits a path's folders stand for."""
         return self._splits.ours(self._splits.of_folders(path))
 
 
+def _joined(folder: str, name: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, name.replace("\\", "/")))
+
+
 def _composed(path: str) -> str:
     return unicodedata.normalize("NFC", path)
+
+
+def _stem(path: str) -> str:
+    """A path in lower case, without the suffix of an image."""
+    stem, suffix = posixpath.splitext(path)
+    return (stem if suffix.lower() in class_folders.IMAGE_SUFFIXES else path).casefold()
+
+
+def _without_a_folder(path: str) -> Iterator[tuple[int, str]]:
+    """The path without each of its folders, and which that is."""
+    *folders, name = path.split("/")
+    for place in range(len(folders)):
+        yield place, "/".join([*folders[:place], *folders[place + 1 :], name])
 
 
 def _backwards(path: str) -> str:
@@ -95,3 +205,27 @@ def _beginning(ends: Sequence[str], start: str) -> Sequence[str]:
     """Up to two of the sorted `ends` that begin with `start`."""
     place = bisect.bisect_left(ends, start)
     return [end for end in ends[place : place + 2] if end.startswith(start)]
+
+
+def _addition(long: Collection[str], short: Collection[str], backwards: bool) -> str | None:
+    """What most of the `long` names that have a `short` one add at its end, or before it; None if nothing.
+
+    Most means most of the smaller of the two: of a sample.
+    """
+    turned = set(short) if not backwards else {name[::-1] for name in short}
+    additions = Counter[str]()
+    for name in long:
+        whole = name[::-1] if backwards else name
+        parts = (place for place in range(1, len(whole)) if whole[place] in _JOINTS and whole[:place] in turned)
+        additions.update(whole[place:] for place in parts)
+    if not additions:
+        return None
+    addition, count = additions.most_common(1)[0]
+    if count < max(2, _MIN_ADDITION_SHARE * min(len(long), len(short))):
+        return None
+    return addition[::-1] if backwards else addition
+
+
+def _without(path: str, addition: str, backwards: bool) -> str:
+    folder, slash, name = _stem(path).rpartition("/")
+    return folder + slash + (name.removeprefix(addition) if backwards else name.removesuffix(addition))

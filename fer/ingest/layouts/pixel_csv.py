@@ -1,25 +1,38 @@
 """The CSV of FER2013: columns emotion (0-6), pixels (numbers 0-255 with blanks between) and, mostly, Usage (the split).
 
-The row after the header is `fer2013.csv#1`. `icml_face_data.csv` is the same with blanks before the columns' names.
-Where no column says the split, the table's name or a folder may: `train.csv` beside `test.csv`.
+Also with the pixels as a list, `[1, 2, ...]`, with a column for each pixel, and without a header. The first row of
+pixels is `fer2013.csv#1`. `icml_face_data.csv` is the same with blanks before the columns' names. Where no column says
+the split, the table's name or a folder may: `train.csv` beside `test.csv`.
 """
 
 import dataclasses
 import math
+import re
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fer import errors
 from fer.ingest import archives, labels, split_names
-from fer.ingest.layouts import tables
+from fer.ingest.layouts import label_grids, tables
 
 # Of a source. The largest public set of faces with emotions, AffectNet, has 0.45 M; a few KB may hold millions.
 MAX_ROWS = 500_000
+_NUMBERED = re.compile(r"\s*(?:pixels?|pix|px|p)?[_ .-]?[0-9]+\s*", re.IGNORECASE)  # a column a pixel
+_PIXELS = re.compile(r"[\s\[(]*[0-9]{1,3}(?:[\s,;]+[0-9]{1,3}){15}")  # the beginning of a cell of them
+_ROW = re.compile(rb"(?:[0-9]{1,3}[ ,;\t]+){%d}" % 63)
+_LIST_MARKS = str.maketrans(dict.fromkeys("[](),;\t\r\n", " "))  # as lists are printed: [1, 2, 3]
+_LEAST_PIXELS = 64  # of an image: 8x8
+_LONGEST_LABEL = 40
+_USAGES = ("training", "publictest", "privatetest")
+_START_BYTES = 1 << 18
+
+
+OTHER_SUFFIXES = ("", ".txt", ".dat", ".data")  # what is left of a CSV's name, or takes its place
 
 
 class NoPixels(ValueError):
@@ -41,48 +54,82 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Columns:
+class Columns:
+    """Where a row has what: places of its cells, `n` of them. Several places of pixels hold one number each."""
+
     n: int
-    emotion: int
-    pixels: int
+    label: int
+    pixels: tuple[int, ...]
     usage: int | None
+    is_fer2013: bool = False  # its labels are FER2013's numbers
+    has_header: bool = True
 
 
-def is_pixel_table(names: Sequence[str]) -> bool:
-    """Whether a table with columns of these names holds pixels."""
-    return _columns(names) is not None
+def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str]) -> Columns | None:
+    """Where a table with columns of these names has labels and pixels; None where it has none.
 
-
-def has_split(names: Sequence[str]) -> bool:
-    """Whether a table with columns of these names says which split an image belongs to."""
-    columns = _columns(names)
-    return columns is not None and columns.usage is not None
-
-
-def _columns(header: Sequence[str]) -> _Columns | None:
-    names = [labels.normalised(name) for name in header]
-    if "emotion" not in names or "pixels" not in names:
+    Without a header the first row stands in their place; `chosen`: see `IndexConfig.columns`.
+    """
+    label = label_grids.columns_of(names, "label", chosen)[:1]
+    usage = label_grids.columns_of(names, "split", chosen)[:1]
+    pixels = label_grids.columns_of(names, "pixels", chosen)[:1] or [
+        name for name in names if _NUMBERED.fullmatch(name)
+    ]
+    if not label:
+        return _columns_of_first_row(names)
+    if not pixels or 1 < len(pixels) < _LEAST_PIXELS:
         return None
-    usage = names.index("usage") if "usage" in names else None
-    return _Columns(len(names), names.index("emotion"), names.index("pixels"), usage)
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    return Columns(
+        len(names),
+        places[label[0]],
+        tuple(places[name] for name in pixels),
+        places[usage[0]] if usage else None,
+        is_fer2013=labels.normalised(label[0]) == "emotion",
+    )
 
 
-def read(path: Path, table: archives.Member, splits: split_names.SplitNames) -> Iterator[Row]:
+def _columns_of_first_row(row: Sequence[str]) -> Columns | None:
+    pixels = [place for place, cell in enumerate(row) if len(cell) > _LEAST_PIXELS and _PIXELS.match(cell)]
+    label = [place for place, cell in enumerate(row) if place not in pixels and 0 < len(cell.strip()) <= _LONGEST_LABEL]
+    if len(pixels) != 1 or not label:
+        return None
+    usage = next((place for place in label[1:] if labels.normalised(row[place]) in _USAGES), None)
+    return Columns(len(row), label[0], tuple(pixels), usage, is_fer2013=usage is not None, has_header=False)
+
+
+def may_be(archive: zipfile.ZipFile, member: archives.Member) -> bool:
+    """Whether a file begins like text with rows of pixels, whatever its name says."""
+    if member.size_bytes < _LEAST_PIXELS * 2:
+        return False
+    start = archives.read_start(archive, member, _START_BYTES)
+    return b"\0" not in start and _ROW.search(start) is not None
+
+
+def about_n_rows(archive: zipfile.ZipFile, table: archives.Member) -> int:
+    """About how many rows a table has, by the length of its first line with numbers."""
+    lines = archives.read_start(archive, table, _START_BYTES).splitlines()
+    longest = max(map(len, lines), default=0)
+    return table.size_bytes // (longest + 1) if longest else 0
+
+
+def read(path: Path, table: archives.Member, places: Columns, splits: split_names.SplitNames) -> Iterator[Row]:
     """Stream the rows of `table`, a CSV of pixels in the archive `path`.
 
     Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes.
     """
     split = splits.of_table(table.name) or splits.of_folders(table.name)
     with zipfile.ZipFile(path) as archive, tables.open_csv(archive, table) as (raw, rows):
-        columns = _columns(next(rows, []))
+        if places.has_header:
+            next(rows, None)
         n_blank = 1
         for n, row in enumerate(rows, start=1):
-            if not row or columns is None:
+            if not row:
                 n_blank += 1
                 continue
-            usage = row[columns.usage].strip() if columns.usage is not None and len(row) == columns.n else None
+            usage = row[places.usage].strip() if places.usage is not None and len(row) == places.n else None
             in_split = split if usage is None else splits.of(usage) or usage or None
-            yield _row(table, n, n - n_blank, row, columns, in_split, raw.tell())
+            yield _row(table, n, n - n_blank, row, places, in_split, raw.tell())
 
 
 def _row(
@@ -90,18 +137,18 @@ def _row(
     n: int,
     number: int,
     row: list[str],
-    columns: _Columns,
+    places: Columns,
     split: str | None,
     read_bytes: int,
 ) -> Row:
     path = f"{table.name}#{n}"
-    if len(row) != columns.n:
+    if len(row) != places.n:
         defect = "the CSV row has other than the header's number of columns"
         return Row(path, number, "", None, ",".join(row).encode(), 0, defect, read_bytes)
-    raw_label = row[columns.emotion].strip()
+    raw_label = row[places.label].strip()
     if max(len(raw_label), len(split or "")) > tables.MAX_CELL_CHARS:
         raise tables.too_long(table)
-    text = row[columns.pixels].encode()
+    text = " ".join(row[place] for place in places.pixels).translate(_LIST_MARKS).strip().encode()
     missing = None if raw_label else labels.MISSING
     n_pixels = 0 if missing else _n_numbers(text)
     # A text that millions of rows share takes its memory once.
@@ -125,11 +172,11 @@ def usual_n_pixels(n_rows: Counter[int]) -> int:
     return max(squares, default=(0, 0))[1]
 
 
-def too_many_rows(table: archives.Member) -> errors.SourceError:
-    """The error for a source of more than MAX_ROWS."""
+def too_many_rows(table: str) -> errors.SourceError:
+    """The error for a source of more than MAX_ROWS, up to this table."""
     return errors.SourceError(
         f"A source must have at most {MAX_ROWS:,} rows of pixels.",
-        received=f"more, up to {table.name!r}",
+        received=f"more, up to {table!r}",
         todo="divide it into several sources",
     )
 

@@ -58,10 +58,8 @@ def read(
     than a table of labels may have, and for a column of a Parquet whose name is that of another.
     """
     rows_of = _parquet_rows if class_folders.suffix(member.name) == ".parquet" else _csv_rows
-    limit = limits.current().table_rows
     for number, row in rows_of(archive, member, columns):
-        if number > limit:
-            raise refused(f"at most {limit:,} rows", f"more in {member.name!r}", "table_rows")
+        require_few_rows(number, member)
         if row is not None and any(len(cell) > MAX_CELL_CHARS for cell in row):
             raise too_long(member)
         yield number, row
@@ -75,7 +73,7 @@ def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tupl
     """
     limit_before = csv.field_size_limit(_MAX_FIELD_CHARS)
     try:
-        encoding = _encoding(archive, member) or "utf-8-sig"
+        encoding = encoding_of(archive, member) or "utf-8-sig"
         with archives.damage(repr(member.name)):
             raw = archive.open(member.name)
         with raw:
@@ -93,7 +91,7 @@ def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tupl
         csv.field_size_limit(limit_before)
 
 
-def _encoding(archive: zipfile.ZipFile, member: archives.Member) -> str | None:
+def encoding_of(archive: zipfile.ZipFile, member: archives.Member) -> str | None:
     """The encoding of a table; None if it is none that is sure."""
     given = archive.text_encoding if isinstance(archive, archives.SafeZip) else None
     n_bytes = member.size_bytes if member.size_bytes <= _LOOKED_AT_WHOLE else _LOOKED_AT
@@ -137,7 +135,7 @@ def _csv_rows(
 
 def _require_encoding(archive: zipfile.ZipFile, member: archives.Member, number: int) -> None:
     """Raise SourceError if the encoding of a table with a character that could not be read is not sure."""
-    if _encoding(archive, member) is None:
+    if encoding_of(archive, member) is None:
         start = b"".join(archives.read_chunks(archive, member, _LOOKED_AT))
         lines = [line for line in re.split(rb"[\r\n]+", start) if not line.isascii()]
         raise errors.SourceError(
@@ -189,6 +187,13 @@ def _text(value: str | float | None) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def require_few_rows(n_rows: int, member: archives.Member) -> None:
+    """Raise SourceError if a table of labels has more rows than it may."""
+    limit = limits.current().table_rows
+    if n_rows > limit:
+        raise refused(f"at most {limit:,} rows", f"more in {member.name!r}", "table_rows")
 
 
 def too_long(member: archives.Member) -> errors.SourceError:

@@ -87,13 +87,6 @@ def test_class_folders_whose_images_all_lack_a_suffix_are_known(tmp_path):
     assert (manifest.layouts, manifest.n_found, manifest.n_quarantined) == ((detect.CLASS_FOLDERS,), 2, 0)
 
 
-def test_a_table_of_labels_that_is_not_used_for_a_folder_is_named_in_the_error(tmp_path):
-    files = {"neutral/1.png": png(1), "x/2.png": png(2), "l.csv": b"file,label\nx/2.png,happy\nneutral/1.png,neutral\n"}
-    config = index.IndexConfig(classes=("happy", "neutral"))
-    with pytest.raises(errors.LabelError, match=r"'x' \(1 image\).*the labels in 'l\.csv' are not used, as a folder"):
-        run(LocalWorkspace(tmp_path), files, config)
-
-
 def test_names_of_columns_are_shown_escaped_and_cut(tmp_path):
     header = ",".join(["\x1b[2J"] + ["x" * 3_000] * 20)
     with pytest.raises(errors.LabelError) as caught:
@@ -110,11 +103,70 @@ def test_class_folders_win_over_a_csv_but_pictures_without_a_class_do_not(tmp_pa
     assert (beside_a_logo.layouts, beside_a_logo.ignored) == ((detect.FER2013_CSV,), {".png": 1})
 
 
-def test_class_folders_win_over_a_table_of_labels(tmp_path):
-    workspace = LocalWorkspace(tmp_path)
-    manifest = run(workspace, {"happy/1.png": png(), "labels.csv": b"file,label\n1.png,angry\n"})
+def table_of(rows):
+    return ("file,label\n" + "".join(f"{file},{label}\n" for file, label in rows)).encode()
+
+
+def test_of_folders_and_a_table_the_one_that_labels_most_images_wins(tmp_path):
+    images = {f"images/{n}.png": png(n) for n in range(4)} | {"examples/happy/9.png": png(9)}
+    table = table_of((f"images/{n}.png", ["happy", "angry"][n % 2]) for n in range(4))
+    manifest = run(LocalWorkspace(tmp_path / "a"), images | {"l.csv": table})
+    row_of = by_path(LocalWorkspace(tmp_path / "a"), manifest)
+    assert [row_of[f"images/{n}.png"]["label"] for n in range(4)] == ["happy", "angry"] * 2
+    assert row_of["examples/happy/9.png"]["reason"] == "no label in l.csv"
+
+    images = {f"{name}/{n}.png": png(n) for name in ("happy", "angry") for n in range(20)}
+    manifest = run(LocalWorkspace(tmp_path / "b"), images | {"l.csv": table_of([("happy/1.png", "happy")])})
     assert (manifest.layouts, manifest.ignored) == ((detect.CLASS_FOLDERS,), {"label table": 1})
-    assert [row["label"] for row in rows_of(workspace, manifest)] == ["happy"]
+
+
+def test_folders_that_are_shards_do_not_count_beside_a_table_that_names_all_images(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    numbers = {"0": "angry", "1": "happy"}
+    rows = [(f"{n % 2}/{n}.png", str(n // 3)) for n in range(6)]
+    config = index.IndexConfig(classes=("angry", "happy"), synonyms=numbers)
+    files = {file: png(n) for n, (file, _) in enumerate(rows)} | {"l.csv": table_of(rows)}
+    manifest = run(workspace, files, config)
+    assert {path: row["label"] for path, row in by_path(workspace, manifest).items()} == {
+        file: numbers[label] for file, label in rows
+    }
+    assert manifest.warnings == (
+        "2 of 6 images have another class by 'l.csv' than by their folder: the table's label is taken",
+    )
+
+
+def test_folders_that_contradict_a_table_of_fewer_images_stop_the_run_until_one_is_chosen(tmp_path):
+    files = {f"{name}/{n}.png": png(n) for name in ("happy", "angry") for n in range(3)}
+    table = {"l.csv": table_of([("happy/0.png", "angry"), ("happy/1.png", "happy")])}
+    with pytest.raises(errors.LabelError, match=r"1 of 2 images .*'l\.csv'.*--set index\.labels_from=tables or"):
+        run(LocalWorkspace(tmp_path / "a"), files | table)
+    for place, (source, expected) in {"b": ("folders", "happy"), "c": ("tables", "angry")}.items():
+        config = index.IndexConfig(classes=("angry", "happy"), labels_from=source)
+        workspace = LocalWorkspace(tmp_path / place)
+        manifest = run(workspace, files | table, config)
+        assert by_path(workspace, manifest)["happy/0.png"]["label"] == expected
+        assert manifest.warnings[0].startswith("1 of 2 images have another class by 'l.csv' than by their folder")
+
+
+def test_a_table_of_most_images_wins_even_if_its_labels_are_not_known(tmp_path):
+    rows = [(f"images/{n}.png", "froh") for n in range(5)]
+    files = {file: png(n) for n, (file, _) in enumerate(rows)} | {"x/happy/1.png": png(9), "l.csv": table_of(rows)}
+    with pytest.raises(errors.LabelError, match=r"'froh' \(5 images\)"):
+        run(LocalWorkspace(tmp_path), files)
+
+
+def test_a_table_that_says_something_else_of_images_in_class_folders_is_left_alone(tmp_path):
+    files = {f"{name}/{n}.png": png(n) for name in ("happy", "angry") for n in range(2)}
+    table = table_of((file, "batch 7") for file in files)
+    manifest = run(LocalWorkspace(tmp_path), files | {"l.csv": table})
+    assert manifest.layouts == (detect.CLASS_FOLDERS,)
+
+
+def test_a_csv_of_more_rows_than_there_are_images_in_class_folders_wins(tmp_path):
+    rows = "".join(csv_row(range(9)) for _ in range(5))
+    files = {"examples/happy/1.png": png(), "fer2013.csv": ("emotion,pixels,Usage\n" + rows).encode()}
+    manifest = run(LocalWorkspace(tmp_path), files)
+    assert (manifest.layouts, manifest.n_found) == ((detect.FER2013_CSV,), 5)
 
 
 def test_a_table_of_labels_wins_over_folders_that_name_no_known_label(tmp_path):
@@ -163,7 +215,7 @@ def test_an_archive_in_the_archive_is_answered_with_what_to_do(tmp_path):
 
 def test_a_table_that_cannot_be_used_is_named_in_the_error(tmp_path):
     with pytest.raises(errors.LabelError, match=r"'labels.csv' has the columns 'who', 'what': .* file, path, image"):
-        run(LocalWorkspace(tmp_path / "a"), {"images/1.png": png(), "labels.csv": b"who,what\n1.png,happy\n"})
+        run(LocalWorkspace(tmp_path / "a"), {"images/1.png": png(), "labels.csv": b"who,what\nme,happy\n"})
     with pytest.raises(errors.LabelError, match=r"the table 'labels.csv' names no file of the source"):
         run(LocalWorkspace(tmp_path / "b"), {"images/1.png": png(), "labels.csv": b"file,label\n2.png,happy\n"})
 

@@ -1,5 +1,6 @@
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,16 +24,29 @@ def test_a_file_is_found_by_the_longest_end_as_if_all_were_compared(folders, dat
 
     longest = [name for name in names if n_shared(name) == max(map(n_shared, names))]
     allowed = [name for name in longest if None in (split_of(name), split_of(path)) or split_of(name) == split_of(path)]
-    matches = file_finder.FileFinder(names, split_names.SplitNames()).by_end(path)
+    matches = file_finder.Paths(names, str, split_names.SplitNames()).by_end(path, None)
     assert set(matches) <= set(allowed)
     assert len(matches) == min(2, len(allowed))
 
 
-def test_a_name_is_found_whatever_its_case_if_no_file_has_it_exactly():
-    finder = file_finder.FileFinder(["Happy/IMG_1.JPG", "a/x.png", "a/X.png", "b/É.png"], split_names.SplitNames())
-    assert finder.from_folder("", "happy/img_1.jpg") == ["Happy/IMG_1.JPG"]
-    assert finder.from_folder("a", "x.png") == ["a/x.png"]
-    assert finder.from_folder("A", "x.PNG") == ["a/X.png", "a/x.png"]
-    assert finder.by_end("C:/faces/HAPPY/img_1.jpg") == ["Happy/IMG_1.JPG"]
-    assert finder.by_end("e\u0301.PNG") == ["b/É.png"]
-    assert finder.by_end("2.png") == []
+@pytest.mark.parametrize(
+    ("files", "folder", "names", "expected"),
+    [
+        (["Happy/IMG_1.JPG"], "", ["happy/img_1.jpg"], ["Happy/IMG_1.JPG"]),
+        (["a/x.png", "a/X.png"], "a", ["x.png"], ["a/x.png"]),
+        (["Happy/IMG_1.JPG"], "", ["C:/faces/HAPPY/img_1.jpg"], ["Happy/IMG_1.JPG"]),
+        (["b/É.png"], "", ["e\u0301.PNG"], ["b/É.png"]),
+        (["b/1.png"], "", ["2.png"], []),
+        (["images/1.jpg", "images/2.jpg"], "labels", ["1", "2"], ["images/1.jpg", "images/2.jpg"]),
+        (["a/1_aligned.jpg", "a/2_aligned.jpg"], "", ["1.jpg", "2.jpg"], ["a/1_aligned.jpg", "a/2_aligned.jpg"]),
+        (["a/1.jpg", "a/2.jpg"], "", ["a/1_exp", "a/2_exp"], ["a/1.jpg", "a/2.jpg"]),
+        (["a/crop-1.jpg", "a/crop-2.jpg"], "", ["1.jpg", "2.jpg"], ["a/crop-1.jpg", "a/crop-2.jpg"]),
+        (["x/images/1.jpg", "y/images/1.jpg"], "y/labels", ["1"], ["y/images/1.jpg"]),
+        (["a/1.png"], "", ["a\\1.jpg"], ["a/1.png"]),
+        (["test/1.png"], "", ["train/1.png"], []),
+    ],
+)
+def test_names_are_found_by_the_first_way_that_finds_most(files, folder, names, expected):
+    finder = file_finder.FileFinder(files, split_names.SplitNames())
+    found = finder.find(folder, {file_finder.Name(name): 1 for name in names})
+    assert [file for name in names for file in found.get(file_finder.Name(name), [])] == expected

@@ -13,7 +13,7 @@ from data_contracts import manifest as contract
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest import archives, index, labels, split_names
-from fer.ingest.layouts import detect, label_tables, tables
+from fer.ingest.layouts import detect, file_finder, label_grids, label_tables, tables
 
 IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
 
@@ -315,11 +315,12 @@ def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
     files = {"0.png": b"", "a/0.png": b"", "a/1.png": b"", "t.csv": table}
     with zipfile.ZipFile(io.BytesIO(zipped(files))) as archive:
         members = archives.list_members(archive)
-        columns = {members[-1]: tables.column_names(archive, members[-1])}
+        splits = split_names.SplitNames()
+        finder = file_finder.FileFinder([member.name for member in members[:-1]], splits)
+        names = tables.column_names(archive, members[-1])
         try:
-            result = label_tables.read(
-                archive, members, columns, DECISIONS.known, DECISIONS.meaning, split_names.SplitNames()
-            )
+            grid = label_grids.from_table(archive, members[-1], names, {}, DECISIONS.known)
+            result = label_tables.read([grid], members, finder, DECISIONS.known, DECISIONS.meaning, splits)
         except errors.SourceError:
             return
     paths = [file.path for file in result.files]

@@ -225,14 +225,15 @@ def test_a_damaged_entry_of_the_csv_is_a_clear_error(tmp_path, mark, at, value):
         with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
             tables.column_names(archive, member)
     with pytest.raises(archives.DamagedArchive, match="damaged or cut short"):
-        list(pixel_csv.read(path, member, split_names.SplitNames()))
+        list(pixel_csv.read(path, member, pixel_csv.columns(("emotion", "pixels"), {}), split_names.SplitNames()))
 
 
 @given(st.text(max_size=80) | st.text(alphabet='0123 ,;"\n\r\t', max_size=80))
 def test_any_text_after_the_header_is_rows_or_one_source_error(text):
     packed = io.BytesIO(zipped({"a.csv": b"emotion,pixels,Usage\n" + text.encode(errors="replace")}))
+    columns = pixel_csv.columns(("emotion", "pixels", "Usage"), {})
     try:
-        rows = list(pixel_csv.read(packed, archives.Member("a.csv", 1), split_names.SplitNames()))
+        rows = list(pixel_csv.read(packed, archives.Member("a.csv", 1), columns, split_names.SplitNames()))
     except errors.SourceError:
         return
     assert [row.number for row in rows] == list(range(len(rows)))

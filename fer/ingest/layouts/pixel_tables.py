@@ -1,0 +1,61 @@
+"""Tables that hold the images themselves, whichever form they have: what each is, and its rows in a stream."""
+
+import dataclasses
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fer.ingest import archives, split_names
+from fer.ingest.layouts import label_grids, pixel_csv
+
+Row = pixel_csv.Row
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelTable:
+    """A table of images. `n_rows` is about how many it has; `is_encoded`: its images are files, not numbers."""
+
+    member: archives.Member
+    columns: pixel_csv.Columns
+    n_rows: int
+    is_encoded: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.member.name
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its file."""
+        return self.member.size_bytes
+
+    @property
+    def is_fer2013(self) -> bool:
+        """Whether its labels are FER2013's numbers."""
+        return self.columns.is_fer2013
+
+
+def find(
+    archive: zipfile.ZipFile,
+    columns: Mapping[archives.Member, Sequence[str]],
+    chosen: Mapping[label_grids.Role, str],
+) -> tuple[PixelTable, ...]:
+    """The tables among these (table -> the names of its columns) that hold images and their labels.
+
+    Those with the split, if there are any, since the others then are parts of them.
+    """
+    found = []
+    for table, names in columns.items():
+        places = pixel_csv.columns(names, chosen)
+        if places is not None:
+            found.append(PixelTable(table, places, pixel_csv.about_n_rows(archive, table)))
+    return tuple(table for table in found if table.columns.usage is not None) or tuple(found)
+
+
+def read(path: Path, table: PixelTable, splits: split_names.SplitNames) -> Iterator[Row]:
+    """Stream the rows of a table in the archive `path`.
+
+    Raises SourceError where it can't be read, DamagedArchive for damaged bytes.
+    """
+    yield from pixel_csv.read(path, table.member, table.columns, splits)
