@@ -8,7 +8,7 @@ from fer.recipes import candidates as candidate_recipes
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from flows import ingest, missed_runs, naming
-from tasks import caching, comparison, outcomes, pipeline
+from tasks import block_names, caching, comparison, outcomes, pipeline
 from tasks.results import ComparisonResult
 
 
@@ -19,7 +19,7 @@ def compare(
     candidates: dict[str, list[str]],
     recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
-    kaggle_secret: str | None = None,
+    kaggle_secret: block_names.Name | None = None,
 ) -> ComparisonResult:
     """Train each candidate, and put them in one table.
 

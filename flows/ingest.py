@@ -16,7 +16,7 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.reports.refs import DataRefs, QualityRef
 from flows import missed_runs, naming
-from tasks import caching, outcomes
+from tasks import block_names, caching, outcomes
 from tasks.results import IngestResult
 
 
@@ -26,7 +26,7 @@ def ingest(
     sources: list[str],
     recipe: catalog.Choice = "fer2013-cnn",
     settings: RecipeSettings | None = None,
-    kaggle_secret: str | None = None,
+    kaggle_secret: block_names.Name | None = None,
     accept: bool = True,
     show_faces: bool = False,
 ) -> IngestResult:

@@ -16,7 +16,7 @@ from fer.registry.register import lineage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming
-from tasks import caching, outcomes, pipeline
+from tasks import block_names, caching, outcomes, pipeline
 from tasks.results import IngestResult, RetrainResult
 
 
@@ -26,7 +26,7 @@ def retrain(
     sources: list[str],
     recipe: catalog.Choice = "demo",
     settings: RecipeSettings | None = None,
-    kaggle_secret: str | None = None,
+    kaggle_secret: block_names.Name | None = None,
     model_name: str | None = None,
     runner: dask_runner.Name = "processes",
     dask_address: str | None = None,

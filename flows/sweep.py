@@ -18,7 +18,7 @@ from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, limits, missed_runs, naming
-from tasks import caching, outcomes, sweeps
+from tasks import block_names, caching, outcomes, sweeps
 from tasks.results import IngestResult, SweepResult
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
@@ -40,7 +40,7 @@ def sweep(
     trials: Annotated[int, Field(ge=1)] = 20,
     concurrency: Annotated[int, Field(ge=1, le=limits.MAX_CONCURRENT_TRIALS)] = 1,
     seed: Annotated[int, Field(ge=0)] = 0,
-    kaggle_secret: str | None = None,
+    kaggle_secret: block_names.Name | None = None,
 ) -> SweepResult:
     """Try settings of a recipe on the same data; nothing is registered and the test split is not looked at.
 

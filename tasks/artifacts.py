@@ -14,7 +14,7 @@ from uuid import UUID
 from prefect import artifacts, get_client, get_run_logger
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from fer import progress
+from fer import progress, redaction
 from tasks import events
 
 _UPDATE_INTERVAL_S = 1.0
@@ -61,7 +61,7 @@ def progress_bar(name: str) -> Iterator[progress.Progress]:
             return
         show_at = time.monotonic() + _PAUSE_S
         with harmless(f"The artifact {key!r}"):
-            artifacts.update_progress_artifact(bar, progress=percent, description=text)
+            artifacts.update_progress_artifact(bar, progress=percent, description=redaction.redacted(text))
             show_at = time.monotonic() + _UPDATE_INTERVAL_S
             is_full = percent >= 100
 
@@ -79,13 +79,18 @@ def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]])
 def table(key: str, rows: Sequence[Mapping[str, str | int | float]], description: str) -> None:
     """A table. `key` takes lowercase letters, digits and dashes."""
     with harmless(f"The artifact {key!r}"):
-        artifacts.create_table_artifact([dict(row) for row in rows], key=key, description=description)
+        shown = [{name: _shown(cell) for name, cell in row.items()} for row in rows]
+        artifacts.create_table_artifact(shown, key=key, description=redaction.redacted(description))
+
+
+def _shown(cell: str | int | float) -> str | int | float:
+    return redaction.redacted(cell) if isinstance(cell, str) else cell
 
 
 def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
     with harmless(f"The artifact {key!r}"):
-        artifacts.create_markdown_artifact(text, key=key, description=description)
+        artifacts.create_markdown_artifact(redaction.redacted(text), key=key, description=description)
 
 
 class LivingPage(Protocol):
@@ -106,11 +111,13 @@ def living_page(key: str, description: str = "") -> LivingPage:
         show_at = time.monotonic() + _PAUSE_S
         with harmless(f"The artifact {key!r}"):
             if page is None:
-                created = artifacts.create_markdown_artifact(text(), key=key, description=description)
+                created = artifacts.create_markdown_artifact(
+                    redaction.redacted(text()), key=key, description=description
+                )
                 page = cast(UUID, created)
             else:
                 with get_client(sync_client=True) as client:
-                    client.update_artifact(page, ArtifactUpdate(data=text()))
+                    client.update_artifact(page, ArtifactUpdate(data=redaction.redacted(text())))
             show_at = time.monotonic() + _REDRAW_INTERVAL_S
 
     return show

@@ -16,7 +16,7 @@ from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
 from fer.ingest.demo import archive as demo_archive
 from fer.ingest.refs import DatasetRef, ManifestRef
-from tasks import caching, events, stages
+from tasks import block_names, caching, events, stages
 
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ def _credentials(secret: str | None) -> kaggle.Credentials | None:
     """Kaggle's key from a Prefect Secret block: a token, or JSON with `username` and `key` as in kaggle.json."""
     if secret is None:
         return None
+    block_names.checked(secret)
     try:
         value = cast(Secret, Secret.load(secret)).get()  # a coroutine only where an event loop runs
     except ValueError:
@@ -103,9 +104,9 @@ def _credentials(secret: str | None) -> kaggle.Credentials | None:
     try:
         key = json.loads(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
         return kaggle.Credentials(**key) if isinstance(key, dict) else kaggle.Credentials(token=SecretStr(str(key)))
-    except ValueError as error:
+    except ValueError:
         raise errors.ConfigError(
             f"The Secret block {secret!r} must hold a Kaggle token, or the content of kaggle.json.",
             received="something else",
             todo="make a key at https://www.kaggle.com/settings and store it in the block",
-        ) from error
+        ) from None

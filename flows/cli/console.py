@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from fer import plain_text
+from fer import plain_text, redaction
 
 out = Console()
 err = Console(stderr=True)
@@ -15,8 +15,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 
 
 def plain(text: str, keep: str = "") -> str:
-    """Text from outside, free of rich's markup and of control characters except those in `keep`."""
-    return escape(plain_text.visible(text, keep))
+    """Text from outside, free of keys, of rich's markup, and of control characters except those in `keep`."""
+    return escape(plain_text.visible(redaction.redacted(text), keep))
 
 
 def show_error(message: str) -> None:

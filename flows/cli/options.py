@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from fer import errors, redaction
 from flows.cli.console import plain
 
 Settings = Annotated[
@@ -92,15 +93,34 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
 def flow_parameters(
     sources: list[str], recipe: str, settings: list[str], kaggle_secret: str | None, model_name: str | None = None
 ) -> dict[str, Any]:
-    """A flow's parameters, found valid before anything is started. Raises ConfigError, SourceError."""
+    """A flow's parameters, found valid before anything is started: Prefect keeps and shows them, so they hold no key.
+
+    Raises ConfigError, SourceError.
+    """
     from fer.ingest import sources as sources_module
     from fer.recipes import catalog, overrides
+    from tasks import block_names
+
+    if kaggle_secret is not None:
+        block_names.checked(kaggle_secret)
+    for setting in settings:
+        _require_no_key(setting, "--set")
+    _require_no_key(model_name or "", "--name")
 
     for source in sources:
         sources_module.parse(source)
     parsed = overrides.parse_settings(settings)
     overrides.apply(catalog.load(recipe), parsed, model_name)
     return {"sources": sources, "recipe": recipe, "settings": parsed, "kaggle_secret": kaggle_secret}
+
+
+def _require_no_key(text: str, option: str) -> None:
+    if redaction.holds_key(text):
+        raise errors.ConfigError(
+            f"What {option} is given must hold no key or password: a run's settings are kept and shown.",
+            received=text,
+            todo="take it out, and replace the key, which is in the shell's history",
+        )
 
 
 def registered_name(sources: list[str], recipe: str, model_name: str | None) -> str:

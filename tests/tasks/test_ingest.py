@@ -1,6 +1,7 @@
 """Resolving a source: begun, ended, and with whose key."""
 
 import time
+import traceback
 from types import SimpleNamespace
 
 import kaggle_server
@@ -22,6 +23,21 @@ def heard():
 def test_resolving_a_source_is_a_stage_that_one_sees_begin_and_end(heard):
     assert ingest.resolve.fn("demo", demo_archive.DemoConfig()).identity.startswith("demo:")
     assert heard == [events.Started("resolve"), events.Over("resolve")]
+
+
+@pytest.mark.parametrize("key", ["0123456789abcdef0123456789abcdef", "KGAT_c0ffeec0ffeec0ffeec0ffeec0ffee00"])
+def test_a_key_in_the_place_of_a_blocks_name_is_neither_looked_for_nor_shown(monkeypatch, key):
+    monkeypatch.setattr(ingest.Secret, "load", lambda name: pytest.fail("asked of the server"))
+    with pytest.raises(errors.ConfigError, match="block") as caught:
+        ingest.resolve.fn("demo", demo_archive.DemoConfig(), key)
+    assert key not in str(caught.value)
+
+
+def test_a_block_that_holds_something_else_is_not_shown(monkeypatch):
+    monkeypatch.setattr(ingest.Secret, "load", lambda name: SimpleNamespace(get=lambda: '{"username": "hunter2"}'))
+    with pytest.raises(errors.ConfigError) as caught:
+        ingest.resolve.fn("demo", demo_archive.DemoConfig(), "kagle")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

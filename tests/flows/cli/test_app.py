@@ -14,8 +14,10 @@ import pytest
 from shell import FER, bare, fer, fer_here, give_prefect_database, in_group
 from typer.testing import CliRunner
 
+from fer import errors
 from fer.engine.store import seaweedfs
 from flows.cli import app as cli
+from flows.cli import options
 
 
 def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
@@ -53,6 +55,26 @@ def test_a_wrong_argument_is_one_message_without_a_traceback(tmp_path, capsys, a
     assert message in run.stderr
     assert "Received:" in run.stderr
     assert "Traceback" not in run.stderr + run.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("retrain", "--kaggle-secret", "c0ffee00c0ffee00c0ffee00c0ffee00"),
+        ("data", "check", "demo", "--kaggle-secret", "KGAT_c0ffee00c0ffee00c0ffee00c0ffee00"),
+        ("retrain", "--set", "train.weights=https://ann:c0ffee00@example.org/model.h5"),
+        ("retrain", "--recipe", "KGAT_c0ffee00c0ffee00c0ffee00c0ffee00"),
+    ],
+)
+def test_a_key_in_a_wrong_place_is_refused_before_prefect_is_asked_and_never_shown(monkeypatch, capsys, arguments):
+    monkeypatch.setattr(options, "prepare_prefect", lambda verbose: pytest.fail("Prefect is asked"))
+    monkeypatch.setattr("sys.argv", ["fer", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    shown = capsys.readouterr()
+    assert ended.value.code == errors.ConfigError.exit_code
+    assert "error:" in shown.err
+    assert "c0ffee" not in shown.err + shown.out
 
 
 def test_the_version_is_the_packages():
