@@ -1,7 +1,8 @@
 """What looks like a key is never shown: not in an error, a log, an artifact or a flow's parameters.
 
 Known are the forms of the keys that people of this field have at hand, and text that only chance can have made. Left as
-they are: digests and UUIDs, which name things here, and whatever people write as names of files.
+they are: digests and UUIDs, which name things here, signed links, which are made to be shared, and whatever people
+write as names of files.
 """
 
 import re
@@ -14,13 +15,13 @@ _NAMED = re.compile(
       -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----[\s\S]*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|$)
     | (?<=://)[^\s/?\#@'"<>]{1,256}(?=@[\w.\[-])            # who a URL is opened by
     | (?<![A-Za-z0-9])(?:
-        (?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])
+        (?<!X-Amz-Credential=)(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}(?![A-Za-z0-9])
       | (?:KGAT_|github_pat_|glpat-|xox[abeprs]-|AIza|sk-ant-|sk-proj-)[A-Za-z0-9_-]{16,}
       | (?:gh[pousr]_|hf_|pnu_|pnb_|sk-)[A-Za-z0-9]{20,}
       | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # a JSON web token
       )
-    | (?:(?i:password|passwd|passphrase|secret|token|api_?key|access_?key|kaggle_?key|signature|credential)["']?=["']?
-      | (?i:["'][\w-]*(?:password|passphrase|secret|token|key|signature|credential)["']:\s*["']))
+    | (?:(?i:password|passwd|passphrase|secret|token|api_?key|access_?key|kaggle_?key)["']?=["']?
+      | (?i:["'][\w-]*(?:password|passphrase|secret|token|key)["']:\s*["']))
       (?P<value>[^\s"'&,;)}\]…][^\s"'&,;)}\]]*)
     """,
     re.VERBOSE,

@@ -62,7 +62,10 @@ def test_who_a_url_is_opened_by_is_masked(user, password, scheme):
     ("text", "shown"),
     [
         ("password=hunter2, then", "password=…, then"),
-        ("https://b.s3.amazonaws.com/k?X-Amz-Signature=abc&x=1", "https://b.s3.amazonaws.com/k?X-Amz-Signature=…&x=1"),
+        (
+            "https://b.s3.amazonaws.com/k?X-Amz-Security-Token=abc&x=1",
+            "https://b.s3.amazonaws.com/k?X-Amz-Security-Token=…&x=1",
+        ),
         ('{"username":"ann","key":"0123"}', '{"username":"ann","key":"…"}'),
         ("'access_key': 'abc'", "'access_key': '…'"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY----- after", "… after"),
@@ -87,6 +90,12 @@ def test_digests_and_uuids_are_shown(data):
         assert redaction.redacted(f"made {digest} of it") == f"made {digest} of it"
     name = f"/data/.partial/train/{data.hex()}/model.keras"
     assert redaction.redacted(name) == name
+
+
+def test_a_link_that_is_signed_to_be_shared_stays_one():
+    key = "X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20261130%2Fus-east-1%2Fs3%2Faws4_request"
+    link = f"https://s3.example.org/b/report.html?X-Amz-Algorithm=AWS4-HMAC-SHA256&{key}&X-Amz-Signature={'0f' * 32}"
+    assert redaction.redacted(f"[report]({link})") == f"[report]({link})"
 
 
 def test_nothing_of_the_documentation_or_of_the_paths_here_is_taken_for_a_key():

@@ -218,7 +218,7 @@ def _cluster(address: str | None) -> Iterator["Client"]:
             # Else it gives a worker up that was killed and, on a loaded machine, is not back after 15 s.
             stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}))
             cluster = LocalCluster(
-                n_workers=process_pool.usable_cores(),
+                n_workers=process_pool.usable_workers(),
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=True,

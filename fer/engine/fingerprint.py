@@ -34,6 +34,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.redaction",
         "fer.settings",
         "fer.engine.canonical_code",
+        "fer.engine.cgroups",
         "fer.engine.child_process",
         "fer.engine.connect",
         "fer.engine.dask_runner",

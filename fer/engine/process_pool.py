@@ -5,6 +5,7 @@ Spawn only: a forked child inherits the locks of TensorFlow's, OpenCV's and Arro
 
 import concurrent.futures
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -14,20 +15,33 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+import psutil
+
 from fer import errors
+from fer.engine import cgroups
 from fer.progress import Progress, silent
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_WORKER_BYTES = 250_000_000  # what one was seen to take, libraries for the most part
 _PENDING_PER_WORKER = 3  # items: one at work, one on its way, one ready
 
 
 def usable_cores() -> int:
-    """How many cores this process may use: a container or `taskset` can give fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS has no affinity
+    """How many cores this process may use: a container's quota or `taskset` can give fewer than the machine has.
+
+    A part of a core counts as one, so that all of a quota can be used.
+    """
+    # macOS has no affinity
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(n_cores, cgroups.cpus()))
+
+
+def usable_workers() -> int:
+    """How many processes to work in: one for each usable core, as far as there is memory for them."""
+    free = [psutil.virtual_memory().available, *(memory.left for memory in cgroups.memory())]
+    return max(1, min(usable_cores(), min(free) // _WORKER_BYTES))
 
 
 def map_ordered(
@@ -45,7 +59,7 @@ def map_ordered(
 
     Items are taken as they are needed, a few before the workers need them: their generator can hold one at a time in
     memory.
-    `workers`: processes at most, by default one for each usable core; with one worker or one item all happens in
+    `workers`: processes at most, by default `usable_workers()`; with one worker or one item all happens in
     this process. `progress` reports the sum of what the finished items `weigh`, of `total` (by default their
     number: then all are taken at once).
     With `alone_s` this process is one of the workers, and starts the others once it would be at work for more seconds
@@ -59,7 +73,7 @@ def map_ordered(
         total = len(items)
     rest = iter(items)
     first = list(itertools.islice(rest, 2))
-    n_workers = workers or usable_cores()
+    n_workers = workers or usable_workers()
     waiting = itertools.chain(first, rest)
     began = time.monotonic()
     done = 0

@@ -9,13 +9,14 @@ import contextlib
 import math
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from fer import errors
+from fer.engine import cgroups
 from fer.training import hardware
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _OF_OUTPUTS = 0.41  # what is kept of them for the gradients: an activation take
 _OF_LARGEST = 10.5  # the largest layer's output, its gradient and scratch, of the layers at work at a time
 _COPIES = 2  # the best epoch's weights, and what is gathered of them after an epoch
 _USABLE = 0.8  # of what there is: the estimate is one, and others are at work too
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Estimate(NamedTuple):
@@ -111,7 +111,7 @@ def available() -> Available:
         return gpu
     own = psutil.Process().memory_info().rss
     limits = [Available(psutil.virtual_memory().available + own, own, "free on this machine")]
-    limits += [Available(left + own, own, "free in this container") for left in _left_in_cgroups(_CGROUP)]
+    limits += [Available(memory.left + own, own, "free in this container") for memory in cgroups.memory()]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         limits.append(Available(limit, own, "ulimit -v"))
@@ -128,30 +128,6 @@ def peak_mb() -> float:
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1_024 / MB
     unit = 1 if sys.platform == "darwin" else 1_024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MB
-
-
-def _left_in_cgroups(root: Path) -> Iterator[int]:
-    """What the control group at `root` has left under its limit (bytes): version 2's files, or version 1's.
-
-    Files that were read and lie idle count as used there, but make room for who asks.
-    """
-    for folder, limit, usage, idle in (
-        (root, "memory.max", "memory.current", "inactive_file"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            texts = [(folder / name).read_text().strip() for name in (limit, usage)]
-        except OSError:
-            continue
-        if all(text.isdigit() for text in texts):  # version 2 says "max" where there is no limit
-            yield max(0, int(texts[0]) - int(texts[1]) + _statistic(folder / "memory.stat", idle))
-
-
-def _statistic(path: Path, name: str) -> int:
-    try:
-        return int(dict(line.split() for line in path.read_text().splitlines())[name])
-    except (OSError, ValueError, LookupError):
-        return 0
 
 
 def _of_gpu() -> Available | None:

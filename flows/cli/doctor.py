@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import psutil
 
 from fer import errors, settings
-from fer.engine import connect
+from fer.engine import cgroups, connect, process_pool
 from flows.cli import prefect_home, prefect_ui
 
 if TYPE_CHECKING:
@@ -56,9 +56,14 @@ def _python() -> Finding:
 
 
 def _memory() -> Finding:
-    memory = psutil.virtual_memory()
-    text = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free, {os.cpu_count()} cores"
-    if memory.available < 3e9:
+    machine = psutil.virtual_memory()
+    available, total = min(
+        [(machine.available, machine.total), *((limit.left, limit.limit) for limit in cgroups.memory())]
+    )
+    text = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB free, {process_pool.usable_cores()} cores"
+    if (available, total) != (machine.available, machine.total) or process_pool.usable_cores() != os.cpu_count():
+        text += f" of {os.cpu_count()} and {machine.total / 1e9:.1f} GB of this machine, for this process"
+    if available < 3e9:
         return Finding("warn", "memory", text, "close something: a training takes 1 to 3.3 GB in a process of its own")
     return Finding("ok", "memory", text)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer import errors
+from fer.engine import cgroups
 from fer.models import freezing, zoo
 from fer.models.networks import se_resnet
 from fer.training import hardware, memory, mixed_precision
@@ -94,35 +95,8 @@ def test_it_is_not_halved_below_what_the_model_learns_from(model):
         memory.fitting_micro_batch(of(model), 4, room(one), fewest=2)
 
 
-@pytest.mark.parametrize(
-    ("files", "left"),
-    [
-        ({"memory.max": "1000", "memory.current": "400"}, [600]),
-        ({"memory.max": "max", "memory.current": "400"}, []),
-        ({"memory.max": "1000", "memory.current": "900", "memory.stat": "anon 400\ninactive_file 500"}, [600]),
-        ({"memory/memory.limit_in_bytes": "1000", "memory/memory.usage_in_bytes": "1400"}, [0]),
-        (
-            {
-                "memory/memory.limit_in_bytes": "1000",
-                "memory/memory.usage_in_bytes": "900",
-                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 300",
-            },
-            [400],
-        ),
-        ({}, []),
-    ],
-)
-def test_a_containers_limit_is_read_in_both_forms(tmp_path, files, left):
-    (tmp_path / "memory").mkdir()
-    for name, text in files.items():
-        (tmp_path / name).write_text(f"{text}\n")
-    assert list(memory._left_in_cgroups(tmp_path)) == left
-
-
-def test_a_container_can_have_less_than_its_machine(tmp_path, monkeypatch):
-    (tmp_path / "memory.max").write_text("1000")
-    (tmp_path / "memory.current").write_text("900")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+def test_a_container_can_have_less_than_its_machine(monkeypatch):
+    monkeypatch.setattr(memory.cgroups, "memory", lambda: iter([cgroups.Memory(limit=1_000, left=100)]))
     available = memory.available()
     assert available.source == "free in this container"
     assert available.n_bytes < psutil.virtual_memory().total
