@@ -53,21 +53,22 @@ def _cpu_limits(folder: Path) -> Iterator[float]:
 
 def _groups(controller: str) -> Iterator[Path]:
     """The folders of this process's groups that limit by `controller`, and of all groups above them."""
-    paths = {}
+    path_of: dict[str, str] = {}
     for line in _read(PROC / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        paths |= dict.fromkeys(controllers.split(","), path)
+        path_of |= dict.fromkeys(controllers.split(","), path)
     for line in _read(PROC / "mountinfo").splitlines():
         mount, _, source = line.partition(" - ")
         fields, (kind, _, options) = mount.split(" "), source.split(" ", 2)
         if kind not in ("cgroup", "cgroup2") or (kind == "cgroup" and controller not in options.split(",")):
             continue
-        path = paths.get(_UNIFIED if kind == "cgroup2" else controller)
-        if path is None:
+        own_path = path_of.get(_UNIFIED if kind == "cgroup2" else controller)
+        if own_path is None:
             continue
         root, top = fields[3], Path(_unescaped(fields[4]))
         # Inside a container the path may be the machine's, of which only what is below the mount's root is seen here.
-        below = path.removeprefix(root) if root != "/" and (path + "/").startswith(root + "/") else path
+        is_below = root != "/" and (own_path + "/").startswith(root + "/")
+        below = own_path.removeprefix(root) if is_below else own_path
         own = top.joinpath(*(part for part in below.split("/") if part not in ("", "..")))
         yield from (folder for folder in [own, *own.parents] if folder == top or top in folder.parents)
 
