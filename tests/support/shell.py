@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,14 +62,10 @@ def fer_here(*arguments: str, home: Path, capsys: pytest.CaptureFixture[str], **
     return Answer(ended.value.code or 0, *capsys.readouterr())
 
 
-def in_group(number: int) -> list[str]:
-    """The names of the processes in a process group."""
-    names = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):  # it has ended
-            if os.getpgid(process.pid) == number:
-                names.append(process.name())
-    return names
+def heed_signals() -> None:
+    """In a process to be started: heed what the tests themselves may ignore, in a shell's background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def of_home(home: Path) -> list[psutil.Process]:

@@ -1,6 +1,5 @@
 """The `fer` command as a user meets it: its help, its messages and its exit codes."""
 
-import contextlib
 import errno
 import os
 import signal
@@ -11,11 +10,10 @@ from importlib import metadata
 
 import httpx
 import pytest
-from shell import FER, bare, fer, fer_here, give_prefect_database, in_group
+from shell import FER, bare, fer, fer_here, heed_signals
 from typer.testing import CliRunner
 
 from fer import errors
-from fer.engine.store import seaweedfs
 from flows.cli import app as cli
 from flows.cli import options
 
@@ -137,11 +135,6 @@ def test_an_error_that_nobody_foresaw_is_one_message_too(monkeypatch, capsys, ra
     assert shown.count("\n") == 1
 
 
-def heed_ctrl_c() -> None:
-    """In a process to be started: heed SIGINT even where the tests themselves run in a shell's background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -153,7 +146,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
             env=bare(tmp_path) | store_environment,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=heed_ctrl_c,
+            preexec_fn=heed_signals,
         )
         try:
             with silent.accept()[0]:
@@ -163,33 +156,6 @@ def test_ctrl_c_says_how_to_go_on(tmp_path):
             run.kill()
     assert run.returncode == cli.INTERRUPTED
     assert stderr == "stopped. Run the same command again to go on; finished stages are kept.\n"
-
-
-@pytest.mark.end_to_end
-def test_ctrl_c_as_a_terminal_sends_it_to_all_of_a_run_ends_it_within_seconds_and_leaves_no_process(tmp_path):
-    give_prefect_database(tmp_path)
-    run = subprocess.Popen(
-        [*FER, "retrain"],
-        env=bare(tmp_path),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=heed_ctrl_c,
-    )
-    try:
-        assert any("download" in line for line in run.stdout)
-        os.killpg(run.pid, signal.SIGINT)
-        _, stderr = run.communicate(timeout=60)
-        left = in_group(run.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
-    assert run.returncode == cli.INTERRUPTED
-    assert stderr == "stopped. Run the same command again to go on; finished stages are kept.\n"
-    assert left == []
-    assert seaweedfs.status(tmp_path / "fer") is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from subprocess import DEVNULL, PIPE
 
 import psutil
 import pytest
-from shell import FER, bare
+from shell import FER, bare, give_prefect_database
 
 from fer import errors
 
@@ -61,6 +61,7 @@ def test_a_configured_server_that_dies_or_falls_silent_ends_the_run(tmp_path, en
 
 @pytest.mark.end_to_end
 def test_a_temporary_server_that_is_killed_in_a_run_ends_it_within_seconds_and_leaves_no_process(tmp_path):
+    give_prefect_database(tmp_path)
     run = subprocess.Popen(
         [*FER, "retrain"], env=bare(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -9,7 +9,7 @@ from subprocess import PIPE
 
 import psutil
 import pytest
-from shell import FER, bare, of_home
+from shell import FER, bare, give_prefect_database, heed_signals, of_home
 
 from flows.cli import stopping
 
@@ -30,13 +30,7 @@ with stopping.heeded():
 """
 
 
-def as_by_a_shell() -> None:
-    """In a process to be started: heed what the tests themselves may ignore."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _command(preexec_fn=as_by_a_shell, timeout_s: float = 0.5) -> "subprocess.Popen[str]":
+def _command(preexec_fn=heed_signals, timeout_s: float = 0.5) -> "subprocess.Popen[str]":
     command = subprocess.Popen(
         [sys.executable, "-c", _COMMAND, str(timeout_s)], stdout=PIPE, stderr=PIPE, text=True, preexec_fn=preexec_fn
     )
@@ -95,14 +89,15 @@ def _has_server(home) -> bool:
 @pytest.mark.parametrize(
     ("number", "to_group", "stage", "code"),
     [
-        (signal.SIGKILL, False, "server", -signal.SIGKILL),
         (signal.SIGHUP, True, "server", 128 + signal.SIGHUP),
-        (signal.SIGKILL, True, "download", -signal.SIGKILL),
+        (signal.SIGINT, True, "download", 128 + signal.SIGINT),
         (signal.SIGTERM, False, "download", 128 + signal.SIGTERM),
+        (signal.SIGKILL, True, "download", -signal.SIGKILL),
     ],
-    ids=["kill-9-as-the-server-starts", "closed-terminal-as-the-server-starts", "kill-9-of-the-group", "sigterm"],
+    ids=["closed-terminal-as-the-server-starts", "ctrl-c", "sigterm", "kill-9-of-the-group"],
 )
 def test_a_signal_ends_a_run_and_all_that_it_has_started(tmp_path, number, to_group, stage, code):
+    give_prefect_database(tmp_path)
     run = subprocess.Popen(
         [*FER, "retrain"],
         env=bare(tmp_path),
@@ -111,7 +106,7 @@ def test_a_signal_ends_a_run_and_all_that_it_has_started(tmp_path, number, to_gr
         stderr=PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=as_by_a_shell,
+        preexec_fn=heed_signals,
     )
     try:
         assert any({"server": "retraining", "download": "download"}[stage] in line for line in run.stdout)
