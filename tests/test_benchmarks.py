@@ -1,0 +1,16 @@
+"""What the campaigns of `benchmarks/` share with the tests."""
+
+from pathlib import Path
+
+import quick_demo
+
+from fer.recipes import catalog, overrides
+
+RECIPE = Path(__file__).parents[1] / "benchmarks" / "campaigns" / "quick_demo.toml"
+
+
+def test_the_campaigns_run_the_quick_demo_of_the_tests():
+    in_tests = overrides.apply(catalog.load("demo"), overrides.parse_settings(quick_demo.SETTINGS))
+    in_campaigns = catalog.load(str(RECIPE))
+    own = {"name", "made_for"}
+    assert in_campaigns.model_dump(exclude=own) == in_tests.model_dump(exclude=own)
