@@ -49,9 +49,7 @@ def started(monkeypatch):
             return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0), str(server.port)])
 
         monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", launch)
-        monkeypatch.setattr(
-            guard, "start", lambda: None
-        )  # what these tests' process starts later is not to bear a mark
+        monkeypatch.setattr(guard, "start", lambda: None)  # else what this process starts later would bear a mark
         with temporary_settings(
             {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2},
             restore_defaults={PREFECT_API_URL},
