@@ -1,10 +1,10 @@
 """What the report advises about a source: warnings of what its owner can set right."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
 from fer.images.formats import header
-from fer.ingest import archives, exclusion
+from fer.ingest import archives, exclusion, manifest_parts, subject_names
 from fer.ingest.layouts import detect, label_tables
 
 
@@ -35,3 +35,20 @@ def about_ignored(ignored: Counter[str]) -> Iterator[str]:
     """That there may be images in what is not looked into."""
     if kinds := [f"{kind} ({n:,})" for kind, n in ignored.items() if kind.startswith(detect.NESTED)]:
         yield f"archives within the source are not looked into: {', '.join(sorted(kinds))}. Unpack them if they matter"
+
+
+def about_subjects(parts: Sequence[manifest_parts.Part]) -> Iterator[str]:
+    """The pattern for subjects in the names of each source whose images have none, if names look as if they held some.
+
+    Pixels of tables have no names.
+    """
+    labels_of: dict[str, dict[str, str | None]] = defaultdict(dict)
+    with_subjects = set()
+    for image in (image for part in parts for image in part.images if image.member is not None):
+        labels_of[image.source][image.path] = image.label
+        if image.subject is not None:
+            with_subjects.add(image.source)
+    for source, labels in labels_of.items():
+        proposal = None if source in with_subjects else subject_names.propose(labels)
+        if proposal is not None:
+            yield proposal.sentence(source)

@@ -93,6 +93,7 @@ def index(
             *advice.about_quarantine(reasons),
             *advice.about_exclusion(excluding),
             *advice.about_ignored(labeller.ignored),
+            *(() if config.subject_pattern is not None else advice.about_subjects(parts)),
         ),
         split_warnings=tuple(line for source in source_archives for line in source.layout.splits.warnings(source.name)),
     )

@@ -1,6 +1,6 @@
 """The settings of the stage `index`."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from fer.engine.records import Record
 from fer.ingest import path_patterns, split_names, text_encodings
@@ -52,7 +52,9 @@ class IndexConfig(Record):
         "and adds their shares; majority takes the label from them as well",
     )
     subject_pattern: str | None = Field(
-        default=None, description="regular expression for paths whose first group is the subject, e.g. '/(S[0-9]+)_'"
+        default=None,
+        description="regular expression for paths whose first group is the subject, e.g. '/(S[0-9]+)_'; empty: paths "
+        "hold none, and none is proposed",
     )
 
     @field_validator("text_encoding")
@@ -62,8 +64,9 @@ class IndexConfig(Record):
 
     @field_validator("label_pattern", "subject_pattern")
     @classmethod
-    def _is_bounded(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else path_patterns.check(pattern)
+    def _is_bounded(cls, pattern: str | None, field: ValidationInfo) -> str | None:
+        says_none = pattern is None or (pattern == "" and field.field_name == "subject_pattern")
+        return pattern if says_none or pattern is None else path_patterns.check(pattern)
 
 
 class OfficialNames(Record):

@@ -42,9 +42,9 @@ class Labeller:
         self._of_rows = {} if config.votes == "ignore" else self._vote_labellers()
         self._ignore_unlabelled = config.ignore_unlabelled
         self._subjects = (
-            None
-            if config.subject_pattern is None
-            else path_patterns.PathPattern("index.subject_pattern", config.subject_pattern)
+            path_patterns.PathPattern("index.subject_pattern", config.subject_pattern)
+            if config.subject_pattern
+            else None
         )
         self.ignored = Counter[str]()
 

@@ -209,7 +209,7 @@ def test_the_subject_is_what_the_pattern_finds_in_the_path(tmp_path):
     assert [manifest_rows[path]["subject"] for path in sorted(files)] == ["S12", None, None]
 
 
-@pytest.mark.parametrize("pattern", ["(", "S[0-9]+", ""])
+@pytest.mark.parametrize("pattern", ["(", "S[0-9]+", "|"])
 def test_a_pattern_for_subjects_must_be_one_and_have_a_group(pattern):
     with pytest.raises(pydantic.ValidationError, match="regular expression must"):
         index.IndexConfig(classes=CONFIG.classes, subject_pattern=pattern)
