@@ -15,6 +15,7 @@ Issue = Literal[
     "low_information",
     "odd_size",
     "outlier",  # unlike all the others
+    "no_face",  # in which the face detector finds none
 ]
 ISSUES: tuple[Issue, ...] = get_args(Issue)
 LABEL_ERROR = "label_error"  # an issue that is only looked for once the splits are known: see LABEL_ERRORS
@@ -28,6 +29,7 @@ FINDINGS = pa.schema(
             "duplicate_group", pa.string(), nullable=False
         ),  # image_id of its first connected duplicate, or its own
         pa.field("outlier_score", pa.float32()),  # the larger, the less like the others; null if it can't be measured
+        pa.field("face_score", pa.float32()),  # how sure the face detector is of a face, 0-1; null: not looked for
     ]
 )
 

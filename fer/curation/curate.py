@@ -56,6 +56,7 @@ class Policies(Record):
     low_information: Policy = "keep"
     odd_size: Policy = Field(default="keep", description="far larger or smaller than the others, or of another shape")
     outlier: Policy = Field(default="keep", description="unlike all the others")
+    no_face: Policy = Field(default="keep", description="in which the face detector finds none")
     label_error: Policy = Field(
         default="keep",
         description="confident learning says that the label is wrong; of train alone, once the splits are known",
@@ -95,6 +96,11 @@ class CurateConfig(Record):
         default=3.5, gt=0,
         description="outlier: the score (robust standard deviations) is above it. 60, three quarters of "
         "them no photograph of a face",
+    )  # fmt: skip
+    no_face_score: float = Field(
+        default=0.3, ge=0, le=1,
+        description="no face: the face detector's score is below it. 179, a third of them no photograph of a face, "
+        "most others turned down or half hidden",
     )  # fmt: skip
 
 
@@ -162,7 +168,7 @@ def issues(images: Images, config: CurateConfig, official: np.ndarray) -> np.nda
     """Which issues each image has: (N, issues) bool, in the order of data_contracts.curation.ISSUES.
 
     `official` (N,) int64 numbers the source's splits, as far as they differ. A blank image is blank, and not dark,
-    bright, blurry and without information as well.
+    bright, blurry and without information or a face as well.
     """
     links, label = images.links, groups.factorize(images.accepted["label"])[0]
     copies = (links.content * (label.max(initial=0) + 1) + label) * (official.max(initial=0) + 1) + official
@@ -183,6 +189,7 @@ def issues(images: Images, config: CurateConfig, official: np.ndarray) -> np.nda
         "low_information": ~blank & (images.numbers("entropy") < config.low_information_bits),
         "odd_size": _odd_size(images.numbers("width"), images.numbers("height"), config.odd_size_iqrs),
         "outlier": ~blank & (images.numbers("outlier_score") > config.outlier_score),
+        "no_face": ~blank & (images.numbers("face_score") < config.no_face_score),
     }
     return np.column_stack([by_issue[name] for name in contract.ISSUES])
 
@@ -299,6 +306,7 @@ def _examples(images: Images, has_issue: np.ndarray) -> dict[str, list[str]]:
         "low_information": images.numbers("entropy"),
         "odd_size": -abs(area - np.median(area)) if len(area) else area,
         "outlier": -images.numbers("outlier_score"),
+        "no_face": images.numbers("face_score"),
     }
     ids = images.accepted["image_id"]
     examples: dict[str, list[str]] = {}

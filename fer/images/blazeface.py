@@ -66,10 +66,15 @@ def detect(square: np.ndarray, at_least: float) -> list[Face]:
     Raises IntegrityError if the model's file is not the one that this code is made for.
     """
     raw_points, raw_scores = _run(square)
-    scores = 1 / (1 + np.exp(-np.clip(raw_scores, -_STEEPEST, _STEEPEST).astype(np.float64)))
+    scores = _probabilities(raw_scores)
     likely = np.flatnonzero(scores >= at_least)
     likely = likely[np.argsort(-scores[likely], kind="stable")]
     return merged(scores[likely], decoded(raw_points[likely], _anchors()[likely]))
+
+
+def best_score(square: np.ndarray) -> float:
+    """The score of the likeliest face in (128, 128) uint8, 0-1, however low. Raises IntegrityError as `detect` does."""
+    return float(_probabilities(_run(square)[1].max()))
 
 
 def decoded(raw: np.ndarray, anchors: np.ndarray) -> np.ndarray:
@@ -112,6 +117,11 @@ def _anchors() -> np.ndarray:
         x, y = np.meshgrid(middles, middles)
         grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), n_anchors, axis=0))
     return np.concatenate(grids)
+
+
+def _probabilities(raw_scores: np.ndarray) -> np.ndarray:
+    """The model's float32 -> 0-1, float64."""
+    return 1 / (1 + np.exp(-np.clip(raw_scores, -_STEEPEST, _STEEPEST).astype(np.float64)))
 
 
 _of_thread = threading.local()  # an interpreter runs in one thread at a time

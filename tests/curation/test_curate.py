@@ -14,7 +14,7 @@ from fer.curation.refs import InspectionRef, ValidationRef
 from fer.engine.local_workspace import LocalWorkspace
 
 CLASSES = ("happy", "sad", "surprise")
-FINDING = ("outlier_score",)
+FINDING = ("outlier_score", "face_score")
 
 
 def image(number, pixels=None, **differing):
@@ -44,6 +44,7 @@ def image(number, pixels=None, **differing):
         "part": 0,
         "row": number,
         "outlier_score": 0.0,
+        "face_score": 0.9,
     } | differing
 
 
@@ -128,6 +129,8 @@ def test_ordinary_images_have_no_issue_and_are_kept_in_order(tmp_path):
         ("odd_size", {"width": 96, "height": 97}, {"width": 60, "height": 60}),
         ("odd_size", {"width": 68, "height": 33}, {"width": 60, "height": 40}),
         ("outlier", {"outlier_score": 3.6}, {"outlier_score": 3.5}),
+        ("no_face", {"face_score": 0.299}, {"face_score": 0.301}),
+        ("blank", {"std": 0.0, "face_score": 0.01}, {"face_score": 0.5}),
     ],
 )
 def test_an_issue_begins_at_its_threshold_and_is_the_only_one(tmp_path, issue, differing, nearly):
@@ -145,8 +148,19 @@ def test_sizes_that_vary_anyway_are_odd_only_far_outside_their_own_spread(tmp_pa
 
 
 def test_what_inspection_could_not_tell_is_no_issue(tmp_path):
-    curated = Curated(tmp_path, [image(n, outlier_score=None) for n in range(10)])
-    assert curated.ref.issues["outlier"] == 0
+    curated = Curated(tmp_path, [image(n, outlier_score=None, face_score=None) for n in range(10)])
+    assert curated.ref.issues == dict.fromkeys(contract.ISSUES, 0)
+
+
+def test_images_without_a_face_are_kept_or_treated_as_the_policy_says_the_least_like_one_first(tmp_path):
+    images = [*ORDINARY, image(50, face_score=0.2, raw_split="train"), image(51, face_score=0.1, raw_split="test")]
+    kept = Curated(tmp_path / "keep", images)
+    assert [kept.fate(n) for n in (50, 51)] == [("keep", None)] * 2
+    assert kept.report["issues"]["no_face"]["examples"] == [f"{51:032x}", f"{50:032x}"]
+    dropped = Curated(tmp_path / "drop", images, policies={"no_face": "drop"})
+    assert [dropped.fate(n) for n in (50, 51)] == [("drop", "no_face")] * 2
+    stopped = Curated(tmp_path / "stop", images, policies={"no_face": "stop"})
+    assert stopped.ref.failures == ("2 images: no face: policy stop",)
 
 
 def test_copies_with_the_same_label_and_split_are_redundant_but_for_the_first_and_others_conflict(tmp_path):

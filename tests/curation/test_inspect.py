@@ -113,6 +113,20 @@ def test_pairs_and_groups_say_which_images_are_near_duplicates(inspected):
     assert ref.n_groups == sum(size > 1 for size in sizes) >= 1
 
 
+def test_drawn_faces_look_like_faces_and_a_blank_does_not(inspected):
+    _, findings, _ = inspected
+    score = dict(zip(findings["image_id"].to_pylist(), findings["face_score"].to_pylist(), strict=True))
+    blank = score.pop(image_id(239))
+    assert 0 <= blank < 0.1 < 0.6 < min(score.values()) <= max(score.values()) <= 1
+
+
+def test_faces_are_not_looked_for_where_the_settings_say_so(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    config = inspect.InspectConfig(face_scores=False)
+    ref = inspect.inspect(*committed(workspace, faces()[:10]), config, workspace=workspace)
+    assert pq.read_table(workspace.folder(ref) / files.FINDINGS)["face_score"].null_count == ref.n_images
+
+
 def test_scores_are_null_where_they_cant_be_told(inspected):
     _, findings, _ = inspected
     score = dict(zip(findings["image_id"].to_pylist(), findings["outlier_score"].to_pylist(), strict=True))

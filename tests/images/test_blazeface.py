@@ -45,6 +45,12 @@ def test_faces_are_those_that_the_models_own_package_finds(monkeypatch):
         np.testing.assert_allclose(detected[0].points, np.array(points) * 128, atol=0.05)
 
 
+def test_the_best_score_is_that_of_the_best_face_and_low_where_there_is_none():
+    picture = square(0)
+    assert blazeface.best_score(picture) == blazeface.detect(picture, 0.0)[0].score > 0.5
+    assert 0 < blazeface.best_score(np.zeros((128, 128), np.uint8)) < 0.1
+
+
 def test_the_box_holds_the_drawn_face_and_its_eyes():
     for seed in range(6):
         (face,) = blazeface.detect(square(seed), 0.5)

@@ -37,6 +37,33 @@ def place(picture, part):
     return x, y, differing
 
 
+def sign():
+    """A triangle on black."""
+    picture = np.zeros((48, 48), np.uint8)
+    cv2.polylines(picture, [np.array([(24, 8), (8, 36), (40, 36)], np.int32)], True, 255, 3)
+    return picture
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crop_of_a_face_scores_high_whatever_its_size_and_side(seed):
+    drawn = demo_faces.draw(demo_faces.CLASSES[seed % 7], np.random.default_rng(seed))
+    for crop in (drawn, drawn[:, ::-1], face(seed), drawn[2:, 4:]):
+        assert 0.6 < faces.score(crop) <= 1
+
+
+def test_what_is_no_face_scores_low():
+    for picture in (sign(), np.zeros((48, 48), np.uint8), np.full((1, 60), 200, np.uint8)):
+        assert faces.score(picture) < 0.3
+
+
+def test_of_a_doubtful_picture_the_better_of_both_sides_counts():
+    quarters = [face(seed)[20:80, 50:110] for seed in SEEDS]
+    doubtful = [quarter for quarter in quarters if faces.score(quarter) < 0.5]
+    assert doubtful
+    for quarter in doubtful:
+        assert faces.score(quarter[:, ::-1]) == pytest.approx(faces.score(quarter), abs=0.01)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_face_is_cut_out_as_a_square_about_its_middle(seed):
     picture = photo(seed)
@@ -190,3 +217,10 @@ def test_threads_of_one_process_find_what_one_alone_finds(how):
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda picture: faces.crop_largest(picture, how, 0.1), pictures))
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_faces_below_a_share_of_the_picture_are_not_looked_for_on_demand():
+    picture = photo(0, x=700, y=600, height=1600, width=1600)
+    assert len(faces.find(picture)) == 1
+    assert faces.find(picture, min_share=0.1) == []
+    assert len(faces.find(photo(0), min_share=0.1)) == 1

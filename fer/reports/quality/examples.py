@@ -29,6 +29,7 @@ _BY_PROPERTY = {
     "blank": ("mean", "ascending"),
     "odd_size": ("width", "descending"),
     "outlier": ("outlier_score", "descending"),
+    "no_face": ("face_score", "ascending"),
 }
 _NOTES = {
     "dark": "the darkest first",
@@ -37,6 +38,7 @@ _NOTES = {
     "low_information": "those that hold least first",
     "odd_size": "the widest first",
     "outlier": "the least like the others first",
+    "no_face": "the least like a face first",
 }
 _PROPERTIES = ["image_id", "path", "label", "pixel_sha256", "width", "height", "part", "row"]
 
@@ -47,7 +49,8 @@ def galleries(folders: Mapping[str, Path]) -> tuple[Gallery, ...]:
     decided = pq.read_table(folders["curate"] / files.CURATION, columns=["image_id", "issues"])
     columns = [*_PROPERTIES, "mean", "p05", "p99", "entropy", "sharpness"]
     images = pq.read_table(folders["validate"] / files.ACCEPTED, columns=columns).sort_by("image_id")
-    images = images.append_column("outlier_score", _by_id(findings, "outlier_score", images["image_id"]))
+    for name in ("outlier_score", "face_score"):
+        images = images.append_column(name, _by_id(findings, name, images["image_id"]))
     doubted = figures.label_errors(folders)
     in_doubt = images.take(pc.index_in(doubted["image_id"], images["image_id"].combine_chunks()))
     for name in ("suggested_label", "label_quality"):

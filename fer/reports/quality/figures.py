@@ -58,6 +58,9 @@ THRESHOLDS = (
     ("low_information", "low_information_bits", "entropy", "below"),
 )
 
+# Issues that are only looked for on demand -> the setting of inspection.
+SEARCHES = {"no_face": "face_scores", curation.LABEL_ERROR: "label_errors"}
+
 
 def document(folder: Path | None, name: str) -> Figures:
     """A stage's own JSON; empty if the stage did not run."""
@@ -194,8 +197,11 @@ def balance(folders: Folders, classes: Sequence[str]) -> Figures:
     return {name: {label: by_label.get(label, 0) for label in classes} for name, by_label in columns.items()}
 
 
-def issues(folders: Folders, summary: Mapping[str, Any]) -> list[Figures]:
-    """Each issue with its policy, its threshold, how many images have it, and by action; `summary` is curation's."""
+def issues(folders: Folders, summary: Mapping[str, Any], inspect_config: Mapping[str, Any]) -> list[Figures]:
+    """Each issue with its policy, its threshold, how many images have it, and by action; whether it was looked for.
+
+    `summary` is curation's, `inspect_config` the settings of inspection.
+    """
     table = pq.read_table(folders["curate"] / files.CURATION, columns=["issues", "action"])
     lists = table["issues"].combine_chunks()
     names, rows = pc.list_flatten(lists), pc.list_parent_indices(lists)
@@ -210,6 +216,7 @@ def issues(folders: Folders, summary: Mapping[str, Any]) -> list[Figures]:
                 "issue": issue,
                 "policy": summary["policies"][issue],
                 "threshold": next(thresholds, None),
+                "looked_for": inspect_config.get(SEARCHES.get(issue, ""), True),
                 "images": sum(tally.values()),
                 "actions": {action: tally.get(action, 0) for action in ("keep", "drop", "quarantine")},
             }

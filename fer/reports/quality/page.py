@@ -36,6 +36,7 @@ _THRESHOLDS = {
     "bright": "5th percentile of grey above {}",
     "blurry": "sharpness below {}",
     "low_information": "entropy below {} bits",
+    "no_face": "face score below {}",
 }
 
 
@@ -278,6 +279,8 @@ def _chance(p: float) -> str:
 
 def _threshold(issue: Mapping[str, Any]) -> str:
     """From where on it is an issue: `sharpness below 0.1`."""
+    if not issue["looked_for"]:
+        return "not looked for"
     if issue["threshold"] is None:
         return "–"
     return _THRESHOLDS.get(issue["issue"], "{} interquartile ranges off").format(svg_charts.short(issue["threshold"]))

@@ -14,7 +14,7 @@ duplicates        copies, near-duplicates and their groups. Empty: not reached
 leaks             images with a duplicate, or their subject, in a split closer to training, before the repair and after
                   it (`left`)
 labels            conflicts, and labels in doubt (matrix of given by suggested; by split). Empty: not reached
-issues            by issue: policy, threshold, images, actions
+issues            by issue: policy, threshold, whether it was looked for, images, actions
 properties        by property of the images: histogram, quantiles, thresholds, the last accepted data's histogram
 contract          by rule: whether it holds
 provenance        settings and digests
@@ -104,7 +104,9 @@ def quality(
         "labels": figures.labels(validation.classes, summaries["curate"], summaries["label errors"])
         if curation is not None
         else {},
-        "issues": figures.issues(folders, summaries["curate"]) if curation is not None else [],
+        "issues": figures.issues(folders, summaries["curate"], summaries["inspect"].get("config", {}))
+        if curation is not None
+        else [],
         "properties": figures.histograms(folders, summaries["curate"].get("thresholds", {}), summaries["drift"]),
         "contract": summaries["validate"].get("rules", []),
         "provenance": {
@@ -175,9 +177,9 @@ def markdown(folder: Path) -> str:
         )
     if report["issues"]:
         lines += ["", "| issue | images | policy |", "| --- | ---: | --- |"]
-        lines += [
-            f"| {row['issue'].replace('_', ' ')} | {row['images']:,} | {row['policy']} |" for row in report["issues"]
-        ]
+        for row in report["issues"]:
+            count = f"{row['images']:,}" if row["looked_for"] else "not looked for"
+            lines.append(f"| {row['issue'].replace('_', ' ')} | {count} | {row['policy']} |")
     return "\n".join(lines) + "\n"
 
 

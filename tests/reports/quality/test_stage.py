@@ -144,6 +144,7 @@ class Data:
                     "image_id": row["image_id"],
                     "duplicate_group": group.get(row["image_id"], row["image_id"]),
                     "outlier_score": 1.0,
+                    "face_score": row.get("face_score", 0.9),
                 }
                 for row in self.rows
             ]
@@ -522,6 +523,25 @@ def test_issues_have_their_policy_threshold_and_what_became_of_the_images(data):
     assert issues["dark"]["actions"] == {"keep": 1, "drop": 0, "quarantine": 0}
     assert issues["blank"]["actions"] == {"keep": 0, "drop": 0, "quarantine": 1}
     assert issues["conflicting_labels"]["images"] == 2
+
+
+def test_an_issue_that_was_not_looked_for_is_said_to_be_so(data, monkeypatch):
+    monkeypatch.setitem(INSPECTED, "face_scores", False)
+    report = data.report()
+    assert {row["issue"] for row in report.json["issues"] if not row["looked_for"]} == {"no_face"}
+    assert "not looked for" in report.tree.text
+    assert "| no face | not looked for | keep |" in quality.markdown(report.folder)
+
+
+def test_pictures_without_a_face_are_shown_on_request_the_least_like_one_first(data):
+    for number, score in ((8, 0.2), (9, 0.05), (10, 0.29), (11, 0.31)):
+        data.rows[number]["face_score"] = score
+    text = data.report(show_faces=True).tree.text
+    shown = text.partition("3 of 3: the least like a face first")[2]
+    places = [shown.index(data.rows[number]["path"]) for number in (9, 8, 10)]
+    assert places == sorted(places)
+    assert data.rows[11]["path"] not in text
+    assert "face score below 0.3" in text
 
 
 def test_labels_in_doubt_are_a_matrix_of_given_by_suggested(data):
