@@ -43,8 +43,8 @@ $(READY): requirements.lock pyproject.toml
 	echo "setting up $(VENV) with $$chosen, Python $$version (a minute or two the first time)" >&2; \
 	test "$$chosen" = $(BIN)/python || { "$$chosen" -m venv --clear $(VENV) && echo "$$chosen" > $(VENV)/.python; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedded store, no account

@@ -194,8 +194,12 @@ class Settings(FromEnvironment):
             host = user = None
         if user is not None:
             raise ValueError("must not hold credentials; they go into FER_STORE_ACCESS_KEY_ID and its secret")
-        if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT]")
+        if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+            raise ValueError("must be http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")
+        if not all(_KEY_PART.fullmatch(part) for part in parts.path.strip("/").split("/") if part):
+            raise ValueError(
+                "must have a path of A-Z, a-z, 0-9, '.', '_' and '-', if any; the bucket is FER_STORE_BUCKET"
+            )
         return value.rstrip("/")
 
     @pydantic.field_validator("store_bucket")

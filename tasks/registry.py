@@ -45,10 +45,11 @@ def workspace_in_reach() -> Iterator[None]:
 def require_usable(store: objectstore.ObjectStore, configured: settings.Settings) -> None:
     """Raise StoreError unless the store answers and, if it is not the embedded one, can be written with conditions."""
     store.ping()
-    if configured.store_endpoint is not None and not store.keeps_conditions():
+    fault = store.condition_fault() if configured.store_endpoint is not None else None
+    if fault is not None:
         raise errors.StoreError(
             "The store must honour conditional puts (If-None-Match, If-Match): versions and the champion rest on them.",
-            received=f"a put that its condition forbids, accepted by {store.endpoint}",
+            received=f"by {store.endpoint}, {fault}",
             todo="set FER_STORE_ENDPOINT to one that does, such as Amazon S3, MinIO, Cloudflare R2 or SeaweedFS, "
             "or unset it to use the embedded one",
         )

@@ -51,6 +51,7 @@ def _options(
 
 def main() -> None:
     """Run the command; an error ends in one message on standard error and an exit code that is not 0."""
+    console.escape_what_cannot_be_shown()
     with stopping.heeded():
         try:
             app()

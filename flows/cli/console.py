@@ -1,5 +1,7 @@
 """Where the commands print, and how text from outside is printed: as letters, never as markup or control characters."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -8,8 +10,17 @@ from rich.markup import escape
 
 from fer import plain_text, redaction
 
-out = Console()
-err = Console(stderr=True)
+UNBOUNDED = 100_000  # columns, where no one has to see all of a line at once
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console as wide as its terminal; a file, a pipe or a CI's log is given whole lines, which can be searched."""
+    console = Console(stderr=stderr)
+    return console if console.file.isatty() else Console(stderr=stderr, width=UNBOUNDED)
+
+
+out = _console()
+err = _console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
@@ -17,6 +28,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 def plain(text: str, keep: str = "") -> str:
     """Text from outside, free of keys, of rich's markup, and of control characters except those in `keep`."""
     return escape(plain_text.visible(redaction.redacted(text), keep))
+
+
+def escape_what_cannot_be_shown() -> None:
+    """From now on, a letter that the terminal's encoding does not have is printed as `\\u2713` is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_error(message: str) -> None:

@@ -57,13 +57,13 @@ def _python() -> Finding:
 
 def _memory() -> Finding:
     machine = psutil.virtual_memory()
-    available, total = min(
-        [(machine.available, machine.total), *((limit.left, limit.limit) for limit in cgroups.memory())]
-    )
-    text = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB free, {process_pool.usable_cores()} cores"
-    if (available, total) != (machine.available, machine.total) or process_pool.usable_cores() != os.cpu_count():
-        text += f" of {os.cpu_count()} and {machine.total / 1e9:.1f} GB of this machine, for this process"
-    if available < 3e9:
+    limits = [(limit.left, limit.limit) for limit in cgroups.memory()]
+    free, total = min([(machine.available, machine.total), *limits])
+    n_cores = process_pool.usable_cores()
+    text = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free, {n_cores} cores"
+    if n_cores != os.cpu_count() or total != machine.total:
+        text += f" for this process; the machine has {machine.total / 1e9:.1f} GB and {os.cpu_count()} cores"
+    if free < 3e9:
         return Finding("warn", "memory", text, "close something: a training takes 1 to 3.3 GB in a process of its own")
     return Finding("ok", "memory", text)
 

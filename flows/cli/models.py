@@ -138,7 +138,7 @@ def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
         typer.echo(json.dumps([entry.model_dump(mode="json") for entry in log.entries], indent=1))
         return
     if not log.entries:
-        console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list")
+        console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list", soft_wrap=True)
         return
     for entry in log.entries:
         _print_entry(entry)
@@ -155,7 +155,7 @@ def _print_entry(entry: "registry_log.Entry") -> None:
     console.out.print(head, highlight=False, soft_wrap=True)
     for text in (f"by {entry.by}", entry.reason or "; ".join(entry.verdict)):
         if text:
-            console.out.print(Padding(console.plain(text), (0, 0, 0, 6)), highlight=False)
+            console.out.print(Padding(console.plain(text), (0, 0, 0, 6), expand=False), highlight=False)
 
 
 @app.command("repair")
@@ -226,7 +226,7 @@ def _print_move(entry: "registry_log.Entry") -> None:
     champion = f"version {entry.to_version}" if entry.to_version else "none"
     before = f"version {entry.from_version}" if entry.from_version else "none"
     move = f"; before: {before}" if entry.moves else ""
-    console.out.print(f"{entry.name}@champion is {champion}{move}", highlight=False)
+    console.out.print(f"{entry.name}@champion is {champion}{move}", highlight=False, soft_wrap=True)
     if entry.action != "promote":
         console.out.print(
             f"No run promotes version {entry.version} again until it is named: fer models promote "

@@ -155,4 +155,5 @@ def announce(console: Console, action: str, sources: list[str], recipe: str, mod
     """Print what begins. `model`: the name that versions are registered under, where there will be some."""
     names = ", ".join(map(plain, sources))
     registered = "" if model is None else f", model [bold]{plain(model)}[/]"
-    console.print(f"{action}: source [bold]{names}[/], recipe [bold]{plain(recipe)}[/]{registered}", highlight=False)
+    text = f"{action}: source [bold]{names}[/], recipe [bold]{plain(recipe)}[/]{registered}"
+    console.print(text, highlight=False, soft_wrap=True)

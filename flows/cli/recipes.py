@@ -41,7 +41,7 @@ def show_recipe(
     for setting in overrides.list_settings(recipe):
         value = " (empty)" if setting.value is None else f"={setting.value}"
         out.print(f"\n[bold]{escape(setting.path + value)}[/]", highlight=False, soft_wrap=True)
-        out.print(Padding(escape(setting.meaning), (0, 0, 0, 4)), highlight=False)
+        out.print(Padding(escape(setting.meaning), (0, 0, 0, 4), expand=False), highlight=False)
     elsewhere = ""
     if recipe.made_for:
         elsewhere = f" from {', '.join(recipe.made_for)}, as SOURCE-{recipe.model_name} from other sources"

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from rich.box import SIMPLE
@@ -106,18 +106,14 @@ def show_ingest(console: Console, result: IngestResult, sources: Sequence[str]) 
     verdict, colour = _VERDICTS[result.quality.verdict]
     table = _table()
     table.add_row("verdict", verdict)
-    for source in sources:
-        table.add_row("source", plain(source))
     for warning in result.quality.warnings:
         table.add_row("warning", plain(warning))
     for name, ref in {"found": result.validation, "curated": result.curation, "split": result.split}.items():
         table.add_row(name, plain(ref.summary()))
     table.add_row("changed", plain(result.drift.summary()))
-    for name, path in result.reports.items():
-        table.add_row(name, plain(path))
     # The verdict first: a title that is too long is cut at its end.
-    title = f"{verdict}: {', '.join(plain(source) for source in sources)}"
-    console.print(Panel(table, title=title, border_style=colour, title_align="left"))
+    _print_box(console, f"{verdict}: {', '.join(plain(source) for source in sources)}", table, colour)
+    _print_places(console, [*(("source", source) for source in sources), *result.reports.items()])
 
 
 def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str] = ()) -> None:
@@ -135,11 +131,8 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
         table.add_row("power", plain(result.verdict.power.short()))
     if release.kept_because:
         table.add_row("kept", plain(release.kept_because))
-    table.add_row("release", plain(release.uri))
-    for name, path in result.reports.items():
-        table.add_row(name, plain(path))
-    colour = "green" if result.status == "released" else "red"
-    console.print(Panel(table, title=plain(release.sentence()), border_style=colour, title_align="left"))
+    _print_box(console, plain(release.sentence()), table, "green" if result.status == "released" else "red")
+    _print_places(console, [("release", release.uri), *result.reports.items()])
     if result.is_refused:
         _propose(console, result, settings)
         return
@@ -172,8 +165,7 @@ def _propose(console: Console, result: RetrainResult, settings: Sequence[str]) -
 def show_sweep(console: Console, result: SweepResult) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
     _print_rows(console, f"{result.recipe}: trials", result.rows)
-    for name, path in result.reports.items():
-        console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
+    _print_places(console, result.reports.items())
     if result.command:
         console.out(f"next:  {plain_text.visible(result.command)}", highlight=False)  # as it is to be pasted
 
@@ -182,8 +174,21 @@ def show_comparison(console: Console, result: ComparisonResult) -> None:
     """A row for each candidate, and where the reports are."""
     _print_rows(console, f"{result.recipe}: models compared", result.rows)
     console.print(f"best on validation: [bold]{plain(result.best)}[/]", highlight=False)
-    for name, path in result.reports.items():
-        console.print(f"{name}: {plain(path)}", highlight=False, soft_wrap=True)
+    _print_places(console, result.reports.items())
+
+
+def _print_box(console: Console, title: str, table: Table, colour: str) -> None:
+    """A table in a box, as wide as the terminal, or as the table where there is none. Both texts are markup."""
+    expand = console.file.isatty()
+    console.print(Panel(table, title=title, border_style=colour, title_align="left", expand=expand))
+
+
+def _print_places(console: Console, places: Iterable[tuple[str, str]]) -> None:
+    """Names and paths, a line each: in no box, and wrapped by the terminal alone, so that they can be copied."""
+    places = list(places)
+    width = max((len(name) for name, _ in places), default=0)
+    for name, place in places:
+        console.print(f"[bold]{plain(name):<{width}}[/]  {plain(place)}", highlight=False, soft_wrap=True)
 
 
 def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
@@ -202,7 +207,7 @@ def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | 
         head, *others = ((column, _cell(value)) for column, value in row.items())
         console.print(f"{plain(head[0])} [bold]{head[1]}[/]", highlight=False)
         text = "; ".join(f"{plain(column)} {value}" for column, value in others if value)
-        console.print(Padding(text, (0, 0, 0, 2)), highlight=False)
+        console.print(Padding(text, (0, 0, 0, 2), expand=False), highlight=False)
 
 
 def _planned(title: str, rows: Sequence[Mapping[str, str | int | float]]) -> Table:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from fer import errors
+from fer import errors, plain_text
 from fer.engine.store.credentials import Credentials
 
 _CONNECT_TIMEOUT_S = 3
 _READ_TIMEOUT_S = 30
+_WORDS = 300  # characters of what a store says
 
 ABSENT = ("NoSuchKey", "NotFound", "404")
 CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
@@ -64,6 +65,19 @@ def code_of(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def answer_of(error: BaseException) -> str:
+    """What the store answered with: the error code, the HTTP status, and its own words as far as there are any."""
+    response = getattr(error, "response", None) or {}
+    words = " ".join(str(response.get("Error", {}).get("Message", "")).split())
+    said = f": {plain_text.visible(words[:_WORDS]).rstrip('.')}" if words and words != code_of(error) else ""
+    return f"{code_of(error)} (HTTP {_status(error)}{said})"
+
+
+def _status(error: BaseException) -> int:
+    response = getattr(error, "response", None) or {}
+    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 @contextlib.contextmanager
 def translated_errors(endpoint: str, bucket: str, uri: str | None = None) -> Iterator[None]:
     """Raise StoreUnavailable or StoreRefused for what boto3 raises; `uri` is that of the object, if it is about one."""
@@ -104,9 +118,8 @@ def _translated(error: BaseException, endpoint: str, bucket: str, uri: str | Non
 
 
 def _answered(error: Any, endpoint: str, bucket: str, uri: str | None) -> errors.StoreError:
-    code = code_of(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    received = f"{code} (HTTP {status})" + (f" for {uri}" if uri else f" for bucket {bucket}")
+    code, status = code_of(error), _status(error)
+    received = f"{answer_of(error)} for {uri or f'bucket {bucket}'}"
     if code == "NoSuchBucket" or (uri is None and code in ABSENT):
         return errors.StoreRefused(
             f"The bucket {bucket!r} must exist at {endpoint}.",

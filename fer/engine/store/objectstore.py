@@ -208,26 +208,31 @@ class ObjectStore:
                 with contextlib.suppress(self._client().exceptions.BucketAlreadyOwnedByYou):
                     self._client().create_bucket(Bucket=self.bucket)
 
-    def keeps_conditions(self) -> bool:
-        """Whether the store honours conditional puts, which versions and aliases rest on. Writes and removes a probe.
+    def condition_fault(self) -> str | None:
+        """What the store does otherwise than conditional puts are meant, which versions and aliases rest on; None if
+        nothing. Writes and removes a probe.
 
-        rclone's and JuiceFS's gateways accept the headers and ignore them: updates are lost in silence.
+        rclone's and JuiceFS's gateways accept the headers and ignore them: updates are lost in silence. Ceph 16 refuses
+        each If-Match.
         """
         probe = f".probe/{uuid.uuid4().hex}"
         etag = self.put_if_absent(probe, b"1")
         try:
-            for again in (lambda: self.put_if_absent(probe, b"2"), lambda: self.put_if_match(probe, b"2", '"0"')):
-                try:
+            for condition, again in (
+                ("If-None-Match: * of an object that is there", lambda: self.put_if_absent(probe, b"2")),
+                ("If-Match with another ETag than the object's", lambda: self.put_if_match(probe, b"2", '"0"')),
+            ):
+                with contextlib.suppress(errors.StoreConflict):
                     again()
-                except errors.StoreConflict:
-                    continue
-                return False
+                    return f"a put was accepted that its condition forbids ({condition})"
             self.put_if_match(probe, b"2", etag)
-        except errors.StoreConflict:
-            return False
+        except errors.StoreConflict as error:
+            return (
+                f"a put was refused that its condition allows (If-Match with the object's own ETag): {error.received}"
+            )
         finally:
             self.delete(probe)
-        return True
+        return None
 
     def _errors(self, key: str | None = None) -> contextlib.AbstractContextManager[None]:
         return boto.translated_errors(self.endpoint, self.bucket, self.uri(key) if key is not None else None)
@@ -271,9 +276,10 @@ class ObjectStore:
                 )  # stores differ between 404 and 412
                 if not gone and boto.code_of(error) not in boto.CONFLICT:
                     raise
+                answer = boto.answer_of(error)
         raise errors.StoreConflict(
             "The object must be as it was when it was read.",
-            received=f"another writer's change to {self.uri(key)}",
+            received=f"another writer's change to {self.uri(key)}, or so the store says: {answer}",
             todo="read what is there now, then try again",
         )
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from fer import errors
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
+from fer.settings import Settings
 
 NOBODY = Credentials("nobody", SecretStr("hunter2-hunter2"))
 
@@ -79,6 +80,78 @@ def faulty():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def other_store():
+    """One bucket of a store that answers conditional puts as others do, by its `kind`; keeps what was asked of it."""
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def answer(self, status, code="", message="", etag=""):
+            body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode() if code else b""
+            self.send_response(status)
+            self.send_header("ETag", etag)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_PUT(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.paths.append(self.path)
+            match = self.headers.get("If-Match")
+            forbidden = (self.headers.get("If-None-Match") and server.paths.count(self.path) > 1) or match == '"0"'
+            if server.kind == "b2":
+                self.answer(400, "InvalidArgument", "Unsupported header 'x-amz-checksum-sha256' received [/]")
+            elif (forbidden and server.kind != "gateway") or (match and server.kind == "ceph"):
+                self.answer(412, "PreconditionFailed", "no luck")
+            else:
+                self.answer(200, etag='"1"')
+
+        def do_DELETE(self):
+            self.answer(204)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    server.paths = []
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("as s3", None),
+        ("gateway", "a put was accepted that its condition forbids (If-None-Match"),
+        ("ceph", "a put was refused that its condition allows (If-Match with the object's own ETag)"),
+    ],
+)
+def test_what_a_store_does_otherwise_is_told(other_store, kind, fault):
+    other_store.kind = kind
+    said = ObjectStore(f"http://127.0.0.1:{other_store.server_port}", "fer-models", NOBODY).condition_fault()
+    assert said == fault if fault is None else said.startswith(fault)
+    assert kind != "ceph" or "PreconditionFailed (HTTP 412: no luck)" in said
+
+
+def test_a_stores_own_words_are_passed_on(other_store):
+    other_store.kind = "b2"
+    with pytest.raises(errors.StoreRefused) as caught:
+        ObjectStore(f"http://127.0.0.1:{other_store.server_port}", "fer-models", NOBODY).put("k", b"")
+    assert "InvalidArgument (HTTP 400: Unsupported header 'x-amz-checksum-sha256' received [/])" in str(caught.value)
+
+
+def test_an_endpoint_may_have_a_path(other_store):
+    other_store.kind = "as s3"
+    endpoint = f"http://127.0.0.1:{other_store.server_port}/storage/v1/s3"
+    there = ObjectStore(Settings(store_endpoint=f"{endpoint}/").store_endpoint, "fer-models", NOBODY)
+    there.put("a/k", b"")
+    assert other_store.paths == ["/storage/v1/s3/fer-models/a/k"]
+    assert there.link("a/k", 60).startswith(f"{endpoint}/fer-models/a/k?")
 
 
 def test_a_server_error_is_transient_and_is_asked_twice(faulty):

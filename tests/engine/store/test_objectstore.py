@@ -74,7 +74,7 @@ def test_replacing_what_is_gone_is_a_conflict(store):
 
 
 def test_the_embedded_store_keeps_conditions_and_the_probe_leaves_nothing(store):
-    assert store.keeps_conditions()
+    assert store.condition_fault() is None
     assert list(store.list("")) == []
 
 

@@ -30,7 +30,7 @@ def test_a_missing_file_is_told_before_the_store_is_asked(tmp_path):
 def predicted(monkeypatch, tmp_path):
     """`fer predict` of files of these names in a folder of a long name, as the child would answer."""
 
-    def run(answers, *options, folder=tmp_path / ("holiday-photographs-" * 4)):
+    def run(answers, *options, folder=tmp_path / ("holiday-photographs-" * 4), width=80):
         folder.mkdir(exist_ok=True)
         for name in answers:
             (folder / name).write_bytes(b"")
@@ -43,7 +43,7 @@ def predicted(monkeypatch, tmp_path):
         monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
         monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: predictions)
         monkeypatch.setenv("FER_HOME", str(tmp_path))
-        monkeypatch.setattr(console, "out", Console(width=80))
+        monkeypatch.setattr(console, "out", Console(width=width))
         return CliRunner().invoke(cli.app, ["predict", *options, *map(str, paths)])
 
     return run
@@ -60,6 +60,13 @@ def test_files_can_be_told_apart_in_80_columns(predicted):
     assert "".join(row[0] for row in columns) == "".join(names)
     assert all(len(line) <= 80 for line in run.stdout.splitlines() if not line.startswith("images in"))
     assert "happy 0.90" in run.stdout
+
+
+def test_where_there_is_no_terminal_no_name_is_cut(predicted):
+    names = [f"IMG_20260801_1530{number:02}_{'and_what_was_added' * 5}.jpg" for number in range(3)]
+    answers = {name: [{**HAPPY, "taken": "face", "note": "the face"}] for name in names}
+    run = predicted(answers, width=console.UNBOUNDED)
+    assert all(any(name in line and "happy 0.90" in line for line in run.stdout.splitlines()) for name in names)
 
 
 def test_each_face_has_its_row_and_a_picture_without_one_ends_in_an_exit_code(predicted):

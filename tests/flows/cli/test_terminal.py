@@ -17,6 +17,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef
 from flows.cli import app as cli
+from flows.cli import console as console_module
 from flows.cli import terminal
 from tasks import events
 from tasks.results import ComparisonResult, IngestResult, RetrainResult
@@ -301,9 +302,31 @@ def test_the_sources_are_told_as_they_were_given():
     terminal.show_ingest(screen, ingest_result("pass"), LONG)
     text = screen.export_text()
     for source in LONG:
-        assert f"│ source {source} │" in " ".join(text.split())
+        assert any(line.split() == ["source", source] for line in text.splitlines())
     assert "sha256" not in text
     assert "/data/quality.html" in text
+
+
+@pytest.mark.parametrize("width", [60, console_module.UNBOUNDED])
+def test_a_path_is_one_line_outside_of_the_box_so_that_it_can_be_copied(width):
+    path = f"/data/{'very-long-names-' * 8}/quality.html"
+    screen = console(width=width)
+    terminal.show_ingest(screen, ingest_result("pass", path=path), LONG)
+    result = retrain_result(passed=True).model_copy(update={"reports": {"report": path}})
+    terminal.show_retrain(screen, result)
+    lines = [line.split() for line in screen.export_text().splitlines()]
+    assert ["data", "quality", path] in lines
+    assert ["report", path] in lines
+    assert ["release", result.release.uri] in lines
+
+
+def test_where_there_is_no_terminal_nothing_is_wrapped_and_a_box_is_as_wide_as_its_text():
+    warning = "a warning of many words " * 30
+    screen = console(width=console_module.UNBOUNDED)
+    terminal.show_ingest(screen, ingest_result("warn", warnings=(warning.strip(),)), LONG)
+    text = screen.export_text()
+    assert warning.strip() in text
+    assert max(map(len, text.splitlines())) < 2 * len(warning)
 
 
 ESCAPES = "\x1b]0;title\x07\x1b[2J[bold]\u202e"
