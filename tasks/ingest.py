@@ -80,10 +80,9 @@ def _alternatives(source: sources.Source, needed_s: float | None, allowed_s: flo
     if needed_s is not None:
         yield f"let the command wait, by FER_KAGGLE_WAIT_S={math.ceil(needed_s)} (now {allowed_s:g})"
     if isinstance(source, sources.KaggleSource):
-        here = download_stage.versions_here(source, caching.workspace())
+        here = download_stage.versions_here(source, caching.workspace()) or kaggle.copies_of_kagglehub(source)
         if here:
-            plural = len(here) > 1
-            verbs = "are here and need" if plural else "is here and needs"
+            verbs = "are here and need" if len(here) > 1 else "is here and needs"
             yield f"take {' or '.join(map(str, here))}, which {verbs} no request to Kaggle"
 
 

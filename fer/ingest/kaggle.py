@@ -109,6 +109,19 @@ def fetch(
     return left_out
 
 
+def copies_of_kagglehub(source: sources.KaggleSource) -> list[sources.FolderSource]:
+    """The whole versions of the dataset that kagglehub has unpacked to its own folder on this machine, newest first."""
+    from kagglehub import cache, handle
+
+    any_version = handle.DatasetHandle(source.owner, source.slug, 1)
+    versions = Path(cache.get_cached_path(any_version)).parent.glob("[1-9]*")
+    numbers = sorted((int(path.name) for path in versions if path.name.isdecimal()), reverse=True)
+    paths = (
+        cache.Cache().load_from_cache(handle.DatasetHandle(source.owner, source.slug, number)) for number in numbers
+    )
+    return [sources.FolderSource(Path(path)) for path in paths if path is not None]
+
+
 def _download(source: sources.KaggleSource, archive: Path, credentials: Credentials | None, progress: Progress) -> None:
     with _as_our_errors(source), _client(credentials) as client:
         from kagglehub import clients, handle

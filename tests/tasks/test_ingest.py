@@ -119,6 +119,18 @@ def test_an_outage_offers_the_version_that_is_here_and_which_then_needs_no_kaggl
     assert len(server.requests) == n_requests
 
 
+def test_an_outage_offers_a_copy_of_kagglehubs_own_where_the_workspace_has_none(server, tmp_path):
+    for version in ("2", "10", "11"):
+        (tmp_path / ".cache/kagglehub/datasets/owner/faces/versions" / version / "happy").mkdir(parents=True)
+        if version != "11":  # which is being unpacked
+            (tmp_path / f".cache/kagglehub/datasets/owner/faces/{version}.complete").touch()
+    server.faults = [Fault("get", status=503)]
+    with pytest.raises(
+        errors.KaggleUnavailable, match=r"or take folder:(\S+)/10 or folder:\1/2, which are here and need"
+    ):
+        resolve()
+
+
 def test_an_outage_offers_nothing_where_nothing_is_here(server):
     server.faults = [Fault("get", status=503)]
     with pytest.raises(errors.KaggleUnavailable) as caught:

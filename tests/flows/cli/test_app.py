@@ -40,6 +40,8 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
         (("retrain", "--set", "train.epochs=none"), 2, "train.epochs"),
         (("retrain", "--name", "A model"), 2, "model_name"),
         (("data", "check", "nowhere"), 2, "A source must be"),
+        (("data", "check", "archive:s3://b/f.zip"), 2, "aws s3 cp s3://b/f.zip ."),
+        (("data", "check", "https://www.kaggle.com/c/faces"), 2, "kaggle competitions download -c faces"),
         (("data", "check", "demo", "--set", "curate.policies.blank=burn"), 2, "curate.policies.blank"),
         (("recipes", "show", "cake"), 2, "'cake'"),
         (("retrain", "--dask-address", "tcp://a:1"), 2, "needs --runner dask"),
