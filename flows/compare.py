@@ -12,7 +12,7 @@ from tasks import block_names, caching, comparison, outcomes, pipeline
 from tasks.results import ComparisonResult
 
 
-@flow(name="compare", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@flow(name="compare", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
 @outcomes.as_final_state
 def compare(
     sources: list[str],

@@ -20,7 +20,7 @@ from tasks import block_names, caching, outcomes
 from tasks.results import IngestResult
 
 
-@flow(name="ingest", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@flow(name="ingest", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
 @outcomes.as_final_state
 def ingest(
     sources: list[str],

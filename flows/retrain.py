@@ -20,7 +20,7 @@ from tasks import block_names, caching, outcomes, pipeline
 from tasks.results import IngestResult, RetrainResult
 
 
-@flow(name="retrain", flow_run_name=naming.run_name, **caching.JSON_RESULTS)
+@flow(name="retrain", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
 @outcomes.as_final_state
 def retrain(
     sources: list[str],

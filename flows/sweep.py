@@ -29,7 +29,7 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
     name="sweep",
     flow_run_name=naming.run_name,
     task_runner=_RUNNER,
-    **caching.JSON_RESULTS,
+    **caching.NOT_PERSISTED,
 )
 @outcomes.as_final_state
 def sweep(

@@ -1,70 +1,98 @@
-"""One key for the workspace and for Prefect's cache, and one rule for what is worth another try."""
+"""The verified workspace is the one cache: a task whose output is committed ends as *Cached*. Prefect keeps no results.
 
-from collections.abc import Callable
-from typing import Any
+Nor does it read any: a result that it keeps names its own serializer, pickle among them, and Prefect obeys.
+"""
 
-from prefect import get_run_logger
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, cast
+
+from prefect import get_run_logger, runtime
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from prefect.exceptions import MissingContextError
+from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
 from fer import errors, plain_text, settings
 from fer.engine import connect
-from fer.engine.stage import Stage
+from fer.engine.stage import Found
 from fer.engine.workspace import Workspace
 from tasks import artifacts, events, logs
 
 logs.tidy()
 
+P = ParamSpec("P")
+R = TypeVar("R")
 OnCached = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
+Find = Callable[[Mapping[str, Any]], Found | None]  # of the task's parameters: its output, if it is there
+
+_MAX_NAME_LENGTH = 200  # characters; many sources make a long one
+NOT_PERSISTED: dict[str, Any] = {"persist_result": False}  # whatever Prefect's settings or its server say
+UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, **NOT_PERSISTED}
+
+
+def run_label() -> str:
+    """This flow run, as records name it; empty outside of one."""
+    if runtime.flow_run.id is None:
+        return ""
+    return f"run {str(runtime.flow_run.name)[:_MAX_NAME_LENGTH]} ({runtime.flow_run.id})"
 
 
 def workspace() -> Workspace:
     """The workspace that the settings name; one in the store needs this in reach (see `tasks.registry`)."""
-    return connect.running_workspace(settings.Settings.load())
+    return connect.running_workspace(settings.Settings.load(), made_by=run_label(), say=_say)
 
 
-def cached(
-    stage: Stage[Any], name: str | None = None, *, retries: int = 3, on_cached: OnCached | None = None
-) -> dict[str, Any]:
-    """The options of a task that runs `stage`, whose parameters bear the names of the stage's inputs.
+def _say(text: str) -> None:
+    """Tell the run's log and the terminal what was set aside."""
+    events.publish(events.Noted("workspace", text))
+    try:
+        get_run_logger().warning("%s", plain_text.visible(text))
+    except MissingContextError:  # in a thread of a task's own
+        return
 
-    `name` is the task's, where it is not the stage's. A second attempt begins with what the first one finished: it may
-    only have to bring it to the store. `on_cached` shows in the UI what the body shows, where an earlier run did it.
+
+class CachedTask(Task[P, R]):
+    """A task that may end in a state of its own, *Cached*, which a caller is spared: it gets the output."""
+
+    def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override]
+        """Run the task; the output, or with `return_state` the state that it ended in."""
+        result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]
+        return result if return_state or not isinstance(result, State) else result.result()
+
+
+def task(
+    name: str, find: Find, *, retries: int = 3, on_cached: OnCached | None = None
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a task that ends as *Cached* where `find` finds its output, and says who made that and when.
+
+    A second attempt begins with what the first one finished: it may only have to bring it to the store. `on_cached`
+    shows in the UI what the body shows, where an earlier run did it.
     """
 
-    def state(parameters: dict[str, Any]) -> tuple[str, bool]:
-        inputs = [parameters[name] for name in stage.inputs]
-        return stage.key(*inputs), stage.committed(*inputs, workspace=workspace()) is not None
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        signature = inspect.signature(function)
 
-    return keyed(name or stage.name, state, on_cached) | retried(retries)
+        @functools.wraps(function)
+        def find_or_run(*arguments: P.args, **named: P.kwargs) -> R:
+            bound = signature.bind(*arguments, **named)
+            bound.apply_defaults()
+            found = find(bound.arguments)
+            if found is None:
+                return function(*arguments, **named)
+            message = plain_text.visible(found.provenance) or None
+            return cast(R, Completed(name=events.CACHED, message=message, data=found.ref))
 
+        return CachedTask(find_or_run, name=name, **UNCACHED, **announced(name, on_cached), **retried(retries))
 
-def keyed(
-    name: str, state: Callable[[dict[str, Any]], tuple[str, bool]], on_cached: OnCached | None = None
-) -> dict[str, Any]:
-    """The options of a task whose output has a key of its own; `state` gives it, and whether the output is there.
-
-    Prefect's key holds the workspace's name of the attempt too, which changes when the output is gone, so that
-    Prefect can't answer with a Ref to nothing.
-    """
-
-    def key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-        own_key, committed = state(parameters)
-        return f"{name}-{own_key}-{workspace().attempt(name, own_key, committed=committed)}"
-
-    return {"name": name, "cache_key_fn": key, "persist_result": True, **JSON_RESULTS, **announced(name, on_cached)}
-
-
-# Prefect pickles results by default; nothing is unpickled here.
-JSON_RESULTS: dict[str, Any] = {"result_serializer": "json"}
-# For what must be asked anew in each run, or must not be written down: a resolved source holds credentials.
-UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False, **JSON_RESULTS}
+    return decorate
 
 
 def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:
-    """The options that tell the log and the listeners in `tasks.events` how a task ended; `on_cached`: see `cached`."""
+    """The options that tell the log and the listeners in `tasks.events` how a task ended; `on_cached`: see `task`."""
 
     def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
         event = events.Ended.of(name, run, state)

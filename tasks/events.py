@@ -10,6 +10,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from fer import errors
 from fer.engine.refs import Ref
 
+CACHED = "Cached"  # the name of the state of a task whose output was there already
+
 
 @dataclass(frozen=True)
 class Started:
@@ -62,7 +64,7 @@ class Ended:
         start, end = run.start_time, state.timestamp
         return cls(
             name=name,
-            cached=state.name == "Cached",
+            cached=state.name == CACHED,
             failed=not state.is_completed(),
             seconds=(end - start).total_seconds() if start and end else 0.0,
             summary=result.summary() if isinstance(result, Ref) else "",

@@ -1,14 +1,15 @@
 """The registry's tasks: whom a candidate must beat, and its release."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect import runtime, task
+from prefect import task
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
 from fer.engine import connect, fingerprint
+from fer.engine.stage import Found
 from fer.engine.store import objectstore
 from fer.evaluation import gate
 from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, VerdictRef
@@ -19,8 +20,6 @@ from fer.registry.refs import ReleaseRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes, reports
-
-_MAX_NAME_LENGTH = 200  # characters; many sources make a long one
 
 
 @contextlib.contextmanager
@@ -77,11 +76,11 @@ def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
     return champion_stage.preprocessing_of(model, caching.workspace())
 
 
-def _registration_state(parameters: dict[str, Any]) -> tuple[str, bool]:
+def _find_release(parameters: Mapping[str, Any]) -> Found | None:
     candidate = _candidate(**{name: value for name, value in parameters.items() if name != "champion_state"})
-    registered = register_stage.registered(candidate.name, candidate.registration_key)
-    # A version that was released once is kept while it is barred.
-    return candidate.registration_key + registered.barred_by, registered.done
+    release = register_stage.registered(candidate)
+    record = register_stage.remembered(candidate, release, caching.workspace()) if release is not None else None
+    return Found(release, record.provenance()) if release is not None and record is not None else None
 
 
 _CODE = ("fer.recipes.schema", "fer.training.train", "fer.evaluation.evaluate")  # what reaches the code of all stages
@@ -107,12 +106,10 @@ def _candidate(
     )
 
 
-def _run_label() -> str:
-    """This flow run, as the registry's log names it."""
-    return f"run {str(runtime.flow_run.name)[:_MAX_NAME_LENGTH]} ({runtime.flow_run.id})"
+_NAME = "register"
 
 
-@task(**caching.keyed("register", _registration_state), **caching.retried(3))
+@caching.task(_NAME, _find_release)
 def register(
     recipe: Recipe,
     lineage: dict[str, str],
@@ -125,7 +122,10 @@ def register(
     """Register the model as a version; move the champion alias to it if it passed its gates."""
     candidate = _candidate(recipe, lineage, split, model, evaluation, verdict)
     report = reports.evaluation_report(evaluation, model)
-    with artifacts.progress_bar("register") as progress:
-        return register_stage.register(
-            candidate, champion_state, report=report, by=_run_label(), workspace=caching.workspace(), progress=progress
+    workspace = caching.workspace()
+    with artifacts.progress_bar(_NAME) as progress:
+        release = register_stage.register(
+            candidate, champion_state, report=report, by=caching.run_label(), workspace=workspace, progress=progress
         )
+    register_stage.remember(candidate, release, workspace)
+    return release

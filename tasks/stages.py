@@ -1,14 +1,13 @@
 """How a task runs its stage: cached by the stage's key, in the workspace, with a bar in the UI and the terminal."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
-import prefect
 from prefect.tasks import Task
 
 from fer.engine.refs import Ref
-from fer.engine.stage import Stage
+from fer.engine.stage import Found, Stage
 from tasks import artifacts, caching
 
 P = ParamSpec("P")
@@ -18,18 +17,20 @@ RefT = TypeVar("RefT", bound=Ref)
 def task(
     stage: Stage[RefT], name: str | None = None, *, retries: int = 3, on_cached: caching.OnCached | None = None
 ) -> Callable[[Callable[P, RefT]], Task[P, RefT]]:
-    """Make a Prefect task of a function that runs `stage`; of the options see `caching.cached`.
+    """Make a Prefect task of a function that runs `stage`; `name` is the task's, where it is not the stage's.
 
-    Raises TypeError unless the function has a parameter of the name of each of the stage's inputs: at a run Prefect
-    would only log that it has no key, and keep no result.
+    Raises TypeError unless the function has a parameter of the name of each of the stage's inputs.
     """
 
     def decorate(function: Callable[P, RefT]) -> Task[P, RefT]:
         missing = set(stage.inputs) - set(inspect.signature(function).parameters)
         if missing:
             raise TypeError(f"The task {function.__name__} must have the stage's inputs. Received: none of {missing}.")
-        options = caching.cached(stage, name, retries=retries, on_cached=on_cached)
-        return cast(Task[P, RefT], prefect.task(**options)(function))
+
+        def find(parameters: Mapping[str, Any]) -> Found | None:
+            return stage.found(*(parameters[given] for given in stage.inputs), workspace=caching.workspace())
+
+        return caching.task(name or stage.name, find, retries=retries, on_cached=on_cached)(function)
 
     return decorate
 

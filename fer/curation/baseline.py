@@ -18,6 +18,7 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from fer import errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
+from fer.engine.outputs import RefT
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Note, Workspace
@@ -79,7 +80,7 @@ def inputs_key(curation: CurationRef, inspection: InspectionRef, config: BaseMod
 
 
 def find(workspace: Workspace, scope: Scope) -> Baseline | None:
-    """The data accepted last of this recipe and at least one of these sources; None if there is none, or it is gone.
+    """The data accepted last of this recipe and at least one of these sources; None if none is, or it was removed.
 
     Of several one of the same split settings, then the one that shares most sources, then that with fewest others, then
     the one accepted last.
@@ -91,8 +92,8 @@ def find(workspace: Workspace, scope: Scope) -> Baseline | None:
         for baseline in baselines
         if baseline.recipe == scope.recipe
         and not set(scope.families).isdisjoint(baseline.families)
-        and _is_there(workspace, baseline.validation)
-        and _is_there(workspace, baseline.split)
+        and not _is_removed(workspace, baseline.validation)
+        and not _is_removed(workspace, baseline.split)
     ]
     return max(
         usable,
@@ -108,12 +109,12 @@ def find(workspace: Workspace, scope: Scope) -> Baseline | None:
 
 def _read(note: Note) -> Baseline:
     try:
-        return Baseline.model_validate_json(note.data)
+        return Baseline.model_validate(note.document)
     except ValidationError as error:
         raise errors.WorkspaceError(
             "The record of the data last accepted must be whole.",
             received=f"{error.error_count()} faults in {note.location}",
-            todo="remove the file: the next run then compares with nothing, and may draw splits anew",
+            todo="remove the file and its copy: the next run then compares with nothing, and may draw splits anew",
         ) from error
 
 
@@ -124,6 +125,7 @@ def previous_data(
 
     For the very data that was accepted last, it is what that was compared with; and for the same data split from the
     same `inputs` (see `inputs_key`) the assignments that were kept then. Those by other split settings mean nothing.
+    What was removed from the workspace is left out. Raises WorkspaceError for what was damaged there.
     """
     if baseline is None:
         return PreviousData()
@@ -139,7 +141,7 @@ def previous_data(
     return PreviousData(
         validation=_if_there(workspace, compared.validation),
         anchor=_if_there(workspace, compared.anchor),
-        split=kept if kept is not None and _is_there(workspace, kept) else None,
+        split=_if_there(workspace, kept),
     )
 
 
@@ -168,7 +170,7 @@ def accept(
         previous=previous,
     )
     try:
-        workspace.write_note(_KIND, f"{scope.name}.json", baseline.model_dump_json(indent=1).encode())
+        workspace.write_note(_KIND, f"{scope.name}.json", baseline.model_dump(mode="json"))
     except OSError as error:
         raise errors.WorkspaceError(
             "What was accepted must be remembered in the workspace.",
@@ -177,10 +179,23 @@ def accept(
         ) from error
 
 
-def _if_there(workspace: Workspace, ref: ValidationRef | None) -> ValidationRef | None:
-    return ref if ref is not None and _is_there(workspace, ref) else None
+def _if_there(workspace: Workspace, ref: RefT | None) -> RefT | None:
+    if ref is None or _is_removed(workspace, ref):
+        return None
+    if _committed(workspace, ref) is None:
+        raise errors.WorkspaceError(
+            "The data accepted last must be as it was committed: without it images could move to other splits.",
+            received=f"a damaged output {ref.path} in the workspace",
+            todo=f"restore {ref.path} from a backup, or run on that data again, which makes it again; to begin anew "
+            f"remove .damaged/{ref.path}",
+        )
+    return ref
 
 
-def _is_there(workspace: Workspace, ref: Ref) -> bool:
+def _is_removed(workspace: Workspace, ref: Ref) -> bool:
+    return _committed(workspace, ref) is None and not workspace.is_damaged(*ref.path.split("/"))
+
+
+def _committed(workspace: Workspace, ref: RefT) -> RefT | None:
     stage, key = ref.path.split("/")
-    return workspace.committed(stage, key, type(ref)) is not None
+    return workspace.committed(stage, key, type(ref))

@@ -12,7 +12,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.store import objectstore, seaweedfs
 from fer.engine.store.credentials import Credentials
-from fer.engine.workspace import Workspace
+from fer.engine.workspace import Say, Workspace, log
 from fer.settings import Settings
 
 
@@ -61,16 +61,17 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
         yield connected
 
 
-def running_workspace(settings: Settings) -> Workspace:
+def running_workspace(settings: Settings, *, made_by: str = "", say: Say = log) -> Workspace:
     """The workspace that the settings name: a folder, or one in their store, which must run, as within `workspace`.
 
+    `made_by` and `say`: see Workspace.
     Raises StoreUnavailable where the embedded store does not run.
     """
     location = settings.remote_workspace
     if location is None:
-        return LocalWorkspace(settings.workspace_folder)
+        return LocalWorkspace(settings.workspace_folder, made_by=made_by, say=say)
     there = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
-    return RemoteWorkspace(settings.workspace_folder, running_store(there))
+    return RemoteWorkspace(settings.workspace_folder, running_store(there), made_by=made_by, say=say)
 
 
 @functools.lru_cache

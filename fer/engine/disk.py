@@ -1,18 +1,27 @@
-"""Files on the disk: replaced whole or not at all, their SHA-256, and the errors of a disk that takes no more."""
+"""Files on the disk: replaced whole or not at all, their SHA-256, and the errors of a disk that takes no more.
+
+Documents in JSON that are sealed hold the SHA-256 of their own content.
+"""
 
 import contextlib
 import errno
 import hashlib
+import json
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from fer import errors
 
+SEAL = "sha256"  # the field of a sealed document
 UNFINISHED = ".tmp"  # how the names of files end that are being written
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_TICK_NS = 50_000_000  # file systems tell times of writing to some milliseconds
+_digests: dict[tuple[int, int], tuple[tuple[int, int], str]] = {}  # device and inode -> size and time, SHA-256
 
 
 @contextlib.contextmanager
@@ -59,6 +68,40 @@ def sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, which are read once in this process while the file is not written to."""
+    stat = path.stat()
+    file, state = (stat.st_dev, stat.st_ino), (stat.st_size, stat.st_mtime_ns)
+    known = _digests.get(file)
+    if known is not None and known[0] == state:
+        return known[1]
+    begun = time.time_ns()
+    digest = sha256(path)
+    if stat.st_mtime_ns < begun - _TICK_NS:  # else it may be written to again without another time
+        _digests[file] = state, digest
+    return digest
+
+
+def sealed(document: Mapping[str, Any]) -> bytes:
+    """The document as JSON, with a field that holds the SHA-256 of the others."""
+    return json.dumps({**document, SEAL: _seal(document)}, indent=1).encode()
+
+
+def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
+    """The document with these bytes, and whether it was sealed. Raises ValueError if it is not as it was sealed."""
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("no object")
+    seal = document.pop(SEAL, None)
+    if seal is not None and seal != _seal(document):
+        raise ValueError("its SHA-256 is not the one that it names")
+    return document, seal is not None
+
+
+def _seal(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def is_full(error: BaseException) -> bool:

@@ -2,74 +2,120 @@
 no reader ever sees half of it."""
 
 import contextlib
-import json
+import datetime
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import filelock
 
 from fer import errors
 from fer.engine import disk, outputs
+from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
-from fer.engine.workspace import Note, RefT, Workspace
+from fer.engine.workspace import RefT, Workspace
 
 ABANDONED_AFTER_S = 86_400
 SCRATCH_ABANDONED_AFTER_S = 14 * 86_400
+_DAMAGED = ".damaged"
 _NOT_OF_THE_STAGE = (errors.IntegrityError, errors.ConfigError)  # a damaged input, or the environment's mistake
 
 
 class LocalWorkspace(Workspace):
     """The workspace in the folder `root`."""
 
-    def folder(self, ref: Ref) -> Path:
+    def folder(self, ref: Ref, names: Collection[str] | None = None) -> Path:
         """See Workspace."""
-        folder = self.root / ref.path
-        if not (folder / outputs.RECORD).is_file():
-            raise errors.WorkspaceError(
-                "A stage's output must be in the workspace.",
-                received=f"nothing at {folder}",
-                todo="run the same command again; what is missing is made again",
-            )
-        return folder
+        stage, _, key = ref.path.partition("/")
+        record = self.record(stage, key, names)
+        if record is None or record.ref["digest"] != ref.digest:
+            raise is_gone(str(self.root / ref.path) + ("" if record is None else ", which is another output"))
+        return self.root / stage / key
 
-    def committed(self, stage: str, key: str, ref_type: type[RefT]) -> RefT | None:
-        """See Workspace."""
-        folder = self.root / stage / key
-        record = outputs.read_record(folder)
-        if record is None or not all(outputs.has_size(folder / name, file) for name, file in record.files.items()):
+    def record(self, stage: str, key: str, names: Collection[str] | None = None) -> OutputRecord | None:
+        """See Workspace. Of the files only `names` are verified, if they are given."""
+        final = self.root / stage / key
+        if not final.is_dir():
             return None
-        return outputs.ref_in(record, ref_type)
+        record = _own_record(final)
+        if record is not None and not _is_changed(final, record, names):
+            return record
+        try:
+            with disk.workspace_errors(self.root), self.locked(stage, key, timeout_s=0):
+                return self.record_or_set_aside(stage, key, names)
+        except filelock.Timeout:  # who holds it sets it aside, or has done so and makes it again
+            return None
+
+    def record_or_set_aside(self, stage: str, key: str, names: Collection[str] | None = None) -> OutputRecord | None:
+        """The record if the output is whole, for who holds the lock. What differs from it is set aside, and said.
+
+        The whole files of an output that is not whole then lie where it is made again.
+        """
+        final, partial = self.root / stage / key, self.root / ".partial" / stage / key
+        if not final.is_dir():
+            return None
+        aside = self._aside(stage, key)
+        record = _own_record(final)
+        if record is None:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            final.rename(aside)
+            self.say(
+                f"{final} is not as it was committed: its {outputs.RECORD} is gone or changed; set aside at {aside}"
+            )
+            return None
+        if names is None and (strays := outputs.strays(final, record)):
+            outputs.move(final, strays, aside)
+            self.say(f"{final} was committed without {', '.join(strays)}; set aside at {aside}")
+        changed = outputs.differences(final, record, names)
+        if not changed:
+            return record
+        outputs.move(final, [difference.name for difference in changed], aside)
+        aside.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(final / outputs.RECORD, aside / outputs.RECORD)
+        whole = {name for name in record.files if not (aside / name).exists()}
+        unread = [] if names is None else outputs.differences(final, record, whole - {*names})
+        outputs.move(final, [difference.name for difference in unread], aside)
+        outputs.uncommit(final, partial)
+        for difference in changed + unread:
+            self.say(f"{final} is not as it was committed: {difference.sentence()}; set aside at {aside}")
+        return None
+
+    def is_damaged(self, stage: str, key: str) -> bool:
+        """See Workspace."""
+        return (self.root / _DAMAGED / stage / key).is_dir() and self.record(stage, key) is None
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """See Workspace."""
         records = (self.root / stage).glob(f"*/{outputs.RECORD}")
         refs = []
         for path in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
-            with contextlib.suppress(errors.WorkspaceError):
-                refs.append(self.committed(stage, path.parent.name, ref_type))
-        return [ref for ref in refs if ref is not None]
+            record = _own_record(path.parent)
+            if record is not None:
+                with contextlib.suppress(errors.WorkspaceError):
+                    refs.append(outputs.ref_in(record, ref_type))
+        return refs
 
-    def note(self, kind: str, name: str) -> Note | None:
-        """See Workspace."""
-        path = self.root / f".{kind}" / name
-        try:
-            return Note(str(path), path.read_bytes())
-        except FileNotFoundError:
-            return None
+    def _stored(self, kind: str) -> dict[str, bytes]:
+        paths = (self.root / f".{kind}").glob("*")
+        return {path.name: path.read_bytes() for path in paths if path.is_file() and path.suffix != disk.UNFINISHED}
 
-    def notes(self, kind: str) -> list[Note]:
-        """See Workspace."""
-        notes = [self.note(kind, path.name) for path in sorted((self.root / f".{kind}").glob("*.json"))]
-        return [note for note in notes if note is not None]
-
-    def write_note(self, kind: str, name: str, data: bytes) -> None:
-        """See Workspace. Raises OSError."""
+    def _store(self, kind: str, name: str, data: bytes) -> None:
         path = self.root / f".{kind}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write(path, data)
+
+    def _set_note_aside(self, kind: str, name: str) -> None:
+        outputs.move(self.root / f".{kind}", [name], self._aside(f".{kind}"))
+
+    def _location(self, kind: str, name: str) -> str:
+        return str(self.root / f".{kind}" / name)
+
+    def _aside(self, *place: str) -> Path:
+        """Where files are to be set aside now."""
+        seen_utc = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        return self.root.joinpath(_DAMAGED, *place, seen_utc)
 
     def run(
         self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
@@ -79,14 +125,11 @@ class LocalWorkspace(Workspace):
         if ref is not None:
             return ref
         with disk.workspace_errors(self.root), self.locked(stage, key):
-            ref = self.committed(stage, key, ref_type)  # another process may have made it meanwhile
-            if ref is not None:
-                return ref
+            record = self.record_or_set_aside(stage, key)  # another process may have made it meanwhile
+            if record is not None:
+                return outputs.ref_in(record, ref_type)
             self._remove_abandoned(stage, key)
             partial = self.root / ".partial" / stage / key
-            final = self.root / stage / key
-            if final.exists():  # damaged: `committed` refused it
-                outputs.uncommit(final, partial)
             if not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
@@ -107,8 +150,7 @@ class LocalWorkspace(Workspace):
         files = outputs.files(partial)
         shutil.rmtree(partial / outputs.KNOWN, ignore_errors=True)
         ref = ref.model_copy(update={"path": f"{stage}/{key}", "digest": ref.digest or outputs.digest(files)})
-        record = {"ref": ref.model_dump(mode="json"), "files": files}
-        disk.write(partial / outputs.RECORD, json.dumps(record, indent=1).encode())
+        outputs.write_record(partial, ref, files, self.made_by)
         os.sync()  # the bytes before the name: after a power cut a committed folder is whole
         final = self.root / stage / key
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +174,25 @@ class LocalWorkspace(Workspace):
                 kept_s = SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S
                 if time.time() - _last_change(folder) > kept_s:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_record(folder: Path) -> OutputRecord | None:
+    """The record of a committed folder, if it is that folder's."""
+    record = outputs.read_record(folder)
+    return record if record is not None and record.ref["path"] == f"{folder.parent.name}/{folder.name}" else None
+
+
+def _is_changed(folder: Path, record: OutputRecord, names: Collection[str] | None) -> bool:
+    return bool(outputs.differences(folder, record, names) or (names is None and outputs.strays(folder, record)))
+
+
+def is_gone(what: str) -> errors.WorkspaceError:
+    """The error of an output that is not there, or not whole."""
+    return errors.WorkspaceError(
+        "A stage's output must be in the workspace.",
+        received=f"nothing, or not the whole of it: {what}",
+        todo="run the same command again; what is missing is made again",
+    )
 
 
 def _last_change(folder: Path) -> float:

@@ -1,10 +1,12 @@
 """The files of a workspace in a bucket, by their SHA-256: equal files are there once, and never change.
 
 objects/<sha256>                            a file's bytes
+damaged/<sha256>/<ID>                       what lay there instead, when it was fetched
 .partial/<stage>/<key>/<file>.json          a finished file of an output that several machines are making
 """
 
 import json
+import uuid
 from pathlib import Path
 
 from fer import errors
@@ -38,14 +40,13 @@ class Objects:
         return wanted in self._seen
 
     def upload(self, path: Path, file: File) -> None:
-        """Bring the file at `path` there. Raises WorkspaceError, and removes it, if it is another file by now."""
+        """Bring the file at `path` there. Raises WorkspaceError if it is another file by now."""
         key = _key(file)
         if self.store.size(key) == file["size_bytes"]:
             return
         uploaded = self.store.upload_file(key, path)
         if uploaded.sha256 != file["sha256"]:
             self.store.delete(key)
-            path.unlink()
             raise errors.WorkspaceError(
                 "A stage's output must stay as it was made.",
                 received=f"other bytes at {path}",
@@ -53,12 +54,12 @@ class Objects:
             )
 
     def download(self, file: File, path: Path) -> None:
-        """Bring a file here, verified. Raises IntegrityError; a damaged object is then removed, to be replaced."""
+        """Bring a file here, verified. Raises IntegrityError; a damaged object is then set aside, to be replaced."""
         key = _key(file)
         try:
             self.store.download_file(key, path, file["sha256"])
         except errors.IntegrityError:
-            self.store.delete(key)
+            self.store.move(key, f"damaged/{file['sha256']}/{uuid.uuid4().hex}")
             self._seen.discard((key, file["size_bytes"]))
             raise
 

@@ -1,18 +1,20 @@
 """The files of a stage's output: its folder while it is written, and once it is committed.
 
-<stage>/<key>/_ref.json       the record: the output's Ref, and its files with their sizes and digests
+<stage>/<key>/_ref.json       the record: the output's Ref, its files with their sizes and digests, when and by whom it
+                              was made, and its own digest
 .partial/…/.known/            while it is written: digests of files, known without reading them
 .partial/…/.scratch/          while it is written: what only a resumed attempt needs
 """
 
 import concurrent.futures
+import datetime
 import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import pydantic
@@ -38,10 +40,33 @@ class File(TypedDict):
 
 
 class OutputRecord(NamedTuple):
-    """What is in a committed folder: its Ref as JSON holds it, and its files by their names."""
+    """What is in a committed folder: its Ref as JSON holds it, and its files by their names.
+
+    `made_by` is the run, empty where none was named; `made_utc` when, as ISO 8601. Records of earlier versions have
+    neither.
+    """
 
     ref: dict[str, Any]
     files: dict[str, File]
+    made_by: str = ""
+    made_utc: str = ""
+
+    def provenance(self) -> str:
+        """Who made the output and when, in words; empty where neither is known."""
+        when = f" on {self.made_utc[:16].replace('T', ' ')} UTC" if self.made_utc else ""
+        return f"made{f' by {self.made_by}' if self.made_by else ''}{when}" if self.made_by or when else ""
+
+
+class Difference(NamedTuple):
+    """A file of a committed folder that is not as it was committed."""
+
+    name: str
+    expected: str
+    received: str
+
+    def sentence(self) -> str:
+        """What must be and what is."""
+        return f"{self.name}: expected {self.expected}, received {self.received}"
 
 
 def link(source: Path, name: str, out: Path, new_name: str, record: OutputRecord | None = None) -> None:
@@ -53,11 +78,11 @@ def link(source: Path, name: str, out: Path, new_name: str, record: OutputRecord
     """
     record = record or read_record(source)
     file = record.files.get(name) if record is not None else None
-    if file is None or not is_unchanged(source, name, file):
+    if file is None or not is_whole(source / name, file):
         raise errors.IntegrityError(
             "A committed file must be as it was committed.",
             received=f"another one, or none, at {source / name}",
-            todo="remove it, then run the same command again: it is made again",
+            todo="run the same command again: it is made again",
         )
     target = out / new_name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +110,13 @@ def _state(path: Path) -> list[int]:
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
+def write_record(folder: Path, ref: Ref, files: Mapping[str, File], made_by: str) -> None:
+    """Write the record of a folder that is about to be committed."""
+    made_utc = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = OutputRecord(ref.model_dump(mode="json"), dict(files), made_by, made_utc)
+    disk.write(folder / RECORD, disk.sealed(record._asdict()))
+
+
 def read_record(folder: Path) -> OutputRecord | None:
     """A committed folder's record; None without one that can be read."""
     try:
@@ -94,12 +126,25 @@ def read_record(folder: Path) -> OutputRecord | None:
 
 
 def parse_record(data: bytes) -> OutputRecord | None:
-    """What `data`, the bytes of a `_ref.json`, says; None if that can't be read."""
+    """What `data`, the bytes of a `_ref.json`, says; None if that can't be read, or is not what was written.
+
+    The names of its files stay within a folder. Records of earlier versions have no digest of their own.
+    """
     try:
-        record = json.loads(data)
-        return OutputRecord(dict(record["ref"]), dict(record["files"]))
-    except (ValueError, LookupError, TypeError):
+        document, is_sealed = disk.unsealed(data)
+        if document.keys() != ({*OutputRecord._fields} if is_sealed else {"ref", "files"}):
+            return None
+        record = OutputRecord(**document)
+        is_followed = isinstance(record.ref["path"], str) and all(map(_is_file, record.files.items()))
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
+    return record if is_followed else None
+
+
+def _is_file(item: tuple[str, File]) -> bool:
+    name, file = item
+    within = not PurePosixPath(name).is_absolute() and ".." not in name.split("/")
+    return within and isinstance(file["size_bytes"], int) and isinstance(file["sha256"], str)
 
 
 def ref_in(record: OutputRecord, ref_type: type[RefT]) -> RefT:
@@ -117,26 +162,55 @@ def ref_in(record: OutputRecord, ref_type: type[RefT]) -> RefT:
 def has_size(path: Path, file: File) -> bool:
     """Whether a file is there and as long as it was committed."""
     try:
-        return path.stat().st_size == file["size_bytes"]
+        return path.is_file() and path.stat().st_size == file["size_bytes"]
     except FileNotFoundError:
         return False
 
 
-def is_unchanged(folder: Path, name: str, file: File) -> bool:
-    """Whether a file is as it was committed. One that was not written to since, by its times, is not read."""
-    path = folder / name
-    if not has_size(path, file):
-        return False
-    is_older = path.stat().st_mtime_ns <= (folder / RECORD).stat().st_mtime_ns
-    return is_older or disk.sha256(path) == file["sha256"]
+def is_whole(path: Path, file: File) -> bool:
+    """Whether a file is there, with the bytes that were committed; they are read once in a process."""
+    return has_size(path, file) and disk.sha256_once(path) == file["sha256"]
+
+
+def differences(folder: Path, record: OutputRecord, names: Collection[str] | None = None) -> list[Difference]:
+    """What of a committed folder is not as its record says: of the files `names`, or of all that it names.
+
+    Hashed by a thread a usable core.
+    """
+    wanted = record.files if names is None else {name: record.files[name] for name in names if name in record.files}
+    with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as pool:
+        found = list(pool.map(lambda item: _difference(folder, *item), wanted.items()))
+    return [difference for difference in found if difference is not None]
+
+
+def _difference(folder: Path, name: str, file: File) -> Difference | None:
+    if is_whole(folder / name, file):
+        return None
+    if not (folder / name).is_file():
+        received = "nothing"
+    elif (size := (folder / name).stat().st_size) != file["size_bytes"]:
+        return Difference(name, f"{file['size_bytes']:,} bytes", f"{size:,} bytes")
+    else:
+        received = f"SHA-256 {disk.sha256(folder / name)}"
+    return Difference(name, f"SHA-256 {file['sha256']}", received)
+
+
+def strays(folder: Path, record: OutputRecord) -> list[str]:
+    """The names of files in a committed folder that its record does not name."""
+    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [name for name in names if name not in record.files and not _is_plumbing(name)]
+
+
+def _is_plumbing(name: str) -> bool:
+    return name == RECORD or name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))
 
 
 def files(folder: Path) -> dict[str, File]:
     """Size and SHA-256 of every file in a folder that is about to be committed; hashed by a thread a usable core."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    names = [name for name in paths if name != RECORD and not name.startswith((f"{KNOWN}/", f"{SCRATCH}/"))]
+    names = [name for name in paths if not _is_plumbing(name)]
     with concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores()) as pool:
-        digests = pool.map(lambda name: _known_digest(folder, name) or disk.sha256(paths[name]), names)
+        digests = pool.map(lambda name: _known_digest(folder, name) or disk.sha256_once(paths[name]), names)
         return {
             name: File(size_bytes=paths[name].stat().st_size, sha256=digest)
             for name, digest in zip(names, digests, strict=True)
@@ -162,20 +236,27 @@ def _is_about_contract(name: str) -> bool:
     return name == contract_files.CONTRACT or name.startswith(f"{contract_files.DOCS}/")
 
 
+def move(folder: Path, names: Collection[str], target: Path) -> None:
+    """Move those of the files `names` in `folder` that are there to `target`, under the same names."""
+    for name in names:
+        if os.path.lexists(folder / name):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).rename(target / name)
+
+
 def uncommit(final: Path, partial: Path) -> None:
-    """Undo a commit: move the folder to `partial`, without its record and the files that differ from it."""
+    """Undo a commit: move the folder to `partial`, without its record."""
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
     final.rename(partial)
-    record = read_record(partial)
-    remove_others(partial, record.files if record is not None else {})
+    (partial / RECORD).unlink(missing_ok=True)
 
 
 def remove_others(folder: Path, files: Mapping[str, File]) -> None:
     """Remove every file that is not one of `files`, whole."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         file = files.get(path.relative_to(folder).as_posix())
-        if file is None or not has_size(path, file) or disk.sha256(path) != file["sha256"]:
+        if file is None or not is_whole(path, file):
             path.unlink()
 
 

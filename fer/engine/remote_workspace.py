@@ -15,18 +15,19 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from fer import errors
 from fer.engine import disk, outputs
-from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace
+from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace, is_gone
 from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.store import objectstore
-from fer.engine.workspace import Note, RefT, Workspace
+from fer.engine.workspace import RefT, Say, Workspace, log
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,34 +38,40 @@ _ATTEMPTS = 4
 class RemoteWorkspace(Workspace):
     """The workspace in `store`'s bucket and prefix; the folder `root` holds what was made or needed here."""
 
-    def __init__(self, root: str | Path, store: objectstore.ObjectStore):
-        super().__init__(root)
+    def __init__(self, root: str | Path, store: objectstore.ObjectStore, *, made_by: str = "", say: Say = log):
+        super().__init__(root, made_by=made_by, say=say)
         self.store = store
         self.objects: Objects = Objects(store)
-        self._here = LocalWorkspace(root)
+        self._here = LocalWorkspace(root, made_by=made_by, say=say)
 
-    def folder(self, ref: Ref) -> Path:
+    def folder(self, ref: Ref, names: Collection[str] | None = None) -> Path:
         """Where the output that `ref` names lies on this machine; what is missing here is fetched, and verified.
 
         Raises WorkspaceError if it is gone, or a file of it is gone or damaged: it then counts as not committed.
         """
-        stage, key = ref.path.split("/")
+        stage, _, key = ref.path.partition("/")
         final = self.root / stage / key
-        if self._is_here(final, ref):
-            return final
+        with contextlib.suppress(errors.WorkspaceError):
+            return self._here.folder(ref, names)
         with disk.workspace_errors(self.root), self.locked(stage, key):
-            if not self._is_here(final, ref):
+            here = self._here.record_or_set_aside(stage, key)
+            if here is None or here.ref["digest"] != ref.digest:
                 stored = self.store.get(_record_key(stage, key))
-                record = _parse(stored.data) if stored is not None else None
+                record = _parse(stored.data, stage, key) if stored is not None else None
                 if stored is None or record is None or record.ref["digest"] != ref.digest:
-                    raise _is_gone(self.store.uri(_record_key(stage, key)))
+                    raise is_gone(self.store.uri(_record_key(stage, key)))
                 self._fetch(stage, key, record.files, stored.data)
         return final
 
-    def committed(self, stage: str, key: str, ref_type: type[RefT]) -> RefT | None:
-        """See Workspace. Raises StoreError."""
+    def record(self, stage: str, key: str) -> OutputRecord | None:
+        """See Workspace. The files are verified when they are fetched. Raises StoreError."""
         stored = self.store.get(_record_key(stage, key))
-        return self._ref_in(stored.data, ref_type) if stored is not None else None
+        record = _parse(stored.data, stage, key) if stored is not None else None
+        return record if record is not None and self._is_whole(record) else None
+
+    def is_damaged(self, stage: str, key: str) -> bool:
+        """See Workspace. Raises StoreError."""
+        return self.store.get(_record_key(stage, key)) is not None and self.record(stage, key) is None
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """See Workspace. Raises StoreError."""
@@ -73,26 +80,25 @@ class RemoteWorkspace(Workspace):
             self.objects.look()
         records.sort(key=lambda listed: listed.modified, reverse=True)
         refs = []
-        for stored in _in_threads(lambda listed: self.store.get(listed.key), records):
-            with contextlib.suppress(errors.WorkspaceError):
-                refs.append(self._ref_in(stored.data, ref_type) if stored is not None else None)
-        return [ref for ref in refs if ref is not None]
+        for record in _in_threads(lambda listed: self.record(stage, listed.key.split("/")[1]), records):
+            if record is not None:
+                with contextlib.suppress(errors.WorkspaceError):
+                    refs.append(outputs.ref_in(record, ref_type))
+        return refs
 
-    def note(self, kind: str, name: str) -> Note | None:
-        """See Workspace. Raises StoreError."""
-        key = f".{kind}/{name}"
-        stored = self.store.get(key)
-        return Note(self.store.uri(key), stored.data) if stored is not None else None
+    def _stored(self, kind: str) -> dict[str, bytes]:
+        keys = [listed.key for listed in self.store.list(f".{kind}/")]
+        stored = {key.partition("/")[2]: self.store.get(key) for key in keys}
+        return {name: note.data for name, note in stored.items() if note is not None}
 
-    def notes(self, kind: str) -> list[Note]:
-        """See Workspace. Raises StoreError."""
-        keys = [listed.key for listed in self.store.list(f".{kind}/") if listed.key.endswith(".json")]
-        notes = (self.note(kind, key.partition("/")[2]) for key in keys)
-        return [note for note in notes if note is not None]
-
-    def write_note(self, kind: str, name: str, data: bytes) -> None:
-        """See Workspace. Raises StoreError."""
+    def _store(self, kind: str, name: str, data: bytes) -> None:
         self.store.put(f".{kind}/{name}", data)
+
+    def _set_note_aside(self, kind: str, name: str) -> None:
+        self.store.move(f".{kind}/{name}", f"damaged/.{kind}/{name}/{uuid.uuid4().hex}")
+
+    def _location(self, kind: str, name: str) -> str:
+        return self.store.uri(f".{kind}/{name}")
 
     def run(
         self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
@@ -108,32 +114,20 @@ class RemoteWorkspace(Workspace):
         self._here.run(stage, key, ref_type, produce, resumable=resumable)
         return ref_type.model_validate(self._publish(stage, key).ref)
 
-    def _is_here(self, final: Path, ref: Ref) -> bool:
-        record = outputs.read_record(final)
-        return (
-            record is not None
-            and record.ref["digest"] == ref.digest
-            and all(outputs.has_size(final / name, file) for name, file in record.files.items())
-        )
-
-    def _ref_in(self, data: bytes, ref_type: type[RefT]) -> RefT | None:
-        record = _parse(data)
-        return outputs.ref_in(record, ref_type) if record is not None and self._is_whole(record) else None
-
     def _is_whole(self, record: OutputRecord) -> bool:
         return all(_in_threads(self.objects.is_there, record.files.values()))
 
     def _publish(self, stage: str, key: str) -> OutputRecord:
         """Upload and commit what is committed here; the record that holds then may be another machine's."""
         folder = self.root / stage / key
-        data = (folder / outputs.RECORD).read_bytes()
-        record = outputs.parse_record(data)
+        record = self._here.record(stage, key)
         if record is None:
-            raise _is_gone(str(folder))
+            raise is_gone(str(folder))
+        data = (folder / outputs.RECORD).read_bytes()
         _in_threads(lambda item: self.objects.upload(folder / item[0], item[1]), record.files.items())
         for _ in range(_ATTEMPTS):
             stored = self.store.get(_record_key(stage, key))
-            theirs = _parse(stored.data) if stored is not None else None
+            theirs = _parse(stored.data, stage, key) if stored is not None else None
             if theirs is not None and self._is_whole(theirs):
                 record = theirs
                 break
@@ -164,7 +158,7 @@ class RemoteWorkspace(Workspace):
     def _fetch(self, stage: str, key: str, files: Mapping[str, File], data: bytes) -> None:
         """Fetch an output into `.partial`, then commit it by one rename. Files of an earlier attempt are kept."""
         partial, final = self.root / ".partial" / stage / key, self.root / stage / key
-        if final.exists():  # damaged, or another machine's output holds
+        if final.exists():  # another machine's output holds
             outputs.uncommit(final, partial)
         partial.mkdir(parents=True, exist_ok=True)
         outputs.remove_others(partial, files)
@@ -184,7 +178,8 @@ class RemoteWorkspace(Workspace):
         try:
             _in_threads(bring, files)
         except errors.IntegrityError as error:
-            raise _is_gone(str(error)) from error
+            self.say(f"An object of {stage}/{key} is not as it was sent; set aside in the store: {error}")
+            raise is_gone(str(error)) from error
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -208,20 +203,10 @@ def _record_key(stage: str, key: str) -> str:
     return f"{stage}/{key}/{outputs.RECORD}"
 
 
-def _parse(data: bytes) -> OutputRecord | None:
-    """A record that can be followed: its names stay within a folder."""
+def _parse(data: bytes, stage: str, key: str) -> OutputRecord | None:
+    """The record of this output; None if the bytes are not that."""
     record = outputs.parse_record(data)
-    if record is None or any(PurePosixPath(name).is_absolute() or ".." in name.split("/") for name in record.files):
-        return None
-    return record
-
-
-def _is_gone(what: str) -> errors.WorkspaceError:
-    return errors.WorkspaceError(
-        "A stage's output must be in the workspace.",
-        received=f"nothing, or not the whole of it: {what}",
-        todo="run the same command again; what is missing is made again",
-    )
+    return record if record is not None and record.ref["path"] == f"{stage}/{key}" else None
 
 
 def _in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

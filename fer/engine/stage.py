@@ -6,7 +6,7 @@ def split(out: Path, validation: ValidationRef, config: SplitConfig, *, workspac
     return SplitRef(...)
 
 split(validation, config, workspace=workspace)     # runs, or returns what an earlier run committed
-split.key(validation, config)                      # the key of both the workspace and Prefect's cache
+split.key(validation, config)                      # the key of the output in the workspace
 """
 
 import hashlib
@@ -15,18 +15,25 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, runners
+from fer.engine import fingerprint, outputs, runners
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
 
 RefT = TypeVar("RefT", bound=Ref)
 _PROCESSES = runners.Processes()
+
+
+class Found(NamedTuple):
+    """An output that was there already; `provenance` says who made it and when, in words."""
+
+    ref: Ref
+    provenance: str
 
 
 class Stage(Generic[RefT]):
@@ -90,9 +97,10 @@ class Stage(Generic[RefT]):
 
         return workspace.run(self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable)
 
-    def committed(self, *inputs: Any, workspace: Workspace) -> RefT | None:
-        """The committed output for these inputs, or None."""
-        return workspace.committed(self.name, self.key(*inputs), self.ref_type)
+    def found(self, *inputs: Any, workspace: Workspace) -> Found | None:
+        """The committed output for these inputs, and who made it; None if there is none, or it is not whole."""
+        record = workspace.record(self.name, self.key(*inputs))
+        return Found(outputs.ref_in(record, self.ref_type), record.provenance()) if record is not None else None
 
     def _code_for(self, inputs: tuple[Any, ...]) -> fingerprint.Code:
         modules = self._modules_of(inputs)

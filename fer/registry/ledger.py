@@ -14,8 +14,6 @@ import uuid
 from collections.abc import Callable
 from typing import NamedTuple
 
-import pydantic
-
 from fer import errors
 from fer.engine.store import objectstore
 from fer.registry import log as registry_log
@@ -62,7 +60,7 @@ class Ledger:
             if self.store.get(self.alias_key) is not None:  # made since
                 return self.read()
             raise self._lost("nothing", proof)
-        pointer = parsed(alias.data)
+        pointer = registry_log.pointer(alias.data)
         if pointer is None:
             raise self._lost("something else")
         if pointer.entry is not None and pointer.entry > log.head:
@@ -99,10 +97,7 @@ class Ledger:
     def entry(self, number: int) -> Entry | None:
         """The entry of that number; None if it is missing or damaged."""
         stored = self.store.get(names.log_key(self.name, number))
-        try:
-            entry = Entry.model_validate_json(stored.data) if stored else None
-        except pydantic.ValidationError:
-            return None
+        entry = registry_log.entry(stored.data) if stored else None
         return entry if entry is not None and (entry.name, entry.number) == (self.name, number) else None
 
     def move(self, decide: Decision) -> Entry | None:
@@ -132,7 +127,7 @@ class Ledger:
             id=entry_id or uuid.uuid4().hex,
             at_utc=registry_log.now(),
         )
-        key, data = names.log_key(self.name, number), entry.model_dump_json(indent=1).encode()
+        key, data = names.log_key(self.name, number), registry_log.encoded(entry)
         try:
             self.store.put_if_absent(key, data)
         except errors.StoreConflict:
@@ -149,10 +144,10 @@ class Ledger:
         while True:
             alias = self.store.get(self.alias_key)
             wanted = Log(self.entries()).pointer()
-            current = parsed(alias.data) if alias else None
+            current = registry_log.pointer(alias.data) if alias else None
             if current is not None and current.entry is not None and current.entry >= (wanted.entry or 0):
                 return
-            data = wanted.model_dump_json().encode()
+            data = registry_log.encoded(wanted)
             try:
                 if alias is None:
                     self.store.put_if_absent(self.alias_key, data)
@@ -180,7 +175,7 @@ class Ledger:
         state = self.read()
         if state.is_new:
             with contextlib.suppress(errors.StoreConflict):
-                data = Pointer(version=None, entry=0).model_dump_json().encode()
+                data = registry_log.encoded(Pointer(version=None, entry=0))
                 self.store.put_if_absent(self.alias_key, data)
             return self.read()
         if state.older_alias is not None:
@@ -207,11 +202,3 @@ def agree(pointer: Pointer, data: bytes, log: Log) -> bool:
         return not log.head or any(entry.action == "found" and entry.id == identity for entry in log.entries)
     until = Log(log.entries[: pointer.entry])
     return pointer.version is None if not until.head else pointer == until.pointer()
-
-
-def parsed(data: bytes) -> Pointer | None:
-    """The alias with these bytes; None if they are not one."""
-    try:
-        return Pointer.model_validate_json(data)
-    except pydantic.ValidationError:
-        return None

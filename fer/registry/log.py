@@ -10,6 +10,7 @@ versions that were withdrawn, and those that no run may promote.
 import datetime
 import getpass
 import hashlib
+import json
 import os
 import platform
 import re
@@ -19,6 +20,7 @@ from typing import Literal, Self
 import pydantic
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from fer.engine import disk
 from fer.engine.records import Record
 from fer.registry import names
 
@@ -91,6 +93,27 @@ class Pointer(BaseModel):
     moved_utc: AwareDatetime | None = None
     id: str = Field(default="", description="of the entry that moved it")
     entry: int | None = Field(default=None, ge=0)
+
+
+def encoded(document: Entry | Pointer) -> bytes:
+    """The bytes of an object of the registry, which holds its own SHA-256."""
+    return disk.sealed(document.model_dump(mode="json"))
+
+
+def entry(data: bytes) -> Entry | None:
+    """The entry with these bytes; None if they are not as one was written. Older ones hold no SHA-256."""
+    try:
+        return Entry.model_validate_json(json.dumps(disk.unsealed(data)[0]))
+    except ValueError:
+        return None
+
+
+def pointer(data: bytes) -> Pointer | None:
+    """The alias with these bytes; None if they are not as one was written. Older ones hold no SHA-256."""
+    try:
+        return Pointer.model_validate_json(json.dumps(disk.unsealed(data)[0]))
+    except ValueError:
+        return None
 
 
 class Log:

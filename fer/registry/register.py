@@ -4,13 +4,13 @@ import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
+from fer.engine.outputs import OutputRecord
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
@@ -19,11 +19,13 @@ from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, names, registry, releases, trained_on
+from fer.registry import champion, ledger, names, registry, releases, trained_on
 from fer.registry import log as registry_log
 from fer.registry.manifest import Manifest, Registration
 from fer.registry.refs import ReleaseRef
 from fer.training.refs import ModelRef, WeightsRef
+
+_STAGE, _RELEASE = "register", "release.json"
 
 
 class Candidate(Record):
@@ -45,24 +47,38 @@ class Candidate(Record):
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-class Registered(NamedTuple):
-    """Whether all is done that `register` does, and the ID of the entry that keeps the model from being promoted."""
-
-    done: bool
-    barred_by: str = ""
-
-
-def registered(name: str, registration_key: str) -> Registered:
-    """Whether the version is there and, if it passed its gates, the champion or barred from becoming it."""
+def registered(candidate: Candidate) -> ReleaseRef | None:
+    """The candidate's release, if all is done that `register` does: it is there and, if it passed its gates, is the
+    champion or barred from becoming it."""
     with releases.open_registry() as models:
-        versions = models.versions(name)
-        manifest = next((version for version in versions if version.registration_key == registration_key), None)
-        if manifest is None or manifest.status == "refused":
-            return Registered(manifest is not None)
-        state = models.ledger(name).read()
-        is_champion = state.champion == manifest.version
-        bar = None if is_champion else state.log.bar(manifest.version, manifest.model_digest)
-        return Registered(done=True, barred_by=bar.id) if bar is not None else Registered(done=is_champion)
+        versions = models.versions(candidate.name)
+        key = candidate.registration_key
+        manifest = next((version for version in versions if version.registration_key == key), None)
+        if manifest is None:
+            return None
+        release = _release(models, manifest, models.ledger(manifest.name).read())
+        is_done = release.status != "released" or release.champion_version == release.version
+        return release if is_done else None
+
+
+def remember(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> None:
+    """Commit to the workspace that a run came to this release. Raises WorkspaceError, StoreError."""
+
+    def write(out: Path) -> Ref:
+        (out / _RELEASE).write_text(release.model_dump_json(indent=1))
+        return Ref()
+
+    workspace.run(_STAGE, _key(candidate, release), Ref, write, resumable=False)
+
+
+def remembered(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> OutputRecord | None:
+    """What tells which run came to this release; None if none is known: a version can be kept that was released."""
+    return workspace.record(_STAGE, _key(candidate, release))
+
+
+def _key(candidate: Candidate, release: ReleaseRef) -> str:
+    parts = [candidate.name, candidate.registration_key, release.status, release.kept_because]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def register(
@@ -97,27 +113,35 @@ def register(
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in paths if not path.name.startswith("_")}
         manifest = models.register(candidate.name, content, registration, progress, by)
-        state = models.ledger(manifest.name).read()
-        status, kept_because, champion_version = manifest.status, "", state.champion
-        if manifest.status != "refused":
-            bar = state.log.bar(manifest.version, manifest.model_digest)
-            if bar is not None and champion_version != manifest.version:
-                status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
-            else:
-                expected = None
-                if champion_state.alias_version is not None and champion_state.alias_state is not None:
-                    expected = registry.Alias(champion_state.alias_version, champion_state.alias_state)
-                status, champion_version = "released", _promote(models, manifest, expected, by).version
-        return ReleaseRef(
-            path=f"{manifest.name}@{manifest.version}",
-            digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
-            name=manifest.name,
-            version=manifest.version,
-            status=status,
-            kept_because=kept_because,
-            uri=models.uri(manifest),
-            champion_version=champion_version,
-        )
+        release = _release(models, manifest, models.ledger(manifest.name).read())
+        if release.status != "released":
+            return release
+        expected = None
+        if champion_state.alias_version is not None and champion_state.alias_state is not None:
+            expected = registry.Alias(champion_state.alias_version, champion_state.alias_state)
+        champion_version = _promote(models, manifest, expected, by).version
+        return release.model_copy(update={"champion_version": champion_version})
+
+
+def _release(models: registry.Registry, manifest: Manifest, state: ledger.State) -> ReleaseRef:
+    """What a version is now: refused by its gates, kept as it is barred from becoming champion, or released."""
+    status, kept_because = manifest.status, ""
+    if status != "refused":
+        bar = state.log.bar(manifest.version, manifest.model_digest)
+        if bar is not None and state.champion != manifest.version:
+            status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
+        else:
+            status = "released"
+    return ReleaseRef(
+        path=f"{manifest.name}@{manifest.version}",
+        digest=hashlib.sha256(manifest.model_dump_json().encode()).hexdigest(),
+        name=manifest.name,
+        version=manifest.version,
+        status=status,
+        kept_because=kept_because,
+        uri=models.uri(manifest),
+        champion_version=state.champion,
+    )
 
 
 def _registration(

@@ -121,11 +121,11 @@ class Registry:
         """
         if claim.version is None or claim.manifest is None:
             return None
-        manifest = self._version(claim.name, claim.version)
+        manifest = self._version(claim.name, claim.version, claim)
         if manifest is None and (data := self.copy(claim)) is not None:
             with contextlib.suppress(errors.StoreConflict):
                 self.store.put_if_absent(names.version_key(claim.name, claim.version), data)
-            manifest = self._version(claim.name, claim.version)
+            manifest = self._version(claim.name, claim.version, claim)
         return manifest
 
     def copy(self, claim: registry_log.Entry) -> bytes | None:
@@ -157,7 +157,10 @@ class Registry:
         """The model's versions, oldest first; none for an unknown model."""
         names.check_name(name)
         with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-            manifests = readers.map(lambda version: self._version(name, version), self.numbers(name))
+            claims = self._claims(name)
+            manifests = readers.map(
+                lambda version: self._version(name, version, claims.get(version)), self.numbers(name)
+            )
             return [manifest for manifest in manifests if manifest is not None]
 
     def numbers(self, name: str) -> list[int]:
@@ -175,7 +178,7 @@ class Registry:
             if alias is None:
                 raise self._no_alias(name, which)
             version = alias.version
-        manifest = self._version(name, version)
+        manifest = self._version(name, version, self._claims(name).get(version))
         if manifest is None:
             if not which.isdecimal() or version in self.ledger(name).read().log.claims():
                 raise self._damaged(name, names.version_key(name, version), "nothing")
@@ -193,10 +196,9 @@ class Registry:
         stored = self.store.get(key)
         if stored is None:
             return None
-        try:
-            pointer = registry_log.Pointer.model_validate_json(stored.data)
-        except pydantic.ValidationError:
-            raise self._damaged(name, key) from None
+        pointer = registry_log.pointer(stored.data)
+        if pointer is None:
+            raise self._damaged(name, key)
         return None if pointer.version is None else Alias(pointer.version, registry_log.identity(stored.data))
 
     def ledger(self, name: str) -> registry_ledger.Ledger:
@@ -315,11 +317,25 @@ class Registry:
         for listed in list(self.store.list(prefix)):
             self.store.delete(listed.key)
 
-    def _version(self, name: str, version: int) -> Manifest | None:
+    def _claims(self, name: str) -> dict[int, registry_log.Entry]:
+        """The entries that claimed the numbers of versions; none if the log can't be read, which who needs it says."""
+        try:
+            return Log(self.ledger(name).entries()).claims()
+        except errors.IntegrityError:
+            return {}
+
+    def _version(self, name: str, version: int, claim: registry_log.Entry | None) -> Manifest | None:
+        """The version's manifest, None if it is not there.
+
+        Raises IntegrityError if it is not the one that the `claim` of its number names, or can't be read.
+        """
         key = names.version_key(name, version)
         stored = self.store.get(key)
         if stored is None:
             return None
+        promised = claim.manifest if claim is not None else None
+        if promised is not None and hashlib.sha256(stored.data).hexdigest() != promised.sha256:
+            raise self._damaged(name, key)
         try:
             manifest = Manifest.model_validate_json(stored.data)
         except pydantic.ValidationError:

@@ -50,7 +50,7 @@ def repair(models: registry.Registry, name: str, *, apply: bool, by: str | None 
 def _log(ledger: registry_ledger.Ledger, by: str, repairs: _Repairs) -> Log:
     """The log with entries in place of the lost ones."""
     alias = ledger.store.get(ledger.alias_key)
-    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
+    pointer = registry_log.pointer(alias.data) if alias is not None else None
     numbers = ledger.numbers()
     head = max(numbers, default=0)
     promised = pointer.entry if pointer is not None and pointer.entry is not None else 0
@@ -78,7 +78,7 @@ def _log(ledger: registry_ledger.Ledger, by: str, repairs: _Repairs) -> Log:
                     "rolled back or withdrawn there",
                 )
             )
-            repairs.writes.append(_replaces(ledger, key, entry.model_dump_json(indent=1)))
+            repairs.writes.append(_replaces(ledger, key, registry_log.encoded(entry)))
         entries.append(entry)
     return Log(entries)
 
@@ -87,7 +87,7 @@ def _manifests(models: registry.Registry, name: str, log: Log, repairs: _Repairs
     sizes = {listed.key: listed.size_bytes for listed in models.store.list(f"models/{name}/files/")}
     claims, numbers = log.claims(), models.numbers(name)
     alias = models.store.get(models.ledger(name).alias_key)
-    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
+    pointer = registry_log.pointer(alias.data) if alias is not None else None
     champions = {*log.lineage(), *([pointer.version] if pointer and pointer.version and not log.head else [])}
     for version in sorted({*claims, *numbers, *champions}):
         key = names.version_key(name, version)
@@ -105,12 +105,12 @@ def _manifests(models: registry.Registry, name: str, log: Log, repairs: _Repairs
             repairs.findings.append(Finding(f"{what}, and there is no copy of it: {models.store.uri(key)}"))
         else:
             repairs.findings.append(Finding(f"{what}: {models.store.uri(key)}", "it is restored from its copy"))
-            repairs.writes.append(_replaces(models.ledger(name), key, copy.decode()))
+            repairs.writes.append(_replaces(models.ledger(name), key, copy))
 
 
 def _alias(models: registry.Registry, ledger: registry_ledger.Ledger, log: Log, by: str, repairs: _Repairs) -> None:
     alias = ledger.store.get(ledger.alias_key)
-    pointer = registry_ledger.parsed(alias.data) if alias is not None else None
+    pointer = registry_log.pointer(alias.data) if alias is not None else None
     if alias is not None and pointer is not None and registry_ledger.agree(pointer, alias.data, log):
         if log.head and (pointer.entry or 0) < log.head:
             repairs.findings.append(Finding(_behind(pointer, log), "the alias is brought up to it"))
@@ -151,21 +151,21 @@ def _rebuild(ledger: registry_ledger.Ledger, act: Act, number: int, alias: objec
             received=f"another entry {number}",
             todo=f"run it again: fer models repair {ledger.name}",
         )
-    wanted = Log(ledger.entries()).pointer().model_dump_json()
+    wanted = registry_log.encoded(Log(ledger.entries()).pointer())
     _write(ledger, ledger.alias_key, wanted, alias)
 
 
-def _replaces(ledger: registry_ledger.Ledger, key: str, text: str) -> Callable[[], object]:
-    return lambda: _write(ledger, key, text, ledger.store.get(key))
+def _replaces(ledger: registry_ledger.Ledger, key: str, data: bytes) -> Callable[[], object]:
+    return lambda: _write(ledger, key, data, ledger.store.get(key))
 
 
-def _write(ledger: registry_ledger.Ledger, key: str, text: str, stored: objectstore.Object | None) -> None:
+def _write(ledger: registry_ledger.Ledger, key: str, data: bytes, stored: objectstore.Object | None) -> None:
     """Write in the place of the `stored` object, of which a copy is kept."""
     if stored is None:
-        ledger.store.put_if_absent(key, text.encode())
+        ledger.store.put_if_absent(key, data)
         return
     ledger.store.put(f"models/{ledger.name}/damaged/{uuid.uuid4().hex}/{key.rsplit('/', 1)[-1]}", stored.data)
-    ledger.store.put_if_match(key, text.encode(), stored.etag)
+    ledger.store.put_if_match(key, data, stored.etag)
 
 
 def _placeholder(name: str, number: int, by: str, before: int | None, after: int | None) -> Entry:

@@ -83,25 +83,28 @@ def plan_reuse(
     name in `out`.
     """
     reuse = _find(workspace, split_table, made_by, per_shard)
-    if reuse.folder is None:
+    if reuse.base is None:
         return reuse
-    record = outputs.read_record(reuse.folder)
-    read = [*(shard.name for shard, _ in reuse.thinned), *reuse.sources]
-    if record is None or not all(outputs.is_unchanged(reuse.folder, name, record.files[name]) for name in read):
-        return ReusePlan()
     try:
+        folder = workspace.folder(reuse.base, _read_of(reuse))
+        record = outputs.read_record(folder)
         for shard in reuse.linked:
-            outputs.link(reuse.folder, shard.name, out, shard.name, record)
-    except errors.IntegrityError:  # damaged since: it is made anew too once it is needed
+            outputs.link(folder, shard.name, out, shard.name, record)
+    except (errors.WorkspaceError, errors.IntegrityError):  # damaged since: it is made anew too once it is needed
         return ReusePlan()
     return reuse
+
+
+def _read_of(reuse: ReusePlan) -> list[str]:
+    """The shards that are reused."""
+    return [*(shard.name for shard in reuse.linked), *(shard.name for shard, _ in reuse.thinned), *reuse.sources]
 
 
 def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_shard: int) -> ReusePlan:
     candidates: list[tuple[ShardsRef, Path, list[ShardSummary]]] = []
     for ref in workspace.outputs("preprocess", ShardsRef)[:_CANDIDATES]:
         with contextlib.suppress(errors.WorkspaceError):  # gone meanwhile
-            folder = workspace.folder(ref)
+            folder = workspace.folder(ref, [_SUMMARIES])
             summaries = read_summaries(folder, made_by) if _has_summaries(folder) else None
             if summaries is not None:
                 candidates.append((ref, folder, summaries))
@@ -115,13 +118,9 @@ def _find(workspace: workspaces.Workspace, split_table: Path, made_by: str, per_
 
 
 def _has_summaries(folder: Path) -> bool:
-    """Whether there are summaries in a committed folder, as they were committed: Arrow ends the process over others."""
+    """Whether the record of a committed folder names summaries: Arrow ends the process over what is not verified."""
     record = outputs.read_record(folder)
-    return (
-        record is not None
-        and _SUMMARIES in record.files
-        and outputs.is_unchanged(folder, _SUMMARIES, record.files[_SUMMARIES])
-    )
+    return record is not None and _SUMMARIES in record.files
 
 
 @dataclass(frozen=True)

@@ -152,11 +152,8 @@ def _divergence(diverged: dict[str, Any], workspace: workspaces.Workspace, key: 
     message, images = diverged["message"], diverged["images"]
     if not images:
         return errors.Diverged(message)
-    name = f"{key}.json"
-    workspace.write_note(_DIVERGED_NOTE, name, json.dumps(diverged, indent=1).encode())
-    note = workspace.note(_DIVERGED_NOTE, name)
+    place = workspace.write_note(_DIVERGED_NOTE, f"{key}.json", diverged)
     shown = ", ".join(images[:_SHOWN_IMAGES])
-    place = note.location if note is not None else name
     return errors.Diverged(f"{message} The step's {len(images)} images: {shown}, … (all: {place})")
 
 

@@ -73,7 +73,7 @@ def accept(workspace, data, inputs="", is_anchored=True, **scoped):
 
 
 def pointer(workspace):
-    (path,) = (workspace.root / ".accepted").iterdir()
+    (path,) = (workspace.root / ".accepted").glob("*.json")
     return path
 
 
@@ -142,11 +142,24 @@ def test_the_anchor_stays_until_enough_new_images_were_tested(workspace):
     assert previous(workspace, "friday").anchor == validated(workspace, "thursday")
 
 
-@pytest.mark.parametrize("gone", ["validate/monday", "split/monday", "split/monday/split.parquet"])
+@pytest.mark.parametrize("name", ["validate/monday/accepted.parquet", "split/monday/split.parquet"])
+@pytest.mark.parametrize("harm", ["remove", "empty", "flip"])
+def test_damaged_output_of_the_data_accepted_last_stops_the_run_on_other_data_alone(workspace, name, harm):
+    accept(workspace, "monday")
+    path = workspace.root / name
+    path.unlink() if harm == "remove" else path.write_text("" if harm == "empty" else "mondax")
+    for _ in range(2):
+        with pytest.raises(errors.WorkspaceError, match=r"could move to other splits.*(validate|split)/monday"):
+            previous(workspace, "tuesday")
+    assert accept(workspace, "monday") == PreviousData()
+    assert previous(workspace, "tuesday").split == split_of(workspace, "monday")
+
+
+@pytest.mark.parametrize("gone", ["validate/monday", "split/monday"])
 def test_output_that_is_gone_from_the_workspace_is_no_baseline(workspace, gone):
     accept(workspace, "monday")
     path = workspace.root / gone
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(path)
     assert find(workspace) is None
     assert previous(workspace, "tuesday") == PreviousData()
 
@@ -161,10 +174,13 @@ def test_of_what_the_same_data_was_given_only_what_is_still_there_is_given_again
 @pytest.mark.parametrize("content", [b"", b"{", b'{"validation": {}}', b"\xff\x00", b"[]"])
 def test_a_damaged_record_is_an_error_that_says_which_file_to_remove(workspace, content):
     accept(workspace, "monday")
-    pointer(workspace).write_bytes(content)
-    with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file"):
+    copy = pointer(workspace).with_suffix(".json.copy")
+    for path in (pointer(workspace), copy):
+        path.write_bytes(content)
+    with pytest.raises(errors.WorkspaceError, match=r"demo-kaggle-a-b-\w+\.json.*remove the file and its copy"):
         find(workspace)
     pointer(workspace).unlink()
+    copy.unlink()
     assert accept(workspace, "tuesday") == PreviousData()
 
 
@@ -225,8 +241,8 @@ def test_what_was_accepted_on_one_machine_is_kept_to_on_another(store, tmp_path)
     previous_data = accept(two, "tuesday")
     assert previous_data.validation == validated(one, "monday")
     assert find(one).split == split_of(one, "tuesday")
-    [record] = store.list(".accepted/")
-    store.put(record.key, b"{")
+    for record in list(store.list(".accepted/")):
+        store.put(record.key, b"{")
     with pytest.raises(errors.WorkspaceError, match=r"s3://.*/\.accepted/demo-kaggle-a-b-\w+\.json.*remove the file"):
         find(one)
 

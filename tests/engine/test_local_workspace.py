@@ -3,6 +3,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -179,21 +180,85 @@ def test_a_folder_that_may_not_be_written_is_one_clear_error(tmp_path):
         run(LocalWorkspace(tmp_path), refuse)
 
 
-@pytest.mark.parametrize("harm", ["remove", "cut", "record"])
-def test_damaged_output_is_made_anew(tmp_path, harm):
-    workspace = LocalWorkspace(tmp_path)
+@pytest.mark.parametrize("harm", ["remove", "cut", "flip", "folder", "record", "no record", "record of another"])
+@pytest.mark.parametrize("resumable", [False, True])
+def test_damaged_output_is_set_aside_said_and_made_anew(tmp_path, harm, resumable):
+    said: list[str] = []
+    workspace = LocalWorkspace(tmp_path, say=said.append)
     output = run(workspace)
     folder = workspace.folder(output)
+    expected = hashlib.sha256(b"a").hexdigest()
+    path, sentence = folder / "a.txt", f"a.txt: expected SHA-256 {expected}, received nothing"
     if harm == "remove":
-        (folder / "a.txt").unlink()
+        path.unlink()
     elif harm == "cut":
-        (folder / "deeper" / "b.txt").write_text("")
+        path.write_text("")
+        sentence = "a.txt: expected 1 bytes, received 0 bytes"
+    elif harm == "flip":
+        path.write_text("b")
+        sentence = f"a.txt: expected SHA-256 {expected}, received SHA-256 {hashlib.sha256(b'b').hexdigest()}"
+    elif harm == "folder":
+        path.unlink()
+        path.mkdir()
     else:
-        (folder / "_ref.json").write_text("{")
+        sentence = "its _ref.json is gone or changed"
+        other = workspace.folder(run(workspace, key="k2")) / "_ref.json"
+        path = folder / "_ref.json"
+        path.unlink() if harm == "no record" else path.write_bytes(b"{" if harm == "record" else other.read_bytes())
+    damaged = path.read_bytes() if path.is_file() else None
+    with pytest.raises(errors.WorkspaceError, match="run the same command again"):
+        workspace.folder(output)
+    assert workspace.is_damaged("stage", "k1")
     assert workspace.committed("stage", "k1", DatasetRef) is None
-    assert run(workspace) == output
+    (text,) = said
+    assert str(folder) in text
+    assert sentence in text
+    (aside,) = (tmp_path / ".damaged" / "stage" / "k1").iterdir()
+    assert str(aside) in text
+    if damaged is not None:
+        assert (aside / path.name).read_bytes() == damaged
+    assert run(workspace, resumable=resumable) == output
     assert (folder / "a.txt").read_text() == "a"
     assert (folder / "deeper" / "b.txt").read_text() == "b"
+    assert not workspace.is_damaged("stage", "k1")
+    assert len(said) == 1
+
+
+def test_a_file_that_was_not_committed_is_moved_out_of_the_output_which_stays(tmp_path):
+    said: list[str] = []
+    workspace = LocalWorkspace(tmp_path, say=said.append)
+    output = run(workspace)
+    planted = workspace.folder(output) / "deeper" / "train-00001.parquet"
+    planted.write_text("planted")
+    assert not (workspace.folder(output) / "deeper" / "train-00001.parquet").exists()
+    assert [path.name for path in (tmp_path / ".damaged").rglob("*.parquet")] == ["train-00001.parquet"]
+    assert "committed without deeper/train-00001.parquet" in said[0]
+    assert workspace.committed("stage", "k1", DatasetRef) == output
+
+
+def test_of_a_folder_only_the_files_are_verified_that_are_asked_for(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    output = run(workspace)
+    (workspace.folder(output) / "a.txt").write_text("A")
+    assert workspace.folder(output, ["deeper/b.txt"]).is_dir()
+    with pytest.raises(errors.WorkspaceError):
+        workspace.folder(output, ["a.txt"])
+
+
+def test_what_is_damaged_while_another_process_makes_it_again_is_not_waited_for(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    folder = workspace.folder(run(workspace))
+    (folder / "a.txt").write_text("A")
+    with LocalWorkspace(tmp_path).locked("stage", "k1"):
+        assert workspace.committed("stage", "k1", DatasetRef) is None
+    assert (folder / "a.txt").exists()
+
+
+def test_a_ref_of_another_content_is_not_answered_with_this_one(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    output = run(workspace)
+    with pytest.raises(errors.WorkspaceError, match="another output"):
+        workspace.folder(output.model_copy(update={"digest": "0" * 64}))
 
 
 def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
@@ -212,6 +277,9 @@ def test_a_resumable_stage_redoes_only_the_damaged_file(tmp_path):
     (folder / "a.txt").unlink()
     run(workspace, resume, resumable=True)
     assert seen == ["b.txt"]
+    (folder / "a.txt").write_text("A")
+    run(workspace, resume, resumable=True)
+    assert seen == ["b.txt", "b.txt"]
 
 
 def hang_in_a_stage(root: str) -> None:
@@ -294,13 +362,6 @@ def test_an_empty_folder_that_a_killed_run_left_is_removed_after_a_day(tmp_path)
     assert [path.name for path in young.parent.iterdir()] == ["young"]
 
 
-def test_an_attempt_keeps_its_name_until_the_output_is_gone(tmp_path):
-    workspace = LocalWorkspace(tmp_path)
-    first = workspace.attempt("stage", "k1", committed=False)
-    assert workspace.attempt("stage", "k1", committed=True) == first
-    assert workspace.attempt("stage", "k1", committed=False) != first
-
-
 def test_an_unknown_ref_says_what_to_do(tmp_path):
     with pytest.raises(errors.WorkspaceError, match="run the same command again"):
         LocalWorkspace(tmp_path).folder(dataset(path="stage/none"))
@@ -322,7 +383,7 @@ def test_a_stages_outputs_are_those_that_are_whole_newest_first(tmp_path):
         os.utime(workspace.folder(ref) / "_ref.json", (1e9 - age, 1e9 - age))
     assert workspace.outputs("stage", DatasetRef) == refs[::-1]
     assert workspace.outputs("other stage", DatasetRef) == []
-    (workspace.folder(refs[2]) / "a.txt").unlink()
+    (workspace.folder(refs[2]) / "_ref.json").write_text("{")
     assert workspace.outputs("stage", DatasetRef) == refs[1::-1]
 
 
@@ -341,7 +402,6 @@ def test_a_workspace_of_version_0_1_is_read_and_gone_on_with_under_new_keys(tmp_
     contents = {
         "stage/6f1c/_ref.json": json.dumps({"ref": old, "files": files}, indent=1),
         "stage/6f1c/a.txt": "a",
-        ".attempts/stage-6f1c": "0" * 32,
         ".accepted/demo-1.json": "{}",
         ".partial/stage/6f1d/part-0.parquet.tmp": "half",
         ".partial/stage/6f1d/.known/part-1.parquet.json": "{}",
@@ -357,9 +417,7 @@ def test_a_workspace_of_version_0_1_is_read_and_gone_on_with_under_new_keys(tmp_
     new = run(workspace, key="k1")
     assert {ref.path for ref in workspace.outputs("stage", DatasetRef)} == {"stage/6f1c", new.path}
     assert (workspace.folder(DatasetRef.model_validate(old)) / "a.txt").read_text() == "a"
-    assert workspace.attempt("stage", "6f1c", committed=True) == "0" * 32
-    assert workspace.attempt("stage", "k1", committed=True) != "0" * 32
-    assert [note.data for note in workspace.notes("accepted")] == [b"{}"]
+    assert [note.document for note in workspace.notes("accepted")] == [{}]
     assert not (tmp_path / ".partial/stage/6f1d").exists()
 
 
@@ -370,3 +428,66 @@ def test_a_record_left_by_a_kill_before_the_rename_is_no_part_of_the_output(tmp_
     workspace = LocalWorkspace(tmp_path)
     output = run(workspace, resumable=True)
     assert workspace.committed("stage", "k1", DatasetRef) == output
+
+
+NOTE, COPY = "accepted/demo.json", "accepted/demo.json.copy"
+
+
+def note(workspace: LocalWorkspace) -> dict:
+    (only,) = workspace.notes("accepted")
+    return only.document
+
+
+@pytest.mark.parametrize("name", [f".{NOTE}", f".{COPY}"])
+@pytest.mark.parametrize("harm", ["remove", "cut", "flip", "empty", "swap"])
+def test_a_note_is_restored_from_its_copy_and_the_copy_from_the_note(tmp_path, name, harm):
+    said: list[str] = []
+    workspace = LocalWorkspace(tmp_path, say=said.append)
+    workspace.write_note("accepted", "other.json", {"of": "another"})
+    workspace.write_note("accepted", "demo.json", {"of": "monday"})
+    workspace.write_note("accepted", "demo.json", {"of": "tuesday"})
+    path = tmp_path / name
+    whole = path.read_bytes()
+    at = whole.index(b"tuesday")
+    if harm == "remove":
+        path.unlink()
+    else:
+        flipped = whole[:at] + b"T" + whole[at + 1 :]
+        other = (tmp_path / ".accepted" / "other.json").read_bytes()
+        path.write_bytes({"cut": whole[:-9], "flip": flipped, "empty": b"", "swap": other}[harm])
+    documents = {Path(note.location).name: note.document for note in workspace.notes("accepted")}
+    assert documents == {"demo.json*": {"of": "tuesday"}, "other.json*": {"of": "another"}}
+    assert path.read_bytes() == whole
+    assert [str(path) in text for text in said] == ([] if harm == "remove" else [True])
+    assert len(list((tmp_path / ".damaged").rglob(path.name))) == len(said)
+
+
+def test_a_writer_killed_between_a_note_and_its_copy_leaves_the_new_one(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    workspace.write_note("accepted", "demo.json", {"of": "monday"})
+    monday = (tmp_path / f".{COPY}").read_bytes()
+    workspace.write_note("accepted", "demo.json", {"of": "tuesday"})
+    (tmp_path / f".{COPY}").write_bytes(monday)
+    assert note(workspace) == {"of": "tuesday"}
+    assert (tmp_path / f".{COPY}").read_bytes() == (tmp_path / f".{NOTE}").read_bytes()
+
+
+def test_a_note_of_another_workspace_is_not_believed(tmp_path):
+    for day in ("monday", "tuesday"):
+        LocalWorkspace(tmp_path / day).write_note("accepted", "demo.json", {"of": day})
+    for name in (NOTE, COPY):
+        shutil.copy(tmp_path / "monday" / f".{name}", tmp_path / "tuesday" / f".{name}")
+        if name == NOTE:
+            with pytest.raises(errors.WorkspaceError, match=r"two that differ at .*demo\.json\*\."):
+                note(LocalWorkspace(tmp_path / "tuesday"))
+
+
+def test_a_note_of_which_nothing_is_whole_stops_the_run(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    workspace.write_note("accepted", "demo.json", {"of": "monday"})
+    for name in (NOTE, COPY):
+        (tmp_path / f".{name}").write_text("{")
+    with pytest.raises(
+        errors.WorkspaceError, match=r"something else at .*demo\.json\*\. Next: .*remove the file and its"
+    ):
+        note(workspace)

@@ -1,14 +1,24 @@
 import errno
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
-from two_files import dataset, run
+from two_files import dataset, run, write_two_files
 
 from fer import errors
 from fer.engine import disk, outputs
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef
+
+
+def write_earlier(out: Path) -> DatasetRef:
+    """As `write_two_files`, a second ago: a file that was written just now is read again each time."""
+    ref = write_two_files(out)
+    for path in out.rglob("*.txt"):
+        os.utime(path, (time.time() - 1, time.time() - 1))
+    return ref
 
 
 @pytest.fixture
@@ -27,7 +37,7 @@ def hashed(monkeypatch) -> list[str]:
 
 def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, hashed):
     workspace = LocalWorkspace(tmp_path)
-    first = workspace.folder(run(workspace))
+    first = workspace.folder(run(workspace, write_earlier))
 
     def pass_on(out: Path) -> DatasetRef:
         outputs.link(first, "a.txt", out, "new.txt")
@@ -48,7 +58,7 @@ def test_a_file_with_a_second_name_is_neither_copied_nor_read_again(tmp_path, ha
         return dataset()
 
     by_reading = workspace.folder(run(workspace, copy, key="k3"))
-    assert (second / "_ref.json").read_text() == (by_reading / "_ref.json").read_text().replace("k3", "k2")
+    assert outputs.read_record(second).files == outputs.read_record(by_reading).files
 
 
 def test_a_file_that_took_the_place_of_a_second_name_is_read(tmp_path):
@@ -108,3 +118,53 @@ def test_without_hard_links_a_file_is_copied(tmp_path, monkeypatch):
     second = workspace.folder(run(workspace, pass_on, key="k2"))
     assert (second / "a.txt").read_text() == "a"
     assert (second / "a.txt").stat().st_ino != (first / "a.txt").stat().st_ino
+
+
+def test_a_committed_file_is_read_once_in_a_process_while_it_is_not_written_to(tmp_path, hashed):
+    workspace = LocalWorkspace(tmp_path)
+    ref = run(workspace, write_earlier)
+    for _ in range(3):
+        LocalWorkspace(tmp_path).folder(ref)
+    assert sorted(hashed) == ["a.txt", "b.txt"]
+    os.utime(workspace.folder(ref) / "a.txt")
+    workspace.folder(ref)
+    assert sorted(hashed) == ["a.txt", "a.txt", "b.txt"]
+
+
+def test_a_record_knows_every_byte_of_its_own(tmp_path):
+    workspace = LocalWorkspace(tmp_path, made_by="run tidy-owl (7)")
+    path = workspace.folder(run(workspace)) / "_ref.json"
+    whole = path.read_bytes()
+    record = outputs.parse_record(whole)
+    assert record.provenance().startswith("made by run tidy-owl (7) on 20")
+    for at in range(len(whole)):
+        for bit in (1, 4, 64):
+            changed = whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :]
+            assert outputs.parse_record(changed) in (None, record)  # another blank says the same
+    assert all(outputs.parse_record(whole[:at]) is None for at in range(len(whole)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"7",
+        b"\xff",
+        b'{"ref": {}, "files": {}}',
+        b'{"ref": {"path": "a/b"}, "files": []}',
+        b'{"ref": {"path": "a/b"}, "files": {"x": 1}}',
+        b'{"ref": {"path": "a/b"}, "files": {"../x": {"size_bytes": 1, "sha256": "0"}}}',
+        b'{"ref": {"path": "a/b"}, "files": {"/x": {"size_bytes": 1, "sha256": "0"}}}',
+        b'{"ref": {"path": "a/b"}, "files": {}, "made_by": "", "made_utc": ""}',
+    ],
+)
+def test_what_is_no_record_is_none(content):
+    assert outputs.parse_record(content) is None
+
+
+def test_a_record_of_an_earlier_version_has_no_digest_of_its_own():
+    old = {"ref": {"path": "a/b"}, "files": {"x": {"size_bytes": 1, "sha256": "0"}}}
+    assert outputs.parse_record(json.dumps(old).encode()).provenance() == ""

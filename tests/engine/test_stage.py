@@ -45,8 +45,8 @@ def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
     assert double(dataset(), Config(), workspace=workspace) == first
     assert calls == [3]
     assert seen == [(1, 1, "done")]
-    assert double.committed(dataset(), Config(), workspace=workspace) == first
-    assert double.committed(dataset(), Config(blur=5), workspace=workspace) is None
+    assert double.found(dataset(), Config(), workspace=workspace).ref == first
+    assert double.found(dataset(), Config(blur=5), workspace=workspace) is None
 
 
 def test_an_input_that_is_no_ref_config_or_plain_value_is_refused():
@@ -119,13 +119,13 @@ def test_a_stage_whose_source_changes_while_it_runs_commits_nothing(edited, tmp_
     with pytest.raises(errors.WorkspaceError, match=r"source of stage edited changed .* Next: run the same command"):
         edited(name, workspace=workspace)
     assert edited.key(name) == key  # it is the imported code that ran
-    assert edited.committed(name, workspace=workspace) is None
+    assert edited.found(name, workspace=workspace) is None
     assert list(workspace.root.rglob("shard")) == []
 
 
 def test_a_stage_whose_source_stays_is_committed(edited, tmp_path):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    assert edited("leave", workspace=workspace) == edited.committed("leave", workspace=workspace)
+    assert edited("leave", workspace=workspace) == edited.found("leave", workspace=workspace).ref
 
 
 def test_another_source_is_another_key(edited, tmp_path):
@@ -137,7 +137,7 @@ def test_another_source_is_another_key(edited, tmp_path):
 
 def test_a_comment_that_is_added_while_a_stage_runs_is_no_other_source(edited, tmp_path):
     workspace = LocalWorkspace(tmp_path / "workspace")
-    assert edited("comment", workspace=workspace) == edited.committed("comment", workspace=workspace)
+    assert edited("comment", workspace=workspace) == edited.found("comment", workspace=workspace).ref
 
 
 def test_the_code_of_the_module_that_defines_a_config_is_in_the_key(edited, tmp_path):

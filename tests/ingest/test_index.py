@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, OFFICIAL, by_path, bytes_of, committed, merged, picture, png, rows_of, run
+from recommit import rewrite
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
@@ -196,7 +197,7 @@ def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png(1), "happy/2.png": b"some bytes"})
     path = workspace.folder(dataset) / archives.DATASET
-    path.write_bytes(path.read_bytes().replace(b"some bytes", b"same bytes", 1))
+    rewrite(workspace, dataset, path.name, path.read_bytes().replace(b"some bytes", b"same bytes", 1))
     with pytest.raises(archives.DamagedArchive, match=r"happy/2\.png"):
         index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
 

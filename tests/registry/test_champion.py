@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from recommit import rewrite
 from registrations import CLASSES, parts, register
 
 from data_contracts import files
@@ -46,6 +47,6 @@ def test_a_model_record_that_can_not_be_read_is_a_clear_error(models, workspace,
 
 def test_a_preprocessing_record_that_can_not_be_read_is_a_clear_error(workspace):
     model = parts(workspace)[1]
-    (workspace.folder(model) / files.PREPROCESSING).write_text("{}")
+    rewrite(workspace, model, files.PREPROCESSING, b"{}")
     with pytest.raises(errors.IntegrityError, match=r"preprocessing\.json must be"):
         champion.preprocessing_of(model, workspace)

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from recommit import recommit, rewrite
 from registrations import candidate, committed, parts, register
 
 from data_contracts import files
@@ -16,7 +17,7 @@ from fer.registry import register as register_stage
 
 
 def is_registered(refs):
-    return register_stage.registered("demo", candidate(refs).registration_key).done
+    return register_stage.registered(candidate(refs)) is not None
 
 
 def test_a_release_lists_the_pixels_that_it_was_trained_on_and_chosen_by(models, workspace, tmp_path):
@@ -33,6 +34,7 @@ def test_a_release_lists_those_of_the_one_that_it_started_from_too(models, works
     refs = parts(workspace)
     earlier = {"pixel_sha256": ["a", "b", "y", "z"], "split": ["validation", "train", "validation", "train"]}
     pq.write_table(pa.table(earlier), workspace.folder(refs[1]) / files.WEIGHTS_TRAINED_ON)
+    recommit(workspace, refs[1])
     register(workspace, refs)
     folder = models.fetch(models.get("demo"), tmp_path)
     assert trained_on.read(folder / files.TRAINED_ON).to_pydict() == {
@@ -57,7 +59,7 @@ def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_pat
 def test_a_release_says_by_what_it_was_trained_and_not_by_what_it_was_registered(models, workspace):
     refs = parts(workspace)
     where = {"processor": "of another machine", "threads": "3"}
-    (workspace.folder(refs[1]) / saved_model.ABOUT).write_text(json.dumps({"environment": where}))
+    rewrite(workspace, refs[1], saved_model.ABOUT, json.dumps({"environment": where}).encode())
     register(workspace, refs)
     assert models.get("demo").environment == where
 

@@ -1,12 +1,22 @@
-"""What is worth another try, and how that is announced."""
+"""What is worth another try and how that is announced; what is cached, and that Prefect keeps and reads no results."""
 
+import os
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from prefect import flow
+from prefect.results import ResultRecord, ResultRecordMetadata
+from prefect.serializers import PickleSerializer
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from prefect.states import Failed
 
 from fer import errors
-from tasks import caching, events, ingest
+from fer.engine import stage
+from fer.engine.refs import Ref
+from tasks import caching, events, ingest, outcomes, stages
 
 
 @pytest.fixture
@@ -37,3 +47,102 @@ def test_an_error_that_will_stay_or_has_been_waited_for_is_not_retried_nor_annou
         ingest.resolve, SimpleNamespace(run_count=1), Failed(data=error)
     )
     assert heard == []
+
+
+class Number(Ref):
+    value: int = 0
+
+    def summary(self) -> str:
+        return f"the number {self.value}"
+
+
+@stage.stage("double")
+def double(out: Path, number: int, *, workspace, progress) -> Number:
+    (out / "number.txt").write_text(str(2 * number))
+    return Number(value=2 * number)
+
+
+@stages.task(double)
+def run_double(number: int) -> Number:
+    return stages.run(double, number)
+
+
+class RunsCode:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.fixture
+def storage(prefect_server, tmp_path, monkeypatch):
+    """Where Prefect would keep results, kept by default; with a workspace of its own."""
+    monkeypatch.setenv("FER_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "storage"
+    folder.mkdir()
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: folder, PREFECT_RESULTS_PERSIST_BY_DEFAULT: True}):
+        yield folder
+
+
+def flow_of(body, **options):
+    return flow(name="cached", **options, **caching.NOT_PERSISTED)(outcomes.as_final_state(body))
+
+
+def test_a_stage_whose_output_is_there_is_cached_and_says_by_which_run_and_when(storage, heard):
+    states = []
+
+    def body() -> Number:
+        states.append(run_double(4, return_state=True))
+        assert run_double.submit(4).result() == run_double(4)
+        return run_double(4)
+
+    first, again = flow_of(body, flow_run_name="the first")(), flow_of(body, flow_run_name="the second")()
+    assert first == again == double(4, workspace=caching.workspace())
+    assert [state.name for state in states] == ["Completed", "Cached"]
+    assert all(state.is_completed() for state in states)
+    assert states[1].message.startswith("made by run the first (")
+    assert states[1].message.endswith(" UTC")
+    ended = [event for event in heard if isinstance(event, events.Ended)]
+    assert [event.cached for event in ended] == [False] + 7 * [True]
+    assert {event.summary for event in ended} == {"the number 8"}
+
+
+def test_a_flow_that_is_tried_again_goes_on_with_what_it_made(storage, heard):
+    def body() -> Number:
+        number = run_double(5)
+        if sum(isinstance(event, events.Ended) for event in heard) < 2:
+            raise errors.StoreUnavailable("The store must answer.")
+        return number
+
+    assert flow_of(body, retries=1)().value == 10
+    assert [event.cached for event in heard if isinstance(event, events.Ended)] == [False, True]
+
+
+def test_prefect_keeps_no_results_nor_errors_whatever_its_settings_say(storage):
+    def fail() -> None:
+        run_double(1)
+        raise errors.ConfigError("It must hold.")
+
+    with pytest.raises(errors.ConfigError):
+        flow_of(fail)()
+    assert flow_of(lambda: run_double(1))().value == 2
+    assert [path for path in storage.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("place", ["storage", "home"])
+def test_no_code_runs_that_was_planted_where_prefect_or_the_workspace_keeps_anything(storage, tmp_path, place):
+    """A record rewritten to name the pickle serializer ran its code at the next cached run."""
+    marker = tmp_path / "code ran"
+    run = flow_of(lambda: run_double(3))
+    first = run()
+    (storage / "planted").touch()
+    serializer = PickleSerializer()
+    for path in (path for path in (tmp_path / place).rglob("*") if path.is_file()):
+        metadata = ResultRecordMetadata(storage_key=str(path), serializer=serializer)
+        record = ResultRecord(result=RunsCode(marker), metadata=metadata)
+        path.write_bytes(record.serialize() if place == "storage" else pickle.dumps(RunsCode(marker)))
+    assert [run(), run()] == [first, first]
+    assert not marker.exists()

@@ -93,7 +93,7 @@ def flow_of(body: Callable[[], Any], name: str) -> Callable[[], Any]:
     def run() -> Any:
         return body()
 
-    return flow(name="outcomes", flow_run_name=name, **caching.JSON_RESULTS)(outcomes.as_final_state(run))
+    return flow(name="outcomes", flow_run_name=name, **caching.NOT_PERSISTED)(outcomes.as_final_state(run))
 
 
 def run_of(name: str) -> FlowRun:

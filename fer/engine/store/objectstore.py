@@ -120,6 +120,18 @@ class ObjectStore:
         with self._errors(key):
             self._client().delete_object(Bucket=self.bucket, Key=self._full(key))
 
+    def move(self, key: str, new_key: str) -> None:
+        """Give the object another key; nothing happens if there is none."""
+        with self._errors(key):
+            source = {"Bucket": self.bucket, "Key": self._full(key)}
+            try:
+                self._client().copy_object(Bucket=self.bucket, Key=self._full(new_key), CopySource=source)
+            except Exception as error:
+                if boto.code_of(error) in boto.ABSENT:
+                    return
+                raise
+        self.delete(key)
+
     def upload_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> Uploaded:
         """Upload a file, its SHA-256 in the object's metadata `sha256`. Never use it for a key that others write."""
         uploaded = Uploaded(disk.sha256(path), path.stat().st_size)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from indexed import CONFIG, OFFICIAL, by_path, bytes_of, committed, csv_row, picture, reasons, rows_of, run, zipped
+from recommit import rewrite
 
 from fer import errors, progress
 from fer.engine.local_workspace import LocalWorkspace
@@ -187,7 +188,7 @@ def test_damaged_bytes_of_the_csv_are_a_clear_error(tmp_path):
     text = ("emotion,pixels,Usage\n" + csv_row([55] * 9)).encode()
     dataset = committed(workspace, {"fer2013.csv": text})
     path = workspace.folder(dataset) / "dataset.zip"
-    path.write_bytes(path.read_bytes().replace(b"55 55 55", b"55 54 55", 1))
+    rewrite(workspace, dataset, path.name, path.read_bytes().replace(b"55 55 55", b"55 54 55", 1))
     with pytest.raises(archives.DamagedArchive, match=r"fer2013\.csv"):
         index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from recommit import recommit, rewrite
 
 from data_contracts import curation as curation_contract
 from data_contracts import files
@@ -308,7 +309,7 @@ def test_layouts_and_files_ignored_are_those_that_the_index_tells(data):
     refs = data.stage_refs()
     index_record = {"config": {}, "layouts": ["table of labels"], "ignored": {}}
     refs[0] = refs[0].model_copy(update={"ignored": {".csv": 7}})
-    (data.workspace.folder(refs[0]) / "index.json").write_text(json.dumps(index_record))
+    rewrite(data.workspace, refs[0], "index.json", json.dumps(index_record).encode())
     report = data.report(refs=refs)
     assert "Layout: table of labels." in report.tree.text
     assert "Files ignored: 7 .csv ." in report.tree.text
@@ -338,6 +339,7 @@ def test_an_image_that_is_lost_on_the_way_stops_the_run(data):
     refs = data.stage_refs()
     path = data.workspace.folder(refs[4]) / files.SPLIT
     pq.write_table(pq.read_table(path).slice(1), path)
+    recommit(data.workspace, refs[4])
     report = data.report(refs=refs)
     assert report.ref.verdict == "stop"
     assert "does not add up" in report.ref.failures[0]
@@ -362,6 +364,7 @@ def test_warnings_of_all_stages_and_leaks_that_are_left_make_a_warning(data):
     refs[4] = refs[4].model_copy(
         update={"n_leaked": 2, "n_leaked_subjects": 3, "digest": "other", "warnings": ("few test images",)}
     )
+    recommit(data.workspace, refs[4])
     refs[5] = refs[5].model_copy(update={"warnings": ("mean drifted",)})
     report = data.report(refs=refs)
     assert report.ref.verdict == "warn"
@@ -389,6 +392,7 @@ def test_failures_of_every_stage_stop(data):
     refs = data.stage_refs()
     for at, line in ((3, "3 blank images: policy stop"), (4, "2 leak: policy stop"), (5, "drift")):
         refs[at] = refs[at].model_copy(update={"failures": (line,), "digest": line})
+        recommit(data.workspace, refs[at])
     report = data.report(refs=refs)
     assert report.ref.failures == ("3 blank images: policy stop", "2 leak: policy stop", "drift")
     assert report.ref.verdict == "stop"
@@ -474,7 +478,8 @@ def test_the_number_at_the_top_is_not_green_where_subjects_alone_leak(data, n_le
     data.rows[4]["subject"] = "S1"
     refs = data.stage_refs()
     path = data.workspace.folder(refs[4]) / "split.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"n_leaked_subjects": n_leaked_subjects}))
+    changed = json.loads(path.read_text()) | {"n_leaked_subjects": n_leaked_subjects}
+    rewrite(data.workspace, refs[4], path.name, json.dumps(changed).encode())
     tiles = [tile for tile in data.report(refs=refs).tree.of("div") if tile.get("class", "").startswith("tile ")]
     assert [tile["class"] for tile in tiles if tile["class"] != "tile "] == [f"tile {state}"]
 
