@@ -111,6 +111,6 @@ def versions_here(source: sources.KaggleSource, workspace: Workspace) -> list[so
     here = [
         version
         for version in pinned
-        if download.committed(ResolvedSource(identity=str(version), source=version), workspace=workspace) is not None
+        if download.found(ResolvedSource(identity=str(version), source=version), workspace=workspace) is not None
     ]
     return sorted(here, key=lambda version: -(version.version or 0))
