@@ -53,7 +53,9 @@ def anew(workspace: RemoteWorkspace) -> RemoteWorkspace:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Name -> bytes of all files except the record, which holds the time of the commit."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "_ref.json"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def objects(workspace: RemoteWorkspace) -> dict[bytes, str]:

@@ -71,6 +71,6 @@ def drawn(n: int = 45, per_part: int = 10):
 
 
 def files(workspace, ref):
-    """The files of an output (name -> bytes) except its Ref, which holds the time of the commit."""
+    """The files of an output (name -> bytes) except its record, which holds the time of the commit."""
     paths = (path for path in workspace.folder(ref).iterdir() if path.is_file() and path.name != "_ref.json")
     return {path.name: path.read_bytes() for path in paths}
