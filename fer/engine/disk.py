@@ -86,7 +86,7 @@ def sha256_once(path: Path) -> str:
 
 def sealed(document: Mapping[str, Any]) -> bytes:
     """The document as JSON, with a field that holds the SHA-256 of the others."""
-    return json.dumps({**document, SEAL: _seal(document)}, indent=1).encode()
+    return json.dumps({**document, SEAL: seal(document)}, indent=1).encode()
 
 
 def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
@@ -94,13 +94,14 @@ def unsealed(data: bytes) -> tuple[dict[str, Any], bool]:
     document = json.loads(data)
     if not isinstance(document, dict):
         raise ValueError("no object")
-    seal = document.pop(SEAL, None)
-    if seal is not None and seal != _seal(document):
+    named = document.pop(SEAL, None)
+    if named is not None and named != seal(document):
         raise ValueError("its SHA-256 is not the one that it names")
-    return document, seal is not None
+    return document, named is not None
 
 
-def _seal(document: Mapping[str, Any]) -> str:
+def seal(document: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a document's content, however its JSON is laid out."""
     return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -7,15 +7,17 @@ A dimension is written as text: `1e-4..1e-2 log` or `0.1..0.5` (numbers in betwe
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fer import errors, plain_text
+from fer.engine import disk
 from fer.engine.records import Record
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
 State = Literal["complete", "pruned", "failed"]
 _STARTUP = 5  # trials at random before the sampler learns, and before others are compared with them
@@ -138,7 +140,6 @@ class Study:
     def __init__(self, path: Path, space: Mapping[str, str], *, seed: int, epochs: int):
         import optuna
         from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ class Study:
         self._seed = seed
         of_median = optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=math.ceil(_WATCHED_FROM * epochs))
         self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
+            storage=JournalStorage(_journal(path)),
             study_name="search",
             direction="maximize",
             load_if_exists=True,
@@ -235,6 +236,31 @@ class Study:
         accuracy = max(curve) if state == "pruned" and curve else stored.value
         about = stored.user_attrs.get("about", {})
         return Trial(number=stored.number, settings=settings, state=state, value=accuracy, curve=curve, **about)
+
+
+def _journal(path: Path) -> "JournalFileBackend":
+    """The journal at `path`, of which each line holds its own SHA-256; those of earlier versions do not.
+
+    Reading it raises IntegrityError for a line that is not as it was written.
+    """
+    from optuna.storages.journal import JournalFileBackend
+
+    class Sealed(JournalFileBackend):
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            super().append_logs([{**log, disk.SEAL: disk.seal(log)} for log in logs])
+
+        def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
+            try:
+                for log in super().read_logs(log_number_from):
+                    yield disk.unsealed(json.dumps(log).encode())[0]
+            except ValueError as error:
+                raise errors.IntegrityError(
+                    "A search's journal must be as it was written.",
+                    received=f"{error} in {path}",
+                    todo="move the file away and run the same command again: what was trained is not trained again",
+                ) from error
+
+    return Sealed(str(path))
 
 
 def _cut_off_half_a_line(journal: Path) -> None:

@@ -223,6 +223,26 @@ def test_a_kill_in_the_middle_of_any_write_leaves_a_search_that_goes_on(n_lost):
         assert study(path).unfinished() == []
 
 
+def test_a_bit_of_the_journal_that_flipped_changes_no_trial(tmp_path):
+    first = study(tmp_path)
+    for value in (0.5, 0.25):
+        first.end(ended(first.propose(), value, epochs=4, seconds=6.0))
+    path = tmp_path / "search.journal"
+    whole, trials = path.read_bytes(), study(tmp_path).trials()
+    refused = 0
+    for at in range(0, len(whole) - 1, 23):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            assert study(tmp_path).trials() == trials
+        except errors.IntegrityError as error:
+            assert "must be as it was written" in str(error)  # noqa: PT017 - most of the flips are refused
+            refused += 1
+    assert refused > 10
+    unsealed = [json.loads(line) for line in whole.splitlines()]
+    path.write_text("".join(f"{json.dumps({k: v for k, v in log.items() if k != 'sha256'})}\n" for log in unsealed))
+    assert study(tmp_path).trials() == trials  # one of an earlier version
+
+
 def test_a_failed_trial_keeps_its_reason_and_is_never_the_best(tmp_path):
     some = study(tmp_path)
     some.end(ended(some.propose(), None, "failed", reason="The loss must stay finite."))
