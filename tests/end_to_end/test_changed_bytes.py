@@ -63,7 +63,7 @@ DAMAGES: dict[str, Callable[[bytes, bytes | None], bytes | None]] = {
     "cut": lambda data, _: data[: len(data) // 2],
     "empty": lambda *_: b"",
     "remove": lambda *_: None,
-    "swap": lambda data, other: data[::-1] if other is None else other,
+    "swap": lambda data, other: data[::-1] if other in (None, data) else other,
 }
 
 
@@ -120,12 +120,12 @@ def finished(home: Path) -> Finished:
 
 @pytest.fixture(scope="module")
 def others(finished: Finished, home: Path) -> dict[tuple[str, str], bytes]:
-    """(stage, name) -> the bytes of the same file of another run: on other data, by another seed, of another name."""
+    """(stage, name) -> the bytes of the same file of a run on other data. A release of another name is made too."""
     from flows.ingest import ingest
 
     chosen = overrides.parse_settings([*quick_demo.SETTINGS, "demo.seed=1"])
     ingest(sources=["demo"], recipe="demo", settings=chosen, accept=False)
-    retrain("train.seed=1", "preprocess.blur_kernel=5", model_name="other")
+    retrain(model_name="other")
     own = {folder for folder, _, _ in finished.outputs()}
     found: dict[tuple[str, str], bytes] = {}
     for record in (home / "workspace").glob(f"*/*/{outputs.RECORD}"):
@@ -168,8 +168,6 @@ def test_no_output_is_read_of_which_a_file_changed(finished, others, damage, hom
             shutil.copytree(home / "workspace" / folder, target)
             whole = (target / name).read_bytes()
             damaged = damage(whole, others.get((folder.split("/")[0], name)))
-            if damaged == whole:
-                continue  # the other run's is the same
             write(target / name, damaged)
             said: list[str] = []
             workspace = LocalWorkspace(tmp_path, say=said.append)
@@ -226,13 +224,11 @@ def test_no_release_is_read_of_which_an_object_changed(finished, others, damage,
             whole = finished.objects[key]
             same_name = (data for other, data in of_other.items() if other.split("/")[-1] == key.split("/")[-1])
             damaged = damage(whole, next(same_name, None))
-            if damaged == whole:
-                continue
             models.store.delete(key) if damaged is None else models.store.put(key, damaged)
             is_copy = key.endswith("/.manifest.json")  # read where the manifest is gone, by its digest in the log
             try:
                 assert release_as_it_is_read(tmp_path / "release") == expected, key
-                assert is_copy or damaged == whole, key
+                assert is_copy, key
             except errors.IntegrityError:
                 assert not is_copy
             models.store.put(key, whole)
@@ -271,8 +267,6 @@ def test_no_output_is_taken_from_the_bucket_of_which_an_object_changed(finished,
             whole = store.get(place).data
             damaged = damages[len(tried) % len(damages)](whole, others.get((stage, name)))
             tried.add(place)
-            if damaged == whole:
-                continue
             store.delete(place) if damaged is None else store.put(place, damaged)
             there = RemoteWorkspace(tmp_path / "there", store, say=lambda _: None)
             with pytest.raises(errors.WorkspaceError):
@@ -306,13 +300,12 @@ def same_bits(result: RetrainResult, finished: Finished, home: Path) -> None:
                 assert (home / path).read_bytes() == finished.files[path], path
 
 
-@pytest.mark.parametrize("rotation", [0, 2])
-def test_a_run_with_a_file_of_each_kind_changed_ends_in_the_undisturbed_result(finished, others, home, rotation):
+def test_a_run_with_a_file_of_each_kind_changed_ends_in_the_undisturbed_result(finished, others, home):
     damages = [DAMAGES[name] for name in ("flip one bit", "cut", "empty", "remove")]
     damaged = kinds(finished)
     assert len(damaged) > 9
     for at, path in enumerate(damaged.values()):
-        write(home / path, damages[(at + rotation) % len(damages)](finished.files[path], None))
+        write(home / path, damages[at % len(damages)](finished.files[path], None))
     heard: list[str] = []
 
     def listen(event: events.Event) -> None:
