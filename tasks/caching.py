@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
+from prefect.results import ResultRecord
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
@@ -61,7 +62,9 @@ class CachedTask(Task[P, R]):
     def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override]
         """Run the task; the output, or with `return_state` the state that it ended in."""
         result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]
-        return result if return_state or not isinstance(result, State) else result.result()
+        if return_state or not isinstance(result, State):
+            return result
+        return result.data.result if isinstance(result.data, ResultRecord) else result.data
 
 
 def task(
