@@ -86,6 +86,8 @@ def task(
             found = find(bound.arguments)
             if found is None:
                 return function(*arguments, **named)
+            if TaskRunContext.get() is None:  # called without Prefect, there is no state to end in
+                return cast(R, found.ref)
             message = plain_text.visible(found.provenance) or None
             return cast(R, Completed(name=events.CACHED, message=message, data=found.ref))
 
