@@ -33,11 +33,16 @@ endif
 # ensurepip is what Debian leaves out of python3 (it is in python3-venv); a shim of pyenv is found and does not run.
 $(READY): requirements.lock pyproject.toml
 	@allowed='import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; \
+	shown='import importlib.util as u, platform, sys; print(sys.argv[1], "is", platform.python_version(), \
+	  *[] if u.find_spec("ensurepip") else ["without venv"])'; \
 	for python in $(if $(PYTHON),"$(PYTHON)",$(BIN)/python $(PYTHONS)); do \
 	  "$$python" -c "$$allowed" >/dev/null 2>&1 && { chosen="$$python"; break; }; \
 	done; \
 	test -n "$$chosen" || { \
-	  echo "Python 3.11, 3.12 or 3.13 with its venv module is needed. Received: $(or $(PYTHON),none of $(PYTHONS))." \
+	  found=$$(for python in $(if $(PYTHON),"$(PYTHON)",$(PYTHONS)); do \
+	    "$$python" -c "$$shown" "$$python" 2>/dev/null; done); \
+	  echo "Python 3.11, 3.12 or 3.13 with its venv module is needed. Received:" \
+	    "$${found:-$(or $(PYTHON),none of $(PYTHONS))}." \
 	    "Next: install one (Debian, Ubuntu: python3-venv), or make setup PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 	version=$$("$$chosen" -c 'import platform; print(platform.python_version())'); \
 	echo "setting up $(VENV) with $$chosen, Python $$version (a minute or two the first time)" >&2; \

@@ -2,8 +2,10 @@
 
 import importlib
 import os
+import platform
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -251,3 +253,15 @@ def test_make_says_which_interpreters_it_takes(tmp_path):
     assert "Python 3.11, 3.12 or 3.13" in refused.stderr
     assert "Received: /no/python" in refused.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_make_says_which_interpreters_it_found(tmp_path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    pretender = tmp_path / "python3"  # as a later interpreter would, it fails the check and says its version
+    pretender.write_text(f'#!/bin/sh\ncase "$2" in *sys.exit*) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
+    pretender.chmod(0o755)
+    command = ["make", "setup", f"PYTHONS=/no/python {pretender}"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert f"Received: {pretender} is {platform.python_version()}." in refused.stderr

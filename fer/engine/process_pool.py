@@ -59,9 +59,9 @@ def map_ordered(
 
     Items are taken as they are needed, a few before the workers need them: their generator can hold one at a time in
     memory.
-    `workers`: processes at most, by default `usable_workers()`; with one worker or one item all happens in
-    this process. `progress` reports the sum of what the finished items `weigh`, of `total` (by default their
-    number: then all are taken at once).
+    `workers`: processes at most, by default `usable_workers()`; with one worker or one item, or where the system gives
+    processes nothing to wait for each other with, all happens in this process. `progress` reports the sum of what the
+    finished items `weigh`, of `total` (by default their number: then all are taken at once).
     With `alone_s` this process is one of the workers, and starts the others once it would be at work for more seconds
     than that; without, all are others, and what kills one leaves this process alive.
     An item that fails does not stop the others: the first failing item's error is raised once all have ended, so that
@@ -83,6 +83,9 @@ def map_ordered(
         done += weigh(item)
         progress(done, total, text)
 
+    if n_workers > 1 and len(first) > 1 and (fault := _fault()) is not None:
+        progress.note(f"in one process, since several can't work together here: {fault}")
+        n_workers = 1
     if n_workers <= 1 or len(first) <= 1:
         return _in_this_process(function, waiting, on_done)
     pools: list[concurrent.futures.ProcessPoolExecutor] = []
@@ -116,6 +119,16 @@ def map_ordered(
         # After an interrupt what has not begun is dropped; what has begun ends, so that no worker outlives the call.
         for pool in pools:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _fault() -> str | None:
+    """Why processes can't share a semaphore, as where /dev/shm is read-only or missing; None if they can."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return f"{reason} (/dev/shm must be writable)"
+    return None
 
 
 def bounded(

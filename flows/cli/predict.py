@@ -1,8 +1,9 @@
 """The command `fer predict`."""
 
+import glob
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
@@ -13,7 +14,9 @@ from flows.cli import console
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE…")],
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders of them, or patterns as 'album/*.jpg'.", metavar="IMAGE…")
+    ],
     model: Annotated[
         str | None, typer.Option(help="NAME@champion or NAME@VERSION; needless while there is one name.")
     ] = None,
@@ -30,19 +33,19 @@ def predict(
     from fer import settings
 
     settings.Settings.load().require_home()
-    _require_files(images)
+    files = _files(images)
     from fer.evaluation import predict as predict_module
     from fer.registry import releases
 
     with releases.local_copy(model) as (manifest, folder):
         withdrawn = releases.withdrawal(manifest)
-        predictions = predict_module.predict(folder, images, whole=whole)
+        predictions = predict_module.predict(folder, files, whole=whole)
     if withdrawn:
         console.err.print(f"[yellow]![/] {console.plain(withdrawn)}", highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([prediction.model_dump(mode="json") for prediction in predictions], indent=1))
     else:
-        common = _common_folder(images)
+        common = _common_folder(files)
         table = Table(title=f"by {manifest.name}@{manifest.version}")
         for column in ("image", "emotion", "next", "taken"):
             table.add_column(column, overflow="fold")
@@ -62,15 +65,41 @@ def predict(
         raise typer.Exit(errors.SourceError.exit_code)
 
 
-def _require_files(paths: list[Path]) -> None:
-    """Raise SourceError unless each is a file: before anything is loaded that takes seconds."""
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise errors.SourceError(
-            "Each image must be a file.",
-            received=f"no file {', '.join(missing)}",
-            todo="correct the names; nothing was predicted",
-        )
+def _files(names: list[str]) -> list[Path]:
+    """The files that are named, each once: those of a folder with all below it, and those that fit a pattern.
+
+    Raises SourceError unless each name stands for a file, before anything is loaded that takes seconds.
+    """
+    files: dict[Path, None] = {}
+    for name in names:
+        found = _named(name)
+        if not found:
+            raise errors.SourceError(
+                "Each image must be a file, or a folder or a pattern of some.",
+                received=f"no file {name}" if not Path(name).is_dir() else f"no image in the folder {name}",
+                todo="download it, and give the file" if "://" in name else "correct the name; nothing was predicted",
+            )
+        files |= dict.fromkeys(found)
+    return list(files)
+
+
+def _named(name: str) -> list[Path]:
+    """The files that one argument stands for, sorted. Hidden files of a folder, and those that are no images, do not
+    count."""
+    path = Path(name)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inside = [file for file in path.rglob("*") if file.is_file()]
+        return sorted(file for file in inside if _is_image(file.relative_to(path)))
+    return sorted(Path(match) for match in glob.glob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207
+
+
+def _is_image(path: PurePath) -> bool:
+    from fer.ingest import leftovers
+    from fer.ingest.layouts import class_folders
+
+    return class_folders.suffix(path.name) in class_folders.IMAGE_SUFFIXES and not leftovers.within(path.as_posix())
 
 
 def _common_folder(paths: list[Path]) -> Path | None:

@@ -1,4 +1,5 @@
 import concurrent.futures
+import errno
 import importlib
 import math
 import operator
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fer import errors
+from fer import errors, progress
 from fer.engine import process_pool
 
 
@@ -54,6 +55,28 @@ def test_one_item_or_none_stays_in_this_process(work, items):
 
 def test_one_worker_stays_in_this_process(work):
     assert process_pool.map_ordered(work.process_id, [1, 2], workers=1) == [os.getpid()] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "Read-only file system"),
+        (ImportError("This platform lacks a functioning sem_open implementation"), "sem_open"),
+    ],
+)
+def test_where_processes_can_not_share_a_semaphore_the_work_is_done_in_this_one_and_this_is_said(
+    work, monkeypatch, error, reason
+):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", refuse)
+    notes = []
+    reporter = progress.Reporter(lambda done, total, text: None, notes.append)
+    assert process_pool.map_ordered(work.process_id, [1, 2, 3], workers=2, progress=reporter) == [os.getpid()] * 3
+    (note,) = notes
+    assert reason in note
+    assert "/dev/shm" in note
 
 
 def test_several_workers_are_other_processes(work):

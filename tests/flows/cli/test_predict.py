@@ -27,6 +27,63 @@ def test_a_missing_file_is_told_before_the_store_is_asked(tmp_path):
 
 
 @pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Call `fer predict` with these arguments in a folder of some files; what is predicted, or the error."""
+    for name in (
+        "a.jpg",
+        "B.JPG",
+        "sub/c.png",
+        "sub/d.heic",
+        "notes.txt",
+        ".hidden.jpg",
+        "@eaDir/a.jpg",
+        "empty/x.txt",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = SimpleNamespace(name="demo", version=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
+    monkeypatch.setattr(releases, "withdrawal", lambda manifest: None)
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    seen = []
+
+    def predictions(folder, paths, *, whole):
+        seen.extend(str(path) for path in paths)
+        return []
+
+    monkeypatch.setattr(predict, "predict", predictions)
+
+    def run(*arguments):
+        seen.clear()
+        run = CliRunner().invoke(cli.app, ["predict", *arguments])
+        return seen if run.exit_code == 0 else str(run.exception)
+
+    return run
+
+
+def test_a_folder_stands_for_its_images_and_a_pattern_for_the_files_that_fit(asked):
+    assert asked(".") == ["B.JPG", "a.jpg", "sub/c.png", "sub/d.heic"]
+    assert asked("sub", "a.jpg", "sub/c.png") == ["sub/c.png", "sub/d.heic", "a.jpg"]
+    assert asked("*.jpg") == ["a.jpg"]
+    assert asked("**/*.png") == ["sub/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("*.webp", "no file *.webp"),
+        ("empty", "no image in the folder empty"),
+        ("https://example.org/face.jpg", "download it"),
+        ("s3://bucket/face.jpg", "download it"),
+    ],
+)
+def test_what_stands_for_no_file_is_told_with_what_to_do(asked, argument, message):
+    assert message in asked("a.jpg", argument)
+    assert argument in asked("a.jpg", argument)
+
+
+@pytest.fixture
 def predicted(monkeypatch, tmp_path):
     """`fer predict` of files of these names in a folder of a long name, as the child would answer."""
 
