@@ -31,7 +31,9 @@ class LocalWorkspace(Workspace):
         stage, _, key = ref.path.partition("/")
         record = self.record(stage, key, names)
         if record is None or record.ref["digest"] != ref.digest:
-            raise is_gone(str(self.root / ref.path) + ("" if record is None else ", which is another output"))
+            aside = self.root / _DAMAGED / stage / key
+            why = f"; what changed is in {aside}" if aside.is_dir() else ""
+            raise is_gone(f"{self.root / ref.path}{why if record is None else ', which is another output'}")
         return self.root / stage / key
 
     def record(self, stage: str, key: str, names: Collection[str] | None = None) -> OutputRecord | None:
