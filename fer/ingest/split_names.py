@@ -20,23 +20,23 @@ from fer.ingest import archives
 Split = Literal["train", "validation", "test"]
 
 _WORDS: dict[Split, str] = {
-    "train": "train trains training trainings trn entrenamiento treino treinamento entraino entrainement apprentissage "
-    "lern addestramento allenamento trenowanie treningowy treningowe treningowa trening uczacy uczace "
-    "trenovaci trenink тренировка тренировочная тренировочные тренировочный тренировочныи трейн треин "
-    "обучение обучающая обучающие обучающий обучающии навчання навчальна навчальнии тренувальна egitim "
-    "antrenman 训练 訓練 学習 トレーニンク 훈련 학습 트레이닝 تدريب التدريب آموزش اموزش प्रशिक्षण huanluyen "
-    "latih latihan pelatihan traning treni treening koulutus harjoitus opetus tanito tanulo antrenament "
-    "antrenare εκπαιδευση אימון ฝึก entrenament",
-    "validation": "val vals valid vld validation validate validating public publictest dev devel development eval "
-    "evaluation validacion validacio validacao validierung validierungs validazione validatie walidacja "
-    "walidacyjny walidacyjne walidacyjna validace validacni валидация валидационная валидационные "
-    "валидационный валидационныи валидаци проверочная валідація валідаціина dogrulama gecerleme 验证 驗證 "
-    "开发 開發 検証 バリテーション 검증 밸리데이션 تحقق التحقق اعتبارسنجی सत्यापन kiemdinh xacthuc validasi "
-    "validering validointi validacios validare επικυρωση אימות",
-    "test": "test tests testing tst private privatetest prueba pruebas teste testes essai essais prufung prova "
-    "testowy testowe testowa testy testovaci тест тесты тестовая тестовые тестовый тестовыи тестова "
-    "тестування sinama 测试 測試 テスト 試験 테스트 시험 اختبار الاختبار تست آزمون ازمون परीक्षण kiemtra "
-    "kiemthu uji pengujian testi teszt testare δοκιμη τεστ מבחן ทดสอบ",
+    "train": "train trian tarin trains training trainings trn entrenamiento treino treinamento entraino "
+    "entrainement apprentissage lern addestramento allenamento trenowanie treningowy treningowe "
+    "treningowa trening uczacy uczace trenovaci trenink тренировка тренировочная тренировочные "
+    "тренировочный тренировочныи трейн треин обучение обучающая обучающие обучающий обучающии навчання "
+    "навчальна навчальнии тренувальна egitim antrenman 训练 訓練 学習 トレーニンク 훈련 학습 트레이닝 "
+    "تدريب التدريب آموزش اموزش प्रशिक्षण huanluyen latih latihan pelatihan traning treni treening "
+    "koulutus harjoitus opetus tanito tanulo antrenament antrenare εκπαιδευση אימון ฝึก entrenament",
+    "validation": "val vaild valdi vals valid vld validation validaton validaiton validate validating public "
+    "publictest dev devel development eval evaluation validacion validacio validacao validierung validierungs "
+    "validazione validatie walidacja walidacyjny walidacyjne walidacyjna validace validacni валидация "
+    "валидационная валидационные валидационный валидационныи валидаци проверочная валідація валідаціина "
+    "dogrulama gecerleme 验证 驗證 开发 開發 検証 バリテーション 검증 밸리데이션 تحقق التحقق اعتبارسنجی "
+    "सत्यापन kiemdinh xacthuc validasi validering validointi validacios validare επικυρωση אימות",
+    "test": "test tets tset tests testing tst private privatetest prueba pruebas teste testes essai essais "
+    "prufung prova testowy testowe testowa testy testovaci тест тесты тестовая тестовые тестовый тестовыи "
+    "тестова тестування sinama 测试 測試 テスト 試験 테스트 시험 اختبار الاختبار تست آزمون ازمون परीक्षण "
+    "kiemtra kiemthu uji pengujian testi teszt testare δοκιμη τεστ מבחן ทดสอบ",
 }
 _AFFIXES_OF_WORDS = (  # what stands around such a word without changing it
     "datasets dataset datas data sets set subset split splits folder images image imgs img pictures pics "
@@ -52,7 +52,9 @@ _TOKEN = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _WEAK = frozenset(("public", "private", "valid", "dev", "lern", "prova", "essai"))  # common words: alone only
 _OFFICIAL_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")  # of FER2013's files
-_PREFIX = re.compile(r"([^\W\d_]+)[ _.-]*(?=\d)")
+_BEGIN = re.compile(r"([^\W\d_]+)[ _.-]*(?=\d)")
+_END = re.compile(r"(?<=\d)[ _.-]+([^\W\d_]+)(?:\.[^.]*)?$")
+_HELD_OUT = ("holdout", "heldout", "unseen")
 _SHOWN = 6  # of what looks like a split
 _LOOKALIKE = re.compile(r"(k?fold|split|cv|holdout|heldout|unseen)[0-9]*")
 
@@ -99,9 +101,10 @@ class SplitNames:
         self._labels = {fold(label) for label in labels} - self._declared.keys()
         self._cached_word = functools.lru_cache(maxsize=4_096)(self._word)
         self._word_of_path: dict[str, str] = {}  # of folders and tables that stand for a split beside others
-        self._is_by_prefix = False
+        self._label_of_path: dict[str, str] = {}  # of folders that name a label as well: `happy_train`
+        self._is_by_file_name = False
         self._tables = frozenset(tables)
-        self.lookalikes: dict[str, int] = {}  # folder, or beginning of file names -> images that have no other split
+        self.lookalikes: dict[str, int] = {}  # folder, or word in file names -> images that have no other split
         self._look_around(images)
 
     def ours(self, raw: str | None) -> Split | None:
@@ -119,6 +122,12 @@ class SplitNames:
         """The word for a split that the last folder of `path` stands for."""
         return self._word_of_path.get(path) or self.of(path.rpartition("/")[2])
 
+    def label_of_folder(self, path: str) -> str | None:
+        """The label that the last folder of `path` names, unless it only stands for a split."""
+        if path in self._label_of_path:
+            return self._label_of_path[path]
+        return None if self.of_folder(path) is not None else path.rpartition("/")[2]
+
     def of_folders(self, path: str) -> str | None:
         """The word for a split that the deepest of the folders above a file stands for, if any does."""
         return next(filter(None, map(self.of_folder, _folders(path))), None)
@@ -132,7 +141,7 @@ class SplitNames:
         name = path.rpartition("/")[2]
         if official := _OFFICIAL_PREFIX.match(name):
             return official[1]
-        return self._prefix(name) if self._is_by_prefix else self.of_folders(path)
+        return self._in_file_name(name) if self._is_by_file_name else self.of_folders(path)
 
     def warnings(self, source: str) -> tuple[str, ...]:
         """A line if something in the `source` looks like a split and is not used as one."""
@@ -151,7 +160,8 @@ class SplitNames:
 
     def _likely(self, name: str) -> Split:
         tokens = (fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part))
-        return next(filter(None, map(self.ours, tokens)), "train")
+        likely: Split = "test" if fold(name).startswith(_HELD_OUT) else "train"
+        return next(filter(None, map(self.ours, tokens)), likely)
 
     def _word(self, name: str) -> str | None:
         whole = name.strip()
@@ -172,10 +182,12 @@ class SplitNames:
     def _of_path(self, path: str) -> str | None:
         return self.of_table(path) if path in self._tables else self.of_folder(path)
 
-    def _prefix(self, name: str) -> str | None:
-        """The word for a split that a file's name begins with, before a number: `train_00001.jpg`."""
-        match = _PREFIX.match(name)
-        return match[1] if match and self._cached_word(match[1]) == match[1] else None
+    def _in_file_name(self, name: str) -> str | None:
+        """The word for a split before or after the number of a file's name: `train_00001.jpg`, `00001_test.jpg`."""
+        for match in (_BEGIN.match(name), _END.search(name)):
+            if match and self._cached_word(match[1]) == match[1]:
+                return match[1]
+        return None
 
     def _look_around(self, images: Sequence[str]) -> None:
         """Learn from all paths of the source which longer names stand for a split, and which only look so."""
@@ -184,42 +196,64 @@ class SplitNames:
             children[path.rpartition("/")[0]].add(path)
         looks_like_one: set[str] = set()
         for siblings in children.values():
-            in_name = {path: word for path in siblings if (word := self._word_within(path)) is not None}
+            in_name = {}
+            labelled = {}
+            for path in siblings:
+                word, rest = self._word_within(path)
+                if word is not None:
+                    in_name[path] = word
+                    if rest is not None:
+                        labelled[path] = rest
             known = {self.ours(word) for path in siblings if (word := self._of_path(path)) is not None}
             if len(known | {self.ours(word) for word in in_name.values()}) > 1:
                 self._word_of_path |= in_name
+                self._label_of_path |= labelled
             else:
                 looks_like_one |= in_name.keys()
             looks_like_one |= {path for path in siblings if self._is_lookalike(path)}
         without = [path for path in images if self.of_folders(path) is None]
         if len(without) == len(images):
-            self._look_at_prefixes(images)
-        if not self._is_by_prefix:
+            self._look_at_file_names(images)
+            if not self._is_by_file_name:
+                looks_like_one |= set(self._look_at_structure(children))
+        if not self._is_by_file_name:
             counts = Counter(folder for path in without for folder in _folders(path) if folder in looks_like_one)
             self.lookalikes |= {folder: count for folder, count in counts.items() if count < len(images)}
 
     def _is_lookalike(self, path: str) -> bool:
         return self._of_path(path) is None and _LOOKALIKE.fullmatch(fold(path.rpartition("/")[2])) is not None
 
-    def _word_within(self, path: str) -> str | None:
-        """The word for a split in the last part of a path that is none by itself and names no label."""
-        if self._of_path(path) is not None:
-            return None
+    def _word_within(self, path: str) -> tuple[str | None, str | None]:
+        """The word for a split in the last part of a path that is none by itself, and the label beside it, if any."""
         name = path.rpartition("/")[2]
-        tokens = [fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part)]
-        words = [token for token in tokens if token not in _WEAK and self.ours(token)]
-        rest = "".join(token for token in tokens if token not in words)
-        if len({self.ours(word) for word in words}) != 1 or not self._labels.isdisjoint((fold(name), rest, *tokens)):
-            return None
-        return words[0]
+        if self._of_path(path) is not None or fold(name) in self._labels:
+            return None, None
+        tokens = [token for part in _CAMEL.split(name) for token in _TOKEN.findall(part)]
+        words = [token for token in tokens if fold(token) not in _WEAK and self.ours(token)]
+        if len({self.ours(word) for word in words}) != 1:
+            return None, None
+        rest = [token for token in tokens if token not in words]
+        if fold("".join(rest)) in self._labels:
+            return fold(words[0]), " ".join(rest)
+        return (fold(words[0]), None) if self._labels.isdisjoint(map(fold, rest)) else (None, None)
 
-    def _look_at_prefixes(self, images: Sequence[str]) -> None:
-        prefixes = (self._prefix(path.rpartition("/")[2]) for path in images)
-        counts = Counter(prefix for prefix in prefixes if prefix is not None)
-        if len({self.ours(prefix) for prefix in counts}) > 1:
-            self._is_by_prefix = counts.total() == len(images)
-            if not self._is_by_prefix:
-                self.lookalikes |= {f"{prefix}…": count for prefix, count in counts.items()}
+    def _look_at_structure(self, children: Mapping[str, set[str]]) -> Iterator[str]:
+        """Two or three folders beside each other that have the same labels below them."""
+        for siblings in children.values():
+            folders = {path: self._labels_below(path, children) for path in siblings if path in children}
+            if len(folders) in (2, 3) and all(len(labels) > 1 for labels in folders.values()):
+                yield from folders
+
+    def _labels_below(self, path: str, children: Mapping[str, set[str]]) -> set[str]:
+        return self._labels & {fold(child.rpartition("/")[2]) for child in children.get(path, ())}
+
+    def _look_at_file_names(self, images: Sequence[str]) -> None:
+        words = (self._in_file_name(path.rpartition("/")[2]) for path in images)
+        counts = Counter(word for word in words if word is not None)
+        if len({self.ours(word) for word in counts}) > 1:
+            self._is_by_file_name = counts.total() == len(images)
+            if not self._is_by_file_name:
+                self.lookalikes |= {f"…{word}…": count for word, count in counts.items()}
 
 
 def _folders(path: str) -> Iterator[str]:

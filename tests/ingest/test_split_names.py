@@ -102,7 +102,27 @@ def test_file_names_that_begin_with_splits_say_them_where_folders_do_not(tmp_pat
     in_folders = [f"train/{path}" for path in paths]
     assert splits_of(tmp_path / "b", in_folders)[0] == [("happy", "train"), ("angry", "train")]
     _, (line,) = splits_of(tmp_path / "c", [*paths, "happy/1.png"])
-    assert "'test…' (1 images), 'train…' (1 images)" in line
+    assert "'…test…' (1 images), '…train…' (1 images)" in line
+
+
+def test_file_names_may_end_with_splits(tmp_path):
+    found, _ = splits_of(tmp_path, ["happy/1_train.png", "angry/2-Test.png"])
+    assert found == [("happy", "train"), ("angry", "test")]
+
+
+def test_folders_that_name_a_label_and_a_split_say_both(tmp_path):
+    paths = ["happy_train/1.png", "Happy Test/2.png", "train-angry/3.png", "angryVal/4.png"]
+    found, warnings = splits_of(tmp_path, paths)
+    assert found == [("happy", "train"), ("happy", "test"), ("angry", "train"), ("angry", "validation")]
+    assert warnings == ()
+
+
+def test_a_few_folders_with_the_same_classes_below_them_look_like_splits(tmp_path):
+    paths = [f"{folder}/{label}/1.png" for folder in ("kujifunza", "jaribio") for label in ("happy", "angry")]
+    _, (line,) = splits_of(tmp_path / "a", paths)
+    assert "'jaribio' (2 images), 'kujifunza' (2 images)" in line
+    people = [f"{folder}/{label}/1.png" for folder in ("ann", "bob", "cy", "di") for label in ("happy", "angry")]
+    assert splits_of(tmp_path / "b", people)[1] == ()
 
 
 def test_each_source_is_looked_at_by_itself(tmp_path):

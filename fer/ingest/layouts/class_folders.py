@@ -44,10 +44,10 @@ def suffix(name: str) -> str:
 def image_file(member: archives.Member, splits: split_names.SplitNames) -> ImageFile:
     """The file with the label and split that its path says."""
     *folders, _ = accumulate(member.name.split("/"), "{}/{}".format)
-    classes = [folder for folder in folders if splits.of_folder(folder) is None]
+    classes = [label for label in map(splits.label_of_folder, folders) if label is not None]
     return ImageFile(
         member.name,
         member,
-        raw_label=classes[-1].rpartition("/")[2] if classes else None,
+        raw_label=classes[-1] if classes else None,
         raw_split=splits.of_image(member.name),
     )

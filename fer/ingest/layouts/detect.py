@@ -24,6 +24,7 @@ from fer.ingest.layouts import (
     label_tables,
     pixel_csv,
     pixel_tables,
+    split_lists,
     tables,
 )
 
@@ -97,7 +98,7 @@ def detect(
     splits = split_names.SplitNames(
         reading.official,
         [member.name for member in members if class_folders.suffix(member.name) in class_folders.IMAGE_SUFFIXES],
-        [member.name for member in members if tables.is_table(member)],
+        [member.name for member in members if tables.is_table(member) or split_lists.may_be(member)],
         decisions.known,
     )
     files = tuple(class_folders.image_file(member, splits) for member in _images(archive, members, decisions, splits))
@@ -110,6 +111,8 @@ def detect(
         return _by_pattern(found, reading.label_pattern)
     finder = label_forms.finder(members, splits)
     grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder) if files else []
+    if files:
+        grids = split_lists.with_lists(archive, members, grids, finder, splits)
     if reading.columns:
         by_name = {table.name: names for table, names in columns.items()} | {
             grid.name: [*grid.columns] for grid in grids
@@ -124,7 +127,7 @@ def detect(
     if sum(table.n_rows for table in pixels) > max(n_in_folders, labelled.n_named) or (pixels and not files):
         return _of_pixels(found, pixels, reading)
     if labelled.tables and _tables_win(labelled, found, decisions, reading):
-        return _with_votes(_of_label_tables(labelled, found, decisions), found, grids, reading)
+        return _with_votes(_of_label_tables(labelled, grids, found, decisions), found, grids, reading)
     if n_in_folders:
         return _with_votes(_of_class_folders(found, grids, labelled, decisions, reading), found, grids, reading)
     vote_tables = [table for table, names in columns.items() if ferplus.is_votes(names)]
@@ -243,14 +246,34 @@ def _tables_win(
     return n_known >= found.n_in_folders or labelled.n_named > 2 * found.n_in_folders
 
 
-def _of_label_tables(labelled: label_tables.LabelledFiles, found: _Found, decisions: labels.Decisions) -> Layout:
-    used = [name for grid in labelled.tables for name in grid.files]
+def _of_label_tables(
+    labelled: label_tables.LabelledFiles,
+    grids: Sequence[label_grids.Grid],
+    found: _Found,
+    decisions: labels.Decisions,
+) -> Layout:
+    """Images with the labels of tables, and the splits that these or other tables beside them say."""
+    files, of_splits = _with_splits(labelled.files, [grid for grid in grids if not grid.label_columns], found)
+    used = [name for grid in (*labelled.tables, *of_splits) for name in grid.files]
     used += [file.path for file in labelled.files if file.member is not None]
     ignored = _ignored(found, used)
     ignored["second row of a label table for the same file"] = labelled.n_repeated
     notes = [grid.note() for grid in labelled.tables if grid.note()]
     notes += _differences(labelled, found, decisions, "the table's label is taken")
-    return Layout(LABEL_TABLE, found.splits, labelled.files, ignored=+ignored, notes=tuple(notes))
+    return Layout(LABEL_TABLE, found.splits, files, ignored=+ignored, notes=tuple(notes))
+
+
+def _with_splits(
+    files: tuple[class_folders.ImageFile, ...], grids: Sequence[label_grids.Grid], found: _Found
+) -> tuple[tuple[class_folders.ImageFile, ...], tuple[label_grids.Grid, ...]]:
+    """The files with the splits that those of the tables say which have some, and these tables."""
+    with_splits = [
+        grid for grid in grids if not grid.guessed and (grid.split_column or found.splits.of_table(grid.name))
+    ]
+    if not with_splits:
+        return files, ()
+    joined = label_tables.with_splits(files, with_splits, found.splits)
+    return joined.files, joined.tables
 
 
 def _of_class_folders(
@@ -261,14 +284,7 @@ def _of_class_folders(
     reading: Reading,
 ) -> Layout:
     """Images with the labels of their folders, and the splits that tables beside them say."""
-    with_splits = [
-        grid for grid in grids if not grid.guessed and (grid.split_column or found.splits.of_table(grid.name))
-    ]
-    files = found.files
-    used: tuple[label_grids.Grid, ...] = ()
-    if with_splits:
-        joined = label_tables.with_splits(files, with_splits, found.splits)
-        files, used = joined.files, joined.tables
+    files, used = _with_splits(found.files, grids, found)
     notes = _differences(labelled, found, decisions, "the folder's label is taken")
     n_differing, n_both = _differing(labelled, found, decisions)
     if reading.labels_from == "most" and n_differing > _MOST_DIFFERING_SHARE * n_both:

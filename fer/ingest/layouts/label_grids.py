@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from fer import errors
-from fer.ingest import archives, labels
+from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import ferplus, tables
 
 Role = Literal["file", "label", "split", "subject", "pixels"]
@@ -28,6 +28,11 @@ LABEL_COLUMNS = (
     "classname", "classlabel", "target", "category", "feeling",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "usage", "set", "subset", "partition")
+# Columns of other names that hold names of splits and nothing else say them too.
+_MAYBE_SPLIT_COLUMNS = (
+    "splits", "datasplit", "datasetsplit", "splitname", "dataset", "phase", "mode", "type", "datatype", "purpose",
+    "stage", "group", "role", "tag", "fold",
+)  # fmt: skip
 SUBJECT_COLUMNS = (
     "subject", "subjectid", "person", "personid", "identity", "identityid", "actor", "actorid", "participant",
     "participantid", "individual",
@@ -118,7 +123,8 @@ def from_table(
     elif not label and len(names) <= _MOST_SCORE_COLUMNS:
         taken = {*files, *split, *subject}
         scores = [name for name in dict.fromkeys(names) if name.strip() and name not in taken]
-    read_names = list(dict.fromkeys([*files, *label, *split[:1], *subject[:1], *scores]))
+    maybe_split = [] if split or votes else named(names, _MAYBE_SPLIT_COLUMNS)
+    read_names = list(dict.fromkeys([*files, *label, *split[:1], *subject[:1], *scores, *maybe_split]))
     rows = list(tables.read(archive, table, read_names))
     if votes:  # a row without a face has no name
         rows = [(number, row) for number, row in rows if row is None or any(row[: len(files)])]
@@ -126,6 +132,7 @@ def from_table(
     blank = ("",) * len(read_names)
     cells = list(zip(*(blank if row is None else row for _, row in rows), strict=True)) or [()] * len(read_names)
     columns: dict[str, Sequence[str]] = dict(zip(read_names, cells, strict=True))
+    split = split[:1] or [name for name in maybe_split if _are_splits(columns[name])]
     by_score = scored({name: columns[name] for name in scores}, known_labels)
     if by_score is not None:
         columns[_ONE_HOT] = by_score
@@ -145,6 +152,13 @@ def from_table(
         has_ties=by_score is not None,
         vote_columns=votes,
     )
+
+
+def _are_splits(cells: Sequence[str]) -> bool:
+    """Whether cells are names of splits, of two at least."""
+    names = split_names.SplitNames()
+    ours = [names.ours(names.of(cell)) for cell in cells if cell]
+    return None not in ours and len(set(ours)) > 1
 
 
 def scored(columns: Mapping[str, Sequence[str]], known_labels: Collection[str]) -> list[str] | None:

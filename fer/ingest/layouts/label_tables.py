@@ -84,7 +84,7 @@ def with_splits(
         if row.member is not None and row.annotation.raw_split:
             splits_of[row.member].add(row.annotation.raw_split)
     for path, raw_splits in splits_of.items():
-        defect = _two_splits(raw_splits, _listed(table.name for table in used), splits)
+        defect = by_path[path].defect or _two_splits(raw_splits, _listed(table.name for table in used), splits)
         by_path[path] = dataclasses.replace(by_path[path], raw_split=min(raw_splits), defect=defect)
     return LabelledFiles(tuple(by_path.values()), used, 0)
 
