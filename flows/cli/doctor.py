@@ -174,11 +174,14 @@ def _deployed() -> list[Finding]:
     import httpx
     from prefect import get_client
 
-    from flows import deploying
+    from flows import deploying, silent_runs
 
     try:
         with get_client(sync_client=True) as client:
             findings = _schedules(client)
+            if not silent_runs.is_watched(client):
+                text = "one that is killed stays Running: no automation waits for its heartbeats"
+                findings += [Finding("warn", "runs", text, "prefect deploy --all, in the checkout's folder, makes it")]
             changed = deploying.overwritten(client)
     # The last two are for what another version of Prefect answers.
     except (httpx.HTTPError, ValueError, RuntimeError) as error:
