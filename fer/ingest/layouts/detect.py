@@ -30,6 +30,7 @@ from fer.ingest.layouts import (
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
+TABLE_OF_IMAGES = "table of images"
 LABEL_TABLE = "label table"
 LABEL_PATTERN = "label pattern"
 VOTES = "FERPlus votes"
@@ -113,14 +114,14 @@ def detect(
     grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder) if files else []
     if files:
         grids = split_lists.with_lists(archive, members, grids, finder, splits)
-    if reading.columns:
+    usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
+    labelled = _labelled(usable, found, finder, decisions)
+    pixels = pixel_tables.find(archive, columns, reading.columns)
+    if reading.columns and not pixels:
         by_name = {table.name: names for table, names in columns.items()} | {
             grid.name: [*grid.columns] for grid in grids
         }
         label_grids.require_columns(by_name, reading.columns)
-    usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
-    labelled = _labelled(usable, found, finder, decisions)
-    pixels = pixel_tables.find(archive, columns, reading.columns)
     needed = [error for table, error in damaged.items() if not (pixels and _is_parquet(table))]
     if needed and not n_in_folders:
         raise needed[0]
@@ -341,7 +342,8 @@ def _of_pixels(found: _Found, pixels: tuple[pixel_tables.PixelTable, ...], readi
     beside = _beside(vote_tables, pixels[0].name) if reading.wants_votes and vote_tables else None
     votes = None if beside is None else ferplus.read(found.archive, beside, found.columns[beside])
     used = [table.name for table in pixels] + ([] if beside is None else [beside.name])
-    return Layout(FER2013_CSV, found.splits, (), pixels, votes, _ignored(found, used))
+    name = FER2013_CSV if any(table.is_fer2013 for table in pixels) else TABLE_OF_IMAGES
+    return Layout(name, found.splits, (), pixels, votes, _ignored(found, used))
 
 
 def _beside(vote_tables: Sequence[archives.Member], table: str) -> archives.Member:

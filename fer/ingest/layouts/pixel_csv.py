@@ -148,14 +148,19 @@ def _row(
     raw_label = row[places.label].strip()
     if max(len(raw_label), len(split or "")) > tables.MAX_CELL_CHARS:
         raise tables.too_long(table)
-    text = " ".join(row[place] for place in places.pixels).translate(_LIST_MARKS).strip().encode()
+    text = plain_text(" ".join(row[place] for place in places.pixels))
     missing = None if raw_label else labels.MISSING
-    n_pixels = 0 if missing else _n_numbers(text)
+    n_pixels = 0 if missing else n_numbers(text)
     # A text that millions of rows share takes its memory once.
     return Row(path, number, sys.intern(raw_label), split and sys.intern(split), text, n_pixels, missing, read_bytes)
 
 
-def _n_numbers(text: bytes) -> int:
+def plain_text(pixels: str) -> bytes:
+    """Pixels with blanks between them, of text that may be a printed list."""
+    return pixels.translate(_LIST_MARKS).strip().encode()
+
+
+def n_numbers(text: bytes) -> int:
     """How many numbers with blanks between them the text has, without reading them: 10 µs at 48x48."""
     filled = np.frombuffer(text, np.uint8) != ord(" ")
     return int(np.count_nonzero(filled[1:] & ~filled[:-1])) + int(filled[:1].sum())
@@ -179,6 +184,24 @@ def too_many_rows(table: str) -> errors.SourceError:
         received=f"more, up to {table!r}",
         todo="divide it into several sources",
     )
+
+
+def as_pnm(pixels: np.ndarray) -> bytes:
+    """Pixels (H, W), (H, W, 1), (H, W, 3) or (N,) of a square, 0-255 or True, as a binary PGM or PPM.
+
+    Raises NoPixels for other shapes and values.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 1 and math.isqrt(len(pixels)) ** 2 == len(pixels):
+        pixels = pixels.reshape(math.isqrt(len(pixels)), -1)
+    is_colour = pixels.ndim == 3 and pixels.shape[2] == 3
+    if not pixels.size or pixels.dtype.kind not in "iufb" or not (pixels.ndim == 2 or is_colour):
+        raise NoPixels("the pixels have no shape of a picture")
+    if not (pixels.min() >= 0 and pixels.max() <= 255):
+        raise NoPixels("the pixels are not all numbers within 0-255")
+    header = b"P%d\n%d %d\n255\n" % (6 if is_colour else 5, pixels.shape[1], pixels.shape[0])
+    return header + pixels.astype(np.uint8).tobytes()
 
 
 def as_pgm(text: bytes, n_pixels: int = 0) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fer.ingest import archives, split_names
-from fer.ingest.layouts import label_grids, pixel_csv
+from fer.ingest.layouts import class_folders, label_grids, pixel_csv, pixel_parquet
+from fer.ingest.parquet import opening
 
 Row = pixel_csv.Row
 
@@ -16,7 +17,7 @@ class PixelTable:
     """A table of images. `n_rows` is about how many it has; `is_encoded`: its images are files, not numbers."""
 
     member: archives.Member
-    columns: pixel_csv.Columns
+    columns: pixel_csv.Columns | pixel_parquet.Columns
     n_rows: int
     is_encoded: bool = False
 
@@ -47,6 +48,12 @@ def find(
     """
     found = []
     for table, names in columns.items():
+        if class_folders.suffix(table.name) == ".parquet":
+            of_parquet = pixel_parquet.columns(archive, table, chosen)
+            if of_parquet is not None:
+                n_rows = opening.n_rows(archive, table)
+                found.append(PixelTable(table, of_parquet, n_rows, is_encoded=not of_parquet.is_text))
+            continue
         places = pixel_csv.columns(names, chosen)
         if places is not None:
             found.append(PixelTable(table, places, pixel_csv.about_n_rows(archive, table)))
@@ -58,4 +65,7 @@ def read(path: Path, table: PixelTable, splits: split_names.SplitNames) -> Itera
 
     Raises SourceError where it can't be read, DamagedArchive for damaged bytes.
     """
-    yield from pixel_csv.read(path, table.member, table.columns, splits)
+    if isinstance(table.columns, pixel_parquet.Columns):
+        yield from pixel_parquet.read(path, table.member, table.columns, splits)
+    else:
+        yield from pixel_csv.read(path, table.member, table.columns, splits)

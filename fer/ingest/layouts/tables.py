@@ -38,7 +38,7 @@ def column_names(archive: zipfile.ZipFile, member: archives.Member) -> tuple[str
     Raises SourceError where it can't be read as a table or has too many, DamagedArchive for damaged bytes.
     """
     if class_folders.suffix(member.name) == ".parquet":
-        names = tuple(field.name for field in opening.schema(archive, member) if _is_plain(field.type))
+        names = tuple(field.name for field in opening.schema(archive, member) if is_plain(field.type))
     else:
         with open_csv(archive, member) as (_, rows):
             names = tuple(next(rows, []))
@@ -151,12 +151,19 @@ def _parquet_rows(
     n_before = 0
     with opening.opened(archive, member, columns) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=list(columns), use_threads=False):
-            cells = [_texts(batch.column(name), member) for name in columns]
+            cells = [texts(batch.column(name), member) for name in columns]
             yield from enumerate(zip(*cells, strict=True), start=n_before + 1)
             n_before += batch.num_rows
 
 
-def _is_plain(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a Parquet's column holds text."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether a Parquet's column holds text or numbers."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return (
@@ -167,7 +174,7 @@ def _is_plain(kind: pa.DataType) -> bool:
     )
 
 
-def _texts(column: pa.Array, member: archives.Member) -> list[str]:
+def texts(column: pa.Array, member: archives.Member) -> list[str]:
     """The cells of a column; of those that are equal, one text."""
     if not pa.types.is_dictionary(column.type):
         return [_text(value) for value in column.to_pylist()]

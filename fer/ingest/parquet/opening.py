@@ -20,12 +20,23 @@ _FREE_BYTES = 64 * 2**20  # a column this large costs nothing that matters, howe
 def schema(archive: zipfile.ZipFile, member: archives.Member) -> pa.Schema:
     """The columns of a Parquet file, of which only the footer is read. Raises as `opened`."""
     with _errors(member):
-        with archives.damage(archives.quoted(member.name)), archive.open(member.name) as file:
-            file.seek(max(0, member.size_bytes - footer.END_BYTES))
-            file.seek(max(0, member.size_bytes - footer.size(file.read())))
-            data = file.read()
-        footer.read(data, member.size_bytes)
-        return pq.read_schema(pa.BufferReader(data))
+        return pq.read_schema(pa.BufferReader(_footer(archive, member)))
+
+
+def n_rows(archive: zipfile.ZipFile, member: archives.Member) -> int:
+    """How many rows a Parquet file has by its footer. Raises as `opened`."""
+    with _errors(member):
+        return footer.read(_footer(archive, member), member.size_bytes).n_rows
+
+
+def _footer(archive: zipfile.ZipFile, member: archives.Member) -> bytes:
+    """The footer of a Parquet file, once it has been read without trust."""
+    with archives.damage(archives.quoted(member.name)), archive.open(member.name) as file:
+        file.seek(max(0, member.size_bytes - footer.END_BYTES))
+        file.seek(max(0, member.size_bytes - footer.size(file.read())))
+        data = file.read()
+    footer.read(data, member.size_bytes)
+    return data
 
 
 @contextlib.contextmanager

@@ -135,7 +135,7 @@ def test_which_rows_are_accepted_does_not_depend_on_their_order(tmp_path_factory
 
 @given(st.text(alphabet="0123456789 -x.\t", max_size=60))
 def test_numbers_are_counted_as_they_are_read(text):
-    assert pixel_csv._n_numbers(text.encode()) == len([part for part in text.split(" ") if part])
+    assert pixel_csv.n_numbers(text.encode()) == len([part for part in text.split(" ") if part])
 
 
 def test_more_rows_than_a_source_may_have_are_refused(tmp_path, monkeypatch):
