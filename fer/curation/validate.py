@@ -23,10 +23,12 @@ from fer.curation.refs import ValidationRef
 from fer.engine import contracts, disk, stage
 from fer.engine import workspace as workspaces
 from fer.engine.records import Record
+from fer.ingest import label_advice
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
 _BATCH_ROWS = 65_536
+_FEW_IMAGES = "class with too few images"  # how the finding of `data_contracts.manifest` begins
 _EXAMPLES = 5
 
 
@@ -76,6 +78,8 @@ def validate(
         pa.table({"label": list(classes), "n_images": list(classes.values())}),
         lambda row: f"{row['label']} ({row['n_images']:,})",
     )
+    kept = {label for label, n_images in classes.items() if n_images >= config.min_images_per_class}
+    advice = "" if len(kept) == len(classes) else _advice(path, kept, manifest)
     n_found, n_accepted = len(decoded), taken_out.null_count
     n_out = n_found - n_accepted
     totals = {"n_found": n_found, "n_quarantined": n_out, "quarantined_share": n_out / max(n_found, 1)}
@@ -89,7 +93,10 @@ def validate(
         n_found=n_found,
         n_accepted=n_accepted,
         quarantined={reason: refused.n_images for reason, refused in by_reason.items()},
-        failures=checks.lines("stop"),
+        failures=tuple(
+            f"{line}; to train on the others: {advice}" if advice and line.startswith(_FEW_IMAGES) else line
+            for line in checks.lines("stop")
+        ),
         warnings=checks.lines("warn"),
     )
     report = ref.model_dump(exclude={"path", "digest"}) | {
@@ -101,6 +108,16 @@ def validate(
     disk.write(out / files.VALIDATION_REPORT, json.dumps(report, indent=1).encode())
     content = disk.sha256(out / files.ACCEPTED) + disk.sha256(out / files.VALIDATION_REPORT)
     return ref.model_copy(update={"digest": hashlib.sha256(content.encode()).hexdigest()})
+
+
+def _advice(path: Path, kept: set[str], manifest: ManifestRef) -> str:
+    """The settings that leave the classes out which have too few images; "" where no such settings do."""
+    rows = pq.read_table(path, columns=["label", "raw_label"])
+    few = pa.array([label for label in manifest.classes if label not in kept], pa.string())
+    raw_labels = pc.unique(rows["raw_label"].filter(pc.is_in(rows["label"], few))).to_pylist()
+    return label_advice.classes_line(
+        kept, sorted(raw_labels), manifest.classes, manifest.synonyms, manifest.ignore_labels
+    )
 
 
 def _path(row: dict[str, Any]) -> str:

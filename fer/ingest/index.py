@@ -85,6 +85,8 @@ def index(
         source=sources.JOINED_BY.join(source.name for source in source_archives),
         layouts=tuple(layouts),
         classes=config.classes,
+        synonyms=config.synonyms,
+        ignore_labels=config.ignore_labels,
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
         ignored=_commonest(sum((Counter(dataset.left_out) for dataset in datasets), labeller.ignored)),

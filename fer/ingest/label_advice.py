@@ -120,15 +120,15 @@ class Tally:
                 new.setdefault(labels.normalised(raw), raw.strip())
         names = [name for name in self.classes if name in present]
         names += sorted({*present, *new.values()} - set(names))
-        return self._with(names, guesses)
+        return self.with_classes(names, guesses)
 
     def _left_out(self) -> dict[str, Any] | None:
         """The recipe's classes that are there, without the images of other labels."""
         present = set(self.known.values())
-        settings = self._with([name for name in self.classes if name in present], {})
+        settings = self.with_classes([name for name in self.classes if name in present], {})
         return settings | {"ignore_labels": [*self.ignored, *self.unknown]}
 
-    def _with(self, classes: Sequence[str], synonyms: dict[str, str]) -> dict[str, Any]:
+    def with_classes(self, classes: Sequence[str], synonyms: dict[str, str]) -> dict[str, Any]:
         """These classes, with the recipe's own synonyms for them and more."""
         kept = {raw: name for raw, name in self.synonyms.items() if _among(name, classes)}
         settings: dict[str, Any] = {} if list(classes) == list(self.classes) else {"classes": list(classes)}
@@ -155,11 +155,23 @@ class Tally:
         return known and all(labels.normalised(raw) in by_name.known for raw in self.unknown)
 
 
-def classes_line(present: Collection[str], classes: Sequence[str], synonyms: Mapping[str, str]) -> str:
-    """The setting of those of a recipe's classes that are `present`; "" if they are fewer than two."""
-    tally = Tally(classes, synonyms, ())
-    names = [name for name in classes if name in present]
-    return _line(tally._with(names, {})) if len(names) > 1 else ""
+def classes_line(
+    kept: Collection[str],
+    left_out: Collection[str],
+    classes: Sequence[str],
+    synonyms: Mapping[str, str],
+    ignored: Sequence[str],
+) -> str:
+    """The settings that keep these of a recipe's classes, and leave images of the labels `left_out` out.
+
+    "" if fewer than two classes are kept, or too many labels are left out to be shown.
+    """
+    names = [name for name in classes if name in kept]
+    if len(names) < 2 or len(left_out) > _MOST_LABELS or any(len(raw) > _LONGEST for raw in left_out):
+        return ""
+    settings = Tally(classes, synonyms, ignored).with_classes(names, {})
+    more = [raw for raw in left_out if labels.normalised(raw) not in map(labels.normalised, ignored)]
+    return _line(settings | ({"ignore_labels": [*ignored, *more]} if more else {}))
 
 
 def pattern_line(paths: Sequence[str], meanings: Mapping[str, str]) -> str:

@@ -24,6 +24,8 @@ class ManifestRef(Ref):
     source: str  # of the datasets, as in `DatasetRef.source`, sorted and joined by `sources.JOINED_BY`
     layouts: tuple[str, ...]
     classes: tuple[str, ...]
+    synonyms: dict[str, str] = Field(default_factory=dict)  # as in the recipe
+    ignore_labels: tuple[str, ...] = ()
     n_found: int
     n_quarantined: int
     ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count

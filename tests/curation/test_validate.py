@@ -2,19 +2,24 @@ import hashlib
 import html
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from indexed import png
+from indexed import run as indexed_run
 
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer import progress
 from fer.curation import validate
 from fer.engine.local_workspace import LocalWorkspace
+from fer.ingest import index
 from fer.ingest.refs import ManifestRef
+from fer.recipes import overrides
 
 CLASSES = ("happy", "sad")
 CONFIG = validate.ValidateConfig(min_images_per_class=2, max_quarantined_share=0.5)
@@ -124,6 +129,29 @@ def test_a_class_with_too_few_images_stops_and_is_named(workspace, least, n_fail
     config = validate.ValidateConfig(min_images_per_class=least, max_quarantined_share=0.5)
     failures = run(workspace, rows(_3=NARROW), config).failures
     assert list(failures) == ["class with too few images: 1 of 2, e.g. sad (4)"] * n_failures
+
+
+def test_the_settings_that_leave_too_small_classes_out_are_part_of_what_is_said(tmp_path):
+
+    classes = ("happy", "sad", "fear", "angry")
+    synonyms = {"scary": "fear", "glad": "happy"}
+    files_of = {"happy": 3, "glad": 2, "sad": 4, "scary": 1}
+    images = {f"{name}/{n}.png": png(100 * len(name) + n) for name, count in files_of.items() for n in range(count)}
+    workspace = LocalWorkspace(tmp_path)
+    config = validate.ValidateConfig(min_images_per_class=2)
+
+    def failures(index_config):
+        manifest = indexed_run(workspace, images, index_config)
+        return validate.validate(manifest, config, workspace=workspace).failures
+
+    (line,) = failures(index.IndexConfig(classes=classes, synonyms=synonyms))
+    assert line.startswith(
+        "class with too few images: 2 of 4, e.g. fear (1), angry (0); to train on the others: --set "
+    )
+    words = shlex.split(line.partition("others: ")[2])
+    settings = overrides.parse_settings(words[1::2]).index
+    changed = {name: value for name, value in settings if value is not None}
+    assert failures(index.IndexConfig(**({"classes": classes, "synonyms": synonyms} | changed))) == ()
 
 
 def test_a_class_without_any_image_stops_and_at_most_five_examples_of_a_fault_are_shown(workspace):

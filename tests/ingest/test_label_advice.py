@@ -127,9 +127,12 @@ def test_labels_that_are_words_always_get_a_line():
 
 
 def test_classes_without_an_image_are_left_out_of_the_line_for_those_that_have_some():
-    line = label_advice.classes_line({"happy", "sad"}, SEVEN, {"suprise": "surprise", "glad": "happy"})
+    synonyms = {"suprise": "surprise", "glad": "happy"}
+    line = label_advice.classes_line({"happy", "sad"}, [], SEVEN, synonyms, ())
     assert settings_of(line) == {"classes": ("happy", "sad"), "synonyms": {"glad": "happy"}}
-    assert label_advice.classes_line({"happy"}, SEVEN, {}) == ""
+    line = label_advice.classes_line({"happy", "sad"}, ["Fear", "afraid"], SEVEN, {}, ("contempt",))
+    assert settings_of(line) == {"classes": ("happy", "sad"), "ignore_labels": ("contempt", "Fear", "afraid")}
+    assert label_advice.classes_line({"happy"}, [], SEVEN, {}, ()) == ""
 
 
 @pytest.mark.parametrize(
