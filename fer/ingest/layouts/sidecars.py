@@ -28,19 +28,19 @@ _NAMES_FILES = ("classes.txt", "obj.names", "class_names.txt")
 def read(
     archive: zipfile.ZipFile, members: Sequence[archives.Member], finder: file_finder.FileFinder
 ) -> Iterator[label_grids.Grid]:
-    """The grids of all such files, one for each folder and kind.
+    """The grids of all such files, one for each kind.
 
     Raises DamagedArchive for damaged bytes.
     """
-    groups: dict[tuple[str, str], list[archives.Member]] = defaultdict(list)
+    groups: dict[str, list[archives.Member]] = defaultdict(list)
     for member in members:
         suffix = class_folders.suffix(member.name)
         if suffix in _SUFFIXES and 0 < member.size_bytes <= _MOST_BYTES:
             path = PurePosixPath(member.name)
             word = _LAST_WORD.search(path.stem)
-            groups[_top(path), (word[0] if word else "") + path.suffix].append(member)
+            groups[(word[0] if word else "") + path.suffix].append(member)
     names = None
-    for (_, kind), files in sorted(groups.items()):
+    for kind, files in sorted(groups.items()):
         stems = [file.name.removesuffix(kind) for file in files]
         sample = _spread(stems)
         if len(files) < 2 or 2 * finder.n_found("", sample) < len(sample):
@@ -52,11 +52,6 @@ def read(
         yield _grid(archive, files, stems, kind, names)
 
 
-def _top(path: PurePosixPath) -> str:
-    """The first folder of a path: such files may have a folder for each person, as their images do."""
-    return path.parts[0] if len(path.parts) > 1 else ""
-
-
 def _grid(
     archive: zipfile.ZipFile,
     files: Sequence[archives.Member],
@@ -64,16 +59,17 @@ def _grid(
     kind: str,
     names: dict[int, str],
 ) -> label_grids.Grid:
-    values = [(stem, _value(archives.read(archive, file))) for stem, file in zip(stems, files, strict=True)]
-    rows = [(stem, label) for stem, value in values for label, _ in value or ()]
-    is_yolo = any(has_box for _, value in values for _, has_box in value or ())
+    values = [(file, stem, _value(archives.read(archive, file))) for stem, file in zip(stems, files, strict=True)]
+    is_yolo = any(has_box for _, _, value in values for _, has_box in value or ())
+    used = [(file, stem, value) for file, stem, value in values if value and value[0][1] == is_yolo]
+    rows = [(stem, label) for _, stem, value in used for label, _ in value]
     if is_yolo:
-        rows = [(stem, names.get(int(label), label) if label else "") for stem, label in rows]
+        rows = [(stem, names.get(int(label), label)) for stem, label in rows]
     folder = files[0].name.rpartition("/")[0]
     return label_grids.Grid(
         f"{folder}/*{kind}" if folder else f"*{kind}",
         "",
-        tuple(file.name for file, (_, value) in zip(files, values, strict=True) if value is not None),
+        tuple(file.name for file, _, _ in used),
         {"file": [stem for stem, _ in rows], "label": [label for _, label in rows]},
         ("file",),
         ("label",),
