@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from fer.images.formats import header
 from fer.ingest import archives, exclusion, manifest_parts, subject_names
-from fer.ingest.layouts import detect, label_tables
+from fer.ingest.layouts import label_tables, other_files
 
 
 def about_quarantine(reasons: Counter[str]) -> Iterator[str]:
@@ -33,7 +33,7 @@ def about_exclusion(excluding: exclusion.Exclusion) -> Iterator[str]:
 
 def about_ignored(ignored: Counter[str]) -> Iterator[str]:
     """That there may be images in what is not looked into."""
-    if kinds := [f"{kind} ({n:,})" for kind, n in ignored.items() if kind.startswith(detect.NESTED)]:
+    if kinds := [f"{kind} ({n:,})" for kind, n in ignored.items() if kind.startswith(other_files.NESTED)]:
         yield f"archives within the source are not looked into: {', '.join(sorted(kinds))}. Unpack them if they matter"
 
 

@@ -4,7 +4,6 @@ See `class_folders`, `pixel_tables`, `label_forms`, `label_tables` and, for FERP
 """
 
 import dataclasses
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from fer.ingest.layouts import (
     label_forms,
     label_grids,
     label_tables,
+    other_files,
     pixel_csv,
     pixel_tables,
     split_lists,
@@ -31,13 +31,10 @@ from fer.ingest.layouts import (
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"
 TABLE_OF_IMAGES = "table of images"
-LABEL_TABLE = "label table"
+LABEL_TABLE = other_files.LABEL_TABLE
 LABEL_PATTERN = "label pattern"
-VOTES = "FERPlus votes"
-NESTED = "nested archive"
+VOTES = other_files.VOTES
 _LOOKED_INTO = 1_000  # files where none is an image by its name
-_MAX_SUFFIX_CHARS = 16  # of one that is counted by itself
-_NESTED = re.compile(r"(\.tar)?\.(zip|tar|t?gz|tgz|bz2|xz|zst|7z|rar)")
 _MOST_DIFFERING_SHARE = 0.05  # of the images that a folder and a table label
 _NO_LABEL_BY_PATTERN = "index.label_pattern finds no label in its path"
 
@@ -137,7 +134,7 @@ def detect(
         return Layout(VOTES, splits, votes=votes, ignored=_ignored(found, [vote_tables[0].name]))
     hint = label_forms.hint(archive, members, columns, [grid for grid in grids if not grid.vote_columns])
     if not files:
-        raise _no_images(members, hint, has_votes=bool(vote_tables))
+        raise other_files.no_images(members, hint, has_votes=bool(vote_tables))
     garbled = text_encodings.garbled(member.name for member in members)
     hints = [part for part in (hint, garbled, _pattern_hint(files, decisions)) if part]
     ignored = _ignored(found, [file.path for file in files])
@@ -361,42 +358,15 @@ def _with_votes(layout: Layout, found: _Found, grids: Sequence[label_grids.Grid]
     for grid in with_votes:
         counts |= label_tables.votes(grid, layout.files, found.splits)
     used = {name for grid in with_votes for name in grid.files}
-    kept = Counter(_kind(member, found.columns.get(member, ())) for member in found.members if member.name in used)
+    kept = Counter(
+        other_files.kind(member, found.columns.get(member, ())) for member in found.members if member.name in used
+    )
     files = tuple(dataclasses.replace(file, votes=counts.get(file.path)) for file in layout.files)
     return dataclasses.replace(layout, files=files, ignored=layout.ignored - kept)
 
 
 def _ignored(found: _Found, used: Iterable[str]) -> Counter[str]:
     names = set(used)
-    return Counter(_kind(member, found.columns.get(member, ())) for member in found.members if member.name not in names)
-
-
-def _kind(member: archives.Member, columns: Sequence[str] = ()) -> str:
-    if ferplus.is_votes(columns):
-        return VOTES
-    if label_grids.is_label_table(columns, {}):
-        return LABEL_TABLE
-    nested = _NESTED.search(PurePosixPath(member.name).name.lower())
-    if nested and nested.end() == len(PurePosixPath(member.name).name):
-        return f"{NESTED} ({nested[0]})"
-    suffix = class_folders.suffix(member.name) or "no suffix"
-    return suffix if len(suffix) <= _MAX_SUFFIX_CHARS else f"{suffix[:_MAX_SUFFIX_CHARS]}..."
-
-
-def _no_images(members: Sequence[archives.Member], hint: str, *, has_votes: bool) -> errors.SourceError:
-    kinds = Counter(map(_kind, members))
-    shown = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.most_common(5))
-    todo = f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.READ_SUFFIXES))} files"
-    if has_votes:
-        todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
-    elif any(kind.startswith(NESTED) for kind in kinds):
-        names = [archives.quoted(member.name) for member in members if _kind(member).startswith(NESTED)]
-        todo = f"unpack the archive inside the source ({', '.join(names[:3])}), and give the folder of what was in it"
-    elif hint:
-        todo += f"; {hint}"
-    return errors.SourceError(
-        "The source must hold images in class folders or with a table of labels, or a CSV with the columns emotion and "
-        "pixels.",
-        received=f"{len(members):,} files, none an image ({shown})",
-        todo=todo,
+    return Counter(
+        other_files.kind(member, found.columns.get(member, ())) for member in found.members if member.name not in names
     )
