@@ -61,6 +61,30 @@ class Limits(settings.FromEnvironment):
         description="bytes of the pages of the columns of a Parquet file that are read as labels, once decompressed: "
         "those of a million rows with names of 100 bytes have half as many",
     )
+    model_bytes: int = Field(
+        default=1024 * _MIB,
+        ge=1,
+        description="bytes of a model's file or of weights to start from: twice those of the largest VGG",
+    )
+    model_configuration_bytes: int = Field(
+        default=4 * _MIB,
+        ge=1,
+        description="bytes of the configuration in a model's file: ResNet50 has 0.2 MB, and each layer takes a "
+        "millisecond to be built",
+    )
+    model_layers: int = Field(default=1_000, ge=1, description="layers of a model: EfficientNetB7 has 814")
+    model_output_bytes: int = Field(
+        default=2048 * _MIB,
+        ge=1,
+        description="bytes of a layer's output for the images that are scored at once: 64 filters on 256 images of "
+        "48x48 have 144 MiB",
+    )
+    model_operations: int = Field(
+        default=100_000_000_000,
+        ge=1,
+        description="weights of each layer times the places that they are applied to, for one image: ResNet50 has 4 "
+        "billion at 224x224, and a core does some 10 billion a second",
+    )
 
 
 def variable(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fer import errors
-from fer.models import saved_model, zoo
+from fer.models import saved_model, weights_file, zoo
 from fer.models.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def load_into(model: "keras.Model", config: ModelConfig, path: Path) -> Loaded:
     """Load the weights in `path` into the layers of `model` with the same names and shapes.
 
     Slightly negative variances, which conversions from other frameworks leave, become 0 with scales that compensate, so
-    that the batch norms compute as before and can be trained. Raises IntegrityError for a file without such weights, or
-    with none that fit.
+    that the batch norms compute as before and can be trained. Raises IntegrityError for a file without such weights,
+    with none that fit or with some that are not finite, and for one beyond the limits.
     """
     source = _read(config, path, model)
     source_layers = {layer.name: layer for layer in source.layers}
@@ -37,6 +37,7 @@ def load_into(model: "keras.Model", config: ModelConfig, path: Path) -> Loaded:
         if [array.shape for array in weights] != [tuple(variable.shape) for variable in layer.weights]:
             not_loaded.append(layer.name)
             continue
+        saved_model.require_finite(weights, f"the layer {layer.name!r} of {path}")
         layer.set_weights(_without_negative_variances(layer, weights))
         n_layers += 1
     if n_layers == 0:
@@ -58,6 +59,7 @@ def _read(config: ModelConfig, path: Path, model: "keras.Model") -> "keras.Model
     source: keras.Model = keras.models.clone_model(model) if backbone is None else backbone(config)
     must = f"Starting weights must be those of {config.name} without its top, in one of Keras' forms."
     with saved_model.damage_as_error(path, must, todo="check train.weights and train.model"):
+        weights_file.n_values(path, path)
         source.load_weights(path)
     return source
 

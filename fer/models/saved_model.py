@@ -6,13 +6,14 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fer import errors
+from fer import errors, plain_text
+from fer.models import model_file
 from fer.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -21,22 +22,40 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 ABOUT = "training.json"
-_LARGEST_BATCH = 256
 # What Keras, HDF5 and zipfile raise on a file with a flipped bit or a missing part.
 _DAMAGE_ERRORS = (
     ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error
 )  # fmt: skip
-_PIXELS_PER_BATCH = 2**20  # 20 images of 224x224, of which ResNet50 makes 64 MB in its first layer
 
 
 def load(folder: Path) -> "keras.Model":
-    """Load the model in Keras's safe mode, which runs no code from the file. Raises IntegrityError."""
+    """Load the model in Keras's safe mode, which runs no code from the file.
+
+    Raises IntegrityError, also for a model beyond the limits, which is told before it is built, and for weights that
+    are not finite.
+    """
     import keras
 
     path = folder / MODEL
     must = f"{MODEL} must be a whole Keras model of Keras's own layers."
     with damage_as_error(path, must, todo="remove the folder, then fetch or train the model again"):
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        contents = model_file.read(path)
+        model_file.require_layers(contents, path)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    for layer in model.layers:
+        require_finite(layer.get_weights(), f"the layer {plain_text.visible(layer.name[:80])!r} of {path}")
+    return model
+
+
+def require_finite(weights: Iterable[np.ndarray], where: str) -> None:
+    """Raise IntegrityError for a weight that is no finite number; `where` it is, for the message."""
+    for array in weights:
+        if not np.isfinite(array).all():
+            raise errors.IntegrityError(
+                "A model's weights must be finite numbers.",
+                received=f"{int((~np.isfinite(array)).sum()):,} of {array.size:,} that are not, in {where}",
+                todo="take other weights, or train the model again",
+            )
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -59,12 +78,27 @@ def damage_as_error(path: Path, must: str, *, todo: str) -> Iterator[None]:
 
 
 def batch_size(pixels: np.ndarray) -> int:
-    """How many of (N, H, W, 1) `pixels` are scored in one batch: fewer of large ones, so that memory stays small."""
-    return max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (pixels.shape[1] * pixels.shape[2])))
+    """How many of (N, H, W, 1) `pixels` are scored in one batch."""
+    return model_file.images_at_once(pixels.shape[1], pixels.shape[2])
 
 
 def probabilities(model: "keras.Model", pixels: np.ndarray, batch_size: int, progress: Progress = silent) -> np.ndarray:
-    """The model's (N, classes) float32 probabilities of (N, H, W, 1) uint8 pixels."""
+    """The model's (N, classes) float32 probabilities of (N, H, W, 1) uint8 pixels.
+
+    Raises IntegrityError for what is no finite number: the most probable class of it would be the first.
+    """
+    scores = outputs(model, pixels, batch_size, progress)
+    if not np.isfinite(scores).all():
+        raise errors.IntegrityError(
+            "A model's probabilities must be finite numbers.",
+            received=f"others for {int((~np.isfinite(scores)).any(axis=1).sum()):,} of {len(scores):,} images",
+            todo="take another model, or train it again",
+        )
+    return scores
+
+
+def outputs(model: "keras.Model", pixels: np.ndarray, batch_size: int, progress: Progress = silent) -> np.ndarray:
+    """What the model says of the pixels, as `probabilities`, whatever it is: of a model in training."""
     scores = np.empty((len(pixels), model.output_shape[-1]), np.float32)
     for start in range(0, len(pixels), batch_size):
         batch = pixels[start : start + batch_size]

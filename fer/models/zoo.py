@@ -19,14 +19,13 @@ import importlib.metadata
 import operator
 import pkgutil
 import warnings
-from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from fer import errors
-from fer.models import networks
+from fer.models import model_file, networks
 from fer.models.config import ModelConfig
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def _check(model: "keras.Model", config: ModelConfig, shape: tuple[int, int, int
     """Raise ConfigError now for what would fail after the training, when the model is loaded or scored."""
     import keras
 
-    foreign = sorted(set(_foreign(keras.saving.serialize_keras_object(model))))
+    foreign = sorted(set(model_file.foreign(keras.saving.serialize_keras_object(model))))
     names = [layer.name for layer in model.layers]
     problem = None
     if foreign:
@@ -136,17 +135,3 @@ def _check(model: "keras.Model", config: ModelConfig, shape: tuple[int, int, int
             received=f"{config.name} with {problem}",
             todo=f"correct {type(config).__module__}, or take another train.model",
         )
-
-
-def _foreign(serialised: Any) -> Iterator[str]:
-    """The names of what Keras's safe mode would not load again, of a model as Keras serialises it."""
-    if isinstance(serialised, dict):
-        module, name = serialised.get("module"), serialised.get("class_name")
-        if name in ("Lambda", "__lambda__"):
-            yield str(name)
-        elif module is not None and name is not None and module.split(".")[0] != "keras":
-            yield str(serialised.get("registered_name") or name)
-        serialised = list(serialised.values())
-    if isinstance(serialised, list | tuple):
-        for value in serialised:
-            yield from _foreign(value)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from data_contracts import files
-from fer import errors
+from fer import errors, limits
 from fer.curation import groups
 from fer.curation.refs import SplitRef
 from fer.engine import child_process, disk, stage
@@ -100,6 +100,13 @@ def resolve(source: str, model: ModelConfig, declared_origin: str | None = None)
                 todo="correct the path, or leave train.weights empty",
             )
         train_config.check_origin(source, declared_origin)
+        limit = limits.current().model_bytes
+        if path.stat().st_size > limit:
+            raise errors.SourceError(
+                f"A file of weights must have at most {limit:,} bytes.",
+                received=f"{path.stat().st_size:,} in {path}",
+                todo=f"take other weights, or {limits.to_raise('model_bytes')}",
+            )
         identity = f"sha256:{disk.sha256(path)}"
         origin = f"a file, declared by the user and not verified: {declared_origin}"
         file = _FILE_OF_KERAS_3 if source.endswith(".weights.h5") else _FILE

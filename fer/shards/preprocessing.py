@@ -61,8 +61,8 @@ class Preprocessing(Record):
     classes: tuple[str, ...]
     height: int
     width: int
-    mean: float
-    std: float
+    mean: float = Field(allow_inf_nan=False)
+    std: float = Field(allow_inf_nan=False)
     probe: tuple[int, ...] = Field(description="what `probe` gave when this was written")
     detector: str | None = Field(
         default=None, description="the detector of the faces that were cut out; null if none were"

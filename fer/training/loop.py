@@ -260,7 +260,7 @@ class TrainingLoop:
         """The validation split's loss and accuracy."""
         loss, n_right = 0.0, 0
         for pixels, class_indexes in self._data.validation.chunks():
-            probabilities = saved_model.probabilities(self.model, pixels, saved_model.batch_size(pixels))
+            probabilities = saved_model.outputs(self.model, pixels, saved_model.batch_size(pixels))
             of_label = probabilities[np.arange(len(probabilities)), class_indexes]
             loss -= float(np.log(np.maximum(of_label, 1e-7)).sum(dtype=np.float64))
             n_right += int((probabilities.argmax(axis=1) == class_indexes).sum())

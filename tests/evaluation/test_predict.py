@@ -12,7 +12,7 @@ from fer import errors
 from fer.evaluation import predict
 from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
-from fer.models import saved_model, zoo
+from fer.models import model_file, saved_model, zoo
 from fer.models.networks import sequential_cnn
 from fer.progress import silent
 from fer.shards import preprocessing
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_
 
 
 def test_more_files_than_a_batch_keep_their_order(model_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, "_LARGEST_BATCH", 2)
+    monkeypatch.setattr(model_file, "_MOST_AT_ONCE", 2)
     paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(5)]
     together = predict.predict(model_folder, paths)
     alone = [predict.predict(model_folder, [path])[0] for path in paths]
