@@ -20,9 +20,10 @@ _DEFAULTS = {
 }
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
-# 8192 x 8192: a small file may claim far more, and take the memory. What is over it goes into quarantine, and no key
-# holds the environment.
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(2**26)
+# 8192 x 8192: a small file may claim far more, and take the memory. What is over it goes into quarantine, and keys hold
+# the limit (`fer.images.limits`), not this variable.
+_side = os.environ.get("FER_LIMIT_IMAGE_SIDE_PX", "")
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(max(8_192, int(_side) if _side.isdecimal() else 0) ** 2)
 
 
 def _without_proxy(environment: Mapping[str, str]) -> str:

@@ -32,7 +32,7 @@ _PROCESSOR = Path("/proc/cpuinfo")
 _INSTRUCTIONS = ("amx", "asimd", "avx", "bf16", "fma", "i8mm", "sve")  # beginnings of the flags that kernels look for
 # Imported name -> beginnings of the names of variables that make it compute in other ways. None of them holds a secret.
 _VARIABLES = {
-    "cv2": ("OPENCV_CPU_DISABLE", "OPENCV_IPP", "OPENCV_OPENCL_"),
+    "cv2": ("FER_LIMIT_IMAGE_", "OPENCV_CPU_DISABLE", "OPENCV_IPP", "OPENCV_OPENCL_"),
     "keras": (
         "CUBLAS_WORKSPACE_CONFIG",
         "CUDNN_",

@@ -5,6 +5,8 @@ training's images were: by `preprocess.face=crop` or `align` again; for a model 
 are crops such as FER2013's, framed as those are. What is such a crop already is taken whole by the latter.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,6 +18,7 @@ from fer import errors
 from fer.engine import arithmetic, child_process
 from fer.engine.records import Record
 from fer.images import decode, faces
+from fer.images import limits as image_limits
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.shards import preprocessing
@@ -107,7 +110,7 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
 def read_inputs(path: Path, config: preprocessing.PreprocessConfig, *, whole: bool) -> list[Input | Prediction]:
     """What a model is shown of a file, one input per face; or the one prediction that says why it is shown nothing."""
     try:
-        image = decode.decode(path.read_bytes())
+        image = decode.decode(_bytes(path))
     except decode.UndecodableImage as error:
         return [Prediction(path=path, error=str(error))]
     except OSError as error:
@@ -119,6 +122,23 @@ def read_inputs(path: Path, config: preprocessing.PreprocessConfig, *, whole: bo
     if not detected:
         return [Prediction(path=path, error=NO_FACE)]
     return [_input(path, image, detected, index, config) for index in range(len(detected))]
+
+
+def _bytes(path: Path) -> bytes:
+    """The file's content. Raises UndecodableImage for what is no file or beyond the limit, OSError."""
+    limit = image_limits.current().bytes
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise decode.UndecodableImage("no file but a pipe, a device or a folder")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise decode.UndecodableImage(f"too large to be read: over {limit:,} bytes")
+    return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe would be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _input(

@@ -6,9 +6,9 @@ what OpenCV gets wrong:
 | what | becomes |
 | --- | --- |
 | empty; no image; SVG, PDF, HEIC, AVIF, JPEG 2000, ... | refused: not decoded by every installation alike |
-| sides over 8,192 px by its header | refused before it is decoded; so is a side of zero |
+| sides over 8,192 px by its header; few bytes for many pixels | refused before it is decoded; so is a side of zero |
 | cut short anywhere; a wrong checksum (PNG) | refused; never half a picture, which OpenCV and Pillow both can return |
-| JPEG cut short and closed again | refused where its last block is missing: libjpeg fills it with grey 128 |
+| JPEG cut short and closed again | refused: too few bits for its scans, or libjpeg's filling, grey 128, at its end |
 | progressive JPEG cut short and closed again | refused: a scan is missing, or bytes added to the last one change it |
 | bytes after the end | ignored |
 | several frames or pages | refused: nobody knows which one the label means |
@@ -113,13 +113,15 @@ def _samples_of_jpeg(data: bytes) -> bytes:
 
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            image.draft("L", image.size)
+            scale = _SCALE if image.width * image.height > header.FREE_PIXELS else 1
+            image.draft("L", (image.width // scale, image.height // scale))
             return image.tobytes()
     except Exception as error:  # a dozen types, as in `_by_pillow`
         raise UndecodableImage("damaged: it can't be decoded") from error
 
 
 _FILLING = 128
+_SCALE = 8  # libjpeg's largest: of each block its mean, which is what tells one block from another
 _MORE_OF_A_JPEG = bytes(range(255))  # the 0 first completes a 0xFF that the cut has left; shows 6,449 of 6,456 cuts
 
 
@@ -134,6 +136,7 @@ def _by_pillow(data: bytes, format_name: str) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(data), formats=("PPM" if format_name in _PNM else format_name,)) as image:
                 header.require_size(*image.size)
+                header.require_density(*image.size, len(data))
                 _require_one_page(image)
                 if format_name == "TIFF":
                     _require_strips(image, len(data))

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 
 from fer.images.formats import bmp, gif, jpeg, png, pnm, tiff, webp
-from fer.images.formats.header import Header, UndecodableImage, is_other_picture, unknown_format
+from fer.images.formats.header import Header, UndecodableImage, is_other_picture, require_density, unknown_format
 
 _READERS: dict[bytes, Callable[[bytes], Header]] = {
     b"\xff\xd8": jpeg.read,
@@ -30,9 +30,14 @@ def read(data: bytes) -> Header:
     Raises UndecodableImage: empty, of no known format, cut short, damaged, of several frames, beyond the limits of
     `formats.header`.
     """
-    header = jpeg.remembered(data)  # asked first, as most files are such
-    if header is not None:
-        return header
+    known = jpeg.remembered(data)  # asked first, as most files are such
+    if known is None:
+        known = _read(data)
+    require_density(known.width, known.height, len(data))
+    return known
+
+
+def _read(data: bytes) -> Header:
     if not data:
         raise UndecodableImage("the file is empty")
     reader = _READERS.get(data[:2])

@@ -21,6 +21,7 @@ from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer.engine import disk
 from fer.images import decode, properties
+from fer.images import limits as image_limits
 from fer.ingest import archives, image_files
 from fer.ingest.layouts import pixel_csv
 
@@ -28,7 +29,6 @@ ROWS = "rows"  # the folder of each part's manifest rows
 TEXTS = "texts"  # the folder of the parts of tables of pixels, as text
 FILES_PER_PART = 2_000
 ENCODED = -1
-MAX_IMAGE_BYTES = 64 * 2**20  # encoded; a photo of 20 million pixels has 10 MB as a JPEG and 60 MB as they are
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _read(archive: zipfile.ZipFile, image: SourceImage) -> bytes:
 
 
 def _is_too_large(image: SourceImage) -> bool:
-    return image.member is not None and image.member.size_bytes > MAX_IMAGE_BYTES
+    return image.member is not None and image.member.size_bytes > image_limits.current().bytes
 
 
 def _images_of_texts(part: Part, defects: dict[int, str]) -> Iterator[tuple[str, bytes]]:
@@ -155,7 +155,7 @@ def _manifest_row(image: SourceImage, data: bytes, defect: str | None) -> tuple[
         if defect is not None:
             raise decode.UndecodableImage(defect)
         if _is_too_large(image):
-            raise decode.UndecodableImage(f"too large to be read: over {MAX_IMAGE_BYTES >> 20:,} MiB")
+            raise decode.UndecodableImage(f"too large to be read: over {image_limits.current().bytes:,} bytes")
         decoded = decode.decode_with_format(data)
     except decode.UndecodableImage as error:
         return columns | {"status": contract.QUARANTINED, "reason": str(error)}, None

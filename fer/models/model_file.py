@@ -84,8 +84,10 @@ def foreign(configuration: Any) -> Iterator[str]:
             module, name = value.get("module"), value.get("class_name")
             if name in _NOT_LOADED:
                 yield str(name)
-            elif module is not None and name is not None and (module not in _MODULES or value.get("registered_name")):
-                yield str(value.get("registered_name") or f"{module}.{name}")
+            elif module is not None and name is not None:
+                registered = value.get("registered_name")
+                if module not in _MODULES or registered not in (None, name):
+                    yield str(registered or f"{module}.{name}")
             value = [item for key, item in value.items() if key not in _NOT_BUILT]
         if isinstance(value, list | tuple):
             waiting += value

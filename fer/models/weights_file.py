@@ -43,7 +43,7 @@ def n_values(file: Path | io.BufferedIOBase, name: Path) -> int:
 def refused(must_have: str, received: str, limit: str | None = None) -> errors.IntegrityError:
     """The error for a model or weights that must have something else; `limit`: the limit exceeded, if it is one."""
     todo = _TODO if limit is None else f"{_TODO}; or {limits.to_raise(limit)}"
-    return errors.IntegrityError(f"A model's weights must have {must_have}.", received=received, todo=todo)
+    return errors.IntegrityError(f"A model's file must have {must_have}.", received=received, todo=todo)
 
 
 def _arrays(opened: "h5py.File", name: Path) -> "list[h5py.Dataset]":

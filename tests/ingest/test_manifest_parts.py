@@ -31,8 +31,8 @@ def test_the_same_pixels_in_another_file_have_the_same_pixel_digest_only(tmp_pat
     assert len({one["image_id"], two["image_id"], three["image_id"]}) == 3
 
 
-def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest_parts, "MAX_IMAGE_BYTES", 5 << 20)
+def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, monkeypatch, limited):
+    limited(image_bytes=5 << 20)
     workspace = LocalWorkspace(tmp_path)
     read = []
     unpatched = archives.read
@@ -42,7 +42,7 @@ def test_an_image_beyond_the_limit_is_in_quarantine_and_never_read(tmp_path, mon
     large, small = png(1) + bytes(5 << 20), png(1) + bytes((5 << 20) - len(png(1)))
     manifest = run(workspace, {"happy/1.png": large, "happy/2.png": small})
     one, two = rows_of(workspace, manifest)
-    assert (one["status"], one["reason"]) == (contract.QUARANTINED, "too large to be read: over 5 MiB")
+    assert (one["status"], one["reason"]) == (contract.QUARANTINED, "too large to be read: over 5,242,880 bytes")
     assert (one["label"], one["size_bytes"], bytes_of(workspace, manifest, one)) == ("happy", len(large), b"")
     assert (two["status"], two["size_bytes"]) == (contract.ACCEPTED, 5 << 20)
     assert read == ["happy/2.png"]

@@ -3,8 +3,9 @@
 import re
 from typing import NamedTuple
 
-# Up to 67 million pixels, as the limit that fer/__init__.py sets OpenCV: a small file may claim far more.
-MAX_SIDE_PX = 8_192
+from fer.images import limits
+
+FREE_PIXELS = 2**22  # an image this large costs nothing that matters, however few bytes it has
 MAX_CHUNKS = 100_000  # of a PNG or WebP; each costs time, however short it is, and 64 MiB by 4 KiB are 16 thousand
 
 _OTHER_KINDS = (  # what people put into folders of images, by how it begins
@@ -52,11 +53,20 @@ class Header(NamedTuple):
 
 
 def require_size(width: int, height: int) -> None:
-    """Raise UndecodableImage for an image without pixels, or with a side of more than MAX_SIDE_PX."""
+    """Raise UndecodableImage for an image without pixels, or with a side beyond the limit."""
     if width < 1 or height < 1:
         raise UndecodableImage("without pixels: its width or height is zero")
-    if width > MAX_SIDE_PX or height > MAX_SIDE_PX:
-        raise UndecodableImage(f"too large to be decoded: over {MAX_SIDE_PX:,} pixels a side")
+    limit = limits.current().side_px
+    if width > limit or height > limit:
+        raise UndecodableImage(f"too large to be decoded: over {limit:,} pixels a side")
+
+
+def require_density(width: int, height: int, n_bytes: int) -> None:
+    """Raise UndecodableImage for a large image of fewer bytes than a picture of its size has."""
+    if width * height > FREE_PIXELS:
+        limit = limits.current().pixels_per_byte
+        if width * height > n_bytes * limit:
+            raise UndecodableImage(f"too large for its bytes: over {limit:,} pixels for each")
 
 
 def require_one_frame(n_frames: int) -> None:

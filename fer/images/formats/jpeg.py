@@ -9,11 +9,12 @@ import struct
 from collections import defaultdict
 from typing import NamedTuple
 
-from fer.images.formats import header
+from fer.images.formats import header, jpeg_data
 from fer.images.formats.header import Header, UndecodableImage, unknown_format
 
 # A face comes in a dozen. Each scan of a progressive JPEG goes over all its pixels, and may be a few bytes long.
 MAX_SCANS = 100
+_MAX_SCANNED_PIXELS = 2**30  # 16 scans of the largest, which take ten seconds
 
 
 _SIZE = struct.Struct(">HBHHB")  # of a JPEG's frame: its length, precision, height, width, components
@@ -22,6 +23,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _END = b"\xff\xd9"
 
 _last = (b"none begins so", Header("JPEG", 0, 0))  # a beginning, and the header of the files that begin so
+_LARGE_PIXELS = 2**20  # from here on decoding takes longer than to look at the scans beforehand
 _REMEMBERED_BYTES = 4_096  # the usual tables of a colour JPEG take 623
 
 
@@ -40,7 +42,10 @@ def read(data: bytes) -> Header:
     """Walk a JPEG to its end. Raises UndecodableImage."""
     global _last
     walked = _walk(data)
-    if 0 < walked.data_start <= _REMEMBERED_BYTES:
+    is_large = walked.header.width * walked.header.height > _LARGE_PIXELS
+    if is_large and not jpeg_data.has_enough(data):
+        raise UndecodableImage("cut short")
+    if 0 < walked.data_start <= _REMEMBERED_BYTES and not is_large:
         _last = (data[: walked.data_start], walked.header)
     return walked.header
 
@@ -110,6 +115,8 @@ def _walk(data: bytes) -> _Walk:
         at = segment_end
     if size is None or not n_scans:
         raise UndecodableImage("a JPEG without a picture")
+    if n_scans * size[2] * size[3] > _MAX_SCANNED_PIXELS:
+        raise UndecodableImage("a large JPEG of more scans than such have")
     if scans is not None and not scans.are_complete():
         raise UndecodableImage("cut short")
     jpeg_header = Header("JPEG", size[3], size[2], size[4] != 4, progressive=scans is not None, has_exif=has_exif)
