@@ -29,6 +29,12 @@ class Limits(settings.FromEnvironment):
         description="rows of a table of labels: AffectNet, the largest public set of faces with emotions, names 1.0 M "
         "files; a few KB of Parquet may hold any number",
     )
+    missing_files: int = Field(
+        default=100_000,
+        ge=1,
+        description="files that a table of labels names and that are not there: each is a row in quarantine, and takes "
+        "some KB in memory",
+    )
     table_columns: int = Field(
         default=100_000,
         ge=1,

@@ -8,6 +8,9 @@ import re
 import unicodedata
 from typing import Any
 
+# What no label, file name or column may hold: controls, separators of lines, marks of direction. They would break a
+# report's lines, turn what a terminal shows, or make two names look like one.
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories
 # What CommonMark and GitHub's tables, strikethrough, mentions and bare addresses give a meaning to within a line.
 _MARKUP = re.compile(r"[\\`*_\[\]<>|#~&@!]|:(?=//)|(?<=www)\.", re.IGNORECASE)

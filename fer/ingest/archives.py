@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fer import errors
+from fer import errors, plain_text
 from fer.engine import disk
 from fer.ingest import leftovers, other_archives, text_encodings
 from fer.progress import Progress, silent
@@ -36,8 +36,6 @@ _RATIO_MATTERS_BYTES = 64 * 2**20  # below this even a bomb does no harm
 MAX_DIRECTORY_BYTES = 512 * 2**20  # 2 million entries with names of 200 bytes; it is held in memory
 MAX_NAME_CHARS = 1_024
 
-# They would break a report's lines, or turn what a terminal shows: controls, separators of lines, marks of direction.
-UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Not bzip2 and lzma, which `zipfile` decompresses without a limit: 277 bytes of bzip2 become 200 MB at one go.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _AES = 99  # in place of the method, where WinZip encrypts
@@ -348,7 +346,7 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         "\\" in name
         or re.match("[A-Za-z]:", name)
         or not {"", ".", ".."}.isdisjoint(parts)
-        or (UNPRINTABLE.search(entry.orig_filename + name) and not _is_skipped(entry))
+        or (plain_text.UNPRINTABLE.search(entry.orig_filename + name) and not _is_skipped(entry))
         or "\0" in entry.orig_filename
     ):
         raise _refused("names that are plain relative paths with '/'", ascii(entry.orig_filename[:MAX_NAME_CHARS]))

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer import errors
+from fer import errors, plain_text
 from fer.engine import disk
 from fer.ingest import archives, leftovers
 from fer.progress import Progress, silent
@@ -167,7 +167,7 @@ def _checked(file: _File, status: os.stat_result) -> _File:
             archives.quoted(file.name),
             "rename it; names of other encodings all at once, e.g. by `convmv -r --notest -f gbk -t utf8 FOLDER`",
         )
-    if archives.UNPRINTABLE.search(file.name):
+    if plain_text.UNPRINTABLE.search(file.name):
         raise _refused("names that can be printed", archives.quoted(file.name), "rename it")
     if len(file.name) > archives.MAX_NAME_CHARS:
         raise _refused(

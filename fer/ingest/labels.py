@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from fer import errors
+from fer import errors, plain_text
 
 FER2013_NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the CSV's `emotion` column
 
@@ -31,8 +31,11 @@ def normalised(raw: str) -> str:
     """`raw` in lower case with letters and digits only: what labels are compared by. "" is no label at all.
 
     A whole number stays one: `3.0` is 3, as tables with gaps write it, and -1, often for "unknown", is not 1, with
-    whichever minus. Other text without a letter keeps all its marks: `3?` is not 3, and an emoji is not another one.
+    whichever minus. Other text without a letter keeps all its marks: `3?` is not 3, and an emoji is not another one. So
+    does text that can't be printed: with a NUL at its end `angry` is no class.
     """
+    if plain_text.UNPRINTABLE.search(raw):
+        return raw
     # Once more after the case is folded: that may leave what has a shorter form.
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", raw).casefold()).strip()
     if any(character.isalpha() for character in text):
@@ -60,9 +63,10 @@ def spellings(
     classes = tuple(classes)
     own: dict[str, str] = {}
     for name in classes:
-        if not any(map(str.isalnum, normalised(name))) or normalised(name) in own:
+        is_plain = any(map(str.isalnum, normalised(name))) and not plain_text.UNPRINTABLE.search(name)
+        if not is_plain or normalised(name) in own:
             raise errors.LabelError(
-                "Class names must differ in their letters and digits.",
+                "Class names must differ in their letters and digits, and be printable.",
                 received=", ".join(map(repr, classes)),
                 todo="correct the recipe's classes",
             )

@@ -42,6 +42,11 @@ class FileFinder:
         self._splits = splits
         self._paths = self._keyed(str)
 
+    @property
+    def n_files(self) -> int:
+        """How many files there are to be found."""
+        return len(self._names)
+
     def _keyed(self, key: Callable[[str], str]) -> "Paths":
         return Paths(self._names, key, self._splits)
 

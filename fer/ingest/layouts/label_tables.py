@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fer import errors
+from fer import errors, limits, plain_text
 from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import class_folders, ferplus, file_finder, label_grids
 
@@ -26,7 +26,7 @@ class _Annotation(NamedTuple):
     subject: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Row:
     annotation: _Annotation
     file: str  # as the table writes it
@@ -139,8 +139,10 @@ def _rows(
     """The rows of a table with the files that they name, a row for each label where it has several alike."""
 
     def n_known(name: str) -> int:
-        return sum(labels.normalised(cell) in known_labels for cell in grid.columns[name])
+        counts = Counter(grid.columns[name])
+        return sum(n_rows for cell, n_rows in counts.items() if labels.normalised(cell) in known_labels)
 
+    _require_few_missing(min(len(set(grid.columns[name])) for name in grid.file_columns) - finder.n_files, grid)
     n_rows = len(grid.numbers)
     blanks = ("",) * n_rows
     raw_labels = grid.columns[max(grid.label_columns, key=n_known)] if grid.label_columns else blanks
@@ -152,6 +154,9 @@ def _rows(
     matches = [_match(grid, name, ours, finder) for name in grid.file_columns]
     best = max(matches, key=lambda match: (match.n_rows, -len(match.ambiguous)))
     _require_unambiguous(grid.name, best.ambiguous)
+    if not best.members:
+        return []
+    _require_few_missing(sum(file not in best.members for file in set(best.names)), grid)
     rows = []
     for place, (number, file) in enumerate(zip(grid.numbers, best.names, strict=True)):
         location = f"{grid.name}#{number}"
@@ -167,11 +172,22 @@ def _rows(
     return rows
 
 
+def _require_few_missing(n_missing: int, grid: label_grids.Grid) -> None:
+    """Raise SourceError for a table that names far more files than there are, each of which would be in quarantine."""
+    limit = limits.current().missing_files
+    if n_missing > limit:
+        raise errors.SourceError(
+            f"A table of labels must name at most {limit:,} files that are not there.",
+            received=f"{n_missing:,} in {archives.quoted(grid.name)}",
+            todo=f"leave their rows out of it, or give the files too; or {limits.to_raise('missing_files')}",
+        )
+
+
 def _defect(file: str) -> str | None:
     """The defect of a row that names its file so, if it has one."""
     if not file:
         return "names no file"
-    return "names a file by what can't be printed" if archives.UNPRINTABLE.search(file) else None
+    return "names a file by what can't be printed" if plain_text.UNPRINTABLE.search(file) else None
 
 
 @dataclasses.dataclass(frozen=True)

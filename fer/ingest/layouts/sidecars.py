@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import yaml
 
+from fer import plain_text
 from fer.ingest import archives, labels
 from fer.ingest.layouts import arrays, class_folders, file_finder, label_grids
 
@@ -89,7 +90,7 @@ def _value(data: bytes) -> list[tuple[str, bool]] | None:
     matches = [_YOLO_LINE.fullmatch(line) for line in lines]
     if lines and all(matches):
         return [(match[1], True) for match in matches if match]
-    if len(lines) != 1 or len(lines[0]) > 64 or archives.UNPRINTABLE.search(lines[0]):
+    if len(lines) != 1 or len(lines[0]) > 64 or plain_text.UNPRINTABLE.search(lines[0]):
         return None
     return [(_plain(lines[0]), False)]
 
