@@ -72,8 +72,14 @@ def _short(digits: str) -> int | str:
 
 
 def _of_lines(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[dict[str, str]]:
-    with archives.damage(repr(member.name)), archive.open(member.name) as file:
-        while line := file.readline(_MOST_LINE_BYTES):
+    with archives.damage(repr(member.name)):
+        file = archive.open(member.name)
+    with file:
+        while True:
+            with archives.damage(repr(member.name)):
+                line = file.readline(_MOST_LINE_BYTES)
+            if not line:
+                return
             if line.strip():
                 yield _record(_parsed(line))
 

@@ -113,7 +113,9 @@ def _chunk(column: thrift.Struct, footer_start: int) -> Chunk:
     if 0 < dictionary_at < start:
         start = dictionary_at
     end = start + meta[_COMPRESSED]
-    if not 4 <= start <= end <= footer_start or meta[_N_VALUES] < 0:
+    if meta[_N_VALUES] == 0:
+        start = end = len(_MAGIC)
+    if not len(_MAGIC) <= start <= end <= footer_start or meta[_N_VALUES] < 0:
         raise Damaged
     return Chunk(
         ".".join(part.decode() for part in meta[_PATH]),
