@@ -229,16 +229,23 @@ def config_error(error: ValidationError) -> errors.ConfigError:
         suggestions = " or ".join(".".join([*parts[:-1], name]) for name in near)
         return errors.ConfigError(
             "A setting must be one that the recipe has.",
-            received=f"{place}={first['input']!r}",
+            received=f"{place}={_shown(first['input'])}",
             todo=f"take {suggestions}" if near else f"take one of {', '.join(known)}",
         )
     if first["type"] == "missing":
         return errors.ConfigError(f"A recipe must have the setting {place}.", received="none", todo=_SHOW)
     return errors.ConfigError(
-        f"The setting {place} must be valid: {first['msg']}.", received=repr(first["input"]), todo=_SHOW
+        f"The setting {place} must be valid: {first['msg']}.", received=_shown(first["input"]), todo=_SHOW
     )
 
 
+def _shown(value: object) -> str:
+    """A value as it was given, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+_SHOWN_CHARACTERS = 200
 _SHOW = "see `fer recipes show NAME` for the fields and their values"
 
 

@@ -63,7 +63,12 @@ class Refused:
     message: str
 
 
-Outcome = Accepted | Quarantined | Ignored | Refused
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """The run ends, in one way or in an error that names the input: of damage nobody knows what it hits."""
+
+
+Outcome = Accepted | Quarantined | Ignored | Refused | Declared
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hostile_corpus import Accepted, Case, Outcome, Refused, _grey_png, grey, png, zipped
+from hostile_corpus import Accepted, Case, Declared, Outcome, Refused, _grey_png, grey, png, zipped
 
 from fer import errors
 
@@ -119,8 +119,7 @@ def npy(header: str, data: bytes = b"", version: tuple[int, int] = (1, 0)) -> by
     return b"\x93NUMPY" + bytes(version) + size + text + data
 
 
-_WHOLE = Refused(errors.SourceError, "whole")
-_NO_LABELS = Refused(errors.FerError, "")
+_NO_LABELS = Refused(errors.FerError, ".")
 _TWO = Accepted(2)
 
 
@@ -181,7 +180,7 @@ PARQUETS = (
     _case("magic-twice.parquet", lambda: b"PAR1PAR1", _NO_LABELS),
     _case("cut.parquet", lambda: parquet()[:-20], _NO_LABELS),
     _case("without-pages.parquet", lambda: b"PAR1" + parquet()[60:], _NO_LABELS),
-    *(_case(f"flipped-{at}.parquet", functools.partial(_flipped, at / 10), _NO_LABELS) for at in range(1, 9)),
+    *(_case(f"flipped-{at}.parquet", functools.partial(_flipped, at / 10), Declared()) for at in range(1, 9)),
     _case("words.parquet", lambda: b"file,label\na.png,happy\n", _NO_LABELS),
 )  # fmt: skip
 
