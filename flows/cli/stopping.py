@@ -16,22 +16,33 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a superviso
 _TIMEOUT_S = 20.0  # from the signal to the end; what waits for a thread or for Prefect must not wait for ever
 
 _received: list[int] = []
+_announced = threading.Event()
 
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
     """Each of the signals ends the `with` block by a KeyboardInterrupt; a second one ends the process at once.
 
-    One that whoever started this process had it ignore, as nohup does, stays ignored.
+    A block that has not ended some time after the first one is not waited for. A signal that whoever started this
+    process had it ignore, as nohup does, stays ignored.
     """
     _received.clear()
+    _announced.clear()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    # The interpreter tells of each signal that has a handler. In a flow SIGTERM has Prefect's, which passes it on only
+    # when all tasks have ended.
+    seen, told = os.pipe()
+    os.set_blocking(told, False)
+    told_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    threading.Thread(target=_leave_in_time, args=(seen,), name="leave-in-time", daemon=True).start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(told_before)
+        os.close(told)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -42,7 +53,10 @@ def exit_code() -> int | None:
 
 
 def announce() -> None:
-    """Say that the command was stopped, and how to go on."""
+    """Say once that the command was stopped, and how to go on."""
+    if _announced.is_set():
+        return
+    _announced.set()
     with contextlib.suppress(OSError, SystemExit):  # the terminal is gone; the latter is rich's for a closed pipe
         console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
 
@@ -64,11 +78,17 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _received.append(number)
     if number == signal.SIGHUP:  # both the terminal and the shell may send it
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_in_time, args=(128 + number,), name="leave-in-time", daemon=True).start()
     raise KeyboardInterrupt
 
 
-def _leave_in_time(code: int) -> None:
-    time.sleep(_TIMEOUT_S)
-    announce()
-    leave(code)
+def _leave_in_time(seen: int) -> None:
+    """Leave some time after the first of the signals is seen; what is read are their numbers, up to the block's end."""
+    with open(seen, "rb", buffering=0) as signals:
+        while number := signals.read(1):
+            if number[0] in _SIGNALS:
+                break
+        else:
+            return
+        time.sleep(_TIMEOUT_S)
+        announce()
+        leave(128 + number[0])

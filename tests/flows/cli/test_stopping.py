@@ -15,10 +15,12 @@ from flows.cli import stopping
 
 STOPPED = "stopped. Run the same command again to go on; finished stages are kept.\n"
 _COMMAND = """
-import sys, time
+import signal, sys, time
 from flows.cli import stopping
 stopping._TIMEOUT_S = float(sys.argv[1])
 with stopping.heeded():
+    if len(sys.argv) > 2:  # as Prefect does in a flow
+        signal.signal(signal.SIGTERM, lambda *_: None)
     words = ["ready"]
     while True:
         try:
@@ -30,9 +32,13 @@ with stopping.heeded():
 """
 
 
-def _command(preexec_fn=heed_signals, timeout_s: float = 0.5) -> "subprocess.Popen[str]":
+def _command(*more: str, preexec_fn=heed_signals, timeout_s: float = 0.5) -> "subprocess.Popen[str]":
     command = subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, str(timeout_s)], stdout=PIPE, stderr=PIPE, text=True, preexec_fn=preexec_fn
+        [sys.executable, "-c", _COMMAND, str(timeout_s), *more],
+        stdout=PIPE,
+        stderr=PIPE,
+        text=True,
+        preexec_fn=preexec_fn,
     )
     assert command.stdout.readline() == "ready\n"
     return command
@@ -57,6 +63,14 @@ def test_it_ends_in_time_where_nobody_reads_what_it_says():
 
 
 @pytest.mark.slow
+def test_it_ends_in_time_where_something_else_handles_the_signal():
+    with _command("handle") as command:
+        command.send_signal(signal.SIGTERM)
+        assert command.communicate(timeout=20) == ("", STOPPED)
+    assert command.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
 def test_a_second_signal_ends_at_once():
     with _command(timeout_s=60) as command:
         command.send_signal(signal.SIGTERM)
@@ -67,7 +81,7 @@ def test_a_second_signal_ends_at_once():
 
 @pytest.mark.slow
 def test_what_was_ignored_at_the_start_as_under_nohup_stays_ignored():
-    with _command(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as command:
+    with _command(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as command:
         command.send_signal(signal.SIGHUP)
         time.sleep(0.2)
         command.send_signal(signal.SIGTERM)
