@@ -55,6 +55,8 @@ def main() -> None:
     with stopping.heeded():
         try:
             app()
+        except KeyboardInterrupt:  # outside of what typer catches
+            _stopped()
         except SystemExit as exit_:  # typer's answer to KeyboardInterrupt, among others
             if exit_.code == INTERRUPTED:
                 _stopped()

@@ -59,15 +59,24 @@ def announce() -> None:
     _announced.set()
     with contextlib.suppress(OSError, SystemExit):  # the terminal is gone; the latter is rich's for a closed pipe
         console.err.print("stopped. Run the same command again to go on; finished stages are kept.", soft_wrap=True)
+    _flush()
 
 
 def leave(code: int) -> NoReturn:
     """End this process and all that it has started, from any thread, without unwinding."""
     guard.finish()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    _flush()
     os._exit(code)
+
+
+def _flush() -> None:
+    """Where the terminal is gone, what is still to be written goes nowhere: else Python would exit with code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

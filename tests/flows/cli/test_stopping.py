@@ -1,9 +1,12 @@
 """A command that a signal stops: its exit code, what it says, and that nothing of it is left."""
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from subprocess import PIPE
 
@@ -86,6 +89,36 @@ def test_what_was_ignored_at_the_start_as_under_nohup_stays_ignored():
         time.sleep(0.2)
         command.send_signal(signal.SIGTERM)
         assert command.communicate(timeout=20)[0] == f"{128 + signal.SIGTERM}\n"
+
+
+_WRITES = """
+import sys, time
+from flows.cli import app
+def work():
+    print("ready", flush=True)
+    while True:
+        print("more" * 9, end="")
+        time.sleep(0.01)
+app.app = work
+app.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_does_not_change_the_exit_code(tmp_path):
+    terminal, inside = pty.openpty()
+    command = subprocess.Popen(
+        [sys.executable, "-c", _WRITES],
+        env=bare(tmp_path),
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+        preexec_fn=lambda: (heed_signals(), fcntl.ioctl(1, termios.TIOCSCTTY, 0)),
+    )
+    os.close(inside)
+    assert b"ready" in os.read(terminal, 100)
+    os.close(terminal)
+    assert command.wait(20) == 128 + signal.SIGHUP
 
 
 def test_signals_are_heeded_within_the_block_alone():
