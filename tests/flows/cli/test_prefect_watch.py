@@ -9,10 +9,12 @@ from subprocess import DEVNULL, PIPE
 
 import psutil
 import pytest
+import quick_demo
 from shell import FER, bare, give_prefect_database
 
 from fer import errors
 
+QUICK = [word for setting in quick_demo.SETTINGS for word in ("--set", setting)]
 _SERVER = """
 import http.server
 class Health(http.server.BaseHTTPRequestHandler):
@@ -63,7 +65,12 @@ def test_a_configured_server_that_dies_or_falls_silent_ends_the_run(tmp_path, en
 def test_a_temporary_server_that_is_killed_in_a_run_ends_it_within_seconds_and_leaves_no_process(tmp_path):
     give_prefect_database(tmp_path)
     run = subprocess.Popen(
-        [*FER, "retrain"], env=bare(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*FER, "retrain", *QUICK],
+        env=bare(tmp_path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert any("download" in line for line in run.stdout)

@@ -12,10 +12,12 @@ from subprocess import PIPE
 
 import psutil
 import pytest
+import quick_demo
 from shell import FER, bare, give_prefect_database, heed_signals, of_home
 
 from flows.cli import stopping
 
+QUICK = [word for setting in quick_demo.SETTINGS for word in ("--set", setting)]
 STOPPED = "stopped. Run the same command again to go on; finished stages are kept.\n"
 _COMMAND = """
 import signal, sys, time
@@ -146,7 +148,7 @@ def _has_server(home) -> bool:
 def test_a_signal_ends_a_run_and_all_that_it_has_started(tmp_path, number, to_group, stage, code):
     give_prefect_database(tmp_path)
     run = subprocess.Popen(
-        [*FER, "retrain"],
+        [*FER, "retrain", *QUICK],
         env=bare(tmp_path),
         cwd=tmp_path,
         stdout=PIPE,
