@@ -66,10 +66,8 @@ def _pass_rates(scenario: Scenario, loss: float, margin: float, confidence: floa
     passed, estimates = [], []
     for trial in range(_TRIALS):
         truth, champion, candidate = simulated(scenario, loss, rng)
-        difference = metrics.paired_difference(
-            truth, champion, candidate, len(counts), confidence=confidence, samples=_SAMPLES
-        )
-        passed.append(min(difference.accuracy_bound, difference.macro_f1_bound) >= -margin)
+        difference = metrics.paired_difference(truth, champion, candidate, len(counts), samples=_SAMPLES)
+        passed.append(min(difference.accuracy_bound(confidence), difference.macro_f1_bound(confidence)) >= -margin)
         if trial >= _ESTIMATES:
             continue
         estimate = power.of_comparison(

@@ -9,7 +9,7 @@ import tasks.reports
 from fer import errors
 from fer.curation import label_errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
-from fer.evaluation import gate
+from fer.evaluation import beforehand
 from fer.ingest.index import OfficialNames
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
@@ -79,7 +79,7 @@ def examine(
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
             warnings = manifest.warnings + (manifest.split_warnings if recipe.split.use_official else ())
-            warnings += () if split is None else gate.warnings(split, recipe.gate)
+            warnings += () if split is None else beforehand.warnings(split, recipe.gate)
             data = DataRefs(manifest, validation, inspection, curation, split, drift)
             return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)
 

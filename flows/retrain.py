@@ -1,5 +1,7 @@
 """Retrain a model from some sources, and release it if it is good enough."""
 
+from collections.abc import Callable
+
 from prefect import flow
 
 import tasks.curation
@@ -8,8 +10,8 @@ import tasks.registry
 import tasks.reports
 import tasks.shards
 from fer.engine import dask_runner, runners
-from fer.evaluation import gate
-from fer.evaluation.refs import Champion
+from fer.evaluation import beforehand
+from fer.evaluation.refs import Champion, EvaluationRef, Opponents
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.registry.register import lineage
@@ -52,14 +54,14 @@ def retrain(
     with tasks.registry.store_in_reach():
         data = ingest.examine(full_recipe, sources, kaggle_secret, share=True)
         manifest, split = data.manifest, data.split
-        champion = tasks.registry.find_champion(full_recipe.model_name).champion
+        champion = tasks.registry.find_champion(full_recipe).opponents.champion
         tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, split)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
         trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
         evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
-        champion_state = tasks.registry.find_champion(full_recipe.model_name, trained.model)
-        champion = _evaluated(champion_state.champion, data, trained.shards, full_recipe.preprocess, stage_runner)
-        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, champion, full_recipe.gate)
+        champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
+        opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe.preprocess, stage_runner)
+        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, opponents, full_recipe.gate)
         inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
         release = tasks.registry.register(
             full_recipe, inputs, split, trained.model, evaluation, verdict, champion_state
@@ -68,21 +70,30 @@ def retrain(
 
 
 def _evaluated(
-    champion: Champion | None,
+    opponents: Opponents,
     data: IngestResult,
     shards: ShardsRef,
     config: preprocessing.PreprocessConfig,
     runner: runners.Runner,
-) -> Champion | None:
-    """The champion with its evaluation on the candidate's test images, if the two can be compared.
+) -> Opponents:
+    """The opponents with their evaluations on the candidate's test images, where they can be compared.
 
-    The images are preprocessed as the champion was trained; `shards` are the candidate's, made by `config`.
+    The images are preprocessed as each opponent was trained; `shards` are the candidate's, made by `config`.
     """
-    if champion is None or gate.comparability(champion, data.manifest.source, data.split) is not None:
-        return champion
-    champion_config = tasks.registry.preprocessing_of(champion.model)
-    same_pixels = champion_config.model_copy(update={"images_per_shard": config.images_per_shard}) == config
-    if not same_pixels:
-        shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, champion_config, runner)
-    evaluation = tasks.evaluation.evaluate_champion(champion.model, shards, data.split)
-    return champion.model_copy(update={"evaluation": evaluation})
+
+    def evaluated(released: Champion | None, evaluate: Callable[..., EvaluationRef]) -> Champion | None:
+        if released is None or beforehand.comparability(released, data.manifest.source, data.split) is not None:
+            return released
+        own_config = tasks.registry.preprocessing_of(released.model)
+        same_pixels = own_config.model_copy(update={"images_per_shard": config.images_per_shard}) == config
+        own_shards = shards
+        if not same_pixels:
+            own_shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, own_config, runner)
+        return released.model_copy(update={"evaluation": evaluate(released.model, own_shards, data.split)})
+
+    return opponents.model_copy(
+        update={
+            "champion": evaluated(opponents.champion, tasks.evaluation.evaluate_champion),
+            "anchor": evaluated(opponents.anchor, tasks.evaluation.evaluate_anchor),
+        }
+    )

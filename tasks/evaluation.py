@@ -4,13 +4,14 @@ from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
-from fer.evaluation.refs import Champion, EvaluationRef, VerdictRef
+from fer.evaluation.config import GateConfig
+from fer.evaluation.refs import EvaluationRef, Opponents, VerdictRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports, stages
 
-_METRICS, _CHAMPIONS_METRICS = "evaluation", "champion-evaluation"  # pages
-_EVALUATE_CHAMPION = "evaluate champion"
+_METRICS, _CHAMPIONS_METRICS, _ANCHORS_METRICS = "evaluation", "champion-evaluation", "anchor-evaluation"  # pages
+_EVALUATE_CHAMPION, _EVALUATE_ANCHOR = "evaluate champion", "evaluate best release"
 
 
 def _show_metrics(evaluation: EvaluationRef, model: ModelRef, page: str) -> None:
@@ -39,6 +40,14 @@ def evaluate_champion(model: ModelRef, shards: ShardsRef, split: SplitRef, split
     return evaluation
 
 
+@stages.task(evaluate_stage.evaluate, _EVALUATE_ANCHOR, on_cached=_on_cached(_ANCHORS_METRICS))
+def evaluate_anchor(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
+    """Do the same with the best release so far, where that is not the champion."""
+    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_ANCHOR)
+    _show_metrics(evaluation, model, _ANCHORS_METRICS)
+    return evaluation
+
+
 def _show_verdict(verdict: VerdictRef) -> None:
     plain = plain_text.in_markdown
     # A list: of a table the UI's narrow column hides the findings.
@@ -46,8 +55,9 @@ def _show_verdict(verdict: VerdictRef) -> None:
         f"- {'✓' if check.passed else '✗'} **{plain(check.name)}**: {plain(check.detail)}" for check in verdict.checks
     ]
     title = f"# The gates {'passed' if verdict.passed else 'failed'}"
+    decision = [f"- {'✓' if verdict.replaces else '–'} **replaces the champion**: {plain(verdict.decision)}"]
     power = [] if verdict.power is None else ["", f"Power: {plain(verdict.power.sentence())}."]
-    text = "\n".join([title, "", *lines, *power])
+    text = "\n".join([title, "", *lines, *(decision if verdict.decision else []), *power])
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 
@@ -56,10 +66,10 @@ def gate(
     evaluation: EvaluationRef,
     split: SplitRef,
     source: str,
-    champion: Champion | None,
-    config: gate_stage.GateConfig,
+    opponents: Opponents,
+    config: GateConfig,
 ) -> VerdictRef:
-    """Hold the candidate against the recipe's floors and the champion."""
-    verdict = stages.run(gate_stage.gate, evaluation, split, source, champion, config)
+    """Hold the candidate against the recipe's floors, the champion and the best release so far."""
+    verdict = stages.run(gate_stage.gate, evaluation, split, source, opponents, config)
     _show_verdict(verdict)
     return verdict

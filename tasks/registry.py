@@ -11,8 +11,9 @@ from fer.curation.refs import SplitRef
 from fer.engine import connect, fingerprint
 from fer.engine.stage import Found
 from fer.engine.store import objectstore
-from fer.evaluation import gate
+from fer.evaluation import beforehand
 from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, VerdictRef
+from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
@@ -55,9 +56,12 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
 
 
 @task(name="find champion", **caching.UNCACHED, **caching.retried(3))
-def find_champion(name: str, model: ModelRef | None = None) -> ChampionState:
-    """Find the model that the candidate is compared with, and bring it here; without a candidate, the champion."""
-    return champion_stage.state(name, model, caching.workspace())
+def find_champion(recipe: Recipe, data: ManifestRef | None = None, model: ModelRef | None = None) -> ChampionState:
+    """Find the models that the candidate is compared with, and bring them here; without a candidate, the champion."""
+    candidate = None
+    if data is not None and model is not None:
+        candidate = champion_stage.Made(model, data.digest, _code_fingerprint(recipe))
+    return champion_stage.state(recipe.model_name, candidate, recipe.gate.max_age_days, caching.workspace())
 
 
 def require_judgeable(
@@ -65,7 +69,7 @@ def require_judgeable(
 ) -> None:
     """Raise ContractViolation or ConfigError if the gate would refuse any model trained on `split`."""
     try:
-        gate.require(champion, source, split, recipe.gate, workspace=caching.workspace())
+        beforehand.require(champion, source, split, recipe.gate, workspace=caching.workspace())
     except errors.ContractViolation as error:
         outcomes.emit_too_small(recipe.name, sources, error)
         raise
@@ -86,6 +90,10 @@ def _find_release(parameters: Mapping[str, Any]) -> Found | None:
 _CODE = ("fer.recipes.schema", "fer.training.train", "fer.evaluation.evaluate")  # what reaches the code of all stages
 
 
+def _code_fingerprint(recipe: Recipe) -> str:
+    return fingerprint.read(*_CODE, type(recipe.train.model).__module__).digest
+
+
 def _candidate(
     recipe: Recipe,
     lineage: dict[str, str],
@@ -97,7 +105,7 @@ def _candidate(
     return register_stage.Candidate(
         name=recipe.model_name,
         recipe=recipe.model_dump_json(),
-        code_fingerprint=fingerprint.read(*_CODE, type(recipe.train.model).__module__).digest,
+        code_fingerprint=_code_fingerprint(recipe),
         lineage=lineage,
         split=split,
         model=model,

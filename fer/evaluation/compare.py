@@ -8,7 +8,6 @@ from fer.evaluation import metrics, predictions
 from fer.evaluation.refs import EvaluationRef
 from fer.training.refs import ModelRef
 
-_ONE_SIDED = 0.975  # two bounds of it make an interval of 95 %
 _SAMPLES = 10_000
 
 
@@ -33,20 +32,16 @@ def compare(candidates: Mapping[str, tuple[ModelRef, EvaluationRef]], workspace:
             rows.append(Row(candidate=name, model=model, evaluation=evaluation))
             continue
         first_predicted = predictions.paired(own, first)
-        up, down = (
-            metrics.paired_difference(
-                own.class_indexes, *pair, len(own.classes), confidence=_ONE_SIDED, samples=_SAMPLES, seed=0
-            )
-            for pair in ((first_predicted, own.predicted), (own.predicted, first_predicted))
+        difference = metrics.paired_difference(
+            own.class_indexes, first_predicted, own.predicted, len(own.classes), samples=_SAMPLES
         )
-        interval = (up.accuracy_bound, -down.accuracy_bound)
         rows.append(
             Row(
                 candidate=name,
                 model=model,
                 evaluation=evaluation,
-                difference=up.accuracy,
-                difference_interval=interval,
+                difference=difference.accuracy,
+                difference_interval=difference.accuracy_interval(),
             )
         )
     return tuple(rows)

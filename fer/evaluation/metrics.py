@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from fer.engine.records import Record
-from fer.evaluation import predictions
+from fer.evaluation import predictions, probabilities
+from fer.evaluation.probabilities import ProbabilityScores
 from fer.evaluation.refs import Scores
 
 CONFIDENCE = 0.95
@@ -44,6 +45,7 @@ class Metrics(Record):
     absent_classes: tuple[str, ...] = ()  # those without an image, which the macro averages leave out
     per_class: tuple[ClassScore, ...]
     calibration_error: float
+    probabilities: ProbabilityScores | None = None  # versions from before it were measured have none
     deduplicated: Scores | None  # of the split's de-duplicated version; None if it is empty
     # Versions before flip TTA had this name wrote `flip_averaged`.
     flip_tta: Scores | None = Field(default=None, validation_alias=AliasChoices("flip_tta", "flip_averaged"))
@@ -98,6 +100,7 @@ def from_predictions(path: Path) -> Metrics:
             for i, name in enumerate(rows.classes)
         ),
         calibration_error=calibration_error(rows.class_indexes, rows.predicted, rows.probabilities),
+        probabilities=probabilities.scores(rows.class_indexes, rows.probabilities, rows.classes),
         deduplicated=_overall(clean, rows.classes) if clean.any() else None,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
     )
@@ -175,17 +178,37 @@ def calibration_error(truth: np.ndarray, predicted: np.ndarray, probabilities: n
 
 @dataclass(frozen=True)
 class Difference:
-    """Candidate minus champion on the same images, and the one-sided lower bound of it.
-
-    `correlation` is that of the two differences over the bootstrap's draws.
-    """
+    """Candidate minus champion on the same images, with what the bootstrap's draws say of it: (samples,) each."""
 
     accuracy: float
-    accuracy_bound: float
     macro_f1: float
-    macro_f1_bound: float
-    macro_f1_se: float = 0.0
-    correlation: float = 0.0
+    accuracy_draws: np.ndarray
+    macro_f1_draws: np.ndarray
+
+    def accuracy_bound(self, confidence: float = CONFIDENCE) -> float:
+        """The one-sided lower bound of the difference in accuracy."""
+        return float(np.quantile(self.accuracy_draws, 1 - confidence))
+
+    def macro_f1_bound(self, confidence: float = CONFIDENCE) -> float:
+        """The one-sided lower bound of the difference in macro-F1."""
+        return float(np.quantile(self.macro_f1_draws, 1 - confidence))
+
+    def accuracy_interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """The two-sided interval of the difference in accuracy."""
+        low, high = np.quantile(self.accuracy_draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+    @property
+    def macro_f1_se(self) -> float:
+        """The standard error of the difference in macro-F1."""
+        return float(self.macro_f1_draws.std())
+
+    @property
+    def correlation(self) -> float:
+        """Of the two differences, over the draws; 0 where one of them does not vary."""
+        spreads = float(self.accuracy_draws.std() * self.macro_f1_draws.std())
+        common = float(np.cov(self.accuracy_draws, self.macro_f1_draws, ddof=0)[0, 1])
+        return common / spreads if spreads else 0.0
 
 
 def paired_difference(
@@ -194,7 +217,6 @@ def paired_difference(
     candidate: np.ndarray,
     n_classes: int,
     *,
-    confidence: float = CONFIDENCE,
     samples: int = _SAMPLES,
     seed: int = _SEED,
 ) -> Difference:
@@ -218,13 +240,15 @@ def paired_difference(
     old, new = matrices(of_champion), matrices(of_candidate)
     accuracy = (np.trace(new, axis1=1, axis2=2) - np.trace(old, axis1=1, axis2=2)) / n
     f1 = macro_f1(new) - macro_f1(old)
-    spread, f1_spread = float(accuracy[1:].std()), float(f1[1:].std())
-    common = float(np.cov(accuracy[1:], f1[1:], ddof=0)[0, 1])
-    return Difference(
-        accuracy=float(accuracy[0]),
-        accuracy_bound=float(np.quantile(accuracy[1:], 1 - confidence)),
-        macro_f1=float(f1[0]),
-        macro_f1_bound=float(np.quantile(f1[1:], 1 - confidence)),
-        macro_f1_se=f1_spread,
-        correlation=common / (spread * f1_spread) if spread and f1_spread else 0.0,
-    )
+    return Difference(float(accuracy[0]), float(f1[0]), accuracy[1:], f1[1:])
+
+
+def mcnemar(n_gained: int, n_lost: int) -> float:
+    """The one-sided p-value of McNemar's exact test (1947, doi:10.1007/BF02295996) that the candidate is better.
+
+    `n_gained` are the images that it alone has right, `n_lost` those that the champion alone has right.
+    """
+    from scipy import stats
+
+    n = n_gained + n_lost
+    return float(stats.binomtest(n_gained, n, alternative="greater").pvalue) if n else 1.0

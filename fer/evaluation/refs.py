@@ -101,16 +101,30 @@ class Power(Record):
 
 
 class VerdictRef(Ref):
-    """`verdict.json`: whether the candidate may become champion, and why; `power` where it was compared with one."""
+    """`verdict.json`: whether the candidate passed its gates, whether it replaces the champion, and why.
+
+    `decision` says why a candidate that passed replaces the champion or not; empty where there is none to replace.
+    """
 
     passed: bool
     checks: tuple[Check, ...]
     champion_version: int | None  # what the candidate was compared with; None without a champion
+    anchor_version: int | None = None  # the best release so far, where that is another one
     power: Power | None = None
+    replaces: bool = True
+    for_a_reason: bool = False  # it replaces the champion without being shown to be better
+    decision: str = ""
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the candidate is to become champion."""
+        return self.passed and self.replaces
 
     def summary(self) -> str:
         """Whether the candidate passed, and why not, in one line."""
-        return "passed" if self.passed else f"failed: {self.reason()}"
+        if not self.passed:
+            return f"failed: {self.reason()}"
+        return "; ".join(filter(None, ("passed", self.decision)))
 
     def reason(self) -> str:
         """The details of the failed checks; empty if the candidate passed."""
@@ -120,11 +134,12 @@ class VerdictRef(Ref):
         """Whether the candidate passed the gates, and why."""
         if not self.passed:
             return f"Refused by the gates: {self.reason()}"
-        return f"Passed the gates: {'; '.join(check.detail for check in self.checks)}"
+        details = "; ".join(check.detail for check in self.checks)
+        return f"Passed the gates: {'; '.join(filter(None, (details, self.decision)))}"
 
 
 class Champion(Record):
-    """The released model that a candidate is compared with. `model` names the folder of all files of its release."""
+    """A released model that a candidate is compared with. `model` names the folder of all files of its release."""
 
     version: int
     source: str  # of the dataset that it was made from, as in `DatasetRef.source`
@@ -133,9 +148,23 @@ class Champion(Record):
     evaluation: EvaluationRef | None = None  # on the candidate's test images
 
 
+class Opponents(Record):
+    """Whom a candidate meets.
+
+    The anchor is the best release so far by the lower bound of its accuracy, None if that is the champion: "no worse
+    than the champion", week after week, could lose a margin each time. `changes` are reasons to replace the champion
+    by a model that is not shown to be better.
+    """
+
+    champion: Champion | None = None
+    anchor: Champion | None = None
+    changes: tuple[str, ...] = ()
+    waivers_used: tuple[str, ...] = ()  # the promotions for a reason within a year
+
+
 class ChampionState(Record):
-    """The champion alias as it stands, and the model that a candidate is compared with."""
+    """The champion alias as it stands, and the models that a candidate is compared with."""
 
     alias_version: int | None = None  # None: there is no champion
     alias_state: str | None = None
-    champion: Champion | None = None
+    opponents: Opponents = Opponents()

@@ -9,7 +9,7 @@ images per second of its steps.
 That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
-from fer.evaluation import gate
+from fer.evaluation.config import GateConfig
 from fer.images import augment
 from fer.ingest import index
 from fer.models.networks import mini_xception
@@ -41,7 +41,7 @@ RECIPE = Recipe(
     ),
     # Where exactly one of two models is right on 20 % of the 3,589 test images, it passes 73 % of equals and 7 % of
     # models 2 points worse, simulated with the data's classes: `make bench NAME=gates`.
-    gate=gate.GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
+    gate=GateConfig(min_accuracy=0.60, min_macro_f1=0.50, margin=0.025),
     search={
         "train.learning_rate": "1e-3..1e-2 log",
         "train.weight_decay": "1e-4..1e-1 log",

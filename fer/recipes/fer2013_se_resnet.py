@@ -8,7 +8,7 @@ AMD EPYC with AVX2, estimated from 99 images per second of its steps.
 That was before moved and mirrored near-duplicates were detected: some were in train.
 """
 
-from fer.evaluation import gate
+from fer.evaluation.config import GateConfig
 from fer.images import augment
 from fer.ingest import index
 from fer.models.networks import se_resnet
@@ -41,6 +41,6 @@ RECIPE = Recipe(
     ),
     # Where exactly one of two models is right on 20 % of the 3,589 test images, it passes 71 % of equals and 7 % of
     # models 2 points worse, simulated with the data's classes: `make bench NAME=gates`.
-    gate=gate.GateConfig(min_accuracy=0.66, min_macro_f1=0.60, margin=0.025),
+    gate=GateConfig(min_accuracy=0.66, min_macro_f1=0.60, margin=0.025),
     search={"train.learning_rate": "1e-3..4e-3 log", "train.weight_decay": "1e-2..2e-1 log", "train.mixup": "0.0..0.5"},
 )

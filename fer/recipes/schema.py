@@ -13,7 +13,7 @@ from fer.curation.inspect import InspectConfig
 from fer.curation.split import SplitConfig
 from fer.curation.validate import ValidateConfig
 from fer.engine.records import Record
-from fer.evaluation.gate import GateConfig
+from fer.evaluation.config import GateConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig

@@ -1,18 +1,26 @@
 """The stage `champion`: a released model brought to the workspace, and the champion that a candidate must equal."""
 
+import datetime
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from fer import errors
 from fer.engine import stage
 from fer.engine.workspace import Workspace
-from fer.evaluation.refs import Champion, ChampionState
+from fer.evaluation.refs import Champion, ChampionState, Opponents
 from fer.progress import Progress, silent
+from fer.registry import log as registry_log
 from fer.registry import releases
+from fer.registry.log import Log
+from fer.registry.manifest import Manifest
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 
+_YEAR = datetime.timedelta(days=365)
 MODEL = "model.json"  # the ModelRef, beside the model's files
 
 
@@ -44,32 +52,111 @@ def fetch(
     return model
 
 
-def state(name: str, candidate: ModelRef | None, workspace: Workspace) -> ChampionState:
-    """The champion of `name`, if there is one, and the state of its alias. `candidate` None: it is yet to be trained.
+class Made(NamedTuple):
+    """What a candidate was made of: the digests of its data and of the code of all its stages."""
 
-    A candidate that is the champion itself is compared with the champion of its own promotion, so that a run that is
-    repeated comes to the same verdict.
+    model: ModelRef
+    data: str
+    code: str
+
+
+def state(name: str, candidate: Made | None, max_age_days: int, workspace: Workspace) -> ChampionState:
+    """The champion of `name` and whom else a candidate meets, and the state of the alias.
+
+    `candidate` None: it is yet to be trained. One that is the champion itself meets those of its own promotion, so that
+    a run that is repeated comes to the same verdict. `max_age_days` is the champion's age that is a reason to change.
     """
     with releases.open_registry() as models:
-        alias = models.alias(name)
-        if alias is None:
+        ledger = models.ledger(name).read()
+        if ledger.champion is None:
             return ChampionState()
-        manifest = models.get(name, str(alias.version))
-        if candidate is not None and manifest.model_digest == candidate.digest:
-            if manifest.champion_at_registration is None:
-                return ChampionState(alias_version=alias.version, alias_state=alias.state)
-            manifest = models.get(name, str(manifest.champion_at_registration))
-        model = fetch(name, manifest.version, manifest.model_digest, workspace=workspace)
-        return ChampionState(
-            alias_version=alias.version,
-            alias_state=alias.state,
-            champion=Champion(
-                version=manifest.version,
-                source=manifest.inputs.get("source", "unknown"),
-                model=model,
-                same_preprocessing=preprocessing.load_record(workspace.folder(model)).is_kept(),
-            ),
-        )
+        manifest = models.get(name, str(ledger.champion))
+        if candidate is None:
+            opponents = Opponents(champion=_released(manifest, workspace))
+        elif manifest.model_digest == candidate.model.digest:
+            met = manifest.compared_with
+            champion, anchor = (
+                None if version is None else models.get(name, str(version))
+                for version in (manifest.champion_at_registration, met.anchor)
+            )
+            opponents = _opponents(champion, anchor, met.changes, met.waivers_used, workspace)
+        else:
+            opponents = _opponents(
+                manifest,
+                _anchor(models.versions(name), manifest, ledger.log),
+                _changes(manifest, candidate, ledger.log, max_age_days),
+                _waivers_used(ledger.log),
+                workspace,
+            )
+        return ChampionState(alias_version=ledger.champion, alias_state=ledger.id, opponents=opponents)
+
+
+def _opponents(
+    champion: Manifest | None,
+    anchor: Manifest | None,
+    changes: tuple[str, ...],
+    waivers_used: tuple[str, ...],
+    workspace: Workspace,
+) -> Opponents:
+    return Opponents(
+        champion=None if champion is None else _released(champion, workspace),
+        anchor=None if anchor is None else _released(anchor, workspace),
+        changes=changes,
+        waivers_used=waivers_used,
+    )
+
+
+def _released(manifest: Manifest, workspace: Workspace) -> Champion:
+    model = fetch(manifest.name, manifest.version, manifest.model_digest, workspace=workspace)
+    return Champion(
+        version=manifest.version,
+        source=manifest.inputs.get("source", "unknown"),
+        model=model,
+        same_preprocessing=preprocessing.load_record(workspace.folder(model)).is_kept(),
+    )
+
+
+def _anchor(versions: Sequence[Manifest], champion: Manifest, log: Log) -> Manifest | None:
+    """The release with the highest lower bound of its accuracy, the older one of two; None if the champion has it.
+
+    Those that were rolled back or withdrawn don't count.
+    """
+
+    def bound(manifest: Manifest) -> float:
+        interval = manifest.metrics.get("accuracy_interval")
+        return float(interval[0]) if interval else -math.inf
+
+    championed = {entry.to_version for entry in log.entries}
+    standing = [
+        manifest
+        for manifest in versions
+        if manifest.version in championed and log.bar(manifest.version, manifest.model_digest) is None
+    ]
+    best = max(standing, key=bound, default=champion)
+    return best if bound(best) > bound(champion) and best.model_digest != champion.model_digest else None
+
+
+def _changes(champion: Manifest, candidate: Made, log: Log, max_age_days: int) -> tuple[str, ...]:
+    """The reasons to change the champion, beside a better candidate."""
+    changes = []
+    if champion.inputs.get("index") != candidate.data:
+        changes.append("the data has changed")
+    if champion.code_fingerprint != candidate.code:
+        changes.append("the code has changed")
+    promoted = log.last_move
+    if promoted is not None and registry_log.now() - promoted.at_utc > datetime.timedelta(days=max_age_days):
+        changes.append(f"the champion is older than {max_age_days} days")
+    return tuple(changes)
+
+
+def _waivers_used(log: Log) -> tuple[str, ...]:
+    """The promotions of the last year for which a reason was enough."""
+    year_ago = registry_log.now() - _YEAR
+    return tuple(
+        f"so version {entry.version} was promoted on {entry.at_utc:%Y-%m-%d}"
+        for entry in log.entries
+        if entry.waiver and entry.at_utc > year_ago
+    )
 
 
 def preprocessing_of(model: ModelRef, workspace: Workspace) -> preprocessing.PreprocessConfig:

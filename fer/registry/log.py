@@ -51,6 +51,8 @@ class Act(Record):
     to_version: names.Version | None = Field(default=None, description="the champion afterwards")
     verdict: tuple[str, ...] = Field(default=(), description="the lines of the verdict that a run acted upon")
     reason: str = Field(default="", max_length=MOST_CHARS)
+    waiver: bool = Field(default=False, description="promoted for this reason, without being shown to be better")
+    override: bool = Field(default=False, description="promoted by a person although the gates refused it")
     status: names.Status | None = Field(default=None, description="of a version that is registered")
     registration_key: str | None = None
     manifest: Copy | None = None

@@ -17,6 +17,14 @@ class File(Record):
     size_bytes: int = Field(ge=0)
 
 
+class ComparedWith(Record):
+    """What a version met at its registration beside the champion: see `fer.evaluation.refs.Opponents`."""
+
+    anchor: int | None = None
+    changes: tuple[str, ...] = ()
+    waivers_used: tuple[str, ...] = ()
+
+
 class Registration(Record):
     """What a version says about itself: how it came about, how good it is, what the gates said."""
 
@@ -30,6 +38,8 @@ class Registration(Record):
     metrics: dict[str, Any]
     environment: dict[str, str] = Field(description="of the training: library -> version; what else decides its bits")
     champion_at_registration: int | None = Field(description="the version that it was compared with")
+    compared_with: ComparedWith = Field(default=ComparedWith(), description="what else it was compared with")
+    test_set: str = Field(default="", description="SHA-256 of the pixels of all test images that it was judged by")
 
 
 class Manifest(Registration):

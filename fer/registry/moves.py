@@ -8,14 +8,20 @@ from fer.registry.log import Act, Entry
 
 
 def promote(
-    models: registry.Registry, name: str, version: int, reason: str = "", by: str | None = None
+    models: registry.Registry,
+    name: str,
+    version: int,
+    reason: str = "",
+    by: str | None = None,
+    *,
+    override: str = "",
 ) -> Entry | None:
     """Make `version` champion, and let runs promote it again if it was rolled back or withdrawn.
 
-    None: it is champion already. Raises ConfigError if it is not there or was refused, StoreConflict if another one
-    moved the champion meanwhile.
+    `override` says why a version becomes champion that the gates refused. None: it is champion already. Raises
+    ConfigError if it is not there or was refused, StoreConflict if another one moved the champion meanwhile.
     """
-    manifest = models.promotable(name, version)
+    manifest = models.promotable(name, version, override=bool(override.strip()))
 
     def promotion(state: registry_ledger.State) -> Act | None:
         if state.champion == version and state.log.bar(version, manifest.model_digest) is None:
@@ -27,7 +33,8 @@ def promote(
             model_digest=manifest.model_digest,
             from_version=state.champion,
             to_version=version,
-            reason=_valid(reason),
+            reason=_valid(override or reason),
+            override=manifest.status == "refused",
         )
 
     return _moved(models, name, promotion)

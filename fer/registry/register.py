@@ -15,13 +15,13 @@ from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
-from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
+from fer.evaluation.refs import ChampionState, EvaluationRef, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, ledger, names, registry, releases, trained_on
+from fer.registry import champion, ledger, names, reads, registry, releases, trained_on
 from fer.registry import log as registry_log
-from fer.registry.manifest import Manifest, Registration
+from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.refs import ReleaseRef
 from fer.training.refs import ModelRef, WeightsRef
 
@@ -56,7 +56,7 @@ def registered(candidate: Candidate) -> ReleaseRef | None:
         manifest = next((version for version in versions if version.registration_key == key), None)
         if manifest is None:
             return None
-        release = _release(models, manifest, models.ledger(manifest.name).read())
+        release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         is_done = release.status != "released" or release.champion_version == release.version
         return release if is_done else None
 
@@ -90,7 +90,7 @@ def register(
     workspace: Workspace,
     progress: Progress = silent,
 ) -> ReleaseRef:
-    """Register a version, released or refused as the verdict says, and make a released one champion.
+    """Register a version, released, kept or refused as the verdict says, and make a released one champion.
 
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
     `report` is the evaluation's, for people, and `by` the run. Raises StoreConflict if another run moved the champion
@@ -98,38 +98,36 @@ def register(
     """
     model_folder, evaluation_folder = workspace.folder(candidate.model), workspace.folder(candidate.evaluation)
     with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
-        registration = _registration(candidate, models, model_folder, evaluation_folder)
+        registration = _registration(candidate, models, champion_state.opponents, workspace)
         record, known_images = Path(temporary) / champion.MODEL, Path(temporary) / files.TRAINED_ON
         record.write_text(candidate.model.model_dump_json(indent=1))
         pq.write_table(
             trained_on.table(workspace.folder(candidate.split), model_folder), known_images, compression="zstd"
         )
-        content = {
-            champion.MODEL: record,
-            files.TRAINED_ON: known_images,
-            files.VERDICT: workspace.folder(candidate.verdict) / files.VERDICT,
-        }
-        for folder in (model_folder, evaluation_folder, workspace.folder(report)):
+        content = {champion.MODEL: record, files.TRAINED_ON: known_images}
+        for folder in (workspace.folder(candidate.verdict), model_folder, evaluation_folder, workspace.folder(report)):
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in paths if not path.name.startswith("_")}
         manifest = models.register(candidate.name, content, registration, progress, by)
-        release = _release(models, manifest, models.ledger(manifest.name).read())
+        release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         if release.status != "released":
             return release
-        expected = None
-        if champion_state.alias_version is not None and champion_state.alias_state is not None:
-            expected = registry.Alias(champion_state.alias_version, champion_state.alias_state)
-        champion_version = _promote(models, manifest, expected, by).version
+        champion_version = _promote(models, manifest, champion_state, candidate.verdict, by).version
         return release.model_copy(update={"champion_version": champion_version})
 
 
-def _release(models: registry.Registry, manifest: Manifest, state: ledger.State) -> ReleaseRef:
-    """What a version is now: refused by its gates, kept as it is barred from becoming champion, or released."""
+def _release(models: registry.Registry, manifest: Manifest, state: ledger.State, verdict: VerdictRef) -> ReleaseRef:
+    """What a version is now: refused by its gates; kept as it is barred from becoming champion, or as its verdict does
+    not replace the champion; or released."""
     status, kept_because = manifest.status, ""
-    if status != "refused":
+    if status != "refused" and state.champion == manifest.version:
+        status = "released"
+    elif status != "refused":
         bar = state.log.bar(manifest.version, manifest.model_digest)
-        if bar is not None and state.champion != manifest.version:
+        if bar is not None:
             status, kept_because = "kept", registry_log.why_barred(bar, manifest.version)
+        elif not verdict.promotes:
+            status, kept_because = "kept", _why_kept(manifest.name, manifest.version, verdict)
         else:
             status = "released"
     return ReleaseRef(
@@ -145,29 +143,48 @@ def _release(models: registry.Registry, manifest: Manifest, state: ledger.State)
 
 
 def _registration(
-    candidate: Candidate, models: registry.Registry, model_folder: Path, evaluation_folder: Path
+    candidate: Candidate, models: registry.Registry, opponents: Opponents, workspace: Workspace
 ) -> Registration:
     verdict = candidate.verdict
-    bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.passed else None
+    bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.promotes else None
+    reasons = [check.detail for check in verdict.checks]
+    reasons += [verdict.decision] if verdict.decision else []
+    reasons += [registry_log.why_barred(bar)] if bar else []
     return Registration(
-        status="refused" if not verdict.passed else "released" if bar is None else "kept",
-        reasons=(*(check.detail for check in verdict.checks), *([registry_log.why_barred(bar)] if bar else ())),
+        status="refused" if not verdict.passed else "released" if verdict.replaces and bar is None else "kept",
+        reasons=tuple(reasons),
         registration_key=candidate.registration_key,
         model_digest=candidate.model.digest,
         recipe=json.loads(candidate.recipe),
         inputs=candidate.lineage,
         code_fingerprint=candidate.code_fingerprint,
-        metrics=json.loads((evaluation_folder / evaluate.METRICS).read_bytes()),
-        environment=saved_model.environment(model_folder),
+        metrics=json.loads((workspace.folder(candidate.evaluation) / evaluate.METRICS).read_bytes()),
+        environment=saved_model.environment(workspace.folder(candidate.model)),
         champion_at_registration=verdict.champion_version,
+        compared_with=ComparedWith(
+            anchor=verdict.anchor_version, changes=opponents.changes, waivers_used=opponents.waivers_used
+        ),
+        test_set=reads.digest(workspace.folder(candidate.split)),
     )
 
 
+def _why_kept(name: str, version: int, verdict: VerdictRef) -> str:
+    return f"{verdict.decision}; `fer models promote {name}@{version}` makes it champion all the same"
+
+
 def _promote(
-    models: registry.Registry, manifest: Manifest, expected: registry.Alias | None, by: str | None
+    models: registry.Registry,
+    manifest: Manifest,
+    champion_state: ChampionState,
+    verdict: VerdictRef,
+    by: str | None,
 ) -> registry.Alias:
+    expected = None
+    if champion_state.alias_version is not None and champion_state.alias_state is not None:
+        expected = registry.Alias(champion_state.alias_version, champion_state.alias_state)
+    why = registry.Why(verdict.decision[: registry_log.MOST_CHARS], waiver=verdict.for_a_reason)
     try:
-        return models.promote(manifest.name, manifest.version, expected, by)
+        return models.promote(manifest.name, manifest.version, expected, by, why)
     except errors.StoreConflict as error:
         raise errors.StoreConflict(
             f"The champion of {manifest.name!r} must be the one that this run's candidate was compared with.",

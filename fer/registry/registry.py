@@ -44,6 +44,13 @@ class Alias(NamedTuple):
     state: str
 
 
+class Why(NamedTuple):
+    """Why a run promotes a version; `waiver`: without it being shown to be better."""
+
+    reason: str = ""
+    waiver: bool = False
+
+
 class Registry:
     """The registry in `store`."""
 
@@ -210,14 +217,16 @@ class Registry:
         """The log of a model. Raises IntegrityError if any of it was lost."""
         return self.ledger(name).read().log
 
-    def promote(self, name: str, version: int, expected: Alias | None, by: str | None = None) -> Alias:
+    def promote(
+        self, name: str, version: int, expected: Alias | None, by: str | None = None, why: Why | None = None
+    ) -> Alias:
         """Make `version` champion on behalf of a run, if the champion still is as `expected` (None: there is none).
 
         `by` says who promotes; None: who runs this process. Nothing happens if the version is champion already, even if
         it has just become it. Raises StoreConflict if another one was promoted meanwhile or this one may be promoted by
         name only, ConfigError if it is not there or was refused.
         """
-        manifest = self.promotable(name, version)
+        manifest, why = self.promotable(name, version), why or Why()
         reached: list[Alias] = []
 
         def promotion(state: registry_ledger.State) -> Act | None:
@@ -245,19 +254,25 @@ class Registry:
                 from_version=state.champion,
                 to_version=version,
                 verdict=manifest.reasons,
+                reason=why.reason,
+                waiver=why.waiver,
             )
 
         entry = self.ledger(name).move(promotion)
         return reached[-1] if entry is None else Alias(version, entry.id)
 
-    def promotable(self, name: str, version: int) -> Manifest:
-        """The version, which may become champion. Raises ConfigError if it is not there or was refused."""
+    def promotable(self, name: str, version: int, *, override: bool = False) -> Manifest:
+        """The version, which may become champion. Raises ConfigError if it is not there or was refused.
+
+        `override`: it may have been refused.
+        """
         manifest = self.get(name, str(version))
-        if manifest.status == "refused":
+        if manifest.status == "refused" and not override:
             raise errors.ConfigError(
                 "A version that is promoted must have passed its gates.",
                 received=f"{name}@{version}, which was refused",
-                todo=f"see why: `fer models show {name}@{version}`",
+                todo=f"see why: `fer models show {name}@{version}`; to promote it all the same, and answer for it: "
+                f'fer models promote {name}@{version} --override "why"',
             )
         return manifest
 

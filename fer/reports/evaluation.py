@@ -9,6 +9,7 @@ from pathlib import Path
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import evaluate, metrics
+from fer.evaluation.probabilities import ProbabilityScores
 from fer.evaluation.refs import EvaluationRef, Scores, left_out
 from fer.progress import Progress
 from fer.reports import plots
@@ -46,6 +47,7 @@ def markdown(scores: metrics.Metrics, model: str, split: str) -> str:
         _deduplicated(scores.deduplicated),
         "",
         *_flip_tta(scores),
+        *_probabilities(scores.probabilities),
         "| class | precision | recall | F1 | support |",
         "| --- | ---: | ---: | ---: | ---: |",
         *_rows((*scores.per_class, scores.macro, scores.weighted)),
@@ -84,6 +86,19 @@ def _flip_tta(scores: metrics.Metrics) -> list[str]:
     return [
         f"Averaged with what it says of the mirror images, accuracy {scores.flip_tta.accuracy:.3f} ({low:.3f} to "
         f"{high:.3f}), macro-F1 {scores.flip_tta.macro_f1:.3f}{others}. The gates look at the former figures.",
+        "",
+    ]
+
+
+def _probabilities(scores: ProbabilityScores | None) -> list[str]:
+    if scores is None:
+        return []
+    area = "" if scores.mean_auc is None else f", mean area under the ROC curves {scores.mean_auc:.3f}"
+    return [
+        f"Balanced accuracy {scores.balanced_accuracy:.3f}, the right class among the two most probable "
+        f"{scores.top_2_accuracy:.3f}, Cohen's kappa {scores.kappa:.3f}{area}; log loss {scores.log_loss:.3f}, Brier "
+        f"score {scores.brier:.3f} (0 to 2), calibration error by bins of as many images "
+        f"{scores.adaptive_calibration_error:.3f}.",
         "",
     ]
 

@@ -81,13 +81,19 @@ def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@V
 
 
 @app.command("promote")
-def promote(spec: OneVersion, reason: Reason = "") -> None:
+def promote(
+    spec: OneVersion,
+    reason: Reason = "",
+    override: Annotated[
+        str, typer.Option(help="Why a version becomes champion that the gates refused; kept with your name.")
+    ] = "",
+) -> None:
     """Make a version champion by name; what was rolled back or withdrawn may be promoted by runs again."""
     from fer.registry import moves
 
     name, version = _name_and_version(spec)
     with _registry() as models:
-        entry = moves.promote(models, name, version, reason)
+        entry = moves.promote(models, name, version, reason, override=override)
     if entry is None:
         console.out.print(f"{name}@{version} is champion already.", highlight=False)
         return
@@ -147,6 +153,7 @@ def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
 def _print_entry(entry: "registry_log.Entry") -> None:
     """A line for what was done, and below it by whom and why, which may be long."""
     action = f"{entry.action} {entry.status or ''}".strip()
+    action += " against the gates" if entry.override else " for a reason" if entry.waiver else ""
     version = "" if entry.version is None else f" version {entry.version}"
     champion = ""
     if entry.moves:
@@ -156,6 +163,36 @@ def _print_entry(entry: "registry_log.Entry") -> None:
     for text in (f"by {entry.by}", entry.reason or "; ".join(entry.verdict)):
         if text:
             console.out.print(Padding(console.plain(text), (0, 0, 0, 6), expand=False), highlight=False)
+
+
+@app.command("ledger")
+def show_ledger(name: ModelName, as_json: console.AsJson = False) -> None:
+    """List how often each test set was read by the gates, and how many replacements by luck that may come to."""
+    from fer.registry import reads
+
+    with _registry() as models:
+        ledger = reads.ledger(models.versions(name))
+    if as_json:
+        documents = [read._asdict() | {"is_worn": read.is_worn} for read in ledger]
+        typer.echo(json.dumps(documents, indent=1, default=str))
+        return
+    table = Table("test set", "images", "verdicts", "with a champion", "by luck, at most", "first (UTC)", "last (UTC)")
+    for read in ledger:
+        first, last = (f"{when:%Y-%m-%d %H:%M}" for when in (read.first, read.last))
+        counts = (f"{read.n_images:,}", f"{len(read.versions):,}", f"{read.n_comparisons:,}", f"{read.by_luck:.2f}")
+        table.add_row(read.test_set[:12], *counts, first, last)
+    if not ledger:
+        console.out.print(f"No version of {console.plain(name)} says what it was tested on. See: fer models list")
+        return
+    console.out.print(table)
+    for read in ledger:
+        if read.is_worn:
+            console.out.print(
+                f"{read.test_set[:12]} is worn: {len(read.versions):,} verdicts were passed on it. Next: add images to "
+                "the source, of which test gets its share, or an official test split",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 @app.command("repair")

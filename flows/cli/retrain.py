@@ -6,7 +6,7 @@ import typer
 
 from flows.cli import console, options
 
-NOT_RELEASED = 10  # the exit code when the model does not become champion
+REFUSED = 10  # the exit code when the gates refuse the model
 
 
 @options.with_run_options
@@ -32,8 +32,8 @@ def retrain(
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
     Finished stages are cached: the same command again goes on where it stopped, or does nothing.
-    Exit code 0: released; 10: trained, but refused by the gates, or kept because it was rolled back or withdrawn;
-    anything else: an error, named in one message.
+    Exit code 0: released, or kept: it passed the gates, but nothing speaks for replacing the champion, or it was rolled
+    back or withdrawn; 10: trained, but refused by the gates; anything else: an error, named in one message.
     """
     from fer.engine import dask_runner
 
@@ -51,5 +51,5 @@ def retrain(
     with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
         result = retrain_module.retrain(**parameters)
     terminal.show_retrain(console.out, result, run.settings)
-    if result.release.status != "released":
-        raise typer.Exit(NOT_RELEASED)
+    if result.is_refused:
+        raise typer.Exit(REFUSED)

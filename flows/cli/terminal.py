@@ -131,7 +131,10 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
         table.add_row("power", plain(result.verdict.power.short()))
     if release.kept_because:
         table.add_row("kept", plain(release.kept_because))
-    _print_box(console, plain(release.sentence()), table, "green" if result.status == "released" else "red")
+    elif result.verdict.passed and result.verdict.decision:
+        table.add_row("champion", plain(result.verdict.decision))
+    colour = {"released": "green", "kept": "yellow"}.get(result.status, "red")
+    _print_box(console, plain(release.sentence()), table, colour)
     _print_places(console, [("release", release.uri), *result.reports.items()])
     if result.is_refused:
         _propose(console, result, settings)

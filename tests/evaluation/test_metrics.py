@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,7 +121,18 @@ def test_the_bootstrap_interval_is_repeatable_and_narrows_with_more_images():
 def test_equal_predictions_differ_by_nothing_at_any_confidence():
     truth, predicted = np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2])
     difference = metrics.paired_difference(truth, predicted, predicted, 3)
-    assert difference == metrics.Difference(0.0, 0.0, 0.0, 0.0)
+    assert (difference.accuracy, difference.macro_f1) == (0, 0)
+    for confidence in (0.6, 0.999):
+        assert difference.accuracy_bound(confidence) == difference.macro_f1_bound(confidence) == 0
+        assert difference.accuracy_interval(confidence) == (0, 0)
+    assert difference.correlation == 0
+
+
+@pytest.mark.parametrize(("n_gained", "n_lost"), [(0, 0), (5, 0), (0, 5), (40, 25), (300, 280)])
+def test_mcnemars_exact_test_is_that_of_a_fair_coin(n_gained, n_lost):
+    n = n_gained + n_lost
+    at_least_so_many = sum(math.comb(n, k) for k in range(n_gained, n + 1)) / 2**n
+    assert metrics.mcnemar(n_gained, n_lost) == pytest.approx(at_least_so_many, rel=1e-9)
 
 
 def test_the_difference_is_signed_towards_the_candidate_and_pairing_tightens_it():
@@ -129,11 +142,11 @@ def test_the_difference_is_signed_towards_the_candidate_and_pairing_tightens_it(
     candidate = np.where(rng.random(600) < 0.05, truth, champion)  # the champion, and a few more right
     difference = metrics.paired_difference(truth, champion, candidate, 3)
     assert difference.accuracy == pytest.approx((candidate == truth).mean() - (champion == truth).mean())
-    assert 0 < difference.accuracy_bound < difference.accuracy
-    assert 0 < difference.macro_f1_bound < difference.macro_f1
+    assert 0 < difference.accuracy_bound() < difference.accuracy
+    assert 0 < difference.macro_f1_bound() < difference.macro_f1
     # The same two accuracies on unrelated rows can't be told apart so well.
     shuffled = np.where(rng.permutation(candidate == truth), truth, (truth + 1) % 3)
-    assert metrics.paired_difference(truth, champion, shuffled, 3).accuracy_bound < difference.accuracy_bound
+    assert metrics.paired_difference(truth, champion, shuffled, 3).accuracy_bound() < difference.accuracy_bound()
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path):

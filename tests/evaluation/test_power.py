@@ -46,7 +46,7 @@ def test_as_many_pass_in_simulation_as_the_power_says(counts, accuracy, discorda
     def pass_share(loss):
         differences = [compared(loss)[0] for _ in range(300)]
         return np.mean(
-            [min(difference.accuracy_bound, difference.macro_f1_bound) >= -margin for difference in differences]
+            [min(difference.accuracy_bound(), difference.macro_f1_bound()) >= -margin for difference in differences]
         )
 
     estimates = [compared(0.0)[1] for _ in range(20)]

@@ -1,24 +1,26 @@
 """The champion that a candidate is compared with, and what is made of a release that was written otherwise."""
 
+import datetime
 import json
 
 import pytest
 from recommit import rewrite
-from registrations import CLASSES, parts, register
+from registrations import CLASSES, parts, register, state_for
 
 from data_contracts import files
 from fer import errors
-from fer.registry import champion
+from fer.registry import champion, moves
+from fer.registry import log as registry_log
 from fer.training.refs import ModelRef
 
 
 def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
     register(workspace, parts(workspace))
     candidate = parts(workspace, weights="b")[1]
-    state = champion.state("demo", candidate, workspace)
-    assert (state.alias_version, state.champion.version, state.champion.source) == (1, 1, "demo")
-    assert state.champion.same_preprocessing
-    assert (workspace.folder(state.champion.model) / files.TRAINED_ON).is_file()
+    state = state_for(workspace, candidate)
+    assert (state.alias_version, state.opponents.champion.version, state.opponents.champion.source) == (1, 1, "demo")
+    assert state.opponents.champion.same_preprocessing
+    assert (workspace.folder(state.opponents.champion.model) / files.TRAINED_ON).is_file()
 
 
 def tampered(models, workspace, monkeypatch, changes):
@@ -36,13 +38,13 @@ def tampered(models, workspace, monkeypatch, changes):
 
 def test_a_model_record_of_a_newer_project_is_read_without_what_is_unknown(models, workspace, monkeypatch):
     tampered(models, workspace, monkeypatch, {"n_flops": 3})
-    assert champion.state("demo", parts(workspace, weights="b")[1], workspace).champion.model.classes == CLASSES
+    assert state_for(workspace, parts(workspace, weights="b")[1]).opponents.champion.model.classes == CLASSES
 
 
 def test_a_model_record_that_can_not_be_read_is_a_clear_error(models, workspace, monkeypatch):
     tampered(models, workspace, monkeypatch, {"classes": None})
     with pytest.raises(errors.IntegrityError, match=r"model\.json must be.*demo@1 classes: Field required.*--name"):
-        champion.state("demo", parts(workspace, weights="b")[1], workspace)
+        state_for(workspace, parts(workspace, weights="b")[1])
 
 
 def test_a_preprocessing_record_that_can_not_be_read_is_a_clear_error(workspace):
@@ -50,3 +52,63 @@ def test_a_preprocessing_record_that_can_not_be_read_is_a_clear_error(workspace)
     rewrite(workspace, model, files.PREPROCESSING, b"{}")
     with pytest.raises(errors.IntegrityError, match=r"preprocessing\.json must be"):
         champion.preprocessing_of(model, workspace)
+
+
+def promoted(workspace, weights, low, **verdict):
+    """Register the model of these weights, whose accuracy is at least `low`; the release."""
+    refs = parts(workspace, weights=weights, accuracy=(low, low + 0.1), **verdict)
+    return register(workspace, refs, state_for(workspace, refs[1]))
+
+
+def test_the_anchor_is_the_release_with_the_best_lower_bound_unless_that_is_the_champion(models, workspace):
+    candidate = parts(workspace, weights="d")[1]
+    for weights, low, expected in (("a", 0.6, None), ("b", 0.5, 1), ("c", 0.7, None)):
+        promoted(workspace, weights, low, champion_version=1)
+        anchor = state_for(workspace, candidate).opponents.anchor
+        assert (anchor and anchor.version) == expected
+    assert state_for(workspace).opponents.anchor is None
+
+
+def test_neither_a_version_that_was_no_champion_nor_one_that_was_withdrawn_is_the_anchor(models, workspace):
+    candidate = parts(workspace, weights="e")[1]
+    promoted(workspace, "a", 0.5)
+    assert promoted(workspace, "b", 0.9, replaces=False, decision="as good").status == "kept"
+    promoted(workspace, "c", 0.8)
+    promoted(workspace, "d", 0.4)
+    assert state_for(workspace, candidate).opponents.anchor.version == 3
+    moves.withdraw(models, "demo", 3, "its faces may not be used")
+    assert state_for(workspace, candidate).opponents.anchor.version == 1
+
+
+def test_the_reasons_to_change_are_other_data_other_code_and_an_old_champion(models, workspace, monkeypatch):
+    promoted(workspace, "a", 0.5)
+    candidate = parts(workspace, weights="b")[1]
+    assert state_for(workspace, candidate).opponents.changes == ()
+    changed = state_for(workspace, candidate, data="more", code="newer").opponents.changes
+    assert changed == ("the data has changed", "the code has changed")
+    in_181_days = registry_log.now() + datetime.timedelta(days=181)
+    monkeypatch.setattr(registry_log, "now", lambda: in_181_days)
+    assert state_for(workspace, candidate).opponents.changes == ("the champion is older than 180 days",)
+
+
+def test_a_promotion_for_a_reason_is_counted_for_a_year(models, workspace, monkeypatch):
+    promoted(workspace, "a", 0.5)
+    promoted(workspace, "b", 0.5, for_a_reason=True, decision="as good, and the data has changed")
+    entry = models.log("demo").last_move
+    assert (entry.waiver, entry.reason) == (True, "as good, and the data has changed")
+    candidate = parts(workspace, weights="c")[1]
+    (used,) = state_for(workspace, candidate).opponents.waivers_used
+    assert used.startswith("so version 2 was promoted on 20")
+    in_366_days = registry_log.now() + datetime.timedelta(days=366)
+    monkeypatch.setattr(registry_log, "now", lambda: in_366_days)
+    assert state_for(workspace, candidate).opponents.waivers_used == ()
+
+
+def test_a_champion_that_is_trained_again_meets_whom_it_met_at_its_promotion(models, workspace):
+    promoted(workspace, "a", 0.6)
+    promoted(workspace, "b", 0.5, champion_version=1)
+    refs = parts(workspace, weights="c", champion_version=2, anchor_version=1)
+    met = state_for(workspace, refs[1], data="more")
+    assert (met.opponents.champion.version, met.opponents.anchor.version) == (2, 1)
+    register(workspace, refs, met)
+    assert state_for(workspace, refs[1], data="more").opponents == met.opponents

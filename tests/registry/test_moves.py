@@ -220,10 +220,21 @@ def test_a_reason_that_is_too_long_is_refused(models, add):
 def test_what_is_kept_is_promoted_by_name_and_what_was_refused_is_not(models, add):
     add(status="kept")
     add(status="refused")
-    with pytest.raises(errors.ConfigError, match="refused"):
+    with pytest.raises(errors.ConfigError, match=r"refused.*--override"):
         moves.promote(models, "demo", 2)
     assert moves.promote(models, "demo", 1).to_version == 1
     assert moves.promote(models, "demo", 1) is None
+
+
+def test_what_was_refused_is_promoted_by_a_person_who_says_why_and_that_is_kept(models, add):
+    add()
+    refused = add(status="refused")
+    with pytest.raises(errors.ConfigError, match="refused"):
+        moves.promote(models, "demo", 2, override=" ")
+    moves.promote(models, "demo", 2, by="ann@host", override="the floor was wrong")
+    entry = models.log("demo").last_move
+    assert (entry.override, entry.by, entry.reason) == (True, "ann@host", "the floor was wrong")
+    assert models.get("demo").version == refused.version
 
 
 OLD = b'{"version": 1, "previous": null, "moved_utc": "2026-11-01T00:00:00+00:00", "id": "0123"}'

@@ -6,13 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from recommit import recommit, rewrite
-from registrations import candidate, committed, parts, register
+from registrations import candidate, committed, parts, register, state_for
 
 from data_contracts import files
 from fer import errors
 from fer.evaluation.refs import VerdictRef
 from fer.models import saved_model
-from fer.registry import champion, moves, registry, trained_on
+from fer.registry import moves, registry, trained_on
 from fer.registry import register as register_stage
 
 
@@ -99,7 +99,7 @@ def test_a_champion_that_was_lost_is_not_no_champion_for_the_next_candidate(mode
     models.store.delete("models/demo/aliases/champion.json")
     other = parts(workspace, weights="b")
     with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
-        champion.state("demo", other[1], workspace)
+        state_for(workspace, other[1])
     with pytest.raises(errors.IntegrityError, match="fer models repair demo"):
         register(workspace, other)
     assert len(models.versions("demo")) == 1
@@ -109,15 +109,15 @@ def two_champions(models, workspace):
     """What the second one's registration took, and whom it met; the first one is champion again."""
     register(workspace, parts(workspace))
     refs = parts(workspace, weights="b")
-    champion_state = champion.state("demo", refs[1], workspace)
+    champion_state = state_for(workspace, refs[1])
     assert register(workspace, refs, champion_state).champion_version == 2
     moves.rollback(models, "demo", reason="too sad", by="ann@host")
-    return refs, champion.state("demo", refs[1], workspace)
+    return refs, state_for(workspace, refs[1])
 
 
 def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why(models, workspace):
     refs, champion_state = two_champions(models, workspace)
-    assert (champion_state.alias_version, champion_state.champion.version) == (1, 1)
+    assert (champion_state.alias_version, champion_state.opponents.champion.version) == (1, 1)
     before = len(models.log("demo").entries)
     release = register(workspace, refs, champion_state)
     assert (release.version, release.status, release.champion_version) == (2, "kept", 1)
@@ -125,7 +125,7 @@ def test_a_candidate_that_was_rolled_back_is_kept_and_it_is_said_by_whom_and_why
     assert is_registered(refs)
     assert (models.get("demo").version, len(models.log("demo").entries)) == (1, before)
     moves.promote(models, "demo", 2)
-    assert register(workspace, refs, champion.state("demo", refs[1], workspace)).status == "released"
+    assert register(workspace, refs, state_for(workspace, refs[1])).status == "released"
 
 
 def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models, workspace):
@@ -142,14 +142,27 @@ def test_the_model_that_was_rolled_back_is_kept_under_another_version_too(models
 def test_a_registration_that_found_its_champion_moved_by_an_operator_is_a_conflict(models, workspace):
     register(workspace, parts(workspace))
     refs = parts(workspace, weights="b")
-    champion_state = champion.state("demo", refs[1], workspace)
+    champion_state = state_for(workspace, refs[1])
     moves.withdraw(models, "demo", 1, "wrong")
     with pytest.raises(errors.StoreConflict, match="run the same command again"):
         register(workspace, refs, champion_state)
     assert models.alias("demo") is None
-    assert register(workspace, refs, champion.state("demo", refs[1], workspace)).champion_version == 2
+    assert register(workspace, refs, state_for(workspace, refs[1])).champion_version == 2
 
 
 def test_the_log_names_the_run_that_promoted(models, workspace):
     register(workspace, parts(workspace), by="run demo (12)")
     assert {entry.by for entry in models.log("demo").entries} == {"run demo (12)"}
+
+
+def test_a_version_that_passed_without_replacing_the_champion_is_kept_and_can_be_promoted_by_name(models, workspace):
+    register(workspace, parts(workspace))
+    refs = parts(workspace, weights="b", champion_version=1, replaces=False, decision="not shown to be better")
+    kept = register(workspace, refs, state_for(workspace, refs[1]))
+    assert (kept.version, kept.status, kept.champion_version) == (2, "kept", 1)
+    assert kept.kept_because == "not shown to be better; `fer models promote demo@2` makes it champion all the same"
+    assert models.get("demo", "2").reasons == ("not shown to be better",)
+    assert is_registered(refs)
+    moves.promote(models, "demo", 2)
+    again = register(workspace, refs, state_for(workspace, refs[1]))
+    assert (again.version, again.status, again.champion_version) == (2, "released", 2)

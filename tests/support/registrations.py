@@ -1,5 +1,7 @@
 """Models that can be registered: Refs of all stages, with their files in a workspace."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -7,6 +9,7 @@ from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine.refs import Ref
 from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
+from fer.registry import champion
 from fer.registry import register as register_stage
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
@@ -35,8 +38,8 @@ def committed(workspace, stage, key, ref, content):
     return workspace.run(stage, key, type(ref), produce, resumable=False)
 
 
-def parts(workspace, *, passed=True, weights="a"):
-    """The Refs that a registration takes: split, model, evaluation, verdict."""
+def parts(workspace, *, passed=True, weights="a", accuracy=(0.0, 1.0), **verdict_fields):
+    """The Refs that a registration takes: split, model, evaluation with this interval of the accuracy, verdict."""
     splits = ["train", "train", "train", "validation", "test", "excluded"]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.table({"pixel_sha256": list("caabde"), "split": splits}), buffer)
@@ -54,25 +57,28 @@ def parts(workspace, *, passed=True, weights="a"):
     evaluation = EvaluationRef(
         split="test", n_images=1, accuracy=1.0, accuracy_interval=(0, 1), macro_f1=1.0, macro_f1_interval=(0, 1)
     )
-    verdict = VerdictRef(passed=passed, checks=(), champion_version=None)
+    verdict = VerdictRef(passed=passed, checks=(), **{"champion_version": None} | verdict_fields)
+    metrics = json.dumps({"accuracy": accuracy[1], "accuracy_interval": accuracy}).encode()
     return (
         committed(workspace, "split", "0", split, {files.SPLIT: buffer.getvalue().to_pybytes()}),
         committed(
             workspace, "train", weights, model, {"model.keras": weights.encode(), files.PREPROCESSING: PREPROCESSING}
         ),
-        committed(workspace, "evaluate", weights, evaluation, {"metrics.json": b'{"accuracy": 1.0}'}),
-        committed(workspace, "gate", f"{weights}{passed}", verdict, {"verdict.json": str(passed).encode()}),
+        committed(workspace, "evaluate", weights, evaluation, {"metrics.json": metrics}),
+        committed(
+            workspace, "gate", f"{weights}{verdict}", verdict, {"verdict.json": verdict.model_dump_json().encode()}
+        ),
     )
 
 
-def candidate(refs):
+def candidate(refs, **lineage):
     """The candidate made of the Refs that `parts` returns."""
     split, model, evaluation, verdict = refs
     return register_stage.Candidate(
         name="demo",
         recipe='{"name": "demo"}',
         code_fingerprint="ef",
-        lineage={"source": "demo", "split_origin": "drawn"},
+        lineage={"source": "demo", "split_origin": "drawn", "index": "data"} | lineage,
         split=split,
         model=model,
         evaluation=evaluation,
@@ -87,3 +93,9 @@ def register(workspace, refs, champion_state=None, by=None):
     return register_stage.register(
         candidate(refs), champion_state or ChampionState(), report=report, by=by, workspace=workspace
     )
+
+
+def state_for(workspace, model=None, *, data="data", code="ef", name="demo"):
+    """The champion's state for a candidate that is this model, made of these data and code; None: before a training."""
+    candidate = None if model is None else champion.Made(model, data, code)
+    return champion.state(name, candidate, max_age_days=180, workspace=workspace)

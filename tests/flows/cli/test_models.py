@@ -43,6 +43,7 @@ def models(store, store_settings, monkeypatch, tmp_path):
             "metrics": {"accuracy": 0.7, "macro": {"f1": 0.6}},
             "environment": {},
             "champion_at_registration": number - 1 or None,
+            "test_set": "5e" * 32,
         }
         files = {"model.keras": tmp_path / "model.keras"}
         manifest = registered.register("demo", files, Registration.model_validate(registration), by="run [a] (1)")
@@ -121,6 +122,14 @@ def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
         assert "its faces may not be used" in releases.withdrawal(manifest)
     with releases.local_copy("demo") as (manifest, _):
         assert (manifest.version, releases.withdrawal(manifest)) == (1, "")
+
+
+def test_the_ledger_says_how_often_each_test_set_was_read(models):
+    (row,) = [line for line in fer("ledger", "demo").output.splitlines() if "5e5e5e5e5e5e" in line]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:5] == ["0", "2", "1", "0.03"]
+    (read,) = json.loads(fer("ledger", "demo", "--json").output)
+    assert (read["versions"], read["n_comparisons"], read["is_worn"]) == ([1, 2], 1, False)
+    assert "No version of other says" in fer("ledger", "other").output
 
 
 def test_a_withdrawal_needs_a_reason(models):

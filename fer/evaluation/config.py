@@ -1,0 +1,52 @@
+"""What a recipe demands of a candidate: its gates, and when one that passed them replaces the champion."""
+
+from pydantic import Field
+
+from fer.engine.records import Record
+
+
+class GateConfig(Record):
+    """What a candidate must reach to pass, and to replace a champion."""
+
+    min_accuracy: float = Field(default=0.0, ge=0, le=1, description="on the test split")
+    min_macro_f1: float = Field(default=0.0, ge=0, le=1, description="on the test split")
+    min_recall: float = Field(
+        default=0.0, ge=0, le=1, description="of each class, which the lower end of its recall's interval must reach"
+    )
+    margin: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="how much worse than the champion, and than the best release so far, is still as good, in accuracy "
+        "and F1",
+    )
+    max_churn: float = Field(
+        default=0.2, ge=0, le=1, description="share of the test that the champion has right and the candidate wrong"
+    )
+    min_images: int = Field(
+        default=100,
+        ge=1,
+        description="test images to judge a model by; where there is a champion, of those that it wasn't trained on. "
+        "With fewer no run trains",
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="that the candidate is no worse than the margin")
+    superiority: float = Field(
+        default=0.975,
+        ge=0,
+        lt=1,
+        description="confidence that the candidate is better than the champion in accuracy, so that it replaces it; "
+        "0: whatever passes does",
+    )
+    waivers: int = Field(
+        default=1,
+        ge=0,
+        le=2,
+        description="times a year that a candidate replaces the champion for a reason without being shown to be better",
+    )
+    waiver_margin: float = Field(
+        default=0.02, ge=0, le=1, description="how much worse such a candidate may be, in accuracy and F1"
+    )
+    waiver_confidence: float = Field(default=0.99, gt=0.5, lt=1, description="that it is no worse than that")
+    max_age_days: int = Field(default=180, ge=1, description="the champion's age from which it is a reason")
+    samples: int = Field(default=2_000, ge=100, le=100_000, description="of the bootstrap")
+    seed: int = Field(default=0, ge=0, description="of the bootstrap")
