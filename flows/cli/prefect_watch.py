@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S = 2.0
 _ANSWER_TIMEOUT_S = 5.0
+_GO_ON = "run the same command again, it goes on where this one stopped"
 _PATIENCE_S = 40.0  # a server that is restarted, or a network that is gone for a moment, costs no run
 
 
@@ -47,13 +48,14 @@ def _watch(is_over: threading.Event) -> None:
         answered = time.monotonic()
         while not is_over.wait(_LOOK_EVERY_S):
             if temporary is not None and temporary.poll() is not None:
-                _leave(is_over, f"its process has ended, with exit code {temporary.returncode}")
+                _leave(is_over, f"its process has ended, with exit code {temporary.returncode}", _GO_ON)
             began = time.monotonic()
             if _answers(client):
                 answered = began
             elif began - answered > _PATIENCE_S:
                 server = client.api_url.copy_with(userinfo=b"")  # no password in a terminal
-                _leave(is_over, f"no answer from {server} for {began - answered:.0f} s")
+                todo = _GO_ON if temporary is not None else f"{prefect_ui.remedy()}; then {_GO_ON}"
+                _leave(is_over, f"no answer from {server} for {began - answered:.0f} s", todo)
 
 
 def _answers(client: "SyncPrefectClient") -> bool:
@@ -65,7 +67,7 @@ def _answers(client: "SyncPrefectClient") -> bool:
     return False
 
 
-def _leave(is_over: threading.Event, received: str) -> NoReturn:
+def _leave(is_over: threading.Event, received: str, todo: str) -> NoReturn:
     if is_over.is_set():
         raise SystemExit  # of this thread
     with contextlib.suppress(OSError):  # the terminal is gone
@@ -75,10 +77,7 @@ def _leave(is_over: threading.Event, received: str) -> NoReturn:
         stopping.announce()
         stopping.leave(code)
     error = errors.PrefectUnavailable(
-        "Prefect's server must answer for as long as a run lasts.",
-        received=received,
-        todo=f"run the same command again, it goes on where this one stopped; a server of your own: "
-        f"{prefect_ui.remedy()}",
+        "Prefect's server must answer for as long as a run lasts.", received=received, todo=todo
     )
     try:
         console.show_error(str(error))
