@@ -18,9 +18,10 @@ from typing import NamedTuple
 from fer.ingest import split_names
 from fer.ingest.layouts import class_folders
 
-_SAMPLE = 200  # names that are looked at for what one side adds
+_SAMPLE = 1_000  # names that are looked at to choose a way to read them all
 _MIN_ADDITION_SHARE = 0.5
 _JOINTS = "_-. "
+_MOST_ADDITIONS = 20  # files that are looked at for one name
 _LEAST_SHARE_BESIDE = 0.9  # of names that are found in a folder of another name: fewer may be there by chance
 
 
@@ -31,7 +32,7 @@ class Name(NamedTuple):
     split: split_names.Split | None = None
 
 
-_Way = tuple[Callable[[Name], list[str]], float]
+_Way = Callable[[Name], list[str]]
 
 
 class FileFinder:
@@ -59,52 +60,57 @@ class FileFinder:
         return self._keyed(_stem)
 
     @functools.cached_property
-    def _last_stems(self) -> set[str]:
-        return {posixpath.basename(_stem(name)) for name in self._names}
+    def _last_stems(self) -> tuple[list[str], list[str]]:
+        """The stems of all files without their folders, sorted, and the same backwards."""
+        stems = {posixpath.basename(_stem(name)) for name in self._names}
+        return sorted(stems), sorted(stem[::-1] for stem in stems)
 
     def find(self, folder: str, names: Mapping[Name, int]) -> dict[Name, list[str]]:
         """The files that names mean to a table in `folder`, by the way that finds most: one, or two of several.
 
         `names`: name -> in how many rows. Names without a file are left out.
         """
-        total = sum(names.values())
-        best: dict[Name, list[str]] = {}
+        in_order = sorted(names, key=lambda name: (name.text, name.split or ""))
+        sample = {name: names[name] for name in in_order[:: max(1, len(names) // _SAMPLE)]}
+        total = sum(sample.values())
+        best: _Way | None = None
         n_best = -1
-        for n_way, (way, least_share) in enumerate(self._ways(folder, names)):
-            found = {name: files for name in names if (files := way(name))}
-            n_found = sum(names[name] for name in found)
+        for n_way, (way, least_share) in enumerate(self._ways(folder, sample)):
+            n_found = sum(n for name, n in sample.items() if way(name))
             if n_found > (n_best if n_way < 2 else 2 * n_best) and n_found >= least_share * total:
-                best, n_best = found, n_found
+                best, n_best = way, n_found
             if n_way and 2 * n_best >= total:
                 break
-        return best
+        return {} if best is None else {name: files for name in names if (files := best(name))}
 
     def n_found(self, folder: str, names: Collection[str]) -> int:
         """For how many of the names there is a file, as `find` does."""
         counts = Counter(Name(name) for name in names if name)
         return sum(counts[name] for name in self.find(folder, counts))
 
-    def _ways(self, folder: str, names: Collection[Name]) -> Iterator[_Way]:
+    def _ways(self, folder: str, names: Collection[Name]) -> Iterator[tuple[_Way, float]]:
         """Ways to read a name, and the share of names for which each must find a file."""
         yield from _by_key(self._paths, str, folder)
         yield from _by_key(self._caseless, str.casefold, folder)
         yield from _by_key(self._stems, _stem, folder)
-        sample = [_stem(_joined("", name.text)) for name in list(names)[:: max(1, len(names) // _SAMPLE)]]
-        for of_file, key in self._additions(sample):
+        for of_file, key in self._additions([_stem(_joined("", name.text)) for name in names]):
             yield from _by_key(self._keyed(key), _stem, folder) if of_file else _by_key(self._stems, key, folder)
 
     def _additions(self, sample: Sequence[str]) -> Iterator[tuple[bool, Callable[[str], str]]]:
         """What the files, or else the names, add at one end of their stems, as keys without it."""
-        files = self._last_stems
         wanted = {posixpath.basename(stem) for stem in sample} - {""}
-        for of_file, long, short in ((True, files, wanted), (False, wanted, files)):
-            for backwards in (False, True):
-                addition = _addition(long, short, backwards)
-                if addition is not None:
-                    yield of_file, functools.partial(_without, addition=addition, backwards=backwards)
+        for backwards in (False, True):
+            addition = _addition_of_files(wanted, self._last_stems[backwards], backwards)
+            if addition is not None:
+                yield True, functools.partial(_without, addition=addition, backwards=backwards)
+        files = frozenset(self._last_stems[0])
+        for backwards in (False, True):
+            addition = _addition_of_names(wanted, files, backwards)
+            if addition is not None:
+                yield False, functools.partial(_without, addition=addition, backwards=backwards)
 
 
-def _by_key(paths: "Paths", key: Callable[[str], str], folder: str) -> Iterator[_Way]:
+def _by_key(paths: "Paths", key: Callable[[str], str], folder: str) -> Iterator[tuple[_Way, float]]:
     yield lambda name: paths.at(key(_joined(folder, name.text))), 0
     yield lambda name: paths.at(key(_joined("", name.text))), 0
     yield lambda name: paths.beside(key(_joined(folder, name.text))), _LEAST_SHARE_BESIDE
@@ -116,6 +122,7 @@ class Paths:
 
     def __init__(self, names: Iterable[str], key: Callable[[str], str], splits: split_names.SplitNames):
         self._splits = splits
+        self._split_of_folder: dict[str, split_names.Split | None] = {}
         self._names: dict[str, list[str]] = defaultdict(list)  # key in NFC -> as they are in the archive
         self._ends: dict[str | None, list[str]] = defaultdict(list)  # split -> reversed keys, sorted
         for name in sorted(names):
@@ -170,7 +177,10 @@ class Paths:
 
     def _split_of(self, path: str) -> split_names.Split | None:
         """Which of our splits a path's folders stand for."""
-        return self._splits.ours(self._splits.of_folders(path))
+        folder = path.rpartition("/")[0]
+        if folder not in self._split_of_folder:
+            self._split_of_folder[folder] = self._splits.ours(self._splits.of_folders(path))
+        return self._split_of_folder[folder]
 
 
 def _joined(folder: str, name: str) -> str:
@@ -212,21 +222,36 @@ def _beginning(ends: Sequence[str], start: str) -> Sequence[str]:
     return [end for end in ends[place : place + 2] if end.startswith(start)]
 
 
-def _addition(long: Collection[str], short: Collection[str], backwards: bool) -> str | None:
-    """What most of the `long` names that have a `short` one add at its end, or before it; None if nothing.
+def _addition_of_files(names: Collection[str], stems: Sequence[str], backwards: bool) -> str | None:
+    """What the files of most of the names add at their end, or before them; None if nothing.
 
-    Most means most of the smaller of the two: of a sample.
+    `stems`: those of the files, sorted, and turned if `backwards`.
     """
-    turned = set(short) if not backwards else {name[::-1] for name in short}
     additions = Counter[str]()
-    for name in long:
-        whole = name[::-1] if backwards else name
-        parts = (place for place in range(1, len(whole)) if whole[place] in _JOINTS and whole[:place] in turned)
-        additions.update(whole[place:] for place in parts)
-    if not additions:
-        return None
-    addition, count = additions.most_common(1)[0]
-    if count < max(2, _MIN_ADDITION_SHARE * min(len(long), len(short))):
+    for name in names:
+        turned = name[::-1] if backwards else name
+        for joint in _JOINTS:
+            place = bisect.bisect_left(stems, turned + joint)
+            near = stems[place : place + _MOST_ADDITIONS]
+            additions.update(stem[len(turned) :] for stem in near if stem.startswith(turned + joint))
+    return _commonest(additions, len(names), backwards)
+
+
+def _addition_of_names(names: Collection[str], stems: Collection[str], backwards: bool) -> str | None:
+    """What most of the names add to the `stems` of files at their end, or before them; None if nothing."""
+    additions = Counter[str]()
+    for name in names:
+        for place in range(1, len(name)):
+            short, rest = (name[place + 1 :], name[: place + 1]) if backwards else (name[:place], name[place:])
+            if name[place] in _JOINTS and short in stems:
+                additions[rest] += 1
+    return _commonest(additions, len(names), False)
+
+
+def _commonest(additions: Counter[str], n_names: int, backwards: bool) -> str | None:
+    """The addition of at least two and most of the names, turned back if it is turned."""
+    addition, count = additions.most_common(1)[0] if additions else ("", 0)
+    if count < max(2, _MIN_ADDITION_SHARE * n_names):
         return None
     return addition[::-1] if backwards else addition
 
