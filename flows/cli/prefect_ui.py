@@ -51,6 +51,7 @@ def origin(names: tuple[str, ...]) -> Origin:
     if set_there.intersection(names):
         name = next(name for name in names if name in set_there)
         file = f" in {profile.source}" if profile.source else ""
-        undo = f"choose another profile (PREFECT_PROFILE=ephemeral), or prefect config unset {name},"
-        return Origin(name, f"the Prefect profile {profile.name!r}{file}", undo)
+        place = f"the Prefect profile {profile.name!r}{file}"
+        undo = f"take {name} out of {place} (prefect config unset {name}) or choose another (PREFECT_PROFILE=ephemeral)"
+        return Origin(name, place, undo)
     return Origin(names[0], "a file of settings here", f"remove it from {', '.join(_FILES)} here")

@@ -47,6 +47,7 @@ def test_what_names_the_server_is_named_where_it_does_not_answer(monkeypatch, tm
             f"the Prefect profile 'team' in {tmp_path / 'profiles.toml'}" in prefect_ui.origin(prefect_ui.API_URL).place
         )
     assert "PREFECT_PROFILE=ephemeral" in remedy
+    assert f"the Prefect profile 'team' in {tmp_path / 'profiles.toml'}" in remedy
     assert "or unset PREFECT_API_URL" not in remedy
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     with use_profile(profile):
