@@ -13,6 +13,8 @@ JSON =
 DOCS := docs/_build
 
 export DO_NOT_TRACK = 1
+# What is compiled is kept, or each process of the tests would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Behind a company's proxy only the system knows the authority that signs for it.
 export UV_SYSTEM_CERTS ?= true
 

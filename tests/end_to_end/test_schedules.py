@@ -56,6 +56,7 @@ class Server:
         """Nothing of this machine's configuration; `folder` is where the user is."""
         kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ}
         ours = {"HOME": str(self.home), "FER_HOME": str(self.home / "fer"), "PREFECT_API_URL": self.url}
+        ours["PREFECT_WORKER_QUERY_SECONDS"] = "2"
         return kept | ours | {"PWD": str(folder), "COLUMNS": "300", "DO_NOT_TRACK": "1", "NO_PROXY": "127.0.0.1"}
 
     def prefect(self, *arguments: str, folder: Path) -> str:

@@ -33,7 +33,7 @@ SCRIPT = textwrap.dedent(
     from fer.training import distributed, mixed_precision
     from fer.training import trainer as trainers
     import keras
-    model = se_resnet.Config(stem_filters=4, widths=(4, 8), blocks=(1, 1), dropout=0)
+    model = se_resnet.Config(stem_filters=4, widths=(4,), blocks=(1,), dropout=0)
     config = train_config.TrainConfig(model=model, batch_size=8, devices=devices, learning_rate=1e-2)
     strategy = distributed.strategy(config)
     keras.utils.set_random_seed(3)

@@ -13,7 +13,7 @@ from fer import errors
 from fer.engine import outputs
 from fer.images import augment
 from fer.models import saved_model, zoo
-from fer.models.networks import sequential_cnn
+from fer.models.networks import sequential_cnn, vgg
 from fer.progress import Reporter, silent
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
@@ -28,12 +28,13 @@ SIZE = 8
 NO_AUGMENTATION = augment.AugmentConfig(
     rotation_deg=0, shift=0, shear_deg=0, zoom=0, horizontal_flip=False, contrast=0, brightness=0
 )
+SEES_TWO = sequential_cnn.Config()  # images at once at least, for the batch norm after its dense layer
 TWO_PHASES = (train_config.Phase(epochs=2), train_config.Phase(epochs=3, learning_rate=1e-3, warmup_epochs=0))
 
 
 def config(**changes) -> train_config.TrainConfig:
     small = {
-        "model": sequential_cnn.Config(width=2, blocks=1, stem_filters=2, dense_units=4, dropout=0.3),
+        "model": vgg.Config(stem_filters=2, widths=(2,), convolutions=1, squeeze=0, dropout=0.3),
         "epochs": 3,
         "batch_size": 8,
         "learning_rate": 1e-2,
@@ -315,8 +316,8 @@ def test_batch_and_micro_batch_must_go_together():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"batch_size": 1}, "sequential-cnn must see 2 images at once or more, not 1"),
-        ({"micro_batch": 1}, "not 1"),
+        ({"model": SEES_TWO, "batch_size": 1}, "sequential-cnn must see 2 images at once or more, not 1"),
+        ({"model": SEES_TWO, "micro_batch": 1}, "not 1"),
         ({"devices": "all", "micro_batch": 4}, "micro_batch must be empty with devices all"),
         ({"devices": "workers", "precision": "mixed-float16"}, "float32 or mixed-bfloat16 with devices workers"),
     ],
@@ -360,7 +361,7 @@ def test_a_split_smaller_than_a_batch_is_one_batch():
 
 @given(st.integers(1, 200), st.integers(1, 128), st.integers(1, 128))
 def test_a_batch_goes_through_the_model_in_equal_parts_from_which_it_learns(n_images, batch_size, micro_batch):
-    settings = config(batch_size=max(2, batch_size))  # with batch norms: 2 images at least
+    settings = config(model=SEES_TWO, batch_size=max(2, batch_size))
     batch, at_once = trainers.batch_sizes(settings, n_images, max(2, micro_batch))
     assert batch % at_once == 0
     most = min(max(2, micro_batch), settings.batch_size, n_images)
