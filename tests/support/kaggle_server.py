@@ -69,7 +69,8 @@ class KaggleServer:
 
     def environment(self) -> dict[str, str]:
         """Variables that point the real client in another process here: its requests take this server as a proxy."""
-        return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": self.url, "NO_PROXY": "127.0.0.1"}
+        asks_no_proxy = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # `fer` has set both in this process
+        return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HTTP_PROXY": self.url} | asks_no_proxy
 
     def kinds(self) -> list[str]:
         """The kinds of the requests so far, in order."""
