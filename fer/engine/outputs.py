@@ -169,7 +169,17 @@ def has_size(path: Path, file: File) -> bool:
 
 def is_whole(path: Path, file: File) -> bool:
     """Whether a file is there, with the bytes that were committed; they are read once in a process."""
-    return has_size(path, file) and disk.sha256_once(path) == file["sha256"]
+    return has_size(path, file) and _sha256(path) == file["sha256"]
+
+
+def _sha256(path: Path) -> str:
+    """SHA-256 of a file; what the disk says instead where it can't give the bytes back."""
+    try:
+        return disk.sha256_once(path)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"unknown: {error.strerror}"
 
 
 def differences(folder: Path, record: OutputRecord, names: Collection[str] | None = None) -> list[Difference]:
@@ -191,7 +201,7 @@ def _difference(folder: Path, name: str, file: File) -> Difference | None:
     elif (size := (folder / name).stat().st_size) != file["size_bytes"]:
         return Difference(name, f"{file['size_bytes']:,} bytes", f"{size:,} bytes")
     else:
-        received = f"SHA-256 {disk.sha256(folder / name)}"
+        received = f"SHA-256 {_sha256(folder / name)}"
     return Difference(name, f"SHA-256 {file['sha256']}", received)
 
 

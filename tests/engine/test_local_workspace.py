@@ -224,6 +224,22 @@ def test_damaged_output_is_set_aside_said_and_made_anew(tmp_path, harm, resumabl
     assert len(said) == 1
 
 
+def test_a_file_that_the_disk_does_not_give_back_is_set_aside(tmp_path, monkeypatch):
+    said: list[str] = []
+    workspace = LocalWorkspace(tmp_path, say=said.append)
+    output = run(workspace)
+
+    def fail(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fer.engine.disk.sha256_once", fail)
+        with pytest.raises(errors.WorkspaceError):
+            workspace.folder(output)
+    assert "received SHA-256 unknown: Input/output error" in said[0]
+    assert run(workspace) == output
+
+
 def test_a_file_that_was_not_committed_is_moved_out_of_the_output_which_stays(tmp_path):
     said: list[str] = []
     workspace = LocalWorkspace(tmp_path, say=said.append)
