@@ -15,7 +15,8 @@ def about_quarantine(reasons: Counter[str]) -> Iterator[str]:
     if kinds := [f"{kind} ({n:,})" for kind, n in unknown.most_common()]:
         yield (
             f"{unknown.total():,} files named or placed like images are of formats that are not read, and are in "
-            f"quarantine: {', '.join(kinds)}. Convert pictures to JPEG or PNG, and take other files away"
+            f"quarantine: {', '.join(kinds)}. Convert pictures to JPEG or PNG; leave other files out by "
+            "index.exclude"
         )
     n_unlabelled = sum(n for reason, n in reasons.items() if label_tables.says_unlabelled(reason))
     if n_unlabelled:
