@@ -48,7 +48,7 @@ def _incomplete(n_with: int, n_without: int, sources: Mapping[str, Mapping[str, 
     received += f", these in {', '.join(where)}" if where else ""
     todo = "put every image into a split folder"
     if names := [folder.rpartition("/")[2] for folder, _ in most if folder != HERE]:
-        example = json.dumps(dict.fromkeys(names, "validation"), ensure_ascii=False)
+        example = json.dumps({name: split_names.likely(name, "validation") for name in names}, ensure_ascii=False)
         todo = f"say which split these are, e.g. --set {shlex.quote(f'split.official={example}')}"
     return errors.SourceError(
         "Every image of a source with splits must have one.",

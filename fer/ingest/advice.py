@@ -52,4 +52,9 @@ def about_subjects(parts: Sequence[manifest_parts.Part]) -> Iterator[str]:
     for source, labels in labels_of.items():
         proposal = None if source in with_subjects else subject_names.propose(labels)
         if proposal is not None:
-            yield proposal.sentence(source)
+            yield proposal.sentence(of_source(source, len(labels_of)))
+
+
+def of_source(name: str, n_sources: int) -> str:
+    """What a sentence says of where something is, with a blank after it: nothing of the only source."""
+    return f"in {name} " if n_sources > 1 else ""

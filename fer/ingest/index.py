@@ -97,7 +97,11 @@ def index(
             *advice.about_ignored(labeller.ignored),
             *(() if config.subject_pattern is not None else advice.about_subjects(parts)),
         ),
-        split_warnings=tuple(line for source in source_archives for line in source.layout.splits.warnings(source.name)),
+        split_warnings=tuple(
+            line
+            for source in source_archives
+            for line in source.layout.splits.warnings(advice.of_source(source.name, len(source_archives)))
+        ),
     )
 
 

@@ -83,6 +83,14 @@ def _without_an_affix(core: str) -> Iterator[str]:
     yield _NUMBER_AFTER.sub("", core, count=1)
 
 
+def likely(name: str, otherwise: Split) -> Split:
+    """Which split a name may mean that is not known as one."""
+    tokens = [fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part)]
+    if fold(name).startswith(_HELD_OUT):
+        return "test"
+    return next((_BUILT_IN[token] for token in tokens if token in _BUILT_IN), otherwise)
+
+
 class SplitNames:
     """Which names of a source stand for its splits.
 
@@ -143,25 +151,20 @@ class SplitNames:
             return official[1]
         return self._in_file_name(name) if self._is_by_file_name else self.of_folders(path)
 
-    def warnings(self, source: str) -> tuple[str, ...]:
-        """A line if something in the `source` looks like a split and is not used as one."""
+    def warnings(self, of_source: str) -> tuple[str, ...]:
+        """A line if something looks like a split and is not used as one; `of_source` is said of it."""
         if not self.lookalikes:
             return ()
         most = sorted(self.lookalikes.items(), key=lambda item: (-item[1], item[0]))
         shown = [f"{archives.quoted(path)} ({count:,} images)" for path, count in most[:_SHOWN]]
         shown += [f"{len(most) - _SHOWN:,} more"] if len(most) > _SHOWN else []
         names = dict.fromkeys(path.rpartition("/")[2] for path, _ in most[:_SHOWN] if not path.endswith("…"))
-        example = json.dumps({name: self._likely(name) for name in names}, ensure_ascii=False)
+        example = json.dumps({name: likely(name, "train") for name in names}, ensure_ascii=False)
         how = f"by --set {shlex.quote(f'split.official={example}')}" if names else "by folders of their names"
         return (
-            f"{', '.join(shown)} in {source}: this looks like splits of the source, and is not used as such. Say {how} "
+            f"{', '.join(shown)} {of_source}look like splits of the source, and are not used as such. Say {how} "
             "what they are, or by --set split.use_official=false that splits are to be drawn",
         )
-
-    def _likely(self, name: str) -> Split:
-        tokens = (fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part))
-        likely: Split = "test" if fold(name).startswith(_HELD_OUT) else "train"
-        return next(filter(None, map(self.ours, tokens)), likely)
 
     def _word(self, name: str) -> str | None:
         whole = name.strip()

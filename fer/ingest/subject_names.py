@@ -46,12 +46,12 @@ class Proposal(NamedTuple):
     subjects: tuple[str, ...]  # the most frequent first
     n_images: int
 
-    def sentence(self, source: str) -> str:
-        """What the report says about it."""
+    def sentence(self, of_source: str) -> str:
+        """What the report says about it; `of_source` is said of the images."""
         examples = ", ".join(map(archives.quoted, self.subjects[:_SHOWN]))
         setting = shlex.quote(f"index.subject_pattern={self.pattern}")
         return (
-            f"the names of {self.n_images:,} images in {source} look as if they said who is shown ({examples}, …: "
+            f"the names of {self.n_images:,} images {of_source}look as if they said who is shown ({examples}, …: "
             f"{len(self.subjects):,} in all). If they do, people lie in several splits unless --set {setting} keeps "
             "them together; if they do not, --set index.subject_pattern= says so"
         )

@@ -79,7 +79,7 @@ def test_the_report_proposes_the_setting_that_then_finds_the_subjects_or_says_th
     names = paths("{label}/S{n:03d}_{other}.png", 1, 2, n=5, labels=("angry", "happy"))
     files = {name: png(n) for n, name in enumerate(names)}
     (line,) = run(workspace, files).warnings
-    assert "20 images in archive look as if they said who is shown ('S000', 'S001', 'S002', 'S003', …: 5 in" in line
+    assert "20 images look as if they said who is shown ('S000', 'S001', 'S002', 'S003', …: 5 in" in line
     (setting,) = (word for word in shlex.split(line.split("--set ")[1])[:1])
     pattern = overrides.parse_settings([setting]).index.subject_pattern
     manifest = run(workspace, files, CONFIG.model_copy(update={"subject_pattern": pattern}))
