@@ -21,7 +21,7 @@ _NAMED = re.compile(
       | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*  # a JSON web token
       )
     | (?:(?i:password|passwd|passphrase|secret|token|api_?key|access_?key|kaggle_?key)["']?=["']?
-      | (?i:["'][\w-]*(?:password|passphrase|secret|token|key)["']:\s*["']))
+      | (?i:["'][\w-]*(?:password|passphrase|secret|token|(?:api|access|secret|private|kaggle)[_-]?key)["']:\s*["']))
       (?P<value>[^\s"'&,;)}\]…][^\s"'&,;)}\]]*)
     """,
     re.VERBOSE,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validation
 
 from fer import errors
 from flows import compare, ingest, retrain, sweep
@@ -48,3 +49,10 @@ def test_prefects_server_is_given_the_grammar(flow):
     assert re.search(name["pattern"], "my-kaggle-key")
     assert not re.search(name["pattern"], "c0ffee00c0ffee00c0ffee00c0ffee00")
     assert not re.search(name["pattern"], "KGAT_c0ffee00c0ffee00c0ffee00c0ffee00")
+
+
+@pytest.mark.parametrize(("name", "is_taken"), [(None, True), ("my-kaggle-key", True), ("c0ffee00" * 4, False)])
+def test_prefects_server_takes_no_run_with_a_key_in_the_place_of_a_name(name, is_taken):
+    schema = parameter_schema(retrain.retrain).model_dump()
+    values = {"sources": ["demo"], "kaggle_secret": name}
+    assert validation.is_valid(values, schema) == is_taken
