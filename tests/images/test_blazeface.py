@@ -27,6 +27,7 @@ def boxes(*rows):
     return np.array([[(x, y), (w, h), (x, y), (x, y)] for x, y, w, h in rows], float)
 
 
+@pytest.mark.slow  # that package imports TensorFlow
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 def test_faces_are_those_that_the_models_own_package_finds(monkeypatch):
     monkeypatch.setattr(np, "math", math, raising=False)  # that package is older than NumPy 2
