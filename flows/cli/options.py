@@ -133,6 +133,8 @@ def registered_name(sources: list[str], recipe: str, model_name: str | None) -> 
 def quiet_prefect(verbose: bool) -> None:
     """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    # Its machinery's own, which prints whole events where the server is gone.
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")
 
 
 def prepare_prefect(verbose: bool) -> None:
