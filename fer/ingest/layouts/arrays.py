@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,6 @@ def header(start: bytes) -> Header | None:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = read(file, max_header_size=_MOST_HEADER_BYTES)
-    except (ValueError, SyntaxError, TypeError, EOFError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, tokenize.TokenError, TypeError, EOFError, RecursionError, MemoryError):
         return None
     return None if dtype.hasobject else Header(shape, dtype, fortran_order, file.tell())

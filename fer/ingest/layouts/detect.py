@@ -113,7 +113,7 @@ def detect(
         grids = split_lists.with_lists(archive, members, grids, finder, splits)
     usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
     labelled = _labelled(usable, found, finder, decisions)
-    pixels = pixel_tables.find(archive, columns, reading.columns)
+    pixels = pixel_tables.find(archive, members, columns, reading.columns)
     if reading.columns and not pixels:
         by_name = {table.name: names for table, names in columns.items()} | {
             grid.name: [*grid.columns] for grid in grids
@@ -338,7 +338,7 @@ def _of_pixels(found: _Found, pixels: tuple[pixel_tables.PixelTable, ...], readi
     vote_tables = [table for table, names in found.columns.items() if ferplus.is_votes(names)]
     beside = _beside(vote_tables, pixels[0].name) if reading.wants_votes and vote_tables else None
     votes = None if beside is None else ferplus.read(found.archive, beside, found.columns[beside])
-    used = [table.name for table in pixels] + ([] if beside is None else [beside.name])
+    used = [name for table in pixels for name in table.files] + ([] if beside is None else [beside.name])
     name = FER2013_CSV if any(table.is_fer2013 for table in pixels) else TABLE_OF_IMAGES
     return Layout(name, found.splits, (), pixels, votes, _ignored(found, used))
 

@@ -200,6 +200,8 @@ def as_pnm(pixels: np.ndarray) -> bytes:
         raise NoPixels("the pixels have no shape of a picture")
     if not (pixels.min() >= 0 and pixels.max() <= 255):
         raise NoPixels("the pixels are not all numbers within 0-255")
+    if pixels.dtype.kind == "f" and (np.floor(pixels) != pixels).any():
+        raise NoPixels("the pixels are not all numbers within 0-255")
     header = b"P%d\n%d %d\n255\n" % (6 if is_colour else 5, pixels.shape[1], pixels.shape[0])
     return header + pixels.astype(np.uint8).tobytes()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fer.ingest import archives, split_names
-from fer.ingest.layouts import class_folders, label_grids, pixel_csv, pixel_parquet
+from fer.ingest.layouts import class_folders, label_grids, pixel_arrays, pixel_csv, pixel_parquet
 from fer.ingest.parquet import opening
 
 Row = pixel_csv.Row
@@ -17,7 +17,7 @@ class PixelTable:
     """A table of images. `n_rows` is about how many it has; `is_encoded`: its images are files, not numbers."""
 
     member: archives.Member
-    columns: pixel_csv.Columns | pixel_parquet.Columns
+    columns: pixel_csv.Columns | pixel_parquet.Columns | pixel_arrays.Columns
     n_rows: int
     is_encoded: bool = False
 
@@ -25,6 +25,13 @@ class PixelTable:
     def name(self) -> str:
         """The name of its file."""
         return self.member.name
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that it is read from."""
+        if isinstance(self.columns, pixel_arrays.Columns):
+            return (self.name, self.columns.labels.member.name)
+        return (self.name,)
 
     @property
     def size_bytes(self) -> int:
@@ -39,14 +46,18 @@ class PixelTable:
 
 def find(
     archive: zipfile.ZipFile,
+    members: Sequence[archives.Member],
     columns: Mapping[archives.Member, Sequence[str]],
     chosen: Mapping[label_grids.Role, str],
 ) -> tuple[PixelTable, ...]:
-    """The tables among these (table -> the names of its columns) that hold images and their labels.
+    """The tables among `columns` (table -> the names of its columns) and the arrays that hold images and their labels.
 
     Those with the split, if there are any, since the others then are parts of them.
     """
-    found = []
+    found = [
+        PixelTable(member, places, n_rows, is_encoded=True)
+        for member, places, n_rows in pixel_arrays.find(archive, members)
+    ]
     for table, names in columns.items():
         if class_folders.suffix(table.name) == ".parquet":
             of_parquet = pixel_parquet.columns(archive, table, chosen)
@@ -67,5 +78,7 @@ def read(path: Path, table: PixelTable, splits: split_names.SplitNames) -> Itera
     """
     if isinstance(table.columns, pixel_parquet.Columns):
         yield from pixel_parquet.read(path, table.member, table.columns, splits)
+    elif isinstance(table.columns, pixel_arrays.Columns):
+        yield from pixel_arrays.read(path, table.member, table.columns, splits)
     else:
         yield from pixel_csv.read(path, table.member, table.columns, splits)
