@@ -68,7 +68,7 @@ def code_of(error: BaseException) -> str:
 def answer_of(error: BaseException) -> str:
     """What the store answered with: the error code, the HTTP status, and its own words as far as there are any."""
     response = getattr(error, "response", None) or {}
-    words = " ".join(str(response.get("Error", {}).get("Message", "")).split())
+    words = " ".join(str(response.get("Error", {}).get("Message") or "").split())
     said = f": {plain_text.visible(words[:_WORDS]).rstrip('.')}" if words and words != code_of(error) else ""
     return f"{code_of(error)} (HTTP {_status(error)}{said})"
 
