@@ -305,7 +305,7 @@ def _page(results: list[dict[str, Any]]) -> str:
         of_kind = [line for line in trials if line["kind"] == kind]
         rows.append(f"| {kind} | {wanted} | {len(of_kind)} | {sum(line['held'] for line in of_kind)} |")
     days = sorted(line["utc"][:10] for line in trials)
-    period = f"{days[0]} to {days[-1]}" if days else "no trials yet"
+    period = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "No trials yet"
     about = machine()
     return "\n".join(
         [
