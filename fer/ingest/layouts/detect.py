@@ -105,12 +105,12 @@ def detect(
     n_in_folders = sum(_is_known(file, decisions) for file in files)
     columns, damaged = _columns_of(archive, members, reading)
     found = _Found(archive, members, files, columns, splits, n_in_folders)
-    if reading.label_pattern is not None:
-        return _by_pattern(found, reading.label_pattern)
     finder = label_forms.finder(members, splits)
     grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder) if files else []
     if files:
         grids = split_lists.with_lists(archive, members, grids, finder, splits)
+    if reading.label_pattern is not None:
+        return _by_pattern(found, reading.label_pattern, grids)
     usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
     labelled = _labelled(usable, found, finder, decisions)
     pixels = pixel_tables.find(archive, members, columns, reading.columns)
@@ -196,7 +196,7 @@ def _is_parquet(member: archives.Member) -> bool:
     return class_folders.suffix(member.name) == ".parquet"
 
 
-def _by_pattern(found: _Found, pattern: str) -> Layout:
+def _by_pattern(found: _Found, pattern: str, grids: Sequence[label_grids.Grid]) -> Layout:
     """Images with the labels that a pattern finds in their paths, and the splits that tables beside them say."""
     finder = path_patterns.PathPattern("index.label_pattern", pattern)
     files = []
@@ -210,7 +210,9 @@ def _by_pattern(found: _Found, pattern: str) -> Layout:
             received=f"none in {len(files):,} paths, e.g. {archives.quoted(files[0].path)}" if files else "no image",
             todo="correct the regular expression: its first group is the label",
         )
-    return Layout(LABEL_PATTERN, found.splits, tuple(files), ignored=_ignored(found, [file.path for file in files]))
+    joined, used = _with_splits(tuple(files), grids, found)
+    ignored = _ignored(found, [file.path for file in joined] + [name for grid in used for name in grid.files])
+    return Layout(LABEL_PATTERN, found.splits, joined, ignored=ignored)
 
 
 def _labelled(

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from indexed import by_path, png, run
+from indexed import CONFIG, by_path, png, run
 
 from fer.engine.local_workspace import LocalWorkspace
 
@@ -65,3 +65,15 @@ def test_a_column_of_another_name_that_holds_splits_alone_says_them(tmp_path, co
     assert {path: row["raw_split"] for path, row in row_of.items()} == {
         path: "training" if path in TRAIN else "Dev" for path in IMAGES
     }
+
+
+def test_lists_of_files_say_the_splits_of_images_whose_names_say_the_label(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    images = {f"x/{label}_{n}.png": png(n) for n, label in enumerate(("happy", "angry"))}
+    lists = {"train.txt": b"x/happy_0.png\n", "test.txt": b"x/angry_1.png\n"}
+    config = CONFIG.model_copy(update={"label_pattern": "/([a-z]+)_"})
+    row_of = by_path(workspace, run(workspace, images | lists, config))
+    assert [(row_of[path]["label"], row_of[path]["raw_split"]) for path in images] == [
+        ("happy", "train"),
+        ("angry", "test"),
+    ]
