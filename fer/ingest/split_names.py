@@ -11,7 +11,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -209,7 +209,7 @@ class SplitNames:
                         labelled[path] = rest
             known = {self.ours(word) for path in siblings if (word := self._of_path(path)) is not None}
             if len(known | {self.ours(word) for word in in_name.values()}) > 1:
-                self._word_of_path |= in_name
+                self._word_of_path |= in_name | self._common_words_beside(in_name, siblings)
                 self._label_of_path |= labelled
             else:
                 looks_like_one |= in_name.keys()
@@ -239,6 +239,20 @@ class SplitNames:
         if fold("".join(rest)) in self._labels:
             return fold(words[0]), " ".join(rest)
         return (fold(words[0]), None) if self._labels.isdisjoint(map(fold, rest)) else (None, None)
+
+    def _common_words_beside(self, in_name: Mapping[str, str], siblings: Collection[str]) -> dict[str, str]:
+        """The siblings with a common word for a split and otherwise the name of one that has another: `FER2013Valid`
+        beside `FER2013Train`.
+        """
+        rests = {self._tokens_beside(path, self.ours)[1] for path in in_name} - {""}
+        found = {path: self._tokens_beside(path, _WEAK.__contains__) for path in siblings if path not in in_name}
+        return {path: words[0] for path, (words, rest) in found.items() if len(words) == 1 and rest in rests}
+
+    def _tokens_beside(self, path: str, is_word: Callable[[str], object]) -> tuple[list[str], str]:
+        """The words for splits in the last part of a path, and the rest of it, folded."""
+        name = path.rpartition("/")[2]
+        tokens = [fold(token) for part in _CAMEL.split(name) for token in _TOKEN.findall(part)]
+        return [token for token in tokens if is_word(token)], "".join(token for token in tokens if not is_word(token))
 
     def _look_at_structure(self, children: Mapping[str, set[str]]) -> Iterator[str]:
         """Two or three folders beside each other that have the same labels below them."""

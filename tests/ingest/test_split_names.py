@@ -130,3 +130,11 @@ def test_each_source_is_looked_at_by_itself(tmp_path):
     sources = {"one": {"x_train/happy/1.png": png(1), "y/happy/2.png": png(2)}, "two": {"x_test/happy/3.png": png(3)}}
     (line,) = merged(workspace, sources).split_warnings
     assert "in one look like splits" in line
+
+
+def test_a_common_word_stands_for_a_split_beside_names_that_are_otherwise_the_same():
+    folders = ("FER2013Train", "FER2013Valid", "FER2013Test", "valid_emails")
+    names = split_names.SplitNames(images=[f"data/{folder}/1.png" for folder in folders])
+    assert [names.ours(names.of_image(f"data/{folder}/1.png")) for folder in folders] == [
+        "train", "validation", "test", None,
+    ]  # fmt: skip
