@@ -23,6 +23,31 @@ class Limits(settings.FromEnvironment):
 
     model_config = pydantic_settings.SettingsConfigDict(env_prefix=_PREFIX)
 
+    archive_files: int = Field(
+        default=2_000_000, ge=1, description="files of an archive or folder: AffectNet has 0.45 M cropped images"
+    )
+    archive_bytes: int = Field(
+        default=100 * 1024 * _MIB, ge=1, description="bytes of all files of an archive or folder: AffectNet's are 60 GB"
+    )
+    archive_ratio: int = Field(
+        default=100,
+        ge=1,
+        description="times its compressed bytes that a file, an archive or the columns of a Parquet may have, from "
+        "64 MiB on: encoded images hardly shrink and fer2013.csv to a third; deflate's bombs reach 1,000",
+    )
+    archive_directory_bytes: int = Field(
+        default=512 * _MIB,
+        ge=1,
+        description="bytes of an archive's directory, which is held in memory: 2 million entries of 200 bytes",
+    )
+    file_bytes: int = Field(
+        default=2048 * _MIB, ge=1, description="bytes of a file in an archive or folder: fer2013.csv has 301 MB"
+    )
+    pixel_rows: int = Field(
+        default=500_000,
+        ge=1,
+        description="rows of pixels of a source: FER2013 has 36 thousand, a few KB may hold millions",
+    )
     table_rows: int = Field(
         default=1_000_000,
         ge=1,

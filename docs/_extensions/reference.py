@@ -19,10 +19,11 @@ from typer.main import get_command
 
 import data_contracts
 import fer
-from fer import errors
+from fer import errors, limits
+from fer.images import limits as image_limits
 from fer.recipes import catalog
 from fer.recipes.schema import Recipe
-from fer.settings import Settings
+from fer.settings import FromEnvironment, Settings
 from flows.cli.app import app as command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,13 +81,24 @@ def _help(text: str | None) -> str:
 class EnvironmentVariables(from_code.Directive):
     """Every `FER_` variable, from the settings' own fields."""
 
+    settings: tuple[type[FromEnvironment], ...] = (Settings,)
+
     def lines(self) -> Iterator[str]:
         """A table."""
         yield from_code.table("variable", "default", "meaning")
-        for name, field in Settings.model_fields.items():
-            default = "" if field.default in (PydanticUndefined, None, "") else from_code.code(str(field.default))
-            default = from_code.code("$FER_HOME/workspace") if name == "workspace" else default
-            yield from_code.row(from_code.code(f"FER_{name.upper()}"), default, field.description or "")
+        for settings in self.settings:
+            for name, field in settings.model_fields.items():
+                value = f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
+                default = "" if field.default in (PydanticUndefined, None, "") else from_code.code(value)
+                default = from_code.code("$FER_HOME/workspace") if name == "workspace" else default
+                variable = f"{settings.model_config.get('env_prefix', '')}{name.upper()}"
+                yield from_code.row(from_code.code(variable), default, field.description or "")
+
+
+class Limits(EnvironmentVariables):
+    """Every limit of what an input may cost, with its reason."""
+
+    settings = (limits.Limits, image_limits.ImageLimits)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -375,6 +387,7 @@ def setup(app: Any) -> dict[str, bool]:
     directives = {
         "fer-commands": Commands,
         "fer-environment": EnvironmentVariables,
+        "fer-limits": Limits,
         "recipe-settings": RecipeSettings,
         "named-recipes": Recipes,
         "error-tree": ErrorTree,

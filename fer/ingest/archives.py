@@ -18,22 +18,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fer import errors, plain_text
+from fer import errors, limits, plain_text
 from fer.engine import disk
 from fer.ingest import leftovers, other_archives, text_encodings
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads
 
-# The largest public sets of faces with emotions are below: AffectNet has 0.45 M cropped images, in some 60 GB.
-MAX_MEMBERS = 2_000_000
-MAX_TOTAL_BYTES = 100 * 2**30
-# A member is held in memory when it is indexed; fer2013.csv, the largest single file known here, has 301 MB.
-MAX_MEMBER_BYTES = 2 * 2**30
-# Encoded images hardly shrink and fer2013.csv shrinks to a third; deflate's bombs reach 1,000, overlapping ones more.
-MAX_RATIO = 100
 _RATIO_MATTERS_BYTES = 64 * 2**20  # below this even a bomb does no harm
-MAX_DIRECTORY_BYTES = 512 * 2**20  # 2 million entries with names of 200 bytes; it is held in memory
 MAX_NAME_CHARS = 1_024
 
 # Not bzip2 and lzma, which `zipfile` decompresses without a limit: 277 bytes of bzip2 become 200 MB at one go.
@@ -281,10 +273,13 @@ def _check(archive: zipfile.ZipFile, path: Path, n_entries: int) -> None:
         seen.add(entry.filename)
         total += entry.file_size
     _check_no_overlap(entries, archive.start_dir)
-    if total > MAX_TOTAL_BYTES:
-        raise _refused(f"at most {MAX_TOTAL_BYTES:,} bytes of files", f"{total:,}")
-    if total > max(_RATIO_MATTERS_BYTES, MAX_RATIO * path.stat().st_size):
-        raise _refused(f"files of at most {MAX_RATIO} times its own size", f"{total:,} bytes of files in {path}")
+    current = limits.current()
+    if total > current.archive_bytes:
+        received = f"{total:,} in {path}"
+        raise _refused(f"at most {current.archive_bytes:,} bytes of files", received, "archive_bytes")
+    if total > max(_RATIO_MATTERS_BYTES, current.archive_ratio * path.stat().st_size):
+        received = f"{total:,} bytes of files in {path}"
+        raise _refused(f"files of at most {current.archive_ratio} times its own size", received, "archive_ratio")
     if all(_is_skipped(entry) for entry in entries):
         raise errors.SourceError(
             "The archive must hold files that are not hidden.", received=f"none in {path}", todo="check the archive"
@@ -317,12 +312,16 @@ def _declared_count(path: Path) -> int:
                 received=f"a part of an archive of {disk + 1:,} parts, {path}",
                 todo="join the parts, e.g. by `zip -s 0 PARTS.zip --out WHOLE.zip`",
             )
-        if directory_bytes > MAX_DIRECTORY_BYTES:
-            raise _refused(f"a directory of at most {MAX_DIRECTORY_BYTES:,} bytes", f"{directory_bytes:,}")
+        most_bytes = limits.current().archive_directory_bytes
+        if directory_bytes > most_bytes:
+            received = f"{directory_bytes:,} in {path}"
+            raise _refused(f"a directory of at most {most_bytes:,} bytes", received, "archive_directory_bytes")
         file.seek(max(0, size_bytes - len(tail) + end - directory_bytes))
         n_entries = file.read(directory_bytes).count(b"PK\x01\x02")  # at most so many, whatever is declared
-    if max(count, n_entries) > MAX_MEMBERS:
-        raise _refused(f"at most {MAX_MEMBERS:,} files", f"{max(count, n_entries):,}")
+    most_files = limits.current().archive_files
+    if max(count, n_entries) > most_files:
+        received = f"{max(count, n_entries):,} in {path}"
+        raise _refused(f"at most {most_files:,} files", received, "archive_files")
     return int(count)
 
 
@@ -363,19 +362,26 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise _refused("folders without a content of their own", f"{name!r} of {entry.file_size:,} bytes")
     if entry.compress_type not in _METHODS:
         raise _refused("files packed by deflate or stored", f"{name!r} by method {entry.compress_type}")
-    if entry.file_size > MAX_MEMBER_BYTES:
-        raise _refused(f"files of at most {MAX_MEMBER_BYTES:,} bytes", f"{name!r} of {entry.file_size:,}")
-    if entry.file_size > max(_RATIO_MATTERS_BYTES, MAX_RATIO * entry.compress_size):
-        raise _refused(f"files of at most {MAX_RATIO} times their compressed size", f"{name!r}, a bomb")
+    current = limits.current()
+    if entry.file_size > current.file_bytes:
+        received = f"{name!r} of {entry.file_size:,}"
+        raise _refused(f"files of at most {current.file_bytes:,} bytes", received, "file_bytes")
+    if entry.file_size > max(_RATIO_MATTERS_BYTES, current.archive_ratio * entry.compress_size):
+        received = f"{name!r} of {entry.file_size:,} bytes in {entry.compress_size:,}, a bomb"
+        must_hold = f"files of at most {current.archive_ratio} times their compressed size"
+        raise _refused(must_hold, received, "archive_ratio")
 
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # by password, strongly, and the directory too
 _PATCHED = 0x20
 
 
-def _refused(must_hold: str, received: str) -> errors.SourceError:
+def _refused(must_hold: str, received: str, limit: str | None = None) -> errors.SourceError:
+    todo = "zip the folder of images anew, as plain files"
     return errors.SourceError(
-        f"The archive must hold {must_hold}.", received=received, todo="zip the folder of images anew, as plain files"
+        f"The archive must hold {must_hold}.",
+        received=received,
+        todo=todo if limit is None else f"{todo}; or {limits.to_raise(limit)}",
     )
 
 

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fer import errors, plain_text
+from fer import errors, limits, plain_text
 from fer.engine import disk
 from fer.ingest import archives, leftovers
 from fer.progress import Progress, silent
@@ -85,10 +85,14 @@ def _files(folder: Path, links_into: Path | None) -> tuple[list[_File], list[str
         hidden = f" but hidden ones, e.g. {archives.quoted(min(left_out))}" if left_out else ""
         received = f"none in {folder}{hidden}"
         raise errors.SourceError("The folder must hold files.", received=received, todo="check the path")
-    if len(files) > archives.MAX_MEMBERS:
-        raise _refused(f"at most {archives.MAX_MEMBERS:,} files", f"{len(files):,}", "divide it into several sources")
-    if total > archives.MAX_TOTAL_BYTES:
-        raise _refused(f"at most {archives.MAX_TOTAL_BYTES:,} bytes", f"{total:,}", "divide it into several sources")
+    current = limits.current()
+    divide = "divide it into several sources"
+    if len(files) > current.archive_files:
+        todo = f"{divide}; or {limits.to_raise('archive_files')}"
+        raise _refused(f"at most {current.archive_files:,} files", f"{len(files):,} in {folder}", todo)
+    if total > current.archive_bytes:
+        todo = f"{divide}; or {limits.to_raise('archive_bytes')}"
+        raise _refused(f"at most {current.archive_bytes:,} bytes", f"{total:,} in {folder}", todo)
     return files, left_out
 
 
@@ -175,9 +179,9 @@ def _checked(file: _File, status: os.stat_result) -> _File:
             f"{archives.quoted(file.name)} of {len(file.name):,}",
             "rename it or the folders above it",
         )
-    if file.size_bytes > archives.MAX_MEMBER_BYTES:
+    if file.size_bytes > limits.current().file_bytes:
         raise _refused(
-            f"files of at most {archives.MAX_MEMBER_BYTES:,} bytes",
+            f"files of at most {limits.current().file_bytes:,} bytes",
             f"{file.name!r} of {file.size_bytes:,}",
             "move it elsewhere if it is no image",
         )

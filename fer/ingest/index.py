@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from data_contracts import files as names
 from data_contracts import manifest as contract
-from fer import errors
+from fer import errors, limits
 from fer.engine import process_pool, stage
 from fer.engine.workspace import Workspace
 from fer.ingest import advice, archives, exclusion, image_files, labelling, labels, manifest_parts, sources
@@ -177,7 +177,7 @@ def _parts_of_tables(
             n_pixels = Counter[int]()
             for row in pixel_tables.read(source.archive, table, source.layout.splits):
                 n_rows += 1
-                if n_rows > pixel_csv.MAX_ROWS:
+                if n_rows > limits.current().pixel_rows:
                     raise pixel_csv.too_many_rows(table.name)
                 n_pixels[row.n_pixels] += 1
                 if row.number % manifest_parts.FILES_PER_PART == 0:

@@ -5,6 +5,7 @@ import stat
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import kaggle_server
@@ -173,11 +174,11 @@ def test_a_part_of_a_divided_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: Callable[..., None]
 ) -> None:
     data = bytearray(zip_with(*(entry_of(f"a/{number}") for number in range(50))))
     struct.pack_into("<HH", data, data.rindex(b"PK\x05\x06") + 8, 1, 1)  # it says there is one
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 49)
+    limited(archive_files=49)
     monkeypatch.setattr(zipfile, "ZipFile", None)
     with pytest.raises(errors.SourceError, match="at most 49 files"):
         archives.members(written(tmp_path, bytes(data)))
@@ -247,16 +248,16 @@ def test_methods_whose_reader_knows_no_limit_are_refused(tmp_path: Path, method:
 @pytest.mark.parametrize(
     ("limit", "value", "match"),
     [
-        ("MAX_MEMBERS", 2, "at most 2 files"),
-        ("MAX_TOTAL_BYTES", 1502, "at most 1,502 bytes"),
-        ("MAX_MEMBER_BYTES", 1499, "'b/2.png' of 1,500"),
+        ("archive_files", 2, "at most 2 files"),
+        ("archive_bytes", 1502, "at most 1,502 bytes"),
+        ("file_bytes", 1499, "'b/2.png' of 1,500"),
     ],
 )
-def test_limits_hold(good: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, match: str) -> None:
-    monkeypatch.setattr(archives, limit, value)
-    with pytest.raises(errors.SourceError, match=match):
+def test_limits_hold(good: Path, limited: Callable[..., None], limit: str, value: int, match: str) -> None:
+    limited(**{limit: value})
+    with pytest.raises(errors.SourceError, match=f"{match}.*FER_LIMIT_{limit.upper()}"):
         archives.members(good)
-    monkeypatch.setattr(archives, limit, value + 1)
+    limited(**{limit: value + 1})
     assert len(archives.members(good)) == 3
 
 

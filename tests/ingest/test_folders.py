@@ -128,13 +128,13 @@ def test_a_folder_without_files_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("limit", "value", "message"),
     [
-        ("MAX_MEMBERS", 2, "at most 2 files"),
-        ("MAX_TOTAL_BYTES", 10, "at most 10 bytes"),
-        ("MAX_MEMBER_BYTES", 10, "files of at most 10 bytes"),
+        ("archive_files", 2, "at most 2 files"),
+        ("archive_bytes", 10, "at most 10 bytes"),
+        ("file_bytes", 10, "files of at most 10 bytes"),
     ],
 )
-def test_more_than_an_archive_may_hold_is_refused(folder, monkeypatch, limit, value, message):
-    monkeypatch.setattr(archives, limit, value)
+def test_more_than_an_archive_may_hold_is_refused(folder, limited, limit, value, message):
+    limited(**{limit: value})
     with pytest.raises(errors.SourceError, match=message):
         folders.digest(folder)
 

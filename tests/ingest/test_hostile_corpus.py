@@ -91,7 +91,13 @@ def rows_of_table(place: Place) -> dict[str, dict[str, Any]]:
 
 
 def named(cases: Iterable[corpus.Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases])
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.name in label_files.HEAVY else [])
+            for case in cases
+        ],
+    )
 
 
 def assert_row(row: dict[str, Any], outcome: corpus.Outcome) -> None:
@@ -171,5 +177,5 @@ def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case
 
 
 def test_the_corpus_is_the_same_each_time() -> None:
-    cases = [*corpus.ALL, *label_files.LABEL_FILES]
+    cases = [*corpus.ALL, *(case for case in label_files.LABEL_FILES if case.name not in label_files.HEAVY)]
     assert [case.make() for case in cases] == [case.data for case in cases]

@@ -129,6 +129,10 @@ def _case(name: str, make: Callable[[], bytes], outcome: Outcome) -> Case:
     return Case(name, lambda: beside(f"labels{suffix}", make()), outcome, ".zip")
 
 
+# Those whose making or reading takes seconds.
+HEAVY = frozenset(("one-cell.parquet", "missing-files.json", "short-cells.parquet", "columns-of-thousands.parquet"))
+
+
 def _refused(message: str, error: type[errors.FerError] = errors.SourceError) -> Refused:
     return Refused(error, message)
 

@@ -16,12 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fer import errors
+from fer import errors, limits
 from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import label_grids, tables
 
-# Of a source. The largest public set of faces with emotions, AffectNet, has 0.45 M; a few KB may hold millions.
-MAX_ROWS = 500_000
 _NUMBERED = re.compile(r"\s*(?:pixels?|pix|px|p)?[_ .-]?[0-9]+\s*", re.IGNORECASE)  # a column a pixel
 _PIXELS = re.compile(r"[\s\[(]*[0-9]{1,3}(?:[\s,;]+[0-9]{1,3}){15}")  # the beginning of a cell of them
 _ROW = re.compile(rb"(?:[0-9]{1,3}[ ,;\t]+){%d}" % 63)
@@ -178,11 +176,11 @@ def usual_n_pixels(n_rows: Counter[int]) -> int:
 
 
 def too_many_rows(table: str) -> errors.SourceError:
-    """The error for a source of more than MAX_ROWS, up to this table."""
+    """The error for a source of more rows of pixels than it may have, up to this table."""
     return errors.SourceError(
-        f"A source must have at most {MAX_ROWS:,} rows of pixels.",
+        f"A source must have at most {limits.current().pixel_rows:,} rows of pixels.",
         received=f"more, up to {table!r}",
-        todo="divide it into several sources",
+        todo=f"divide it into several sources; or {limits.to_raise('pixel_rows')}",
     )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +13,7 @@ from fer.ingest import archives
 from fer.ingest.parquet import footer, pages
 from fer.ingest.parquet.refusals import Damaged, Refused
 
-_VALUES_PER_ROW = 16  # of a column that is a list, on average; of all others it is one
+_VALUES_PER_ROW = 16  # of a column of labels that is a list, on average; of all others it is one
 _FREE_BYTES = 64 * 2**20  # a column this large costs nothing that matters, however well it was compressed
 
 
@@ -75,7 +75,7 @@ def _require_bounded(data: bytes, texts: Sequence[str], streamed: Sequence[str])
     bytes_by_column = Counter[str]()
     values_by_column = Counter[str]()
     wanted = {*texts, *streamed}
-    chunks = [chunk for chunk in known.chunks if chunk.column in wanted or chunk.column.split(".")[0] in wanted]
+    chunks = [chunk for chunk in known.chunks if _is_among(chunk.column, wanted)]
     for chunk in chunks:  # the file's own word first: what says that it is too large needs no closer look
         bytes_by_column[chunk.column] += chunk.uncompressed_bytes
     _require_bytes(bytes_by_column, len(data), texts)
@@ -88,11 +88,19 @@ def _require_bounded(data: bytes, texts: Sequence[str], streamed: Sequence[str])
         if chunk.is_bytes:
             encodings[chunk.column] |= measured.encodings
     _require_bytes(bytes_by_column, len(data), texts)
-    most_values = _VALUES_PER_ROW * current.table_rows
     for column, n_values in values_by_column.items():
-        if n_values > most_values:
-            raise Refused(f"at most {most_values:,} values in a column", f"{n_values:,} in {column!r}", "table_rows")
+        if _is_among(column, texts):
+            most, limit = _VALUES_PER_ROW * current.table_rows, "table_rows"
+        else:
+            most, limit = max(_FREE_BYTES, current.archive_ratio * len(data)), None
+        if n_values > most:
+            raise Refused(f"at most {most:,} values in a column", f"{n_values:,} in {column!r}", limit)
     return sorted(column for column, used in encodings.items() if _is_for_dictionaries(column, used))
+
+
+def _is_among(column: str, names: Collection[str]) -> bool:
+    """Whether `names` have the column, or the one that it is in."""
+    return column in names or column.split(".")[0] in names
 
 
 def _is_for_dictionaries(column: str, encodings: set[int]) -> bool:
@@ -115,13 +123,13 @@ def _require_distinct(names: Sequence[str], wanted: Iterable[str]) -> None:
 
 def _require_bytes(bytes_by_column: Counter[str], file_bytes: int, texts: Sequence[str]) -> None:
     limit = limits.current().parquet_text_bytes
-    n_bytes = sum(n for column, n in bytes_by_column.items() if column in texts or column.split(".")[0] in texts)
+    n_bytes = sum(n for column, n in bytes_by_column.items() if _is_among(column, texts))
     if n_bytes > limit:
         raise Refused(f"labels of at most {limit:,} bytes once decompressed", f"{n_bytes:,}", "parquet_text_bytes")
-    most = max(_FREE_BYTES, archives.MAX_RATIO * file_bytes)
+    most = max(_FREE_BYTES, limits.current().archive_ratio * file_bytes)
     if sum(bytes_by_column.values()) > most:
         raise Refused(
-            f"columns of at most {archives.MAX_RATIO} times its own size once decompressed",
+            f"columns of at most {limits.current().archive_ratio} times its own size once decompressed",
             f"{sum(bytes_by_column.values()):,} bytes in a file of {file_bytes:,}",
         )
 

@@ -138,8 +138,8 @@ def test_numbers_are_counted_as_they_are_read(text):
     assert pixel_csv.n_numbers(text.encode()) == len([part for part in text.split(" ") if part])
 
 
-def test_more_rows_than_a_source_may_have_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(pixel_csv, "MAX_ROWS", 3)
+def test_more_rows_than_a_source_may_have_are_refused(tmp_path, limited):
+    limited(pixel_rows=3)
     table = b"emotion,pixels\n" + b"3,7\n" * 2
     assert run(LocalWorkspace(tmp_path / "few"), {"a.csv": table}).n_found == 2
     with pytest.raises(errors.SourceError, match=r"at most 3 rows of pixels.*'b\.csv'"):

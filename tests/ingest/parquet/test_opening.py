@@ -167,11 +167,18 @@ def test_a_size_that_no_header_tells_is_refused():
     assert "'file', of bytes of one length" in refusal(fixed)
 
 
-def test_lists_of_billions_are_refused():
-    column = pa.LargeListArray.from_arrays([0, 17_000_000], pa.array(np.zeros(17_000_000, np.int8)))
+def test_lists_of_more_values_than_the_file_can_hold_are_refused_and_those_of_pixels_are_not(monkeypatch, limited):
+    monkeypatch.setattr(opening, "_FREE_BYTES", 60_000)
+    column = pa.LargeListArray.from_arrays([0, 500_000], pa.array(np.zeros(500_000, np.int8)))
     data = parquet({"file": ["a"], "label": ["b"], "boxes": column})
-    message = refusal(data, texts=("file",), streamed=("boxes",))
-    assert "at most 16,000,000 values in a column" in message
+    assert "values in a column. Received: 500,000 in 'boxes.list.element'" in refusal(
+        data, texts=("file",), streamed=("boxes",)
+    )
+    limited(table_rows=10)
+    assert "at most 160 values in a column" in refusal(data, texts=("file", "boxes"))
+    noise = np.random.default_rng(0).integers(0, 256, 9 * 48 * 48, np.uint8)
+    pixels = pa.FixedSizeListArray.from_arrays(pa.array(noise), 48 * 48)
+    assert len(read(parquet({"label": ["b"] * 9, "pixels": pixels}), texts=("label",), streamed=("pixels",))) == 9
 
 
 def test_columns_deep_within_each_other_are_refused():
