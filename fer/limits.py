@@ -49,10 +49,10 @@ class Limits(settings.FromEnvironment):
         description="rows of pixels of a source: FER2013 has 36 thousand, a few KB may hold millions",
     )
     table_rows: int = Field(
-        default=1_000_000,
+        default=700_000,
         ge=1,
-        description="rows of a table of labels: AffectNet, the largest public set of faces with emotions, names 1.0 M "
-        "files; a few KB of Parquet may hold any number",
+        description="rows of a table of labels: AffectNet, the largest public set of faces with emotions, has two of "
+        "0.4 and 0.5 M; a few KB of Parquet may hold any number",
     )
     missing_files: int = Field(
         default=100_000,
@@ -90,7 +90,7 @@ class Limits(settings.FromEnvironment):
         default=256 * _MIB,
         ge=1,
         description="bytes of the pages of the columns of a Parquet file that are read as labels, once decompressed: "
-        "those of a million rows with names of 100 bytes have half as many",
+        "those of 700,000 rows with names of 100 bytes have a third",
     )
     model_bytes: int = Field(
         default=1024 * _MIB,

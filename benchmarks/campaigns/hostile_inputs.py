@@ -179,10 +179,10 @@ def _large() -> list[_Input]:
 
     beside = label_files.beside
     return [
-        _Input("a cell of 2 GB in a Parquet", lambda: beside("labels.parquet", label_files.one_cell(2_000 << 20))),
+        _Input("a cell of 400 MB in a Parquet", lambda: beside("labels.parquet", label_files.one_cell(400 << 20))),
         _Input("two million short cells", lambda: beside("labels.parquet", label_files.short_cells(2_000_000))),
-        _Input("a million short cells", lambda: beside("labels.parquet", label_files.short_cells(1_000_000))),
-        _Input("a million rows for one file in a CSV", lambda: beside("labels.csv", _one_file(999_000))),
+        _Input("700,000 short cells", lambda: beside("labels.parquet", label_files.short_cells(700_000))),
+        _Input("700,000 rows for one file in a CSV", lambda: beside("labels.csv", _one_file(700_000))),
         _Input("500 JPEGs of 67 megapixels, cut and closed", functools.partial(_cut_jpegs, 500)),
         _Input("10 whole JPEGs of 67 megapixels", functools.partial(_whole_jpegs, 10), n_files=10),
         _Input("50 blank PNGs of 67 megapixels", functools.partial(_blank_pngs, 50)),

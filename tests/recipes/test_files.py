@@ -114,7 +114,7 @@ def test_files_that_extend_each_other_are_refused(write):
 def test_a_file_that_is_no_text_or_none_or_a_folder_is_a_config_error(write, tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     (tmp_path / "folder.toml").mkdir()
-    (tmp_path / "long.toml").write_bytes(b"#" * 1_000_001)
+    (tmp_path / "long.toml").write_bytes(b"#" * 100_001)
     for name in ("bytes.toml", "folder.toml", "long.toml", "none.toml"):
         with pytest.raises(errors.ConfigError, match=name):
             catalog.load(name)
