@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from fer import limits
 from fer.ingest import archives, labels, split_names
 from fer.ingest.layouts import arrays, class_folders, pixel_csv
 
@@ -108,7 +109,7 @@ def _arrays(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[_Arra
         return
     with archives.damage(repr(member.name)), zipfile.ZipFile(io.BytesIO(archives.read(archive, member))) as inner:
         for entry in inner.infolist():
-            if entry.file_size > max(archives.MAX_RATIO * entry.compress_size, _START_BYTES):
+            if entry.file_size > max(limits.current().archive_ratio * entry.compress_size, _START_BYTES):
                 continue
             with inner.open(entry) as file:
                 header = arrays.header(file.read(_START_BYTES))
