@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import psutil
 
-from fer import errors, settings
+from fer import errors, limits, settings
 from fer.engine import cgroups, connect, process_pool
+from fer.images import limits as image_limits
 from flows.cli import prefect_home, prefect_ui
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ def examine() -> list[Finding]:
         homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
         findings = [_python(), _memory(), _disk(configured), _store(configured, trial)]
         findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(), _telemetry()]
-    changed = [setting for setting in configured.described() if not setting.is_default]
-    findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
-    findings += [Finding("fail", "setting", fault, "correct or unset it") for fault in faults]
+    for values, wrong in ((configured, faults), limits.Limits.load_valid(), image_limits.ImageLimits.load_valid()):
+        changed = [setting for setting in values.described() if not setting.is_default]
+        findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
+        findings += [Finding("fail", "setting", fault, "correct or unset it") for fault in wrong]
     return findings
 
 

@@ -205,6 +205,16 @@ def test_a_variable_that_makes_numpy_compute_otherwise_is_in_the_keys_of_what_us
     assert fingerprint.of_module("fer.curation.inspect") != before
 
 
+def test_what_an_image_may_cost_is_in_the_keys_of_what_decodes_it_and_other_limits_in_none(monkeypatch):
+    stages = ("fer.ingest.index", "fer.shards.preprocess", "fer.curation.split")
+    before = [fingerprint.of_module(name) for name in stages]
+    monkeypatch.setenv("FER_LIMIT_TABLE_ROWS", "9")
+    assert [fingerprint.of_module(name) for name in stages] == before
+    monkeypatch.setenv("FER_LIMIT_IMAGE_SIDE_PX", "9")
+    after = [fingerprint.of_module(name) for name in stages]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "name", ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "KERAS_HOME", "TF_CPP_MIN_LOG_LEVEL", "AWS_SECRET_ACCESS_KEY"]
 )
