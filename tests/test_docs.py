@@ -4,6 +4,7 @@ import importlib
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -253,6 +254,18 @@ def test_make_says_which_interpreters_it_takes(tmp_path):
     assert "Python 3.11, 3.12 or 3.13" in refused.stderr
     assert "Received: /no/python" in refused.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_checkout_may_be_in_a_folder_with_a_blank(tmp_path):
+    folder = tmp_path / "My Projects"
+    folder.mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (folder / name).write_text((ROOT / name).read_text())
+    command = ["make", "setup", "--dry-run"]
+    planned = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    commands = [shlex.split(line) for line in planned.splitlines() if "VIRTUAL_ENV" in line]
+    assert commands
+    assert all(words[0] == f"VIRTUAL_ENV={folder.resolve()}/.venv" for words in commands)
 
 
 def test_make_says_which_interpreters_it_found(tmp_path):
