@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import from_code
+import prefect.server.api.server  # noqa: F401 - it can't be imported once autodoc has looked at pydantic's classes
 import pyarrow as pa
 from prefect import Flow, Task
 from pydantic import BaseModel
