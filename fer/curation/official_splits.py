@@ -15,7 +15,8 @@ from data_contracts.curation import KINDS
 from fer import errors
 from fer.curation import assignment, groups
 from fer.curation.refs import Leak
-from fer.ingest import archives, split_names
+from fer.ingest import archives
+from fer.ingest.naming import split_names
 
 _SHOWN = 5  # folders that an error names
 HERE = "."

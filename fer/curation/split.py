@@ -26,7 +26,7 @@ from fer.engine import disk, stage
 from fer.engine.records import Record
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
-from fer.ingest import split_names
+from fer.ingest.naming import split_names
 from fer.progress import Progress
 
 _ASSIGNMENTS_BEFORE = "sides.parquet"  # as accepted splits of earlier versions call it

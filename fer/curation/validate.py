@@ -23,7 +23,7 @@ from fer.curation.refs import ValidationRef
 from fer.engine import contracts, disk, stage
 from fer.engine import workspace as workspaces
 from fer.engine.records import Record
-from fer.ingest import label_advice
+from fer.ingest.naming import label_advice
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 

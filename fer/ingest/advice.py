@@ -4,8 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from fer.images.formats import header
-from fer.ingest import archives, exclusion, manifest_parts, subject_names
+from fer.ingest import archives, exclusion, manifest_parts
 from fer.ingest.layouts import label_tables, other_files
+from fer.ingest.naming import subject_names
 
 
 def about_quarantine(reasons: Counter[str]) -> Iterator[str]:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from fer import errors, limits, plain_text
 from fer.engine import disk
-from fer.ingest import leftovers, other_archives, text_encodings
+from fer.ingest import leftovers, other_archives
+from fer.ingest.naming import text_encodings
 from fer.progress import Progress, silent
 
 DATASET = "dataset.zip"  # the name of the archive that `download` leaves and `index` reads

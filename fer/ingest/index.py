@@ -22,9 +22,10 @@ from data_contracts import manifest as contract
 from fer import errors, limits
 from fer.engine import process_pool, stage
 from fer.engine.workspace import Workspace
-from fer.ingest import advice, archives, exclusion, image_files, labelling, labels, manifest_parts, sources
+from fer.ingest import advice, archives, exclusion, image_files, manifest_parts, sources
 from fer.ingest.index_config import IndexConfig, OfficialNames
 from fer.ingest.layouts import detect, pixel_csv, pixel_tables
+from fer.ingest.naming import labelling, labels
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
 

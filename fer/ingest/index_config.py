@@ -3,8 +3,8 @@
 from pydantic import Field, ValidationInfo, field_validator
 
 from fer.engine.records import Record
-from fer.ingest import path_patterns, split_names, text_encodings
 from fer.ingest.layouts import detect, ferplus, label_grids
+from fer.ingest.naming import path_patterns, split_names, text_encodings
 
 
 class IndexConfig(Record):

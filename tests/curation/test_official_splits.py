@@ -21,7 +21,7 @@ from data_contracts import curation as curation_contract
 from fer import errors
 from fer.curation import assignment, official_splits
 from fer.curation.refs import Leak
-from fer.ingest import split_names
+from fer.ingest.naming import split_names
 
 
 @given(OFFICIAL.flatmap(lambda raw: data(raw_splits=raw)), st.integers(0, 3))

@@ -159,7 +159,7 @@ EDITED = (
     "fer/engine/contracts.py",
     "fer/images/augment.py",
     "fer/images/prepare.py",
-    "fer/ingest/labels.py",
+    "fer/ingest/naming/labels.py",
     "fer/models/layers.py",
     "fer/models/networks/vgg.py",
     "fer/models/saved_model.py",
@@ -315,7 +315,7 @@ CHANGES = [
     Change("a config's bound", replaced(SPLIT, "ge=0", "gt=0"), "split", f"index, quality, {TRAINING}"),
     Change(
         "what reads labels",
-        replaced("fer/ingest/labels.py", "int = 3", "int = 4"),
+        replaced("fer/ingest/naming/labels.py", "int = 3", "int = 4"),
         "index",
         f"download, split, {TRAINING}",
     ),

@@ -9,7 +9,8 @@ import dataclasses
 from itertools import accumulate
 from pathlib import PurePosixPath
 
-from fer.ingest import archives, split_names
+from fer.ingest import archives
+from fer.ingest.naming import split_names
 
 READ_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif")

@@ -13,7 +13,7 @@ from typing import Literal
 
 from fer import errors
 from fer.images import headers
-from fer.ingest import archives, label_advice, labels, path_patterns, split_names, text_encodings
+from fer.ingest import archives
 from fer.ingest.layouts import (
     class_folders,
     ferplus,
@@ -27,6 +27,7 @@ from fer.ingest.layouts import (
     split_lists,
     tables,
 )
+from fer.ingest.naming import label_advice, labels, path_patterns, split_names, text_encodings
 
 CLASS_FOLDERS = "class folders"
 FER2013_CSV = "fer2013 csv"

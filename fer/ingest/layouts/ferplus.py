@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 
 from fer import errors
-from fer.ingest import archives, labels
+from fer.ingest import archives
 from fer.ingest.layouts import tables
+from fer.ingest.naming import labels
 
 VotesUse = Literal["ignore", "soft", "majority"]
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")

@@ -15,8 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from fer.ingest import split_names
 from fer.ingest.layouts import class_folders
+from fer.ingest.naming import split_names
 
 _SAMPLE = 1_000  # names that are looked at to choose a way to read them all
 _MIN_ADDITION_SHARE = 0.5

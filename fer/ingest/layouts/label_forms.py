@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from fer import errors
-from fer.ingest import archives, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import (
     class_folders,
     ferplus,
@@ -16,6 +16,7 @@ from fer.ingest.layouts import (
     sidecars,
     tables,
 )
+from fer.ingest.naming import split_names
 
 _MOST_LISTS = 100  # candidates, the largest first: the rest are not lists of the images but something for each of them
 _NO_IMAGES = {*tables.SUFFIXES, *json_labels.SUFFIXES, ".txt", ".lst", ".list", ".npy", ".npz", ".yaml", ".yml", ".xml"}

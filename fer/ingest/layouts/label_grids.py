@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from fer import errors
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import ferplus, tables
+from fer.ingest.naming import labels, split_names
 
 Role = Literal["file", "label", "split", "subject", "pixels"]
 

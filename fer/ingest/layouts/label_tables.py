@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fer import errors, limits, plain_text
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import class_folders, ferplus, file_finder, label_grids
+from fer.ingest.naming import labels, split_names
 
 _NO_LABEL = "no label in "  # how the defect of an image without a row begins
 _NO_SUBJECT = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised

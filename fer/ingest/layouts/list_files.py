@@ -12,8 +12,9 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from fer.ingest import archives, labels
+from fer.ingest import archives
 from fer.ingest.layouts import class_folders, ferplus, file_finder, label_grids, tables
+from fer.ingest.naming import labels
 
 SUFFIXES = ("", ".txt", ".lst", ".list", ".dat", ".data", ".csv", ".tsv")
 _MOST_BYTES = 256 * 2**20

@@ -16,8 +16,9 @@ from typing import IO
 import numpy as np
 
 from fer import limits
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import arrays, class_folders, pixel_csv
+from fer.ingest.naming import labels, split_names
 
 SUFFIXES = (".npy", ".npz")
 _START_BYTES = 16_384

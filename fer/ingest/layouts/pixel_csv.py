@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from fer import errors, limits
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import label_grids, tables
+from fer.ingest.naming import labels, split_names
 
 _NUMBERED = re.compile(r"\s*(?:pixels?|pix|px|p)?[_ .-]?[0-9]+\s*", re.IGNORECASE)  # a column a pixel
 _PIXELS = re.compile(r"[\s\[(]*[0-9]{1,3}(?:[\s,;]+[0-9]{1,3}){15}")  # the beginning of a cell of them

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fer.ingest import archives, labels, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import label_grids, pixel_csv, tables
+from fer.ingest.naming import labels, split_names
 from fer.ingest.parquet import opening
 
 _METADATA = b"huggingface"

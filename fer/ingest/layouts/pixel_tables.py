@@ -5,8 +5,9 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fer.ingest import archives, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import class_folders, label_grids, pixel_arrays, pixel_csv, pixel_parquet
+from fer.ingest.naming import split_names
 from fer.ingest.parquet import opening
 
 Row = pixel_csv.Row

@@ -14,8 +14,9 @@ import numpy as np
 import yaml
 
 from fer import plain_text
-from fer.ingest import archives, labels
+from fer.ingest import archives
 from fer.ingest.layouts import arrays, class_folders, file_finder, label_grids
+from fer.ingest.naming import labels
 
 _SUFFIXES = (".txt", ".npy", ".label", ".lab", ".cls")
 _MOST_BYTES = 4_096  # of one such file

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fer import errors
-from fer.ingest import archives, split_names
+from fer.ingest import archives
 from fer.ingest.layouts import class_folders, file_finder, label_grids, tables
+from fer.ingest.naming import split_names
 
 _SUFFIXES = ("", ".txt", ".lst", ".list", ".csv", ".tsv")
 _MOST_BYTES = 64 * 2**20

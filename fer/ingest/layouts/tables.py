@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fer import errors, limits
-from fer.ingest import archives, text_encodings
+from fer.ingest import archives
 from fer.ingest.layouts import class_folders
+from fer.ingest.naming import text_encodings
 from fer.ingest.parquet import opening
 
 SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer.ingest import split_names
 from fer.ingest.layouts import file_finder
+from fer.ingest.naming import split_names
 
 
 @settings(deadline=None)

@@ -12,8 +12,9 @@ from indexed import CONFIG, by_path, bytes_of, merged, parquet, png, reasons, ru
 from data_contracts import manifest as contract
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
-from fer.ingest import archives, index, labels, split_names
+from fer.ingest import archives, index
 from fer.ingest.layouts import detect, file_finder, label_grids, label_tables, tables
+from fer.ingest.naming import labels, split_names
 
 IMAGES = {f"images/{n}.png": png(n) for n in range(3)}
 

@@ -12,8 +12,9 @@ from recommit import rewrite
 from fer import errors, progress
 from fer.engine.local_workspace import LocalWorkspace
 from fer.images import decode
-from fer.ingest import archives, index, manifest_parts, split_names
+from fer.ingest import archives, index, manifest_parts
 from fer.ingest.layouts import detect, pixel_csv, tables
+from fer.ingest.naming import split_names
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -5,7 +5,7 @@ import pytest
 from indexed import CONFIG, by_path, png, run
 
 from fer.engine.local_workspace import LocalWorkspace
-from fer.ingest import subject_names
+from fer.ingest.naming import subject_names
 from fer.recipes import overrides
 
 LABELS = ("angry", "fear", "happy", "neutral", "sad")

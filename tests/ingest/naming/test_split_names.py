@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from indexed import by_path, merged, png, run
 
 from fer.engine.local_workspace import LocalWorkspace
-from fer.ingest import index, split_names
+from fer.ingest import index
+from fer.ingest.naming import split_names
 
 NAMES = split_names.SplitNames()
 

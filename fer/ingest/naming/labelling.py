@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from fer import errors
-from fer.ingest import label_advice, labels, manifest_parts, path_patterns, sources
+from fer.ingest import manifest_parts, sources
 from fer.ingest.index_config import IndexConfig
 from fer.ingest.layouts import class_folders, detect, ferplus, pixel_tables
+from fer.ingest.naming import label_advice, labels, path_patterns
 
 _LEFT_OUT = "label left out by the recipe"
 _UNLABELLED = "image without a label"

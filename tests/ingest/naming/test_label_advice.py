@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.ingest import label_advice, labels
+from fer.ingest.naming import label_advice, labels
 from fer.recipes import overrides
 
 SEVEN = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -149,7 +149,7 @@ def test_classes_without_an_image_are_left_out_of_the_line_for_those_that_have_s
 def test_a_pattern_that_finds_a_known_label_in_every_path_is_proposed(paths, labels_found):
     line = label_advice.pattern_line(paths, labels.spellings(SEVEN))
     pattern = overrides.parse_settings(shlex.split(line)[1::2]).index.label_pattern
-    from fer.ingest import path_patterns
+    from fer.ingest.naming import path_patterns
 
     finder = path_patterns.PathPattern("index.label_pattern", path_patterns.check(pattern))
     assert [finder.find(path) for path in paths] == labels_found

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fer import errors
-from fer.ingest import archives, labels
+from fer.ingest import archives
+from fer.ingest.naming import labels
 
 _SHOWN = 8  # labels that an error lists
 _MOST_LABELS = 60  # in a setting

@@ -9,7 +9,8 @@ from indexed import CONFIG, by_path, png, rows_of, run, zipped
 
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
-from fer.ingest import archives, index, text_encodings
+from fer.ingest import archives, index
+from fer.ingest.naming import text_encodings
 
 NAMES = {
     "gbk": ["生气", "厌恶", "害怕", "高兴", "悲伤", "惊讶", "中性"],

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.ingest import labels
+from fer.ingest.naming import labels
 
 SEVEN = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
