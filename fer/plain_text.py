@@ -11,6 +11,7 @@ from typing import Any
 # What no label, file name or column may hold: controls, separators of lines, marks of direction. They would break a
 # report's lines, turn what a terminal shows, or make two names look like one.
 UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_SHOWN_CHARS = 80
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # Unicode categories
 # What CommonMark and GitHub's tables, strikethrough, mentions and bare addresses give a meaning to within a line.
 _MARKUP = re.compile(r"[\\`*_\[\]<>|#~&@!]|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -33,3 +34,9 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):  # of thousands of digits or brackets: it is no setting either
         return text
+
+
+def quoted(text: str) -> str:
+    """Text from a source for a message: quoted, escaped where it can't be printed, cut after some 80 characters."""
+    literal = repr(text[: _SHOWN_CHARS + 1])
+    return literal if len(literal) <= _SHOWN_CHARS + 2 else f"{literal[:_SHOWN_CHARS]}...{literal[0]}"

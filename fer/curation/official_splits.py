@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from data_contracts import files
 from data_contracts.curation import KINDS
-from fer import errors
+from fer import errors, plain_text
 from fer.curation import assignment, groups
 from fer.curation.refs import Leak
-from fer.ingest import archives
 from fer.ingest.naming import split_names
 
 _SHOWN = 5  # folders that an error names
@@ -45,7 +44,7 @@ def _incomplete(n_with: int, n_without: int, sources: Mapping[str, Mapping[str, 
     most = sorted(folders.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
     received = f"{n_with:,} images with a split and {n_without:,} without"
     received += f" ({by_source})" if len(sources) > 1 else ""
-    where = [f"{archives.quoted(name)} ({n:,})" for name, n in most if name != HERE]
+    where = [f"{plain_text.quoted(name)} ({n:,})" for name, n in most if name != HERE]
     received += f", these in {', '.join(where)}" if where else ""
     todo = "put every image into a split folder"
     if names := [folder.rpartition("/")[2] for folder, _ in most if folder != HERE]:
@@ -104,7 +103,7 @@ def splits_of(images: pa.Table, used: np.ndarray, declared: Mapping[str, split_n
         example = json.dumps({name: "test" for _, name in refused}, ensure_ascii=False)
         raise errors.SourceError(
             "The source's splits must be known, such as train, val, dev or test.",
-            received=", ".join(f"{archives.quoted(name)} ({-count:,} images)" for count, name in refused),
+            received=", ".join(f"{plain_text.quoted(name)} ({-count:,} images)" for count, name in refused),
             todo=f"say which they are, e.g. --set {shlex.quote(f'split.official={example}')}, or draw the splits anew: "
             "--set split.use_official=false",
         )

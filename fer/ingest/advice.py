@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from fer import plain_text
 from fer.images.formats import header
-from fer.ingest import archives, exclusion, manifest_parts
+from fer.ingest import exclusion, manifest_parts
 from fer.ingest.layouts import label_tables, other_files
 from fer.ingest.naming import subject_names
 
@@ -30,7 +31,7 @@ def about_quarantine(reasons: Counter[str]) -> Iterator[str]:
 def about_exclusion(excluding: exclusion.Exclusion) -> Iterator[str]:
     """That patterns of `index.exclude` match nothing."""
     if patterns := excluding.unused:
-        yield f"index.exclude leaves nothing out by {', '.join(map(archives.quoted, patterns))}"
+        yield f"index.exclude leaves nothing out by {', '.join(map(plain_text.quoted, patterns))}"
 
 
 def about_ignored(ignored: Counter[str]) -> Iterator[str]:

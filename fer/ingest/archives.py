@@ -36,7 +36,6 @@ _CHUNK_BYTES = 1 << 20
 # What `zipfile` raises for damaged bytes; also an OSError with EINVAL, from a wrong offset.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError)
 _FIX = "get the archive again, or zip the folder of images anew"
-_SHOWN_CHARS = 80
 
 
 class DamagedArchive(errors.SourceError):
@@ -49,12 +48,6 @@ class Member:
 
     name: str
     size_bytes: int
-
-
-def quoted(text: str) -> str:
-    """Text from a source for a message: quoted, escaped where it can't be printed, cut after some 80 characters."""
-    literal = repr(text[: _SHOWN_CHARS + 1])
-    return literal if len(literal) <= _SHOWN_CHARS + 2 else f"{literal[:_SHOWN_CHARS]}...{literal[0]}"
 
 
 def content_digest(files: Iterable[tuple[str, str]]) -> str:

@@ -82,7 +82,7 @@ def _files(folder: Path, links_into: Path | None) -> tuple[list[_File], list[str
     files = sorted(_walk(folder, links_into, left_out), key=lambda file: file.name)
     total = sum(file.size_bytes for file in files)
     if not files:
-        hidden = f" but hidden ones, e.g. {archives.quoted(min(left_out))}" if left_out else ""
+        hidden = f" but hidden ones, e.g. {plain_text.quoted(min(left_out))}" if left_out else ""
         received = f"none in {folder}{hidden}"
         raise errors.SourceError("The folder must hold files.", received=received, todo="check the path")
     current = limits.current()
@@ -132,7 +132,7 @@ def _walk(folder: Path, links_into: Path | None, left_out: list[str]) -> Iterato
 
 def _target(link: Path, name: str, links_into: Path | None) -> Path:
     """Where a link leads in the end. Raises SourceError unless that is a place in the folder `links_into`."""
-    shown = f"{archives.quoted(name)}, a link to {archives.quoted(str(link.readlink()))}"
+    shown = f"{plain_text.quoted(name)}, a link to {plain_text.quoted(str(link.readlink()))}"
     if links_into is None:
         raise _refused(
             "plain files, no links",
@@ -153,7 +153,7 @@ def _below(place: _Place, path: Path, name: str, *, is_linked: bool) -> _Place:
     """The folder `path` in `place`, to be listed. Raises SourceError if a link leads back to a folder on the way."""
     real = str(path) if is_linked else f"{place.above[-1]}/{path.name}"
     if is_linked and real in place.above:
-        raise _refused("no links in a circle", archives.quoted(name), "remove the link")
+        raise _refused("no links in a circle", plain_text.quoted(name), "remove the link")
     return _Place(path, name + "/", (*place.above, real))
 
 
@@ -168,15 +168,15 @@ def _checked(file: _File, status: os.stat_result) -> _File:
     if not is_plain:
         raise _refused(
             "names in UTF-8 without '\\' or a drive's letter",
-            archives.quoted(file.name),
+            plain_text.quoted(file.name),
             "rename it; names of other encodings all at once, e.g. by `convmv -r --notest -f gbk -t utf8 FOLDER`",
         )
     if plain_text.UNPRINTABLE.search(file.name):
-        raise _refused("names that can be printed", archives.quoted(file.name), "rename it")
+        raise _refused("names that can be printed", plain_text.quoted(file.name), "rename it")
     if len(file.name) > archives.MAX_NAME_CHARS:
         raise _refused(
             f"names of at most {archives.MAX_NAME_CHARS:,} characters",
-            f"{archives.quoted(file.name)} of {len(file.name):,}",
+            f"{plain_text.quoted(file.name)} of {len(file.name):,}",
             "rename it or the folders above it",
         )
     if file.size_bytes > limits.current().file_bytes:

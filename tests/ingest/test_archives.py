@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer import errors
+from fer import errors, plain_text
 from fer.ingest import archives
 
 FILES = {"b/2.png": b"two" * 500, "a/1.png": b"one", "a/none.png": b""}
@@ -367,7 +367,7 @@ def test_the_start_of_a_file_is_read_alone(good: Path) -> None:
     ],
 )
 def test_text_of_a_source_is_quoted_escaped_and_cut(text: str, quoted: str) -> None:
-    assert archives.quoted(text) == quoted
+    assert plain_text.quoted(text) == quoted
 
 
 def test_repack_stores_sorted_files_and_reports_how_far_it_is(good: Path, tmp_path: Path) -> None:

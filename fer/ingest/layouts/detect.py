@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Literal
 
-from fer import errors
+from fer import errors, plain_text
 from fer.images import headers
 from fer.ingest import archives
 from fer.ingest.layouts import (
@@ -208,7 +208,7 @@ def _by_pattern(found: _Found, pattern: str, grids: Sequence[label_grids.Grid]) 
     if all(file.raw_label is None for file in files):
         raise errors.ConfigError(
             "index.label_pattern must find labels in the images' paths.",
-            received=f"none in {len(files):,} paths, e.g. {archives.quoted(files[0].path)}" if files else "no image",
+            received=f"none in {len(files):,} paths, e.g. {plain_text.quoted(files[0].path)}" if files else "no image",
             todo="correct the regular expression: its first group is the label",
         )
     joined, used = _with_splits(tuple(files), grids, found)
@@ -324,7 +324,7 @@ def _differences(
 
 def _names(labelled: label_tables.LabelledFiles) -> str:
     more = f" and {len(labelled.tables) - 1:,} more" if len(labelled.tables) > 1 else ""
-    return archives.quoted(labelled.tables[0].name) + more
+    return plain_text.quoted(labelled.tables[0].name) + more
 
 
 def _pattern_hint(files: Sequence[class_folders.ImageFile], decisions: labels.Decisions) -> str:
@@ -332,7 +332,7 @@ def _pattern_hint(files: Sequence[class_folders.ImageFile], decisions: labels.De
     if line := label_advice.pattern_line([file.path for file in files], decisions.meanings):
         return f"names of files or folders seem to say the label: {line}"
     return (
-        f"if names of files or folders say the label, as {archives.quoted(files[0].path)} may, set "
+        f"if names of files or folders say the label, as {plain_text.quoted(files[0].path)} may, set "
         "index.label_pattern, a regular expression whose first group is the label"
     )
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from fer import errors
+from fer import errors, plain_text
 from fer.ingest import archives
 from fer.ingest.layouts import tables
 from fer.ingest.naming import labels
@@ -68,7 +68,7 @@ def counts_of(cells: Sequence[str], place: str) -> list[int]:
     if len(votes) != len(CATEGORIES) or max(votes) > _MAX_VOTES:
         raise errors.SourceError(
             "FERPlus's votes must be counts.",
-            received=f"{', '.join(map(archives.quoted, cells)) or 'more cells than columns'} in {place}",
+            received=f"{', '.join(map(plain_text.quoted, cells)) or 'more cells than columns'} in {place}",
             todo=HOW_TO_GET,
         )
     return votes
@@ -118,7 +118,7 @@ class VoteLabeller:
             raise self._mismatch(f"{len(self._votes.usages):,} rows of votes and more of pixels")
         expected = self._votes.usages[number]
         if usage is not None and labels.normalised(usage) != labels.normalised(expected):
-            received = f"Usage {archives.quoted(expected)} and {archives.quoted(usage)} in row {number + 1:,}"
+            received = f"Usage {plain_text.quoted(expected)} and {plain_text.quoted(usage)} in row {number + 1:,}"
             raise self._mismatch(received)
         return self._meaning.label(self._votes.counts[number], fer2013_label)
 

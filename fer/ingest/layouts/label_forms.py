@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from fer import errors
+from fer import errors, plain_text
 from fer.ingest import archives
 from fer.ingest.layouts import (
     class_folders,
@@ -85,19 +85,20 @@ def hint(
     """What the error for images without a label says of the files beside them that look like labels; "" of none."""
     for grid in grids:
         if grid.guessed and grid.label_columns:
-            both = f"{archives.quoted(grid.file_columns[0])} and {archives.quoted(grid.label_columns[0])}"
+            both = f"{plain_text.quoted(grid.file_columns[0])} and {plain_text.quoted(grid.label_columns[0])}"
             return (
-                f"in {archives.quoted(grid.name)} the columns {both} may be those of files and labels, which their "
+                f"in {plain_text.quoted(grid.name)} the columns {both} may be those of files and labels, which their "
                 f"names don't say: {label_grids.columns_setting(grid)}"
             )
     for grid in grids:
         if grid.label_columns:
-            return f"the table {archives.quoted(grid.name)} names no file of the source"
+            return f"the table {plain_text.quoted(grid.name)} names no file of the source"
     for table, names in columns.items():
         return (
-            f"the table {archives.quoted(table.name)} has the columns {', '.join(map(archives.quoted, names[:12]))}: "
-            "for its labels to be used, it must have one of files (named file, path, image or the like) and one of "
-            "labels (label, emotion or the like), or be told which they are: index.columns, as in "
+            f"the table {plain_text.quoted(table.name)} has the columns "
+            f"{', '.join(map(plain_text.quoted, names[:12]))}: for its labels to be used, it must have one of files "
+            "(named file, path, image or the like) and one of labels (label, emotion or the like), or be told which they "
+            "are: index.columns, as in "
             '--set \'index.columns={"file": "NAME", "label": "NAME"}\''
         )
     return next((_of_other(archive, member) for member in _like_labels(members)), "")
@@ -125,11 +126,11 @@ def _of_other(archive: zipfile.ZipFile, member: archives.Member) -> str:
         "lines such as 'image_1.jpg happy')"
     )
     if suffix in _BY_HAND:
-        return f"{archives.quoted(member.name)} is not read: {_BY_HAND[suffix]}; {needed}"
+        return f"{plain_text.quoted(member.name)} is not read: {_BY_HAND[suffix]}; {needed}"
     try:
         start = archives.read_start(archive, member, _START_BYTES)
     except errors.SourceError:
         start = b""
     lines = start.decode("utf-8", "replace").splitlines() if b"\0" not in start else []
-    begins = f" (first line: {archives.quoted(lines[0][:_SHOWN_CHARS])})" if lines else ""
-    return f"{archives.quoted(member.name)}{begins} is not read as labels: {needed}"
+    begins = f" (first line: {plain_text.quoted(lines[0][:_SHOWN_CHARS])})" if lines else ""
+    return f"{plain_text.quoted(member.name)}{begins} is not read as labels: {needed}"

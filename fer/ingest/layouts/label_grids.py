@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from fer import errors
+from fer import errors, plain_text
 from fer.ingest import archives
 from fer.ingest.layouts import ferplus, tables
 from fer.ingest.naming import labels, split_names
@@ -82,7 +82,7 @@ class Grid:
             notes.append(f"column {self.file_columns[0]} was taken for files and {self.label_columns[0]} for labels")
         if self.has_boxes:
             notes.append("its face boxes are not used: each image is taken whole")
-        return f"{archives.quoted(self.name)}: {'; '.join(notes)}" if notes else ""
+        return f"{plain_text.quoted(self.name)}: {'; '.join(notes)}" if notes else ""
 
 
 def named(names: Sequence[str], accepted: Sequence[str]) -> list[str]:
@@ -209,7 +209,7 @@ def require_columns(found: Mapping[str, Sequence[str]], chosen: Mapping[Role, st
             labels.normalised(name) == labels.normalised(column) for names in found.values() for column in names
         ):
             shown = [
-                f"{archives.quoted(table)} has {', '.join(map(archives.quoted, names[:12]))}"
+                f"{plain_text.quoted(table)} has {', '.join(map(plain_text.quoted, names[:12]))}"
                 for table, names in list(found.items())[:3]
             ]
             raise errors.ConfigError(

@@ -179,7 +179,7 @@ def _require_few_missing(n_missing: int, grid: label_grids.Grid) -> None:
     if n_missing > limit:
         raise errors.SourceError(
             f"A table of labels must name at most {limit:,} files that are not there.",
-            received=f"{n_missing:,} in {archives.quoted(grid.name)}",
+            received=f"{n_missing:,} in {plain_text.quoted(grid.name)}",
             todo=f"leave their rows out of it, or give the files too; or {limits.to_raise('missing_files')}",
         )
 
@@ -222,7 +222,7 @@ def _require_unambiguous(table: str, ambiguous: Sequence[tuple[str, str, str]]) 
     if ambiguous:
         name, one, other = ambiguous[0]
         more = f", and {len(ambiguous) - 1:,} more such names" if len(ambiguous) > 1 else ""
-        shown = archives.quoted(name)
+        shown = plain_text.quoted(name)
         raise errors.SourceError(
             "A table of labels must name each file so that one file fits.",
             received=f"{shown} in {table!r}, which fits {one!r} and {other!r}{more}",

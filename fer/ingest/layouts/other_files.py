@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from fer import errors
+from fer import errors, plain_text
 from fer.ingest import archives
 from fer.ingest.layouts import class_folders, ferplus, label_grids
 
@@ -37,7 +37,7 @@ def no_images(members: Sequence[archives.Member], hint: str, *, has_votes: bool)
     if has_votes:
         todo = "set index.votes to soft or majority, and give FER2013's fer2013.csv as well"
     elif any(kind.startswith(NESTED) for kind in kinds):
-        names = [archives.quoted(member.name) for member in members if kind(member).startswith(NESTED)]
+        names = [plain_text.quoted(member.name) for member in members if kind(member).startswith(NESTED)]
         todo = f"unpack the archive inside the source ({', '.join(names[:3])}), and give the folder of what was in it"
     elif hint:
         todo += f"; {hint}"

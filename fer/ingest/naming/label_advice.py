@@ -11,8 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from fer import errors
-from fer.ingest import archives
+from fer import errors, plain_text
 from fer.ingest.naming import labels
 
 _SHOWN = 8  # labels that an error lists
@@ -63,11 +62,11 @@ class Tally:
         if not self.unknown and not self.unlabelled:
             return
         most = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
-        examples = [f"{archives.quoted(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
+        examples = [f"{plain_text.quoted(raw)} ({_images(count)})" for raw, count in most[:_SHOWN]]
         if len(most) > _SHOWN:
             examples.append(f"{len(most) - _SHOWN:,} more")
         if self.unlabelled:
-            example = archives.quoted(self.unlabelled[0])
+            example = plain_text.quoted(self.unlabelled[0])
             examples.append(f"{_images(len(self.unlabelled))} in no class folder, e.g. {example}")
         todo = (
             "choose a recipe with these classes, or say what the labels mean by index.synonyms or index.ignore_labels"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
-from fer.ingest import archives
+from fer import plain_text
 
 Split = Literal["train", "validation", "test"]
 
@@ -156,7 +156,7 @@ class SplitNames:
         if not self.lookalikes:
             return ()
         most = sorted(self.lookalikes.items(), key=lambda item: (-item[1], item[0]))
-        shown = [f"{archives.quoted(path)} ({count:,} images)" for path, count in most[:_SHOWN]]
+        shown = [f"{plain_text.quoted(path)} ({count:,} images)" for path, count in most[:_SHOWN]]
         shown += [f"{len(most) - _SHOWN:,} more"] if len(most) > _SHOWN else []
         names = dict.fromkeys(path.rpartition("/")[2] for path, _ in most[:_SHOWN] if not path.endswith("…"))
         example = json.dumps({name: likely(name, "train") for name in names}, ensure_ascii=False)

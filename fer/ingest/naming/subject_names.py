@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fer.ingest import archives
+from fer import plain_text
 
 _LEAST_SUBJECTS = 4
 _LEAST_IMAGES = 3  # of a subject, in the mean
@@ -48,7 +48,7 @@ class Proposal(NamedTuple):
 
     def sentence(self, of_source: str) -> str:
         """What the report says about it; `of_source` is said of the images."""
-        examples = ", ".join(map(archives.quoted, self.subjects[:_SHOWN]))
+        examples = ", ".join(map(plain_text.quoted, self.subjects[:_SHOWN]))
         setting = shlex.quote(f"index.subject_pattern={self.pattern}")
         return (
             f"the names of {self.n_images:,} images {of_source}look as if they said who is shown ({examples}, …: "

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fer import errors, limits
+from fer import errors, limits, plain_text
 from fer.ingest import archives
 from fer.ingest.parquet import footer, pages
 from fer.ingest.parquet.refusals import Damaged, Refused
@@ -31,7 +31,7 @@ def n_rows(archive: zipfile.ZipFile, member: archives.Member) -> int:
 
 def _footer(archive: zipfile.ZipFile, member: archives.Member) -> bytes:
     """The footer of a Parquet file, once it has been read without trust."""
-    with archives.damage(archives.quoted(member.name)), archive.open(member.name) as file:
+    with archives.damage(plain_text.quoted(member.name)), archive.open(member.name) as file:
         file.seek(max(0, member.size_bytes - footer.END_BYTES))
         file.seek(max(0, member.size_bytes - footer.size(file.read())))
         data = file.read()
@@ -118,7 +118,7 @@ def _is_for_dictionaries(column: str, encodings: set[int]) -> bool:
 def _require_distinct(names: Sequence[str], wanted: Iterable[str]) -> None:
     repeated = sorted(name for name in wanted if names.count(name) > 1)
     if repeated:
-        raise Refused("columns of different names", f"{archives.quoted(repeated[0])} more than once")
+        raise Refused("columns of different names", f"{plain_text.quoted(repeated[0])} more than once")
 
 
 def _require_bytes(bytes_by_column: Counter[str], file_bytes: int, texts: Sequence[str]) -> None:
@@ -143,12 +143,12 @@ def _errors(member: archives.Member) -> Iterator[None]:
         todo = "write it anew in smaller parts, or leave it out of the source"
         raise errors.SourceError(
             f"A Parquet file must have {refused.must_have}.",
-            received=f"{refused.received} in {archives.quoted(member.name)}",
+            received=f"{refused.received} in {plain_text.quoted(member.name)}",
             todo=todo if refused.limit is None else f"{todo}; or {limits.to_raise(refused.limit)}",
         ) from None
     except (Damaged, pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise archives.DamagedArchive(
             "Every table of the archive must be whole.",
-            received=f"{archives.quoted(member.name)}, damaged or cut short ({type(error).__name__})",
+            received=f"{plain_text.quoted(member.name)}, damaged or cut short ({type(error).__name__})",
             todo="get the archive again, or leave the table out",
         ) from None
