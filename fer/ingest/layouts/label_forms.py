@@ -97,8 +97,8 @@ def hint(
         return (
             f"the table {plain_text.quoted(table.name)} has the columns "
             f"{', '.join(map(plain_text.quoted, names[:12]))}: for its labels to be used, it must have one of files "
-            "(named file, path, image or the like) and one of labels (label, emotion or the like), or be told which they "
-            "are: index.columns, as in "
+            "(named file, path, image or the like) and one of labels (label, emotion or the like), or be told which "
+            "they are: index.columns, as in "
             '--set \'index.columns={"file": "NAME", "label": "NAME"}\''
         )
     return next((_of_other(archive, member) for member in _like_labels(members)), "")
