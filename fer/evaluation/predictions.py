@@ -63,7 +63,7 @@ def read(path: Path) -> Predictions:
         classes = contract.classes_of(table.schema)
         if not table.schema.equals(contract.schema(classes)):
             raise ValueError(f"the columns must be {contract.schema(classes).names}, are {table.schema.names}")
-        if not pc.all(pc.is_finite(pc.list_flatten(table["probabilities"]))).as_py():
+        if pc.any(pc.invert(pc.is_finite(pc.list_flatten(table["probabilities"])))).as_py():
             raise ValueError("the probabilities must be finite")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise errors.IntegrityError(

@@ -108,7 +108,8 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
 
 
 def contents(workspace: Workspace, ref: Ref) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in workspace.folder(ref).iterdir()}
+    """The output's files but its record, which says when it was made."""
+    return {path.name: path.read_bytes() for path in workspace.folder(ref).iterdir() if path.name != "_ref.json"}
 
 
 def traced(traces: Path, what: str) -> int:

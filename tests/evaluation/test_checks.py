@@ -60,8 +60,6 @@ def test_sound_predictions_keep_every_rule_and_have_pages(tmp_path, split):
     ("change", "message"),
     [
         ({"scores": np.full((4, 3), 0.9, np.float32)}, "do not add up to 1"),
-        ({"scores": np.full((4, 3), np.nan, np.float32)}, "not finite"),
-        ({"scores": np.array([[np.inf, 0, 0]] * 4, np.float32)}, "not finite"),
         ({"scores": np.array([[1.5, -0.5, 0]] * 4, np.float32)}, "below 0.*above 1"),
         ({"image_ids": ("a", "b", "c", "a")}, "occurs more than once"),
         ({"image_ids": ("a", "b", "c", "z")}, "not in the split"),
@@ -79,6 +77,12 @@ def test_sound_predictions_keep_every_rule_and_have_pages(tmp_path, split):
 def test_unsound_predictions_are_never_scored(tmp_path, split, change, message):
     with pytest.raises(errors.ContractViolation, match=message):
         check(tmp_path, split, **change)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_predictions_that_are_not_finite_are_not_even_read(tmp_path, split, value):
+    with pytest.raises(errors.IntegrityError, match="the probabilities must be finite"):
+        check(tmp_path, split, scores=np.full((4, 3), value, np.float32))
 
 
 def test_a_model_that_predicts_one_class_only_is_a_warning(tmp_path, split):

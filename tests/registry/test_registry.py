@@ -1,5 +1,6 @@
 import contextlib
 import datetime
+import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pydantic
 import pytest
 
 from fer import errors
+from fer.engine import disk
 from fer.registry import names
 from fer.registry.manifest import Manifest, Registration
 from fer.registry.registry import Registry
@@ -267,8 +269,13 @@ def test_a_champion_that_was_altered_by_hand_is_an_integrity_error(models, files
         models.register("demo", files, _registration())
     models.promote("demo", 1, None)
     key = "models/demo/aliases/champion.json"
-    models.store.put(key, models.store.get(key).data.replace(b'"version":1', b'"version":2'))
-    with pytest.raises(errors.IntegrityError, match=r"version 2.*the log says version 1.*repair"):
+    pointer, _ = disk.unsealed(models.store.get(key).data)
+    for altered in (disk.sealed(pointer | {"version": 2}), json.dumps(pointer | {"version": 2}).encode()):
+        models.store.put(key, altered)
+        with pytest.raises(errors.IntegrityError, match=r"version 2.*the log says version 1.*repair"):
+            models.get("demo")
+    models.store.put(key, disk.sealed(pointer).replace(b'"version": 1', b'"version": 2'))
+    with pytest.raises(errors.IntegrityError, match="repair"):
         models.get("demo")
 
 

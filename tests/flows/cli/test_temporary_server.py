@@ -49,6 +49,7 @@ def started(monkeypatch):
             return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0), str(server.port)])
 
         monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", launch)
+        monkeypatch.setattr(SubprocessASGIServer, "_instances", {})  # another test's server would be taken for it
         monkeypatch.setattr(guard, "start", lambda: None)  # else what this process starts later would bear a mark
         with temporary_settings(
             {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2},
