@@ -291,9 +291,9 @@ def _stages(home: Path) -> list[str]:
 
 
 def _predictions(home: Path) -> str:
-    """One digest of all predictions in the workspace."""
+    """One digest of all predictions of the evaluations; not of those that a fetched champion brings with it."""
     digest = hashlib.sha256()
-    for path in sorted((home / "fer" / "workspace").glob("*/*/predictions.parquet")):
+    for path in sorted((home / "fer" / "workspace").glob("evaluate*/*/predictions.parquet")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
