@@ -244,6 +244,14 @@ def test_the_example_of_a_model_is_one(tmp_path, monkeypatch):
     assert model.count_params() < 20_000
 
 
+@pytest.fixture
+def _no_outer_make(monkeypatch):
+    """What the `make` that runs these tests was told, such as another VENV, is not for the one under test."""
+    for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "VENV", "PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_no_outer_make")
 def test_make_says_which_interpreters_it_takes(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
@@ -256,6 +264,7 @@ def test_make_says_which_interpreters_it_takes(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.usefixtures("_no_outer_make")
 def test_the_checkout_may_be_in_a_folder_with_a_blank(tmp_path):
     folder = tmp_path / "My Projects"
     folder.mkdir()
@@ -268,6 +277,7 @@ def test_the_checkout_may_be_in_a_folder_with_a_blank(tmp_path):
     assert all(words[0] == f"VIRTUAL_ENV={folder.resolve()}/.venv" for words in commands)
 
 
+@pytest.mark.usefixtures("_no_outer_make")
 def test_make_says_which_interpreters_it_found(tmp_path):
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
         (tmp_path / name).write_text((ROOT / name).read_text())
