@@ -10,7 +10,7 @@ sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Before autodoc is at work: models of pydantic that are made after it has looked at others can't be made any more.
-import prefect.server.api.server  # noqa: E402, F401
+import prefect.server.api.server  # noqa: E402, F401 - imported early, and for that alone
 
 _project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
 

@@ -59,7 +59,7 @@ def _say(text: str) -> None:
 class CachedTask(Task[P, R]):
     """A task that may end in a state of its own, *Cached*, which a caller is spared: it gets the output."""
 
-    def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override]
+    def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override] # Prefect overloads it
         """Run the task; the output, or with `return_state` the state that it ended in."""
         result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]
         if return_state or not isinstance(result, State):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MAX_OBJECTS = 50_000  # groups and arrays: the deepest networks of keras.applications have some 5,000
 _NUMBERS = "fiub"  # NumPy's kinds
 _HIDDEN_BYTES = 2**20  # what small arrays may have more than the file has for them
-_TODO = "take weights that Keras saved, or train the model again"
+_REMEDY = "take weights that Keras saved, or train the model again"
 
 
 def n_values(file: Path | io.BufferedIOBase, name: Path) -> int:
@@ -42,7 +42,7 @@ def n_values(file: Path | io.BufferedIOBase, name: Path) -> int:
 
 def refused(must_have: str, received: str, limit: str | None = None) -> errors.IntegrityError:
     """The error for a model or weights that must have something else; `limit`: the limit exceeded, if it is one."""
-    todo = _TODO if limit is None else f"{_TODO}; or {limits.to_raise(limit)}"
+    todo = _REMEDY if limit is None else f"{_REMEDY}; or {limits.to_raise(limit)}"
     return errors.IntegrityError(f"A model's file must have {must_have}.", received=received, todo=todo)
 
 

@@ -92,7 +92,8 @@ def _named(name: str) -> list[Path]:
     if path.is_dir():
         inside = [file for file in path.rglob("*") if file.is_file()]
         return sorted(file for file in inside if _is_image(file.relative_to(path)))
-    return sorted(Path(match) for match in glob.glob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207
+    matches = glob.glob(name, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return sorted(Path(match) for match in matches if Path(match).is_file())
 
 
 def _is_image(path: PurePath) -> bool:

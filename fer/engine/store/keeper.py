@@ -37,7 +37,7 @@ def main(folder: Path, command: list[str]) -> int:
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, process_group=0, preexec_fn=die_with_keeper
     )
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    print(server.pid, flush=True)  # noqa: T201
+    print(server.pid, flush=True)  # noqa: T201 - its parent reads it from the pipe
     threading.Thread(target=_end_when_unused, args=(folder, server), daemon=True).start()
     code = server.wait()
     return code if code >= 0 else 128 - code
