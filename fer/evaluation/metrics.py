@@ -72,7 +72,7 @@ def from_predictions(path: Path) -> Metrics:
     rows = predictions.read(path)
     n_classes, n_images = len(rows.classes), len(rows.class_indexes)
     matrix = confusion(rows.class_indexes, rows.predicted, n_classes)
-    precision, recall, f1, support = _scores(matrix)
+    precision, recall, f1, support = class_scores(matrix)
     shares = support / n_images
 
     def average(name: str, weights: np.ndarray) -> ClassScore:
@@ -132,11 +132,12 @@ def macro_f1(matrix: np.ndarray) -> np.ndarray:
     An image that is taken for one of an absent class costs its own class; as the absent one's F1 of 0 it would count
     again, as much as all images of a class that is there.
     """
-    _, _, f1, support = _scores(matrix)
+    _, _, f1, support = class_scores(matrix)
     return f1.mean(axis=-1, where=support > 0)
 
 
-def _scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def class_scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall, F1 and support of each class, (..., classes) each, of (..., classes, classes)."""
     right = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
     support, n_predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
     return _ratio(right, n_predicted), _ratio(right, support), _ratio(2 * right, support + n_predicted), support
@@ -220,7 +221,24 @@ def paired_difference(
     samples: int = _SAMPLES,
     seed: int = _SEED,
 ) -> Difference:
-    """Compare two models' predictions (N,) of the same images by the paired bootstrap (Efron 1979).
+    """Compare two models' predictions (N,) of the same images by the paired bootstrap (Efron 1979)."""
+    old, new = paired_matrices(truth, champion, candidate, n_classes, samples=samples, seed=seed)
+    accuracy = (np.trace(new, axis1=1, axis2=2) - np.trace(old, axis1=1, axis2=2)) / len(truth)
+    f1 = macro_f1(new) - macro_f1(old)
+    return Difference(float(accuracy[0]), float(f1[0]), accuracy[1:], f1[1:])
+
+
+def paired_matrices(
+    truth: np.ndarray,
+    champion: np.ndarray,
+    candidate: np.ndarray,
+    n_classes: int,
+    *,
+    samples: int = _SAMPLES,
+    seed: int = _SEED,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The champion's and the candidate's confusion matrices (1 + samples, classes, classes): of the images (N,) as they
+    are, then of each of the bootstrap's draws.
 
     Rows are drawn as (truth, champion's, candidate's) triples, from a multinomial over their cells: what both models
     get wrong on the same images cancels out.
@@ -229,7 +247,7 @@ def paired_difference(
     present, counts = np.unique(cells, return_counts=True)
     n = len(cells)
     draws = np.random.default_rng(seed).multinomial(n, counts / n, size=samples)
-    weights = np.concatenate([counts[np.newaxis], draws])  # the first row is the images as they are
+    weights = np.concatenate([counts[np.newaxis], draws])
     of_truth, of_champion, of_candidate = np.unravel_index(present, (n_classes,) * 3)
 
     def matrices(predicted: np.ndarray) -> np.ndarray:
@@ -237,10 +255,7 @@ def paired_difference(
         one_hot[np.arange(len(present)), of_truth * n_classes + predicted] = 1
         return (weights @ one_hot).reshape(-1, n_classes, n_classes)
 
-    old, new = matrices(of_champion), matrices(of_candidate)
-    accuracy = (np.trace(new, axis1=1, axis2=2) - np.trace(old, axis1=1, axis2=2)) / n
-    f1 = macro_f1(new) - macro_f1(old)
-    return Difference(float(accuracy[0]), float(f1[0]), accuracy[1:], f1[1:])
+    return matrices(of_champion), matrices(of_candidate)
 
 
 def mcnemar(n_gained: int, n_lost: int) -> float:

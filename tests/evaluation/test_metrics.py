@@ -37,7 +37,7 @@ def test_the_scores_are_those_of_scikit_learn(pairs):
     truth, predicted = np.array(pairs).T
     matrix = metrics.confusion(truth, predicted, 3)
     expected = precision_recall_fscore_support(truth, predicted, labels=range(3), zero_division=0)
-    for scores, reference in zip(metrics._scores(matrix), expected, strict=True):
+    for scores, reference in zip(metrics.class_scores(matrix), expected, strict=True):
         np.testing.assert_allclose(scores, reference)
     reference = f1_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     assert metrics.macro_f1(matrix) == pytest.approx(reference)
