@@ -14,8 +14,10 @@ from fer.curation.refs import SplitRef
 from fer.engine import workspace as workspaces
 from fer.evaluation import power
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, Check
+from fer.evaluation.refs import Champion, Check, Measure
 from fer.ingest import sources
+
+_COMPARABLE = "only models that do the same on the same images can be compared"
 
 
 class Finding(NamedTuple):
@@ -26,10 +28,18 @@ class Finding(NamedTuple):
     detail: str
     todo: str = ""
     lacks_data: bool = False  # whether it did not pass for want of test images, whoever the champion is
+    reason: str = _COMPARABLE
+    measure: Measure | None = None
 
     def check(self) -> Check:
         """The line of a verdict."""
-        return Check(name=self.name, passed=self.passed, detail="; ".join(filter(None, (self.detail, self.todo))))
+        return Check(
+            name=self.name,
+            passed=self.passed,
+            detail="; ".join(filter(None, (self.detail, self.todo))),
+            reason=self.reason,
+            measure=self.measure,
+        )
 
 
 def findings(
@@ -79,13 +89,19 @@ def enough_images(split: SplitRef, config: GateConfig) -> Finding:
     """Whether the test split is large enough to judge any model by, the first of its name too."""
     counts = {name: sum(by_class.values()) for name, by_class in split.counts.items()}
     n, n_all = counts.get("test", 0), sum(counts.values())
-    name = "test images"
-    if n >= config.min_images:
-        return Finding(name, passed=True, detail=f"{n:,} test images, of at least {config.min_images:,}")
+    finding = Finding(
+        "test images",
+        passed=n >= config.min_images,
+        detail=f"{n:,} test images, of at least {config.min_images:,}",
+        reason="on fewer a model's figures say too little to decide by",
+        measure=_counted(n, config),
+    )
+    if finding.passed:
+        return finding
     missing = config.min_images - n
     detail = f"{n:,} test images, {missing:,} fewer than gate.min_images={config.min_images:,}"
     if not n:
-        return Finding(name, passed=False, detail=detail, todo="add some", lacks_data=True)
+        return finding._replace(detail=detail, todo="add some", lacks_data=True)
     equal = power.expected(n, config.margin, config.confidence)
     if split.origin == "drawn" or "test drawn" in split.origin:
         in_all = math.ceil(missing * n_all / n)
@@ -97,7 +113,19 @@ def enough_images(split: SplitRef, config: GateConfig) -> Finding:
         f"±{0.98 / math.sqrt(n):.2f} at worst, and as good a model passes a comparison with the margin of "
         f"{config.margin:g} in {equal:.0%} of cases"
     )
-    return Finding(name, passed=False, detail=detail, todo=todo, lacks_data=True)
+    return finding._replace(detail=detail, todo=todo, lacks_data=True)
+
+
+def _counted(n_images: int, config: GateConfig) -> Measure:
+    return Measure(
+        quantity="images",
+        value=n_images,
+        demand="at least",
+        bound=config.min_images,
+        unit="images",
+        n_images=n_images,
+        setting="gate.min_images",
+    )
 
 
 def warnings(split: SplitRef, config: GateConfig) -> tuple[str, ...]:
@@ -196,4 +224,11 @@ def enough_to_compare(images: ComparedImages, classes: tuple[str, ...], name: st
         detail += f"; the {name} was trained on the other {n_all - n:,} or on near-duplicates of theirs"
         if lacks:
             todo = "keep its split.seed and shares, or give this model a name of its own: --name NAME"
-    return Finding(f"images that the {name} was not trained on", passed=not lacks, detail=detail, todo=todo)
+    return Finding(
+        f"images that the {name} was not trained on",
+        passed=not lacks,
+        detail=detail,
+        todo=todo,
+        reason="a model looks better than it is on what it knows by heart",
+        measure=_counted(n, config),
+    )

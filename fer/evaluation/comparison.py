@@ -17,7 +17,7 @@ import numpy as np
 from fer.evaluation import metrics, power, predictions
 from fer.evaluation.beforehand import ComparedImages
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Check, Power
+from fer.evaluation.refs import Check, Measure, Power
 
 
 class Decision(NamedTuple):
@@ -25,7 +25,8 @@ class Decision(NamedTuple):
 
     replaces: bool
     for_a_reason: bool
-    sentence: str
+    sentence: str = ""
+    checks: tuple[Check, ...] = ()  # what decided it
 
 
 class Comparison:
@@ -65,23 +66,66 @@ class Comparison:
         """(N,) bool: the images that the candidate has right and the released model wrong."""
         return (self.old != self.truth) & (self.new == self.truth)
 
-    def no_worse(self) -> list[Check]:
-        """Non-inferiority in accuracy and in macro-F1."""
-        confidence = self.config.confidence
+    def no_worse(self, reason: str) -> list[Check]:
+        """Non-inferiority in accuracy and in macro-F1, demanded for that `reason`."""
+        config = self.config
         return [
-            self._no_worse("accuracy", self.difference.accuracy, self.difference.accuracy_bound(confidence)),
-            self._no_worse("macro-F1", self.difference.macro_f1, self.difference.macro_f1_bound(confidence)),
+            Check(
+                name=f"{metric} no worse than the {self.name}",
+                passed=measure.holds,
+                detail=f"{metric} {value:+.4f} against the {self.name}; at {config.confidence:.0%} confidence "
+                f"at least {bound:+.4f}, which must be {-config.margin:+.4f} or more",
+                reason=reason,
+                measure=measure,
+            )
+            for metric, value, bound, measure in self._differences(config.confidence, config.margin, "gate.margin")
+        ]
+
+    def _differences(self, confidence: float, margin: float, setting: str) -> list[tuple[str, float, float, Measure]]:
+        """By metric the difference, its lower bound, and the measure of it that must be above minus the margin."""
+        difference = self.difference
+        bounds = {
+            "accuracy": (difference.accuracy, difference.accuracy_bound(confidence)),
+            "macro-F1": (difference.macro_f1, difference.macro_f1_bound(confidence)),
+        }
+        return [
+            (
+                metric,
+                value,
+                bound,
+                Measure(
+                    quantity=f"difference in {metric}",
+                    value=value,
+                    interval=(bound, None),
+                    confidence=confidence,
+                    judged="lower end",
+                    demand="at least",
+                    bound=-margin,
+                    n_images=len(self.truth),
+                    setting=setting,
+                ),
+            )
+            for metric, (value, bound) in bounds.items()
         ]
 
     def churn(self) -> Check:
         """How many answers get worse, whatever else gets better."""
         n, n_lost, n_gained = len(self.truth), int(self.lost.sum()), int(self.gained.sum())
-        most = self.config.max_churn
+        measure = Measure(
+            quantity="churn",
+            value=n_lost / n,
+            demand="at most",
+            bound=self.config.max_churn,
+            n_images=n,
+            setting="gate.max_churn",
+        )
         return Check(
             name=f"churn against the {self.name}",
-            passed=n_lost <= most * n,
+            passed=measure.holds,
             detail=f"{n_lost:,} of {n:,} images ({n_lost / n:.1%}) that the {self.name} has right are wrong now, of at "
-            f"most {most:.0%}; {n_gained:,} the other way round",
+            f"most {measure.bound:.0%}; {n_gained:,} the other way round",
+            reason="whoever relied on an answer that was right loses it, whatever gets better beside it",
+            measure=measure,
         )
 
     def power(self) -> Power:
@@ -100,43 +144,80 @@ class Comparison:
 
         `changes` are reasons for it, `waivers_used` the promotions of the last year for which a reason was enough.
         """
-        config, difference = self.config, self.difference
-        n_gained, n_lost = int(self.gained.sum()), int(self.lost.sum())
+        config, n_gained, n_lost = self.config, int(self.gained.sum()), int(self.lost.sum())
         if not config.superiority:
             return Decision(replaces=True, for_a_reason=False, sentence="whatever passes replaces the champion")
         p = metrics.mcnemar(n_gained, n_lost)
-        counts = f"{n_gained:,} images better, {n_lost:,} worse, p = {p:.3g} by McNemar's exact test"
-        if p <= 1 - config.superiority:
-            return Decision(replaces=True, for_a_reason=False, sentence=f"better than the {self.name}: {counts}")
-        not_better = f"not shown to be better than the {self.name} ({counts}; {1 - config.superiority:.3g} would do)"
-        if not changes:
-            return Decision(False, False, f"{not_better}, and no reason to change: the data and the code are the same")
-        reason = " and ".join(changes)
-        if len(waivers_used) >= config.waivers:
-            spent = f"; {', '.join(waivers_used)}" if waivers_used else ""
-            return Decision(
-                False,
-                False,
-                f"{not_better}; {reason}, which is enough {_times(config.waivers)}, by gate.waivers{spent}",
-            )
-        bound = min(
-            difference.accuracy_bound(config.waiver_confidence), difference.macro_f1_bound(config.waiver_confidence)
+        better = self._better(p, f"{n_gained:,} images better, {n_lost:,} worse, p = {p:.3g} by McNemar's exact test")
+        if better.passed:
+            return Decision(True, False, f"better than the {self.name}: {better.detail}", (better,))
+        not_better = (
+            f"not shown to be better than the {self.name} ({better.detail}; {1 - config.superiority:.3g} would do)"
         )
+        if not changes:
+            why = f"{not_better}, and no reason to change: the data and the code are the same"
+            return Decision(False, False, why, (better,))
+        reason = " and ".join(changes)
+        left = self._waivers_left(waivers_used)
+        if not left.passed:
+            return Decision(False, False, f"{not_better}; {reason}, which is enough {left.detail}", (better, left))
+        differences = self._differences(config.waiver_confidence, config.waiver_margin, "gate.waiver_margin")
+        bound = min(bound for _, _, bound, _ in differences)
         shown = (
             f"at {config.waiver_confidence:.0%} confidence accuracy and macro-F1 change by {bound:+.4f} or more, which "
             f"must be at least {-config.waiver_margin:+.4f}"
         )
-        if bound < -config.waiver_margin:
-            return Decision(False, False, f"{not_better}; {reason}, but {shown}")
-        return Decision(replaces=True, for_a_reason=True, sentence=f"as good as the {self.name}, and {reason}: {shown}")
+        as_good = [
+            Check(
+                name=f"{metric} as good as the {self.name}'s",
+                passed=measure.holds,
+                detail=f"at least {bound:+.4f}",
+                reason="a reason to change is none to get worse",
+                measure=measure,
+            )
+            for metric, _, bound, measure in differences
+        ]
+        decided_by = (better, left, *as_good)
+        if not all(check.passed for check in as_good):
+            return Decision(False, False, f"{not_better}; {reason}, but {shown}", decided_by)
+        return Decision(True, True, f"as good as the {self.name}, and {reason}: {shown}", decided_by)
 
-    def _no_worse(self, metric: str, difference: float, bound: float) -> Check:
-        config = self.config
+    def _better(self, p: float, detail: str) -> Check:
+        measure = Measure(
+            quantity="p-value that it is better in accuracy",
+            value=p,
+            demand="at most",
+            bound=1 - self.config.superiority,
+            unit="probability",
+            n_images=len(self.truth),
+            setting="gate.superiority",
+        )
         return Check(
-            name=f"{metric} no worse than the {self.name}",
-            passed=bound >= -config.margin,
-            detail=f"{metric} {difference:+.4f} against the {self.name}; at {config.confidence:.0%} confidence at "
-            f"least {bound:+.4f}, which must be {-config.margin:+.4f} or more",
+            name=f"better than the {self.name}",
+            passed=measure.holds,
+            detail=detail,
+            reason="each swap changes answers, which a model that is only as good is not worth",
+            measure=measure,
+        )
+
+    def _waivers_left(self, used: Sequence[str]) -> Check:
+        """Whether a reason is still enough this year."""
+        waivers = self.config.waivers
+        measure = Measure(
+            quantity="replacements for a reason within a year, this one among them",
+            value=len(used) + 1,
+            demand="at most",
+            bound=waivers,
+            unit="replacements",
+            setting="gate.waivers",
+        )
+        spent = f"; {', '.join(used)}" if used else ""
+        return Check(
+            name="a reason is enough",
+            passed=measure.holds,
+            detail=f"{_times(waivers)}, by gate.waivers{spent}",
+            reason="the data or the code has always changed: each time a little could be lost",
+            measure=measure,
         )
 
 

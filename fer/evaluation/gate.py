@@ -18,10 +18,12 @@ from fer.engine import workspace as workspaces
 from fer.evaluation import beforehand, metrics, predictions
 from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, Check, EvaluationRef, Opponents, VerdictRef
+from fer.evaluation.refs import Champion, Check, EvaluationRef, Measure, Opponents, VerdictRef
 from fer.progress import Progress
 
 CHURN = "churn.parquet"
+_NOT_WORSE = "a champion must not be replaced by a worse model, and what is as good must be shown, not presumed"
+_NO_CHAIN = "week after week each candidate could be a margin worse than the champion of its week"
 
 
 @stage.stage("gate")
@@ -47,14 +49,19 @@ def gate(
     findings = beforehand.findings(champion, source, split, config, workspace=workspace)
     candidate = predictions.read(workspace.folder(evaluation) / predictions.FILE)
     checks = [*_floors(evaluation, candidate, config), *(finding.check() for finding in findings)]
-    power, decision = None, Decision(replaces=True, for_a_reason=False, sentence="")
+    power, decision = None, Decision(replaces=True, for_a_reason=False)
     if champion is None:
         checks.append(
-            Check(name="no worse than the champion", passed=True, detail="no other model was champion before it")
+            Check(
+                name="no worse than the champion",
+                passed=True,
+                detail="no other model was champion before it",
+                reason="a champion must not be replaced by a worse model",
+            )
         )
     elif all(finding.passed for finding in findings):
         against_champion = _against(champion, beforehand.who(champion.version), candidate, split, config, workspace)
-        checks += [*against_champion.no_worse(), against_champion.churn()]
+        checks += [*against_champion.no_worse(_NOT_WORSE), against_champion.churn()]
         if anchor is not None:
             checks += _against_anchor(anchor, candidate, source, split, config, workspace)
         power = against_champion.power()
@@ -69,6 +76,7 @@ def gate(
         replaces=decision.replaces,
         for_a_reason=decision.for_a_reason,
         decision=decision.sentence,
+        decided_by=decision.checks,
     )
     record = verdict.model_dump(exclude={"path", "digest", "power"}) | {
         "power": None if power is None else power.model_dump() | {"sentence": power.sentence()},
@@ -81,35 +89,78 @@ def gate(
 
 def _floors(evaluation: EvaluationRef, candidate: predictions.Predictions, config: GateConfig) -> list[Check]:
     floors = [
-        _floor("accuracy", evaluation.accuracy, evaluation.accuracy_interval, config.min_accuracy),
-        _floor("macro-F1", evaluation.macro_f1, evaluation.macro_f1_interval, config.min_macro_f1),
+        _floor(
+            ("accuracy", "gate.min_accuracy", config.min_accuracy),
+            evaluation.accuracy,
+            evaluation.accuracy_interval,
+            evaluation.n_images,
+            "below it a model of this recipe is of no use, whatever it is compared with",
+        ),
+        _floor(
+            ("macro-F1", "gate.min_macro_f1", config.min_macro_f1),
+            evaluation.macro_f1,
+            evaluation.macro_f1_interval,
+            evaluation.n_images,
+            "a model can be accurate by the frequent classes alone",
+        ),
     ]
     return [*floors, _recall(candidate, config.min_recall)] if config.min_recall else floors
 
 
-def _floor(name: str, value: float, interval: tuple[float, float], floor: float) -> Check:
+def _floor(
+    demanded: tuple[str, str, float], value: float, interval: tuple[float, float], n_images: int, reason: str
+) -> Check:
+    """The check of a metric, `demanded`: its name, the setting, and the floor that this sets."""
+    name, setting, floor = demanded
+    measure = Measure(
+        quantity=name,
+        value=value,
+        interval=interval,
+        confidence=metrics.CONFIDENCE,
+        demand="at least",
+        bound=floor,
+        n_images=n_images,
+        setting=setting,
+    )
     return Check(
         name=f"{name} at least {floor:g}",
-        passed=value >= floor,
+        passed=measure.holds,
         detail=f"{name} {value:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f}), floor {floor:g}",
+        reason=reason,
+        measure=measure,
     )
 
 
 def _recall(candidate: predictions.Predictions, floor: float) -> Check:
     """Whether each class that has images reaches the floor by the lower end of its recall's interval."""
     matrix = metrics.confusion(candidate.class_indexes, candidate.predicted, len(candidate.classes))
-    lows = {
-        name: metrics.wilson(int(row[index]), int(row.sum()))[0]
+    counts = {
+        name: (int(row[index]), int(row.sum()))
         for index, (name, row) in enumerate(zip(candidate.classes, matrix, strict=True))
         if row.sum()
     }
-    below = ", ".join(f"{name} {low:.3f}" for name, low in lows.items() if low < floor)
-    worst = min(lows, key=lambda name: lows[name])
-    found = f"below it: {below}" if below else f"the lowest is {worst}'s, {lows[worst]:.3f}"
+    intervals = {name: metrics.wilson(*count) for name, count in counts.items()}
+    below = ", ".join(f"{name} {low:.3f}" for name, (low, _) in intervals.items() if low < floor)
+    worst = min(intervals, key=lambda name: intervals[name])
+    found = f"below it: {below}" if below else f"the lowest is {worst}'s, {intervals[worst][0]:.3f}"
+    n_right, n = counts[worst]
+    measure = Measure(
+        quantity=f"recall of {worst}",
+        value=n_right / n,
+        interval=intervals[worst],
+        confidence=metrics.CONFIDENCE,
+        judged="lower end",
+        demand="at least",
+        bound=floor,
+        n_images=n,
+        setting="gate.min_recall",
+    )
     return Check(
         name=f"recall of each class at least {floor:g}",
-        passed=not below,
+        passed=measure.holds,
         detail=f"lower ends of the 95 % intervals of the classes' recall, floor {floor:g}; {found}",
+        reason="no class may be given up for the others",
+        measure=measure,
     )
 
 
@@ -143,9 +194,10 @@ def _against_anchor(
         images = beforehand.read_images(split, anchor, workspace)
         enough = beforehand.enough_to_compare(images, split.classes, name, config)
         if enough.passed:
-            return _against(anchor, name, candidate, split, config, workspace).no_worse()
+            return _against(anchor, name, candidate, split, config, workspace).no_worse(_NO_CHAIN)
         difference = enough.check()
-    return [Check(name=f"no worse than the {name}", passed=True, detail=f"not compared: {difference.detail}")]
+    detail = f"not compared: {difference.detail}"
+    return [Check(name=f"no worse than the {name}", passed=True, detail=detail, reason=_NO_CHAIN)]
 
 
 def _write_churn(path: Path, comparison: Comparison) -> None:

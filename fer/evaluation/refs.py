@@ -1,6 +1,9 @@
 """The Refs of the stages of `fer.evaluation`, and the champion that a candidate is compared with."""
 
-from pydantic import AliasChoices, Field
+import math
+from typing import Literal
+
+from pydantic import AliasChoices, Field, field_validator
 
 from fer.engine.records import Record
 from fer.engine.refs import Ref
@@ -62,12 +65,61 @@ def left_out(absent_classes: tuple[str, ...]) -> str:
     return f" (none of {', '.join(absent_classes)}, left out of macro-F1)" if absent_classes else ""
 
 
+class Measure(Record):
+    """What a check measured, and the bound that it is held against: a row of a table.
+
+    What is `judged` must be at least, or at most, the `bound`: the value, or an end of the `interval` that it has at
+    `confidence`. An end that no one asks for is None, and so is what is no finite number, which holds no bound.
+    """
+
+    quantity: str  # accuracy, difference in accuracy, …
+    value: float | None
+    interval: tuple[float | None, float | None] | None = None
+    confidence: float | None = None
+    judged: Literal["value", "lower end", "upper end"] = "value"
+    demand: Literal["at least", "at most"]
+    bound: float
+    unit: str = "share"
+    n_images: int | None = None  # that it was measured on
+    setting: str  # of the recipe, which sets the bound
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _value_is_finite(cls, value: float | None) -> float | None:
+        return _finite(value)
+
+    @field_validator("interval", mode="before")
+    @classmethod
+    def _ends_are_finite(
+        cls, interval: tuple[float | None, float | None] | None
+    ) -> tuple[float | None, float | None] | None:
+        return None if interval is None else (_finite(interval[0]), _finite(interval[1]))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is kept; not if nothing is known of what is judged."""
+        low, high = self.interval or (None, None)
+        judged = {"value": self.value, "lower end": low, "upper end": high}[self.judged]
+        if judged is None:
+            return False
+        return judged >= self.bound if self.demand == "at least" else judged <= self.bound
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else number
+
+
 class Check(Record):
-    """One line of a verdict."""
+    """One line of a verdict: what is demanded and what was found, in words and in figures, and why it is demanded.
+
+    Verdicts from before there were figures have none, nor reasons; a check that measures nothing has no `measure`.
+    """
 
     name: str
     passed: bool
     detail: str
+    reason: str = ""
+    measure: Measure | None = None
 
 
 class Power(Record):
@@ -103,7 +155,8 @@ class Power(Record):
 class VerdictRef(Ref):
     """`verdict.json`: whether the candidate passed its gates, whether it replaces the champion, and why.
 
-    `decision` says why a candidate that passed replaces the champion or not; empty where there is none to replace.
+    `decision` says why a candidate that passed replaces the champion or not, and `decided_by` by which figures; both
+    empty where there is none to replace.
     """
 
     passed: bool
@@ -114,6 +167,7 @@ class VerdictRef(Ref):
     replaces: bool = True
     for_a_reason: bool = False  # it replaces the champion without being shown to be better
     decision: str = ""
+    decided_by: tuple[Check, ...] = ()  # a check that failed here keeps the champion, but refuses no candidate
 
     @property
     def promotes(self) -> bool:

@@ -13,7 +13,7 @@ from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import beforehand, gate, metrics, predictions
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, EvaluationRef, Opponents
+from fer.evaluation.refs import Champion, EvaluationRef, Measure, Opponents, VerdictRef
 from fer.ingest import sources
 from fer.training.refs import ModelRef
 
@@ -115,6 +115,58 @@ def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace)
     assert written["passed"] is True
     assert len(written["checks"]) == 4
     assert written["power"] is None
+
+
+def test_each_check_has_a_reason_and_what_measures_something_says_the_figures_and_the_bound(workspace):
+    candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
+    verdict = judge(workspace, candidate, champion, champion_of(workspace, 4), min_recall=0.1, margin=0.05)
+    written = json.loads((workspace.folder(verdict) / "verdict.json").read_bytes())
+    checks = {check["name"]: check for check in written["checks"] + written["decided_by"]}
+    assert all(check["reason"] for check in checks.values())
+    measures = {name: check["measure"] for name, check in checks.items()}
+    assert {measure["setting"] for measure in measures.values()} == {
+        f"gate.{name}"
+        for name in ("min_accuracy", "min_macro_f1", "min_recall", "min_images", "margin", "max_churn", "superiority")
+    }
+    difference = measures["accuracy no worse than the champion (version 4)"]
+    assert difference == {
+        "quantity": "difference in accuracy",
+        "value": 0.0,
+        "interval": [0.0, None],
+        "confidence": 0.95,
+        "judged": "lower end",
+        "demand": "at least",
+        "bound": -0.05,
+        "unit": "share",
+        "n_images": 300,
+        "setting": "gate.margin",
+    }
+    assert measures["better than the champion (version 4)"]["value"] == 1
+    assert not checks["better than the champion (version 4)"]["passed"]
+    assert verdict.passed
+
+
+def test_a_verdict_from_before_there_were_figures_is_read(workspace):
+    old = {"name": "accuracy at least 0", "passed": True, "detail": "accuracy 0.7"}
+    verdict = VerdictRef.model_validate({"passed": True, "checks": [old], "champion_version": None})
+    assert (verdict.checks[0].reason, verdict.checks[0].measure, verdict.decided_by) == ("", None, ())
+
+
+@given(
+    st.one_of(st.none(), st.floats(allow_nan=True)),
+    st.floats(allow_nan=True),
+    st.floats(allow_nan=True),
+    st.sampled_from(["value", "lower end", "upper end"]),
+    st.sampled_from(["at least", "at most"]),
+    st.floats(-1, 1),
+)
+def test_no_bound_is_held_by_what_is_no_finite_number(value, low, high, judged, demand, bound):
+    ends = {"interval": (low, high), "judged": judged, "demand": demand, "bound": bound}
+    measure = Measure(quantity="accuracy", value=value, setting="gate.min_accuracy", **ends)
+    number = {"value": value, "lower end": low, "upper end": high}[judged]
+    known = number is not None and np.isfinite(number)
+    assert measure.holds == (known and (number >= bound if demand == "at least" else number <= bound))
+    json.dumps(measure.model_dump(), allow_nan=False)
 
 
 def test_a_candidate_below_a_floor_fails_with_the_numbers(workspace):
