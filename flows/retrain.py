@@ -63,9 +63,8 @@ def retrain(
         opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe.preprocess, stage_runner)
         verdict = tasks.evaluation.gate(evaluation, split, manifest.source, opponents, full_recipe.gate)
         inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
-        release = tasks.registry.register(
-            full_recipe, inputs, split, trained.model, evaluation, verdict, champion_state
-        )
+        candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict)
+        release = tasks.registry.register(candidate, champion_state)
         return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release)
 
 

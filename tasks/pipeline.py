@@ -11,7 +11,7 @@ from fer.shards.balance import BalanceConfig
 from fer.shards.preprocessing import PreprocessConfig
 from fer.shards.refs import ShardsRef
 from fer.training.config import TrainConfig
-from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
+from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 from tasks import shards, training
 from tasks.results import TrainedModel
 
@@ -24,6 +24,7 @@ class Steps(NamedTuple):
     fetch_weights: Callable[[str, TrainConfig, SplitRef], WeightsRef]
     collect_votes: Callable[[SplitRef], SoftLabelsRef]
     train: Callable[[ShardsRef, ShardsRef, WeightsRef | None, SoftLabelsRef | None, TrainConfig], ModelRef]
+    choose_seed: Callable[[tuple[ModelRef, ...], tuple[int, ...]], SeedsRef]
 
 
 def as_tasks(runner: runners.Runner | None = None) -> Steps:
@@ -35,18 +36,22 @@ def as_tasks(runner: runners.Runner | None = None) -> Steps:
         fetch_weights=training.starting_weights,
         collect_votes=training.collect_votes,
         train=training.train,
+        choose_seed=training.choose_seed,
     )
 
 
 def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> TrainedModel:
     """The recipe's model, trained on the split's images from the weights and with the votes that the recipe asks for.
 
-    Outputs that an earlier run made are not made again.
+    Of several seeds the one that is best on validation; they are trained one after the other, as each may need all of
+    the memory. Outputs that an earlier run made are not made again.
     """
     config = recipe.train
     prepared = steps.preprocess(manifest, split, recipe.preprocess)
     balanced = steps.balance(prepared, recipe.balance)
     weights = steps.fetch_weights(config.weights, config, split) if config.weights is not None else None
     votes = steps.collect_votes(split) if config.soft_labels else None
-    model = steps.train(balanced, prepared, weights, votes, config)
-    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model)
+    models = {seed: steps.train(balanced, prepared, weights, votes, one) for seed, one in config.by_seed().items()}
+    seeds = steps.choose_seed(tuple(models.values()), tuple(models)) if len(models) > 1 else None
+    model = models[config.seed if seeds is None else seeds.chosen]
+    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model, seeds=seeds)

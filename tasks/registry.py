@@ -21,6 +21,7 @@ from fer.registry.refs import ReleaseRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes, reports
+from tasks.results import TrainedModel
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
 
 
 def _find_release(parameters: Mapping[str, Any]) -> Found | None:
-    candidate = _candidate(**{name: value for name, value in parameters.items() if name != "champion_state"})
+    candidate = parameters["candidate"]
     release = register_stage.registered(candidate)
     record = register_stage.remembered(candidate, release, caching.workspace()) if release is not None else None
     return Found(release, record.provenance()) if release is not None and record is not None else None
@@ -94,21 +95,23 @@ def _code_fingerprint(recipe: Recipe) -> str:
     return fingerprint.read(*_CODE, type(recipe.train.model).__module__).digest
 
 
-def _candidate(
+def candidate(
     recipe: Recipe,
     lineage: dict[str, str],
     split: SplitRef,
-    model: ModelRef,
+    trained: TrainedModel,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
 ) -> register_stage.Candidate:
+    """What is to be registered, by a run of today's code."""
     return register_stage.Candidate(
         name=recipe.model_name,
         recipe=recipe.model_dump_json(),
         code_fingerprint=_code_fingerprint(recipe),
         lineage=lineage,
         split=split,
-        model=model,
+        model=trained.model,
+        seeds=trained.seeds,
         evaluation=evaluation,
         verdict=verdict,
     )
@@ -118,18 +121,9 @@ _NAME = "register"
 
 
 @caching.task(_NAME, _find_release)
-def register(
-    recipe: Recipe,
-    lineage: dict[str, str],
-    split: SplitRef,
-    model: ModelRef,
-    evaluation: EvaluationRef,
-    verdict: VerdictRef,
-    champion_state: ChampionState,
-) -> ReleaseRef:
+def register(candidate: register_stage.Candidate, champion_state: ChampionState) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
-    candidate = _candidate(recipe, lineage, split, model, evaluation, verdict)
-    report = reports.evaluation_report(evaluation, model)
+    report = reports.evaluation_report(candidate.evaluation, candidate.model)
     workspace = caching.workspace()
     with artifacts.progress_bar(_NAME) as progress:
         release = register_stage.register(

@@ -10,7 +10,7 @@ from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.shards.refs import ShardsRef
-from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
+from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 
 
 class IngestResult(Record):
@@ -36,10 +36,11 @@ class TrainedModel:
     weights: WeightsRef | None  # that the training started from
     votes: SoftLabelsRef | None
     model: ModelRef
+    seeds: SeedsRef | None = None  # those that the model was chosen from
 
     def inputs(self) -> tuple[Ref, ...]:
         """The outputs of all stages, the model's among them, in the order of the stages."""
-        refs = (self.shards, self.balanced, self.weights, self.votes, self.model)
+        refs = (self.shards, self.balanced, self.weights, self.votes, self.model, self.seeds)
         return tuple(ref for ref in refs if ref is not None)
 
 
@@ -50,6 +51,7 @@ class RetrainResult(Record):
     recipe: str
     quality: QualityRef
     model: ModelRef
+    seeds: SeedsRef | None = None  # those that the model was chosen from
     evaluation: EvaluationRef
     verdict: VerdictRef
     release: ReleaseRef

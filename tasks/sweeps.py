@@ -29,6 +29,7 @@ from fer.reports import plots, sweep_plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.training import search, soft_labels
+from fer.training import seeds as seeds_stage
 from fer.training import train as train_stage
 from fer.training.config import TrainConfig
 from fer.training.refs import ModelRef, WeightsRef
@@ -223,7 +224,10 @@ def _train(
     recipe: Recipe, manifest: ManifestRef, split: SplitRef, weights: Mapping[str, WeightsRef], progress: Progress
 ) -> ModelRef:
     """The recipe's model; what another trial or run made already is not made again."""
-    return pipeline.train(recipe, manifest, split, _steps(weights, progress)).model
+    one_seed = recipe.train.model_copy(update={"seeds": 1})
+    return pipeline.train(
+        recipe.model_copy(update={"train": one_seed}), manifest, split, _steps(weights, progress)
+    ).model
 
 
 def _steps(weights: Mapping[str, WeightsRef], progress: Progress) -> pipeline.Steps:
@@ -243,6 +247,7 @@ def _steps(weights: Mapping[str, WeightsRef], progress: Progress) -> pipeline.St
         fetch_weights=fetch_weights,
         collect_votes=functools.partial(run, soft_labels.collect),
         train=functools.partial(run, train_stage.train),
+        choose_seed=functools.partial(run, seeds_stage.choose),
     )
 
 

@@ -9,9 +9,10 @@ from fer.registry import starting_weights as weights_stage
 from fer.reports import plots
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
+from fer.training import seeds as seeds_stage
 from fer.training import soft_labels
 from fer.training import train as train_stage
-from fer.training.refs import ModelRef, SoftLabelsRef, WeightsRef
+from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 from tasks import artifacts, caching, stages
 
 _CURVES = "Loss and accuracy by epoch"
@@ -70,3 +71,19 @@ def train(
         model = stages.run(train_stage.train, balanced, shards, weights, votes, config)
     page(lambda: _curves(model), last=True)
     return model
+
+
+def _show_seeds(chosen: SeedsRef) -> None:
+    rows = [
+        {"seed": seed, "validation accuracy": f"{value:.4f}", "chosen": "✓" if seed == chosen.chosen else ""}
+        for seed, value in zip(chosen.seeds, chosen.accuracies, strict=True)
+    ]
+    artifacts.table("seeds", rows, chosen.summary())
+
+
+@stages.task(seeds_stage.choose, on_cached=lambda chosen, _: _show_seeds(chosen))
+def choose_seed(models: tuple[ModelRef, ...], seeds: tuple[int, ...]) -> SeedsRef:
+    """Take the model that is best on validation, and say how far the seeds lie apart."""
+    chosen = stages.run(seeds_stage.choose, models, seeds)
+    _show_seeds(chosen)
+    return chosen

@@ -23,7 +23,7 @@ from fer.registry import champion, ledger, names, reads, registry, releases, tra
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.refs import ReleaseRef
-from fer.training.refs import ModelRef, WeightsRef
+from fer.training.refs import ModelRef, SeedsRef, WeightsRef
 
 _STAGE, _RELEASE = "register", "release.json"
 
@@ -37,6 +37,7 @@ class Candidate(Record):
     lineage: dict[str, str]  # see `lineage`
     split: SplitRef  # that the model was trained and tested on
     model: ModelRef
+    seeds: SeedsRef | None = None  # those that the model was chosen from
     evaluation: EvaluationRef
     verdict: VerdictRef
 
@@ -105,7 +106,9 @@ def register(
             trained_on.table(workspace.folder(candidate.split), model_folder), known_images, compression="zstd"
         )
         content = {champion.MODEL: record, files.TRAINED_ON: known_images}
-        for folder in (workspace.folder(candidate.verdict), model_folder, evaluation_folder, workspace.folder(report)):
+        folders = [workspace.folder(candidate.verdict), model_folder, evaluation_folder, workspace.folder(report)]
+        folders += [] if candidate.seeds is None else [workspace.folder(candidate.seeds)]
+        for folder in folders:
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in paths if not path.name.startswith("_")}
         manifest = models.register(candidate.name, content, registration, progress, by)

@@ -128,6 +128,13 @@ class TrainConfig(Record):
         description="MiB of pixels up to which a split is held in memory; a larger one is streamed, in another order",
     )
     seed: int = Field(default=0, ge=0, description="of weights, order, dropout and augmentation")
+    seeds: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="models that are trained, one after the other, by `seed` and the numbers after it; the best on "
+        "validation is taken, and their spread is recorded. A trial of a sweep trains one",
+    )
     timeout_s: float = Field(
         default=3_600,
         gt=0,
@@ -154,6 +161,13 @@ class TrainConfig(Record):
             raise ValueError(f"micro_batch must be empty with devices {self.devices}, not {self.micro_batch}")
         if self.precision == "mixed-float16":
             raise ValueError(f"precision must be auto, float32 or mixed-bfloat16 with devices {self.devices}")
+
+    def by_seed(self) -> dict[int, Self]:
+        """The trainings that this is, each of one seed: seed -> its config."""
+        return {
+            seed: self.model_copy(update={"seed": seed, "seeds": 1})
+            for seed in range(self.seed, self.seed + self.seeds)
+        }
 
     @property
     def resolved_phases(self) -> tuple[Phase, ...]:

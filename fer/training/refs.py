@@ -44,3 +44,24 @@ class ModelRef(Ref):
         start = "" if self.started_from is None else f"; started from {self.started_from}"
         accuracy = f"validation {self.validation_accuracy:.3f}"
         return f"{self.model}, {self.n_parameters:,} parameters, {best}, {accuracy}{start}"
+
+
+class SeedsRef(Ref):
+    """`seeds.json`: models of one recipe by several seeds, and the one chosen by validation. `accuracies` are theirs on
+    the validation split, in the order of `seeds`."""
+
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    chosen: int  # a seed
+    minimum: float
+    mean: float
+    sd: float
+    maximum: float
+
+    def summary(self) -> str:
+        """The seed that was chosen and how far the seeds lie apart, in one line."""
+        each = ", ".join(f"{seed}: {value:.3f}" for seed, value in zip(self.seeds, self.accuracies, strict=True))
+        return (
+            f"seed {self.chosen} chosen of {len(self.seeds)} by validation accuracy: mean {self.mean:.3f}, "
+            f"sd {self.sd:.3f}, {self.minimum:.3f} to {self.maximum:.3f} ({each})"
+        )

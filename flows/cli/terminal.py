@@ -124,6 +124,8 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     release = result.release
     table = _table()
     table.add_row("model", f"{plain(result.model.summary())} ({result.model.train_seconds:,.0f} s)")
+    if result.seeds is not None:
+        table.add_row("seeds", plain(result.seeds.summary()))
     table.add_row("quality", plain(result.evaluation.summary()))
     for check in result.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")

@@ -10,10 +10,12 @@ from registrations import candidate, committed, parts, register, state_for
 
 from data_contracts import files
 from fer import errors
+from fer.engine.refs import Ref
 from fer.evaluation.refs import VerdictRef
 from fer.models import saved_model
 from fer.registry import moves, registry, trained_on
 from fer.registry import register as register_stage
+from fer.training.refs import SeedsRef
 
 
 def is_registered(refs):
@@ -48,6 +50,19 @@ def test_a_release_holds_the_report_of_its_evaluation(models, workspace, tmp_pat
     folder = models.fetch(models.get("demo"), tmp_path)
     assert (folder / "report.md").read_bytes() == b"# cnn"
     assert (folder / "confusion.png").read_bytes() == b"PNG"
+
+
+def test_a_release_of_several_seeds_holds_their_spread(models, workspace, tmp_path):
+    chosen = SeedsRef(seeds=(0, 1), accuracies=(0.5, 0.6), chosen=1, minimum=0.5, mean=0.55, sd=0.07, maximum=0.6)
+    seeds = committed(workspace, "seeds", "0", chosen, {"seeds.json": b"{}"})
+    one_seed = candidate(parts(workspace))
+    register_stage.register(
+        one_seed.model_copy(update={"seeds": seeds}),
+        state_for(workspace),
+        report=committed(workspace, "evaluation report", "a", Ref(), {"report.md": b"# cnn"}),
+        workspace=workspace,
+    )
+    assert (models.fetch(models.get("demo"), tmp_path) / "seeds.json").read_bytes() == b"{}"
 
 
 def test_a_release_that_names_no_splits_was_trained_on_all_that_it_knows(tmp_path):
