@@ -24,6 +24,7 @@ SPLITS = ("train", "validation", "test")
 PREPROCESSING = "preprocessing.json"  # beside shards and models
 CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract
 DOCS = "data_docs"  # the same as a page
+MODEL = "model.keras"  # of a trained model
 TRAINED_ON = "trained_on.parquet"  # of a release: pixel_sha256 and split of its train and validation images
 WEIGHTS_TRAINED_ON = "weights_trained_on.parquet"  # of a model: that of the release whose weights it started from
 

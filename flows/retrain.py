@@ -11,7 +11,7 @@ import tasks.reports
 import tasks.shards
 from fer.engine import dask_runner, runners
 from fer.evaluation import beforehand
-from fer.evaluation.refs import Champion, EvaluationRef, Opponents
+from fer.evaluation.refs import Champion, EvaluationRef, Judged, Opponents
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.registry.register import lineage
@@ -61,7 +61,8 @@ def retrain(
         evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
         opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe.preprocess, stage_runner)
-        verdict = tasks.evaluation.gate(evaluation, split, manifest.source, opponents, full_recipe.gate)
+        judged = Judged(source=manifest.source, split=split, model=trained.model, evaluation=evaluation)
+        verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
         inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
         candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict)
         release = tasks.registry.register(candidate, champion_state)

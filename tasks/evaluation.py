@@ -5,7 +5,7 @@ from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import EvaluationRef, Opponents, VerdictRef
+from fer.evaluation.refs import EvaluationRef, Judged, Opponents, VerdictRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports, stages
@@ -62,14 +62,8 @@ def _show_verdict(verdict: VerdictRef) -> None:
 
 
 @stages.task(gate_stage.gate, on_cached=lambda verdict, _: _show_verdict(verdict))
-def gate(
-    evaluation: EvaluationRef,
-    split: SplitRef,
-    source: str,
-    opponents: Opponents,
-    config: GateConfig,
-) -> VerdictRef:
+def gate(judged: Judged, opponents: Opponents, config: GateConfig) -> VerdictRef:
     """Hold the candidate against the recipe's floors, the champion and the best release so far."""
-    verdict = stages.run(gate_stage.gate, evaluation, split, source, opponents, config)
+    verdict = stages.run(gate_stage.gate, judged, opponents, config)
     _show_verdict(verdict)
     return verdict

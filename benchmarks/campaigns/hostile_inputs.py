@@ -270,9 +270,10 @@ def _decode(folder: Path, data: bytes) -> None:
 
 
 def _load_model(folder: Path, data: bytes) -> None:
+    from data_contracts import files
     from fer.models import saved_model
 
-    (folder / saved_model.MODEL).write_bytes(data)
+    (folder / files.MODEL).write_bytes(data)
     saved_model.load(folder)
 
 

@@ -23,6 +23,16 @@ class GateConfig(Record):
     max_churn: float = Field(
         default=0.2, ge=0, le=1, description="share of the test that the champion has right and the candidate wrong"
     )
+    max_size_ratio: float = Field(
+        default=10.0,
+        ge=0,
+        description="how many times as large as the champion, in parameters and in bytes of its file; wide, as a "
+        "better model may be larger; 0: no bound",
+    )
+    max_parameters: int = Field(
+        default=0, ge=0, description="of the model; 0: no bound, as what serves it is not known"
+    )
+    max_megabytes: float = Field(default=0.0, ge=0, description="of the model's file, 10⁶ bytes each; 0: no bound")
     min_images: int = Field(
         default=100,
         ge=1,

@@ -16,9 +16,10 @@ from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import beforehand, metrics, predictions
+from fer.evaluation import size as sizes
 from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, Check, EvaluationRef, Measure, Opponents, VerdictRef
+from fer.evaluation.refs import Champion, Check, EvaluationRef, Judged, Measure, Opponents, VerdictRef
 from fer.progress import Progress
 
 CHURN = "churn.parquet"
@@ -29,9 +30,7 @@ _NO_CHAIN = "week after week each candidate could be a margin worse than the cha
 @stage.stage("gate")
 def gate(
     out: Path,
-    evaluation: EvaluationRef,
-    split: SplitRef,
-    source: str,
+    judged: Judged,
     opponents: Opponents,
     config: GateConfig,
     *,
@@ -40,15 +39,20 @@ def gate(
 ) -> VerdictRef:
     """Write `verdict.json`: each check, the decision, and what the comparison can tell at all (`power`).
 
-    `split` is where the evaluated images come from, of the dataset `source`. No champion means that there is none yet,
-    which passes and is stated. The opponents' evaluations must be of the same images; they are not needed where
-    `beforehand.comparability` finds a failed check. `churn.parquet` lists the images on which exactly one of candidate
-    and champion is right. Raises ContractViolation if two evaluations are not of the same images.
+    No champion means that there is none yet, which passes and is stated. The opponents' evaluations must be of the same
+    images; they are not needed where `beforehand.comparability` finds a failed check. `churn.parquet` lists the images
+    on which exactly one of candidate and champion is right. Raises ContractViolation if two evaluations are not of the
+    same images.
     """
     champion, anchor = opponents.champion, opponents.anchor
-    findings = beforehand.findings(champion, source, split, config, workspace=workspace)
-    candidate = predictions.read(workspace.folder(evaluation) / predictions.FILE)
-    checks = [*_floors(evaluation, candidate, config), *(finding.check() for finding in findings)]
+    findings = beforehand.findings(champion, judged.source, judged.split, config, workspace=workspace)
+    candidate = predictions.read(workspace.folder(judged.evaluation) / predictions.FILE)
+    size = sizes.of(judged.model, workspace)
+    checks = [
+        *_floors(judged.evaluation, candidate, config),
+        *sizes.checks(size, champion, config, workspace),
+        *(finding.check() for finding in findings),
+    ]
     power, decision = None, Decision(replaces=True, for_a_reason=False)
     if champion is None:
         checks.append(
@@ -60,10 +64,11 @@ def gate(
             )
         )
     elif all(finding.passed for finding in findings):
-        against_champion = _against(champion, beforehand.who(champion.version), candidate, split, config, workspace)
+        name = beforehand.who(champion.version)
+        against_champion = _against(champion, name, candidate, judged.split, config, workspace)
         checks += [*against_champion.no_worse(_NOT_WORSE), against_champion.churn()]
         if anchor is not None:
-            checks += _against_anchor(anchor, candidate, source, split, config, workspace)
+            checks += _against_anchor(anchor, candidate, judged, config, workspace)
         power = against_champion.power()
         decision = against_champion.decide(opponents.changes, opponents.waivers_used)
         _write_churn(out / CHURN, against_champion)
@@ -73,6 +78,7 @@ def gate(
         champion_version=None if champion is None else champion.version,
         anchor_version=None if anchor is None else anchor.version,
         power=power,
+        size=size,
         replaces=decision.replaces,
         for_a_reason=decision.for_a_reason,
         decision=decision.sentence,
@@ -182,19 +188,18 @@ def _against(
 def _against_anchor(
     anchor: Champion,
     candidate: predictions.Predictions,
-    source: str,
-    split: SplitRef,
+    judged: Judged,
     config: GateConfig,
     workspace: workspaces.Workspace,
 ) -> list[Check]:
     """The candidate against the best release; a check that passes and says why, where the two can't be compared."""
     name = f"best release (version {anchor.version})"
-    difference = beforehand.comparability(anchor, source, split)
+    difference = beforehand.comparability(anchor, judged.source, judged.split)
     if difference is None:
-        images = beforehand.read_images(split, anchor, workspace)
-        enough = beforehand.enough_to_compare(images, split.classes, name, config)
+        images = beforehand.read_images(judged.split, anchor, workspace)
+        enough = beforehand.enough_to_compare(images, judged.split.classes, name, config)
         if enough.passed:
-            return _against(anchor, name, candidate, split, config, workspace).no_worse(_NO_CHAIN)
+            return _against(anchor, name, candidate, judged.split, config, workspace).no_worse(_NO_CHAIN)
         difference = enough.check()
     detail = f"not compared: {difference.detail}"
     return [Check(name=f"no worse than the {name}", passed=True, detail=detail, reason=_NO_CHAIN)]

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field, field_validator
 
+from fer.curation.refs import SplitRef
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.training.refs import ModelRef
@@ -152,6 +153,17 @@ class Power(Record):
         )
 
 
+class Size(Record):
+    """How large a model is. `file_bytes`: of `model.keras`."""
+
+    n_parameters: int
+    file_bytes: int
+
+    def words(self) -> str:
+        """Both figures."""
+        return f"{self.n_parameters:,} parameters, {self.file_bytes / 1e6:,.2f} MB"
+
+
 class VerdictRef(Ref):
     """`verdict.json`: whether the candidate passed its gates, whether it replaces the champion, and why.
 
@@ -164,6 +176,7 @@ class VerdictRef(Ref):
     champion_version: int | None  # what the candidate was compared with; None without a champion
     anchor_version: int | None = None  # the best release so far, where that is another one
     power: Power | None = None
+    size: Size | None = None  # of the candidate; verdicts from before it was measured have none
     replaces: bool = True
     for_a_reason: bool = False  # it replaces the champion without being shown to be better
     decision: str = ""
@@ -214,6 +227,15 @@ class Opponents(Record):
     anchor: Champion | None = None
     changes: tuple[str, ...] = ()
     waivers_used: tuple[str, ...] = ()  # the promotions for a reason within a year
+
+
+class Judged(Record):
+    """A candidate, and what it is judged by: the test images of `split`, which are of the dataset `source`."""
+
+    source: str  # as in `DatasetRef.source`
+    split: SplitRef
+    model: ModelRef
+    evaluation: EvaluationRef
 
 
 class ChampionState(Record):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from data_contracts import files
 from fer import errors
 from fer.models import saved_model, weights_file, zoo
 from fer.models.config import ModelConfig
@@ -53,7 +54,7 @@ def _read(config: ModelConfig, path: Path, model: "keras.Model") -> "keras.Model
     """A model with the file's weights."""
     import keras
 
-    if path.name == saved_model.MODEL:
+    if path.name == files.MODEL:
         return saved_model.load(path.parent)
     backbone = getattr(zoo.module_of(config), "backbone_for_weights", None)
     source: keras.Model = keras.models.clone_model(model) if backbone is None else backbone(config)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_contracts import files
 from fer import errors, plain_text
 from fer.models import model_file
 from fer.progress import Progress, silent
@@ -19,7 +20,6 @@ from fer.progress import Progress, silent
 if TYPE_CHECKING:
     import keras
 
-MODEL = "model.keras"
 HISTORY = "history.json"
 ABOUT = "training.json"
 # What Keras, HDF5 and zipfile raise on a file with a flipped bit or a missing part.
@@ -36,8 +36,8 @@ def load(folder: Path) -> "keras.Model":
     """
     import keras
 
-    path = folder / MODEL
-    must = f"{MODEL} must be a whole Keras model of Keras's own layers."
+    path = folder / files.MODEL
+    must = f"{files.MODEL} must be a whole Keras model of Keras's own layers."
     with damage_as_error(path, must, todo="remove the folder, then fetch or train the model again"):
         contents = model_file.read(path)
         model_file.require_layers(contents, path)

@@ -21,7 +21,6 @@ from fer.curation.refs import SplitRef
 from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.engine.records import Record
-from fer.models import saved_model
 from fer.models.config import ModelConfig
 from fer.progress import Progress
 from fer.registry import releases, trained_on
@@ -89,7 +88,7 @@ def resolve(source: str, model: ModelConfig, declared_origin: str | None = None)
     elif source.startswith(REGISTRY):
         with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
             source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
-            identity, file = f"{source}:{manifest.files[saved_model.MODEL].sha256}", saved_model.MODEL
+            identity, file = f"{source}:{manifest.files[files.MODEL].sha256}", files.MODEL
             origin = f"{source}, checked against the images held out"
     else:
         path = Path(source)
@@ -138,7 +137,7 @@ def fetch(
     elif split is not None:
         with releases.local_copy(resolved.source.removeprefix(REGISTRY)) as (_, folder):
             _refuse_to_know_what_is_held_out(resolved.source, folder / files.TRAINED_ON, workspace.folder(split))
-            shutil.copyfile(folder / saved_model.MODEL, out / resolved.file)
+            shutil.copyfile(folder / files.MODEL, out / resolved.file)
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
         shutil.copyfile(resolved.source, out / resolved.file)

@@ -78,7 +78,7 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
     except loop.Diverged as error:
         return {DIVERGED: {"message": str(error), "images": error.images}}
     saved_model.require_finite(model.get_weights(), "the trained model")
-    model.save(given.out / saved_model.MODEL)
+    model.save(given.out / files.MODEL)
     _, at_once = trainers.batch_sizes(config, data.train.n_images, micro_batch)
     about = {
         "micro_batch": at_once,

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from data_contracts import files
 from data_contracts import files as names
 from fer import errors
-from fer.models import saved_model
 from fer.registry import releases
 from fer.shards import preprocessing
 from flows.cli import app as cli
@@ -57,7 +57,7 @@ def predicted(monkeypatch, tmp_path):
             probe=preprocessing.probe(config),
         )  # fmt: skip
         (tmp_path / names.PREPROCESSING).write_text(record.model_dump_json())
-        (tmp_path / saved_model.MODEL).write_bytes(data)
+        (tmp_path / files.MODEL).write_bytes(data)
         (tmp_path / "face.png").write_bytes(corpus.encode(corpus.grey(), "PNG") if image is None else image)
         manifest = SimpleNamespace(name="demo", version=1)
         monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))

@@ -59,7 +59,7 @@ def model_of(workspace, classes=CLASSES) -> ModelRef:
         draw = np.random.default_rng(0)  # Keras' own draw depends on what other threads draw
         for variable in model.trainable_variables:
             variable.assign(draw.normal(0, 0.3, variable.shape))
-        model.save(out / saved_model.MODEL)
+        model.save(out / files.MODEL)
         return ModelRef(
             digest="-".join(classes),  # as in training: the classes count, the file's date does not
             model=config.name,

@@ -13,7 +13,7 @@ from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import beforehand, gate, metrics, predictions
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, EvaluationRef, Measure, Opponents, VerdictRef
+from fer.evaluation.refs import Champion, EvaluationRef, Judged, Measure, Opponents, Size, VerdictRef
 from fer.ingest import sources
 from fer.training.refs import ModelRef
 
@@ -96,13 +96,30 @@ def champion_of(workspace, version=1, *, trained_on=(), classes=CLASSES, source=
     return Champion(version=version, source=source, model=model, same_preprocessing=same_code)
 
 
-def judge(workspace, candidate, champion_scores=None, released=None, source="demo", others=None, **config):
+def model_of(workspace, n_parameters=1, file_bytes=0) -> ModelRef:
+    """A candidate's model of that size."""
+
+    def produce(out):
+        (out / "model.keras").write_bytes(b"k" * file_bytes)
+        fields = {"epochs_run": 1, "best_epoch": 1, "validation_accuracy": 0.5, "train_seconds": 1.0}
+        return ModelRef(model="cnn", classes=CLASSES, n_parameters=n_parameters, **fields)
+
+    return workspace.run("train", f"{n_parameters} {file_bytes}", ModelRef, produce, resumable=False)
+
+
+def judged(workspace, candidate, images=None, source="demo", model=None) -> Judged:
+    images = images or split_of(workspace, candidate.n_images)
+    return Judged(source=source, split=images, model=model or model_of(workspace), evaluation=candidate)
+
+
+def judge(workspace, candidate, champion_scores=None, released=None, source="demo", others=None, model=None, **config):
     """The verdict; `others` are fields of the opponents beside the champion."""
     released = champion_of(workspace) if champion_scores is not None and released is None else released
     if released is not None:
         released = released.model_copy(update={"evaluation": champion_scores})
-    images, opponents = split_of(workspace, candidate.n_images), Opponents(champion=released, **(others or {}))
-    return gate.gate(candidate, images, source, opponents, GateConfig(**config), workspace=workspace)
+    opponents = Opponents(champion=released, **(others or {}))
+    one = judged(workspace, candidate, source=source, model=model)
+    return gate.gate(one, opponents, GateConfig(**config), workspace=workspace)
 
 
 def test_without_a_champion_the_floors_decide_and_the_verdict_says_so(workspace):
@@ -126,7 +143,16 @@ def test_each_check_has_a_reason_and_what_measures_something_says_the_figures_an
     measures = {name: check["measure"] for name, check in checks.items()}
     assert {measure["setting"] for measure in measures.values()} == {
         f"gate.{name}"
-        for name in ("min_accuracy", "min_macro_f1", "min_recall", "min_images", "margin", "max_churn", "superiority")
+        for name in (
+            "min_accuracy",
+            "min_macro_f1",
+            "min_recall",
+            "min_images",
+            "max_size_ratio",
+            "margin",
+            "max_churn",
+            "superiority",
+        )
     }
     difference = measures["accuracy no worse than the champion (version 4)"]
     assert difference == {
@@ -229,9 +255,37 @@ def test_the_key_depends_on_what_the_champion_was_trained_on_and_made_from(works
         champion_of(workspace, trained_on=(1,)),
         champion_of(workspace, source="archive"),
     ]
-    images = split_of(workspace)
-    keys = {gate.gate.key(candidate, images, "demo", Opponents(champion=one), GateConfig()) for one in released}
+    of_one = judged(workspace, candidate)
+    keys = {gate.gate.key(of_one, Opponents(champion=one), GateConfig()) for one in released}
     assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("n_parameters", "file_bytes", "ratio", "passed"),
+    [(1, 0, 1, True), (10, 3, 10, True), (11, 3, 11, False), (2, 11, 11, False)],
+)
+def test_a_model_may_be_so_many_times_as_large_as_the_champion(workspace, n_parameters, file_bytes, ratio, passed):
+    candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
+    verdict = judge(workspace, candidate, champion, model=model_of(workspace, n_parameters, file_bytes))
+    assert verdict.passed == passed
+    (check,) = (check for check in verdict.checks if check.name == "size against the champion (version 1)")
+    assert (check.passed, check.measure.value, check.measure.bound) == (passed, ratio, 10)
+    assert verdict.size == Size(n_parameters=n_parameters, file_bytes=file_bytes)
+    assert judge(workspace, candidate, champion, model=model_of(workspace, n_parameters), max_size_ratio=0).passed
+
+
+def test_a_first_model_has_its_size_recorded_and_is_held_to_the_bounds_that_the_recipe_sets(workspace):
+    candidate, large = evaluation(workspace, "candidate", right(0.7)), model_of(workspace, 5_000_000, 2_000_000)
+    verdict = judge(workspace, candidate, model=large)
+    assert verdict.passed
+    assert verdict.size.file_bytes == 2_000_000
+    assert not any("size" in check.name or "at most" in check.name for check in verdict.checks)
+    assert judge(workspace, candidate, model=large, max_parameters=5_000_000, max_megabytes=2).passed
+    refused = judge(workspace, candidate, model=large, max_parameters=4_999_999, max_megabytes=1.5)
+    assert refused.reason() == (
+        "5,000,000 parameters, of at most 4,999,999 by gate.max_parameters; "
+        "2 megabytes, of at most 1.5 by gate.max_megabytes"
+    )
 
 
 @pytest.mark.parametrize("known", [range(150), [f"a near-duplicate of {row}" for row in range(150)]])
@@ -254,7 +308,7 @@ def test_too_few_images_that_the_champion_does_not_know_fail_and_say_why(workspa
     candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
     released = champion_of(workspace, 3, trained_on=range(280))
     verdict = judge(workspace, candidate, champion, released)
-    assert [check.passed for check in verdict.checks] == [True, True, True, False]
+    assert [check.passed for check in verdict.checks] == [True, True, True, True, False]
     last = verdict.checks[-1].detail
     assert "only 20 of 300 test images to compare on, fewer than gate.min_images=100" in last
     assert "trained on the other 280" in last
@@ -402,7 +456,8 @@ def test_the_gate_refuses_all_that_is_refused_before_the_training(tmp_path_facto
     config = GateConfig(min_images=least, margin=1)
     candidate = evaluation(workspace, "candidate", TRUTH[:n], truth=TRUTH[:n])
     evaluated = released.model_copy(update={"evaluation": candidate})
-    verdict = gate.gate(candidate, images, source, Opponents(champion=evaluated), config, workspace=workspace)
+    one = judged(workspace, candidate, images, source)
+    verdict = gate.gate(one, Opponents(champion=evaluated), config, workspace=workspace)
     try:
         beforehand.require(released, source, images, config, workspace=workspace)
     except errors.FerError:

@@ -28,7 +28,7 @@ def model_folder(tmp_path_factory):
     keras.utils.set_random_seed(0)
     config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
     model = zoo.build(config, height=16, width=16, n_classes=3, mean=128.0, std=70.0)
-    model.save(folder / saved_model.MODEL)
+    model.save(folder / files.MODEL)
     record = preprocessing.Preprocessing(
         config=preprocessing.PreprocessConfig(height=16, width=16),
         classes=CLASSES,

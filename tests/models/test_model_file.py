@@ -4,12 +4,13 @@ import hostile_models
 import numpy as np
 import pytest
 
+from data_contracts import files
 from fer import errors
 from fer.models import model_file, saved_model, weights_file
 
 
 def read(folder, data):
-    path = folder / saved_model.MODEL
+    path = folder / files.MODEL
     path.write_bytes(data)
     with saved_model.damage_as_error(path, "a whole Keras model", todo="x"):
         return model_file.read(path)
@@ -85,7 +86,7 @@ class TestWithKeras:
     """Layers are laid out without values; what they need must be there."""
 
     def test_a_whole_model_is_loaded(self, tmp_path):
-        (tmp_path / saved_model.MODEL).write_bytes(hostile_models.keras_file())
+        (tmp_path / files.MODEL).write_bytes(hostile_models.keras_file())
         model = saved_model.load(tmp_path)
         assert model.count_params() == 64 * 3 + 3
         scores = saved_model.probabilities(model, np.zeros((2, 8, 8, 1), np.uint8), 2)
@@ -95,13 +96,13 @@ class TestWithKeras:
         "model", [pytest.param(model, id=model.name) for model in hostile_models.MODELS if model.lays_out]
     )
     def test_a_model_that_needs_more_than_there_is_is_refused(self, tmp_path, model):
-        (tmp_path / saved_model.MODEL).write_bytes(model.make())
+        (tmp_path / files.MODEL).write_bytes(model.make())
         with pytest.raises(errors.IntegrityError, match=model.message) as refusal:
             saved_model.load(tmp_path)
         assert str(refusal.value).isprintable()
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_weights_that_are_not_finite_are_refused(self, tmp_path, value):
-        (tmp_path / saved_model.MODEL).write_bytes(hostile_models.with_value(value))
+        (tmp_path / files.MODEL).write_bytes(hostile_models.with_value(value))
         with pytest.raises(errors.IntegrityError, match=r"1 of 192 that are not, in the layer 'probabilities'"):
             saved_model.load(tmp_path)

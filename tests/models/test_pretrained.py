@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from data_contracts import files
 from fer import errors
-from fer.models import pretrained, saved_model, zoo
+from fer.models import pretrained, zoo
 from fer.models.networks import mini_xception, mobilenet_v2, resnet50, se_resnet
 
 pytestmark = pytest.mark.slow
@@ -75,9 +76,9 @@ def legacy(application, folder):
 def test_our_own_model_gives_what_fits_by_name_and_shape(tmp_path):
     keras.utils.set_random_seed(1)
     source = build(SMALL, n_classes=7)
-    source.save(tmp_path / saved_model.MODEL)
+    source.save(tmp_path / files.MODEL)
     model = build(SMALL, n_classes=3)
-    loaded = pretrained.load_into(model, SMALL, tmp_path / saved_model.MODEL)
+    loaded = pretrained.load_into(model, SMALL, tmp_path / files.MODEL)
     assert loaded.not_loaded == ("probabilities",)
     np.testing.assert_array_equal(
         model.get_layer("stem_conv").get_weights()[0], source.get_layer("stem_conv").get_weights()[0]
@@ -156,9 +157,9 @@ def test_a_lack_of_memory_is_no_damage(saved, monkeypatch):
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    build(mini_xception.Config(widths=(4,))).save(tmp_path / saved_model.MODEL)
+    build(mini_xception.Config(widths=(4,))).save(tmp_path / files.MODEL)
     with pytest.raises(errors.IntegrityError, match=r"fit some layers.*se-resnet"):
-        pretrained.load_into(build(se_resnet.Config()), se_resnet.Config(), tmp_path / saved_model.MODEL)
+        pretrained.load_into(build(se_resnet.Config()), se_resnet.Config(), tmp_path / files.MODEL)
 
 
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all"])

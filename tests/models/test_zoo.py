@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from data_contracts import files
 from fer import errors
 from fer.models import saved_model, zoo
 from fer.models.networks import mini_xception, mobilenet_v2, resnet50, se_resnet, sequential_cnn, vgg
@@ -50,7 +51,7 @@ def test_the_model_normalises_pixels_itself(model):
 
 def test_a_saved_model_loads_in_safe_mode_and_says_the_same(model, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), dtype=np.uint8)
-    model.save(tmp_path / saved_model.MODEL)
+    model.save(tmp_path / files.MODEL)
     loaded = saved_model.load(tmp_path)
     np.testing.assert_array_equal(
         saved_model.probabilities(loaded, pixels, batch_size=4), saved_model.probabilities(model, pixels, batch_size=4)
@@ -72,7 +73,7 @@ def test_a_model_with_code_in_it_is_refused(tmp_path):
     import keras
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
-    model.save(tmp_path / saved_model.MODEL)
+    model.save(tmp_path / files.MODEL)
     with pytest.raises(errors.IntegrityError, match="layers of Keras's own"):
         saved_model.load(tmp_path)
 
@@ -80,14 +81,14 @@ def test_a_model_with_code_in_it_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [None, b"", b"no model at all"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     if content is not None:
-        (tmp_path / saved_model.MODEL).write_bytes(content)
+        (tmp_path / files.MODEL).write_bytes(content)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         saved_model.load(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("saved") / saved_model.MODEL
+    path = tmp_path_factory.mktemp("saved") / files.MODEL
     build(tiny()).save(path)
     return path
 
@@ -102,7 +103,7 @@ def test_a_damaged_file_loads_or_is_refused(saved, data):
         for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
             damaged[at] ^= data.draw(st.integers(1, 255))
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, saved_model.MODEL).write_bytes(damaged)
+        Path(folder, files.MODEL).write_bytes(damaged)
         with contextlib.suppress(errors.IntegrityError):
             saved_model.load(Path(folder))
 
@@ -113,7 +114,7 @@ def test_a_bit_turned_over_in_a_model_is_seen(saved, tmp_path, member):
     with zipfile.ZipFile(saved) as archive:
         entry = archive.getinfo(member)
     damaged[entry.header_offset + 30 + len(member) + entry.compress_size // 2] ^= 1
-    (tmp_path / saved_model.MODEL).write_bytes(damaged)
+    (tmp_path / files.MODEL).write_bytes(damaged)
     with pytest.raises(errors.IntegrityError, match="whole Keras model"):
         saved_model.load(tmp_path)
 
@@ -149,7 +150,7 @@ def test_every_model_of_the_zoo_takes_grey_bytes_and_loads_in_safe_mode(name, tm
     np.testing.assert_array_equal(
         probabilities, saved_model.probabilities(model, pixels.astype(np.float32), batch_size=2)
     )
-    model.save(tmp_path / saved_model.MODEL)
+    model.save(tmp_path / files.MODEL)
     np.testing.assert_array_equal(
         probabilities, saved_model.probabilities(saved_model.load(tmp_path), pixels, batch_size=2)
     )

@@ -21,7 +21,7 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.evaluation import gate, predictions
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import EvaluationRef, Opponents
+from fer.evaluation.refs import EvaluationRef, Judged, Opponents
 from fer.images import encode
 from fer.models import saved_model
 from fer.progress import silent
@@ -142,9 +142,12 @@ def test_a_candidate_is_compared_with_its_champion_as_it_was_then(models, worksp
     assert len(trained_on.read(workspace.folder(state.opponents.champion.model) / "trained_on.parquet")) > 100
     met = state.opponents.champion.model_copy(update={"evaluation": evaluation_of(workspace, models, 1)})
     verdict = gate.gate(
-        evaluation_of(workspace, models, 4),
-        split_of(workspace),
-        "demo",
+        Judged(
+            source="demo",
+            split=split_of(workspace),
+            model=met.model,
+            evaluation=evaluation_of(workspace, models, 4),
+        ),
         Opponents(champion=met),
         GateConfig(min_images=1, margin=0.5),
         workspace=workspace,

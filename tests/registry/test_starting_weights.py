@@ -13,7 +13,7 @@ from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
-from fer.models import saved_model, zoo
+from fer.models import zoo
 from fer.models.networks import mobilenet_v2, resnet50, se_resnet
 from fer.registry import releases, starting_weights
 
@@ -51,14 +51,14 @@ def released(tmp_path, monkeypatch):
     def release(known):
         folder = tmp_path / "released"
         folder.mkdir()
-        zoo.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / saved_model.MODEL)
+        zoo.build(SMALL, height=16, width=16, n_classes=3, mean=128, std=60).save(folder / files.MODEL)
         if known is not None:
             columns = {"pixel_sha256": list(known)}
             if isinstance(known, dict):
                 columns["split"] = list(known.values())
             pq.write_table(pa.table(columns), folder / files.TRAINED_ON)
         manifest = types.SimpleNamespace(
-            name="mine", version=3, files={saved_model.MODEL: types.SimpleNamespace(sha256="0" * 64)}
+            name="mine", version=3, files={files.MODEL: types.SimpleNamespace(sha256="0" * 64)}
         )
         asked = []
 

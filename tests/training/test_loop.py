@@ -268,7 +268,7 @@ def test_validation_that_is_not_finite_stops(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.TrainingLoop, "_validate", lambda _: (float("nan"), 0.5))
     result = fit(folder, tmp_path / "nan", config())
     assert "validation loss must stay finite. Received: nan after epoch 1" in result["diverged"]["message"]
-    assert not (tmp_path / "nan" / saved_model.MODEL).exists()
+    assert not (tmp_path / "nan" / files.MODEL).exists()
 
 
 def test_what_was_found_to_fit_stays_when_less_memory_is_free_later(folder, tmp_path, undisturbed):
@@ -287,7 +287,7 @@ def test_an_epoch_whose_loss_is_far_above_guessing_stops(folder, tmp_path, monke
     monkeypatch.setattr(trainers.LocalTrainer, "step", lambda *_: trainers.StepResult(7.0, 0.5))
     result = fit(folder, tmp_path / "high", config())
     assert "7.0 in epoch 1, learning rate" in result["diverged"]["message"]
-    assert not (tmp_path / "high" / saved_model.MODEL).exists()
+    assert not (tmp_path / "high" / files.MODEL).exists()
 
 
 def test_the_finished_epochs_history_is_there_while_training_goes_on(folder, tmp_path):
