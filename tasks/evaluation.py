@@ -5,13 +5,26 @@ from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import EvaluationRef, Judged, Opponents, VerdictRef
+from fer.evaluation.refs import (
+    Champion,
+    EvaluationRef,
+    Judged,
+    Opponents,
+    RobustnessComparisonRef,
+    RobustnessRef,
+    VerdictRef,
+)
+from fer.evaluation.robustness import comparison as comparison_stage
+from fer.evaluation.robustness import measure as robustness_stage
+from fer.evaluation.robustness.config import RobustnessConfig
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports, stages
 
 _METRICS, _CHAMPIONS_METRICS, _ANCHORS_METRICS = "evaluation", "champion-evaluation", "anchor-evaluation"  # pages
 _EVALUATE_CHAMPION, _EVALUATE_ANCHOR = "evaluate champion", "evaluate best release"
+_ROBUSTNESS, _CHAMPIONS_ROBUSTNESS = "robustness", "champion-robustness"  # pages
+_CHAMPION_ROBUSTNESS = "champion's robustness"
 
 
 def _show_metrics(evaluation: EvaluationRef, model: ModelRef, page: str) -> None:
@@ -46,6 +59,47 @@ def evaluate_anchor(model: ModelRef, shards: ShardsRef, split: SplitRef, split_n
     evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_ANCHOR)
     _show_metrics(evaluation, model, _ANCHORS_METRICS)
     return evaluation
+
+
+def _show_robustness(robustness: RobustnessRef, model: ModelRef, page: str) -> None:
+    artifacts.markdown(page, reports.robustness_markdown(robustness, model), plain_text.visible(robustness.summary()))
+
+
+def _on_cached_robustness(page: str) -> caching.OnCached:
+    return lambda robustness, parameters: _show_robustness(robustness, parameters["model"], page)
+
+
+@stages.task(robustness_stage.robustness, on_cached=_on_cached_robustness(_ROBUSTNESS))
+def robustness(model: ModelRef, shards: ShardsRef, config: RobustnessConfig, split_name: str = "test") -> RobustnessRef:
+    """Score the model on corrupted and moved images of a split."""
+    result = stages.run(robustness_stage.robustness, model, shards, split_name, config)
+    _show_robustness(result, model, _ROBUSTNESS)
+    return result
+
+
+@stages.task(robustness_stage.robustness, _CHAMPION_ROBUSTNESS, on_cached=_on_cached_robustness(_CHAMPIONS_ROBUSTNESS))
+def champion_robustness(
+    model: ModelRef, shards: ShardsRef, config: RobustnessConfig, split_name: str = "test"
+) -> RobustnessRef:
+    """Do the same with the champion, on the candidate's images."""
+    result = stages.run(robustness_stage.robustness, model, shards, split_name, config, name=_CHAMPION_ROBUSTNESS)
+    _show_robustness(result, model, _CHAMPIONS_ROBUSTNESS)
+    return result
+
+
+def _show_comparison(comparison: RobustnessComparisonRef) -> None:
+    text = reports.robustness_comparison_markdown(comparison)
+    artifacts.markdown("robustness-comparison", text, plain_text.visible(comparison.summary()))
+
+
+@stages.task(comparison_stage.compare, on_cached=lambda comparison, _: _show_comparison(comparison))
+def compare_robustness(
+    candidate: RobustnessRef, champion: Champion, split: SplitRef, config: RobustnessConfig
+) -> RobustnessComparisonRef:
+    """Compare the candidate with the champion under each corruption."""
+    comparison = stages.run(comparison_stage.compare, candidate, champion, split, config)
+    _show_comparison(comparison)
+    return comparison
 
 
 def _show_verdict(verdict: VerdictRef) -> None:

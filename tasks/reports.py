@@ -11,10 +11,11 @@ from fer.curation import baseline
 from fer.curation.refs import ValidationRef
 from fer.engine import connect, contracts, disk
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, VerdictRef
+from fer.evaluation.refs import EvaluationRef, RobustnessComparisonRef, RobustnessRef, VerdictRef
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import pages, plots, publishing
+from fer.reports import robustness as robustness_report
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
 from fer.training import train as train_stage
@@ -81,6 +82,16 @@ def evaluation_markdown(evaluation: EvaluationRef, model: ModelRef) -> str:
     folder = caching.workspace().folder(evaluation_report(evaluation, model))
     matrix = artifacts.picture((folder / evaluation_stage.CONFUSION).read_bytes(), "Confusion matrix")
     return f"{(folder / evaluation_stage.MARKDOWN).read_text()}\n\n{matrix}"
+
+
+def robustness_markdown(robustness: RobustnessRef, model: ModelRef) -> str:
+    """A model under corruption, as Markdown."""
+    return robustness_report.markdown(caching.workspace().folder(robustness), model.model)
+
+
+def robustness_comparison_markdown(comparison: RobustnessComparisonRef) -> str:
+    """A candidate and the champion under corruption, as Markdown."""
+    return robustness_report.comparison_markdown(caching.workspace().folder(comparison))
 
 
 def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:

@@ -33,6 +33,13 @@ class GateConfig(Record):
         default=0, ge=0, description="of the model; 0: no bound, as what serves it is not known"
     )
     max_megabytes: float = Field(default=0.0, ge=0, description="of the model's file, 10⁶ bytes each; 0: no bound")
+    robustness_margin: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="how much worse than the champion in mean accuracy under corruption is still as good: wide, as it "
+        "varies with the luck of the seed more than accuracy does; 1: any",
+    )
     min_images: int = Field(
         default=100,
         ge=1,

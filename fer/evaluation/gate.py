@@ -20,6 +20,7 @@ from fer.evaluation import size as sizes
 from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Champion, Check, EvaluationRef, Judged, Measure, Opponents, VerdictRef
+from fer.evaluation.robustness import gate_check
 from fer.progress import Progress
 
 CHURN = "churn.parquet"
@@ -67,6 +68,8 @@ def gate(
         name = beforehand.who(champion.version)
         against_champion = _against(champion, name, candidate, judged.split, config, workspace)
         checks += [*against_champion.no_worse(_NOT_WORSE), against_champion.churn()]
+        if judged.robustness is not None:
+            checks.append(gate_check.under_corruption(judged.robustness, config))
         if anchor is not None:
             checks += _against_anchor(anchor, candidate, judged, config, workspace)
         power = against_champion.power()

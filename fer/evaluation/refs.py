@@ -66,6 +66,55 @@ def left_out(absent_classes: tuple[str, ...]) -> str:
     return f" (none of {', '.join(absent_classes)}, left out of macro-F1)" if absent_classes else ""
 
 
+class RobustnessRef(Ref):
+    """`robustness.json` and `robustness.parquet` of one model on one split: see `fer.evaluation.robustness`.
+
+    `mean_accuracy` is the mean over all corruptions and severities, `accuracy` that on the same images as they are.
+    """
+
+    split: str
+    n_images: int
+    accuracy: float
+    mean_accuracy: float
+    mean_accuracy_interval: tuple[float, float]
+
+    def summary(self) -> str:
+        """Mean accuracy under corruption beside that on the same images as they are, in one line."""
+        low, high = self.mean_accuracy_interval
+        return (
+            f"accuracy under corruption {self.mean_accuracy:.3f} [{low:.3f}, {high:.3f}] on {self.n_images:,} "
+            f"{self.split} images, {self.accuracy:.3f} as they are"
+        )
+
+
+class RobustnessComparisonRef(Ref):
+    """`robustness_comparison.json`: a candidate and the champion under corruption, on the same `n_images`.
+
+    `difference` is candidate minus champion in mean accuracy under corruption. The mean corruption errors are relative
+    to the champion's: below 1 is better than it; None where the champion makes no error to compare with. Without any
+    figure where there are too few images.
+    """
+
+    champion_version: int
+    n_images: int
+    difference: float | None
+    standard_error: float | None
+    mean_corruption_error: float | None
+    relative_mean_corruption_error: float | None
+
+    def summary(self) -> str:
+        """The difference, and the mean corruption error, in one line."""
+        if self.difference is None:
+            return f"only {self.n_images:,} images under corruption are new to version {self.champion_version}"
+        error = (
+            "" if self.mean_corruption_error is None else f", mean corruption error {self.mean_corruption_error:.3f}"
+        )
+        return (
+            f"accuracy under corruption {self.difference:+.4f} against version {self.champion_version} on "
+            f"{self.n_images:,} images{error}"
+        )
+
+
 class Measure(Record):
     """What a check measured, and the bound that it is held against: a row of a table.
 
@@ -213,6 +262,7 @@ class Champion(Record):
     model: ModelRef
     same_preprocessing: bool  # whether today's code prepares images as it did for this model
     evaluation: EvaluationRef | None = None  # on the candidate's test images
+    robustness: RobustnessRef | None = None  # likewise
 
 
 class Opponents(Record):
@@ -227,6 +277,7 @@ class Opponents(Record):
     anchor: Champion | None = None
     changes: tuple[str, ...] = ()
     waivers_used: tuple[str, ...] = ()  # the promotions for a reason within a year
+    robustness: RobustnessComparisonRef | None = None  # the candidate's beside the champion's, where both are measured
 
 
 class Judged(Record):

@@ -8,6 +8,7 @@ de-duplicated; averaged with mirror images 0.885; another seed 0.875. A linear m
 
 from fer.curation import inspect, split
 from fer.evaluation.config import GateConfig
+from fer.evaluation.robustness.config import RobustnessConfig
 from fer.images import augment
 from fer.ingest import index
 from fer.models.networks import sequential_cnn
@@ -33,6 +34,7 @@ RECIPE = Recipe(
         augmentation=augment.AugmentConfig(rotation_deg=8, shift=0.05, shear_deg=0, zoom=0.08),
         timeout_s=900,
     ),
+    robustness=RobustnessConfig(severities=(1, 3, 5), max_images=200),  # 3 seconds of scoring
     # Where exactly one of two models is right on 10 % of the 1,072 test images, it passes 92 % of equals and 23 % of
     # models 2 points worse, simulated with the data's classes: `make bench NAME=gates`.
     gate=GateConfig(min_accuracy=0.75, min_macro_f1=0.70, margin=0.03),

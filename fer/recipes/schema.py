@@ -14,6 +14,7 @@ from fer.curation.split import SplitConfig
 from fer.curation.validate import ValidateConfig
 from fer.engine.records import Record
 from fer.evaluation.config import GateConfig
+from fer.evaluation.robustness.config import RobustnessConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
@@ -43,6 +44,7 @@ class Recipe(Record):
     preprocess: PreprocessConfig
     balance: BalanceConfig
     train: TrainConfig
+    robustness: RobustnessConfig = RobustnessConfig()
     gate: GateConfig
     search: dict[str, str] = Field(
         default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"
