@@ -10,12 +10,13 @@ import tasks.registry
 import tasks.reports
 import tasks.shards
 from fer.engine import dask_runner, runners
+from fer.engine.refs import Ref
 from fer.evaluation import beforehand
-from fer.evaluation.refs import Champion, EvaluationRef, Judged, Opponents
+from fer.evaluation.refs import Champion, EvaluationRef, Judged, Opponents, RobustnessRef
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
+from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
-from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming
 from tasks import block_names, caching, outcomes, pipeline
@@ -60,40 +61,60 @@ def retrain(
         trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
         evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
-        opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe.preprocess, stage_runner)
-        judged = Judged(source=manifest.source, split=split, model=trained.model, evaluation=evaluation)
+        opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe, stage_runner)
+        examination = tasks.evaluation.examine(full_recipe, trained, split, opponents.champion)
+        judged = Judged(
+            source=manifest.source,
+            split=split,
+            model=trained.model,
+            evaluation=evaluation,
+            robustness=examination.robustness_comparison,
+        )
         verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
-        inputs = lineage(manifest, split, data.validation, data.curation, *trained.inputs(), evaluation, verdict)
-        candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict)
+        outputs = (*trained.inputs(), evaluation, *examination.refs(), verdict)
+        inputs = lineage(manifest, split, data.validation, data.curation, *outputs)
+        candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict, examination)
         release = tasks.registry.register(candidate, champion_state)
-        return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release)
+        return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release, examination)
 
 
 def _evaluated(
     opponents: Opponents,
     data: IngestResult,
     shards: ShardsRef,
-    config: preprocessing.PreprocessConfig,
+    recipe: Recipe,
     runner: runners.Runner,
 ) -> Opponents:
-    """The opponents with their evaluations on the candidate's test images, where they can be compared.
+    """The opponents with their evaluations on the candidate's test images, where they can be compared; the champion's
+    robustness, if the recipe asks for the candidate's.
 
-    The images are preprocessed as each opponent was trained; `shards` are the candidate's, made by `config`.
+    The images are preprocessed as each opponent was trained; `shards` are the candidate's, made by the `recipe`.
     """
 
-    def evaluated(released: Champion | None, evaluate: Callable[..., EvaluationRef]) -> Champion | None:
+    def evaluated(
+        released: Champion | None,
+        evaluate: Callable[..., EvaluationRef],
+        measure_robustness: Callable[..., RobustnessRef] | None = None,
+    ) -> Champion | None:
         if released is None or beforehand.comparability(released, data.manifest.source, data.split) is not None:
             return released
         own_config = tasks.registry.preprocessing_of(released.model)
-        same_pixels = own_config.model_copy(update={"images_per_shard": config.images_per_shard}) == config
+        same_pixels = (
+            own_config.model_copy(update={"images_per_shard": recipe.preprocess.images_per_shard}) == recipe.preprocess
+        )
         own_shards = shards
         if not same_pixels:
             own_shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, own_config, runner)
-        return released.model_copy(update={"evaluation": evaluate(released.model, own_shards, data.split)})
+        update: dict[str, Ref] = {"evaluation": evaluate(released.model, own_shards, data.split)}
+        if measure_robustness is not None and recipe.robustness.enabled:
+            update["robustness"] = measure_robustness(released.model, own_shards, recipe.robustness)
+        return released.model_copy(update=update)
 
     return opponents.model_copy(
         update={
-            "champion": evaluated(opponents.champion, tasks.evaluation.evaluate_champion),
+            "champion": evaluated(
+                opponents.champion, tasks.evaluation.evaluate_champion, tasks.evaluation.champion_robustness
+            ),
             "anchor": evaluated(opponents.anchor, tasks.evaluation.evaluate_anchor),
         }
     )

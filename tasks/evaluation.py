@@ -8,6 +8,7 @@ from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import (
     Champion,
     EvaluationRef,
+    Examination,
     Judged,
     Opponents,
     RobustnessComparisonRef,
@@ -17,9 +18,11 @@ from fer.evaluation.refs import (
 from fer.evaluation.robustness import comparison as comparison_stage
 from fer.evaluation.robustness import measure as robustness_stage
 from fer.evaluation.robustness.config import RobustnessConfig
+from fer.recipes.schema import Recipe
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports, stages
+from tasks.results import TrainedModel
 
 _METRICS, _CHAMPIONS_METRICS, _ANCHORS_METRICS = "evaluation", "champion-evaluation", "anchor-evaluation"  # pages
 _EVALUATE_CHAMPION, _EVALUATE_ANCHOR = "evaluate champion", "evaluate best release"
@@ -100,6 +103,18 @@ def compare_robustness(
     comparison = stages.run(comparison_stage.compare, candidate, champion, split, config)
     _show_comparison(comparison)
     return comparison
+
+
+def examine(recipe: Recipe, trained: TrainedModel, split: SplitRef, champion: Champion | None) -> Examination:
+    """What the recipe asks to be known of a model beside its evaluation; `champion` with its own robustness."""
+    config = recipe.robustness
+    if not config.enabled:
+        return Examination()
+    found = robustness(trained.model, trained.shards, config)
+    compared = None
+    if champion is not None and champion.robustness is not None:
+        compared = compare_robustness(found, champion, split, config)
+    return Examination(robustness=found, robustness_comparison=compared)
 
 
 def _show_verdict(verdict: VerdictRef) -> None:

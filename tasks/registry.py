@@ -12,7 +12,7 @@ from fer.engine import connect, fingerprint
 from fer.engine.stage import Found
 from fer.engine.store import objectstore
 from fer.evaluation import beforehand
-from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, VerdictRef
+from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, Examination, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
@@ -102,6 +102,7 @@ def candidate(
     trained: TrainedModel,
     evaluation: EvaluationRef,
     verdict: VerdictRef,
+    examination: Examination,
 ) -> register_stage.Candidate:
     """What is to be registered, by a run of today's code."""
     return register_stage.Candidate(
@@ -114,6 +115,7 @@ def candidate(
         seeds=trained.seeds,
         evaluation=evaluation,
         verdict=verdict,
+        examination=examination,
     )
 
 

@@ -11,7 +11,7 @@ from fer.curation import baseline
 from fer.curation.refs import ValidationRef
 from fer.engine import connect, contracts, disk
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, RobustnessComparisonRef, RobustnessRef, VerdictRef
+from fer.evaluation.refs import EvaluationRef, Examination, RobustnessComparisonRef, RobustnessRef, VerdictRef
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import pages, plots, publishing
@@ -89,6 +89,14 @@ def robustness_markdown(robustness: RobustnessRef, model: ModelRef) -> str:
     return robustness_report.markdown(caching.workspace().folder(robustness), model.model)
 
 
+def _under_corruption(examination: Examination, model: ModelRef) -> list[str]:
+    """The sections of a run's page on robustness; none if it was not measured."""
+    found, compared = examination.robustness, examination.robustness_comparison
+    pages_of = [] if found is None else [robustness_markdown(found, model)]
+    pages_of += [] if compared is None else [robustness_comparison_markdown(compared)]
+    return [f"#{page}" for page in pages_of]
+
+
 def robustness_comparison_markdown(comparison: RobustnessComparisonRef) -> str:
     """A candidate and the champion under corruption, as Markdown."""
     return robustness_report.comparison_markdown(caching.workspace().folder(comparison))
@@ -141,6 +149,7 @@ def publish_run(
     evaluation: EvaluationRef,
     verdict: VerdictRef,
     release: ReleaseRef,
+    examination: Examination,
 ) -> RetrainResult:
     """Put the run's result into one record, one page of the UI and one self-contained HTML page."""
     model = trained.model
@@ -156,6 +165,7 @@ def publish_run(
             f"- **model** {_plain(model.summary())}",
             *([] if trained.seeds is None else [f"- **seeds** {_plain(trained.seeds.summary())}"]),
             f"- **test** {_plain(evaluation.summary())}",
+            *(f"- **robustness** {_plain(ref.summary())}" for ref in examination.refs()),
             *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
             *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
             *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),
@@ -169,6 +179,7 @@ def publish_run(
         text,
         "## Metrics",
         evaluation_markdown(evaluation, model).partition("\n")[2],
+        *_under_corruption(examination, model),
         "## Training",
         train_stage.costs(workspace.folder(model), model),
         artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
@@ -192,6 +203,7 @@ def publish_run(
         model=model,
         seeds=trained.seeds,
         evaluation=evaluation,
+        examination=examination,
         verdict=verdict,
         release=release,
         reports={"report": str(folder / _PAGE), **data.reports, "data docs": str(folder / files.DOCS)},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.records import Record
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, VerdictRef
+from fer.evaluation.refs import EvaluationRef, Examination, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
@@ -53,6 +53,7 @@ class RetrainResult(Record):
     model: ModelRef
     seeds: SeedsRef | None = None  # those that the model was chosen from
     evaluation: EvaluationRef
+    examination: Examination = Examination()
     verdict: VerdictRef
     release: ReleaseRef
     reports: dict[str, str]  # what it shows -> its path

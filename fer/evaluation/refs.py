@@ -115,6 +115,17 @@ class RobustnessComparisonRef(Ref):
         )
 
 
+class Examination(Record):
+    """What was found of a candidate beside its evaluation; None: not asked for, or no champion to compare with."""
+
+    robustness: RobustnessRef | None = None
+    robustness_comparison: RobustnessComparisonRef | None = None
+
+    def refs(self) -> tuple[Ref, ...]:
+        """All that there are."""
+        return tuple(ref for ref in (self.robustness, self.robustness_comparison) if ref is not None)
+
+
 class Measure(Record):
     """What a check measured, and the bound that it is held against: a row of a table.
 
@@ -277,7 +288,6 @@ class Opponents(Record):
     anchor: Champion | None = None
     changes: tuple[str, ...] = ()
     waivers_used: tuple[str, ...] = ()  # the promotions for a reason within a year
-    robustness: RobustnessComparisonRef | None = None  # the candidate's beside the champion's, where both are measured
 
 
 class Judged(Record):
@@ -287,6 +297,7 @@ class Judged(Record):
     split: SplitRef
     model: ModelRef
     evaluation: EvaluationRef
+    robustness: RobustnessComparisonRef | None = None  # beside the champion's, where both were measured
 
 
 class ChampionState(Record):

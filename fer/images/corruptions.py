@@ -3,8 +3,8 @@
 The protocol is that of D. Hendrycks, T. Dietterich, Benchmarking neural network robustness to common corruptions and
 perturbations, ICLR 2019 (arXiv:1903.12261): kinds of noise, blur, light and digital loss, each at five severities, for
 a model that was not trained on them. The amounts are this project's, for faces of some 48 px: lengths are fractions of
-the image's shorter side, so that a severity means about the same at every size. Rotation and occlusion are added, which
-a face meets more often than snow or frost.
+the image's shorter side, so that a severity means about the same at every size; noise and JPEG act on single pixels and
+blocks of 8, and are milder on larger images. Rotation and occlusion are added, which a face meets more often than snow.
 
 What is drawn at random depends on (seed, image id, kind, severity) alone: neither the order of the images nor the
 process matters. Beyond an image's edges lies its mirror image, as in `augment`.
@@ -168,12 +168,12 @@ def _low_resolution(image: np.ndarray, amount: float, draw: _Draw) -> np.ndarray
     return _resampled(image, amount, cv2.INTER_CUBIC)
 
 
-def _resampled(image: np.ndarray, share: float, enlarging: int) -> np.ndarray:
-    """Averaged down to `share` of each side, and back to its size."""
+def _resampled(image: np.ndarray, side: float, enlarging: int) -> np.ndarray:
+    """Averaged down until its shorter side has `side` pixels, and back to its size; as it is if it has no more."""
     height, width = image.shape
-    small = cv2.resize(
-        image, (max(1, round(share * width)), max(1, round(share * height))), interpolation=cv2.INTER_AREA
-    )
+    share = min(side / min(height, width), 1)
+    size = max(1, round(share * width)), max(1, round(share * height))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, (width, height), interpolation=enlarging)
 
 
@@ -210,9 +210,9 @@ CORRUPTIONS: dict[Kind, Corruption] = {
     "darkness": Corruption("light", _darkness, (0.7, 0.5, 0.35, 0.22, 0.12), "share of the light that is left"),
     "contrast": Corruption("light", _contrast, (0.7, 0.5, 0.35, 0.22, 0.12), "share of the contrast that is left"),
     "jpeg": Corruption("digital", _jpeg, (40, 25, 15, 10, 6), "quality, of 100"),
-    "pixelation": Corruption("digital", _pixelation, (0.6, 0.5, 0.4, 0.3, 0.22), "side in blocks, of that in pixels"),
+    "pixelation": Corruption("digital", _pixelation, (26, 22, 17, 13, 10), "blocks along the side"),
     "low_resolution": Corruption(
-        "digital", _low_resolution, (0.6, 0.45, 0.33, 0.25, 0.18), "side that is left, of the side"
+        "digital", _low_resolution, (29, 22, 16, 12, 9), "pixels along the side that are left"
     ),
     "rotation": Corruption("pose", _rotation, (6, 12, 18, 26, 36), "degrees, to either side"),
     "occlusion": Corruption("pose", _occlusion, (0.04, 0.08, 0.14, 0.2, 0.28), "share of the area that is covered"),

@@ -15,7 +15,7 @@ from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
-from fer.evaluation.refs import ChampionState, EvaluationRef, Opponents, VerdictRef
+from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
@@ -38,6 +38,7 @@ class Candidate(Record):
     split: SplitRef  # that the model was trained and tested on
     model: ModelRef
     seeds: SeedsRef | None = None  # those that the model was chosen from
+    examination: Examination = Examination()
     evaluation: EvaluationRef
     verdict: VerdictRef
 
@@ -108,6 +109,7 @@ def register(
         content = {champion.MODEL: record, files.TRAINED_ON: known_images}
         folders = [workspace.folder(candidate.verdict), model_folder, evaluation_folder, workspace.folder(report)]
         folders += [] if candidate.seeds is None else [workspace.folder(candidate.seeds)]
+        folders += [workspace.folder(ref) for ref in candidate.examination.refs()]
         for folder in folders:
             paths = (path for path in sorted(folder.iterdir()) if path.is_file())
             content |= {path.name: path for path in paths if not path.name.startswith("_")}

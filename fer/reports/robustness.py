@@ -42,13 +42,13 @@ def comparison_markdown(folder: Path) -> str:
     if result.difference is None or result.difference_interval is None:
         return f"{title}\n\nOnly {result.n_images:,} images are new to it: too few to compare on.\n"
     low, high = result.difference_interval
+    error, relative = _ratio(result.mean_corruption_error), _ratio(result.relative_mean_corruption_error)
     lines = [
         title,
         "",
         f"Mean accuracy {result.mean_accuracy:.3f} against {result.champion_mean_accuracy:.3f}: "
         f"**{result.difference:+.3f}** ({low:+.3f} to {high:+.3f} at 95 %) on {result.n_images:,} images; mean "
-        f"corruption error {_ratio(result.mean_corruption_error)}, relative {_ratio(result.relative_mean_corruption_error)}, where the "
-        "champion has 1.",
+        f"corruption error {error}, relative {relative}, where the champion has 1.",
         "",
         "| corruption | error | champion's | corruption error | relative |",
         "| --- | ---: | ---: | ---: | ---: |",

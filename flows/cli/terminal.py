@@ -127,6 +127,8 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     if result.seeds is not None:
         table.add_row("seeds", plain(result.seeds.summary()))
     table.add_row("quality", plain(result.evaluation.summary()))
+    if result.examination.robustness is not None:
+        table.add_row("robustness", plain(result.examination.robustness.summary()))
     for check in result.verdict.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")
     if result.verdict.power is not None:

@@ -11,7 +11,7 @@ import pytest
 from data_contracts import files
 from fer import errors
 from fer.engine import contracts
-from fer.evaluation.refs import Check
+from fer.evaluation.refs import Check, Examination
 from fer.registry.refs import ReleaseRef
 from fer.reports import publishing
 from tasks import reports
@@ -154,13 +154,14 @@ def published(tmp_path, monkeypatch):
     data = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
     )
-    trained = SimpleNamespace(shards=ref("shards"), balanced=ref("balanced"), model=ref("model"))
+    trained = SimpleNamespace(shards=ref("shards"), balanced=ref("balanced"), model=ref("model"), seeds=None)
     checks = (Check(name="floor", passed=True, detail=HOSTILE),)
     verdict = SimpleNamespace(checks=checks, power=None)
     release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
-        reports.publish_run.fn([f"folder:/data/{HOSTILE}"], "demo", data, trained, ref("predictions"), verdict, release)
+        sources, predictions = [f"folder:/data/{HOSTILE}"], ref("predictions")
+        reports.publish_run.fn(sources, "demo", data, trained, predictions, verdict, release, Examination())
         return run
 
     return publish
