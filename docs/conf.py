@@ -19,6 +19,7 @@ version = release = _project["version"]
 copyright = "the contributors of fer-retraining"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "plain_docstrings", "documented", "reference", "import_graph"]
+extensions += ["corruption_table"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # `page.md#a-heading` works as it does where Markdown is shown without Sphinx

@@ -1,1 +1,1 @@
-"""One picture: its header, its pixels, its properties and its face; prepared for a model, and augmented."""
+"""One picture: its header, its pixels, its properties and its face; prepared for a model, augmented, and corrupted."""

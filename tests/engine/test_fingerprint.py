@@ -158,6 +158,7 @@ EDITED = (
     "fer/engine/arithmetic.py",
     "fer/engine/contracts.py",
     "fer/images/augment.py",
+    "fer/images/corruptions.py",
     "fer/images/prepare.py",
     "fer/ingest/naming/labels.py",
     "fer/models/layers.py",
@@ -332,6 +333,12 @@ CHANGES = [
         "index, split, preprocess, evaluate, gate",
     ),
     Change(
+        "what corrupts images",
+        replaced("fer/images/corruptions.py", "int = 3", "int = 4"),
+        "robustness, compare robustness",
+        f"{OF_DATA}, evaluate, gate, {TRAINING}",
+    ),
+    Change(
         "a rule of a contract",
         replaced("data_contracts/shards.py", "int = 3", "int = 4"),
         "preprocess, balance",
@@ -424,6 +431,7 @@ def keys(recipe: Recipe) -> dict[str, str]:
         ("train.model.width=8", {"train"}),
         ("train.model.name=vgg", {"train"}),
         ("train.timeout_s=5", set()),
+        ("robustness.max_images=50", {"robustness", "compare robustness"}),
         ("gate.margin=0.02", {"gate"}),
     ],
 )
