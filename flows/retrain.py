@@ -20,7 +20,7 @@ from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming
 from tasks import block_names, caching, outcomes, pipeline
-from tasks.results import IngestResult, RetrainResult
+from tasks.results import Assessment, IngestResult, RetrainResult
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
@@ -75,7 +75,8 @@ def retrain(
         inputs = lineage(manifest, split, data.validation, data.curation, *outputs)
         candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict, examination)
         release = tasks.registry.register(candidate, champion_state)
-        return tasks.reports.publish_run(sources, recipe, data, trained, evaluation, verdict, release, examination)
+        assessment = Assessment(evaluation, examination, opponents, verdict)
+        return tasks.reports.publish_run(sources, recipe, data, trained, assessment, release)
 
 
 def _evaluated(

@@ -1,30 +1,38 @@
 """The reports' tasks: pages on this machine, shared in the store and linked in the Prefect UI."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
+import httpx
 from prefect import task
+from prefect.settings import get_current_settings
 
 from data_contracts import files
 from fer import errors, plain_text, settings
 from fer.curation import baseline
 from fer.curation.refs import ValidationRef
-from fer.engine import connect, contracts, disk
+from fer.engine import connect, disk
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, Examination, RobustnessComparisonRef, RobustnessRef, VerdictRef
+from fer.evaluation.refs import EvaluationRef, RobustnessComparisonRef, RobustnessRef
+from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
-from fer.reports import pages, plots, publishing
+from fer.reports import publishing
 from fer.reports import robustness as robustness_report
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
-from fer.training import train as train_stage
+from fer.reports.run import document
+from fer.reports.run import page as run_page
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, stages
-from tasks.results import IngestResult, RetrainResult, TrainedModel
+from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
 
 _FACES = f"with_faces_{quality_stage.HTML}"
 _PAGE = "report.html"
+_RECORD = "report.json"
+_RUN_ID = re.compile(r"\(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\)$")
 _plain = plain_text.in_markdown
 
 
@@ -89,14 +97,6 @@ def robustness_markdown(robustness: RobustnessRef, model: ModelRef) -> str:
     return robustness_report.markdown(caching.workspace().folder(robustness), model.model)
 
 
-def _under_corruption(examination: Examination, model: ModelRef) -> list[str]:
-    """The sections of a run's page on robustness; none if it was not measured."""
-    found, compared = examination.robustness, examination.robustness_comparison
-    pages_of = [] if found is None else [robustness_markdown(found, model)]
-    pages_of += [] if compared is None else [robustness_comparison_markdown(compared)]
-    return [f"#{page}" for page in pages_of]
-
-
 def robustness_comparison_markdown(comparison: RobustnessComparisonRef) -> str:
     """A candidate and the champion under corruption, as Markdown."""
     return robustness_report.comparison_markdown(caching.workspace().folder(comparison))
@@ -146,13 +146,12 @@ def publish_run(
     recipe: str,
     data: IngestResult,
     trained: TrainedModel,
-    evaluation: EvaluationRef,
-    verdict: VerdictRef,
+    assessment: Assessment,
     release: ReleaseRef,
-    examination: Examination,
 ) -> RetrainResult:
     """Put the run's result into one record, one page of the UI and one self-contained HTML page."""
-    model = trained.model
+    model, evaluation, verdict = trained.model, assessment.evaluation, assessment.verdict
+    examination = assessment.examination
     workspace = caching.workspace()
     folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
     text = "\n".join(
@@ -173,27 +172,44 @@ def publish_run(
         ]
     )
     sentence = plain_text.visible(release.sentence())
-    artifacts.markdown("release", f"{text}\n- **report** `{folder / _PAGE}`", sentence)
+    artifacts.markdown(
+        "release",
+        f"{text}\n- **report** `{folder / _PAGE}`, or `fer report {release.name}@{release.version}`",
+        sentence,
+    )
     checked: dict[str, Ref] = {"shards": trained.shards, "balanced": trained.balanced, "predictions": evaluation}
-    page = [
-        text,
-        "## Metrics",
-        evaluation_markdown(evaluation, model).partition("\n")[2],
-        *_under_corruption(examination, model),
-        "## Training",
-        train_stage.costs(workspace.folder(model), model),
-        artifacts.picture(plots.learning_curves(workspace.folder(model), model), "Learning curves"),
-        "## Contracts",
-        *(_contract(name, contracts.read(workspace.folder(ref))) for name, ref in checked.items()),
-        "## Data quality",
-        quality_stage.markdown(workspace.folder(data.quality)).partition("\n")[2],
-    ]
-    html = pages.from_markdown(f"{release.name} version {release.version}", "\n\n".join(page))
+    docs = {"manifest": data.validation, **checked}
+    manifest, made_by = registered.read(release)
+    subject = document.Subject(
+        release=release,
+        manifest=manifest,
+        made_by=made_by,
+        sources=tuple(sources),
+        quality=data.quality,
+        split=data.split,
+        balanced=trained.balanced,
+        model=model,
+        evaluation=evaluation,
+        examination=examination,
+        seeds=trained.seeds,
+        verdict=verdict,
+        opponents=assessment.opponents,
+        contracts=checked,
+        links={
+            "data quality": quality_stage.HTML,
+            **{f"Data Docs of {name}": f"{files.DOCS}/{name}/index.html" for name in docs},
+            "as JSON": _RECORD,
+            **_run_in_ui(made_by),
+        },
+    )
+    report = document.document(subject, workspace)
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
         folder.mkdir(parents=True, exist_ok=True)
-        disk.write(folder / _PAGE, html.encode())
+        disk.write(folder / _PAGE, run_page.render(report).encode())
+        disk.write(folder / _RECORD, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        disk.write(folder / quality_stage.HTML, (workspace.folder(data.quality) / quality_stage.HTML).read_bytes())
         shutil.rmtree(folder / files.DOCS, ignore_errors=True)
-        for name, ref in {"manifest": data.validation, **checked}.items():
+        for name, ref in docs.items():
             shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
         share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
     return RetrainResult(
@@ -210,8 +226,10 @@ def publish_run(
     )
 
 
-def _contract(name: str, outcomes: tuple[contracts.Outcome, ...]) -> str:
-    """A line of Markdown: how many rules hold, and which do not."""
-    broken = [outcome.line() for outcome in outcomes if not outcome.passed]
-    held = f"{len(outcomes) - len(broken)} of {len(outcomes)} rules hold"
-    return f"**{name}** {_plain('; '.join([held, *broken]))}"
+def _run_in_ui(made_by: str) -> dict[str, str]:
+    """The link to a run in the Prefect UI; none where no server is configured, or the label names no run."""
+    found, configured = _RUN_ID.search(made_by), get_current_settings()
+    if found is None or configured.api.url is None:
+        return {}
+    address = httpx.URL(configured.ui_url or configured.api.url).copy_with(userinfo=b"")  # no password on a page
+    return {"this run in the Prefect UI": f"{str(address).rstrip('/')}/runs/flow-run/{found[1]}"}

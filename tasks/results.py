@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.records import Record
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, Examination, VerdictRef
+from fer.evaluation.refs import EvaluationRef, Examination, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
@@ -42,6 +42,16 @@ class TrainedModel:
         """The outputs of all stages, the model's among them, in the order of the stages."""
         refs = (self.shards, self.balanced, self.weights, self.votes, self.model, self.seeds)
         return tuple(ref for ref in refs if ref is not None)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found out about a model, and the models that it met, with their evaluations."""
+
+    evaluation: EvaluationRef
+    examination: Examination
+    opponents: Opponents
+    verdict: VerdictRef
 
 
 class RetrainResult(Record):

@@ -55,7 +55,7 @@ def stacked(parts: Sequence[Part], *, title: str, whole: int | None = None) -> M
         widths[widths.index(max(widths))] -= excess
     for part, width in zip(shown, widths, strict=True):
         rects += Markup('<rect class="{}" x="{}" y="0" width="{}" height="20"><title>{}</title></rect>').format(
-            part.kind, _number(left), _number(width), f"{part.name}: {part.count:,} ({share(part.count, length)})"
+            part.kind, coordinate(left), coordinate(width), f"{part.name}: {part.count:,} ({share(part.count, length)})"
         )
         left += width
     return Markup(
@@ -68,13 +68,13 @@ def gauge(value: float, largest: float, *, title: str, kind: str = "train", limi
     length = 100 * min(max(value / largest, 0), 1) if largest > 0 else 0
     tick = Markup("")
     if limit is not None and largest > 0:
-        at = _number(100 * min(limit / largest, 1))
+        at = coordinate(100 * min(limit / largest, 1))
         tick = Markup('<line class="mark" x1="{0}" x2="{0}" y1="0" y2="10"/>').format(at)
     return Markup(
         '<svg class="gauge" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{0}">'
         '<title>{0}</title><rect class="ground" width="100" height="10"/>'
         '<rect class="{1}" width="{2}" height="10"/>{3}</svg>'
-    ).format(title, kind, _number(length), tick)
+    ).format(title, kind, coordinate(length), tick)
 
 
 def histogram(
@@ -110,17 +110,18 @@ def histogram(
         tooltip += "".join(f"; {outline.name} {values[number]:.1%}" for outline, values in other_shares)
         if value or any(values[number] for _, values in other_shares):
             bars += Markup('<rect class="fill" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-                _number(left),
-                _number(y(value)),
-                _number(max(right - left - 0.6, 0.4)),
-                _number(bottom - y(value)),
+                coordinate(left),
+                coordinate(y(value)),
+                coordinate(max(right - left - 0.6, 0.4)),
+                coordinate(bottom - y(value)),
                 tooltip,
             )
     lines = Markup("")
     for outline, values in other_shares:
         steps = " ".join(
-            f"{_number(x(edges[number]))},{_number(y(value))} {_number(x(edges[number + 1]))},{_number(y(value))}"
+            f"{coordinate(x(edge))},{coordinate(y(value))}"
             for number, value in enumerate(values)
+            for edge in edges[number : number + 2]
         )
         lines += Markup('<polyline class="outline {}" points="{}"/>').format(outline.kind, steps)
     thresholds = Markup("")
@@ -131,12 +132,12 @@ def histogram(
             thresholds += Markup(
                 '<line class="mark" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
                 '<text class="mark" x="{3}" y="{4}" text-anchor="{5}">{6}</text>'
-            ).format(_number(at), _TOP - 14, bottom, _number(at + shift), _TOP - 6, anchor, mark.name)
+            ).format(coordinate(at), _TOP - 14, bottom, coordinate(at + shift), _TOP - 6, anchor, mark.name)
     axis = Markup('<line class="axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_LEFT, _WIDTH - _RIGHT, bottom, bottom)
     for value in ticks(edges[0], edges[-1], log=log):
         at = min(max(x(value), 12), _WIDTH - 12)
         axis += Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            _number(at), _HEIGHT - 8, short(value)
+            coordinate(at), _HEIGHT - 8, short(value)
         )
     return Markup('<svg class="histogram" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}{}</svg>').format(
         _WIDTH, _HEIGHT, title, bars, lines, axis, thresholds
@@ -188,6 +189,6 @@ def _scaled(value: float, log: bool) -> float:
     return math.log10(value) if log else value
 
 
-def _number(value: float) -> str:
+def coordinate(value: float) -> str:
     """A coordinate: two decimals, none that say nothing."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

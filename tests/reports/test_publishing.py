@@ -1,20 +1,22 @@
 """Reports in a real store."""
 
 import contextlib
+import json
 import threading
 import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
 import pytest
+import run_documents
 
 from data_contracts import files
 from fer import errors
-from fer.engine import contracts
 from fer.evaluation.refs import Check, Examination
 from fer.registry.refs import ReleaseRef
 from fer.reports import publishing
 from tasks import reports
+from tasks.results import Assessment
 
 
 def parts(tmp_path, page="<p>grün"):
@@ -113,21 +115,18 @@ def test_pages_without_links_are_shared_all_the_same(store, tmp_path, monkeypatc
     assert store.get(f"{shared.top}/quality/quality.html")
 
 
+RUN = "0c4c0b9e-3f5d-4a53-9d5e-0a8f6f0f7c11"
 HOSTILE = "![x](http://127.0.0.1/x.png) <b>*bold*</b> `code` www.example.org\n# heading"
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A function that publishes a run with HOSTILE texts; returns its folder, artifacts and shared folders."""
-    rule = contracts.Outcome(
-        dataset="shards", id="x", frame="files", expectation="x", arguments={}, severity="warn", finding=HOSTILE,
-        why="", passed=False, n_checked=1, n_broken=1, examples=(HOSTILE,),
-    )  # fmt: skip
     for name in ("manifest", "shards", "balanced", "predictions"):
         (tmp_path / name / files.DOCS).mkdir(parents=True)
         (tmp_path / name / files.DOCS / "index.html").write_text(name)
-    (tmp_path / "predictions" / "report.md").write_text("# Report\naccuracy")
-    (tmp_path / "predictions" / "confusion.png").write_bytes(b"png")
+    (tmp_path / "quality").mkdir()
+    (tmp_path / "quality" / "quality.html").write_text("<!doctype html>")
 
     def ref(name):
         return SimpleNamespace(path=name, summary=lambda: HOSTILE)
@@ -145,11 +144,9 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
     monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: run.artifacts.append(text))
     monkeypatch.setattr(reports, "share", lambda name, folders, key: run.shared.append(folders))
-    monkeypatch.setattr(reports, "evaluation_report", lambda evaluation, model: evaluation)
-    monkeypatch.setattr(reports.plots, "learning_curves", lambda *_: b"png")
-    monkeypatch.setattr(reports.train_stage, "costs", lambda *_: "60 s of training")
-    monkeypatch.setattr(reports.contracts, "read", lambda _: (rule,))
-    monkeypatch.setattr(reports.quality_stage, "markdown", lambda _: "# Data quality: pass\n")
+    report = run_documents.made(tmp_path, text=HOSTILE)
+    monkeypatch.setattr(reports.registered, "read", lambda _: (None, ""))
+    monkeypatch.setattr(reports.document, "document", lambda subject, _: report | {"links": dict(subject.links)})
     monkeypatch.setattr(reports, "RetrainResult", lambda **values: SimpleNamespace(**values))
     data = SimpleNamespace(
         quality=ref("quality"), split=ref("split"), validation=ref("manifest"), reports={"data quality": "page"}
@@ -157,11 +154,11 @@ def published(tmp_path, monkeypatch):
     trained = SimpleNamespace(shards=ref("shards"), balanced=ref("balanced"), model=ref("model"), seeds=None)
     checks = (Check(name="floor", passed=True, detail=HOSTILE),)
     verdict = SimpleNamespace(checks=checks, power=None)
+    assessment = Assessment(ref("predictions"), Examination(), None, verdict)
     release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():
-        sources, predictions = [f"folder:/data/{HOSTILE}"], ref("predictions")
-        reports.publish_run.fn(sources, "demo", data, trained, predictions, verdict, release, Examination())
+        reports.publish_run.fn([f"folder:/data/{HOSTILE}"], "demo", data, trained, assessment, release)
         return run
 
     return publish
@@ -205,10 +202,34 @@ def test_texts_from_outside_are_no_markup_in_the_report_of_a_run(published):
     run = published()
     page = (run.folder / "report.html").read_text()
     assert "![x](http://127.0.0.1/x.png) &lt;b&gt;*bold*&lt;/b&gt; `code`" in page
-    assert "<b>" not in page
-    assert page.count("<img") == 2  # the confusion matrix and the learning curves
-    assert "<h1>heading" not in page
-    assert "60 s of training" in page
+    assert "<b>*bold*" not in page
+    assert "<img" not in page
     (artifact,) = run.artifacts
     assert "![x]" not in artifact
     assert "http://" not in artifact
+
+
+def test_what_the_page_shows_and_links_lies_beside_it(published):
+    run = published()
+    record = json.loads((run.folder / "report.json").read_text())
+    assert record["metrics"]["accuracy"]
+    hrefs = set(record["links"].values())
+    assert {"quality.html", "report.json", "data_docs/shards/index.html"} <= hrefs
+    assert all((run.folder / href).is_file() for href in hrefs)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "address", "link"),
+    [
+        (f"run a ({RUN})", "http://me:secret@127.0.0.1:4200/api", f"http://127.0.0.1:4200/runs/flow-run/{RUN}"),
+        (f"run a ({RUN})", None, None),
+        ("ann@host", "http://127.0.0.1:4200/api", None),
+    ],
+)
+def test_the_run_is_linked_where_a_server_is_configured(published, monkeypatch, made_by, address, link):
+    api = SimpleNamespace(url=address)
+    ui_url = None if address is None else address.removesuffix("/api")
+    monkeypatch.setattr(reports, "get_current_settings", lambda: SimpleNamespace(ui_url=ui_url, api=api))
+    monkeypatch.setattr(reports.registered, "read", lambda _: (None, made_by))
+    links_of_page = json.loads((published().folder / "report.json").read_text())["links"]
+    assert links_of_page.get("this run in the Prefect UI") == link

@@ -1,0 +1,137 @@
+"""The report of a run as one HTML page, made of its document alone (`fer.reports.run.document`)."""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fer import plain_text
+from fer.reports import pages, svg_charts, svg_lines
+from fer.reports.svg_charts import Mark
+from fer.reports.svg_lines import Axes, Line
+
+STATES = {"released": ("pass", "✓ Released"), "kept": ("warn", "= Kept"), "refused": ("stop", "✗ Refused")}
+_DIGEST_CHARS = 12
+_MOST_SHADE = 0.6  # of a heat map's cell: text on it stays readable, in light and dark
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The page."""
+    state, word = STATES[document["release"]["status"]]
+    page = (
+        _environment()
+        .get_template("run.html.j2")
+        .render(
+            document,
+            title=f"{document['release']['name']} version {document['release']['version']}",
+            state=state,
+            word=word,
+            charts=svg_charts,
+            lines=svg_lines,
+            sections=_sections(document),
+            learning_charts=_learning(document["learning"]),
+            reliability=_reliability(document["metrics"]),
+            severities=[one["severity"] for one in document["robustness"]["corruptions"][0]["severities"]]
+            if document["robustness"]
+            else [],
+            reach=_reach(document["comparison"]),
+            shade=_MOST_SHADE,
+        )
+    )
+    return plain_text.visible(page, keep="\n")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = pages.environment()
+    environment.filters |= {
+        "n": lambda count: f"{count:,}",
+        "dec": _decimal,
+        "points": _points,
+        "percent": lambda share: f"{100 * share:.0f}\u00a0%",
+        "short": svg_charts.short,
+        "digest": lambda text: Markup('<code title="{0}">{1}</code>').format(text, text[:_DIGEST_CHARS]),
+        "pretty": lambda value: Markup.escape(json.dumps(value, indent=1)),
+        "plain": lambda name: name.replace("_", " "),
+        "moment": lambda text: f"{text[:16].replace('T', ' ')} UTC",
+        "shown": _shown,
+    }
+    environment.tests |= {"beside_zero": lambda ends: ends[0] > 0 or ends[1] < 0}
+    return environment
+
+
+def _sections(document: Mapping[str, Any]) -> dict[str, str]:
+    """Anchor -> heading of the page's sections, in their order."""
+    return {
+        "gates": "Gates",
+        "classes": "Class by class",
+        "confusion": "Confusion matrix",
+        "learning": "Learning curves",
+        "seeds": "Luck of the seed",
+        "calibration": "Calibration",
+        "robustness": "Corruptions",
+        "data": "Data",
+        "costs": "Costs",
+        "made-of": "How it was made",
+    }
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _points(difference: float) -> str:
+    """A difference with its sign, and a minus that is one."""
+    return f"{difference:+.3f}".replace("-", "\u2212")
+
+
+def _shown(measure: Mapping[str, Any], value: float | None) -> str:
+    """A value of a gate's measure, or its bound, in its unit."""
+    if value is None:
+        return "not known"
+    if measure["unit"] != "share":
+        return f"{svg_charts.short(value)} {measure['unit']}"
+    return f"{value:.4f}"
+
+
+def _learning(learning: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    history, best = learning["history"], learning["best_epoch"]
+    n_epochs = len(history["loss"])
+    epochs = range(1, n_epochs + 1)
+    result = []
+    for name, highest in (("accuracy", 1.0), ("loss", None)):
+        kinds = {"train (augmented)": (history[name], "second"), "validation": (history[f"validation_{name}"], "first")}
+        top = highest or max(max(values) for values, _ in kinds.values())
+        chart = svg_lines.chart(
+            [Line(label, list(zip(epochs, values, strict=True)), kind) for label, (values, kind) in kinds.items()],
+            Axes("epoch", name, (1, n_epochs), (0, top)),
+            title=f"{name} by epoch, of train and validation; the best epoch is {best}",
+            marks=[Mark(f"best epoch ({best})", best)],
+        )
+        result.append((name.capitalize(), chart))
+    return result
+
+
+def _reliability(metrics: Mapping[str, Any]) -> Markup | None:
+    """What share is right of images of which the model is so sure."""
+    probabilities = metrics.get("probabilities")
+    if not probabilities:
+        return None
+    points = [(each["confidence"], each["accuracy"]) for each in probabilities["reliability"]]
+    return svg_lines.chart(
+        [Line("as sure as right", [(0, 0), (1, 1)], "ideal"), Line("images as sure as this", points, "first")],
+        Axes("confidence", "share that is right", (0, 1), (0, 1)),
+        title="Reliability: the share of images that are right against the model's confidence in them",
+    )
+
+
+def _reach(comparison: Mapping[str, Any] | None) -> float:
+    """How far from 0 the intervals of a comparison go."""
+    if comparison is None:
+        return 1.0
+    rows: Sequence[Mapping[str, Any]] = [*comparison["classes"], comparison["macro"]]
+    ends = [abs(end) for row in rows for score in ("precision", "recall", "f1") for end in row[score]["interval"]]
+    return max([*ends, 0.01])

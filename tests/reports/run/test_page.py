@@ -1,0 +1,80 @@
+import re
+
+import pytest
+import run_documents
+import shown_pages
+
+from fer.reports.run import page
+
+CONSTANT = {"95 %", "0", "2", "95"}  # the level of the intervals, the range of the Brier score
+HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m ![x](http://127.0.0.1/x.png)"
+
+
+@pytest.fixture
+def shown(tmp_path):
+    return lambda **choices: shown_pages.Page(page.render(run_documents.made(tmp_path, **choices)))
+
+
+@pytest.mark.parametrize("with_champion", [True, False])
+def test_every_number_on_the_page_is_in_its_json(tmp_path, with_champion):
+    document = run_documents.made(tmp_path, with_champion=with_champion)
+    shown = shown_pages.Page(page.render(document))
+    assert len(shown_pages.numbers_in(shown.text)) > 200
+    assert set(shown_pages.unfounded(shown, document)) <= CONSTANT
+
+
+def test_a_number_that_is_in_no_json_is_found_by_that_test(tmp_path):
+    document = run_documents.made(tmp_path)
+    shown = shown_pages.Page(page.render(document).replace("</main>", "<p>0.123456</p></main>"))
+    assert "0.123456" in shown_pages.unfounded(shown, document)
+
+
+@pytest.mark.parametrize(("status", "word"), [("released", "Released"), ("kept", "Kept"), ("refused", "Refused")])
+def test_the_verdict_comes_first_in_words(shown, status, word):
+    text = re.sub(r"\s+", " ", shown(status=status).text)
+    assert text.index(f"{word}:") < text.index("better than the champion") < text.index("accuracy at least")
+    assert f"demo version 3 is {status}." in text
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path):
+    shown = shown_pages.Page(page.render(run_documents.made(tmp_path)))
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in shown.tags}
+    policy = next(values["content"] for tag, values in shown.tags if values.get("http-equiv"))
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert not [values for _, values in shown.tags if any(name.startswith("on") for name in values)]
+
+
+def test_text_from_outside_is_text(tmp_path):
+    html = page.render(run_documents.made(tmp_path, text=HOSTILE))
+    shown = shown_pages.Page(html)
+    assert not {"script", "img"} & {tag for tag, _ in shown.tags}
+    assert "\u202e" not in html
+    assert "\x1b" not in html
+    assert "<script>alert(1)</script>\\u202e\\u001b[31m" in shown.text
+
+
+def test_each_section_is_reached_from_the_top(shown):
+    tags = shown().tags
+    ids = {values["id"] for _, values in tags if "id" in values}
+    anchors = [values["href"][1:] for _, values in tags if values.get("href", "").startswith("#")]
+    assert len(anchors) == len(set(anchors)) >= 8
+    assert set(anchors) <= ids
+
+
+def test_what_was_not_found_out_is_said_with_its_reason(shown):
+    assert "Not evaluated: no other model was champion before it." in shown(with_champion=False).text
+
+
+def test_figures_that_older_evaluations_lack_are_said_to_be_missing(tmp_path):
+    document = run_documents.made(tmp_path)
+    document["metrics"] |= {"probabilities": None, "deduplicated": None, "flip_tta": None}
+    assert "Not evaluated: the evaluation is older than these figures." in page.render(document)
+
+
+def test_a_difference_is_marked_where_its_interval_does_not_reach_over_zero(tmp_path):
+    document = run_documents.made(tmp_path)
+    row = document["comparison"]["classes"][0]
+    for score, ends in (("precision", (0.01, 0.2)), ("recall", (-0.2, -0.01)), ("f1", (-0.1, 0.1))):
+        row[score] |= {"difference": sum(ends) / 2, "interval": ends}
+    cells = re.findall(r'<td class="n change">.*?</td>', page.render(document), re.DOTALL)[:3]
+    assert [("▲" in cell, "▼" in cell) for cell in cells] == [(True, False), (False, True), (False, False)]
