@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import contracts
 from fer.engine.refs import Ref
@@ -234,6 +235,6 @@ def _costs(model: ModelRef, folder: Path) -> Document:
         "estimated_memory_mb": about["estimated_memory_mb"],
         "micro_batch": about["micro_batch"],
         "parameters": model.n_parameters,
-        "model_bytes": (folder / saved_model.MODEL).stat().st_size,
-        "model_megabytes": (folder / saved_model.MODEL).stat().st_size / 1e6,
+        "model_bytes": (folder / files.MODEL).stat().st_size,
+        "model_megabytes": (folder / files.MODEL).stat().st_size / 1e6,
     }
