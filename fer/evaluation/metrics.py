@@ -199,6 +199,11 @@ class Difference:
         low, high = np.quantile(self.accuracy_draws, [(1 - confidence) / 2, (1 + confidence) / 2])
         return float(low), float(high)
 
+    def macro_f1_interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """The two-sided interval of the difference in macro-F1."""
+        low, high = np.quantile(self.macro_f1_draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
     @property
     def macro_f1_se(self) -> float:
         """The standard error of the difference in macro-F1."""

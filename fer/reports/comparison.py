@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from fer import plain_text
 from fer.evaluation import compare
 from fer.evaluation.compare import Row
 from fer.evaluation.refs import Scores
+from fer.reports import markdown_tables
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, str | int | float]]:
@@ -33,19 +33,8 @@ def table(rows: Sequence[Row]) -> list[dict[str, str | int | float]]:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown."""
-    cells = table(rows)
-    lines = [
-        f"| {' | '.join(cells[0])} |",
-        f"|{' --- |' * len(cells[0])}",
-        *(f"| {' | '.join(map(_cell, row.values()))} |" for row in cells),
-        "",
-        "Intervals are at 95 %. The best is that of the highest validation accuracy; the test split does not choose.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: str | int | float) -> str:
-    return f"{value:,}" if isinstance(value, int) else plain_text.in_markdown(str(value))
+    note = "Intervals are at 95 %. The best is that of the highest validation accuracy; the test split does not choose."
+    return f"{markdown_tables.table(table(rows))}\n{note}\n"
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

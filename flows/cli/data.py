@@ -1,4 +1,4 @@
-"""The commands `fer data …`: the data, checked without training."""
+"""The commands `fer data …`: the data, checked and compared without training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from fer import errors
-from flows.cli import console, options
+from flows.cli import console, data_diff, options
 
-app = typer.Typer(help="The data: checked without training.", no_args_is_help=True)
+app = typer.Typer(help="The data: checked and compared, without training.", no_args_is_help=True)
 
 
 @app.command()
@@ -52,3 +52,6 @@ def check(
         typer.echo(Path(result.reports["as JSON"]).read_text())
     else:
         terminal.show_ingest(console.out, result, source)
+
+
+app.command("diff")(data_diff.diff)

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
-from flows.cli import console
+from flows.cli import console, models_diff
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
@@ -78,6 +78,9 @@ def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@V
         state = models.ledger(manifest.name).read()
     champion = {"champion": state.champion == manifest.version}
     console.out.print_json(data=manifest.model_dump(mode="json") | champion | _standing(manifest, state.log))
+
+
+app.command("diff")(models_diff.diff)
 
 
 @app.command("promote")

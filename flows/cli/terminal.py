@@ -113,7 +113,7 @@ def show_ingest(console: Console, result: IngestResult, sources: Sequence[str]) 
     table.add_row("changed", plain(result.drift.summary()))
     # The verdict first: a title that is too long is cut at its end.
     _print_box(console, f"{verdict}: {', '.join(plain(source) for source in sources)}", table, colour)
-    _print_places(console, [*(("source", source) for source in sources), *result.reports.items()])
+    print_places(console, [*(("source", source) for source in sources), *result.reports.items()])
 
 
 def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str] = ()) -> None:
@@ -139,7 +139,7 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
         table.add_row("champion", plain(result.verdict.decision))
     colour = {"released": "green", "kept": "yellow"}.get(result.status, "red")
     _print_box(console, plain(release.sentence()), table, colour)
-    _print_places(console, [("release", release.uri), *result.reports.items()])
+    print_places(console, [("release", release.uri), *result.reports.items()])
     if result.is_refused:
         _propose(console, result, settings)
         return
@@ -171,17 +171,17 @@ def _propose(console: Console, result: RetrainResult, settings: Sequence[str]) -
 
 def show_sweep(console: Console, result: SweepResult) -> None:
     """The trials, the best first, where they are, and how to retrain with the best."""
-    _print_rows(console, f"{result.recipe}: trials", result.rows)
-    _print_places(console, result.reports.items())
+    print_rows(console, f"{result.recipe}: trials", result.rows)
+    print_places(console, result.reports.items())
     if result.command:
         console.out(f"next:  {plain_text.visible(result.command)}", highlight=False)  # as it is to be pasted
 
 
 def show_comparison(console: Console, result: ComparisonResult) -> None:
     """A row for each candidate, and where the reports are."""
-    _print_rows(console, f"{result.recipe}: models compared", result.rows)
+    print_rows(console, f"{result.recipe}: models compared", result.rows)
     console.print(f"best on validation: [bold]{plain(result.best)}[/]", highlight=False)
-    _print_places(console, result.reports.items())
+    print_places(console, result.reports.items())
 
 
 def _print_box(console: Console, title: str, table: Table, colour: str) -> None:
@@ -190,7 +190,7 @@ def _print_box(console: Console, title: str, table: Table, colour: str) -> None:
     console.print(Panel(table, title=title, border_style=colour, title_align="left", expand=expand))
 
 
-def _print_places(console: Console, places: Iterable[tuple[str, str]]) -> None:
+def print_places(console: Console, places: Iterable[tuple[str, str]]) -> None:
     """Names and paths, a line each: in no box, and wrapped by the terminal alone, so that they can be copied."""
     places = list(places)
     width = max((len(name) for name, _ in places), default=0)
@@ -198,7 +198,7 @@ def _print_places(console: Console, places: Iterable[tuple[str, str]]) -> None:
         console.print(f"[bold]{plain(name):<{width}}[/]  {plain(place)}", highlight=False, soft_wrap=True)
 
 
-def _print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
+def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
     """A table, or a paragraph for each row where a table does not fit."""
     table = Table(title=plain(title), title_justify="left", title_style="bold", box=SIMPLE)
     for column in rows[0] if rows else ():

@@ -1,0 +1,1 @@
+"""Two versions of data beside each other."""

@@ -1,0 +1,64 @@
+import pytest
+from versions import release
+
+from fer import errors
+from fer.registry import version_differences
+from fer.reports import version_differences as shown
+
+
+def test_two_versions_are_compared_on_the_test_images_of_both(tmp_path):
+    a, b = release(tmp_path / "a", 1, 20), release(tmp_path / "b", 2, 25, first=10)
+    found = version_differences.between(a, b, time_them=False)
+    assert (found.a, found.b, found.n_test_a, found.answers.n_images) == ("demo@1", "demo@2", 40, 30)
+    assert found.gained == tuple(f"id{number:03}" for number in range(20, 35))
+    assert found.lost == ()
+    assert (found.answers.accuracy.value, found.answers.n_gained) == (pytest.approx(15 / 30), 15)
+    assert found.costs_b.model_dump(exclude={"latency"}) == {
+        "size_bytes": 2, "n_parameters": 200, "train_minutes": 1.0, "peak_memory_mb": 900.0, "energy_kwh": None,
+    }  # fmt: skip
+    back = version_differences.between(b, a, time_them=False)
+    assert (back.gained, back.lost, back.answers.accuracy) == ((), found.gained, found.answers.accuracy.negated())
+
+
+def test_a_version_beside_itself_differs_in_nothing(tmp_path):
+    a = release(tmp_path / "a", 1, 20)
+    found = version_differences.between(a, a, time_them=False)
+    assert (found.gained, found.lost, found.answers.accuracy.value) == ((), (), 0)
+    assert shown.changes(found) == []
+    assert shown.sentence(found) == "40 test images of both (40 and 40); the same: data, recipe, code, libraries"
+
+
+def test_what_differs_in_the_making_is_named_setting_by_setting(tmp_path):
+    a = release(tmp_path / "a", 1, 20)
+    b = release(
+        tmp_path / "b", 2, 20,
+        recipe={"train": {"epochs": 5, "model": {"name": "vgg", "width": 8}}, "search": {}},
+        inputs={"index": "bb", "train": "2"}, code_fingerprint="f0", environment={"keras": "3.16"},
+    )  # fmt: skip
+    found = version_differences.between(a, b, time_them=False)
+    assert [(row["of"], row["what"], row["A"], row["B"]) for row in shown.changes(found)] == [
+        ("data", "index", "aa", "bb"),
+        ("recipe", "train.epochs", "3", "5"),
+        ("recipe", "train.model.name", "cnn", "vgg"),
+        ("recipe", "train.model.width", "–", "8"),
+        ("code", "fingerprint", "ef", "f0"),
+        ("libraries", "keras", "3.15", "3.16"),
+    ]
+
+
+def test_the_figures_say_what_was_not_measured_and_leave_out_answers_without_a_common_image(tmp_path):
+    a, b = release(tmp_path / "a", 1, 20), release(tmp_path / "b", 2, 25, first=100)
+    found = version_differences.between(a, b, time_them=False)
+    assert found.answers is None
+    rows = {row[""]: row for row in shown.figures(found)}
+    assert (rows["ms for an image"]["A"], rows["training, kWh"]["B"]) == ("not measured", "not measured")
+    assert (rows["parameters"]["B"], rows["parameters"]["B minus A (95 %)"]) == ("200", "+100")
+    assert "accuracy" not in rows
+    assert shown.sentence(found).startswith("0 test images of both (40 and 40)")
+
+
+def test_a_version_without_predictions_is_refused(tmp_path):
+    a = release(tmp_path / "a", 1, 20)
+    b = release(tmp_path / "b", 2, 20, files={})
+    with pytest.raises(errors.ConfigError, match="none in demo@2"):
+        version_differences.between(a, b, time_them=False)
