@@ -74,7 +74,7 @@ def test_figures_that_older_evaluations_lack_are_said_to_be_missing(tmp_path):
 def test_a_difference_is_marked_where_its_interval_does_not_reach_over_zero(tmp_path):
     document = run_documents.made(tmp_path)
     row = document["comparison"]["classes"][0]
-    for score, ends in (("precision", (0.01, 0.2)), ("recall", (-0.2, -0.01)), ("f1", (-0.1, 0.1))):
+    for score, ends in (("f1", (0.01, 0.2)), ("precision", (-0.2, -0.01)), ("recall", (-0.1, 0.1))):
         row[score] |= {"difference": sum(ends) / 2, "interval": ends}
     cells = re.findall(r'<td class="n change">.*?</td>', page.render(document), re.DOTALL)[:3]
     assert [("▲" in cell, "▼" in cell) for cell in cells] == [(True, False), (False, True), (False, False)]
