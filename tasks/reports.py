@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import httpx
-from prefect import task
+from prefect import runtime, task
 from prefect.settings import get_current_settings
 
 from data_contracts import files
@@ -19,7 +19,7 @@ from fer.evaluation.refs import EvaluationRef, RobustnessComparisonRef, Robustne
 from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
-from fer.reports import publishing
+from fer.reports import library, publishing
 from fer.reports import robustness as robustness_report
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
@@ -30,8 +30,6 @@ from tasks import artifacts, caching, stages
 from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
 
 _FACES = f"with_faces_{quality_stage.HTML}"
-_PAGE = "report.html"
-_RECORD = "report.json"
 _RUN_ID = re.compile(r"\(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\)$")
 _plain = plain_text.in_markdown
 
@@ -122,14 +120,30 @@ def share_quality(validation: ValidationRef, quality: QualityRef) -> None:
         f"data/{quality.path.split('/')[-1]}",
         {"quality": workspace.folder(quality), "manifest": workspace.folder(validation) / files.DOCS},
         key="data-docs",
+        first=f"quality/{quality_stage.HTML}",
     )
 
 
-def share(name: str, parts: dict[str, Path], *, key: str) -> None:
-    """Put folders of pages into the store, and link them in the artifact `key`."""
+def share(name: str, parts: dict[str, Path], *, key: str, first: str, release: ReleaseRef | None = None) -> None:
+    """Put folders of pages into the store, and link them in the artifact `key`.
+
+    `first` is the page, `PART/NAME`, that this run is known by, of the `release` if it made one.
+    """
     with connect.store(settings.Settings.load()) as store:
         shared = publishing.share(store, name, parts)
         place = store.uri(shared.top)
+        if runtime.flow_run.id is not None:
+            library.note(
+                store,
+                library.RunPages(
+                    run=str(runtime.flow_run.name),
+                    run_id=str(runtime.flow_run.id),
+                    name=None if release is None else release.name,
+                    version=None if release is None else release.version,
+                    top=shared.top,
+                    page=first,
+                ),
+            )
     note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."
     if any(page.link is None for page in shared.pages):
         note = f"In the store at `{place}`. No links: signed by this temporary key they would hold it."
@@ -153,7 +167,7 @@ def publish_run(
     model, evaluation, verdict = trained.model, assessment.evaluation, assessment.verdict
     examination = assessment.examination
     workspace = caching.workspace()
-    folder = settings.Settings.load().home / "reports" / release.name / str(release.version)
+    folder = library.folder_of(settings.Settings.load().home, release.name, release.version)
     text = "\n".join(
         [
             f"# {_plain(release.sentence())}",
@@ -174,7 +188,7 @@ def publish_run(
     sentence = plain_text.visible(release.sentence())
     artifacts.markdown(
         "release",
-        f"{text}\n- **report** `{folder / _PAGE}`, or `fer report {release.name}@{release.version}`",
+        f"{text}\n- **report** `{folder / library.PAGE}`, or `fer report {release.name}@{release.version}`",
         sentence,
     )
     checked: dict[str, Ref] = {"shards": trained.shards, "balanced": trained.balanced, "predictions": evaluation}
@@ -198,20 +212,26 @@ def publish_run(
         links={
             "data quality": quality_stage.HTML,
             **{f"Data Docs of {name}": f"{files.DOCS}/{name}/index.html" for name in docs},
-            "as JSON": _RECORD,
+            "as JSON": library.RECORD,
             **_run_in_ui(made_by),
         },
     )
     report = document.document(subject, workspace)
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
         folder.mkdir(parents=True, exist_ok=True)
-        disk.write(folder / _PAGE, run_page.render(report).encode())
-        disk.write(folder / _RECORD, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        disk.write(folder / library.PAGE, run_page.render(report).encode())
+        disk.write(folder / library.RECORD, json.dumps(report, indent=1, ensure_ascii=False).encode())
         disk.write(folder / quality_stage.HTML, (workspace.folder(data.quality) / quality_stage.HTML).read_bytes())
         shutil.rmtree(folder / files.DOCS, ignore_errors=True)
         for name, ref in docs.items():
             shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
-        share(f"models/{release.name}/{release.version}", {"release": folder}, key="report-and-data-docs")
+        share(
+            f"models/{release.name}/{release.version}",
+            {library.RELEASE: folder},
+            key="report-and-data-docs",
+            first=f"{library.RELEASE}/{library.PAGE}",
+            release=release,
+        )
     return RetrainResult(
         sources=tuple(sources),
         recipe=recipe,
@@ -222,7 +242,7 @@ def publish_run(
         examination=examination,
         verdict=verdict,
         release=release,
-        reports={"report": str(folder / _PAGE), **data.reports, "data docs": str(folder / files.DOCS)},
+        reports={"report": str(folder / library.PAGE), **data.reports, "data docs": str(folder / files.DOCS)},
     )
 
 

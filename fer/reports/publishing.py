@@ -76,6 +76,16 @@ def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) 
     return Shared(top, tuple(pages))
 
 
+def digest(folder: Path) -> str:
+    """The digest of what lies in `folder` as it lies below a shared key: a folder for each part."""
+    files = []
+    for path in folder.rglob("*"):
+        part, _, name = path.relative_to(folder).as_posix().partition("/")
+        if path.is_file():
+            files.append(_File(part, name, path))
+    return _digest(files)
+
+
 def _digest(files: list[_File]) -> str:
     lines = sorted(f"{file.place}\0{disk.sha256(file.path)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:_DIGEST_CHARS]

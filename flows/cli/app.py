@@ -9,7 +9,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from fer import errors
-from flows.cli import console, data, experiments, models, predict, prefect_ui, recipes, retrain, services, stopping
+from flows.cli import (
+    console,
+    data,
+    experiments,
+    models,
+    predict,
+    prefect_ui,
+    recipes,
+    reports,
+    retrain,
+    services,
+    stopping,
+)
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -21,6 +33,7 @@ app.command()(retrain.retrain)
 app.command()(experiments.sweep)
 app.command()(experiments.compare)
 app.command()(predict.predict)
+app.command()(reports.report)
 app.command()(services.doctor)
 app.command()(services.ui)
 app.add_typer(data.app, name="data")

@@ -68,16 +68,26 @@ def list_models(as_json: console.AsJson = False) -> None:
 
 
 @app.command("show")
-def show_model(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
-    """Show a version's manifest: status, reasons, metrics, recipe, inputs, environment, files; and its standing."""
+def show_model(
+    spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")], as_json: console.AsJson = False
+) -> None:
+    """Show a version: its status and why, its figures, what it was made of, where its report is.
+
+    With --json the whole record: metrics, recipe, inputs, environment, files; and the version's standing.
+    """
     from fer.registry import names
+    from flows.cli import models_show
 
     wanted = names.parse_spec(spec)
     with _registry() as models:
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
-    champion = {"champion": state.champion == manifest.version}
-    console.out.print_json(data=manifest.model_dump(mode="json") | champion | _standing(manifest, state.log))
+    standing = _standing(manifest, state.log)
+    if as_json:
+        champion = {"champion": state.champion == manifest.version}
+        typer.echo(json.dumps(manifest.model_dump(mode="json") | champion | standing, indent=1))
+        return
+    models_show.show(console.out, manifest, state, next(filter(None, standing.values()), ""))
 
 
 app.command("diff")(models_diff.diff)

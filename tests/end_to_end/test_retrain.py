@@ -118,7 +118,7 @@ def test_the_command_lists_shows_and_predicts_by_the_release(first, home, tmp_pa
     assert listed.exit_code == 0, listed.output
     assert f"{first.result.evaluation.macro_f1:.3f}" in listed.output
     assert "champion" in listed.output
-    shown = shell.invoke(cli.app, ["models", "show", "demo@champion"])
+    shown = shell.invoke(cli.app, ["models", "show", "demo@champion", "--json"])
     assert json.loads(shown.output)["version"] == 1
     face = Path("face[1].png")
     face.write_bytes(encode.png(demo_faces.draw("happy", np.random.default_rng(0))))

@@ -95,10 +95,10 @@ def test_its_versions_are_listed_and_what_was_rejected_reads_as_refused(models):
 
 
 def test_a_version_is_shown_with_its_recipe_and_its_reasons(models):
-    shown = json.loads(fer("models", "show", "demo@2"))
+    shown = json.loads(fer("models", "show", "demo@2", "--json"))
     assert shown["status"] == "refused"
     assert "accuracy 0.3913 (95 % interval 0.2216 to 0.5921), floor 0.99" in shown["reasons"]
-    shown = json.loads(fer("models", "show", "demo@champion"))
+    shown = json.loads(fer("models", "show", "demo@champion", "--json"))
     assert (shown["version"], shown["recipe"]["train"]["epochs"], shown["inputs"]["source"]) == (4, 6, "demo")
 
 

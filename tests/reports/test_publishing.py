@@ -143,7 +143,7 @@ def published(tmp_path, monkeypatch):
     workspace = SimpleNamespace(folder=lambda ref: tmp_path / ref.path, locked=locked)
     monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
     monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: run.artifacts.append(text))
-    monkeypatch.setattr(reports, "share", lambda name, folders, key: run.shared.append(folders))
+    monkeypatch.setattr(reports, "share", lambda name, folders, **_: run.shared.append(folders))
     report = run_documents.made(tmp_path, text=HOSTILE)
     monkeypatch.setattr(reports.registered, "read", lambda _: (None, ""))
     monkeypatch.setattr(reports.document, "document", lambda subject, _: report | {"links": dict(subject.links)})
@@ -181,7 +181,7 @@ def test_the_reports_folder_of_a_release_holds_the_docs_of_now_and_none_of_befor
 def test_a_second_run_of_the_same_release_leaves_its_reports_alone_until_they_are_shared(published, monkeypatch):
     threads, untouched = [], []
 
-    def share(name, folders, key):
+    def share(name, folders, **_):
         if threads:
             return
         sign = folders["release"] / files.DOCS / "sign"

@@ -115,13 +115,27 @@ def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
     assert [(version["version"], version["champion"]) for version in listed] == [(2, False), (1, True)]
     assert "its faces may not be used" in listed[0]["withdrawn"]
     assert listed[1]["withdrawn"] == listed[1]["rolled_back"] == ""
-    assert "its faces may not be used" in json.loads(fer("show", "demo@2").output)["withdrawn"]
-    shown = json.loads(fer("show", "demo").output)
+    assert "its faces may not be used" in json.loads(fer("show", "demo@2", "--json").output)["withdrawn"]
+    shown = json.loads(fer("show", "demo", "--json").output)
     assert (shown["version"], shown["champion"], shown["withdrawn"]) == (1, True, "")
     with releases.local_copy("demo@2") as (manifest, _):
         assert "its faces may not be used" in releases.withdrawal(manifest)
     with releases.local_copy("demo") as (manifest, _):
         assert (manifest.version, releases.withdrawal(manifest)) == (1, "")
+
+
+def test_a_version_is_shown_on_one_screen(models):
+    fer("rollback", "demo", "--reason", "too sad")
+    lines = [line.rstrip() for line in fer("show", "demo@2").output.splitlines()]
+    assert lines[0] == "demo@2  released, champion: version 1"
+    assert "too sad" in lines[1]
+    shown = "\n".join(lines)
+    assert "accuracy 0.700, macro-F1 0.600" in shown
+    assert "UTC by run [a] (1)" in shown
+    assert "accuracy 0.70, floor 0.6" in shown
+    assert lines[-1].startswith("next:  fer report demo@2 ")
+    assert len(lines) < 24
+    assert fer("show", "demo").output.startswith("demo@1  released, demo@champion\n")
 
 
 def test_the_ledger_says_how_often_each_test_set_was_read(models):
