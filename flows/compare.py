@@ -42,5 +42,7 @@ def compare(
         scored = {}
         for name, variant in by_name.items():
             trained = pipeline.train(variant, data.manifest, data.split, pipeline.as_tasks())
-            scored[name] = (trained.model, tasks.evaluation.evaluate(trained.model, trained.shards, data.split))
+            calibration = tasks.evaluation.calibrate(trained.model, data.split, variant.calibration)
+            evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, data.split, calibration=calibration)
+            scored[name] = (trained.model, evaluation)
         return comparison.publish(base, recipe, sources, by_name, scored)

@@ -59,7 +59,8 @@ def retrain(
         tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, split)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
         trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
-        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split)
+        calibration = tasks.evaluation.calibrate(trained.model, split, full_recipe.calibration)
+        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split, calibration=calibration)
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
         opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe, stage_runner)
         examination = tasks.evaluation.examine(full_recipe, trained, split, opponents.champion)
@@ -71,7 +72,7 @@ def retrain(
             robustness=examination.robustness_comparison,
         )
         verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
-        outputs = (*trained.inputs(), evaluation, *examination.refs(), verdict)
+        outputs = (*trained.inputs(), calibration, evaluation, *examination.refs(), verdict)
         inputs = lineage(manifest, split, data.validation, data.curation, *outputs)
         candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict, examination)
         release = tasks.registry.register(candidate, champion_state)
@@ -106,7 +107,8 @@ def _evaluated(
         own_shards = shards
         if not same_pixels:
             own_shards = tasks.shards.preprocess_as_champion(data.manifest, data.split, own_config, runner)
-        update: dict[str, Ref] = {"evaluation": evaluate(released.model, own_shards, data.split)}
+        own_evaluation = evaluate(released.model, own_shards, data.split, calibration=released.calibration)
+        update: dict[str, Ref] = {"evaluation": own_evaluation}
         if measure_robustness is not None and recipe.robustness.enabled:
             update["robustness"] = measure_robustness(released.model, own_shards, recipe.robustness)
         return released.model_copy(update=update)

@@ -4,8 +4,11 @@ from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
+from fer.evaluation.calibration import calibrate as calibrate_stage
+from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import (
+    CalibrationRef,
     Champion,
     EvaluationRef,
     Examination,
@@ -40,26 +43,54 @@ def _on_cached(page: str) -> caching.OnCached:
     return lambda evaluation, parameters: _show_metrics(evaluation, parameters["model"], page)
 
 
+@stages.task(calibrate_stage.calibrate)
+def calibrate(model: ModelRef, split: SplitRef, config: CalibrationConfig) -> CalibrationRef:
+    """Find out by the validation split how sure the model may say that it is."""
+    return stages.run(calibrate_stage.calibrate, model, split, config)
+
+
 @stages.task(evaluate_stage.evaluate, on_cached=_on_cached(_METRICS))
-def evaluate(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
+def evaluate(
+    model: ModelRef,
+    shards: ShardsRef,
+    split: SplitRef,
+    split_name: str = "test",
+    calibration: CalibrationRef | None = None,
+) -> EvaluationRef:
     """Predict a split and measure the predictions."""
-    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name)
+    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, calibration)
     _show_metrics(evaluation, model, _METRICS)
     return evaluation
 
 
 @stages.task(evaluate_stage.evaluate, _EVALUATE_CHAMPION, on_cached=_on_cached(_CHAMPIONS_METRICS))
-def evaluate_champion(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
+def evaluate_champion(
+    model: ModelRef,
+    shards: ShardsRef,
+    split: SplitRef,
+    split_name: str = "test",
+    calibration: CalibrationRef | None = None,
+) -> EvaluationRef:
     """Do the same with the champion, on the candidate's images."""
-    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_CHAMPION)
+    evaluation = stages.run(
+        evaluate_stage.evaluate, model, shards, split, split_name, calibration, name=_EVALUATE_CHAMPION
+    )
     _show_metrics(evaluation, model, _CHAMPIONS_METRICS)
     return evaluation
 
 
 @stages.task(evaluate_stage.evaluate, _EVALUATE_ANCHOR, on_cached=_on_cached(_ANCHORS_METRICS))
-def evaluate_anchor(model: ModelRef, shards: ShardsRef, split: SplitRef, split_name: str = "test") -> EvaluationRef:
+def evaluate_anchor(
+    model: ModelRef,
+    shards: ShardsRef,
+    split: SplitRef,
+    split_name: str = "test",
+    calibration: CalibrationRef | None = None,
+) -> EvaluationRef:
     """Do the same with the best release so far, where that is not the champion."""
-    evaluation = stages.run(evaluate_stage.evaluate, model, shards, split, split_name, name=_EVALUATE_ANCHOR)
+    evaluation = stages.run(
+        evaluate_stage.evaluate, model, shards, split, split_name, calibration, name=_EVALUATE_ANCHOR
+    )
     _show_metrics(evaluation, model, _ANCHORS_METRICS)
     return evaluation
 

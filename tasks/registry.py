@@ -88,7 +88,12 @@ def _find_release(parameters: Mapping[str, Any]) -> Found | None:
     return Found(release, record.provenance()) if release is not None and record is not None else None
 
 
-_CODE = ("fer.recipes.schema", "fer.training.train", "fer.evaluation.evaluate")  # what reaches the code of all stages
+_CODE = (
+    "fer.recipes.schema",
+    "fer.training.train",
+    "fer.evaluation.calibration.calibrate",
+    "fer.evaluation.evaluate",
+)  # what reaches the code of all stages
 
 
 def _code_fingerprint(recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from fer import errors
 from fer.engine.records import Record
-from fer.evaluation import metrics
+from fer.evaluation import intervals, metrics
 from fer.evaluation.predictions import Predictions
 
 _SAMPLES = 10_000  # of the bootstrap
@@ -174,7 +174,7 @@ def paired_interval(n_both: int, n_lost: int, n_gained: int, n_neither: int) -> 
     """B's share minus A's of the same images, by Newcombe's method 10 (1998, Statistics in Medicine 17:2635)."""
     n = n_both + n_lost + n_gained + n_neither
     n_a, n_b = n_both + n_lost, n_both + n_gained
-    (low_a, high_a), (low_b, high_b) = metrics.wilson(n_a, n), metrics.wilson(n_b, n)
+    (low_a, high_a), (low_b, high_b) = intervals.wilson(n_a, n), intervals.wilson(n_b, n)
     margins = n_a * n_b * (n - n_a) * (n - n_b)
     product = float(n_both * n_neither - n_lost * n_gained)
     product = product if product < 0 else max(product - n / 2, 0)
@@ -195,7 +195,7 @@ def paired_interval(n_both: int, n_lost: int, n_gained: int, n_neither: int) -> 
 
 def unpaired_interval(n_right_a: int, n_a: int, n_right_b: int, n_b: int) -> Estimate:
     """B's share minus A's of two sets of images, by Newcombe's method 10 (1998, Statistics in Medicine 17:873)."""
-    (low_a, high_a), (low_b, high_b) = metrics.wilson(n_right_a, n_a), metrics.wilson(n_right_b, n_b)
+    (low_a, high_a), (low_b, high_b) = intervals.wilson(n_right_a, n_a), intervals.wilson(n_right_b, n_b)
     a, b = n_right_a / n_a, n_right_b / n_b
     difference = b - a
     return Estimate(
@@ -226,7 +226,7 @@ def _cells(*answers: np.ndarray) -> list[list[int]]:
 
 def _share(right: np.ndarray) -> Estimate:
     n_right, n = int(right.sum()), len(right)
-    return Estimate(value=n_right / n, interval=metrics.wilson(n_right, n))
+    return Estimate(value=n_right / n, interval=intervals.wilson(n_right, n))
 
 
 def _groups(right_a: np.ndarray, right_b: np.ndarray, members: Mapping[str, np.ndarray]) -> tuple[GroupDifference, ...]:

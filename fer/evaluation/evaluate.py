@@ -15,7 +15,9 @@ from fer.engine import arithmetic, child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions
-from fer.evaluation.refs import EvaluationRef
+from fer.evaluation.calibration import calibrator
+from fer.evaluation.calibration import scores as calibration_scores
+from fer.evaluation.refs import CalibrationRef, EvaluationRef
 from fer.models import saved_model
 from fer.progress import Progress, Reporter
 from fer.shards import parquet
@@ -33,12 +35,15 @@ def evaluate(
     shards: ShardsRef,
     split: SplitRef,
     split_name: str,
+    calibration: CalibrationRef | None,
     *,
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> EvaluationRef:
     """Score `model` on the images of `split` named `split_name`: `predictions.parquet`, and from it `metrics.json`;
-    beside them `flip_tta.parquet`, with the mean probabilities of each image and its mirror image.
+    beside them `flip_tta.parquet`, with the mean probabilities of each image and its mirror image. All are calibrated
+    by `calibration`, where there is one; `uncalibrated.parquet` then has the model's own probabilities, and
+    `calibration.json` is that one's, so that a release holds it.
 
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
@@ -58,6 +63,7 @@ def evaluate(
             "shards_folder": str(workspace.folder(shards)),
             "split_folder": str(workspace.folder(split)),
             "split_name": split_name,
+            "calibration_folder": None if calibration is None else str(workspace.folder(calibration)),
             "out": str(out),
         },
         child_process.Job("Scoring", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS),
@@ -66,6 +72,10 @@ def evaluate(
     prediction_checks.check(out, workspace.folder(shards), split_name)
     flip_tta = metrics.from_predictions(out / predictions.FLIP_TTA)
     scores = metrics.from_predictions(out / predictions.FILE).with_flip_tta(flip_tta)
+    known = None if calibration is None else calibrator.load(workspace.folder(calibration))
+    if known is not None:
+        scores = scores.with_calibration(calibration_scores.measure(out, known))
+        disk.write(out / calibrator.FILE, known.model_dump_json(indent=1).encode())
     disk.write(out / METRICS, scores.model_dump_json(indent=1).encode())
     return EvaluationRef(
         digest=_digest(out),
@@ -93,6 +103,7 @@ def score(
     shards_folder: str,
     split_folder: str,
     split_name: str,
+    calibration_folder: str | None,
     out: str,
     *,
     progress: Progress,
@@ -113,11 +124,17 @@ def score(
 
     straight = saved_model.probabilities(model, images.pixels, batch_size, progress_after(0))
     mirrored = saved_model.probabilities(model, images.pixels[:, :, ::-1], batch_size, progress_after(n_images))
+    calibration = None if calibration_folder is None else calibrator.load(Path(calibration_folder))
     order = [model_classes.index(name) for name in images.classes]
     rows = pq.read_table(Path(split_folder) / files.SPLIT, columns=["image_id", "is_clean"])
     places = pc.index_in(pa.array(images.image_ids, pa.string()), rows["image_id"].combine_chunks())
     is_clean = rows["is_clean"].take(places).to_numpy()
-    for name, probabilities in ((predictions.FILE, straight), (predictions.FLIP_TTA, (straight + mirrored) / 2)):
+    written = {}
+    if calibration is not None:
+        written[calibration_scores.FILE] = straight
+        straight, mirrored = calibration.probabilities(straight), calibration.probabilities(mirrored)
+    written |= {predictions.FILE: straight, predictions.FLIP_TTA: (straight + mirrored) / 2}
+    for name, probabilities in written.items():
         path = Path(out) / name
         predictions.write(
             path, images.image_ids, images.class_indexes, probabilities[:, order], is_clean, images.classes

@@ -15,7 +15,7 @@ from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
-from fer.evaluation import beforehand, metrics, predictions
+from fer.evaluation import beforehand, intervals, metrics, predictions
 from fer.evaluation import size as sizes
 from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
@@ -148,15 +148,15 @@ def _recall(candidate: predictions.Predictions, floor: float) -> Check:
         for index, (name, row) in enumerate(zip(candidate.classes, matrix, strict=True))
         if row.sum()
     }
-    intervals = {name: metrics.wilson(*count) for name, count in counts.items()}
-    below = ", ".join(f"{name} {low:.3f}" for name, (low, _) in intervals.items() if low < floor)
-    worst = min(intervals, key=lambda name: intervals[name])
-    found = f"below it: {below}" if below else f"the lowest is {worst}'s, {intervals[worst][0]:.3f}"
+    ranges = {name: intervals.wilson(*count) for name, count in counts.items()}
+    below = ", ".join(f"{name} {low:.3f}" for name, (low, _) in ranges.items() if low < floor)
+    worst = min(ranges, key=lambda name: ranges[name])
+    found = f"below it: {below}" if below else f"the lowest is {worst}'s, {ranges[worst][0]:.3f}"
     n_right, n = counts[worst]
     measure = Measure(
         quantity=f"recall of {worst}",
         value=n_right / n,
-        interval=intervals[worst],
+        interval=ranges[worst],
         confidence=metrics.CONFIDENCE,
         judged="lower end",
         demand="at least",

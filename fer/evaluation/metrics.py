@@ -12,14 +12,14 @@ import numpy as np
 from pydantic import AliasChoices, Field
 
 from fer.engine.records import Record
-from fer.evaluation import predictions, probabilities
+from fer.evaluation import intervals, predictions, probabilities
+from fer.evaluation.calibration.scores import CalibrationScores
 from fer.evaluation.probabilities import ProbabilityScores
 from fer.evaluation.refs import Scores
 
-CONFIDENCE = 0.95
-_SAMPLES = 2_000
+CONFIDENCE = intervals.CONFIDENCE
+_SAMPLES = 2_000  # of the paired bootstrap
 _SEED = 0
-_BINS = 15
 
 
 class ClassScore(Record):
@@ -46,13 +46,19 @@ class Metrics(Record):
     per_class: tuple[ClassScore, ...]
     calibration_error: float
     probabilities: ProbabilityScores | None = None  # versions from before it were measured have none
+    calibration: CalibrationScores | None = None  # likewise
     deduplicated: Scores | None  # of the split's de-duplicated version; None if it is empty
+    deduplicated_probabilities: ProbabilityScores | None = None
     # Versions before flip TTA had this name wrote `flip_averaged`.
     flip_tta: Scores | None = Field(default=None, validation_alias=AliasChoices("flip_tta", "flip_averaged"))
     flip_tta_deduplicated: Scores | None = Field(
         default=None, validation_alias=AliasChoices("flip_tta_deduplicated", "flip_averaged_deduplicated")
     )
     confusion: tuple[tuple[int, ...], ...]
+
+    def with_calibration(self, scores: CalibrationScores | None) -> "Metrics":
+        """These, with what calibration did to the probabilities, and the sets."""
+        return self.model_copy(update={"calibration": scores})
 
     def with_flip_tta(self, other: "Metrics") -> "Metrics":
         """These, with `other`: the metrics of the same images by flip TTA."""
@@ -86,6 +92,10 @@ def from_predictions(path: Path) -> Metrics:
 
     scores = _overall(matrix, rows.classes)
     clean = confusion(rows.class_indexes[rows.is_clean], rows.predicted[rows.is_clean], n_classes)
+    clean_probabilities = None
+    if rows.is_clean.any():
+        parts = (rows.class_indexes[rows.is_clean], rows.probabilities[rows.is_clean])
+        clean_probabilities = probabilities.scores(*parts, rows.classes)
     return Metrics(
         classes=rows.classes,
         n_images=n_images,
@@ -99,9 +109,10 @@ def from_predictions(path: Path) -> Metrics:
             ClassScore(name=name, precision=precision[i], recall=recall[i], f1=f1[i], support=support[i])
             for i, name in enumerate(rows.classes)
         ),
-        calibration_error=calibration_error(rows.class_indexes, rows.predicted, rows.probabilities),
+        calibration_error=probabilities.calibration_error(rows.class_indexes, rows.probabilities),
         probabilities=probabilities.scores(rows.class_indexes, rows.probabilities, rows.classes),
         deduplicated=_overall(clean, rows.classes) if clean.any() else None,
+        deduplicated_probabilities=clean_probabilities,
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
     )
 
@@ -113,9 +124,9 @@ def _overall(matrix: np.ndarray, classes: tuple[str, ...]) -> Scores:
     return Scores(
         n_images=n_images,
         accuracy=n_right / n_images,
-        accuracy_interval=wilson(n_right, n_images),
+        accuracy_interval=intervals.wilson(n_right, n_images),
         macro_f1=float(macro_f1(matrix)),
-        macro_f1_interval=bootstrap_macro_f1(matrix),
+        macro_f1_interval=intervals.of_matrix(matrix, macro_f1),
         absent_classes=tuple(name for name, count in zip(classes, support, strict=True) if not count),
     )
 
@@ -145,36 +156,6 @@ def class_scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-
-
-def wilson(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a share (1927, doi:10.1080/01621459.1927.10502953)."""
-    from scipy import stats
-
-    interval = stats.binomtest(n_right, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def bootstrap_macro_f1(
-    matrix: np.ndarray, confidence: float = CONFIDENCE, samples: int = _SAMPLES, seed: int = _SEED
-) -> tuple[float, float]:
-    """The percentile interval of macro-F1 (Efron 1979, doi:10.1214/aos/1176344552).
-
-    Drawing N rows with replacement is drawing the matrix's cells from a multinomial, which needs no rows.
-    """
-    n = int(matrix.sum())
-    draws = np.random.default_rng(seed).multinomial(n, matrix.reshape(-1) / n, size=samples)
-    values = macro_f1(draws.reshape(samples, *matrix.shape))
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def calibration_error(truth: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, arXiv:1706.04599), 0-1."""
-    confidence = probabilities.max(axis=1).astype(float)
-    bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
-    gaps = np.bincount(bins, weights=(truth == predicted) - confidence, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pydantic import Field
 from fer import errors
 from fer.engine import arithmetic, child_process
 from fer.engine.records import Record
+from fer.evaluation.calibration import calibrator
 from fer.images import decode, faces
 from fer.images import limits as image_limits
 from fer.models import saved_model
@@ -31,7 +32,9 @@ class Prediction(Record):
     """The prediction for one face of a file: a label and the probability of each class, or why there is none.
 
     `box` is the detected face: left, upper, width and height in pixels of the upright picture, and `score` (0-1) the
-    detector's confidence; both null if it was not run. `taken`: what the model was shown.
+    detector's confidence; both null if it was not run. `taken`: what the model was shown. `set`: classes among which
+    the true one is in a share of `coverage` of such images as the model was validated on, the most probable first; with
+    more than one the model is `unsure`. All three are null for a release without a calibration.
     """
 
     path: Path
@@ -42,6 +45,9 @@ class Prediction(Record):
     box: tuple[int, int, int, int] | None = None
     score: float | None = None
     note: str | None = None
+    set: tuple[str, ...] | None = None
+    coverage: float | None = None
+    unsure: bool | None = None
 
 
 class Input(NamedTuple):
@@ -90,6 +96,7 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
             received="other pixels from this version of the code than from that of the training",
             todo="predict with the version of this project that trained the model, or retrain",
         )
+    calibration = calibrator.load(folder)
     model = saved_model.load(folder)
     predicted: list[Prediction] = []
     shape = (record.height, record.width, 1)
@@ -99,10 +106,15 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
         inputs = [item for path in batch for item in read_inputs(Path(path), record.config, whole=whole)]
         pixels = [item.pixels for item in inputs if isinstance(item, Input)]
         stacked = np.reshape(pixels, (len(pixels), *shape)).astype(np.uint8)
-        rows = iter(saved_model.probabilities(model, stacked, batch_size))
-        predicted += [
-            item if isinstance(item, Prediction) else _labelled(item.known, next(rows), record) for item in inputs
-        ]
+        labelled = iter(
+            _labelled(
+                [item.known for item in inputs if isinstance(item, Input)],
+                saved_model.probabilities(model, stacked, batch_size),
+                record.classes,
+                calibration,
+            )
+        )
+        predicted += [item if isinstance(item, Prediction) else next(labelled) for item in inputs]
         progress(start + len(batch), len(paths), "images")
     return [prediction.model_dump(mode="json") for prediction in predicted]
 
@@ -159,6 +171,24 @@ def _input(
     return Input(preprocessing.prepare_pixels(taken, config), known)
 
 
-def _labelled(known: Prediction, probabilities: np.ndarray, record: preprocessing.Preprocessing) -> Prediction:
-    named = {name: float(value) for name, value in zip(record.classes, probabilities, strict=True)}
-    return known.model_copy(update={"label": max(named, key=named.__getitem__), "probabilities": named})
+def _labelled(
+    known: Sequence[Prediction],
+    probabilities: np.ndarray,
+    classes: tuple[str, ...],
+    calibration: calibrator.Calibration | None,
+) -> list[Prediction]:
+    """The predictions by (N, classes) probabilities, calibrated where the model has a calibration."""
+    has_sets = calibration is not None and bool(calibration.sets)
+    if calibration is not None:
+        probabilities = calibration.probabilities(probabilities)
+    predictions = []
+    for index, (prediction, row) in enumerate(zip(known, probabilities, strict=True)):
+        named = {name: float(value) for name, value in zip(classes, row, strict=True)}
+        update: dict[str, Any] = {"label": max(named, key=named.__getitem__), "probabilities": named}
+        if calibration is not None and has_sets:
+            (chosen,) = calibration.sets_of(probabilities[index : index + 1], classes)
+            inside = [name for name, is_inside in zip(classes, chosen, strict=True) if is_inside]
+            inside.sort(key=lambda name: -named[name])
+            update |= {"set": tuple(inside), "coverage": calibration.coverage, "unsure": len(inside) > 1}
+        predictions.append(prediction.model_copy(update=update))
+    return predictions

@@ -25,6 +25,31 @@ class Scores(Record):
     absent_classes: tuple[str, ...] = ()
 
 
+class CalibrationRef(Ref):
+    """`calibration.json`, by which a model's probabilities and sets are told (`fer.evaluation.calibration`).
+
+    `coverage` is the stated one of its sets, None without any; `calibration_errors` are those of the validation images
+    that it was fitted on, before and after, none without such images.
+    """
+
+    temperature: float
+    why_one: str
+    n_images: int
+    coverage: float | None
+    calibration_errors: tuple[float, ...] = ()
+
+    def summary(self) -> str:
+        """The temperature, or why it is 1, and the coverage, in one line."""
+        sets = "no sets" if self.coverage is None else f"sets that hold the true class in {self.coverage:.0%}"
+        if self.why_one:
+            return f"temperature 1: {self.why_one}; {sets}"
+        change = ""
+        if self.calibration_errors:
+            before, after = self.calibration_errors
+            change = f", by which the calibration error goes from {before:.3f} to {after:.3f}"
+        return f"temperature {self.temperature:.3f} by {self.n_images:,} validation images{change}; {sets}"
+
+
 class EvaluationRef(Ref):
     """`predictions.parquet` and `metrics.json` of one model on one split. The digest is that of these two files.
 
@@ -272,6 +297,7 @@ class Champion(Record):
     source: str  # of the dataset that it was made from, as in `DatasetRef.source`
     model: ModelRef
     same_preprocessing: bool  # whether today's code prepares images as it did for this model
+    calibration: CalibrationRef | None = None  # releases from before there were any have none
     evaluation: EvaluationRef | None = None  # on the candidate's test images
     robustness: RobustnessRef | None = None  # likewise
 

@@ -13,6 +13,7 @@ from fer.curation.inspect import InspectConfig
 from fer.curation.split import SplitConfig
 from fer.curation.validate import ValidateConfig
 from fer.engine.records import Record
+from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.ingest import sources
@@ -44,6 +45,7 @@ class Recipe(Record):
     preprocess: PreprocessConfig
     balance: BalanceConfig
     train: TrainConfig
+    calibration: CalibrationConfig = CalibrationConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     gate: GateConfig
     search: dict[str, str] = Field(

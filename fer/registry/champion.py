@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 from fer import errors
 from fer.engine import stage
 from fer.engine.workspace import Workspace
-from fer.evaluation.refs import Champion, ChampionState, Opponents
+from fer.evaluation.calibration import calibrator
+from fer.evaluation.refs import CalibrationRef, Champion, ChampionState, Opponents
 from fer.progress import Progress, silent
 from fer.registry import log as registry_log
 from fer.registry import releases
@@ -50,6 +52,19 @@ def fetch(
             todo="restore the store from a backup",
         )
     return model
+
+
+@stage.stage("champion calibration")
+def fetch_calibration(
+    out: Path, model: ModelRef, sha256: str, *, workspace: Workspace, progress: Progress = silent
+) -> CalibrationRef:
+    """Bring a released model's calibration, the file of this digest, to a place of its own: versions of the same
+    weights can have others. Raises IntegrityError."""
+    shutil.copyfile(workspace.folder(model) / calibrator.FILE, out / calibrator.FILE)
+    known = calibrator.load(out)
+    if known is None:
+        raise ValueError(f"A release must hold the files that its manifest names. Received: no {sha256}.")
+    return calibrator.ref(known)
 
 
 class Made(NamedTuple):
@@ -108,11 +123,13 @@ def _opponents(
 
 def _released(manifest: Manifest, workspace: Workspace) -> Champion:
     model = fetch(manifest.name, manifest.version, manifest.model_digest, workspace=workspace)
+    file = manifest.files.get(calibrator.FILE)
     return Champion(
         version=manifest.version,
         source=manifest.inputs.get("source", "unknown"),
         model=model,
         same_preprocessing=preprocessing.load_record(workspace.folder(model)).is_kept(),
+        calibration=None if file is None else fetch_calibration(model, file.sha256, workspace=workspace),
     )
 
 

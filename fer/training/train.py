@@ -61,9 +61,9 @@ def train(
     """Train on `balanced`'s train split; keep the epoch that is best on `shards`'s validation split.
 
     It starts from `weights`, or from random ones. Best is the highest accuracy, then the lowest loss. Writes
-    `model.keras`, `preprocessing.json`, `history.json`, `training.json` and `tensorboard/`. Raises TrainingError if it
-    diverges, is killed or runs out of time or of memory; ConfigError without images or for a phase that can't be;
-    TooLittleMemory.
+    `model.keras`, `preprocessing.json`, `history.json`, `validation.parquet`, `training.json` and `tensorboard/`.
+    Raises TrainingError if it diverges, is killed or runs out of time or of memory; ConfigError without images or for a
+    phase that can't be; TooLittleMemory.
     """
     _check(balanced, shards, weights, votes, config)
     shutil.copyfile(workspace.folder(shards) / files.PREPROCESSING, out / files.PREPROCESSING)

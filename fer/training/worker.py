@@ -10,8 +10,9 @@ import numpy as np
 from data_contracts import files
 from fer.engine import arithmetic, disk, outputs
 from fer.engine.records import Record
-from fer.models import freezing, pretrained, saved_model, zoo
+from fer.models import freezing, pretrained, saved_model, validation, zoo
 from fer.progress import Progress
+from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training import hardware, input_pipeline, memory, soft_labels
 from fer.training import trainer as trainers
@@ -79,6 +80,7 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
         return {DIVERGED: {"message": str(error), "images": error.images}}
     saved_model.require_finite(model.get_weights(), "the trained model")
     model.save(given.out / files.MODEL)
+    validation.write(given.out, _validation_outputs(model, given.shards_folder))
     _, at_once = trainers.batch_sizes(config, data.train.n_images, micro_batch)
     about = {
         "micro_batch": at_once,
@@ -125,6 +127,18 @@ def _data(job: TrainingJob) -> "loop.TrainingData":
         priors=counts / counts.sum(),
         votes=None if job.votes is None else soft_labels.SoftLabels.read(job.votes),
     )
+
+
+def _validation_outputs(model: "keras.Model", folder: Path) -> validation.Outputs:
+    """What the model says of the validation split, read once more so that memory stays flat."""
+    image_ids: list[str] = []
+    class_indexes, probabilities = [], []
+    for shard in parquet.iterate(folder, "validation"):
+        pixels = shard.pixels[..., np.newaxis]
+        image_ids += shard.image_ids
+        class_indexes.append(shard.class_indexes)
+        probabilities.append(saved_model.probabilities(model, pixels, saved_model.batch_size(pixels)))
+    return validation.Outputs(image_ids, np.concatenate(class_indexes), np.concatenate(probabilities))
 
 
 def _fit_to_memory(

@@ -4,13 +4,16 @@ import glob
 import json
 import os
 from pathlib import Path, PurePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from fer import errors
 from flows.cli import console
+
+if TYPE_CHECKING:
+    from fer.evaluation.predict import Prediction
 
 
 def predict(
@@ -47,22 +50,31 @@ def predict(
     else:
         common = _common_folder(files)
         table = Table(title=f"by {manifest.name}@{manifest.version}")
-        for column in ("image", "emotion", "next", "taken"):
+        coverage = next((prediction.coverage for prediction in predictions if prediction.coverage), None)
+        in_sets = () if coverage is None else (f"at {coverage:.0%} coverage",)
+        for column in ("image", "emotion", "next", *in_sets, "taken"):
             table.add_column(column, overflow="fold")
         for prediction in predictions:
             path = prediction.path if common is None else prediction.path.relative_to(common)
             name = console.plain(str(path))
             if prediction.error is not None:
-                table.add_row(name, f"[red]{console.plain(prediction.error)}[/]", "", "")
+                table.add_row(name, f"[red]{console.plain(prediction.error)}[/]")
                 continue
             by_probability = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             ranked = [f"{emotion} {probability:.2f}" for emotion, probability in by_probability]
-            table.add_row(name, ranked[0], ", ".join(ranked[1:3]), prediction.note)
+            inside = () if coverage is None else (_set(prediction),)
+            table.add_row(name, ranked[0], ", ".join(ranked[1:3]), *inside, prediction.note)
         console.out.print(table)
         if common is not None:
             console.out.print(f"images in {console.plain(str(common))}", highlight=False, soft_wrap=True)
     if any(prediction.error is not None for prediction in predictions):
         raise typer.Exit(errors.SourceError.exit_code)
+
+
+def _set(prediction: "Prediction") -> str:
+    """The classes that the stated coverage takes."""
+    names = ", ".join(console.plain(name) for name in prediction.set or ())
+    return f"[yellow]unsure[/]: {names}" if prediction.unsure else names
 
 
 def _files(names: list[str]) -> list[Path]:

@@ -119,7 +119,7 @@ def in_two_threads(tmp_path_factory) -> tuple[ModelRef, Workspace]:
 
 
 def predictions_of(model: ModelRef, workspace: Workspace) -> np.ndarray:
-    ref = evaluate.evaluate(model, images_in(workspace), division_in(workspace), "test", workspace=workspace)
+    ref = evaluate.evaluate(model, images_in(workspace), division_in(workspace), "test", None, workspace=workspace)
     return predictions.read(workspace.folder(ref) / predictions.FILE).probabilities
 
 

@@ -8,7 +8,9 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import evaluate, metrics, predictions
-from fer.evaluation.refs import EvaluationRef, Scores
+from fer.evaluation.calibration import calibrator
+from fer.evaluation.calibration import scores as calibration_scores
+from fer.evaluation.refs import CalibrationRef, EvaluationRef, Scores
 from fer.models import saved_model, zoo
 from fer.models.networks import sequential_cnn
 from fer.progress import Reporter
@@ -82,6 +84,7 @@ def test_an_evaluation_holds_predictions_and_metrics(workspace, in_this_process)
         images,
         split_of(workspace),
         "test",
+        None,
         workspace=workspace,
         progress=Reporter(lambda *count: counts.append(count)),
     )
@@ -101,7 +104,7 @@ def test_an_evaluation_holds_predictions_and_metrics(workspace, in_this_process)
 
 def test_flip_tta_is_the_mean_over_an_image_and_its_mirror_image(workspace, in_this_process):
     model, images = model_of(workspace), shards_of(workspace)
-    ref = evaluate.evaluate(model, images, split_of(workspace), "test", workspace=workspace)
+    ref = evaluate.evaluate(model, images, split_of(workspace), "test", None, workspace=workspace)
     averaged = predictions.read(workspace.folder(ref) / predictions.FLIP_TTA)
     loaded = saved_model.load(workspace.folder(model))
     pixels = parquet.load_split(workspace.folder(images), "test").pixels
@@ -111,30 +114,56 @@ def test_flip_tta_is_the_mean_over_an_image_and_its_mirror_image(workspace, in_t
     assert np.abs(single - expected).max() > 1e-6
 
 
+def test_a_calibrated_model_is_evaluated_by_its_calibration_which_changes_no_answer(workspace, in_this_process):
+    model, images, split = model_of(workspace), shards_of(workspace), split_of(workspace)
+    level = calibrator.SetLevel(coverage=0.9, thresholds=dict.fromkeys(CLASSES, 0.7))
+    known = calibrator.Calibration(
+        classes=CLASSES, temperature=2.5, coverage=0.9, by_class=False, n_images=90, images_by_class={}, sets=(level,)
+    )
+
+    def produce(out):
+        (out / calibrator.FILE).write_text(known.model_dump_json())
+        return calibrator.ref(known)
+
+    calibration = workspace.run("calibrate", "0", CalibrationRef, produce, resumable=False)
+    own = workspace.folder(evaluate.evaluate(model, images, split, "test", None, workspace=workspace))
+    ref = evaluate.evaluate(model, images, split, "test", calibration, workspace=workspace)
+    folder = workspace.folder(ref)
+    raw, calibrated = (predictions.read(one / predictions.FILE) for one in (own, folder))
+    np.testing.assert_array_equal(raw.predicted, calibrated.predicted)
+    np.testing.assert_array_equal(calibrated.probabilities, known.probabilities(raw.probabilities))
+    np.testing.assert_array_equal(predictions.read(folder / calibration_scores.FILE).probabilities, raw.probabilities)
+    assert calibrator.load(folder) == known
+    scores = metrics.Metrics.model_validate_json((folder / evaluate.METRICS).read_bytes())
+    assert scores.calibration == calibration_scores.measure(folder, known)
+    assert scores.calibration.after.log_loss == scores.probabilities.log_loss
+    assert not (own / calibrator.FILE).exists()
+
+
 def test_the_same_model_on_the_same_images_gives_the_same_digest(workspace, in_this_process, tmp_path):
     first = evaluate.evaluate(
-        model_of(workspace), shards_of(workspace), split_of(workspace), "test", workspace=workspace
+        model_of(workspace), shards_of(workspace), split_of(workspace), "test", None, workspace=workspace
     )
     other = LocalWorkspace(tmp_path / "other")
-    again = evaluate.evaluate(model_of(other), shards_of(other), split_of(other), "test", workspace=other)
+    again = evaluate.evaluate(model_of(other), shards_of(other), split_of(other), "test", None, workspace=other)
     assert again.digest == first.digest
 
 
 def test_other_predictions_are_another_evaluation(workspace, in_this_process):
     first = evaluate.evaluate(
-        model_of(workspace), shards_of(workspace), split_of(workspace), "test", workspace=workspace
+        model_of(workspace), shards_of(workspace), split_of(workspace), "test", None, workspace=workspace
     )
     reversed_classes = evaluate.evaluate(
-        model_of(workspace, CLASSES[::-1]), shards_of(workspace), split_of(workspace), "test", workspace=workspace
+        model_of(workspace, CLASSES[::-1]), shards_of(workspace), split_of(workspace), "test", None, workspace=workspace
     )
     assert reversed_classes.digest != first.digest
 
 
 def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(workspace, in_this_process):
     images = shards_of(workspace)
-    in_order = evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", workspace=workspace)
+    in_order = evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", None, workspace=workspace)
     reversed_model = model_of(workspace, CLASSES[::-1])
-    in_reverse = evaluate.evaluate(reversed_model, images, split_of(workspace), "test", workspace=workspace)
+    in_reverse = evaluate.evaluate(reversed_model, images, split_of(workspace), "test", None, workspace=workspace)
     probabilities = predictions.read(workspace.folder(in_order) / predictions.FILE).probabilities
     np.testing.assert_array_equal(
         predictions.read(workspace.folder(in_reverse) / predictions.FILE).probabilities, probabilities[:, ::-1]
@@ -144,13 +173,13 @@ def test_a_model_with_its_classes_in_another_order_is_scored_by_their_names(work
 def test_other_classes_are_refused(workspace, in_this_process):
     images = shards_of(workspace, classes=("happy", "sad", "fear"))
     with pytest.raises(errors.ConfigError, match=r"own classes.*fear"):
-        evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", workspace=workspace)
+        evaluate.evaluate(model_of(workspace), images, split_of(workspace), "test", None, workspace=workspace)
 
 
 def test_images_of_another_size_are_refused(workspace, in_this_process):
     with pytest.raises(errors.ConfigError, match="own size"):
         evaluate.evaluate(
-            model_of(workspace), shards_of(workspace, size=20), split_of(workspace), "test", workspace=workspace
+            model_of(workspace), shards_of(workspace, size=20), split_of(workspace), "test", None, workspace=workspace
         )
 
 

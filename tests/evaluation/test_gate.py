@@ -11,7 +11,7 @@ from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
-from fer.evaluation import beforehand, gate, metrics, predictions
+from fer.evaluation import beforehand, gate, intervals, metrics, predictions
 from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Champion, EvaluationRef, Judged, Measure, Opponents, Size, VerdictRef
 from fer.ingest import sources
@@ -548,7 +548,7 @@ def test_the_recall_of_each_class_must_reach_its_floor_by_its_interval(workspace
     # 70 % of happy, 90 % of the others; of 100 images each.
     predicted = np.where((TRUTH == 0) & (np.arange(300) // 3 < 30), 1, TRUTH)
     candidate = evaluation(workspace, "candidate", predicted)
-    low = metrics.wilson(70, 100)[0]
+    low = intervals.wilson(70, 100)[0]
     assert judge(workspace, candidate, min_recall=low - 0.001).passed
     refused = judge(workspace, candidate, min_recall=low + 0.001)
     (failed,) = [check for check in refused.checks if not check.passed]

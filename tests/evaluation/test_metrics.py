@@ -96,28 +96,6 @@ def test_without_a_clean_image_there_are_no_deduplicated_scores(tmp_path):
     assert metrics.from_predictions(write(tmp_path / "p", [0, 1], [0, 1], is_clean=[0, 0])).deduplicated is None
 
 
-def test_wilsons_interval_is_that_of_the_textbook():
-    # Newcombe 1998 (doi:10.1002/(SICI)1097-0258(19980430)17:8<857), table I, method 3: 81 of 263, and 0 of 20.
-    assert metrics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert metrics.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-
-
-@given(st.integers(1, 500), st.data())
-def test_wilsons_interval_holds_the_share_and_stays_between_0_and_1(n, data):
-    n_right = data.draw(st.integers(0, n))
-    low, high = metrics.wilson(n_right, n)
-    assert 0 <= low <= n_right / n <= high <= 1
-
-
-def test_the_bootstrap_interval_is_repeatable_and_narrows_with_more_images():
-    matrix = np.array([[8, 2], [3, 7]])
-    low, high = metrics.bootstrap_macro_f1(matrix)
-    assert (low, high) == metrics.bootstrap_macro_f1(matrix)
-    assert low < metrics.macro_f1(matrix) < high
-    narrow = metrics.bootstrap_macro_f1(matrix * 100)
-    assert (narrow[1] - narrow[0]) * 5 < high - low
-
-
 def test_equal_predictions_differ_by_nothing_at_any_confidence():
     truth, predicted = np.array([0, 1, 2, 0]), np.array([0, 1, 1, 2])
     difference = metrics.paired_difference(truth, predicted, predicted, 3)

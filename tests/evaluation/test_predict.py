@@ -10,6 +10,7 @@ import pytest
 from data_contracts import files
 from fer import errors
 from fer.evaluation import predict
+from fer.evaluation.calibration import calibrator
 from fer.images import decode, encode, faces
 from fer.ingest.demo import faces as demo_faces
 from fer.models import model_file, saved_model, zoo
@@ -73,6 +74,25 @@ def test_each_file_gets_a_label_and_probabilities_as_in_training(model_folder, t
         np.testing.assert_allclose(list(result.probabilities.values()), row, rtol=1e-6)
         assert result.label == CLASSES[row.argmax()]
         assert math.isclose(sum(result.probabilities.values()), 1, abs_tol=1e-5)
+
+
+def test_probabilities_are_calibrated_and_sets_are_told(model_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    thresholds = {"happy": None, "sad": 0.0, "angry": 0.0}
+    known = calibrator.Calibration(
+        classes=CLASSES, temperature=3.0, coverage=0.9, by_class=True, n_images=100, images_by_class={},
+        sets=(calibrator.SetLevel(coverage=0.9, thresholds=thresholds),),
+    )  # fmt: skip
+    (folder / calibrator.FILE).write_text(known.model_dump_json())
+    paths = [picture(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    for own, result in zip(predict.predict(model_folder, paths), predict.predict(folder, paths), strict=True):
+        expected = known.probabilities(np.array([list(own.probabilities.values())]))[0]
+        np.testing.assert_allclose(list(result.probabilities.values()), expected, rtol=1e-5)
+        assert (result.label, own.set, own.unsure) == (own.label, None, None)
+        assert set(result.set) == {"happy", result.label}
+        assert (result.set[0], result.unsure) == (result.label, result.label != "happy")
+        assert result.coverage == 0.9
 
 
 def test_a_file_that_cannot_be_read_says_why_and_the_others_are_predicted(model_folder, tmp_path):

@@ -31,6 +31,12 @@ def test_the_scores_are_those_of_scikit_learn(n, n_present, seed, coarse):
     assert scores.log_loss == pytest.approx(reference.log_loss(truth, predicted, labels=labels), abs=1e-12)
     brier = reference.brier_score_loss(truth, predicted, labels=labels, scale_by_half=False)
     assert scores.brier == pytest.approx(brier, abs=1e-12)
+    confidence, right = predicted.max(axis=1), answers == truth
+    inside = [(confidence > low) & (confidence <= low + 1 / 15) for low in np.arange(15) / 15]
+    gaps = [abs(right[one].mean() - confidence[one].mean()) * one.mean() for one in inside if one.any()]
+    if not coarse:  # on an edge rounding decides
+        assert scores.calibration_error == pytest.approx(sum(gaps), abs=1e-12)
+    assert scores.calibration_error == pytest.approx(probabilities.error_of(scores.equal_width), abs=1e-12)
     if len(set(truth) | set(answers)) > 1:
         assert scores.kappa == pytest.approx(reference.cohen_kappa_score(truth, answers, labels=labels), abs=1e-12)
     if not coarse:  # of equal probabilities scikit-learn takes the later class first
@@ -49,6 +55,7 @@ def test_the_scores_of_one_image_are_finite():
     assert (scores.balanced_accuracy, scores.top_2_accuracy, scores.brier, scores.kappa) == (1, 1, 0, 0)
     assert scores.log_loss == pytest.approx(0, abs=1e-12)
     assert (scores.auc, scores.mean_auc) == ({}, None)
+    assert all(np.isfinite(interval).all() for interval in scores.intervals.values())
     certain_and_wrong = probabilities.scores(np.array([1]), np.array([[1.0, 0.0, 0.0, 0.0]]), CLASSES)
     assert 30 < certain_and_wrong.log_loss < 40
 
@@ -65,3 +72,36 @@ def test_bins_have_as_many_images_each_and_tell_what_is_sure_from_what_is_right(
     scores = probabilities.scores(truth, predicted, ("happy", "sad"))
     assert scores.adaptive_calibration_error == pytest.approx(0.25, abs=1e-9)
     assert len(probabilities.reliability(truth[:4], predicted[:4])) == 4
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(0, 9), st.booleans())
+def test_intervals_are_ordered_and_hold_what_is_estimated(n, n_present, seed, coarse):
+    truth, predicted = drawn(n, n_present, seed, coarse=coarse)
+    scores = probabilities.scores(truth, predicted, CLASSES)
+    for name, (low, high) in scores.intervals.items():
+        assert 0 <= low <= high, name
+    for name in ("top_2_accuracy", "balanced_accuracy"):
+        assert scores.intervals[name][0] <= getattr(scores, name) + 1e-6
+        assert scores.intervals[name][1] >= getattr(scores, name) - 1e-6
+
+
+def test_intervals_hold_the_true_value_about_as_often_as_they_say():
+    n_held = dict.fromkeys(("log_loss", "brier", "balanced_accuracy"), 0)
+    truth, predicted = drawn(20_000, 4, 99, coarse=False)
+    true = probabilities.scores(truth, predicted, CLASSES)
+    for seed in range(40):
+        scores = probabilities.scores(*drawn(400, 4, seed, coarse=False), CLASSES)
+        for name in n_held:
+            low, high = scores.intervals[name]
+            n_held[name] += low <= getattr(true, name) <= high
+    assert min(n_held.values()) >= 34
+
+
+def test_bins_of_equal_width_leave_out_empty_ones_and_tell_their_edges():
+    truth = np.array([0, 0, 0, 1])
+    predicted = np.array([[0.95, 0.05], [0.97, 0.03], [0.55, 0.45], [0.55, 0.45]])
+    bins = probabilities.equal_width(truth, predicted)
+    assert [(one.n_images, round(one.low * 15), round(one.high * 15)) for one in bins] == [(2, 8, 9), (2, 14, 15)]
+    assert [one.accuracy for one in bins] == [0.5, 1]
+    assert bins[0].accuracy_interval[0] < 0.5 < bins[0].accuracy_interval[1]

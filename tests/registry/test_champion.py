@@ -5,10 +5,11 @@ import json
 
 import pytest
 from recommit import rewrite
-from registrations import CLASSES, parts, register, state_for
+from registrations import CLASSES, committed, parts, register, state_for
 
 from data_contracts import files
 from fer import errors
+from fer.evaluation.calibration import calibrator
 from fer.registry import champion, moves
 from fer.registry import log as registry_log
 from fer.training.refs import ModelRef
@@ -21,6 +22,24 @@ def test_a_champion_is_met_with_its_source_and_its_files(models, workspace):
     assert (state.alias_version, state.opponents.champion.version, state.opponents.champion.source) == (1, 1, "demo")
     assert state.opponents.champion.same_preprocessing
     assert (workspace.folder(state.opponents.champion.model) / files.TRAINED_ON).is_file()
+
+
+def test_a_champion_is_met_with_its_calibration_and_an_older_one_without(models, workspace):
+    known = calibrator.Calibration(
+        classes=CLASSES, temperature=1.7, coverage=0.9, by_class=False, n_images=90, images_by_class={}
+    )
+    refs = parts(workspace)
+    register(workspace, refs)
+    assert state_for(workspace, parts(workspace, weights="b")[1]).opponents.champion.calibration is None
+    newer = parts(workspace, weights="c")
+    evaluation = committed(
+        workspace, "evaluate", "c with calibration", newer[2],
+        {"metrics.json": b"{}", calibrator.FILE: known.model_dump_json().encode()},
+    )  # fmt: skip
+    register(workspace, (*newer[:2], evaluation, newer[3]), state_for(workspace, newer[1]))
+    champion = state_for(workspace, parts(workspace, weights="d")[1]).opponents.champion
+    assert (champion.version, champion.calibration.temperature) == (2, 1.7)
+    assert calibrator.load(workspace.folder(champion.calibration)) == known
 
 
 def tampered(models, workspace, monkeypatch, changes):

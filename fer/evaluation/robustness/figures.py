@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fer.engine.records import Record
-from fer.evaluation import metrics
+from fer.evaluation import intervals
 from fer.evaluation.robustness import answers as model_answers
 from fer.evaluation.robustness.answers import Answers
 from fer.evaluation.robustness.config import RobustnessConfig
@@ -135,4 +135,4 @@ def _invariance(answers: Answers, nuisance: corruptions.Nuisance) -> InvarianceS
 
 
 def _wilson(right: np.ndarray) -> tuple[float, float]:
-    return metrics.wilson(int(right.sum()), len(right))
+    return intervals.wilson(int(right.sum()), len(right))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer.evaluation import metrics
+from fer.evaluation import intervals
 from fer.evaluation.robustness import answers, figures
 from fer.evaluation.robustness.config import RobustnessConfig
 
@@ -25,7 +25,7 @@ def test_the_figures_are_means_over_severities_and_kinds():
     assert jpeg.accuracy == pytest.approx(0.6)
     assert jpeg.error == pytest.approx(0.4)
     assert [score.severity for score in jpeg.severities] == [1, 5]
-    assert jpeg.severities[1].accuracy_interval == metrics.wilson(16, 40)
+    assert jpeg.severities[1].accuracy_interval == intervals.wilson(16, 40)
     assert scores.mean_accuracy == pytest.approx(0.6)
     assert scores.mean_error == pytest.approx(0.4)
     assert scores.accuracy == pytest.approx(0.9)
@@ -39,7 +39,7 @@ def test_an_answer_that_stays_the_same_is_unchanged_whether_right_or_wrong():
     assert (mirror.nuisance, mirror.accuracy, mirror.unchanged) == ("mirror", 0.5, 1.0)
     larger = next(one for one in scores.invariances if one.nuisance == "larger")
     assert (larger.accuracy, larger.unchanged) == (0.75, 0.75)
-    assert larger.unchanged_interval == metrics.wilson(30, 40)
+    assert larger.unchanged_interval == intervals.wilson(30, 40)
 
 
 def test_the_interval_of_the_mean_is_by_images_and_stays_between_0_and_1():

@@ -143,3 +143,22 @@ def test_json_says_where_the_face_is_and_what_was_taken(predicted):
     assert {name: prediction[name] for name in ("taken", "note", "box", "score", "label")} == {
         "taken": "face", "note": "the face", "box": [10, 20, 30, 30], "score": 0.9, "label": "happy",
     }  # fmt: skip
+
+
+def test_a_prediction_that_needs_several_classes_is_unsure_at_the_stated_coverage(predicted):
+    sure = {**HAPPY, "set": ("happy",), "coverage": 0.9, "unsure": False, "note": "the face"}
+    unsure = {**HAPPY, "set": ("happy", "disgust"), "coverage": 0.9, "unsure": True, "note": "the face"}
+    answers = {"a.jpg": [sure], "b.jpg": [unsure], "c.jpg": [{"error": predict.NO_FACE}]}
+    shown = predicted(answers, width=200).stdout
+    assert "at 90% coverage" in shown
+    rows = {name: next(line for line in shown.splitlines() if name in line) for name in answers}
+    assert "unsure" not in rows["a.jpg"]
+    assert "unsure: happy, disgust" in rows["b.jpg"]
+    first, second, third = json.loads(predicted(answers, "--json").stdout)
+    assert (first["set"], first["unsure"]) == (["happy"], False)
+    assert (second["set"], second["coverage"], second["unsure"]) == (["happy", "disgust"], 0.9, True)
+    assert third["set"] is None
+
+
+def test_without_sets_there_is_no_column_for_them(predicted):
+    assert "coverage" not in predicted({"a.jpg": [{**HAPPY, "note": "the face"}]}).stdout
