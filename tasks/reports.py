@@ -21,6 +21,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import library, publishing
 from fer.reports import robustness as robustness_report
+from fer.reports.cards import data_card, model_card
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
 from fer.reports.run import document
@@ -212,6 +213,8 @@ def publish_run(
         links={
             "data quality": quality_stage.HTML,
             **{f"Data Docs of {name}": f"{files.DOCS}/{name}/index.html" for name in docs},
+            "model card": model_card.FILE,
+            "data card": data_card.FILE,
             "as JSON": library.RECORD,
             **_run_in_ui(made_by),
         },
@@ -221,6 +224,8 @@ def publish_run(
         folder.mkdir(parents=True, exist_ok=True)
         disk.write(folder / library.PAGE, run_page.render(report).encode())
         disk.write(folder / library.RECORD, json.dumps(report, indent=1, ensure_ascii=False).encode())
+        disk.write(folder / model_card.FILE, model_card.render(report).encode())
+        disk.write(folder / data_card.FILE, data_card.render(report).encode())
         disk.write(folder / quality_stage.HTML, (workspace.folder(data.quality) / quality_stage.HTML).read_bytes())
         shutil.rmtree(folder / files.DOCS, ignore_errors=True)
         for name, ref in docs.items():

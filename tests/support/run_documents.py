@@ -64,6 +64,10 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
             "created_utc": "2026-11-30T09:04:11+00:00",
             "made_by": f"run demo{text} (0c4c0b9e-3f5d-4a53-9d5e-0a8f6f0f7c11)",
             "champion_version": 3,
+            "files": {
+                name: {"uri": f"s3://models/demo/files/{name}", "sha256": "7a" * 32, "size_bytes": 1234}
+                for name in ("model.keras", "trained_on.parquet", "predictions.parquet")
+            },
         },
         "verdict": {
             "headline": f"demo version 3 is {status}",

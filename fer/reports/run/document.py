@@ -2,7 +2,7 @@
 
 Its keys, in the order of the page; one that is null was not found out, and `not_evaluated` says why:
 
-release        name, version, status, `uri`, when it was made and by which run, the champion afterwards
+release        name, version, status, `uri`, when it was made and by which run, the champion afterwards, its files
 verdict        `headline`, `why`, the gates' checks, their power, with which releases it was compared
 made_of        sources, recipe and its settings, seed, digests of data, model and code, the environment
 comparison     candidate against champion: fer.evaluation.by_class.Changes, and `version`
@@ -34,7 +34,8 @@ from fer.evaluation.refs import Champion, EvaluationRef, Examination, Opponents,
 from fer.evaluation.robustness import comparison as robustness_comparison
 from fer.evaluation.robustness import measure as robustness_measure
 from fer.models import saved_model
-from fer.registry.manifest import Manifest
+from fer.registry import names
+from fer.registry.manifest import File, Manifest
 from fer.registry.refs import ReleaseRef
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import QualityRef
@@ -65,6 +66,10 @@ class Subject:
     contracts: Mapping[str, Ref]  # dataset -> the output that holds its contract's outcome
     links: Mapping[str, str] = field(default_factory=dict)
 
+    def file_uri(self, file: File) -> str:
+        """The address of a file of the release."""
+        return self.release.uri.removesuffix(names.version_key(self.manifest.name, self.manifest.version)) + file.key
+
 
 def document(subject: Subject, workspace: Workspace) -> Document:
     """Collect it from the records of the stages."""
@@ -82,6 +87,10 @@ def document(subject: Subject, workspace: Workspace) -> Document:
             "created_utc": manifest.created_utc.isoformat(timespec="seconds"),
             "made_by": subject.made_by,
             "champion_version": subject.release.champion_version,
+            "files": {
+                name: {"uri": subject.file_uri(file), "sha256": file.sha256, "size_bytes": file.size_bytes}
+                for name, file in manifest.files.items()
+            },
         },
         "verdict": _verdict(subject),
         "made_of": {

@@ -1,0 +1,1 @@
+"""The model card and the data card of a release."""
