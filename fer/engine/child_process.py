@@ -1,7 +1,8 @@
 """A function in a process of its own: for work that takes much memory, needs a hard time limit and must end surely.
 
-A fresh interpreter is started, never a fork: a forked TensorFlow hangs. What crosses is JSON, one message a line, so
-that nothing is pickled, and the caller's `__main__` is not imported again as multiprocessing's spawn would do.
+It is forked from a process that has imported Keras and nothing else (`fork_server`), or else an interpreter is started;
+never is this process forked: a TensorFlow in use would hang. What crosses is JSON, one message a line, so that nothing
+is pickled, and the caller's `__main__` is not imported again as multiprocessing's spawn would do.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer import errors
-from fer.engine import arithmetic
+from fer.engine import arithmetic, fork_server
 from fer.progress import Progress, Reporter, silent
 
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.child_process import main; main()"
@@ -40,7 +41,7 @@ class Job:
     """What a child process is started for: its name in errors ("Training"), its time limit, and its environment.
 
     `if_too_slow` and `if_out_of_memory` say what the user can do then. `threads`, `xla`: see
-    `arithmetic.child_environment`.
+    `arithmetic.child_environment`. `in_fresh_interpreter`: what XLA and a proof that a model loads by itself need.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Job:
     if_out_of_memory: str = "free some memory, then run the same command again"
     threads: int | None = None
     xla: bool = False
+    in_fresh_interpreter: bool = False
 
 
 def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, progress: Progress = silent) -> Any:
@@ -59,25 +61,19 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
     Raises OutOfTime if the child runs out of its time, OutOfMemory if it runs out of memory, Interrupted if it is
     killed, TrainingError if it fails or crashes; a FerError or an OSError that `function` raises is raised as it is.
     """
-    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    deadline = time.monotonic() + job.timeout_s
     kills = _out_of_memory_kills()
     request = {"module": function.__module__, "function": function.__name__, "arguments": arguments}
     with (
         tempfile.TemporaryFile() as stderr,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            env=arithmetic.child_environment(threads=job.threads, xla=job.xla),
-        ) as process,
+        _started(job, stderr, deadline) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         reader = threading.Thread(target=_forward, args=(process.stdout, messages), daemon=True)
         try:
             reader.start()
             _send(process.stdin, request)
-            answer = _result(messages, job, progress)
+            answer = _result(messages, job, deadline, progress)
             if answer is None:
                 code = process.wait()
                 for_memory = None if kills is None else _out_of_memory_kills() != kills
@@ -89,17 +85,35 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
             reader.join()
 
 
-def _result(messages: "queue.SimpleQueue[bytes]", job: Job, progress: Progress) -> dict[str, Any] | None:
+def _started(job: Job, stderr: IO[bytes], deadline: float) -> "subprocess.Popen[bytes] | fork_server.ForkedProcess":
+    environment = arithmetic.child_environment(threads=job.threads, xla=job.xla)
+    if not (job.xla or job.in_fresh_interpreter) and arithmetic.backend() == "tensorflow":
+        try:
+            forked = fork_server.start(environment, stderr, max(0.1, deadline - time.monotonic()))
+        except TimeoutError:
+            raise _too_slow(job) from None
+        if forked is not None:
+            return forked
+    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+
+
+def _too_slow(job: Job) -> errors.OutOfTime:
+    return errors.OutOfTime(
+        f"{job.name} must end within its time limit.",
+        received=f"still at work after {job.timeout_s:g} s, and stopped",
+        todo=job.if_too_slow,
+    )
+
+
+def _result(
+    messages: "queue.SimpleQueue[bytes]", job: Job, deadline: float, progress: Progress
+) -> dict[str, Any] | None:
     """The message with the result; None if the child ended without one."""
-    deadline = time.monotonic() + job.timeout_s
     while True:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
-            raise errors.OutOfTime(
-                f"{job.name} must end within its time limit.",
-                received=f"still at work after {job.timeout_s:g} s, and stopped",
-                todo=job.if_too_slow,
-            )
+            raise _too_slow(job)
         try:
             line = messages.get(timeout=min(_POLL_S, left_s))
         except queue.Empty:
