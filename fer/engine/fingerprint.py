@@ -40,6 +40,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.dask_runner",
         "fer.engine.disk",
         "fer.engine.fingerprint",
+        "fer.engine.fork_server",
         "fer.engine.local_workspace",
         "fer.engine.objects",
         "fer.engine.outputs",

@@ -91,7 +91,7 @@ class _Server:
     """This process's side of a server."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.identity = _identity(environment)
+        self._identity = _identity(environment)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -102,6 +102,10 @@ class _Server:
                 env=environment,
                 pass_fds=[theirs.fileno()],
             )
+
+    def serves(self, environment: dict[str, str]) -> bool:
+        """Whether it lives, and has imported what a process with `environment` would."""
+        return self._process.poll() is None and self._identity == _identity(environment)
 
     def close(self) -> None:
         """Let the server end; a child that still works is not hurt by it."""
@@ -121,7 +125,7 @@ def start(environment: dict[str, str], stderr: IO[bytes], timeout_s: float) -> F
     None where an interpreter has to be started instead: not on Linux, with a GPU's driver, which must not be forked,
     or if the server can't. Raises TimeoutError if there is no answer in time.
     """
-    if not _is_possible():
+    if not is_possible():
         return None
     status, their_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stdin_read, stdin_write = os.pipe()
@@ -164,7 +168,8 @@ def close() -> None:
             _servers.pop().close()
 
 
-def _is_possible() -> bool:
+def is_possible() -> bool:
+    """Whether this machine forks at all: Linux without a GPU's driver, which a fork must not share."""
     return sys.platform == "linux" and hasattr(os, "pidfd_open") and not _GPU_DRIVER.exists()
 
 
@@ -179,7 +184,7 @@ def _server(environment: dict[str, str]) -> _Server:
         if _pid != os.getpid():  # this process is a fork itself: the server is its parent's
             _servers.clear()
             _pid = os.getpid()
-        if _servers and _servers[0].identity != _identity(environment):
+        if _servers and not _servers[0].serves(environment):
             _servers.pop().close()
         if not _servers:
             _servers.append(_Server(environment))
@@ -201,7 +206,7 @@ def main(control_fd: int) -> None:
         selector.register(control, selectors.EVENT_READ)
         while True:
             if not selector.get_map():
-                return  # no more requests, and all children have ended
+                os._exit(0)  # no more requests, and all children have ended; to take TensorFlow down would take seconds
             for key, _ in selector.select():
                 if key.fileobj is control:
                     message, fds, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 4)

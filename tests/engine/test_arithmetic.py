@@ -161,7 +161,7 @@ def test_a_model_is_scored_alike_on_any_number_of_cores_and_whatever_keras_json_
 
 def copied(trained: tuple[ModelRef, Workspace], out) -> ModelRef:
     model, workspace = trained
-    (out / trained_folder.MODEL).write_bytes((workspace.folder(model) / trained_folder.MODEL).read_bytes())
+    (out / files.MODEL).write_bytes((workspace.folder(model) / files.MODEL).read_bytes())
     return model
 
 

@@ -191,7 +191,7 @@ def test_last_words_that_are_long_are_for_the_debugger_alone(work):
 def test_a_child_that_cannot_even_start_is_said_to_have_exited(work, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(errors.TrainingError, match="code 1 "):
-        run(work.add, a="more than a pipe holds" * 20_000, b=0)
+        run(work.add, a="more than a pipe holds" * 20_000, b=0, advice={"in_fresh_interpreter": True})
 
 
 def test_an_interrupt_here_ends_the_child(work):

@@ -216,7 +216,8 @@ def killer(after: int):
     def tell(done, total, text):
         if done == after and "validation" in text:
             children = psutil.Process().children()  # of other tests too: Prefect's server, a store
-            (running,) = [child for child in children if any("child_process" in text for text in child.cmdline())]
+            (server,) = [child for child in children if any("fork_server" in text for text in child.cmdline())]
+            (running,) = server.children()
             running.kill()
 
     return Reporter(tell)

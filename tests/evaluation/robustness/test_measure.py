@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_contracts import files
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation.robustness import answers, figures, measure
@@ -49,7 +50,7 @@ def model_of(workspace, classes=CLASSES) -> ModelRef:
         draw = np.random.default_rng(0)  # Keras' own draw depends on what other threads draw
         for variable in model.trainable_variables:
             variable.assign(draw.normal(0, 0.3, variable.shape))
-        model.save(out / saved_model.MODEL)
+        model.save(out / files.MODEL)
         return ModelRef(
             digest="-".join(classes),
             model=config.name,
