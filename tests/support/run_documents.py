@@ -1,11 +1,15 @@
 """Documents of runs' reports (`report.json`), as a run makes them, of answers that are drawn."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 from fer.evaluation import by_class, metrics, predictions
 from fer.evaluation.beforehand import ComparedImages
+from fer.evaluation.calibration import calibrate, scores
+from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Check, Measure
@@ -26,10 +30,10 @@ def drawn(folder, classes=CLASSES, seed=0):
     ids = [f"{at:04}" for at in range(N)]
     answers = []
     for name, share in (("champion", 0.6), ("candidate", 0.75)):
-        scores = draw.random((N, len(classes))).astype(np.float32)
-        scores[np.arange(N), truth] += draw.random(N) < share
+        answers_of = draw.random((N, len(classes))).astype(np.float32)
+        answers_of[np.arange(N), truth] += draw.random(N) < share
         path = folder / f"{name}.parquet"
-        shares = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares = (answers_of / answers_of.sum(axis=1, keepdims=True)).astype(np.float32)
         predictions.write(path, ids, truth, shares, draw.random(N) < 0.9, classes)
         answers.append(path)
     champion, candidate = map(predictions.read, answers)
@@ -38,8 +42,20 @@ def drawn(folder, classes=CLASSES, seed=0):
     )
     of_candidate = metrics.from_predictions(answers[1])
     of_candidate = json.loads(of_candidate.with_flip_tta(of_candidate).model_dump_json())
+    of_candidate["calibration"] = calibrated(candidate)
     of_candidate["row_shares"] = [[count / max(sum(row), 1) for count in row] for row in of_candidate["confusion"]]
     return of_candidate, by_class.changes(compared).model_dump(mode="json")
+
+
+def calibrated(rows):
+    """What calibration is worth, as JSON holds it, of these predictions, by which it is fitted too."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (predictions.FILE, scores.FILE):
+            clean = np.ones(len(rows.image_ids), bool)
+            path = Path(folder) / name
+            predictions.write(path, rows.image_ids, rows.class_indexes, rows.probabilities, clean, rows.classes)
+        fitted = calibrate.fit(rows.class_indexes, rows.probabilities, rows.classes, CalibrationConfig())
+        return scores.measure(Path(folder), fitted).model_dump(mode="json")
 
 
 def made(folder, *, status="released", text="", classes=CLASSES, with_champion=True):
@@ -146,7 +162,7 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
 
 
 def _seeds():
-    scores = tuple(
+    seeds = tuple(
         SeedScore(
             seed=seed,
             validation_accuracy=0.8 + seed / 100,
@@ -158,7 +174,7 @@ def _seeds():
         )
         for seed in range(3)
     )
-    spread = SeedSpread(chosen=2, minimum=0.8, mean=0.81, sd=0.01, maximum=0.82, seeds=scores)
+    spread = SeedSpread(chosen=2, minimum=0.8, mean=0.81, sd=0.01, maximum=0.82, seeds=seeds)
     return spread.model_dump(mode="json")
 
 

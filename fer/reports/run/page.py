@@ -116,16 +116,23 @@ def _learning(learning: Mapping[str, Any]) -> list[tuple[str, Markup]]:
 
 
 def _reliability(metrics: Mapping[str, Any]) -> Markup | None:
-    """What share is right of images of which the model is so sure."""
-    probabilities = metrics.get("probabilities")
+    """What share is right of images of which the model is so sure; before it was calibrated too, if it was."""
+    probabilities, calibration = metrics.get("probabilities"), metrics.get("calibration")
     if not probabilities:
         return None
-    points = [(each["confidence"], each["accuracy"]) for each in probabilities["reliability"]]
+    lines = [Line("as sure as right", [(0, 0), (1, 1)], "ideal")]
+    if calibration:
+        lines.append(Line("uncalibrated", _points_of(calibration["before"]["reliability"]), "second"))
+    lines.append(Line("images as sure as this", _points_of(probabilities["reliability"]), "first"))
     return svg_lines.chart(
-        [Line("as sure as right", [(0, 0), (1, 1)], "ideal"), Line("images as sure as this", points, "first")],
+        lines,
         Axes("confidence", "share that is right", (0, 1), (0, 1)),
         title="Reliability: the share of images that are right against the model's confidence in them",
     )
+
+
+def _points_of(bins: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    return [(each["confidence"], each["accuracy"]) for each in bins]
 
 
 def _reach(comparison: Mapping[str, Any] | None) -> float:
