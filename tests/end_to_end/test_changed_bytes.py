@@ -36,7 +36,7 @@ NOT_OUTPUTS = {
     "store/": "the store's own files and its log: what is read through it is verified, as the tests of objects show",
 }
 NOT_RELEASES = {
-    "reports/": "pages for people, shared: no code reads them",
+    "reports/": "pages for people, shared; `fer report` verifies what it fetches, as its tests show",
     ".probe/": "what tells whether the store keeps conditions",
 }
 
