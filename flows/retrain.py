@@ -63,7 +63,7 @@ def retrain(
         evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split, calibration=calibration)
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
         opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe, stage_runner)
-        examination = tasks.evaluation.examine(full_recipe, trained, split, opponents.champion)
+        examination = tasks.evaluation.examine(full_recipe, trained, evaluation, split, opponents.champion)
         judged = Judged(
             source=manifest.source,
             split=split,

@@ -7,11 +7,14 @@ from fer.evaluation import gate as gate_stage
 from fer.evaluation.calibration import calibrate as calibrate_stage
 from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
+from fer.evaluation.explanations import explain as explanations_stage
+from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.refs import (
     CalibrationRef,
     Champion,
     EvaluationRef,
     Examination,
+    ExplanationsRef,
     Judged,
     Opponents,
     RobustnessComparisonRef,
@@ -136,16 +139,39 @@ def compare_robustness(
     return comparison
 
 
-def examine(recipe: Recipe, trained: TrainedModel, split: SplitRef, champion: Champion | None) -> Examination:
+def _show_explanations(found: ExplanationsRef, model: ModelRef) -> None:
+    artifacts.markdown("explanations", reports.explanations_markdown(found, model), plain_text.visible(found.summary()))
+
+
+@stages.task(
+    explanations_stage.explanations,
+    on_cached=lambda found, parameters: _show_explanations(found, parameters["model"]),
+)
+def explanations(
+    model: ModelRef,
+    shards: ShardsRef,
+    evaluation: EvaluationRef,
+    config: ExplanationsConfig,
+    show_faces: bool = False,
+) -> ExplanationsRef:
+    """Find out where the model looks, and list its mistakes."""
+    found = stages.run(explanations_stage.explanations, model, shards, evaluation, config, show_faces)
+    _show_explanations(found, model)
+    return found
+
+
+def examine(
+    recipe: Recipe, trained: TrainedModel, evaluation: EvaluationRef, split: SplitRef, champion: Champion | None
+) -> Examination:
     """What the recipe asks to be known of a model beside its evaluation; `champion` with its own robustness."""
-    config = recipe.robustness
-    if not config.enabled:
-        return Examination()
-    found = robustness(trained.model, trained.shards, config)
-    compared = None
-    if champion is not None and champion.robustness is not None:
-        compared = compare_robustness(found, champion, split, config)
-    return Examination(robustness=found, robustness_comparison=compared)
+    found, compared, explained = None, None, None
+    if recipe.robustness.enabled:
+        found = robustness(trained.model, trained.shards, recipe.robustness)
+    if found is not None and champion is not None and champion.robustness is not None:
+        compared = compare_robustness(found, champion, split, recipe.robustness)
+    if recipe.explanations.enabled:
+        explained = explanations(trained.model, trained.shards, evaluation, recipe.explanations)
+    return Examination(robustness=found, robustness_comparison=compared, explanations=explained)
 
 
 def _show_verdict(verdict: VerdictRef) -> None:

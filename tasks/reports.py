@@ -15,10 +15,11 @@ from fer.curation import baseline
 from fer.curation.refs import ValidationRef
 from fer.engine import connect, disk
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, RobustnessComparisonRef, RobustnessRef
+from fer.evaluation.refs import EvaluationRef, ExplanationsRef, RobustnessComparisonRef, RobustnessRef
 from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
+from fer.reports import explanations as explanations_report
 from fer.reports import library, publishing
 from fer.reports import robustness as robustness_report
 from fer.reports.cards import data_card, model_card
@@ -101,6 +102,12 @@ def robustness_comparison_markdown(comparison: RobustnessComparisonRef) -> str:
     return robustness_report.comparison_markdown(caching.workspace().folder(comparison))
 
 
+def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str:
+    """Where a model looks, with the pictures of its classes, and its mistakes, as Markdown."""
+    folder = caching.workspace().folder(explanations)
+    return explanations_report.markdown(folder, model.model, artifacts.picture)
+
+
 def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
     """Raise UnfitData if the report says that the data is not fit for training."""
     if quality.failures:
@@ -179,7 +186,7 @@ def publish_run(
             f"- **model** {_plain(model.summary())}",
             *([] if trained.seeds is None else [f"- **seeds** {_plain(trained.seeds.summary())}"]),
             f"- **test** {_plain(evaluation.summary())}",
-            *(f"- **robustness** {_plain(ref.summary())}" for ref in examination.refs()),
+            *(f"- **examined** {_plain(ref.summary())}" for ref in examination.refs()),
             *(f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}" for check in verdict.checks),
             *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
             *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),

@@ -93,9 +93,9 @@ def find(
     own = probabilities[np.arange(len(labels)), labels]
     usual = np.bincount(labels[is_learned], own[is_learned]) / np.bincount(labels[is_learned])
     is_error = np.zeros(len(labels), bool)
-    is_error[is_learned] = _confident_learning(labels[is_learned], probabilities[is_learned])
+    is_error[is_learned] = doubted(labels[is_learned], probabilities[is_learned])
     if not is_learned.all():
-        is_error[~is_learned] = _confident_learning(labels, probabilities)[~is_learned]
+        is_error[~is_learned] = doubted(labels, probabilities)[~is_learned]
     is_error &= own <= max_share * usual[labels]
     progress(3, 3, "label errors: labels compared")
     return Doubts(classes[probabilities.argmax(axis=1)], own.astype(np.float32), is_error)
@@ -230,7 +230,7 @@ def _calibrated(scores: np.ndarray, labels: np.ndarray, learned: np.ndarray) -> 
     return model.fit(scaled[learned], labels[learned]).predict_proba(scaled).round(_DECIMALS)
 
 
-def _confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def doubted(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Whether each label is likely wrong. One process: cleanlab would fork."""
     from cleanlab import filter as cleanlab_filter
 

@@ -111,12 +111,7 @@ def score(
     """The worker's side: write the predictions of a model folder on a split of a shards folder to `out`."""
     model = saved_model.load(Path(model_folder))
     images = parquet.load_split(Path(shards_folder), split_name)
-    if tuple(model.input_shape[1:]) != images.pixels.shape[1:]:
-        raise errors.ConfigError(
-            "A model must be scored on images of its own size.",
-            received=f"a model of {model.input_shape[1:]}, images of {images.pixels.shape[1:]}",
-            todo="preprocess the images as the model's preprocessing.json says",
-        )
+    saved_model.require_size(model, images.pixels)
     batch_size, n_images = saved_model.batch_size(images.pixels), len(images.pixels)
 
     def progress_after(n_scored: int) -> Progress:

@@ -140,15 +140,33 @@ class RobustnessComparisonRef(Ref):
         )
 
 
+class ExplanationsRef(Ref):
+    """`explanations.json` of one model on one split, and a picture by class: see `fer.evaluation.explanations`."""
+
+    layer: str | None  # whose maps say where the model looks; None if it has none
+    n_classes_explained: int
+    n_mistakes: int
+    n_labels_in_doubt: int
+
+    def summary(self) -> str:
+        """What is shown and listed, in one line."""
+        seen = "no layer to see where the model looks by"
+        if self.layer is not None:
+            seen = f"{self.n_classes_explained} classes by the maps of {self.layer}"
+        return f"{seen}; of {self.n_mistakes:,} mistakes {self.n_labels_in_doubt:,} with a label in doubt"
+
+
 class Examination(Record):
     """What was found of a candidate beside its evaluation; None: not asked for, or no champion to compare with."""
 
     robustness: RobustnessRef | None = None
     robustness_comparison: RobustnessComparisonRef | None = None
+    explanations: ExplanationsRef | None = None
 
     def refs(self) -> tuple[Ref, ...]:
         """All that there are."""
-        return tuple(ref for ref in (self.robustness, self.robustness_comparison) if ref is not None)
+        refs = (self.robustness, self.robustness_comparison, self.explanations)
+        return tuple(ref for ref in refs if ref is not None)
 
 
 class Measure(Record):

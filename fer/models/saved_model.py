@@ -58,6 +58,16 @@ def require_finite(weights: Iterable[np.ndarray], where: str) -> None:
             )
 
 
+def require_size(model: "keras.Model", pixels: np.ndarray) -> None:
+    """Raise ConfigError unless (N, H, W) or (N, H, W, 1) `pixels` have the size that the model takes."""
+    if tuple(model.input_shape[1:3]) != pixels.shape[1:3]:
+        raise errors.ConfigError(
+            "A model must be scored on images of its own size.",
+            received=f"a model of {model.input_shape[1:3]}, images of {pixels.shape[1:3]}",
+            todo="preprocess the images as the model's preprocessing.json says",
+        )
+
+
 def environment(folder: Path) -> dict[str, str]:
     """Where the model in `folder` was trained: interpreter, libraries, variables, machine, threads, precision."""
     try:

@@ -15,6 +15,7 @@ from fer.curation.validate import ValidateConfig
 from fer.engine.records import Record
 from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
+from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
@@ -47,6 +48,7 @@ class Recipe(Record):
     train: TrainConfig
     calibration: CalibrationConfig = CalibrationConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+    explanations: ExplanationsConfig = ExplanationsConfig()
     gate: GateConfig
     search: dict[str, str] = Field(
         default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"

@@ -6,7 +6,6 @@ whatever size and quality the original pictures have, and no decoding and no fac
 """
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fer.evaluation.robustness.answers import Answers
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.models import model_file, saved_model
 from fer.progress import Progress
-from fer.shards import parquet
+from fer.shards import selection
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 
@@ -102,15 +101,16 @@ def score(
     settings = RobustnessConfig.model_validate(config)
     model = saved_model.load(Path(model_folder))
     folder = Path(shards_folder)
-    in_split = [image_id for name in parquet.names(folder, split_name) for image_id in _ids(folder / name)]
-    chosen = choose(in_split, settings.max_images, settings.seed)
+    in_split = selection.image_ids(folder, split_name)
+    chosen = selection.choose(in_split, settings.max_images, settings.seed)
     all_conditions = model_answers.conditions(settings)
     image_ids: list[str] = []
     class_indexes: list[np.ndarray] = []
     predicted: dict[str, list[np.ndarray]] = {condition.name: [] for condition in all_conditions}
     at_once = model_file.images_at_once(*model.input_shape[1:3])
     n_scored, n_to_score = 0, len(chosen) * len(all_conditions)
-    for batch in _batches(folder, split_name, chosen, tuple(model.input_shape[1:]), at_once):
+    for batch in selection.batches(folder, split_name, chosen, at_once):
+        saved_model.require_size(model, batch.pixels)
         own_class = np.array([batch.classes.index(name) for name in model_classes], np.int32)
         image_ids += batch.image_ids
         class_indexes.append(batch.class_indexes)
@@ -123,55 +123,3 @@ def score(
     joined = {name: np.concatenate(parts) for name, parts in predicted.items()}
     model_answers.write(Path(out) / model_answers.FILE, Answers(image_ids, np.concatenate(class_indexes), joined))
     return {"n_images_of_split": len(in_split)}
-
-
-def choose(image_ids: list[str], at_most: int, seed: int) -> frozenset[str]:
-    """At most so many of the images, by hashes of the seed and their ids: nearly the same ones of a split that grew."""
-    if len(image_ids) <= at_most:
-        return frozenset(image_ids)
-    by_hash = sorted(
-        image_ids, key=lambda image_id: (hashlib.sha256(f"{seed}\0{image_id}".encode()).digest(), image_id)
-    )
-    return frozenset(by_hash[:at_most])
-
-
-def _ids(path: Path) -> list[str]:
-    return parquet.read_labels(path)[0]
-
-
-def _batches(
-    folder: Path, split_name: str, chosen: frozenset[str], shape: tuple[int, ...], at_once: int
-) -> Iterator[parquet.Shard]:
-    """The chosen images in the shards' order, `at_once` at a time."""
-    held: list[parquet.Shard] = []
-    n_held = 0
-    for group in parquet.row_groups(folder, split_name):
-        for part in parquet.slices(group, at_once):
-            if part.pixels.shape[1:] != shape[:2]:
-                raise errors.ConfigError(
-                    "A model must be scored on images of its own size.",
-                    received=f"a model of {shape}, images of {part.pixels.shape[1:]}",
-                    todo="preprocess the images as the model's preprocessing.json says",
-                )
-            held.append(_rows(part, np.flatnonzero([image_id in chosen for image_id in part.image_ids])))
-            n_held += len(held[-1].image_ids)
-            if n_held >= at_once:
-                joined = _joined(held)
-                yield _rows(joined, np.arange(at_once))
-                held, n_held = [_rows(joined, np.arange(at_once, n_held))], n_held - at_once
-    if n_held:
-        yield _joined(held)
-
-
-def _rows(shard: parquet.Shard, rows: np.ndarray) -> parquet.Shard:
-    image_ids = [shard.image_ids[row] for row in rows]
-    return parquet.Shard(image_ids, shard.class_indexes[rows], shard.pixels[rows], shard.classes)
-
-
-def _joined(parts: list[parquet.Shard]) -> parquet.Shard:
-    return parquet.Shard(
-        [image_id for part in parts for image_id in part.image_ids],
-        np.concatenate([part.class_indexes for part in parts]),
-        np.concatenate([part.pixels for part in parts]),
-        parts[0].classes,
-    )

@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data_contracts import files
 from fer import errors
@@ -139,12 +137,3 @@ def test_other_classes_and_another_size_are_refused(workspace, in_this_process):
         measure.robustness(model, of_others, "test", CONFIG, workspace=workspace)
     with pytest.raises(errors.ConfigError, match="own size"):
         measure.robustness(model, larger, "test", CONFIG, workspace=workspace)
-
-
-@given(ids=st.sets(st.text(max_size=5), max_size=30), at_most=st.integers(1, 35), extra=st.text(max_size=5))
-def test_a_choice_of_images_has_no_order_and_stays_as_the_split_grows(ids, at_most, extra):
-    chosen = measure.choose(sorted(ids), at_most, seed=0)
-    assert chosen == measure.choose(sorted(ids, reverse=True), at_most, seed=0)
-    assert len(chosen) == min(at_most, len(ids))
-    grown = measure.choose(sorted(ids | {extra}), at_most, seed=0)
-    assert len(chosen - grown) <= 1
