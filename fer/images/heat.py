@@ -7,7 +7,8 @@ cv2.setNumThreads(0)  # `decode` gives the reason
 
 _SIDE_PX = 160  # of the longer side, as shown
 _GAP_PX = 8
-_OPACITY = 0.6  # of the warmest place
+_OPACITY = 0.65  # of the warmest place
+_DARKEST = 0.4  # of the colours: black would darken what is hardly warm
 _MAP = cv2.COLORMAP_INFERNO
 
 
@@ -19,8 +20,8 @@ def beside(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     scale = _SIDE_PX / max(image.shape)
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)
     large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    warmth = np.clip(cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC), 0, 1)
-    colours = cv2.applyColorMap(np.rint(255 * warmth).astype(np.uint8), _MAP)
+    warmth = np.clip(cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR), 0, 1)
+    colours = cv2.applyColorMap(np.rint(255 * (_DARKEST + (1 - _DARKEST) * warmth)).astype(np.uint8), _MAP)
     grey = np.dstack([large] * 3)
     opacity = (_OPACITY * np.sqrt(warmth))[..., np.newaxis]
     over = np.rint(grey * (1 - opacity) + colours * opacity).astype(np.uint8)

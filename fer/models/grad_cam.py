@@ -1,9 +1,11 @@
 """Where a network looks: Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391), of any network with a convolution.
 
-The feature maps of the last convolution, each weighed by the mean gradient of a class's score in it, added up; what is
-negative, and so speaks for other classes, counts as 0. The score is what goes into the softmax, whose own gradient
-vanishes where a model is sure. Gradients are those of a weight that is added to the feature maps, by one step of plain
-gradient descent: so any Keras backend does.
+The feature maps of the last convolution, weighed by the gradient of a class's score in them, added up; what is
+negative, and so speaks for other classes, counts as 0. The gradient is taken place by place (HiResCAM, Draelos & Carin
+2020, arXiv:2011.08891): where a network ends in a mean over all places it is the same as Grad-CAM's mean gradient of a
+map, and where a dense layer looks at each place, as in `sequential-cnn`, that mean says little. The score is what goes
+into the softmax, whose own gradient vanishes where a model is sure. Gradients are those of a weight that is added to
+the maps, by one step of plain gradient descent: so any Keras backend does.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -55,8 +57,7 @@ class GradCam:
         self._probe.delta.assign(np.zeros(features.shape, np.float32))
         self._probe.train_on_batch(features, targets)
         gradients = np.asarray(self._probe.delta.value, np.float32)
-        weights = gradients.mean(axis=(1, 2))  # (batch, filters)
-        maps = np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0)[: len(pixels)]
+        maps = np.maximum((features * gradients).sum(axis=-1), 0)[: len(pixels)]
         warmest = maps.max(axis=(1, 2), keepdims=True)
         return np.divide(maps, warmest, out=np.zeros_like(maps), where=warmest > 0)
 

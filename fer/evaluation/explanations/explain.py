@@ -187,13 +187,14 @@ def explain(
         (Path(out) / FACES).mkdir()
     files_of: dict[str, list[tuple[str, int]]] = {}
     for file, image_id, predicted in faces:
-        files_of.setdefault(image_id, []).append((file, predicted))
+        files_of.setdefault(image_id, []).append((file, target_classes[predicted]))
     for batch in selection.batches(folder, split_name, files_of, at_once):
         saved_model.require_size(model, batch.pixels)
-        for image_id, image in zip(batch.image_ids, batch.pixels, strict=True):
-            for file, predicted in files_of[image_id]:
-                maps = cam.heat(image[np.newaxis, ..., np.newaxis], np.array([target_classes[predicted]]))
-                disk.write(Path(out) / file, encode.png(heat_images.beside(image, maps[0])))
-                n_done += 1
+        wanted = [(row, *one) for row, image_id in enumerate(batch.image_ids) for one in files_of[image_id]]
+        rows = np.array([row for row, _, _ in wanted])
+        maps = cam.heat(batch.pixels[rows, ..., np.newaxis], np.array([target for _, _, target in wanted]))
+        for (row, file, _), one in zip(wanted, maps, strict=True):
+            disk.write(Path(out) / file, encode.png(heat_images.beside(batch.pixels[row], one)))
+        n_done += len(wanted)
         progress(n_done, n_all, "images explained")
     return {"layer": cam.layer, "heat": heat}
