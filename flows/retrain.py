@@ -33,6 +33,7 @@ def retrain(
     model_name: str | None = None,
     runner: dask_runner.Name = "processes",
     dask_address: str | None = None,
+    show_faces: bool = False,
 ) -> RetrainResult:
     """Retrain end to end: from sources to a gated release in the model registry.
 
@@ -45,6 +46,7 @@ def retrain(
             recipe is made for, the sources' names and the recipe's.
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
+        show_faces: Write a page of single images with where the model looks, its mistakes first, on this machine.
     """
     if (end_state := missed_runs.superseded()) is not None:
         return end_state
@@ -77,7 +79,14 @@ def retrain(
         candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict, examination)
         release = tasks.registry.register(candidate, champion_state)
         assessment = Assessment(evaluation, examination, opponents, verdict)
-        return tasks.reports.publish_run(sources, recipe, data, trained, assessment, release)
+        result = tasks.reports.publish_run(sources, recipe, data, trained, assessment, release)
+        if not show_faces:
+            return result
+        found = tasks.evaluation.explanations(
+            trained.model, trained.shards, evaluation, full_recipe.explanations, show_faces=True
+        )
+        page = tasks.reports.show_explained_faces(found, trained.model, release)
+        return result.model_copy(update={"reports": {**result.reports, "with faces": page}})
 
 
 def _evaluated(

@@ -20,7 +20,7 @@ from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import explanations as explanations_report
-from fer.reports import library, publishing
+from fer.reports import library, pages, publishing
 from fer.reports import robustness as robustness_report
 from fer.reports.cards import data_card, model_card
 from fer.reports.quality import stage as quality_stage
@@ -108,14 +108,27 @@ def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str
     return explanations_report.markdown(folder, model.model, artifacts.picture)
 
 
+@task(name="show faces", **caching.UNCACHED, **caching.retried(3))
+def show_explained_faces(explanations: ExplanationsRef, model: ModelRef, release: ReleaseRef) -> str:
+    """Write a page with single images on this machine, beside no report that is shared; its path."""
+    folder = caching.workspace().folder(explanations)
+    page = settings.Settings.load().home / "reports" / "with_faces" / release.name / f"{release.version}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    text = explanations_report.markdown(folder, model.model, artifacts.picture)
+    if explanations.layer is not None:
+        text += "\n" + explanations_report.faces_markdown(folder, model.model, artifacts.picture)
+    disk.write(page, pages.from_markdown(f"{release.name} version {release.version}, with faces", text).encode())
+    return str(page)
+
+
 def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
     """Raise UnfitData if the report says that the data is not fit for training."""
     if quality.failures:
-        pages = ", or ".join(reports[name] for name in ("data quality", "with faces") if name in reports)
+        written = ", or ".join(reports[name] for name in ("data quality", "with faces") if name in reports)
         raise errors.UnfitData(
             "The data must keep its contracts and the recipe's policies.",
             received="; ".join(quality.failures),
-            todo=f"read {pages}, then correct the sources or the recipe's contracts, policies or drift settings",
+            todo=f"read {written}, then correct the sources or the recipe's contracts, policies or drift settings",
             reports=reports,
         )
 

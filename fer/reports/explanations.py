@@ -36,6 +36,20 @@ def markdown(folder: Path, model: str, picture: Callable[[bytes, str], str]) -> 
     return "\n".join(lines)
 
 
+def faces_markdown(folder: Path, model: str, picture: Callable[[bytes, str], str]) -> str:
+    """The single images in `folder`, made with `show_faces`: for the eyes of those who may see the data."""
+    listed = explain.Faces.model_validate_json((folder / explain.FACES_LIST).read_bytes()).faces
+    plain = plain_text.in_markdown
+    lines = [f"# Single images: where {plain(model)} looks", ""]
+    for why in dict.fromkeys(face.why for face in listed):
+        lines += [f"## {why.capitalize()}", ""]
+        for face in listed:
+            if face.why == why:
+                caption = plain(f"{face.image_id}: labelled {face.label}, predicted {face.predicted}")
+                lines += [picture((folder / face.file).read_bytes(), caption), "", caption, ""]
+    return "\n".join(lines)
+
+
 def _table(title: str, listed: tuple[figures.Mistake, ...]) -> list[str]:
     if not listed:
         return []

@@ -28,6 +28,10 @@ def retrain(
         str | None,
         typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
     ] = None,
+    show_faces: Annotated[
+        bool,
+        typer.Option("--show-faces", help="Write a page of single images with where the model looks, on this machine."),
+    ] = False,
 ) -> None:
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
@@ -49,7 +53,7 @@ def retrain(
 
     temporary_server.start()
     with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
-        result = retrain_module.retrain(**parameters)
+        result = retrain_module.retrain(**parameters, show_faces=show_faces)
     terminal.show_retrain(console.out, result, run.settings)
     if result.is_refused:
         raise typer.Exit(REFUSED)

@@ -432,6 +432,7 @@ def keys(recipe: Recipe) -> dict[str, str]:
         ("train.model.name=vgg", {"train"}),
         ("train.timeout_s=5", set()),
         ("robustness.max_images=50", {"robustness", "compare robustness"}),
+        ("explanations.listed=5", {"explanations"}),
         ("gate.margin=0.02", {"gate"}),
     ],
 )

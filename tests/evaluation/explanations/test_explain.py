@@ -2,12 +2,12 @@ import cv2
 import numpy as np
 import pytest
 
+from data_contracts import files
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import predictions
 from fer.evaluation.explanations import explain, figures
 from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.refs import EvaluationRef
-from fer.models import saved_model
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
@@ -58,7 +58,7 @@ def model_of(workspace, classes=CLASSES, convolves=True) -> ModelRef:
         model.layers[-1].set_weights(weights)
         if convolves:
             model.get_layer("maps").set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
-        model.save(out / saved_model.MODEL)
+        model.save(out / files.MODEL)
         return ModelRef(
             digest="-".join(classes), model="spots", classes=classes, n_parameters=1, epochs_run=1, best_epoch=1,
             validation_accuracy=0.5, train_seconds=1,
