@@ -110,6 +110,12 @@ class Limits(settings.FromEnvironment):
         description="bytes of a layer's output for the images that are scored at once: 64 filters on 256 images of "
         "48x48 have 144 MiB",
     )
+    model_memory_bytes: int = Field(
+        default=8192 * _MIB,
+        ge=1,
+        description="bytes that may be allocated to predict or score with a model, of which no header tells all: "
+        "ResNet50 on 256 images of 224x224 takes 2 GB",
+    )
     model_operations: int = Field(
         default=100_000_000_000,
         ge=1,

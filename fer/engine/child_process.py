@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import queue
+import resource
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ class Job:
 
     `if_too_slow` and `if_out_of_memory` say what the user can do then. `threads`, `xla`: see
     `arithmetic.child_environment`. `in_fresh_interpreter`: what XLA and a proof that a model loads by itself need.
+    `memory_bytes`: what it may allocate beyond what its process begins with, on Linux; None: what there is.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Job:
     threads: int | None = None
     xla: bool = False
     in_fresh_interpreter: bool = False
+    memory_bytes: int | None = None
 
 
 def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, progress: Progress = silent) -> Any:
@@ -63,7 +66,12 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
     """
     deadline = time.monotonic() + job.timeout_s
     kills = _out_of_memory_kills()
-    request = {"module": function.__module__, "function": function.__name__, "arguments": arguments}
+    request = {
+        "module": function.__module__,
+        "function": function.__name__,
+        "arguments": arguments,
+        "memory_bytes": job.memory_bytes,
+    }
     with (
         tempfile.TemporaryFile() as stderr,
         _started(job, stderr, deadline) as process,
@@ -227,6 +235,8 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a library's print must not end up among the messages
     request = json.loads(sys.stdin.buffer.readline())
+    if request["memory_bytes"] is not None:
+        _limit_memory(request["memory_bytes"])
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
     def tell(message: dict[str, Any]) -> None:
@@ -241,6 +251,16 @@ def main() -> None:
         tell({"result": function(**request["arguments"], progress=progress)})
     except Exception as error:  # noqa: BLE001 - the parent raises it again
         tell({"error": _record(error)})
+
+
+def _limit_memory(n_bytes: int) -> None:
+    """Let this process allocate no more than `n_bytes` from now on; without effect where there is no /proc."""
+    with contextlib.suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text().splitlines()
+        has = int(next(line for line in status if line.startswith("VmData:")).split()[1]) * 1_024
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        wanted = has + n_bytes if hard == resource.RLIM_INFINITY else min(has + n_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
 def _record(error: Exception) -> dict[str, Any]:

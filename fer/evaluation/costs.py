@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts import files
-from fer.engine import arithmetic, child_process
+from fer.engine import child_process
 from fer.engine.records import Record
+from fer.evaluation import scoring_process
 from fer.models import saved_model
 from fer.progress import Progress, silent
 from fer.training.refs import ModelRef
@@ -61,7 +62,7 @@ def of(model: ModelRef, folder: Path, latency: Latency | None = None) -> Costs:
 def latencies(folders: Sequence[Path], *, progress: Progress = silent) -> list[Latency]:
     """Measure the models of these folders side by side, in a child process. Raises IntegrityError, TrainingError."""
     arguments = {"folders": [str(folder) for folder in folders]}
-    job = child_process.Job("Timing", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS)
+    job = scoring_process.job("Timing", _TIMEOUT_S)
     return [Latency.model_validate(row) for row in child_process.run(measure, arguments, job, progress=progress)]
 
 

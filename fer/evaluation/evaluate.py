@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine import arithmetic, child_process, disk, stage
+from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
-from fer.evaluation import metrics, predictions
+from fer.evaluation import metrics, predictions, scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.refs import CalibrationRef, EvaluationRef
@@ -66,7 +66,7 @@ def evaluate(
             "calibration_folder": None if calibration is None else str(workspace.folder(calibration)),
             "out": str(out),
         },
-        child_process.Job("Scoring", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS),
+        scoring_process.job("Scoring", _TIMEOUT_S),
         progress=progress,
     )
     prediction_checks.check(out, workspace.folder(shards), split_name)

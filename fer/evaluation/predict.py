@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from fer import errors
-from fer.engine import arithmetic, child_process
+from fer.engine import child_process
 from fer.engine.records import Record
+from fer.evaluation import scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.images import decode, faces
 from fer.images import limits as image_limits
@@ -75,12 +76,7 @@ def predict(
     records = child_process.run(
         predict_files,
         arguments,
-        child_process.Job(
-            "Prediction",
-            timeout_s=_TIMEOUT_S,
-            if_too_slow="give it fewer files at a time",
-            threads=arithmetic.SCORING_THREADS,
-        ),
+        scoring_process.job("Prediction", _TIMEOUT_S, if_too_slow="give it fewer files at a time"),
         progress=progress,
     )
     return [Prediction.model_validate(record) for record in records]

@@ -40,6 +40,9 @@ def ask_for_too_much(progress):
     raise MemoryError
 
 
+def take(n_bytes, *, progress):
+    return len(bytearray(n_bytes))
+
 def die(*, progress):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -172,6 +175,15 @@ def test_where_the_kernel_does_not_say_why_a_killed_child_may_have_lacked_memory
 def test_an_allocation_that_fails_in_the_child_is_lack_of_memory(work):
     with pytest.raises(errors.OutOfMemory, match=r"MemoryError from its process\. Next: buy some\."):
         run(work.ask_for_too_much, advice={"if_out_of_memory": "buy some"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bounded on Linux alone")
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_child_gets_no_more_memory_than_it_may_have(work, fresh):
+    job = {"memory_bytes": 300_000_000, "in_fresh_interpreter": fresh, "if_out_of_memory": "buy some"}
+    assert run(work.take, n_bytes=100_000_000, advice=job) == 100_000_000
+    with pytest.raises(errors.OutOfMemory, match=r"Next: buy some\."):
+        run(work.take, n_bytes=400_000_000, advice=job)
 
 
 def test_a_child_that_exits_leaves_its_last_words(work):

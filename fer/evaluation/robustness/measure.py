@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fer import errors
-from fer.engine import arithmetic, child_process, disk, stage
+from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
+from fer.evaluation import scoring_process
 from fer.evaluation.refs import RobustnessRef
 from fer.evaluation.robustness import answers as model_answers
 from fer.evaluation.robustness import figures
@@ -62,12 +63,7 @@ def robustness(
             "config": config.model_dump(mode="json"),
             "out": str(out),
         },
-        child_process.Job(
-            "Scoring under corruption",
-            timeout_s=_TIMEOUT_S,
-            if_too_slow="lower robustness.max_images",
-            threads=arithmetic.SCORING_THREADS,
-        ),
+        scoring_process.job("Scoring under corruption", _TIMEOUT_S, if_too_slow="lower robustness.max_images"),
         progress=progress,
     )
     answers = model_answers.read(out / model_answers.FILE)
