@@ -66,12 +66,17 @@ def retrain(
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
         opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe, stage_runner)
         examination = tasks.evaluation.examine(full_recipe, trained, evaluation, split, opponents.champion)
+        if full_recipe.slices.enabled:
+            known = (data.validation, data.inspection, data.curation)
+            slices = tasks.evaluation.slices(evaluation, *known, full_recipe.slices)
+            examination = examination.model_copy(update={"slices": slices})
         judged = Judged(
             source=manifest.source,
             split=split,
             model=trained.model,
             evaluation=evaluation,
             robustness=examination.robustness_comparison,
+            slices=examination.slices,
         )
         verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
         outputs = (*trained.inputs(), calibration, evaluation, *examination.refs(), verdict)

@@ -1,7 +1,7 @@
 """Evaluation's tasks: the model's and the champion's figures, and the verdict of the gates."""
 
 from fer import plain_text
-from fer.curation.refs import SplitRef
+from fer.curation.refs import CurationRef, InspectionRef, SplitRef, ValidationRef
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import gate as gate_stage
 from fer.evaluation.calibration import calibrate as calibrate_stage
@@ -19,11 +19,14 @@ from fer.evaluation.refs import (
     Opponents,
     RobustnessComparisonRef,
     RobustnessRef,
+    SlicesRef,
     VerdictRef,
 )
 from fer.evaluation.robustness import comparison as comparison_stage
 from fer.evaluation.robustness import measure as robustness_stage
 from fer.evaluation.robustness.config import RobustnessConfig
+from fer.evaluation.slices import measure as slices_stage
+from fer.evaluation.slices.config import SlicesConfig
 from fer.recipes.schema import Recipe
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
@@ -172,6 +175,18 @@ def examine(
     if recipe.explanations.enabled:
         explained = explanations(trained.model, trained.shards, evaluation, recipe.explanations)
     return Examination(robustness=found, robustness_comparison=compared, explanations=explained)
+
+
+@stages.task(slices_stage.slices)
+def slices(
+    evaluation: EvaluationRef,
+    validation: ValidationRef,
+    inspection: InspectionRef,
+    curation: CurationRef,
+    config: SlicesConfig,
+) -> SlicesRef:
+    """Measure the predictions on parts of the test."""
+    return stages.run(slices_stage.slices, evaluation, validation, inspection, curation, config)
 
 
 def _show_verdict(verdict: VerdictRef) -> None:

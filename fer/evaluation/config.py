@@ -13,6 +13,20 @@ class GateConfig(Record):
     min_recall: float = Field(
         default=0.0, ge=0, le=1, description="of each class, which the lower end of its recall's interval must reach"
     )
+    max_slice_gap: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="how much worse than on the rest a model may be shown to be on a slice, in accuracy; 1: any, since "
+        "blurred and dark images are harder for whoever looks at them, and how much so is the data's",
+    )
+    max_calibration_error: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="expected calibration error that the lower end of its interval must not be above; 1: any, since "
+        "the temperature that a model gets can't mend all, and its answers may be all that is used",
+    )
     margin: float = Field(
         default=0.02,
         ge=0,

@@ -17,10 +17,12 @@ from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import beforehand, intervals, metrics, predictions
 from fer.evaluation import size as sizes
+from fer.evaluation.calibration import gate_check as calibration_check
 from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Champion, Check, EvaluationRef, Judged, Measure, Opponents, VerdictRef
 from fer.evaluation.robustness import gate_check
+from fer.evaluation.slices import gate_check as slices_check
 from fer.progress import Progress
 
 CHURN = "churn.parquet"
@@ -54,6 +56,10 @@ def gate(
         *sizes.checks(size, champion, config, workspace),
         *(finding.check() for finding in findings),
     ]
+    if config.max_calibration_error < 1:
+        checks.append(calibration_check.calibration_error(candidate, config))
+    if config.max_slice_gap < 1 and judged.slices is not None:
+        checks.append(slices_check.no_slice_far_below(workspace.folder(judged.slices), config))
     power, decision = None, Decision(replaces=True, for_a_reason=False)
     if champion is None:
         checks.append(

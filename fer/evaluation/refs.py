@@ -156,16 +156,44 @@ class ExplanationsRef(Ref):
         return f"{seen}; of {self.n_mistakes:,} mistakes {self.n_labels_in_doubt:,} with a label in doubt"
 
 
+class SlicesRef(Ref):
+    """`slices.json` and `slices.parquet`: how good a model is on parts of the test (`fer.evaluation.slices`).
+
+    `worse` are the slices that are shown to be worse than the rest, the worst first; `worst` is the first of all.
+    """
+
+    n_slices: int
+    worse: tuple[str, ...]
+    worst: str | None = None
+    worst_accuracy: float | None = None
+    worst_interval: tuple[float, float] | None = None
+    not_evaluated: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """How many slices there are, the worst, and what could not be looked at, in one line."""
+        if self.worst is None or self.worst_accuracy is None or self.worst_interval is None:
+            found = "no slice that is large enough"
+        else:
+            low, high = self.worst_interval
+            found = (
+                f"{self.n_slices:,} slices, {len(self.worse):,} worse than the rest; accuracy "
+                f"{self.worst_accuracy:.3f} [{low:.3f}, {high:.3f}] on the worst, {self.worst}"
+            )
+        missing = f"; not evaluated: {'; '.join(self.not_evaluated)}" if self.not_evaluated else ""
+        return f"{found}{missing}"
+
+
 class Examination(Record):
     """What was found of a candidate beside its evaluation; None: not asked for, or no champion to compare with."""
 
     robustness: RobustnessRef | None = None
     robustness_comparison: RobustnessComparisonRef | None = None
     explanations: ExplanationsRef | None = None
+    slices: SlicesRef | None = None
 
     def refs(self) -> tuple[Ref, ...]:
         """All that there are."""
-        refs = (self.robustness, self.robustness_comparison, self.explanations)
+        refs = (self.robustness, self.robustness_comparison, self.explanations, self.slices)
         return tuple(ref for ref in refs if ref is not None)
 
 
@@ -342,6 +370,7 @@ class Judged(Record):
     model: ModelRef
     evaluation: EvaluationRef
     robustness: RobustnessComparisonRef | None = None  # beside the champion's, where both were measured
+    slices: SlicesRef | None = None
 
 
 class ChampionState(Record):

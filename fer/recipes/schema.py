@@ -17,6 +17,7 @@ from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.robustness.config import RobustnessConfig
+from fer.evaluation.slices.config import SlicesConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
@@ -49,6 +50,7 @@ class Recipe(Record):
     calibration: CalibrationConfig = CalibrationConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     explanations: ExplanationsConfig = ExplanationsConfig()
+    slices: SlicesConfig = SlicesConfig()
     gate: GateConfig
     search: dict[str, str] = Field(
         default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"

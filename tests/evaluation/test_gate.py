@@ -13,7 +13,9 @@ from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import beforehand, gate, intervals, metrics, predictions
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, EvaluationRef, Judged, Measure, Opponents, Size, VerdictRef
+from fer.evaluation.refs import Champion, EvaluationRef, Judged, Measure, Opponents, Size, SlicesRef, VerdictRef
+from fer.evaluation.slices import figures
+from fer.evaluation.slices.columns import Column
 from fer.ingest import sources
 from fer.training.refs import ModelRef
 
@@ -553,3 +555,32 @@ def test_the_recall_of_each_class_must_reach_its_floor_by_its_interval(workspace
     refused = judge(workspace, candidate, min_recall=low + 0.001)
     (failed,) = [check for check in refused.checks if not check.passed]
     assert f"below it: happy {low:.3f}" in failed.detail
+
+
+def test_the_calibration_error_must_not_be_surely_above_the_bound(workspace):
+    candidate = evaluation(workspace, "candidate", right(0.7))  # sure of everything
+    assert judge(workspace, candidate).passed
+    assert judge(workspace, candidate, max_calibration_error=0.36).passed
+    refused = judge(workspace, candidate, max_calibration_error=0.1)
+    assert not refused.passed
+    assert "at most 0.1 by the interval's lower end" in refused.reason()
+
+
+def test_a_slice_that_is_far_below_the_rest_is_refused_if_that_is_bounded(workspace):
+    candidate = evaluation(workspace, "candidate", np.where(np.arange(300) < 100, (TRUTH + 1) % 3, TRUTH))
+    rows = predictions.read(workspace.folder(candidate) / predictions.FILE)
+    groups = np.array(["dark" if row < 100 else "light" for row in range(300)], object)
+
+    def produce(out):
+        found = figures.measure(rows, [Column("light", "property", groups, ("dark", "light"))], 50, [])
+        (out / figures.FILE).write_text(found.model_dump_json())
+        return SlicesRef(n_slices=2, worse=("dark",))
+
+    slices = workspace.run("slices", "0", SlicesRef, produce, resumable=False)
+    one = judged(workspace, candidate).model_copy(update={"slices": slices})
+    verdicts = [
+        gate.gate(one, Opponents(), GateConfig(max_slice_gap=gap), workspace=workspace) for gap in (0.1, 0.99, 1.0)
+    ]
+    assert [verdict.passed for verdict in verdicts] == [False, True, True]
+    assert "the worst is dark: 0.000 on 100 images" in verdicts[0].reason()
+    assert not any("slice" in check.name for check in verdicts[2].checks)
