@@ -135,7 +135,7 @@ def _emit_of_model(result: RetrainResult) -> None:
         "uri": release.uri,
         "champion_version": release.champion_version,
         "compared_with": verdict.champion_version,
-        "checks": [check.model_dump() for check in verdict.checks],
+        "checks": [check.model_dump() for check in result.checks],
         "n_images": evaluation.n_images,
         "accuracy": evaluation.accuracy,
         "accuracy_interval": list(evaluation.accuracy_interval),

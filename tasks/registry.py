@@ -118,9 +118,11 @@ def candidate(
         split=split,
         model=trained.model,
         seeds=trained.seeds,
+        shards=trained.shards,
         evaluation=evaluation,
         verdict=verdict,
         examination=examination,
+        gate=recipe.gate,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.records import Record
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, Examination, Opponents, VerdictRef
+from fer.evaluation.refs import Check, EvaluationRef, Examination, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
@@ -74,6 +74,11 @@ class RetrainResult(Record):
         return self.release.status == "refused"
 
     @property
+    def checks(self) -> tuple[Check, ...]:
+        """All that the candidate was held to: the verdict's checks, and those of the packed release."""
+        return (*self.verdict.checks, *self.release.checks)
+
+    @property
     def status(self) -> str:
         """`released`, `refused`, or `kept`: it passed its gates but is not promoted."""
         return self.release.status
@@ -83,7 +88,7 @@ class RetrainResult(Record):
         release, evaluation = self.release, self.evaluation
         version = f"{release.name}@{release.version}"
         if self.is_refused:
-            return f"{version}: {self.verdict.reason()}"
+            return f"{version}: {'; '.join(check.detail for check in self.checks if not check.passed)}"
         if self.release.kept_because:
             return f"{version}: {self.release.kept_because}"
         low, high = evaluation.accuracy_interval

@@ -43,6 +43,12 @@ class GateConfig(Record):
         description="how many times as large as the champion, in parameters and in bytes of its file; wide, as a "
         "better model may be larger; 0: no bound",
     )
+    max_latency_ratio: float = Field(
+        default=10.0,
+        ge=0,
+        description="how many times as long as the champion it may take for an image and for 32: by the lower end of "
+        "the ratio's interval, measured side by side at the release; wide, as a better model may be slower; 0: none",
+    )
     max_parameters: int = Field(
         default=0, ge=0, description="of the model; 0: no bound, as what serves it is not known"
     )

@@ -14,7 +14,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import child_process, disk, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation import checks as prediction_checks
-from fer.evaluation import metrics, predictions, scoring_process
+from fer.evaluation import metrics, predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.refs import CalibrationRef, EvaluationRef
@@ -43,7 +43,8 @@ def evaluate(
     """Score `model` on the images of `split` named `split_name`: `predictions.parquet`, and from it `metrics.json`;
     beside them `flip_tta.parquet`, with the mean probabilities of each image and its mirror image. All are calibrated
     by `calibration`, where there is one; `uncalibrated.parquet` then has the model's own probabilities, and
-    `calibration.json` is that one's, so that a release holds it.
+    `calibration.json` is that one's, so that a release holds it. `recorded.json` has the model's own answers to inputs
+    that show no one.
 
     A model that names its classes in another order is scored all the same. Raises ConfigError if the classes or the
     size of the images are not the model's, IntegrityError if the model can't be loaded in safe mode, ContractViolation
@@ -124,6 +125,7 @@ def score(
     rows = pq.read_table(Path(split_folder) / files.SPLIT, columns=["image_id", "is_clean"])
     places = pc.index_in(pa.array(images.image_ids, pa.string()), rows["image_id"].combine_chunks())
     is_clean = rows["is_clean"].take(places).to_numpy()
+    recording.write(Path(out), model)
     written = {}
     if calibration is not None:
         written[calibration_scores.FILE] = straight

@@ -213,7 +213,7 @@ class Measure(Record):
     bound: float
     unit: str = "share"
     n_images: int | None = None  # that it was measured on
-    setting: str  # of the recipe, which sets the bound
+    setting: str  # of the recipe, which sets the bound; empty: none does
 
     @field_validator("value", mode="before")
     @classmethod

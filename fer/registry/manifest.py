@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from fer.engine.records import Record
 from fer.registry import names
+from fer.registry.trial import Trial
 
 
 class File(Record):
@@ -39,6 +40,7 @@ class Registration(Record):
     environment: dict[str, str] = Field(description="of the training: library -> version; what else decides its bits")
     champion_at_registration: int | None = Field(description="the version that it was compared with")
     compared_with: ComparedWith = Field(default=ComparedWith(), description="what else it was compared with")
+    trial: Trial | None = Field(default=None, description="of the packed release; None: from before there were trials")
     test_set: str = Field(default="", description="SHA-256 of the pixels of all test images that it was judged by")
 
 

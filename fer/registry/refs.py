@@ -1,6 +1,7 @@
 """What a registration makes."""
 
 from fer.engine.refs import Ref
+from fer.evaluation.refs import Check
 from fer.registry import names
 
 
@@ -12,6 +13,7 @@ class ReleaseRef(Ref):
     status: names.Status
     uri: str
     champion_version: int | None  # what the alias points to afterwards
+    checks: tuple[Check, ...] = ()  # of the packed release's trial, beside those of the verdict
     kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
 
     def summary(self) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
+from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, ledger, names, reads, registry, releases, trained_on
+from fer.registry import champion, ledger, names, reads, registry, releases, trained_on, trial
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.refs import ReleaseRef
+from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef, SeedsRef, WeightsRef
 
 _STAGE, _RELEASE = "register", "release.json"
@@ -39,8 +42,10 @@ class Candidate(Record):
     model: ModelRef
     seeds: SeedsRef | None = None  # those that the model was chosen from
     examination: Examination = Examination()
+    shards: ShardsRef  # with the test images
     evaluation: EvaluationRef
     verdict: VerdictRef
+    gate: GateConfig = GateConfig()
 
     @property
     def registration_key(self) -> str:
@@ -53,14 +58,17 @@ def registered(candidate: Candidate) -> ReleaseRef | None:
     """The candidate's release, if all is done that `register` does: it is there and, if it passed its gates, is the
     champion or barred from becoming it."""
     with releases.open_registry() as models:
-        versions = models.versions(candidate.name)
-        key = candidate.registration_key
-        manifest = next((version for version in versions if version.registration_key == key), None)
+        manifest = _registered(candidate, models)
         if manifest is None:
             return None
         release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         is_done = release.status != "released" or release.champion_version == release.version
         return release if is_done else None
+
+
+def _registered(candidate: Candidate, models: registry.Registry) -> Manifest | None:
+    key = candidate.registration_key
+    return next((version for version in models.versions(candidate.name) if version.registration_key == key), None)
 
 
 def remember(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> None:
@@ -94,31 +102,51 @@ def register(
 ) -> ReleaseRef:
     """Register a version, released, kept or refused as the verdict says, and make a released one champion.
 
+    Before that the packed release is tried in a process of its own: one that does not answer as it was judged, or is
+    far slower than the champion, is refused.
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
     `report` is the evaluation's, for people, and `by` the run. Raises StoreConflict if another run moved the champion
     alias since `champion_state` was read, IntegrityError if something of the registry was lost.
     """
-    model_folder, evaluation_folder = workspace.folder(candidate.model), workspace.folder(candidate.evaluation)
     with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
-        registration = _registration(candidate, models, champion_state.opponents, workspace)
-        record, known_images = Path(temporary) / champion.MODEL, Path(temporary) / files.TRAINED_ON
-        record.write_text(candidate.model.model_dump_json(indent=1))
-        pq.write_table(
-            trained_on.table(workspace.folder(candidate.split), model_folder), known_images, compression="zstd"
-        )
-        content = {champion.MODEL: record, files.TRAINED_ON: known_images}
-        folders = [workspace.folder(candidate.verdict), model_folder, evaluation_folder, workspace.folder(report)]
-        folders += [] if candidate.seeds is None else [workspace.folder(candidate.seeds)]
-        folders += [workspace.folder(ref) for ref in candidate.examination.refs()]
-        for folder in folders:
-            paths = (path for path in sorted(folder.iterdir()) if path.is_file())
-            content |= {path.name: path for path in paths if not path.name.startswith("_")}
-        manifest = models.register(candidate.name, content, registration, progress, by)
+        manifest = _registered(candidate, models)
+        if manifest is None:
+            content = _packed(candidate, report, Path(temporary), workspace)
+            tried = _tried(candidate, champion_state.opponents, Path(temporary), workspace)
+            registration = _registration(candidate, models, champion_state.opponents, tried, workspace)
+            manifest = models.register(candidate.name, content, registration, progress, by)
         release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         if release.status != "released":
             return release
         champion_version = _promote(models, manifest, champion_state, candidate.verdict, by).version
         return release.model_copy(update={"champion_version": champion_version})
+
+
+def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) -> dict[str, Path]:
+    """All files of the release, in the folder `out`: name -> path."""
+    model_folder = workspace.folder(candidate.model)
+    (out / champion.MODEL).write_text(candidate.model.model_dump_json(indent=1))
+    known_images = trained_on.table(workspace.folder(candidate.split), model_folder)
+    pq.write_table(known_images, out / files.TRAINED_ON, compression="zstd")
+    refs = [candidate.verdict, candidate.model, candidate.evaluation, report]
+    refs += [] if candidate.seeds is None else [candidate.seeds]
+    refs += candidate.examination.refs()
+    for ref in refs:
+        for path in sorted(workspace.folder(ref).iterdir()):
+            if path.is_file() and not path.name.startswith("_"):
+                shutil.copyfile(path, out / path.name)
+    return {path.name: path for path in sorted(out.iterdir())}
+
+
+def _tried(candidate: Candidate, opponents: Opponents, packed: Path, workspace: Workspace) -> trial.Trial:
+    released = opponents.champion
+    material = trial.Material(
+        shards=workspace.folder(candidate.shards),
+        champion=None if released is None else workspace.folder(released.model),
+        champion_version=None if released is None else released.version,
+        is_timed=True,
+    )
+    return trial.run(packed, material, candidate.gate)
 
 
 def _release(models: registry.Registry, manifest: Manifest, state: ledger.State, verdict: VerdictRef) -> ReleaseRef:
@@ -141,6 +169,7 @@ def _release(models: registry.Registry, manifest: Manifest, state: ledger.State,
         name=manifest.name,
         version=manifest.version,
         status=status,
+        checks=() if manifest.trial is None else manifest.trial.checks,
         kept_because=kept_because,
         uri=models.uri(manifest),
         champion_version=state.champion,
@@ -148,15 +177,16 @@ def _release(models: registry.Registry, manifest: Manifest, state: ledger.State,
 
 
 def _registration(
-    candidate: Candidate, models: registry.Registry, opponents: Opponents, workspace: Workspace
+    candidate: Candidate, models: registry.Registry, opponents: Opponents, tried: trial.Trial, workspace: Workspace
 ) -> Registration:
     verdict = candidate.verdict
     bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.promotes else None
-    reasons = [check.detail for check in verdict.checks]
+    passed = verdict.passed and not tried.reason()
+    reasons = [check.detail for check in (*verdict.checks, *tried.checks)]
     reasons += [verdict.decision] if verdict.decision else []
     reasons += [registry_log.why_barred(bar)] if bar else []
     return Registration(
-        status="refused" if not verdict.passed else "released" if verdict.replaces and bar is None else "kept",
+        status="refused" if not passed else "released" if verdict.replaces and bar is None else "kept",
         reasons=tuple(reasons),
         registration_key=candidate.registration_key,
         model_digest=candidate.model.digest,
@@ -169,6 +199,7 @@ def _registration(
         compared_with=ComparedWith(
             anchor=verdict.anchor_version, changes=opponents.changes, waivers_used=opponents.waivers_used
         ),
+        trial=tried,
         test_set=reads.digest(workspace.folder(candidate.split)),
     )
 

@@ -208,6 +208,29 @@ def show_ledger(name: ModelName, as_json: console.AsJson = False) -> None:
             )
 
 
+@app.command("verify")
+def verify(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
+    """Load a release on this machine, and compare its answers to drawn inputs with those of its evaluation.
+
+    Exit code 0: it answers as it was judged; 7: it does not, or says nothing of how it answered.
+    """
+    from fer import settings
+    from fer.evaluation.config import GateConfig
+    from fer.registry import releases, trial
+
+    settings.Settings.load().require_home()
+    with releases.local_copy(spec) as (manifest, folder):
+        found = trial.run(folder, trial.Material(), GateConfig())
+    version = f"{manifest.name}@{manifest.version}"
+    for check in found.checks:
+        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
+        console.out.print(f"{mark} {version}: {console.plain(check.detail)}", highlight=False, soft_wrap=True)
+    if not found.checks:
+        console.out.print(f"{version} can be loaded, but is older than recorded answers.", highlight=False)
+    if not found.checks or found.reason():
+        raise typer.Exit(errors.IntegrityError.exit_code)
+
+
 @app.command("repair")
 def repair(
     name: ModelName,

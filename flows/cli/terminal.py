@@ -129,7 +129,7 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     table.add_row("quality", plain(result.evaluation.summary()))
     if result.examination.robustness is not None:
         table.add_row("robustness", plain(result.examination.robustness.summary()))
-    for check in result.verdict.checks:
+    for check in result.checks:
         table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")
     if result.verdict.power is not None:
         table.add_row("power", plain(result.verdict.power.short()))

@@ -11,9 +11,9 @@ from registrations import candidate, committed, parts, register, state_for
 from data_contracts import files
 from fer import errors
 from fer.engine.refs import Ref
-from fer.evaluation.refs import VerdictRef
+from fer.evaluation.refs import Check, VerdictRef
 from fer.models import saved_model
-from fer.registry import moves, registry, trained_on
+from fer.registry import moves, registry, trained_on, trial
 from fer.registry import register as register_stage
 from fer.training.refs import SeedsRef
 
@@ -50,6 +50,42 @@ def test_a_release_holds_the_report_of_its_evaluation(models, workspace, tmp_pat
     folder = models.fetch(models.get("demo"), tmp_path)
     assert (folder / "report.md").read_bytes() == b"# cnn"
     assert (folder / "confusion.png").read_bytes() == b"PNG"
+
+
+@pytest.mark.parametrize("promotes", [True, False])
+def test_a_release_that_fails_its_trial_is_refused_and_is_no_champion(models, workspace, monkeypatch, promotes):
+    other = "the release answers otherwise than was recorded"
+    failed = trial.Trial(checks=(Check(name="answers as recorded", passed=False, detail=other),))
+    monkeypatch.setattr(trial, "run", lambda *_, **__: failed)
+    refs = parts(workspace, replaces=promotes)
+    release = register(workspace, refs)
+    assert (release.status, release.champion_version, release.checks) == ("refused", None, failed.checks)
+    manifest = models.get("demo", "1")
+    assert (manifest.status, manifest.trial) == ("refused", failed)
+    assert other in manifest.reasons
+    assert register_stage.registered(candidate(refs)) == release
+    assert models.alias("demo") is None
+    with pytest.raises(errors.ConfigError, match="--override"):
+        moves.promote(models, "demo", 1)
+
+
+def test_what_is_packed_is_tried_before_the_champion_moves_and_not_again(models, workspace, monkeypatch):
+    tried = []
+
+    def run(release, material, config):
+        assert models.alias("demo") is None
+        tried.append((sorted(path.name for path in release.iterdir()), material.champion, material.is_timed))
+        return trial.Trial()
+
+    monkeypatch.setattr(trial, "run", run)
+    refs = parts(workspace)
+    assert register(workspace, refs).champion_version == 1
+    assert register(workspace, refs).version == 1
+    ((names, champion, is_timed),) = tried
+    assert names == sorted(models.get("demo").files)
+    assert "model.keras" in names
+    assert champion is None
+    assert is_timed
 
 
 def test_a_release_of_several_seeds_holds_their_spread(models, workspace, tmp_path):

@@ -12,11 +12,15 @@ from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
 from fer.registry import champion
 from fer.registry import register as register_stage
 from fer.shards import preprocessing
+from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad")
 
 
+SHARDS = ShardsRef(
+    path="preprocess/0", digest="shards", classes=CLASSES, height=16, width=16, counts={}, mean=1.0, std=1.0
+)
 CONFIG = preprocessing.PreprocessConfig(height=16, width=16)
 PREPROCESSING = (
     preprocessing.Preprocessing(
@@ -58,6 +62,7 @@ def parts(workspace, *, passed=True, weights="a", accuracy=(0.0, 1.0), **verdict
         split="test", n_images=1, accuracy=1.0, accuracy_interval=(0, 1), macro_f1=1.0, macro_f1_interval=(0, 1)
     )
     verdict = VerdictRef(passed=passed, checks=(), **{"champion_version": None} | verdict_fields)
+    committed(workspace, "preprocess", "0", SHARDS, {"test-00000.parquet": b""})
     metrics = json.dumps({"accuracy": accuracy[1], "accuracy_interval": accuracy}).encode()
     return (
         committed(workspace, "split", "0", split, {files.SPLIT: buffer.getvalue().to_pybytes()}),
@@ -81,6 +86,7 @@ def candidate(refs, **lineage):
         lineage={"source": "demo", "split_origin": "drawn", "index": "data"} | lineage,
         split=split,
         model=model,
+        shards=SHARDS,
         evaluation=evaluation,
         verdict=verdict,
     )

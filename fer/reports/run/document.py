@@ -129,7 +129,7 @@ def document(subject: Subject, workspace: Workspace) -> Document:
 
 def _verdict(subject: Subject) -> Document:
     release, verdict, opponents = subject.release, subject.verdict, subject.opponents
-    name = f"{release.name} version {release.version}"
+    name, checks = f"{release.name} version {release.version}", (*verdict.checks, *release.checks)
     match release.status:
         case "released":
             headline = f"{name} is released" + (
@@ -140,11 +140,11 @@ def _verdict(subject: Subject) -> Document:
             headline, why = f"{name} passed its gates and is kept, not promoted", [release.kept_because]
         case _:
             headline = f"{name} is refused by its gates"
-            why = [check.detail for check in verdict.checks if not check.passed]
+            why = [check.detail for check in checks if not check.passed]
     return {
         "headline": headline,
         "why": why,
-        "checks": [check.model_dump(mode="json") for check in verdict.checks],
+        "checks": [check.model_dump(mode="json") for check in checks],
         "decided_by": [check.model_dump(mode="json") for check in verdict.decided_by],
         "power": None if verdict.power is None else verdict.power.model_dump() | {"sentence": verdict.power.sentence()},
         "champion_version": verdict.champion_version,
