@@ -74,10 +74,7 @@ def explanations(
     """
     rows = predictions.read(workspace.folder(evaluation) / predictions.FILE)
     mistakes = figures.mistakes(rows, config.listed)
-    averaged = [
-        selection.choose(right, config.images_per_class, config.seed) if len(right) >= config.min_images else []
-        for right in figures.right_by_class(rows)
-    ]
+    averaged = average_faces(rows, config)
     shown = _faces(rows, mistakes, config) if show_faces else []
     found = child_process.run(
         explain,
@@ -113,6 +110,14 @@ def explanations(
         n_mistakes=mistakes.n,
         n_labels_in_doubt=mistakes.n_labels_in_doubt,
     )
+
+
+def average_faces(rows: predictions.Predictions, config: ExplanationsConfig) -> list[list[str]]:
+    """By class index the ids of the images whose average is shown; none of a class with too few."""
+    return [
+        selection.choose(right, config.images_per_class, config.seed) if len(right) >= config.min_images else []
+        for right in figures.right_by_class(rows)
+    ]
 
 
 def _class(name: str, image_ids: list[str], heat: Any, picture: str, config: ExplanationsConfig) -> ClassExplanation:
