@@ -32,9 +32,10 @@ _Z = 1.959964  # of a two-sided interval at 95 %
 
 
 class KindComparison(Record):
-    """One corruption: both errors, means over the severities. `corruption_error` is candidate over champion, None where
-    the champion makes no error; `relative_corruption_error` that of what the corruption adds, None where it adds none
-    to the champion's.
+    """One corruption: both errors, means over the severities.
+
+    `corruption_error` is candidate over champion, None where the champion makes no error; `relative_corruption_error`
+    that of what the corruption adds to the error, None where it adds none to the champion's.
     """
 
     kind: corruptions.Kind
@@ -61,6 +62,8 @@ class RobustnessComparison(Record):
     mean_corruption_error: float | None = None
     relative_mean_corruption_error: float | None = None
     kinds: tuple[KindComparison, ...] = ()
+    groups: tuple[figures.GroupScore, ...] = ()  # of the candidate, on these images
+    champion_groups: tuple[figures.GroupScore, ...] = ()
 
 
 @stage.stage("compare robustness")
@@ -129,11 +132,13 @@ def of_answers(
         mean_corruption_error=_mean([kind.corruption_error for kind in kinds]),
         relative_mean_corruption_error=_mean([kind.relative_corruption_error for kind in kinds]),
         kinds=kinds,
+        groups=figures.groups(own, config),
+        champion_groups=figures.groups(other, config),
     )
 
 
 def _kind(own: Answers, other: Answers, kind: corruptions.Kind, config: RobustnessConfig) -> KindComparison:
-    error, champion_error = (1 - float(np.mean(figures.accuracies(model, kind, config))) for model in (own, other))
+    error, champion_error = (1 - statistics.fmean(figures.accuracies(model, kind, config)) for model in (own, other))
     clean, champion_clean = (1 - float(model.right(model_answers.CLEAN).mean()) for model in (own, other))
     return KindComparison(
         kind=kind,

@@ -37,6 +37,15 @@ class CorruptionScore(Record):
     severities: tuple[SeverityScore, ...]
 
 
+class GroupScore(Record):
+    """The kinds of a group: the means of their accuracies, by severity."""
+
+    group: str
+    kinds: tuple[corruptions.Kind, ...]
+    severities: tuple[int, ...]
+    accuracies: tuple[float, ...]
+
+
 class InvarianceScore(Record):
     """Accuracy on images that are mirrored, shifted or scaled, and the share whose answer stays the same, right or
     wrong. The intervals are Wilson's."""
@@ -65,6 +74,7 @@ class Robustness(Record):
     mean_accuracy_interval: tuple[float, float]
     mean_error: float
     corruptions: tuple[CorruptionScore, ...]
+    groups: tuple[GroupScore, ...]
     invariances: tuple[InvarianceScore, ...]
 
 
@@ -85,6 +95,7 @@ def robustness(answers: Answers, config: RobustnessConfig, split: str, n_images_
         mean_accuracy_interval=(max(0.0, mean - half), min(1.0, mean + half)),
         mean_error=1 - mean,
         corruptions=tuple(_corruption(answers, kind, config) for kind in config.corruptions),
+        groups=groups(answers, config),
         invariances=tuple(_invariance(answers, nuisance) for nuisance in corruptions.NUISANCES),
     )
 
@@ -98,6 +109,22 @@ def corrupted_accuracy(answers: Answers, config: RobustnessConfig) -> np.ndarray
 def accuracies(answers: Answers, kind: corruptions.Kind, config: RobustnessConfig) -> list[float]:
     """The accuracy at each severity of a corruption."""
     return [float(answers.right(f"{kind}-{severity}").mean()) for severity in config.severities]
+
+
+def groups(answers: Answers, config: RobustnessConfig) -> tuple[GroupScore, ...]:
+    """The means of each group's kinds, in their order."""
+    kinds: dict[str, list[corruptions.Kind]] = {}
+    for kind in config.corruptions:
+        kinds.setdefault(corruptions.CORRUPTIONS[kind].group, []).append(kind)
+    return tuple(
+        GroupScore(
+            group=group,
+            kinds=tuple(members),
+            severities=config.severities,
+            accuracies=tuple(np.mean([accuracies(answers, kind, config) for kind in members], axis=0).tolist()),
+        )
+        for group, members in kinds.items()
+    )
 
 
 def _corruption(answers: Answers, kind: corruptions.Kind, config: RobustnessConfig) -> CorruptionScore:

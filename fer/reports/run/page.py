@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from fer import plain_text
 from fer.reports import pages, svg_charts, svg_lines
+from fer.reports.run import corruption_charts
 from fer.reports.svg_charts import Mark
 from fer.reports.svg_lines import Axes, Line
 
@@ -37,6 +38,7 @@ def render(document: Mapping[str, Any]) -> str:
             severities=[one["severity"] for one in document["robustness"]["corruptions"][0]["severities"]]
             if document["robustness"]
             else [],
+            corruption_charts=corruption_charts.charts(document["robustness"]),
             reach=_reach(document["comparison"]),
             shade=_MOST_SHADE,
         )

@@ -29,6 +29,9 @@ def test_the_figures_are_means_over_severities_and_kinds():
     assert scores.mean_accuracy == pytest.approx(0.6)
     assert scores.mean_error == pytest.approx(0.4)
     assert scores.accuracy == pytest.approx(0.9)
+    digital, pose = scores.groups
+    assert (digital.group, digital.kinds, digital.accuracies) == ("digital", ("jpeg",), (0.8, 0.4))
+    assert (pose.group, pose.severities) == ("pose", (1, 5))
     assert (scores.n_images, scores.n_images_of_split) == (40, 400)
     assert scores.mean_accuracy_interval[0] < 0.6 < scores.mean_accuracy_interval[1]
 
