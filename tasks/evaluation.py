@@ -177,7 +177,11 @@ def examine(
     return Examination(robustness=found, robustness_comparison=compared, explanations=explained)
 
 
-@stages.task(slices_stage.slices)
+def _show_slices(slices: SlicesRef) -> None:
+    artifacts.markdown("slices", reports.slices_markdown(slices), plain_text.visible(slices.summary()))
+
+
+@stages.task(slices_stage.slices, on_cached=lambda slices, _: _show_slices(slices))
 def slices(
     evaluation: EvaluationRef,
     validation: ValidationRef,
@@ -186,7 +190,9 @@ def slices(
     config: SlicesConfig,
 ) -> SlicesRef:
     """Measure the predictions on parts of the test."""
-    return stages.run(slices_stage.slices, evaluation, validation, inspection, curation, config)
+    result = stages.run(slices_stage.slices, evaluation, validation, inspection, curation, config)
+    _show_slices(result)
+    return result
 
 
 def _show_verdict(verdict: VerdictRef) -> None:

@@ -15,13 +15,14 @@ from fer.curation import baseline
 from fer.curation.refs import ValidationRef
 from fer.engine import connect, disk
 from fer.engine.refs import Ref
-from fer.evaluation.refs import EvaluationRef, ExplanationsRef, RobustnessComparisonRef, RobustnessRef
+from fer.evaluation.refs import EvaluationRef, ExplanationsRef, RobustnessComparisonRef, RobustnessRef, SlicesRef
 from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import explanations as explanations_report
 from fer.reports import library, pages, publishing
 from fer.reports import robustness as robustness_report
+from fer.reports import slices as slices_report
 from fer.reports.cards import data_card, model_card
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
@@ -100,6 +101,11 @@ def robustness_markdown(robustness: RobustnessRef, model: ModelRef) -> str:
 def robustness_comparison_markdown(comparison: RobustnessComparisonRef) -> str:
     """A candidate and the champion under corruption, as Markdown."""
     return robustness_report.comparison_markdown(caching.workspace().folder(comparison))
+
+
+def slices_markdown(slices: SlicesRef) -> str:
+    """A model on parts of the test, as Markdown."""
+    return slices_report.markdown(caching.workspace().folder(slices))
 
 
 def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str:
