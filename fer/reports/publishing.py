@@ -19,6 +19,7 @@ from fer.engine.store import objectstore
 LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
 _DIGEST_CHARS = 16
 _WRITERS = 8
+_READ = (".html", ".md")
 
 
 class Page(NamedTuple):
@@ -50,7 +51,7 @@ class _File(NamedTuple):
 
 
 def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> Shared:
-    """Upload each part (name -> folder) below `name`, and sign links to the HTML pages.
+    """Upload each part (name -> folder) below `name`, and sign links to what people read of it.
 
     Files that are there already are not sent again. Raises StoreError.
     """
@@ -71,7 +72,7 @@ def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) 
     pages = (
         Page(file.part, file.name, store.link(f"{top}/{file.place}", LINKS_VALID_S))
         for file in files
-        if file.path.suffix == ".html"
+        if file.path.suffix in _READ
     )
     return Shared(top, tuple(pages))
 

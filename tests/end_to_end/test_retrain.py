@@ -9,7 +9,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 import quick_demo
+import shown_pages
 from flow_artifacts import shown_in
+from huggingface_hub import ModelCard
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
@@ -99,6 +101,32 @@ def test_the_first_run_leaves_its_reports_where_it_says(first, home):
     docs = Path(first.result.reports["data docs"])
     assert {folder.name for folder in docs.iterdir()} == {"manifest", "shards", "balanced", "predictions"}
     assert all((folder / "index.html").is_file() for folder in docs.iterdir())
+
+
+def test_the_report_of_the_first_run_shows_what_its_json_holds_and_has_its_cards_beside_it(first):
+    folder = Path(first.result.reports["report"]).parent
+    document = json.loads((folder / "report.json").read_text())
+    page = shown_pages.Page((folder / "report.html").read_text())
+    assert set(shown_pages.unfounded(page, document)) <= {"95 %", "0", "1", "2"}
+    assert document["metrics"]["accuracy"] == first.result.evaluation.accuracy
+    assert str(first.id) in document["release"]["made_by"]
+    assert all((folder / link).is_file() for link in document["links"].values() if "://" not in link)
+    assert ModelCard((folder / "README.md").read_text()).data.model_name == "demo"
+    data_card = json.loads((folder / "croissant.json").read_text())
+    with releases.local_copy("demo@1") as (manifest, _):
+        digests = {file["@id"]: file["sha256"] for file in data_card["distribution"]}
+        assert digests == {name: manifest.files[name].sha256 for name in ("trained_on.parquet", "predictions.parquet")}
+
+
+def test_the_report_is_found_by_its_release_and_by_its_run_and_fetched_where_it_is_gone(first, home):
+    page = Path(first.result.reports["report"])
+    written = page.read_bytes()
+    shutil.rmtree(page.parent)
+    for which in (str(first.id), "demo@1"):
+        found = CliRunner().invoke(cli.app, ["report", which])
+        assert found.exit_code == 0, found.output
+        assert found.stdout.strip() == str(page)
+        assert page.read_bytes() == written
 
 
 def test_the_release_can_be_fetched_and_says_what_it_was_made_of(first):
