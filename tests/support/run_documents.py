@@ -12,15 +12,21 @@ from fer.evaluation.calibration import calibrate, scores
 from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
+from fer.evaluation.explanations import figures as explanation_figures
 from fer.evaluation.refs import Check, Measure
 from fer.evaluation.robustness import answers as model_answers
 from fer.evaluation.robustness import comparison as robustness_comparison
 from fer.evaluation.robustness import figures
 from fer.evaluation.robustness.config import RobustnessConfig
+from fer.evaluation.slices import figures as slice_figures
+from fer.evaluation.slices.columns import Column
 from fer.training.seeds import SeedScore, SeedSpread
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 N = 600
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 
 
 def drawn(folder, classes=CLASSES, seed=0):
@@ -125,6 +131,8 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
         },
         "seeds": _seeds(),
         "robustness": _robustness(with_champion),
+        "slices": _slices(folder / "candidate.parquet", text),
+        "explanations": _explanations(folder / "candidate.parquet", classes, text),
         "data": {
             "verdict": "warn",
             "warnings": [f"1 file is a web page{text}"],
@@ -192,3 +200,27 @@ def _robustness(with_champion):
     found = figures.robustness(own, config, "test", N).model_dump(mode="json")
     compared = robustness_comparison.of_answers(own, other, set(ids), config, 2).model_dump(mode="json")
     return found | {"comparison": compared if with_champion else None}
+
+
+def _slices(path, text):
+    rows = predictions.read(path)
+    answers, draw = np.arange(N), np.random.default_rng(3)
+    dark = np.where((rows.predicted != rows.class_indexes) | (draw.random(N) < 0.1), "dark", "not dark")
+    columns = [
+        Column("dark", "property", dark.astype(object), ("dark",)),
+        Column(
+            f"camera{text}",
+            "group",
+            np.array([f"{text}{('a', 'b', None, 'small')[3 if at < 5 else at % 3]}" for at in answers], object),
+            (f"{text}a", f"{text}b", f"{text}small"),
+        ),
+    ]
+    missing = [f"the data names no group{text}"]
+    return slice_figures.measure(rows, columns, 20, missing).model_dump(mode="json")
+
+
+def _explanations(path, classes, text):
+    found = explanation_figures.mistakes(predictions.read(path), 12).model_dump(mode="json")
+    named = [{"name": name, "n_images": 31, "picture_uri": PIXEL, "why_not": ""} for name in classes[1:]]
+    none = {"name": classes[0], "n_images": 3, "picture_uri": None, "why_not": f"fewer than 20 images{text}"}
+    return {"split": "test", "layer": f"conv{text}", "classes": [none, *named], "mistakes": found}

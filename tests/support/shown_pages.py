@@ -66,7 +66,7 @@ def unfounded(page: Page, document) -> list[str]:
                 pass
             case int() | float():
                 values.append(float(part))
-            case str():
+            case str() if not part.startswith("data:"):
                 texts.append(part)
 
     walk(json.loads(json.dumps(document)))

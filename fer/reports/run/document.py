@@ -10,12 +10,15 @@ metrics        fer.evaluation.metrics.Metrics, and `row_shares` of the confusion
 learning       values by epoch; `best_epoch`
 seeds          fer.training.seeds.SeedSpread: the seeds that the model was chosen from
 robustness     fer.evaluation.robustness.figures.Robustness, and `comparison`, the champion's beside it
+slices         fer.evaluation.slices.figures.Slices
+explanations   fer.evaluation.explanations.figures.Explanations, and the classes' `picture_uri`: averages, of no one
 data           the facts of the quality report that a model's user should know
 contracts      by dataset: rules that hold, lines on those that do not
 costs          of training and of the model
 links          name -> a file beside the page, or an address
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,9 +33,11 @@ from fer.engine.workspace import Workspace
 from fer.evaluation import beforehand, by_class, evaluate, predictions
 from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
+from fer.evaluation.explanations import explain
 from fer.evaluation.refs import Champion, EvaluationRef, Examination, Opponents, VerdictRef
 from fer.evaluation.robustness import comparison as robustness_comparison
 from fer.evaluation.robustness import measure as robustness_measure
+from fer.evaluation.slices import figures as slice_figures
 from fer.models import saved_model
 from fer.registry import names
 from fer.registry.manifest import File, Manifest
@@ -116,6 +121,8 @@ def document(subject: Subject, workspace: Workspace) -> Document:
         },
         "seeds": _record(subject.seeds, seeds_stage.FILE, workspace),
         "robustness": _robustness(subject.examination, workspace),
+        "slices": _record(subject.examination.slices, slice_figures.FILE, workspace),
+        "explanations": _explanations(subject.examination, workspace),
         "data": _data(subject, workspace),
         "contracts": {
             name: _contract(contracts.read(workspace.folder(ref))) for name, ref in subject.contracts.items()
@@ -188,14 +195,27 @@ def _robustness(examination: Examination, workspace: Workspace) -> Document | No
     return found | {"comparison": _record(examination.robustness_comparison, robustness_comparison.FILE, workspace)}
 
 
+def _explanations(examination: Examination, workspace: Workspace) -> Document | None:
+    found = _record(examination.explanations, explain.FILE, workspace)
+    if found is None or examination.explanations is None:
+        return None
+    folder = workspace.folder(examination.explanations)
+    for row in found["classes"]:
+        if row["picture"] is not None:
+            content = base64.b64encode((folder / row["picture"]).read_bytes()).decode()
+            row["picture_uri"] = f"data:image/png;base64,{content}"
+    return found
+
+
 def _reasons(subject: Subject, of_comparison: str | None) -> dict[str, str]:
     """Section -> why there is none."""
+    found = subject.examination
     reasons = {
         "comparison": of_comparison,
-        "seeds": None if subject.seeds is not None else "the recipe trains one seed (train.seeds)",
-        "robustness": None
-        if subject.examination.robustness is not None
-        else "the recipe does not ask for it (robustness.enabled)",
+        "seeds": None if subject.seeds else "the recipe trains one seed (train.seeds)",
+        "slices": None if found.slices else "the recipe does not ask for it (slices.enabled)",
+        "robustness": None if found.robustness else "the recipe does not ask for it (robustness.enabled)",
+        "explanations": None if found.explanations else "the recipe does not ask for it (explanations.enabled)",
     }
     return {section: reason for section, reason in reasons.items() if reason is not None}
 

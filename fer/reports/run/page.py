@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -16,6 +16,7 @@ from fer.reports.svg_lines import Axes, Line
 
 STATES = {"released": ("pass", "✓ Released"), "kept": ("warn", "= Kept"), "refused": ("stop", "✗ Refused")}
 _DIGEST_CHARS = 12
+_MOST_SLICES, _MOST_MISTAKES = 25, 10  # rows
 _MOST_SHADE = 0.6  # of a heat map's cell: text on it stays readable, in light and dark
 
 
@@ -40,7 +41,10 @@ def render(document: Mapping[str, Any]) -> str:
             else [],
             corruption_charts=corruption_charts.charts(document["robustness"]),
             reach=_reach(document["comparison"]),
+            slices_reach=_reach_of(one["difference_interval"] for one in (document["slices"] or {}).get("slices", ())),
             shade=_MOST_SHADE,
+            most_slices=_MOST_SLICES,
+            most_mistakes=_MOST_MISTAKES,
         )
     )
     return plain_text.visible(page, keep="\n")
@@ -60,6 +64,7 @@ def _environment() -> jinja2.Environment:
         "plain": lambda name: name.replace("_", " "),
         "moment": lambda text: f"{text[:16].replace('T', ' ')} UTC",
         "shown": _shown,
+        "chance": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     }
     environment.tests |= {"beside_zero": lambda ends: ends[0] > 0 or ends[1] < 0}
     return environment
@@ -74,7 +79,9 @@ def _sections(document: Mapping[str, Any]) -> dict[str, str]:
         "learning": "Learning curves",
         "seeds": "Luck of the seed",
         "calibration": "Calibration",
+        "slices": "Parts of the test",
         "robustness": "Corruptions",
+        "explanations": "Where it looks",
         "data": "Data",
         "costs": "Costs",
         "made-of": "How it was made",
@@ -142,5 +149,8 @@ def _reach(comparison: Mapping[str, Any] | None) -> float:
     if comparison is None:
         return 1.0
     rows: Sequence[Mapping[str, Any]] = [*comparison["classes"], comparison["macro"]]
-    ends = [abs(end) for row in rows for score in ("precision", "recall", "f1") for end in row[score]["interval"]]
-    return max([*ends, 0.01])
+    return _reach_of(row[score]["interval"] for row in rows for score in ("precision", "recall", "f1"))
+
+
+def _reach_of(intervals: Iterable[Sequence[float]]) -> float:
+    return max([*(abs(end) for ends in intervals for end in ends), 0.01])
