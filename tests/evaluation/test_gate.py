@@ -13,7 +13,17 @@ from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import beforehand, gate, intervals, metrics, predictions
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import Champion, EvaluationRef, Judged, Measure, Opponents, Size, SlicesRef, VerdictRef
+from fer.evaluation.refs import (
+    Champion,
+    EvaluationRef,
+    Judged,
+    Measure,
+    Opponents,
+    RobustnessComparisonRef,
+    Size,
+    SlicesRef,
+    VerdictRef,
+)
 from fer.evaluation.slices import figures
 from fer.evaluation.slices.columns import Column
 from fer.ingest import sources
@@ -584,3 +594,29 @@ def test_a_slice_that_is_far_below_the_rest_is_refused_if_that_is_bounded(worksp
     assert [verdict.passed for verdict in verdicts] == [False, True, True]
     assert "the worst is dark: 0.000 on 100 images" in verdicts[0].reason()
     assert not any("slice" in check.name for check in verdicts[2].checks)
+
+
+def test_a_model_that_fails_under_corruption_is_refused_and_one_that_was_not_tried_is_not(workspace):
+    candidate, champion = (evaluation(workspace, name, right(0.7)) for name in ("candidate", "champion"))
+    released = champion_of(workspace).model_copy(update={"evaluation": champion})
+    compared = RobustnessComparisonRef(
+        digest="compared",
+        champion_version=1,
+        n_images=200,
+        difference=-0.1,
+        standard_error=0.01,
+        mean_corruption_error=1.2,
+        relative_mean_corruption_error=1.3,
+    )
+    verdicts = [
+        gate.gate(
+            judged(workspace, candidate).model_copy(update={"robustness": robustness}),
+            Opponents(champion=released),
+            GateConfig(superiority=0, robustness_margin=margin),
+            workspace=workspace,
+        )
+        for robustness, margin in ((compared, 0.05), (compared, 0.2), (None, 0.05))
+    ]
+    assert [verdict.passed for verdict in verdicts] == [False, True, True]
+    assert "under corruption -0.1000 against the champion (version 1)" in verdicts[0].reason()
+    assert not any("corruption" in check.name for check in verdicts[2].checks)
