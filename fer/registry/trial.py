@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fer import errors
-from fer.engine import arithmetic, child_process
+from fer.engine import child_process
 from fer.engine.records import Record
-from fer.evaluation import predictions, recording
+from fer.evaluation import predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.config import GateConfig
@@ -75,7 +75,7 @@ def run(release: Path, material: Material, config: GateConfig, *, progress: Prog
     allows beyond doubt.
     """
     arguments = {"release": str(release.resolve()), "material": material.model_dump(mode="json")}
-    job = child_process.Job("The release's trial", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS)
+    job = scoring_process.job("The release's trial", _TIMEOUT_S, in_fresh_interpreter=True)
     found = child_process.run(try_out, arguments, job, progress=progress)
     machine = (
         f"{found['environment']['device']}; {found['environment']['processor']}, {found['environment']['cores']} cores"
