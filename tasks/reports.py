@@ -276,7 +276,12 @@ def publish_run(
         examination=examination,
         verdict=verdict,
         release=release,
-        reports={"report": str(folder / library.PAGE), **data.reports, "data docs": str(folder / files.DOCS)},
+        reports={
+            "report": str(folder / library.PAGE),
+            "model card": str(folder / model_card.FILE),
+            **data.reports,
+            "data docs": str(folder / files.DOCS),
+        },
     )
 
 

@@ -117,15 +117,6 @@ def _in_worker(job: TrainingJob, progress: Progress) -> dict[str, Any]:
             progress.note(f"memory ran out: going on with {micro_batch} images at once")
 
 
-def costs(folder: Path, model: ModelRef) -> str:
-    """Time and memory that the training of the model in `folder` took, in words."""
-    about = json.loads((folder / saved_model.ABOUT).read_bytes())
-    return (
-        f"{model.train_seconds:,.0f} s of training, {about['micro_batch']} images at once; at most "
-        f"{about['peak_memory_mb']:,.0f} MB of memory, where {about['estimated_memory_mb']:,.0f} were foreseen"
-    )
-
-
 def _watched(out: Path, progress: Progress) -> Progress:
     """The progress that also calls the watcher, if there is one, after each epoch."""
     watcher = _watcher.get()

@@ -31,7 +31,11 @@ from tasks.results import RetrainResult
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
 DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "label errors", "drift", "quality")
-STAGES = (*DATA_STAGES, "preprocess", "balance", "train", "evaluate", "gate", "register")
+MODEL_STAGES = ("train", "calibrate", "evaluate", "robustness", "explanations", "slices", "gate", "register")
+STAGES = (*DATA_STAGES, "preprocess", "balance", *MODEL_STAGES)
+# Whether the champion is the best release so far depends on how models of two epochs turn out; what is known of its
+# robustness, on which runs met it before.
+OF_OPPONENTS = {"evaluate best release", "champion's robustness", "compare robustness"}
 
 
 ANY_REPLACES = ("gate.margin=1", "gate.max_churn=1", "gate.superiority=0")  # the champion
@@ -62,9 +66,8 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
     ended = [event for event in heard_events if isinstance(event, events.Ended)]
     return Run(
         result,
-        # Whether the champion is the best release so far depends on how models of two epochs turn out.
-        [event.name for event in ended if not event.cached and event.name != "evaluate best release"],
-        [event.name for event in ended if event.cached and event.name != "evaluate best release"],
+        [event.name for event in ended if not event.cached and event.name not in OF_OPPONENTS],
+        [event.name for event in ended if event.cached and event.name not in OF_OPPONENTS],
         state.state_details.flow_run_id,
     )
 
@@ -196,7 +199,7 @@ def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
 
 def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
     run = retrain("train.seed=1", "train.precision=auto", *ANY_REPLACES)
-    assert run.executed == ["train", "evaluate", "gate", "register"]
+    assert run.executed == list(MODEL_STAGES)
     assert run.cached[-1] == "evaluate champion"  # when it was a candidate
     shown = shown_in(run.id)
     assert shown["evaluation"].data.startswith(report_of(run))
@@ -219,7 +222,7 @@ def test_a_champion_is_trained_further_on_its_own_split_and_the_release_says_fro
 
 def test_a_changed_blur_runs_from_preprocess(first):
     run = retrain("preprocess.blur_kernel=5", *ANY_REPLACES)
-    assert run.executed == ["preprocess", "balance", "train", "evaluate", "gate", "register"]
+    assert run.executed == ["preprocess", "balance", *MODEL_STAGES]
     assert set(run.cached) == {*DATA_STAGES, "preprocess champion", "evaluate champion"}
 
 

@@ -161,8 +161,9 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
             "predictions": {"rules": 8, "held": 7, "broken": [f"a row is twice there: 2 of 600{text}"]},
         },
         "costs": {
-            "train_seconds": 68.4, "train_minutes": 1.14, "peak_memory_mb": 888.9, "estimated_memory_mb": 888.7,
-            "micro_batch": 32, "parameters": 277_975, "model_bytes": 1_184_312, "model_megabytes": 1.184312,
+            "size_bytes": 1_184_312, "n_parameters": 277_975, "latency": None, "train_minutes": 1.14,
+            "peak_memory_mb": 888.9, "energy_kwh": 0.0123, "size_megabytes": 1.184312, "estimated_memory_mb": 888.7,
+            "micro_batch": 32,
         },
         "not_evaluated": {} if with_champion else {"comparison": "no other model was champion before it"},
         "links": {"data quality": "quality.html", "as JSON": "report.json"},

@@ -14,7 +14,7 @@ slices         fer.evaluation.slices.figures.Slices
 explanations   fer.evaluation.explanations.figures.Explanations, and the classes' `picture_uri`: averages, of no one
 data           the facts of the quality report that a model's user should know
 contracts      by dataset: rules that hold, lines on those that do not
-costs          of training and of the model
+costs          fer.evaluation.costs.Costs, the memory that was foreseen, and how many images were trained on at once
 links          name -> a file beside the page, or an address
 """
 
@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import contracts
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import beforehand, by_class, evaluate, predictions
+from fer.evaluation import costs as model_costs
 from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations import explain
@@ -80,7 +80,7 @@ def document(subject: Subject, workspace: Workspace) -> Document:
     """Collect it from the records of the stages."""
     manifest, model = subject.manifest, subject.model
     model_folder = workspace.folder(model)
-    compared, reason = _comparison(subject, workspace)
+    compared, reason = comparison(subject, workspace)
     metrics = json.loads((workspace.folder(subject.evaluation) / evaluate.METRICS).read_bytes())
     metrics["row_shares"] = [[count / max(sum(row), 1) for count in row] for row in metrics["confusion"]]
     report: Document = {
@@ -97,7 +97,7 @@ def document(subject: Subject, workspace: Workspace) -> Document:
                 for name, file in manifest.files.items()
             },
         },
-        "verdict": _verdict(subject),
+        "verdict": verdict(subject),
         "made_of": {
             "sources": list(subject.sources),
             "recipe": manifest.recipe.get("name"),
@@ -134,15 +134,16 @@ def document(subject: Subject, workspace: Workspace) -> Document:
     return report
 
 
-def _verdict(subject: Subject) -> Document:
-    release, verdict, opponents = subject.release, subject.verdict, subject.opponents
-    name, checks = f"{release.name} version {release.version}", (*verdict.checks, *release.checks)
+def verdict(subject: Subject) -> Document:
+    """What became of the model, in a sentence, and why; and all that the gates found."""
+    release, found, opponents = subject.release, subject.verdict, subject.opponents
+    name, checks = f"{release.name} version {release.version}", (*found.checks, *release.checks)
     match release.status:
         case "released":
             headline = f"{name} is released" + (
                 " and is the champion" if release.champion_version == release.version else ""
             )
-            why = [verdict.decision or "it passed its gates, and there was no other champion"]
+            why = [found.decision or "it passed its gates, and there was no other champion"]
         case "kept":
             headline, why = f"{name} passed its gates and is kept, not promoted", [release.kept_because]
         case _:
@@ -152,26 +153,26 @@ def _verdict(subject: Subject) -> Document:
         "headline": headline,
         "why": why,
         "checks": [check.model_dump(mode="json") for check in checks],
-        "decided_by": [check.model_dump(mode="json") for check in verdict.decided_by],
-        "power": None if verdict.power is None else verdict.power.model_dump() | {"sentence": verdict.power.sentence()},
-        "champion_version": verdict.champion_version,
-        "anchor_version": verdict.anchor_version,
+        "decided_by": [check.model_dump(mode="json") for check in found.decided_by],
+        "power": None if found.power is None else found.power.model_dump() | {"sentence": found.power.sentence()},
+        "champion_version": found.champion_version,
+        "anchor_version": found.anchor_version,
         "changes": list(opponents.changes),
         "waivers_used": list(opponents.waivers_used),
     }
 
 
-def _comparison(subject: Subject, workspace: Workspace) -> tuple[Document | None, str | None]:
+def comparison(subject: Subject, workspace: Workspace) -> tuple[Document | None, str | None]:
     """The candidate against the champion by class, or why there is none."""
     champion = subject.opponents.champion
     if champion is None:
         return None, "no other model was champion before it"
     if champion.evaluation is None:
         return None, "the champion could not be compared with it, as the gates say"
-    comparison = _compared(champion, champion.evaluation, subject, workspace)
-    if not len(comparison.truth):
+    both = _compared(champion, champion.evaluation, subject, workspace)
+    if not len(both.truth):
         return None, "the champion was trained on every test image"
-    return {"version": champion.version} | by_class.changes(comparison).model_dump(mode="json"), None
+    return {"version": champion.version} | by_class.changes(both).model_dump(mode="json"), None
 
 
 def _compared(champion: Champion, evaluation: EvaluationRef, subject: Subject, workspace: Workspace) -> Comparison:
@@ -257,13 +258,9 @@ def _contract(outcomes: tuple[contracts.Outcome, ...]) -> Document:
 
 def _costs(model: ModelRef, folder: Path) -> Document:
     about = json.loads((folder / saved_model.ABOUT).read_bytes())
-    return {
-        "train_seconds": model.train_seconds,
-        "train_minutes": model.train_seconds / 60,
-        "peak_memory_mb": about["peak_memory_mb"],
+    found = model_costs.of(model, folder)
+    return found.model_dump(mode="json") | {
+        "size_megabytes": found.size_bytes / 1e6,
         "estimated_memory_mb": about["estimated_memory_mb"],
         "micro_batch": about["micro_batch"],
-        "parameters": model.n_parameters,
-        "model_bytes": (folder / files.MODEL).stat().st_size,
-        "model_megabytes": (folder / files.MODEL).stat().st_size / 1e6,
     }
