@@ -5,7 +5,7 @@ import numpy as np
 
 cv2.setNumThreads(0)  # `decode` gives the reason
 
-_SIDE_PX = 160  # of the longer side, as shown
+_SIDE_PX = 96  # of the longer side: seven classes are 100 kB
 _GAP_PX = 8
 _OPACITY = 0.65  # of the warmest place
 _DARKEST = 0.4  # of the colours: black would darken what is hardly warm

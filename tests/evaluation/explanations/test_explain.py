@@ -98,8 +98,8 @@ def test_the_heat_is_where_the_model_sees_the_class(workspace, in_this_process):
         assert heat[6:9, columns].min() > 0.99
         assert heat.sum() == pytest.approx(9, abs=0.1)
         picture = cv2.imread(str(folder / one.picture))
-        assert picture.shape == (160, 328, 3)
-        grey = picture[:, :160]
+        assert picture.shape == (96, 200, 3)
+        grey = picture[:, :96]
         np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     assert not (folder / explain.FACES).exists()
 
