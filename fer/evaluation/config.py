@@ -54,11 +54,11 @@ class GateConfig(Record):
     )
     max_megabytes: float = Field(default=0.0, ge=0, description="of the model's file, 10⁶ bytes each; 0: no bound")
     robustness_margin: float = Field(
-        default=0.05,
+        default=0.12,
         ge=0,
         le=1,
-        description="how much worse than the champion in mean accuracy under corruption is still as good: wide, as it "
-        "varies with the luck of the seed more than accuracy does; 1: any",
+        description="how much worse than the champion in mean accuracy under corruption is still as good: wide, as two "
+        "seeds of one recipe lie 4 points apart; 1: any",
     )
     min_images: int = Field(
         default=100,

@@ -14,7 +14,7 @@ def check(difference: float | None, standard_error: float | None, **settings):
         mean_corruption_error=1.0,
         relative_mean_corruption_error=1.0,
     )
-    return gate_check.under_corruption(ref, GateConfig(**settings))
+    return gate_check.under_corruption(ref, GateConfig(**({"robustness_margin": 0.05} | settings)))
 
 
 def test_a_candidate_passes_if_its_lower_bound_keeps_the_margin():
