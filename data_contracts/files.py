@@ -26,6 +26,7 @@ CONTRACT = "contract.json"  # beside a dataset: how it keeps its contract
 DOCS = "data_docs"  # the same as a page
 MODEL = "model.keras"  # of a trained model
 TRAINED_ON = "trained_on.parquet"  # of a release: pixel_sha256 and split of its train and validation images
+TESTED_ON = "tested_on.parquet"  # of a release: pixel_sha256 of its test images
 WEIGHTS_TRAINED_ON = "weights_trained_on.parquet"  # of a model: that of the release whose weights it started from
 
 

@@ -198,9 +198,7 @@ def slices(
 def _show_verdict(verdict: VerdictRef) -> None:
     plain = plain_text.in_markdown
     # A list: of a table the UI's narrow column hides the findings.
-    lines = [
-        f"- {'✓' if check.passed else '✗'} **{plain(check.name)}**: {plain(check.detail)}" for check in verdict.checks
-    ]
+    lines = [f"- {check.mark} **{plain(check.name)}**: {plain(check.detail)}" for check in verdict.checks]
     title = f"# The gates {'passed' if verdict.passed else 'failed'}"
     decision = [f"- {'✓' if verdict.replaces else '–'} **replaces the champion**: {plain(verdict.decision)}"]
     power = [] if verdict.power is None else ["", f"Power: {plain(verdict.power.sentence())}."]

@@ -206,10 +206,7 @@ def publish_run(
             *([] if trained.seeds is None else [f"- **seeds** {_plain(trained.seeds.summary())}"]),
             f"- **test** {_plain(evaluation.summary())}",
             *(f"- **examined** {_plain(ref.summary())}" for ref in examination.refs()),
-            *(
-                f"- **gate** {'✓' if check.passed else '✗'} {_plain(check.detail)}"
-                for check in (*verdict.checks, *release.checks)
-            ),
+            *(f"- **gate** {check.mark} {_plain(check.detail)}" for check in (*verdict.checks, *release.checks)),
             *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
             *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),
             f"- **release** `{release.uri}`",

@@ -85,5 +85,11 @@ class GateConfig(Record):
     )
     waiver_confidence: float = Field(default=0.99, gt=0.5, lt=1, description="that it is no worse than that")
     max_age_days: int = Field(default=180, ge=1, description="the champion's age from which it is a reason")
+    max_reads: int = Field(
+        default=100,
+        ge=1,
+        description="verdicts that may read a test image, on average, before each further one warns that fresh ones "
+        "are due (split.rotation); none is refused for it",
+    )
     samples: int = Field(default=2_000, ge=100, le=100_000, description="of the bootstrap")
     seed: int = Field(default=0, ge=0, description="of the bootstrap")

@@ -252,6 +252,12 @@ class Check(Record):
     detail: str
     reason: str = ""
     measure: Measure | None = None
+    warns: bool = False  # it passed, but its bound is not kept
+
+    @property
+    def mark(self) -> str:
+        """✓, or ! of a warning, or ✗."""
+        return "✗" if not self.passed else "!" if self.warns else "✓"
 
 
 class Power(Record):

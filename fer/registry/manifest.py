@@ -6,6 +6,7 @@ import pydantic
 from pydantic import AwareDatetime, Field
 
 from fer.engine.records import Record
+from fer.evaluation.refs import Check
 from fer.registry import names
 from fer.registry.trial import Trial
 
@@ -41,6 +42,7 @@ class Registration(Record):
     champion_at_registration: int | None = Field(description="the version that it was compared with")
     compared_with: ComparedWith = Field(default=ComparedWith(), description="what else it was compared with")
     trial: Trial | None = Field(default=None, description="of the packed release; None: from before there were trials")
+    reads: Check | None = Field(default=None, description="how often its test images were read by gates")
     test_set: str = Field(default="", description="SHA-256 of the pixels of all test images that it was judged by")
 
 

@@ -13,7 +13,7 @@ class ReleaseRef(Ref):
     status: names.Status
     uri: str
     champion_version: int | None  # what the alias points to afterwards
-    checks: tuple[Check, ...] = ()  # of the packed release's trial, beside those of the verdict
+    checks: tuple[Check, ...] = ()  # beside the verdict's: of the packed release, and of the test images' wear
     kept_because: str = ""  # of a version that is kept: why it is not promoted, and how it can be
 
     def summary(self) -> str:

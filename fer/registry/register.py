@@ -128,6 +128,8 @@ def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) 
     (out / champion.MODEL).write_text(candidate.model.model_dump_json(indent=1))
     known_images = trained_on.table(workspace.folder(candidate.split), model_folder)
     pq.write_table(known_images, out / files.TRAINED_ON, compression="zstd")
+    test_images = reads.table(workspace.folder(candidate.split))
+    pq.write_table(test_images, out / files.TESTED_ON, compression="zstd")
     refs = [candidate.verdict, candidate.model, candidate.evaluation, report]
     refs += [] if candidate.seeds is None else [candidate.seeds]
     refs += candidate.examination.refs()
@@ -169,7 +171,10 @@ def _release(models: registry.Registry, manifest: Manifest, state: ledger.State,
         name=manifest.name,
         version=manifest.version,
         status=status,
-        checks=() if manifest.trial is None else manifest.trial.checks,
+        checks=(
+            *(() if manifest.trial is None else manifest.trial.checks),
+            *(() if manifest.reads is None else (manifest.reads,)),
+        ),
         kept_because=kept_because,
         uri=models.uri(manifest),
         champion_version=state.champion,
@@ -182,7 +187,14 @@ def _registration(
     verdict = candidate.verdict
     bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.promotes else None
     passed = verdict.passed and not tried.reason()
-    reasons = [check.detail for check in (*verdict.checks, *tried.checks)]
+    split_folder = workspace.folder(candidate.split)
+    wear = reads.check(
+        models.versions(candidate.name),
+        lambda manifest: reads.tested_on(models, manifest),
+        split_folder,
+        candidate.gate,
+    )
+    reasons = [check.detail for check in (*verdict.checks, *tried.checks, *([wear] if wear.warns else []))]
     reasons += [verdict.decision] if verdict.decision else []
     reasons += [registry_log.why_barred(bar)] if bar else []
     return Registration(
@@ -200,7 +212,8 @@ def _registration(
             anchor=verdict.anchor_version, changes=opponents.changes, waivers_used=opponents.waivers_used
         ),
         trial=tried,
-        test_set=reads.digest(workspace.folder(candidate.split)),
+        reads=wear,
+        test_set=reads.digest(split_folder),
     )
 
 

@@ -180,29 +180,32 @@ def _print_entry(entry: "registry_log.Entry") -> None:
 
 @app.command("ledger")
 def show_ledger(name: ModelName, as_json: console.AsJson = False) -> None:
-    """List how often each test set was read by the gates, and how many replacements by luck that may come to."""
+    """List how often each test set was read by the gates, and what that does to what they promise."""
     from fer.registry import reads
 
     with _registry() as models:
-        ledger = reads.ledger(models.versions(name))
+        ledger = reads.ledger(models.versions(name), lambda manifest: reads.tested_on(models, manifest))
     if as_json:
-        documents = [read._asdict() | {"is_worn": read.is_worn} for read in ledger]
-        typer.echo(json.dumps(documents, indent=1, default=str))
+        typer.echo(json.dumps([read.model_dump(mode="json") for read in ledger], indent=1))
         return
-    table = Table("test set", "images", "verdicts", "with a champion", "by luck, at most", "first (UTC)", "last (UTC)")
-    for read in ledger:
-        first, last = (f"{when:%Y-%m-%d %H:%M}" for when in (read.first, read.last))
-        counts = (f"{read.n_images:,}", f"{len(read.versions):,}", f"{read.n_comparisons:,}", f"{read.by_luck:.2f}")
-        table.add_row(read.test_set[:12], *counts, first, last)
     if not ledger:
         console.out.print(f"No version of {console.plain(name)} says what it was tested on. See: fer models list")
         return
+    table = Table("test set", "images", "verdicts", "with a champion", "reads an image", "by luck, at most")
+    for heading in ("accuracy ±, read once", "±, after these", "first (UTC)", "last (UTC)"):
+        table.add_column(heading)
+    for read in ledger:
+        counts = (f"{read.n_images:,}", f"{len(read.versions):,}", f"{read.n_comparisons:,}", f"{read.per_image:,.4g}")
+        bounds = (f"{read.accuracy_within_once:.3f}", f"{read.accuracy_within:.3f}")
+        times = (f"{when:%Y-%m-%d %H:%M}" for when in (read.first, read.last))
+        table.add_row(read.test_set[:12], *counts, f"{read.by_luck:.2f}", *bounds, *times)
     console.out.print(table)
     for read in ledger:
         if read.is_worn:
             console.out.print(
-                f"{read.test_set[:12]} is worn: {len(read.versions):,} verdicts were passed on it. Next: add images to "
-                "the source, of which test gets its share, or an official test split",
+                f"{read.test_set[:12]} is worn: {read.per_image:,.4g} verdicts have read an image of it, and "
+                f"gate.max_reads is {read.max_reads:,}. Next: draw fresh test images by a higher split.rotation, once "
+                "new images have come; or add an official test split",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -130,7 +130,8 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     if result.examination.robustness is not None:
         table.add_row("robustness", plain(result.examination.robustness.summary()))
     for check in result.checks:
-        table.add_row("gate", f"{'[green]✓[/]' if check.passed else '[red]✗[/]'} {plain(check.detail)}")
+        colour = {"✓": "green", "!": "yellow", "✗": "red"}[check.mark]
+        table.add_row("gate", f"[{colour}]{check.mark}[/] {plain(check.detail)}")
     if result.verdict.power is not None:
         table.add_row("power", plain(result.verdict.power.short()))
     if release.kept_because:

@@ -58,6 +58,7 @@ _FILES = {
         "pixel_sha256": ("sc:Text", "SHA-256 of an image's pixels"),
         "split": ("cr:Split", "train, or validation for images that the model was only chosen by"),
     },
+    "tested_on.parquet": {"pixel_sha256": ("sc:Text", "SHA-256 of a test image's pixels")},
     "predictions.parquet": {
         "image_id": ("sc:Text", "identity of a test image"),
         "class_index": ("cr:Label", "its label, as the index of a class"),

@@ -140,7 +140,7 @@ def test_a_version_is_shown_on_one_screen(models):
 
 def test_the_ledger_says_how_often_each_test_set_was_read(models):
     (row,) = [line for line in fer("ledger", "demo").output.splitlines() if "5e5e5e5e5e5e" in line]
-    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:5] == ["0", "2", "1", "0.03"]
+    assert [cell.strip() for cell in row.strip("│ ").split("│")][1:6] == ["0", "2", "1", "2", "0.03"]
     (read,) = json.loads(fer("ledger", "demo", "--json").output)
     assert (read["versions"], read["n_comparisons"], read["is_worn"]) == ([1, 2], 1, False)
     assert "No version of other says" in fer("ledger", "other").output
