@@ -58,8 +58,10 @@ def test_metrics_come_from_the_parquet_alone(tmp_path):
 
 def test_the_deduplicated_scores_are_those_of_the_clean_images_alone(tmp_path):
     truth, predicted, clean = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0]
-    scores = metrics.from_predictions(write(tmp_path / "all.parquet", truth, predicted, is_clean=clean)).deduplicated
+    whole = metrics.from_predictions(write(tmp_path / "all.parquet", truth, predicted, is_clean=clean))
+    scores = whole.deduplicated
     alone = metrics.from_predictions(write(tmp_path / "alone.parquet", truth[1:4], predicted[1:4]))
+    assert whole.deduplicated_probabilities == alone.probabilities
     assert (scores.n_images, scores.accuracy, scores.macro_f1) == (3, pytest.approx(2 / 3), alone.macro.f1)
     assert scores.accuracy_interval == alone.accuracy_interval
     assert scores.macro_f1_interval == alone.macro_f1_interval

@@ -1,5 +1,6 @@
 """How good a model is on each slice, beside the rest of the images."""
 
+import collections
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,22 +80,20 @@ def measure(rows: Predictions, columns: Sequence[Column], min_slice_size: int, n
     recalls = metrics.class_scores(metrics.confusion(rows.class_indexes, rows.predicted, len(rows.classes)))[1]
     found, summaries = [], []
     for column in columns:
-        members = {group: column.groups == group for group in column.slices}
-        large = {
-            group: is_member for group, is_member in members.items() if min_slice_size <= is_member.sum() < len(right)
-        }
-        scores, gap = _by_group(rows, column, min_slice_size)
-        found += [
-            (column, group, is_member, scores[group], float(recalls[rows.class_indexes[is_member]].mean()))
-            for group, is_member in large.items()
-        ]
-        small = [int(is_member.sum()) for group, is_member in members.items() if group not in large]
+        counts = collections.Counter(column.groups.tolist())
+        scores, gap = _by_group(rows, column, {group for group in counts if counts[group] >= min_slice_size})
+        for group in column.slices:
+            if min_slice_size <= counts[group] < len(right):
+                is_member = column.groups == group
+                by_classes = float(recalls[rows.class_indexes[is_member]].mean())
+                found.append((column, group, is_member, scores[group], by_classes))
+        small = [counts[group] for group in column.slices if counts[group] < min_slice_size]
         summaries.append(
             ColumnFigures(
                 name=column.name,
                 kind=column.kind,
-                n_groups=len(members),
-                n_unknown=sum(group is None for group in column.groups),
+                n_groups=len(column.slices),
+                n_unknown=counts[None],
                 n_small_groups=len(small),
                 n_images_of_small_groups=sum(small),
                 gap=gap,
@@ -116,14 +115,12 @@ def measure(rows: Predictions, columns: Sequence[Column], min_slice_size: int, n
 
 
 def _by_group(
-    rows: Predictions, column: Column, min_slice_size: int
+    rows: Predictions, column: Column, large: set[str | None]
 ) -> tuple[dict[str, dict[str, float]], float | None]:
-    """Accuracy and macro-F1 of each group that is large enough, and the largest difference in accuracy between them."""
+    """Accuracy and macro-F1 of each of the `large` groups, and the largest difference in accuracy between them."""
     from fairlearn import metrics as fairness
 
-    names, counts = np.unique([group for group in column.groups if group is not None], return_counts=True)
-    large = set(names[counts >= min_slice_size].tolist())
-    chosen = np.array([group in large for group in column.groups])
+    chosen = np.array([group is not None and group in large for group in column.groups])
     if not chosen.any():
         return {}, None
 
