@@ -98,12 +98,17 @@ def _points(difference: float) -> str:
 
 
 def _shown(measure: Mapping[str, Any], value: float | None) -> str:
-    """A value of a gate's measure, or its bound, in its unit."""
+    """A value of a gate's measure, or its bound, in its unit; a difference with its sign."""
     if value is None:
         return "not known"
-    if measure["unit"] != "share":
-        return f"{svg_charts.short(value)} {measure['unit']}"
-    return f"{value:.4f}"
+    match measure["unit"]:
+        case "share":
+            is_difference = measure["bound"] < 0 or measure["quantity"].startswith("difference")
+            return f"{value:+.4f}".replace("-", "\u2212") if is_difference else f"{value:.4f}"
+        case "ratio":
+            return f"{value:.2f} times"
+        case unit:
+            return f"{svg_charts.short(value)} {unit}"
 
 
 def _learning(learning: Mapping[str, Any]) -> list[tuple[str, Markup]]:
