@@ -16,7 +16,7 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.reports.refs import QualityRef
 from tasks import artifacts, events
-from tasks.results import ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -172,6 +172,8 @@ def _completed(result: Any) -> State[Any]:
         case IngestResult():
             message = f"{result.quality.summary()}; {result.drift.summary()}"
             tag(outcome="fit")
+        case AuditResult():
+            message = result.sentence
         case ComparisonResult():
             message = f"best on validation: {result.best}"
         case SweepResult(best=float(best)):

@@ -114,3 +114,13 @@ class ComparisonResult(Record):
     rows: tuple[dict[str, str | int | float], ...]
     best: str
     reports: dict[str, str]  # what it shows -> its path
+
+
+class AuditResult(Record):
+    """The result of an audit: a row for each set of test images, and all of it in one line."""
+
+    sources: tuple[str, ...]
+    model: str
+    sentence: str
+    rows: tuple[dict[str, str], ...]
+    reports: dict[str, str]  # what it shows -> its path

@@ -161,6 +161,7 @@ def test_deployments_name_flows_and_parameters_that_exist():
         "fer2013-weekly",
         "fer2013-daily",
         "fer2013-sweep",
+        "fer2013-audit",
     }
     for deployment in deployments:
         flow = import_object(deployment["entrypoint"])

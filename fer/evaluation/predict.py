@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from fer import errors
 from fer.engine import child_process
 from fer.engine.records import Record
 from fer.evaluation import scoring_process
@@ -86,12 +85,7 @@ def predict_files(model_folder: str, paths: list[str], whole: bool, *, progress:
     """The worker's side: the predictions in JSON's types."""
     folder = Path(model_folder)
     record = preprocessing.load_record(folder)
-    if not record.is_kept():
-        raise errors.IntegrityError(
-            "Images must be prepared for a model as they were when it was trained.",
-            received="other pixels from this version of the code than from that of the training",
-            todo="predict with the version of this project that trained the model, or retrain",
-        )
+    record.require_kept()
     calibration = calibrator.load(folder)
     model = saved_model.load(folder)
     predicted: list[Prediction] = []

@@ -11,7 +11,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,7 +70,7 @@ def read(path: Path) -> Contents:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 received = f"{name} of {entry.file_size:,} bytes packed into {entry.compress_size:,} in {path}"
                 raise weights_file.refused("files that are stored as they are, as Keras writes them", received)
-        configuration = _configuration(archive.read(CONFIG), members[CONFIG].file_size, path)
+        configuration = parsed(archive.read(CONFIG), members[CONFIG].file_size, path)
         window = _Window(file, _start(file, members[WEIGHTS]), members[WEIGHTS].file_size)
         return Contents(configuration, weights_file.n_values(io.BufferedReader(window), path))
 
@@ -98,18 +98,21 @@ def images_at_once(height: int, width: int) -> int:
     return max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
 
 
-def require_layers(contents: Contents, path: Path) -> None:
+def require_layers(
+    contents: Contents, path: Path, lay_out: "Callable[[dict[str, Any]], keras.Model] | None" = None
+) -> None:
     """Lay the model's layers out without values; raise IntegrityError unless they need the weights that are there.
 
     Raises it too where images that are scored at once would take more memory, or one of them more operations, than the
-    limits allow; what Keras raises for a configuration that is no model's.
+    limits allow; what Keras raises for a configuration that is no model's. `lay_out` makes a model of a configuration
+    of another form than Keras 3 writes.
     """
     import keras
 
     # Its variables get their values when the next such scope ends, so it must be clear by then how many they are.
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = _laid_out(contents.configuration)
+            model = (lay_out or _laid_out)(contents.configuration)
             n_needed = sum(math.prod(variable.shape) for variable in model.variables)
             _require_weights(n_needed, contents.n_values, path)
             _require_work(model, path)
@@ -187,7 +190,8 @@ def _output_shape(layer: "keras.Layer") -> tuple[int, ...]:
     return tuple(side or 1 for side in getattr(output, "shape", ())[1:])
 
 
-def _configuration(data: bytes, n_bytes: int, path: Path) -> dict[str, Any]:
+def parsed(data: bytes | str, n_bytes: int, path: Path) -> dict[str, Any]:
+    """A model's configuration, of JSON. Raises IntegrityError beyond the limits and for what must not be loaded."""
     limit = limits.current().model_configuration_bytes
     if n_bytes > limit:
         received = f"{n_bytes:,} in {path}"

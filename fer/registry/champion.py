@@ -87,7 +87,7 @@ def state(name: str, candidate: Made | None, max_age_days: int, workspace: Works
             return ChampionState()
         manifest = models.get(name, str(ledger.champion))
         if candidate is None:
-            opponents = Opponents(champion=_released(manifest, workspace))
+            opponents = Opponents(champion=released(manifest, workspace))
         elif manifest.model_digest == candidate.model.digest:
             met = manifest.compared_with
             champion, anchor = (
@@ -114,14 +114,15 @@ def _opponents(
     workspace: Workspace,
 ) -> Opponents:
     return Opponents(
-        champion=None if champion is None else _released(champion, workspace),
-        anchor=None if anchor is None else _released(anchor, workspace),
+        champion=None if champion is None else released(champion, workspace),
+        anchor=None if anchor is None else released(anchor, workspace),
         changes=changes,
         waivers_used=waivers_used,
     )
 
 
-def _released(manifest: Manifest, workspace: Workspace) -> Champion:
+def released(manifest: Manifest, workspace: Workspace) -> Champion:
+    """A version brought to the workspace, with its calibration if it has one. Raises StoreError, IntegrityError."""
     model = fetch(manifest.name, manifest.version, manifest.model_digest, workspace=workspace)
     file = manifest.files.get(calibrator.FILE)
     return Champion(

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from fer import errors
 from fer.engine.records import Record
-from fer.evaluation import costs, differences, predictions
-from fer.evaluation.costs import Costs
-from fer.evaluation.differences import Differences
+from fer.evaluation import predictions
+from fer.evaluation.comparing import costs, differences
+from fer.evaluation.comparing.costs import Costs
+from fer.evaluation.comparing.differences import Differences
 from fer.registry import champion
 from fer.registry.manifest import Manifest
 from fer.training.refs import ModelRef

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from fer.evaluation.costs import Costs
-from fer.evaluation.differences import Differences, Estimate, GroupDifference
+from fer.evaluation.comparing.costs import Costs
+from fer.evaluation.comparing.differences import Differences, Estimate, GroupDifference
 from fer.registry.version_differences import Change, VersionDifferences
 
 NOT_MEASURED = "not measured"

@@ -75,6 +75,15 @@ class Preprocessing(Record):
         now = probe(self.config)
         return len(now) == len(self.probe) and max(map(abs, np.subtract(now, self.probe))) <= _PROBE_TOLERANCE
 
+    def require_kept(self) -> None:
+        """Raise IntegrityError unless this code still prepares images so."""
+        if not self.is_kept():
+            raise errors.IntegrityError(
+                "Images must be prepared for a model as they were when it was trained.",
+                received="other pixels from this version of the code than from that of the training",
+                todo="use the version of this project that trained the model, or retrain",
+            )
+
 
 def detector(config: PreprocessConfig) -> str | None:
     """The detector of the faces that are cut out by this config; None if none are."""

@@ -10,6 +10,7 @@ import typer
 
 from fer import errors
 from flows.cli import (
+    audit,
     console,
     data,
     experiments,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(retrain.retrain)
 app.command()(experiments.sweep)
 app.command()(experiments.compare)
+app.command()(audit.audit)
 app.command()(predict.predict)
 app.command()(reports.report)
 app.command()(services.doctor)

@@ -17,7 +17,7 @@ from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
 from tasks import events
-from tasks.results import ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 _LINE_INTERVAL_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
@@ -182,6 +182,13 @@ def show_comparison(console: Console, result: ComparisonResult) -> None:
     """A row for each candidate, and where the reports are."""
     print_rows(console, f"{result.recipe}: models compared", result.rows)
     console.print(f"best on validation: [bold]{plain(result.best)}[/]", highlight=False)
+    print_places(console, result.reports.items())
+
+
+def show_audit(console: Console, result: AuditResult) -> None:
+    """A row for each set of test images, and where the reports are."""
+    print_rows(console, f"audit of {result.model}", result.rows)
+    console.print(plain(result.sentence), highlight=False, soft_wrap=True)
     print_places(console, result.reports.items())
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer.engine.records import Record
-from fer.evaluation import differences, intervals, metrics
+from fer.evaluation import intervals, metrics
+from fer.evaluation.comparing import differences
 from fer.evaluation.predictions import Predictions
 from fer.evaluation.slices.columns import Column, Kind
 

@@ -14,7 +14,8 @@ slices         fer.evaluation.slices.figures.Slices
 explanations   fer.evaluation.explanations.figures.Explanations, and the classes' `picture_uri`: averages, of no one
 data           the facts of the quality report that a model's user should know
 contracts      by dataset: rules that hold, lines on those that do not
-costs          fer.evaluation.costs.Costs, the memory that was foreseen, and how many images were trained on at once
+costs          fer.evaluation.comparing.costs.Costs, the memory that was foreseen, and how many images were trained on
+               at once
 links          name -> a file beside the page, or an address
 """
 
@@ -30,7 +31,7 @@ from fer.engine import contracts
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import beforehand, by_class, evaluate, predictions
-from fer.evaluation import costs as model_costs
+from fer.evaluation.comparing import costs as model_costs
 from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations import explain

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.evaluation import differences
-from fer.evaluation.differences import Shared
+from fer.evaluation.comparing import differences
+from fer.evaluation.comparing.differences import Shared
 from fer.evaluation.predictions import Predictions
 
 CLASSES = ("happy", "sad", "surprise")

@@ -1,33 +1,34 @@
 """What a model costs: its size, how long it takes for an image, and what its training took."""
 
+import functools
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data_contracts import files
 from fer.engine import child_process
 from fer.engine.records import Record
 from fer.evaluation import scoring_process
-from fer.models import saved_model
+from fer.evaluation.intervals import CONFIDENCE
+from fer.models import latency, saved_model
 from fer.progress import Progress, silent
 from fer.training.refs import ModelRef
 
 _TIMEOUT_S = 900.0
-_ROUNDS = 40
+_SECONDS = 1.0  # for each model and size of batch
 _BATCH = 64  # images
-_BATCH_EVERY = 8  # rounds
 
 
 class Latency(Record):
-    """Milliseconds for one image, the median of many and their quartiles, and images per second in batches of 64, on
-    this machine. Models that are compared take turns in one process, so that a busy moment strikes all of them.
+    """Milliseconds for one image, the median of many rounds with its interval at 95 %, and images per second in batches
+    of 64, on this machine. Models that are compared take turns in one process, so that a busy moment strikes all.
     """
 
     image_ms: float
-    quartiles_ms: tuple[float, float]
+    image_ms_interval: tuple[float, float]
     images_per_s: float
 
 
@@ -44,7 +45,7 @@ class Costs(Record):
     energy_kwh: float | None = None
 
 
-def of(model: ModelRef, folder: Path, latency: Latency | None = None) -> Costs:
+def of(model: ModelRef, folder: Path, timed: Latency | None = None) -> Costs:
     """The costs of a model in its folder, as training or the registry leaves it."""
     about: dict[str, Any] = {}
     if (path := folder / saved_model.ABOUT).is_file():
@@ -52,7 +53,7 @@ def of(model: ModelRef, folder: Path, latency: Latency | None = None) -> Costs:
     return Costs(
         size_bytes=(folder / files.MODEL).stat().st_size,
         n_parameters=model.n_parameters,
-        latency=latency,
+        latency=timed,
         train_minutes=model.train_seconds / 60 if model.epochs_run else None,
         peak_memory_mb=about.get("peak_memory_mb"),
         energy_kwh=about.get("energy_kwh"),
@@ -68,34 +69,22 @@ def latencies(folders: Sequence[Path], *, progress: Progress = silent) -> list[L
 
 def measure(folders: list[str], *, progress: Progress) -> list[dict[str, Any]]:
     """The worker's side: the latencies in JSON's types."""
-    import numpy as np
-
     models = [saved_model.load(Path(folder)) for folder in folders]
-    single = [np.full((1, *model.input_shape[1:]), 128, np.uint8) for model in models]
-    batches = [np.repeat(image, _BATCH, axis=0) for image in single]
-    for model, image, batch in zip(models, single, batches, strict=True):
-        for pixels in (image, image, batch):  # the first call compiles
-            model.predict_on_batch(pixels)
-    image_ms: list[list[float]] = [[] for _ in models]
-    batch_ms: list[list[float]] = [[] for _ in models]
-    for number in range(_ROUNDS):
-        for at in range(len(models)):
-            turn = (at + number) % len(models)
-            image_ms[turn].append(_milliseconds(models[turn], single[turn]))
-            if number % _BATCH_EVERY == 0:
-                batch_ms[turn].append(_milliseconds(models[turn], batches[turn]))
-        progress(number + 1, _ROUNDS, "rounds timed")
+
+    def rounds(n_images: int) -> np.ndarray:
+        inputs = [np.full((n_images, *model.input_shape[1:]), 128, np.uint8) for model in models]
+        return latency.interleaved(
+            [functools.partial(model.predict_on_batch, pixels) for model, pixels in zip(models, inputs, strict=True)],
+            _SECONDS * len(models),
+        )
+
+    image, batch = rounds(1), rounds(_BATCH)
+    progress(1, 1, "models timed")
     return [
         Latency(
-            image_ms=statistics.median(of_image),
-            quartiles_ms=(statistics.quantiles(of_image)[0], statistics.quantiles(of_image)[2]),
-            images_per_s=1_000 * _BATCH / statistics.median(of_batch),
+            image_ms=1_000 * float(np.median(of_image)),
+            image_ms_interval=latency.median_interval(1_000 * of_image, CONFIDENCE),
+            images_per_s=_BATCH / float(np.median(of_batch)),
         ).model_dump(mode="json")
-        for of_image, of_batch in zip(image_ms, batch_ms, strict=True)
+        for of_image, of_batch in zip(image, batch, strict=True)
     ]
-
-
-def _milliseconds(model: Any, pixels: Any) -> float:
-    began = time.perf_counter()
-    model.predict_on_batch(pixels)
-    return 1_000 * (time.perf_counter() - began)

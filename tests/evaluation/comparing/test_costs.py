@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fer.evaluation import costs
+from fer.evaluation.comparing import costs
 from fer.models import zoo
 from fer.training.refs import ModelRef
 
@@ -31,5 +31,5 @@ def test_models_take_turns_and_each_is_timed(tmp_path):
         model.save(tmp_path / str(number) / "model.keras")
     first, second = costs.latencies([tmp_path / "0", tmp_path / "1"])
     for latency in (first, second):
-        assert 0 < latency.quartiles_ms[0] <= latency.image_ms <= latency.quartiles_ms[1]
+        assert 0 < latency.image_ms_interval[0] <= latency.image_ms <= latency.image_ms_interval[1]
         assert latency.images_per_s > 0

@@ -1,0 +1,1 @@
+"""A model held against data: a release on other data, or a model that was trained elsewhere."""
