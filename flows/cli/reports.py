@@ -34,8 +34,10 @@ def report(
 
     configured = settings.Settings.load()
     configured.require_home()
-    with releases.open_registry() as models:
-        place = _find(models, which)
+    place = _here(which)
+    if place is None:
+        with releases.open_registry() as models:
+            place = _find(models, which)
     if as_json:
         typer.echo(_record(place))
         return
@@ -44,6 +46,23 @@ def report(
     console.out.print(console.plain(str(place.page)), highlight=False, soft_wrap=True)
     if open_it and not webbrowser.open(place.page.as_uri()):
         console.err.print("No browser was found here: open the path above in one.", highlight=False, soft_wrap=True)
+
+
+def _here(which: str) -> "library.Place | None":
+    """The report of a version that is given by its number, if this machine has it: no store is needed for that."""
+    from fer import settings
+    from fer.registry import names
+    from fer.reports import library
+
+    try:
+        name, version = names.parse_spec(which)
+    except errors.ConfigError:  # the name of a run
+        return None
+    page = (
+        library.folder_of(settings.Settings.load().home, name, int(version) if version.isdecimal() else 0)
+        / library.PAGE
+    )
+    return library.Place(page, was_fetched=False) if page.is_file() else None
 
 
 def _find(models: "Registry", which: str) -> "library.Place":

@@ -45,6 +45,11 @@ def test_the_path_of_a_report_is_all_that_is_printed(home, which):
     assert fer(which).stdout.strip() == str(library.folder_of(home, "demo", 2) / "report.html")
 
 
+def test_a_version_whose_report_is_here_needs_no_store(home, monkeypatch):
+    monkeypatch.setattr(releases, "open_registry", lambda: pytest.fail("the store was asked"))
+    assert fer("demo@2").stdout.strip().endswith("reports/demo/2/report.html")
+
+
 def test_a_run_that_ended_before_a_release_has_the_report_of_its_data(home):
     done = fer("unfit")
     assert done.stdout.strip() == str(home / "quality" / "quality.html")
