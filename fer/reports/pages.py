@@ -24,12 +24,6 @@ def environment() -> jinja2.Environment:
     )
 
 
-def source(template: str) -> str:
-    """A template of this package as it stands in its file."""
-    loader = jinja2.PackageLoader("fer.reports")
-    return loader.get_source(jinja2.Environment(), template)[0]  # noqa: S701 - nothing is rendered by it
-
-
 def from_markdown(title: str, markdown: str) -> str:
     """Render Markdown (CommonMark and tables; HTML in it is shown, not obeyed) as a page."""
     from markdown_it import MarkdownIt

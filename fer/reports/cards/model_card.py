@@ -3,13 +3,11 @@
 Its metadata is YAML with a model-index, in which each metric has its interval. Nothing is fetched and nothing sent.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fer import plain_text
-from fer.reports import pages
-from fer.reports.cards import law
+from fer.reports.cards import law, markdown
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -23,17 +21,13 @@ def render(document: Mapping[str, Any]) -> str:
     """The card of a document as `fer.reports.run.document` makes it."""
     from huggingface_hub import ModelCard
 
-    card = ModelCard.from_template(
-        _metadata(document),
-        template_str=_template(),
+    text = markdown.template("model_card.md.j2").render(
+        card_data=_metadata(document).to_yaml(),
         document=document,
-        law=law,
-        plain=plain_text.in_markdown,
-        dec=_decimal,
-        n=lambda count: f"{count:,}",
         defects=defects(document["data"]),
+        law=law,
     )
-    return str(card)
+    return str(ModelCard(text))
 
 
 def defects(data: Mapping[str, Any]) -> list[str]:
@@ -52,11 +46,6 @@ def defects(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"{data['leaked_after']:,} images of validation and test have a duplicate closer to training")
     lines += [f"{count:,} images: {issue.replace('_', ' ')}" for issue, count in data["issues"].items()]
     return lines
-
-
-@functools.cache
-def _template() -> str:
-    return pages.source("model_card.md.j2")
 
 
 def _metadata(document: Mapping[str, Any]) -> "ModelCardData":
@@ -97,7 +86,3 @@ def _results(document: Mapping[str, Any]) -> "list[EvalResult]":
         if scores is not None
         for metric_type, name, key in (("accuracy", "Accuracy", "accuracy"), ("f1", "Macro-F1", "macro_f1"))
     ]
-
-
-def _decimal(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -76,12 +76,13 @@ def test_text_from_outside_is_neither_metadata_nor_markup(tmp_path):
 
 def test_a_first_release_has_a_card_too(tmp_path):
     document = run_documents.made(tmp_path, with_champion=False)
-    document |= {"seeds": None, "robustness": None}
+    document |= {"seeds": None, "robustness": None, "slices": None, "explanations": None}
     document["metrics"] |= {"probabilities": None, "deduplicated": None}
     document["data"] |= {"warnings": [], "labels_in_conflict": None, "labels_in_doubt": None, "issues": {}}
     document["data"] |= {"duplicate_groups": None, "leaked_after": None}
     card = model_card.render(document)
     assert "- none that was looked for" in card
+    assert "not evaluated, as the data names no group" in card
     assert "None" not in card
 
 
