@@ -123,7 +123,7 @@ def document(subject: Subject, workspace: Workspace) -> Document:
         "seeds": _record(subject.seeds, seeds_stage.FILE, workspace),
         "robustness": _robustness(subject.examination, workspace),
         "slices": _record(subject.examination.slices, slice_figures.FILE, workspace),
-        "explanations": _explanations(subject.examination, workspace),
+        "explanations": explanations(subject.examination, workspace),
         "data": _data(subject, workspace),
         "contracts": {
             name: _contract(contracts.read(workspace.folder(ref))) for name, ref in subject.contracts.items()
@@ -197,16 +197,19 @@ def _robustness(examination: Examination, workspace: Workspace) -> Document | No
     return found | {"comparison": _record(examination.robustness_comparison, robustness_comparison.FILE, workspace)}
 
 
-def _explanations(examination: Examination, workspace: Workspace) -> Document | None:
+def explanations(examination: Examination, workspace: Workspace) -> Document | None:
+    """Where the model looks, with the pictures of the classes that have one; None if it was not looked for."""
     found = _record(examination.explanations, explain.FILE, workspace)
     if found is None or examination.explanations is None:
         return None
     folder = workspace.folder(examination.explanations)
     for row in found["classes"]:
-        if row["picture"] is not None:
-            content = base64.b64encode((folder / row["picture"]).read_bytes()).decode()
-            row["picture_uri"] = f"data:image/png;base64,{content}"
+        row["picture_uri"] = None if row["picture"] is None else _data_uri(folder / row["picture"])
     return found
+
+
+def _data_uri(png: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode()}"
 
 
 def _reasons(subject: Subject, of_comparison: str | None) -> dict[str, str]:

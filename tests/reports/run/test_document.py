@@ -1,10 +1,12 @@
 from types import SimpleNamespace
 
 import pytest
+import run_documents
 
+from fer.evaluation.explanations.figures import ClassExplanation, Explanations, Mistakes
 from fer.evaluation.refs import Check, Opponents, VerdictRef
 from fer.registry.refs import ReleaseRef
-from fer.reports.run import document
+from fer.reports.run import document, page
 
 CHECKS = (
     Check(name="accuracy at least 0.6", passed=True, detail="accuracy 0.7000"),
@@ -55,6 +57,23 @@ def test_the_verdict_is_a_sentence_with_its_reason(given, headline, why):
     verdict = told(**given)
     assert (verdict["headline"], verdict["why"]) == (headline, why)
     assert len(verdict["checks"]) == len(given.get("checks", CHECKS[:1]))
+
+
+def test_classes_with_a_picture_bring_it_along_and_the_others_say_why_not(tmp_path):
+    rows = [
+        ClassExplanation(name="happy", n_images=31, heat=((0.5,),), picture="grad_cam_000.png"),
+        ClassExplanation(name="sad", n_images=3, why_not="fewer than 20 images"),
+    ]
+    nothing = Mistakes(n=0, most_confident=(), n_labels_in_doubt=0, labels_in_doubt=())
+    record = Explanations(split="test", layer="conv", classes=tuple(rows), mistakes=nothing)
+    (tmp_path / "explanations.json").write_text(record.model_dump_json())
+    (tmp_path / "grad_cam_000.png").write_bytes(b"png")
+    found = document.explanations(SimpleNamespace(explanations="ref"), SimpleNamespace(folder=lambda ref: tmp_path))
+    assert [row["picture_uri"] for row in found["classes"]] == ["data:image/png;base64,cG5n", None]
+    shown = page.render(run_documents.made(tmp_path) | {"explanations": found})
+    assert shown.count("<img") == 1
+    assert "fewer than 20 images" in shown
+    assert document.explanations(SimpleNamespace(explanations=None), None) is None
 
 
 def test_a_champion_that_was_not_measured_is_no_comparison_but_a_reason():
