@@ -43,7 +43,8 @@ class Slice(Record):
     @property
     def name(self) -> str:
         """The slice in words."""
-        return self.group if self.kind in ("property", "issue") else f"{self.column} {self.group}"
+        by_kind = {"property": self.group, "issue": self.column}  # an issue's column has its name
+        return by_kind.get(self.kind, f"{self.column} {self.group}")
 
 
 class ColumnFigures(Record):
