@@ -23,6 +23,7 @@ from fer.reports import audit as audit_report
 from fer.reports import pages
 from fer.reports import robustness as robustness_report
 from fer.reports import slices as slices_report
+from fer.reports.cards import audit_card, model_card
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, stages
@@ -94,9 +95,14 @@ def publish(
     name = f"{about.digest[:_ID_CHARS]}-{data.manifest.digest[:_ID_CHARS]}"
     place = settings.Settings.load().home / "reports" / "audits" / name
     place.mkdir(parents=True, exist_ok=True)
-    paths = {"audit": place / audit_report.HTML, "as JSON": place / audit_report.JSON}
+    paths = {
+        "audit": place / audit_report.HTML,
+        "as JSON": place / audit_report.JSON,
+        "model card": place / model_card.FILE,
+    }
     disk.write(paths["audit"], pages.from_markdown(f"Audit of {about.name}", text).encode())
     disk.write(paths["as JSON"], found.model_dump_json(indent=1).encode())
+    disk.write(paths["model card"], audit_card.render(found).encode())
     artifacts.markdown("audit", text, plain_text.visible(found.sentence()))
     return AuditResult(
         sources=tuple(sources),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FILE = "README.md"
 LEVEL = 0.95
-_TASK = "image-classification"
+TASK, TAGS = "image-classification", ("facial-expression-recognition", "emotion")
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -51,32 +51,32 @@ def defects(data: Mapping[str, Any]) -> list[str]:
 def _metadata(document: Mapping[str, Any]) -> "ModelCardData":
     from huggingface_hub import ModelCardData
 
+    inputs = document["made_of"]["inputs"]
     return ModelCardData(
         model_name=document["release"]["name"],
         library_name="keras",
-        pipeline_tag=_TASK,
-        tags=["facial-expression-recognition", "emotion", document["made_of"]["model"]],
+        pipeline_tag=TASK,
+        tags=[*TAGS, document["made_of"]["model"]],
         metrics=["accuracy", "f1"],
-        eval_results=_results(document),
+        eval_results=results(document["metrics"], str(inputs.get("source") or "unknown"), inputs.get("index")),
     )
 
 
-def _results(document: Mapping[str, Any]) -> "list[EvalResult]":
-    """Accuracy and macro-F1 on the test split, and on what is left of it without duplicates."""
+def results(metrics: Mapping[str, Any], dataset: str, revision: str | None, split: str = "test") -> "list[EvalResult]":
+    """Accuracy and macro-F1 on a split, and on what is left of it without duplicates; `metrics` as JSON holds them."""
     from huggingface_hub import EvalResult
 
-    metrics = document["metrics"]
-    of_splits = {None: metrics | {"macro_f1": metrics["macro"]["f1"]}, "de-duplicated": metrics["deduplicated"]}
-    source = plain_text.visible(str(document["made_of"]["inputs"].get("source") or "unknown"))
+    of_splits = {None: {**metrics, "macro_f1": metrics["macro"]["f1"]}, "de-duplicated": metrics["deduplicated"]}
+    source = plain_text.visible(dataset)
     return [
         EvalResult(
-            task_type=_TASK,
+            task_type=TASK,
             task_name="Facial expression, as annotators perceived it",
             dataset_type=source,
             dataset_name=source,
             dataset_config=config,
-            dataset_split="test",
-            dataset_revision=document["made_of"]["inputs"].get("index"),
+            dataset_split=split,
+            dataset_revision=revision,
             metric_type=metric_type,
             metric_name=name,
             metric_value=scores[key],
