@@ -29,5 +29,6 @@ ASSIGNMENTS = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("pixel_sha256", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),  # of files.SPLITS: its own, or its last one
+        pa.field("was_tested", pa.bool_(), nullable=False),  # whether it was in test before a rotation
     ]
 )

@@ -23,10 +23,15 @@ _SINGLE_SPLIT = np.array([NONE, TRAIN, VALIDATION, NONE, TEST, NONE, NONE, NONE]
 class History:
     """`split` (N,) is that of each image, or of another with its pixels, in the accepted splits; `known` (N,) bool is
     whether its own image_id had one. An image that is put aside for now has one too.
+
+    `was_tested` (N,) bool: it, or another with its pixels, was in test before a rotation, and has another split since.
+    `rotates`: this is the rotation; test is to be drawn anew from what is not one of these.
     """
 
     split: np.ndarray
     known: np.ndarray
+    was_tested: np.ndarray
+    rotates: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,9 @@ def draw(
     A split group (see `groups`) is never divided. With a history, images keep their split, and new ones join what they
     are linked with, whether that is in the pool today or not; a new one that is linked with two splits is left out. The
     others fill each class up to its shares, in the order of a hash of the seed and the group's smallest pixel_sha256
-    (see `_fill`). A class without an image in a split gets the group that is next in that order (see
-    `_serve_classes`). Without a history, more data can move a few images near the shares' ends.
+    (see `_fill_split`). In a rotation test is filled first, from what was never tested (see `_renew_test`). A class
+    without an image in a split gets the group that is next in that order (see `_serve_classes`). Without a history,
+    more data can move a few images near the shares' ends.
     """
     group = links.split_group
     place = _places(links.split_group_keys, settings.seed)
@@ -106,45 +112,76 @@ def draw(
         excluded.append((_newcomers_between(links, splits, before, history.known), IN_TWO_SPLITS))
         excluded += resolve_leaks(links, splits)
     refused = np.logical_or.reduce([rows for rows, _ in excluded]) if excluded else np.zeros(len(pool), bool)
-    _fill(splits, pool & (splits == NONE) & ~refused, group, label, place, settings)
+    waiting = pool & (splits == NONE) & ~refused
+    if history is not None and history.rotates and TEST in settings.drawn:
+        _renew_test(splits, waiting, history.was_tested, _Drawn(group, label, place), settings.test_share)
+        waiting &= splits == NONE
+    _fill(splits, waiting, _Drawn(group, label, place), settings)
     _serve_classes(splits, group, label, place, group_bits == 0, settings.drawn)
     return splits, excluded
 
 
-def _fill(
-    splits: np.ndarray,
-    waiting: np.ndarray,
-    group: np.ndarray,
-    label: np.ndarray,
-    place: np.ndarray,
-    settings: SplitSettings,
+@dataclass(frozen=True)
+class _Drawn:
+    """Of N images each one's split group and class, (N,) int64; and the place in the draw of each of G groups, (G,)."""
+
+    group: np.ndarray
+    label: np.ndarray
+    place: np.ndarray
+
+
+def _fill(splits: np.ndarray, waiting: np.ndarray, drawn: _Drawn, settings: SplitSettings) -> None:
+    """Give the `waiting` (N,) bool their `splits`: each class its share of test, then of validation; train the rest."""
+    used = waiting | (splits != NONE)
+    shares = {TEST: settings.test_share, VALIDATION: settings.validation_share}
+    for split in sorted(settings.drawn, reverse=True):  # test first
+        _fill_split(splits, waiting, used, split, shares[split], drawn)
+    splits[waiting & (splits == NONE)] = TRAIN
+
+
+def _fill_split(
+    splits: np.ndarray, waiting: np.ndarray, used: np.ndarray, split: int, share: float, drawn: _Drawn
 ) -> None:
-    """Give the `waiting` (N,) bool their `splits`: each class its share of test, then of validation, the rest to train.
+    """Fill one split up to its share of the `used` (N,) bool from those `waiting` that have no split.
 
     Groups of several images come first, in the order of their places, and get no more than the share of all such
     images; one is taken where that brings the counts of its classes closer to it, so that one that is too large stays
-    in train. Images by themselves then fill up each class to the image.
+    where it is. Images by themselves then fill up each class to the image.
     """
+    group, label, place = drawn.group, drawn.label, drawn.place
     alone = np.bincount(group, minlength=len(place))[group] == 1
-    used = waiting | (splits != NONE)
     n_labels = int(label.max(initial=-1)) + 1
-    shares = {TEST: settings.test_share, VALIDATION: settings.validation_share}
-    for split in sorted(settings.drawn, reverse=True):  # test first
-        wanted = shares[split] * np.bincount(label[used & ~alone], minlength=n_labels)
-        counts = np.bincount(label[(splits == split) & ~alone], minlength=n_labels)
-        for members in _members_by_group(np.flatnonzero(waiting & ~alone & (splits == NONE)), group, place):
-            classes, added = np.unique(label[members], return_counts=True)
-            gap = wanted[classes] - counts[classes]
-            if abs(gap - added).sum() < abs(gap).sum():
-                splits[members] = split
-                counts[classes] += added
-        gap = shares[split] * np.bincount(label[used], minlength=n_labels)
-        gap -= np.bincount(label[splits == split], minlength=n_labels)
-        for class_index in range(n_labels):
-            singles = np.flatnonzero(waiting & alone & (splits == NONE) & (label == class_index))
-            chosen = np.argsort(place[group[singles]], kind="stable")[: max(0, round(gap[class_index]))]
-            splits[singles[chosen]] = split
-    splits[waiting & (splits == NONE)] = TRAIN
+    wanted = share * np.bincount(label[used & ~alone], minlength=n_labels)
+    counts = np.bincount(label[(splits == split) & ~alone], minlength=n_labels)
+    for members in _members_by_group(np.flatnonzero(waiting & ~alone & (splits == NONE)), group, place):
+        classes, added = np.unique(label[members], return_counts=True)
+        gap = wanted[classes] - counts[classes]
+        if abs(gap - added).sum() < abs(gap).sum():
+            splits[members] = split
+            counts[classes] += added
+    gap = share * np.bincount(label[used], minlength=n_labels)
+    gap -= np.bincount(label[splits == split], minlength=n_labels)
+    for class_index in range(n_labels):
+        singles = np.flatnonzero(waiting & alone & (splits == NONE) & (label == class_index))
+        chosen = np.argsort(place[group[singles]], kind="stable")[: max(0, round(gap[class_index]))]
+        splits[singles[chosen]] = split
+
+
+def _renew_test(splits: np.ndarray, waiting: np.ndarray, was_tested: np.ndarray, drawn: _Drawn, share: float) -> None:
+    """Give test its share of groups of which no image was tested: of those `waiting` (N,) bool, which no model has
+    learned, and then, as far as they don't reach, of those in train and validation, which the champion has.
+    """
+    used = waiting | (splits != NONE)
+    tested_groups = np.zeros(len(drawn.place), bool)
+    tested_groups[drawn.group[was_tested]] = True
+    is_fresh = ~tested_groups[drawn.group]
+    _fill_split(splits, waiting & is_fresh, used, TEST, share, drawn)
+    learned = is_fresh & ((splits == TRAIN) | (splits == VALIDATION))
+    before = splits.copy()
+    splits[learned] = NONE
+    _fill_split(splits, learned, used, TEST, share, drawn)
+    returned = learned & (splits == NONE)
+    splits[returned] = before[returned]
 
 
 def _members_by_group(rows: np.ndarray, group: np.ndarray, place: np.ndarray) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from data_contracts import files
 from data_contracts import split as contract
+from fer import errors
 from fer.curation import assignment, groups, official_splits
 from fer.curation.refs import CurationRef, InspectionRef, Leak, SplitRef
 from fer.engine import disk, stage
@@ -59,6 +60,12 @@ class SplitConfig(Record):
         default=0.1, gt=0, lt=0.5, description="of the images, where the source has no validation split"
     )
     seed: int = Field(default=0, ge=0, description="of the drawn splits")
+    rotation: int = Field(
+        default=0,
+        ge=0,
+        description="a higher number than that of the data accepted last draws a new test split from images that were "
+        "never tested on, new ones first; those of the old one go to train",
+    )
 
 
 def settings_key(config: SplitConfig) -> str:
@@ -106,14 +113,17 @@ def split(
         images, pq.read_table(workspace.folder(inspection) / files.PAIRS, columns=["first", "second", "kind"])
     )
     progress(1, 3, "duplicates and subjects joined")
-    history_note, earlier = _earlier(None if previous is None else workspace.folder(previous), config)
-    history = None if earlier is None else history_of(images, earlier)
+    history_note, rotation, earlier = _earlier(None if previous is None else workspace.folder(previous), config)
+    rotates = earlier is not None and config.rotation > rotation
+    earlier = retired(earlier) if earlier is not None and rotates else earlier
+    history = None if earlier is None else history_of(images, earlier, rotates=rotates)
     sources = json.loads((folder / files.CURATION_REPORT).read_bytes()).get("sources", {})
     result = assign(images, links, history, config, sources)
     progress(2, 3, "splits assigned")
     counts = _counts(result.splits, _label_codes(images), curation.classes)
     pq.write_table(_table(images, links, result), out / files.SPLIT, row_group_size=ROW_GROUP)
-    pq.write_table(_assignments(images, result.splits, earlier), out / files.ASSIGNMENTS)
+    was_tested = np.zeros(len(images), bool) if history is None else history.was_tested
+    pq.write_table(_assignments(images, result.splits, was_tested, earlier), out / files.ASSIGNMENTS)
     excluded = Counter(reason for reason in result.reasons.tolist() if reason is not None)
     ref = SplitRef(
         digest=digest(out),
@@ -134,6 +144,8 @@ def split(
     report = {
         "config": config.model_dump(mode="json"),
         "history": history_note,
+        "rotation": max(rotation, config.rotation),
+        "rotated": _rotated(result.splits, history) if history is not None and rotates else None,
         "matrix": result.matrix,
         "n_leaked_before": result.n_leaked_before,
         "n_split_groups": result.n_split_groups,
@@ -189,6 +201,12 @@ def assign(
         validation_share=config.validation_share,
         seed=config.seed,
     )
+    if config.rotation and assignment.TEST not in settings.drawn:
+        raise errors.ConfigError(
+            "A test split that is to be rotated must be drawn.",
+            received=f"split.rotation={config.rotation}, and a source with a test split of its own",
+            todo="draw it: --set split.use_official=false; or leave split.rotation out",
+        )
     if settings.drawn:
         pool = (splits == assignment.TRAIN) if is_repaired else used & ~dropped
         drawn, left_out = assignment.draw(links, pool, splits == assignment.NONE, label, history, settings)
@@ -241,23 +259,30 @@ def _clean(links: groups.DuplicateGroups, splits: np.ndarray, official: np.ndarr
     return clean
 
 
-def _earlier(folder: Path | None, config: SplitConfig) -> tuple[str, pa.Table | None]:
-    """A note on what is kept of the split in `folder`, and its assignments (data_contracts.split.ASSIGNMENTS)."""
+def _earlier(folder: Path | None, config: SplitConfig) -> tuple[str, int, pa.Table | None]:
+    """A note on what is kept of the split in `folder`, the number of its rotation, and its assignments
+    (data_contracts.split.ASSIGNMENTS).
+    """
     if folder is None:
-        return "none", None
-    before = json.loads((folder / files.SPLIT_REPORT).read_bytes())["config"]
+        return "none", 0, None
+    report = json.loads((folder / files.SPLIT_REPORT).read_bytes())
+    before, rotation = report["config"], report.get("rotation", 0)
     changed = [name for name in _SETTINGS if before.get(name) != getattr(config, name)]
     if changed:
         changes = ", ".join(f"{name} was {before.get(name)}" for name in changed)
-        return f"the last split was drawn by other settings: {changes}", None
+        return f"the last split was drawn by other settings: {changes}", 0, None
     path = folder / files.ASSIGNMENTS
-    return "kept", pq.read_table(path if path.exists() else folder / _ASSIGNMENTS_BEFORE)
+    earlier = pq.read_table(path if path.exists() else folder / _ASSIGNMENTS_BEFORE)
+    if "was_tested" not in earlier.column_names:  # from before there were rotations
+        earlier = earlier.append_column("was_tested", pa.repeat(False, len(earlier)))
+    return "kept", rotation, earlier.select(contract.ASSIGNMENTS.names).cast(contract.ASSIGNMENTS)
 
 
-def _assignments(images: pa.Table, splits: np.ndarray, earlier: pa.Table | None) -> pa.Table:
+def _assignments(images: pa.Table, splits: np.ndarray, was_tested: np.ndarray, earlier: pa.Table | None) -> pa.Table:
     """The splits of the images, and of all others their `earlier` ones (data_contracts.split.ASSIGNMENTS)."""
     names = pa.array(files.SPLITS).take(pa.array(np.maximum(splits, 0)))
-    now = pa.table([images["image_id"], images["pixel_sha256"], names], schema=contract.ASSIGNMENTS)
+    columns = [images["image_id"], images["pixel_sha256"], names, pa.array(was_tested)]
+    now = pa.table(columns, schema=contract.ASSIGNMENTS)
     now = now.filter(pa.array(splits != assignment.NONE))
     if earlier is None:
         return now
@@ -265,18 +290,45 @@ def _assignments(images: pa.Table, splits: np.ndarray, earlier: pa.Table | None)
     return pa.concat_tables([now, earlier.filter(pc.invert(is_here))]).sort_by("image_id")
 
 
-def history_of(images: pa.Table, earlier: pa.Table) -> assignment.History:
-    """The splits of the `images` in the assignments `earlier` (image_id, pixel_sha256, split; none of them excluded).
+def history_of(images: pa.Table, earlier: pa.Table, *, rotates: bool = False) -> assignment.History:
+    """The splits of the `images` in the assignments `earlier` (data_contracts.split.ASSIGNMENTS).
 
     By their image_id, since identical images were in two splits if leakage was kept; files that are new or were renamed
-    by their pixels.
+    by their pixels. `rotates`: these were `retired`, so that test is to be drawn anew.
     """
     split = np.append(pc.index_in(earlier["split"], value_set=pa.array(files.SPLITS)).to_numpy(), assignment.NONE)
+    was_tested = np.append(earlier["was_tested"].to_numpy(), False)
     by_id, by_pixels = (
-        split[pc.index_in(images[name], value_set=earlier[name].combine_chunks()).fill_null(-1).to_numpy()]
+        pc.index_in(images[name], value_set=earlier[name].combine_chunks()).fill_null(-1).to_numpy()
         for name in ("image_id", "pixel_sha256")
     )
-    return assignment.History(np.where(by_id == assignment.NONE, by_pixels, by_id), known=by_id != assignment.NONE)
+    known = split[by_id] != assignment.NONE
+    return assignment.History(
+        np.where(known, split[by_id], split[by_pixels]),
+        known,
+        was_tested[by_id] | was_tested[by_pixels],
+        rotates,
+    )
+
+
+def retired(earlier: pa.Table) -> pa.Table:
+    """The assignments `earlier` (data_contracts.split.ASSIGNMENTS) with all images of test in train for good."""
+    is_test = pc.equal(earlier["split"], "test")
+    columns = {
+        "split": pc.if_else(is_test, "train", earlier["split"]),
+        "was_tested": pc.or_(earlier["was_tested"], is_test),
+    }
+    return pa.table([columns.get(name, earlier[name]) for name in contract.ASSIGNMENTS.names], contract.ASSIGNMENTS)
+
+
+def _rotated(splits: np.ndarray, history: assignment.History) -> dict[str, int]:
+    """What a rotation did: the images of the new test, which of them no model has learned, and those of old ones."""
+    is_test = splits == assignment.TEST
+    return {
+        "n_test": int(is_test.sum()),
+        "n_new": int((is_test & (history.split == assignment.NONE)).sum()),
+        "n_retired": int((history.was_tested & (splits != assignment.NONE)).sum()),
+    }
 
 
 def _n_kept(splits: np.ndarray, history: assignment.History | None) -> int:

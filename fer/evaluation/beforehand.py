@@ -223,7 +223,10 @@ def enough_to_compare(images: ComparedImages, classes: tuple[str, ...], name: st
     elif n < n_all:
         detail += f"; the {name} was trained on the other {n_all - n:,} or on near-duplicates of theirs"
         if lacks:
-            todo = "keep its split.seed and shares, or give this model a name of its own: --name NAME"
+            todo = (
+                "keep its split.seed, shares and rotation, or, if test was rotated, wait for new images; or give this "
+                "model a name of its own: --name NAME"
+            )
     return Finding(
         f"images that the {name} was not trained on",
         passed=not lacks,

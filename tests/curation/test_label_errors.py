@@ -77,6 +77,7 @@ class Checked:
                 "action": "keep",
                 "split": str(splits[number]),
                 "is_clean": True,
+                "was_tested": False,
                 "part": 0,
                 "row": number,
             }

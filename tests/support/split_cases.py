@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from data_contracts import curation as curation_contract
 from data_contracts import files
+from data_contracts import split as split_contract
 from fer import progress
 from fer.curation import assignment, groups, split
 from fer.curation.refs import CurationRef, InspectionRef
@@ -53,19 +54,19 @@ def pairs_of(pairs, kind="near"):
     return pa.Table.from_pylist(rows, schema=curation_contract.PAIRS)
 
 
-def assign(images, pairs=(), before=None, sources=(), kind="near", **config):
+def assign(images, pairs=(), before=None, sources=(), kind="near", rotates=False, **config):
     """(image_id -> (split or None, reason, is_clean, pixel_sha256), the SplitResult); `before` is such a dict."""
     table = table_of(images)
     links = groups.read(table, pairs_of(pairs, kind))
     history = None
     if before is not None:
         earlier = [
-            {"image_id": image_id, "pixel_sha256": pixels, "split": in_split}
+            {"image_id": image_id, "pixel_sha256": pixels, "split": in_split, "was_tested": False}
             for image_id, (in_split, _, _, pixels) in before.items()
             if in_split is not None
         ]
-        schema = pa.schema([(name, pa.string()) for name in ("image_id", "pixel_sha256", "split")])
-        history = split.history_of(table, pa.Table.from_pylist(earlier, schema=schema))
+        assignments = pa.Table.from_pylist(earlier, schema=split_contract.ASSIGNMENTS)
+        history = split.history_of(table, split.retired(assignments) if rotates else assignments, rotates=rotates)
     result = split.assign(table, links, history, split.SplitConfig(**config), dict(sources))
     names = [None if in_split == assignment.NONE else files.SPLITS[in_split] for in_split in result.splits]
     rows = zip(
