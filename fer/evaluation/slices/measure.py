@@ -16,6 +16,7 @@ from fer.evaluation.slices.config import SlicesConfig
 from fer.progress import Progress
 
 MEMBERS = "slices.parquet"
+_OF_PEOPLE = ("subject", "group")
 
 
 @stage.stage("slices")
@@ -30,17 +31,19 @@ def slices(
     workspace: workspaces.Workspace,
     progress: Progress,
 ) -> SlicesRef:
-    """Write `slices.json`, a `figures.Slices`; and `slices.parquet`: image_id, and a column for each division except
-    that into people, which names the group of each image. Raises ConfigError, IntegrityError.
+    """Write `slices.json`, a `figures.Slices`; and `slices.parquet`: image_id, and a column for each property, issue
+    and source, which names the group of each image. What is known of people stays out of it, and so of releases.
+    Raises ConfigError, IntegrityError.
     """
     rows = predictions.read(workspace.folder(evaluation) / predictions.FILE)
     folders = (workspace.folder(validation), workspace.folder(inspection), workspace.folder(curation))
     columns, missing = slice_columns.read(rows.image_ids, *folders, config)
     found = figures.measure(rows, columns, config.min_slice_size, missing)
     disk.write(out / figures.FILE, found.model_dump_json(indent=1).encode())
-    members = {"image_id": pa.array(rows.image_ids, pa.string())} | {
-        column.name: pa.array(column.groups.tolist(), pa.string()) for column in columns if column.kind != "subject"
-    }
+    members = {"image_id": pa.array(rows.image_ids, pa.string())}
+    for column in columns:
+        if column.kind not in _OF_PEOPLE:
+            members[column.name] = pa.array(column.groups.tolist(), pa.string())
     with disk.replacing(out / MEMBERS) as staging:
         pq.write_table(pa.table(members), staging, compression="zstd")
     progress(1, 1, "slices measured")
