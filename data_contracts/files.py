@@ -10,6 +10,7 @@ PAIRS = "pairs.parquet"  # of duplicates
 CURATION = "curation.parquet"  # the issues of the accepted images, and their actions
 SPLIT = "split.parquet"
 LABEL_ERRORS = "label_errors.parquet"  # labels of the split's images that are in doubt
+FOLDS = "folds.parquet"  # of the split's images, for cross-fitting
 ASSIGNMENTS = "assignments.parquet"  # beside it: the splits of all images that ever had one
 # The stages' own reports, which the quality report is made of.
 INDEX_REPORT = "index.json"

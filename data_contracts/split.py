@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 EXCLUDED = "excluded"
+LABEL_ERROR = {"drop": "label error", "quarantine": "label error, in quarantine"}  # policy -> the reason of its images
 
 SCHEMA = pa.schema(
     [
@@ -30,5 +31,15 @@ ASSIGNMENTS = pa.schema(
         pa.field("pixel_sha256", pa.string(), nullable=False),
         pa.field("split", pa.string(), nullable=False),  # of files.SPLITS: its own, or its last one
         pa.field("was_tested", pa.bool_(), nullable=False),  # whether it was in test before a rotation
+    ]
+)
+
+# folds.parquet: one row per image that is tested out of fold, sorted by image_id.
+FOLDS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("fold", pa.int32(), nullable=False),  # in which it is tested; it is learned in the others
+        pa.field("validation_in", pa.list_(pa.int32()), nullable=False),  # the folds in which it is validated instead
+        pa.field("is_learned", pa.bool_(), nullable=False),  # false: its label is in doubt, it is only tested
     ]
 )

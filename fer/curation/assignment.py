@@ -97,7 +97,7 @@ def draw(
     more data can move a few images near the shares' ends.
     """
     group = links.split_group
-    place = _places(links.split_group_keys, settings.seed)
+    place = places(links.split_group_keys, settings.seed)
     before = np.full(len(pool), NONE)
     if history is not None:
         is_kept = (pool | put_aside) & np.isin(history.split, (TRAIN, *settings.drawn))
@@ -229,7 +229,7 @@ def _newcomers_between(
     return between
 
 
-def _places(keys: list[str], seed: int) -> np.ndarray:
+def places(keys: list[str], seed: int) -> np.ndarray:
     """A number in [0, 1) for each group's key, (G,) float64: the first 64 bits of a SHA-256."""
     digests = b"".join(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8] for key in keys)
     return np.frombuffer(digests, ">u8") / 2**64

@@ -29,7 +29,7 @@ from fer.engine.workspace import Workspace
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress
 
-REASONS = {"drop": "label error", "quarantine": "label error, in quarantine"}
+REASONS = split_contract.LABEL_ERROR
 
 
 class LabelErrorConfig(Record):

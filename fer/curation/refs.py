@@ -90,9 +90,12 @@ class SplitRef(Ref):
     n_label_errors_held_out: int | None = None  # likewise of validation and test, about which nothing is done
     failures: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    n_folds: int = 0  # in which its images, all of them `test`, are tested by models of the others; 0: by one model
 
     def summary(self) -> str:
         """Images per split, and what leaks or is in doubt."""
+        if self.n_folds:
+            return f"{sum(self.counts['test'].values()):,} images, each tested once, in one of {self.n_folds} folds"
         parts = [f"{name} {sum(by_class.values()):,}" for name, by_class in self.counts.items()]
         n_excluded = sum(self.excluded.values())
         excluded = f"; {n_excluded:,} excluded" if n_excluded else ""
