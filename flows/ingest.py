@@ -79,7 +79,7 @@ def examine(
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
             warnings = manifest.warnings + (manifest.split_warnings if recipe.split.use_official else ())
-            warnings += () if split is None else beforehand.warnings(split, recipe.gate)
+            warnings += () if split is None else beforehand.warnings(split, recipe.gate, recipe.evaluation.folds)
             data = DataRefs(manifest, validation, inspection, curation, split, drift)
             return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)
 

@@ -4,15 +4,18 @@ from collections.abc import Callable
 
 from prefect import flow
 
+import tasks.cross_fitting
 import tasks.curation
 import tasks.evaluation
 import tasks.registry
 import tasks.reports
 import tasks.shards
+from fer import errors
+from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
 from fer.evaluation import beforehand
-from fer.evaluation.refs import Champion, EvaluationRef, Judged, Opponents, RobustnessRef
+from fer.evaluation.refs import Champion, EvaluationRef, Examination, Judged, Opponents, RobustnessRef
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
@@ -54,36 +57,53 @@ def retrain(
     base = catalog.load(recipe)
     full_recipe = overrides.apply(base, settings, schema.model_name(base, sources, model_name)).resolved()
     outcomes.tag(recipe=full_recipe.name, model=full_recipe.model_name)
+    if show_faces and full_recipe.evaluation.folds:
+        raise errors.ConfigError(
+            "The page of faces must be of images that the model did not learn.",
+            received=f"evaluation.folds={full_recipe.evaluation.folds}, by which it learns all but validation",
+            todo="leave out --show-faces",
+        )
     with tasks.registry.store_in_reach():
         data = ingest.examine(full_recipe, sources, kaggle_secret, share=True)
-        manifest, split = data.manifest, data.split
+        manifest, folds = data.manifest, _folds(full_recipe, data)
+        tested = folds or data.split
         champion = tasks.registry.find_champion(full_recipe).opponents.champion
-        tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, split)
+        tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, tested)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
-        trained = pipeline.train(full_recipe, manifest, split, pipeline.as_tasks(stage_runner))
-        calibration = tasks.evaluation.calibrate(trained.model, split, full_recipe.calibration)
-        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, split, calibration=calibration)
+        learned = tasks.cross_fitting.all_but_validation(data.curation, data.split) if folds else data.split
+        trained = pipeline.train(full_recipe, manifest, learned, pipeline.as_tasks(stage_runner))
+        calibration = tasks.evaluation.calibrate(trained.model, learned, full_recipe.calibration)
+        if folds:
+            evaluation = tasks.cross_fitting.evaluate(full_recipe, manifest, folds, calibration, stage_runner)
+        else:
+            evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, tested, calibration=calibration)
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
-        opponents = _evaluated(champion_state.opponents, data, trained.shards, full_recipe, stage_runner)
-        examination = tasks.evaluation.examine(full_recipe, trained, evaluation, split, opponents.champion)
+        opponents = champion_state.opponents
+        if folds:  # the model itself learned the images that others are tested on: it is not examined on them
+            opponents = tasks.cross_fitting.opponents(opponents, full_recipe, data, folds, stage_runner)
+            examination = Examination()
+        else:
+            opponents = _evaluated(opponents, data, trained.shards, full_recipe, stage_runner)
+            examination = tasks.evaluation.examine(full_recipe, trained, evaluation, tested, opponents.champion)
         if full_recipe.slices.enabled:
             known = (data.validation, data.inspection, data.curation)
             slices = tasks.evaluation.slices(evaluation, *known, full_recipe.slices)
             examination = examination.model_copy(update={"slices": slices})
         judged = Judged(
             source=manifest.source,
-            split=split,
+            split=tested,
             model=trained.model,
             evaluation=evaluation,
             robustness=examination.robustness_comparison,
             slices=examination.slices,
         )
         verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
-        outputs = (*trained.inputs(), calibration, evaluation, *examination.refs(), verdict)
-        inputs = lineage(manifest, split, data.validation, data.curation, *outputs)
-        candidate = tasks.registry.candidate(full_recipe, inputs, split, trained, evaluation, verdict, examination)
+        splits = (folds, learned) if folds else ()
+        outputs = (*splits, *trained.inputs(), calibration, evaluation, *examination.refs(), verdict)
+        inputs = lineage(manifest, data.split, data.validation, data.curation, *outputs)
+        candidate = tasks.registry.candidate(full_recipe, inputs, learned, judged, trained, verdict, examination)
         release = tasks.registry.register(candidate, champion_state)
-        assessment = Assessment(evaluation, examination, opponents, verdict)
+        assessment = Assessment(evaluation, tested, examination, opponents, verdict)
         result = tasks.reports.publish_run(sources, recipe, data, trained, assessment, release)
         if not show_faces:
             return result
@@ -92,6 +112,16 @@ def retrain(
         )
         page = tasks.reports.show_explained_faces(found, trained.model, release)
         return result.model_copy(update={"reports": {**result.reports, "with faces": page}})
+
+
+def _folds(recipe: Recipe, data: IngestResult) -> SplitRef | None:
+    """The folds in which the recipe is judged; None if its model is, by the test split."""
+    n_folds, drawn = recipe.evaluation.folds, recipe.split
+    if not n_folds:
+        return None
+    return tasks.cross_fitting.plan(
+        data.curation, data.inspection, data.split, n_folds, drawn.validation_share, drawn.seed
+    )
 
 
 def _evaluated(

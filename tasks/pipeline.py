@@ -1,19 +1,29 @@
 """From a split to a model – preprocess, balance, train – written once for every flow that trains."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fer.curation.refs import SplitRef
 from fer.engine import runners
+from fer.engine.refs import Ref
+from fer.engine.stage import Stage
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
+from fer.registry import starting_weights as weights_stage
+from fer.shards import balance as balance_stage
+from fer.shards import preprocess as preprocess_stage
 from fer.shards.balance import BalanceConfig
 from fer.shards.preprocessing import PreprocessConfig
 from fer.shards.refs import ShardsRef
+from fer.training import seeds, soft_labels
+from fer.training import train as train_stage
 from fer.training.config import TrainConfig
 from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 from tasks import shards, training
 from tasks.results import TrainedModel
+
+RefT = TypeVar("RefT", bound=Ref)
 
 
 class Steps(NamedTuple):
@@ -40,6 +50,31 @@ def as_tasks(runner: runners.Runner | None = None) -> Steps:
     )
 
 
+class Run(Protocol):
+    """What runs a stage, or finds its output."""
+
+    def __call__(self, stage: Stage[RefT], *inputs: Any) -> RefT: ...
+
+
+def as_stages(run: Run, weights: Mapping[str, WeightsRef] | None = None) -> Steps:
+    """Each stage itself, by `run`, within one task; `weights` by their source, where they are there already."""
+
+    def fetch_weights(source: str, config: TrainConfig, split: SplitRef) -> WeightsRef:
+        if weights is not None and source in weights:
+            return weights[source]
+        resolved = weights_stage.resolve(source, config.model, config.weights_origin)
+        return run(weights_stage.fetch, resolved, split if resolved.is_release else None)
+
+    return Steps(
+        preprocess=functools.partial(run, preprocess_stage.preprocess),
+        balance=functools.partial(run, balance_stage.balance),
+        fetch_weights=fetch_weights,
+        collect_votes=functools.partial(run, soft_labels.collect),
+        train=functools.partial(run, train_stage.train),
+        choose_seed=functools.partial(run, seeds.choose),
+    )
+
+
 def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> TrainedModel:
     """The recipe's model, trained on the split's images from the weights and with the votes that the recipe asks for.
 
@@ -52,6 +87,6 @@ def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) 
     weights = steps.fetch_weights(config.weights, config, split) if config.weights is not None else None
     votes = steps.collect_votes(split) if config.soft_labels else None
     models = {seed: steps.train(balanced, prepared, weights, votes, one) for seed, one in config.by_seed().items()}
-    seeds = steps.choose_seed(tuple(models.values()), tuple(models)) if len(models) > 1 else None
-    model = models[config.seed if seeds is None else seeds.chosen]
-    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model, seeds=seeds)
+    spread = steps.choose_seed(tuple(models.values()), tuple(models)) if len(models) > 1 else None
+    model = models[config.seed if spread is None else spread.chosen]
+    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model, seeds=spread)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect import task
+from pydantic import ValidationError
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
@@ -12,8 +13,9 @@ from fer.engine import connect, fingerprint
 from fer.engine.stage import Found
 from fer.engine.store import objectstore
 from fer.evaluation import beforehand
-from fer.evaluation.refs import Champion, ChampionState, EvaluationRef, Examination, VerdictRef
+from fer.evaluation.refs import Champion, ChampionState, Examination, Judged, VerdictRef
 from fer.ingest.refs import ManifestRef
+from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
@@ -81,6 +83,27 @@ def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
     return champion_stage.preprocessing_of(model, caching.workspace())
 
 
+def recipe_of(recipe: Recipe, released: Champion) -> Recipe:
+    """`recipe` with all that made a release's model in place of its own: to train as the release was, on today's data.
+
+    Raises ConfigError if this code can't: the recipe or a model of it is not known, or code has changed since.
+    """
+    made_by = champion_stage.procedure(recipe.model_name, released.version)
+    try:
+        own = Recipe.model_validate(made_by.recipe)
+    except ValidationError as error:
+        raise overrides.config_error(error) from error
+    if _code_fingerprint(own) != made_by.code:
+        raise errors.ConfigError(
+            "A release's recipe must be trained by the code that trained the release.",
+            received=f"version {released.version} of other code",
+            todo="see whether the candidate is to replace it, and promote it by hand; the next ones are then compared",
+        )
+    train = own.train.model_copy(update={"timeout_s": recipe.train.timeout_s})
+    sections = {"preprocess": own.preprocess, "balance": own.balance, "train": train, "calibration": own.calibration}
+    return recipe.model_copy(update=sections)
+
+
 def _find_release(parameters: Mapping[str, Any]) -> Found | None:
     candidate = parameters["candidate"]
     release = register_stage.registered(candidate)
@@ -103,23 +126,24 @@ def _code_fingerprint(recipe: Recipe) -> str:
 def candidate(
     recipe: Recipe,
     lineage: dict[str, str],
-    split: SplitRef,
+    learned: SplitRef,
+    judged: Judged,
     trained: TrainedModel,
-    evaluation: EvaluationRef,
     verdict: VerdictRef,
     examination: Examination,
 ) -> register_stage.Candidate:
-    """What is to be registered, by a run of today's code."""
+    """What is to be registered, by a run of today's code; `learned` is the split that it was trained on."""
     return register_stage.Candidate(
         name=recipe.model_name,
         recipe=recipe.model_dump_json(),
         code_fingerprint=_code_fingerprint(recipe),
         lineage=lineage,
-        split=split,
+        split=learned,
+        tested=judged.split,
         model=trained.model,
         seeds=trained.seeds,
         shards=trained.shards,
-        evaluation=evaluation,
+        evaluation=judged.evaluation,
         verdict=verdict,
         examination=examination,
         gate=recipe.gate,

@@ -49,6 +49,7 @@ class Assessment:
     """What was found out about a model, and the models that it met, with their evaluations."""
 
     evaluation: EvaluationRef
+    tested: SplitRef  # of whose test images the evaluation is
     examination: Examination
     opponents: Opponents
     verdict: VerdictRef
@@ -92,7 +93,8 @@ class RetrainResult(Record):
         if self.release.kept_because:
             return f"{version}: {self.release.kept_because}"
         low, high = evaluation.accuracy_interval
-        accuracy = f"accuracy {evaluation.accuracy:.3f} [{low:.3f}, {high:.3f}] on {evaluation.n_images:,} test images"
+        images = f"{evaluation.n_images:,} {evaluation.split} images"
+        accuracy = f"accuracy {evaluation.accuracy:.3f} [{low:.3f}, {high:.3f}] on {images}"
         champion = "champion" if release.champion_version == release.version else "not champion"
         return f"{version}: {accuracy}, {champion}"
 

@@ -1,7 +1,6 @@
 """A search's tasks: one for each trial, and one that shows the results of all."""
 
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
@@ -29,9 +28,7 @@ from fer.reports import plots, sweep_plots
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.training import search, soft_labels
-from fer.training import seeds as seeds_stage
 from fer.training import train as train_stage
-from fer.training.config import TrainConfig
 from fer.training.refs import ModelRef, WeightsRef
 from tasks import artifacts, caching, events, pipeline
 from tasks.results import SweepResult
@@ -236,19 +233,7 @@ def _steps(weights: Mapping[str, WeightsRef], progress: Progress) -> pipeline.St
     def run(stage: Stage[RefT], *inputs: Any) -> RefT:
         return stage(*inputs, workspace=caching.workspace(), progress=progress)
 
-    def fetch_weights(source: str, config: TrainConfig, _: SplitRef) -> WeightsRef:
-        if source in weights:
-            return weights[source]
-        return run(weights_stage.fetch, weights_stage.resolve(source, config.model), None)  # ImageNet's
-
-    return pipeline.Steps(
-        preprocess=functools.partial(run, preprocess_stage.preprocess),
-        balance=functools.partial(run, balance_stage.balance),
-        fetch_weights=fetch_weights,
-        collect_votes=functools.partial(run, soft_labels.collect),
-        train=functools.partial(run, train_stage.train),
-        choose_seed=functools.partial(run, seeds_stage.choose),
-    )
+    return pipeline.as_stages(run, weights)
 
 
 def command(recipe: Recipe, base: Recipe, choice: str, sources: Sequence[str], kaggle_secret: str | None) -> str:

@@ -23,6 +23,7 @@ from fer import errors
 from fer.curation import assignment, groups, split
 from fer.curation.refs import CurationRef, InspectionRef, SplitRef
 from fer.engine import disk, stage
+from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 
@@ -235,20 +236,19 @@ def _digest(out: Path, *names: str) -> str:
 
 
 def _ref(rows: pa.Table, of: SplitRef, origin: str) -> SplitRef:
-    """What `rows` (data_contracts.split.SCHEMA) hold, by split and class."""
+    """What `rows` (data_contracts.split.SCHEMA) hold, by split and class, for the splits that have images."""
     in_split = np.asarray(pc.index_in(rows["split"], value_set=pa.array(files.SPLITS)).fill_null(_NOWHERE).to_numpy())
     label, is_clean = rows["class_index"].to_numpy(), _are(rows["is_clean"])
-    n_classes = len(of.classes)
+    here = {name: in_split == number for number, name in enumerate(files.SPLITS) if (in_split == number).any()}
     excluded = rows["reason"].drop_null().value_counts().to_pylist()
+
+    def by_class(which: np.ndarray) -> Counts:
+        return dict(zip(of.classes, np.bincount(label[which], minlength=len(of.classes)).tolist(), strict=True))
+
     return SplitRef(
         classes=of.classes,
-        counts={
-            name: dict(
-                zip(of.classes, np.bincount(label[in_split == number], minlength=n_classes).tolist(), strict=True)
-            )
-            for number, name in enumerate(files.SPLITS)
-        },
+        counts={name: by_class(which) for name, which in here.items()},
         origin=origin,
-        n_clean={name: int((is_clean & (in_split == number)).sum()) for number, name in enumerate(files.SPLITS)},
+        n_clean={name: int((is_clean & which).sum()) for name, which in here.items()},
         excluded={row["values"]: row["counts"] for row in excluded},
     )

@@ -17,6 +17,8 @@ from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Champion, Check, Measure
 from fer.ingest import sources
 
+_FOLDS = 5  # that are proposed
+_LEAST_FOR_FOLDS = 4  # images of a class: tested, validated and learned in each fold, and some are duplicates
 _COMPARABLE = "only models that do the same on the same images can be compared"
 
 
@@ -102,18 +104,40 @@ def enough_images(split: SplitRef, config: GateConfig) -> Finding:
     detail = f"{n:,} test images, {missing:,} fewer than gate.min_images={config.min_images:,}"
     if not n:
         return finding._replace(detail=detail, todo="add some", lacks_data=True)
-    equal = power.expected(n, config.margin, config.confidence)
+    if split.n_folds:
+        todo = f"add {missing:,} images, or {_lower_the_bound(n, config)}"
+        return finding._replace(detail=detail, todo=todo, lacks_data=True)
     if split.origin == "drawn" or "test drawn" in split.origin:
         in_all = math.ceil(missing * n_all / n)
         todo = f"add about {in_all:,} images, of which test gets {n / n_all:.0%}, or raise split.test_share"
     else:
         todo = f"add {missing:,} images to the source's test split, or draw another (split.use_official=false)"
-    todo += (
-        f"; or lower the bound (--set gate.min_images={n}): on so few an accuracy is known to "
-        f"±{0.98 / math.sqrt(n):.2f} at worst, and as good a model passes a comparison with the margin of "
-        f"{config.margin:g} in {equal:.0%} of cases"
-    )
+    todo = "; or ".join(filter(None, (todo, _cross_fitting(split, config), _lower_the_bound(n, config))))
     return finding._replace(detail=detail, todo=todo, lacks_data=True)
+
+
+def _lower_the_bound(n: int, config: GateConfig) -> str:
+    equal = power.expected(n, config.margin, config.confidence)
+    return (
+        f"lower the bound (--set gate.min_images={n}): on so few an accuracy is known to ±{0.98 / math.sqrt(n):.2f} at "
+        f"worst, and as good a model passes a comparison with the margin of {config.margin:g} in {equal:.0%} of cases"
+    )
+
+
+def _cross_fitting(split: SplitRef, config: GateConfig) -> str:
+    """The proposal to judge by cross-fitting, with its settings; empty where a class has too few images for it."""
+    of_class = [sum(by_class.get(name, 0) for by_class in split.counts.values()) for name in split.classes]
+    n_all, n_folds = sum(of_class), min(_FOLDS, max(of_class))
+    if min(of_class) < _LEAST_FOR_FOLDS:
+        return ""
+    settings = f"--set evaluation.folds={n_folds}"
+    if n_all < config.min_images:
+        settings += f" --set gate.min_images={n_all}"
+    return (
+        f"judge the recipe by cross-fitting, which tests each of the {n_all:,} images once, by {n_folds} models that "
+        f"learn the others, and takes about {n_folds + 1} trainings ({settings}): as good a recipe passes a comparison "
+        f"in {power.expected(n_all, config.margin, config.confidence):.0%} of cases"
+    )
 
 
 def _counted(n_images: int, config: GateConfig) -> Measure:
@@ -128,8 +152,14 @@ def _counted(n_images: int, config: GateConfig) -> Measure:
     )
 
 
-def warnings(split: SplitRef, config: GateConfig) -> tuple[str, ...]:
-    """What the data's report says if no model of a split can be judged, and so none be released."""
+def warnings(split: SplitRef, config: GateConfig, n_folds: int = 0) -> tuple[str, ...]:
+    """What the data's report says if no model of a split can be judged, and so none be released.
+
+    `n_folds`: in which all its images are to be tested; 0: its test images are.
+    """
+    if n_folds:
+        n_all = sum(sum(by_class.values()) for by_class in split.counts.values())
+        split = split.model_copy(update={"n_folds": n_folds, "counts": {"test": {"all": n_all}}})
     finding = enough_images(split, config)
     return () if finding.passed else (f"too few to release a model: {finding.detail}; {finding.todo}",)
 
@@ -160,7 +190,7 @@ def _comparability(champion: Champion | None, source: str, split: SplitRef) -> F
             f"{', '.join(split.classes)}",
             todo=todo,
         )
-    if not champion.same_preprocessing:
+    if not champion.same_preprocessing and not split.n_folds:  # in folds its recipe is trained anew
         return Finding(
             name=f"same preprocessing code as the {name}",
             passed=False,
@@ -198,6 +228,8 @@ def read_images(split: SplitRef, released: Champion, workspace: workspaces.Works
     columns = ["image_id", "pixel_sha256", "near_duplicates", "class_index", "split"]
     rows = pq.read_table(workspace.folder(split) / files.SPLIT, columns=columns)
     rows = rows.filter(pc.equal(rows["split"], "test"))
+    if split.n_folds:  # by models that did not learn them
+        return ComparedImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), np.ones(len(rows), bool))
     unseen = None
     trained_on = workspace.folder(released.model) / files.TRAINED_ON
     if trained_on.is_file():

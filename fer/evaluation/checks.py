@@ -1,5 +1,6 @@
 """Predictions against their contract: image by image, the split as a whole, and the model as a whole."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,16 @@ def check(out: Path, shards_folder: Path, split: str) -> None:
 
     Raises ContractViolation, and IntegrityError for files that can't be read.
     """
-    rows = predictions.read(out / predictions.FILE)
     truth: dict[str, int] = {}
     for name in parquet.names(shards_folder, split):
         image_ids, class_indexes = parquet.read_labels(shards_folder / name)
         truth |= dict(zip(image_ids, class_indexes.tolist(), strict=True))
+    check_against(out, truth, split)
+
+
+def check_against(out: Path, truth: Mapping[str, int], split: str) -> None:
+    """Do the same with a split of which `truth` has the class index of each image."""
+    rows = predictions.read(out / predictions.FILE)
     probabilities = rows.probabilities.astype(np.float64)  # (N, classes)
     images = pa.table(
         {

@@ -1,8 +1,28 @@
 """What a recipe demands of a candidate: its gates, and when one that passed them replaces the champion."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fer.engine.records import Record
+
+
+class EvaluationConfig(Record):
+    """What a model is judged by."""
+
+    folds: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="cross-fitting, for data too small to keep a test split: each image is tested once, by a model of "
+        "this recipe that learned the other folds; the model that is released learns all but validation. 0: no folds, "
+        "the test split",
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("must be 2 or more, or 0 for none")
+        return value
 
 
 class GateConfig(Record):

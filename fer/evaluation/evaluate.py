@@ -71,9 +71,14 @@ def evaluate(
         progress=progress,
     )
     prediction_checks.check(out, workspace.folder(shards), split_name)
+    return measured(out, split_name, None if calibration is None else calibrator.load(workspace.folder(calibration)))
+
+
+def measured(out: Path, split_name: str, known: calibrator.Calibration | None = None) -> EvaluationRef:
+    """Write `metrics.json` of the predictions in `out`, and the calibration that is `known`, which all were calibrated
+    by; what an evaluation of this split has to say."""
     flip_tta = metrics.from_predictions(out / predictions.FLIP_TTA)
     scores = metrics.from_predictions(out / predictions.FILE).with_flip_tta(flip_tta)
-    known = None if calibration is None else calibrator.load(workspace.folder(calibration))
     if known is not None:
         scores = scores.with_calibration(calibration_scores.measure(out, known))
         disk.write(out / calibrator.FILE, known.model_dump_json(indent=1).encode())

@@ -70,6 +70,8 @@ def gate(
                 reason="a champion must not be replaced by a worse model",
             )
         )
+    elif champion.not_rebuilt:
+        decision = Decision(False, False, f"not compared with the champion: {champion.not_rebuilt}")
     elif all(finding.passed for finding in findings):
         name = beforehand.who(champion.version)
         against_champion = _against(champion, name, candidate, judged.split, config, workspace)
@@ -92,6 +94,7 @@ def gate(
         for_a_reason=decision.for_a_reason,
         decision=decision.sentence,
         decided_by=decision.checks,
+        estimate_of=_estimate_of(judged.split),
     )
     record = verdict.model_dump(exclude={"path", "digest", "power"}) | {
         "power": None if power is None else power.model_dump() | {"sentence": power.sentence()},
@@ -100,6 +103,18 @@ def gate(
     disk.write(out / files.VERDICT, json.dumps(record, indent=1).encode())
     progress(len(checks), len(checks), "checks")
     return verdict
+
+
+def _estimate_of(split: SplitRef) -> str:
+    """What the figures of a model that is judged on `split` estimate; empty where they are the model's own."""
+    if not split.n_folds:
+        return ""
+    n = sum(split.counts["test"].values())
+    return (
+        f"the figures estimate what this recipe can be expected to reach on data like these, not how good this very "
+        f"model is, which learned all images but validation: each of {n:,} images was answered by one of "
+        f"{split.n_folds} models that had learned others, about {1 - 1 / split.n_folds:.0%} of them"
+    )
 
 
 def _floors(evaluation: EvaluationRef, candidate: predictions.Predictions, config: GateConfig) -> list[Check]:
@@ -204,6 +219,8 @@ def _against_anchor(
     """The candidate against the best release; a check that passes and says why, where the two can't be compared."""
     name = f"best release (version {anchor.version})"
     difference = beforehand.comparability(anchor, judged.source, judged.split)
+    if anchor.not_rebuilt:
+        difference = Check(name=name, passed=False, detail=anchor.not_rebuilt)
     if difference is None:
         images = beforehand.read_images(judged.split, anchor, workspace)
         enough = beforehand.enough_to_compare(images, judged.split.classes, name, config)

@@ -318,6 +318,7 @@ class VerdictRef(Ref):
     for_a_reason: bool = False  # it replaces the champion without being shown to be better
     decision: str = ""
     decided_by: tuple[Check, ...] = ()  # a check that failed here keeps the champion, but refuses no candidate
+    estimate_of: str = ""  # what the figures estimate, where that is not how good this very model is
 
     @property
     def promotes(self) -> bool:
@@ -339,7 +340,7 @@ class VerdictRef(Ref):
         if not self.passed:
             return f"Refused by the gates: {self.reason()}"
         details = "; ".join(check.detail for check in self.checks)
-        return f"Passed the gates: {'; '.join(filter(None, (details, self.decision)))}"
+        return f"Passed the gates: {'; '.join(filter(None, (details, self.decision, self.estimate_of)))}"
 
 
 class Champion(Record):
@@ -352,6 +353,7 @@ class Champion(Record):
     calibration: CalibrationRef | None = None  # releases from before there were any have none
     evaluation: EvaluationRef | None = None  # on the candidate's test images
     robustness: RobustnessRef | None = None  # likewise
+    not_rebuilt: str = ""  # with cross-fitting: why its recipe can't be judged on the candidate's folds, if so
 
 
 class Opponents(Record):

@@ -14,7 +14,7 @@ from fer.curation.split import SplitConfig
 from fer.curation.validate import ValidateConfig
 from fer.engine.records import Record
 from fer.evaluation.calibration.config import CalibrationConfig
-from fer.evaluation.config import GateConfig
+from fer.evaluation.config import EvaluationConfig, GateConfig
 from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.evaluation.slices.config import SlicesConfig
@@ -51,6 +51,7 @@ class Recipe(Record):
     robustness: RobustnessConfig = RobustnessConfig()
     explanations: ExplanationsConfig = ExplanationsConfig()
     slices: SlicesConfig = SlicesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig
     search: dict[str, str] = Field(
         default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"

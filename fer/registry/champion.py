@@ -5,7 +5,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -175,6 +175,20 @@ def _waivers_used(log: Log) -> tuple[str, ...]:
         for entry in log.entries
         if entry.waiver and entry.at_utc > year_ago
     )
+
+
+class Procedure(NamedTuple):
+    """What made a release: its recipe, as it was written then, and the fingerprint of the code."""
+
+    recipe: dict[str, Any]
+    code: str
+
+
+def procedure(name: str, version: int) -> Procedure:
+    """What made a release. Raises StoreError, IntegrityError."""
+    with releases.open_registry() as models:
+        manifest = models.get(name, str(version))
+    return Procedure(manifest.recipe, manifest.code_fingerprint)
 
 
 def preprocessing_of(model: ModelRef, workspace: Workspace) -> preprocessing.PreprocessConfig:

@@ -38,7 +38,8 @@ class Candidate(Record):
     recipe: str  # JSON
     code_fingerprint: str  # of all code that the recipe's stages run
     lineage: dict[str, str]  # see `lineage`
-    split: SplitRef  # that the model was trained and tested on
+    split: SplitRef  # that the model was trained on
+    tested: SplitRef  # whose test images it was judged by
     model: ModelRef
     seeds: SeedsRef | None = None  # those that the model was chosen from
     examination: Examination = Examination()
@@ -143,7 +144,7 @@ def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) 
 def _tried(candidate: Candidate, opponents: Opponents, packed: Path, workspace: Workspace) -> trial.Trial:
     released = opponents.champion
     material = trial.Material(
-        shards=workspace.folder(candidate.shards),
+        shards=None if candidate.tested.n_folds else workspace.folder(candidate.shards),
         champion=None if released is None else workspace.folder(released.model),
         champion_version=None if released is None else released.version,
         is_timed=True,
@@ -187,7 +188,7 @@ def _registration(
     verdict = candidate.verdict
     bar = models.log(candidate.name).bar(None, candidate.model.digest) if verdict.promotes else None
     passed = verdict.passed and not tried.reason()
-    split_folder = workspace.folder(candidate.split)
+    split_folder = workspace.folder(candidate.tested)
     wear = reads.check(
         models.versions(candidate.name),
         lambda manifest: reads.tested_on(models, manifest),

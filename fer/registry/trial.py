@@ -59,7 +59,8 @@ class Trial(Record):
 
 class Material(Record):
     """What a release is tried on and beside: the folders of its shards, whose test images it was evaluated on, and of
-    the champion. Without any of it only the drawn inputs are tried, and nothing is timed.
+    the champion. Without any of it, as where other models of its recipe were evaluated, only the drawn inputs are
+    tried, and nothing is timed.
     """
 
     shards: Path | None = None

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from split_cases import CLASSES, committed, data, image, pairs_of, related, table_of
 
@@ -42,14 +42,10 @@ def side(plan, image_id, number):
 
 @st.composite
 def of_enough(draw):
-    """Images and pairs of which some class has as many images as there are folds; and the number of folds."""
+    """Images and pairs, of which some have no relations; and a number of folds that these are enough for."""
     images, pairs = draw(data(actions=("keep",), max_size=60))
-    n_folds = draw(st.integers(2, 6))
-    try:
-        planned(images, pairs, n_folds=n_folds)
-    except errors.ContractViolation:
-        reject()
-    return images, pairs, n_folds
+    images += [image(n, "happy", pixels=n) for n in range(100, 106)]
+    return images, pairs, draw(st.integers(2, 6))
 
 
 @given(of_enough(), st.integers(0, 3))
@@ -142,7 +138,7 @@ def test_the_released_model_learns_all_but_validation(workspace):
     assert set(was.values()) == {"train", "validation", "test"}
     for row in rows(workspace, after):
         assert row["split"] == ("validation" if was[row["image_id"]] == "validation" else "train")
-    assert after.counts["test"] == dict.fromkeys(CLASSES, 0)
+    assert after.counts.keys() == {"train", "validation"}
 
 
 def test_what_curation_keeps_out_of_training_is_tested_and_never_learned(workspace):

@@ -153,8 +153,8 @@ def published(tmp_path, monkeypatch):
     )
     trained = SimpleNamespace(shards=ref("shards"), balanced=ref("balanced"), model=ref("model"), seeds=None)
     checks = (Check(name="floor", passed=True, detail=HOSTILE),)
-    verdict = SimpleNamespace(checks=checks, power=None)
-    assessment = Assessment(ref("predictions"), Examination(), None, verdict)
+    verdict = SimpleNamespace(checks=checks, power=None, estimate_of=HOSTILE)
+    assessment = Assessment(ref("predictions"), ref("split"), Examination(), None, verdict)
     release = ReleaseRef(name="demo", version=2, status="released", uri="s3://m/demo/2", champion_version=2)
 
     def publish():

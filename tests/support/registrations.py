@@ -85,6 +85,7 @@ def candidate(refs, **lineage):
         code_fingerprint="ef",
         lineage={"source": "demo", "split_origin": "drawn", "index": "data"} | lineage,
         split=split,
+        tested=split,
         model=model,
         shards=SHARDS,
         evaluation=evaluation,

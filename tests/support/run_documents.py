@@ -96,6 +96,7 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
             "why": [f"better than the champion: 60 images better{text}"],
             "checks": [check.model_dump(mode="json") for check in checks],
             "decided_by": [checks[1].model_dump(mode="json")],
+            "estimate_of": "",
             "power": {"n_images": N, "sentence": f"the margin of 0.03 passes 94% of equals{text}"},
             "champion_version": 2 if with_champion else None,
             "anchor_version": None,

@@ -3,7 +3,8 @@
 Its keys, in the order of the page; one that is null was not found out, and `not_evaluated` says why:
 
 release        name, version, status, `uri`, when it was made and by which run, the champion afterwards, its files
-verdict        `headline`, `why`, the gates' checks, their power, with which releases it was compared
+verdict        `headline`, `why`, the gates' checks, their power, with which releases it was compared; `estimate_of`
+               says what the figures estimate, where that is not how good the model itself is
 made_of        sources, recipe and its settings, seed, digests of data, model and code, the environment
 comparison     candidate against champion: fer.evaluation.by_class.Changes, and `version`
 metrics        fer.evaluation.metrics.Metrics, and `row_shares` of the confusion matrix
@@ -62,6 +63,7 @@ class Subject:
     sources: tuple[str, ...]
     quality: QualityRef
     split: SplitRef
+    tested: SplitRef  # whose test images it was judged by: the split itself, or its folds
     balanced: ShardsRef
     model: ModelRef
     seeds: SeedsRef | None
@@ -155,6 +157,7 @@ def verdict(subject: Subject) -> Document:
         "why": why,
         "checks": [check.model_dump(mode="json") for check in checks],
         "decided_by": [check.model_dump(mode="json") for check in found.decided_by],
+        "estimate_of": found.estimate_of,
         "power": None if found.power is None else found.power.model_dump() | {"sentence": found.power.sentence()},
         "champion_version": found.champion_version,
         "anchor_version": found.anchor_version,
@@ -180,7 +183,7 @@ def _compared(champion: Champion, evaluation: EvaluationRef, subject: Subject, w
     candidate, released = (
         predictions.read(workspace.folder(ref) / predictions.FILE) for ref in (subject.evaluation, evaluation)
     )
-    images = beforehand.read_images(subject.split, champion, workspace)
+    images = beforehand.read_images(subject.tested, champion, workspace)
     config = GateConfig.model_validate(subject.manifest.recipe["gate"])
     return Comparison(candidate, released, images, beforehand.who(champion.version), config)
 
@@ -215,12 +218,16 @@ def _data_uri(png: Path) -> str:
 def _reasons(subject: Subject, of_comparison: str | None) -> dict[str, str]:
     """Section -> why there is none."""
     found = subject.examination
+    not_asked = {
+        name: f"the recipe does not ask for it ({name}.enabled)" for name in ("slices", "robustness", "explanations")
+    }
+    if subject.tested.n_folds:
+        learned = "the model learned the images that it would be tried on (evaluation.folds)"
+        not_asked |= {"robustness": learned, "explanations": learned}
     reasons = {
         "comparison": of_comparison,
         "seeds": None if subject.seeds else "the recipe trains one seed (train.seeds)",
-        "slices": None if found.slices else "the recipe does not ask for it (slices.enabled)",
-        "robustness": None if found.robustness else "the recipe does not ask for it (robustness.enabled)",
-        "explanations": None if found.explanations else "the recipe does not ask for it (explanations.enabled)",
+        **{name: None if getattr(found, name) else why for name, why in not_asked.items()},
     }
     return {section: reason for section, reason in reasons.items() if reason is not None}
 
