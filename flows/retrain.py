@@ -80,7 +80,7 @@ def retrain(
         champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
         opponents = champion_state.opponents
         if folds:  # the model itself learned the images that others are tested on: it is not examined on them
-            opponents = tasks.cross_fitting.opponents(opponents, full_recipe, data, folds, stage_runner)
+            opponents = tasks.cross_fitting.opponents(opponents, full_recipe, manifest, folds, stage_runner)
             examination = Examination()
         else:
             opponents = _evaluated(opponents, data, trained.shards, full_recipe, stage_runner)

@@ -19,7 +19,6 @@ from fer.evaluation.refs import CalibrationRef, Champion, EvaluationRef, Opponen
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
 from tasks import artifacts, caching, pipeline, registry, stages
-from tasks.results import IngestResult
 
 RefT = TypeVar("RefT", bound=Ref)
 
@@ -118,18 +117,20 @@ def _evaluated(recipe: Recipe, manifest: ManifestRef, folds: SplitRef, number: i
     return run(evaluate_stage.evaluate, trained.model, trained.shards, split, "test", calibration)
 
 
-def opponents(of: Opponents, recipe: Recipe, data: IngestResult, folds: SplitRef, runner: runners.Runner) -> Opponents:
+def opponents(
+    of: Opponents, recipe: Recipe, manifest: ManifestRef, folds: SplitRef, runner: runners.Runner
+) -> Opponents:
     """The opponents with the evaluations of their recipes on the `folds`: the models themselves learned these images.
 
     One whose recipe can't be trained by this code says why.
     """
 
     def evaluated(released: Champion | None, whose: str) -> Champion | None:
-        if released is None or beforehand.comparability(released, data.manifest.source, folds) is not None:
+        if released is None or beforehand.comparability(released, manifest.source, folds) is not None:
             return released
         try:
             own = registry.recipe_of(recipe, released)
-            return released.model_copy(update={"evaluation": evaluate(own, data.manifest, folds, None, runner, whose)})
+            return released.model_copy(update={"evaluation": evaluate(own, manifest, folds, None, runner, whose)})
         except _CANT_BE_TRAINED as error:
             if error.transient or isinstance(error, errors.TooLittleMemory):
                 raise
