@@ -202,7 +202,7 @@ def _show_verdict(verdict: VerdictRef) -> None:
     title = f"# The gates {'passed' if verdict.passed else 'failed'}"
     decision = [f"- {'✓' if verdict.replaces else '–'} **replaces the champion**: {plain(verdict.decision)}"]
     power = [] if verdict.power is None else ["", f"Power: {plain(verdict.power.sentence())}."]
-    estimate = ["", f"Estimate: {plain(verdict.estimate_of)}."] if verdict.estimate_of else []
+    estimate = ["", f"The figures are an estimate of {plain(verdict.estimate_of)}."] if verdict.estimate_of else []
     text = "\n".join([title, "", *lines, *(decision if verdict.decision else []), *power, *estimate])
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 

@@ -208,7 +208,7 @@ def publish_run(
             *(f"- **examined** {_plain(ref.summary())}" for ref in examination.refs()),
             *(f"- **gate** {check.mark} {_plain(check.detail)}" for check in (*verdict.checks, *release.checks)),
             *([] if verdict.power is None else [f"- **power** {_plain(verdict.power.sentence())}"]),
-            *([f"- **estimate** {_plain(verdict.estimate_of)}"] if verdict.estimate_of else []),
+            *([f"- **an estimate** of {_plain(verdict.estimate_of)}"] if verdict.estimate_of else []),
             *([f"- **kept** {_plain(release.kept_because)}"] if release.kept_because else []),
             f"- **release** `{release.uri}`",
         ]

@@ -111,9 +111,9 @@ def _estimate_of(split: SplitRef) -> str:
         return ""
     n = sum(split.counts["test"].values())
     return (
-        f"the figures estimate what this recipe can be expected to reach on data like these, not how good this very "
-        f"model is, which learned all images but validation: each of {n:,} images was answered by one of "
-        f"{split.n_folds} models that had learned others, about {1 - 1 / split.n_folds:.0%} of them"
+        f"what this recipe can be expected to reach on data like these, not of how good this very model is, which "
+        f"learned all images but validation: each of {n:,} images was answered by one of {split.n_folds} models that "
+        f"had learned others, about {1 - 1 / split.n_folds:.0%} of them"
     )
 
 

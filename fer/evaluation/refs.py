@@ -339,8 +339,9 @@ class VerdictRef(Ref):
         """Whether the candidate passed the gates, and why."""
         if not self.passed:
             return f"Refused by the gates: {self.reason()}"
+        estimate = f"an estimate of {self.estimate_of}" if self.estimate_of else ""
         details = "; ".join(check.detail for check in self.checks)
-        return f"Passed the gates: {'; '.join(filter(None, (details, self.decision, self.estimate_of)))}"
+        return f"Passed the gates: {'; '.join(filter(None, (details, self.decision, estimate)))}"
 
 
 class Champion(Record):

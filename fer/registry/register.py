@@ -129,7 +129,7 @@ def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) 
     (out / champion.MODEL).write_text(candidate.model.model_dump_json(indent=1))
     known_images = trained_on.table(workspace.folder(candidate.split), model_folder)
     pq.write_table(known_images, out / files.TRAINED_ON, compression="zstd")
-    test_images = reads.table(workspace.folder(candidate.split))
+    test_images = reads.table(workspace.folder(candidate.tested))
     pq.write_table(test_images, out / files.TESTED_ON, compression="zstd")
     refs = [candidate.verdict, candidate.model, candidate.evaluation, report]
     refs += [] if candidate.seeds is None else [candidate.seeds]

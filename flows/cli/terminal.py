@@ -135,7 +135,7 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     if result.verdict.power is not None:
         table.add_row("power", plain(result.verdict.power.short()))
     if result.verdict.estimate_of:
-        table.add_row("estimate", plain(result.verdict.estimate_of))
+        table.add_row("estimate", f"of {plain(result.verdict.estimate_of)}")
     if release.kept_because:
         table.add_row("kept", plain(release.kept_because))
     elif result.verdict.passed and result.verdict.decision:

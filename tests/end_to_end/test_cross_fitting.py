@@ -84,7 +84,7 @@ def test_the_settings_that_it_proposes_end_in_a_release_judged_out_of_fold(first
     assert [name for name in first.executed if "fold" in name] == ["folds", *FOLDS, "out of fold"]
     assert (result.evaluation.split, result.evaluation.n_images) == ("out-of-fold", proposed.n_images)
     assert f"on {proposed.n_images} out-of-fold images" in result.message()
-    assert "not how good this very model is" in result.verdict.estimate_of
+    assert "not of how good this very model is" in result.verdict.estimate_of
     assert result.verdict.estimate_of in Path(result.reports["report"]).read_text()
 
 
