@@ -8,12 +8,13 @@ from prefect import task
 
 from fer import plain_text, settings
 from fer.engine import disk
-from fer.evaluation import compare
+from fer.evaluation.comparing import candidates
 from fer.evaluation.refs import EvaluationRef
 from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.reports import comparison as comparison_report
 from fer.reports import evaluation as evaluation_report
+from fer.reports import pages
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, reports
 from tasks.results import ComparisonResult
@@ -32,29 +33,33 @@ def publish(
     `variants` are their recipes by name, made from `base`, which the user named by `choice`.
     """
     workspace = caching.workspace()
-    rows = compare.compare(models, workspace)
+    rows = candidates.compare(models, workspace)
     settings_of = {name: overrides.assignments(variant, base.resolved()) for name, variant in variants.items()}
     text = f"# {base.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
-    by_class = "".join(
+    by_class = "\n" + comparison_report.by_class(rows)
+    by_class += "".join(
         _section(name, settings_of[name], workspace.folder(reports.evaluation_report(evaluation, model)))
         for name, (model, evaluation) in models.items()
     )
     folder = settings.Settings.load().home / "reports" / "comparisons" / base.name
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {"as Markdown": folder / "comparison.md", "as JSON": folder / "comparison.json"}
+    names = {"report": "comparison.html", "as Markdown": "comparison.md", "as JSON": "comparison.json"}
+    paths = {what: folder / name for what, name in names.items()}
     document = {
         "recipe": base.name,
         "sources": list(sources),
         "settings": settings_of,
         "rows": [row.model_dump(mode="json") for row in rows],
     }
+    page = pages.from_markdown(f"{base.name}: models compared", text, comparison_report.pictures(rows), by_class)
+    disk.write(paths["report"], page.encode())
     disk.write(paths["as Markdown"], f"{text}{by_class}".encode())
     disk.write(paths["as JSON"], json.dumps(document, indent=1, ensure_ascii=False).encode())
     artifacts.markdown("comparison", f"{text}{by_class}", "Models compared on the same images")
     return ComparisonResult(
         recipe=choice,
         rows=tuple(comparison_report.table(rows)),
-        best=compare.best_of(rows).candidate,
+        best=candidates.best_of(rows).candidate,
         reports={name: str(path) for name, path in paths.items()},
     )
 

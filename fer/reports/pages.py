@@ -24,12 +24,15 @@ def environment() -> jinja2.Environment:
     )
 
 
-def from_markdown(title: str, markdown: str) -> str:
-    """Render Markdown (CommonMark and tables; HTML in it is shown, not obeyed) as a page."""
+def from_markdown(title: str, *parts: str) -> str:
+    """Render Markdown (CommonMark and tables; HTML in it is shown, not obeyed) as a page; Markup stays as it is."""
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    body = Markup(renderer.render(markdown))  # noqa: S704 - HTML in the Markdown is escaped by the renderer
+    body = Markup("").join(
+        part if isinstance(part, Markup) else Markup(renderer.render(part))  # noqa: S704 - the renderer escapes HTML
+        for part in parts
+    )
     return _of_markdown().render(title=title, body=body)
 
 

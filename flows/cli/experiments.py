@@ -1,5 +1,6 @@
 """The commands that train several models to compare them: `fer sweep` and `fer compare`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,6 +57,7 @@ def compare(
             metavar="'NAME: SETTING=VALUE …'",
         ),
     ],
+    as_json: console.AsJson = False,
 ) -> None:
     """Train several variants of a recipe on the same data, and compare them on the same test images.
 
@@ -68,13 +70,17 @@ def compare(
     candidates = candidate_recipes.parse(candidate)
     candidate_recipes.recipes(overrides.apply(catalog.load(run.recipe), parameters["settings"]), candidates)
     options.prepare_prefect(run.verbose)
-    options.announce(console.out, "comparing", run.sources, run.recipe)
+    screen = console.err if as_json else console.out
+    options.announce(screen, "comparing", run.sources, run.recipe)
 
     from flows import compare as compare_module
     from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events
 
     temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
         result = compare_module.compare(**parameters, candidates=candidates)
-    terminal.show_comparison(console.out, result)
+    if as_json:
+        typer.echo(Path(result.reports["as JSON"]).read_text())
+    else:
+        terminal.show_comparison(console.out, result)

@@ -22,7 +22,10 @@ def test_two_models_are_trained_and_compared_on_the_same_images(home):
     )
     assert [row["model"] for row in result.rows] == ["sequential-cnn", "mini-xception"]
     record = json.loads(Path(result.reports["as JSON"]).read_text())
-    assert record["rows"][1]["difference_interval"] is not None
+    assert record["rows"][0]["differences"] is None
+    assert record["rows"][1]["differences"]["accuracy"]["interval"] is not None
+    assert record["rows"][1]["costs"]["latency"]["image_ms"] > 0
+    assert Path(result.reports["report"]).read_text().count("<svg") == 2
     recipes = {
         name: overrides.apply(catalog.load("demo"), overrides.parse_settings(assignments))
         for name, assignments in record["settings"].items()

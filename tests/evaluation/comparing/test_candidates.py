@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from data_contracts import files
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
-from fer.evaluation import compare, predictions
+from fer.evaluation import predictions
+from fer.evaluation.comparing import candidates as compared
+from fer.evaluation.comparing.differences import Estimate
 from fer.evaluation.refs import EvaluationRef
 from fer.training.refs import ModelRef
 
@@ -19,6 +22,14 @@ MODEL = ModelRef(
     validation_accuracy=0.5,
     train_seconds=90.0,
 )
+
+
+def model(workspace: Workspace) -> ModelRef:
+    def produce(out):
+        (out / files.MODEL).write_bytes(b"abc")
+        return MODEL
+
+    return workspace.run("train", "0", ModelRef, produce, resumable=False)
 
 
 def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> EvaluationRef:
@@ -36,23 +47,26 @@ def evaluation(workspace: Workspace, name: str, n_right: int, ids=None) -> Evalu
 
 def test_each_candidate_is_compared_with_the_first_image_by_image(tmp_path):
     workspace = LocalWorkspace(tmp_path)
-    better = MODEL.model_copy(update={"validation_accuracy": 0.9})
-    candidates = {
-        "first": (MODEL, evaluation(workspace, "a", 60)),
+    better = model(workspace).model_copy(update={"validation_accuracy": 0.9})
+    named = {
+        "first": (model(workspace), evaluation(workspace, "a", 60)),
         "better": (better, evaluation(workspace, "b", 80)),
-        "same": (MODEL, evaluation(workspace, "c", 60)),
+        "same": (model(workspace), evaluation(workspace, "c", 60)),
     }
-    first, second, same = compare.compare(candidates, workspace)
-    assert first.difference is None
-    assert second.difference == pytest.approx(0.2)
-    low, high = second.difference_interval
+    first, second, same = compared.compare(named, workspace, time_them=False)
+    assert first.differences is None
+    assert second.differences.accuracy.value == pytest.approx(0.2)
+    low, high = second.differences.accuracy.interval
     assert 0.1 < low < 0.2 < high < 0.3
-    assert (same.difference, same.difference_interval) == (0, (0, 0))
-    assert compare.best_of((first, second, same)) is second
+    assert (second.differences.n_gained, second.differences.n_lost) == (20, 0)
+    assert same.differences.accuracy == Estimate(value=0, interval=(0, 0))
+    assert first.costs.size_bytes == 3
+    assert compared.best_of((first, second, same)) is second
 
 
 def test_models_on_other_images_are_not_compared(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     other = evaluation(workspace, "b", 60, [f"other{row:03}" for row in range(100)])
+    named = {"a": (model(workspace), evaluation(workspace, "a", 60)), "b": (model(workspace), other)}
     with pytest.raises(errors.ContractViolation, match="same images"):
-        compare.compare({"a": (MODEL, evaluation(workspace, "a", 60)), "b": (MODEL, other)}, workspace)
+        compared.compare(named, workspace, time_them=False)
