@@ -25,6 +25,8 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
     parts = [f"{parameters['recipe']} from {sources}"]
     if parameters.get("model_name"):
         parts.append(f"as {parameters['model_name']}")
+    if parameters.get("model"):
+        parts.append(f"on {parameters['model'].rpartition('/')[2]}")
     if parameters.get("candidates"):
         parts.append(f"of {', '.join(parameters['candidates'])}")
     settings = _settings(parameters)

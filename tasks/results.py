@@ -124,5 +124,5 @@ class AuditResult(Record):
     sources: tuple[str, ...]
     model: str
     sentence: str
-    rows: tuple[dict[str, str], ...]
+    rows: tuple[dict[str, str | int | float], ...]
     reports: dict[str, str]  # what it shows -> its path

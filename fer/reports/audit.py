@@ -33,7 +33,7 @@ def markdown(found: Audit, slices: str = "", robustness: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def figures(found: Audit) -> list[dict[str, str]]:
+def figures(found: Audit) -> list[dict[str, str | int | float]]:
     """A row for each set of images: all of the test, de-duplicated, with and without a twin."""
     metrics = found.metrics
     rows = [
@@ -62,9 +62,9 @@ def _twins(twins: Twins | None) -> list[str]:
         return ["## What twins are worth", f"{which} test image has a twin in {where}."]
     return [
         "## What twins are worth",
-        f"A twin is an identical or near-identical image in {where}. On test images with one the accuracy is "
-        f"**{points(twins.difference)}** different from that on those without; the official figure is "
-        f"**{points(twins.worth)}** above what the model shows on images that have none. The two parts may differ in "
+        f"A twin is an identical or near-identical image in {where}. The accuracy on test images with one minus that "
+        f"on those without is **{points(twins.difference)}**; the official accuracy minus the latter, which is what "
+        f"twins are worth, is **{points(twins.worth)}**. The two parts may differ in "
         "more than that, so this is how far the figure rests on twins, not a proof that they were learned by heart.",
     ]
 
@@ -114,7 +114,7 @@ def points(estimate: Estimate) -> str:
     return f"{100 * estimate.value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
-def _scores(name: str, scores: Scores) -> dict[str, str]:
+def _scores(name: str, scores: Scores) -> dict[str, str | int | float]:
     return _row(
         name,
         scores.n_images,
@@ -123,10 +123,12 @@ def _scores(name: str, scores: Scores) -> dict[str, str]:
     )
 
 
-def _row(name: str, n_images: int, accuracy: Estimate, macro_f1: Estimate | None = None) -> dict[str, str]:
+def _row(
+    name: str, n_images: int, accuracy: Estimate, macro_f1: Estimate | None = None
+) -> dict[str, str | int | float]:
     return {
         "images": name,
-        "number": f"{n_images:,}",
+        "number": n_images,
         "accuracy (95 %)": _share(accuracy),
         "macro-F1 (95 %)": "" if macro_f1 is None else _share(macro_f1),
     }

@@ -71,8 +71,12 @@ def pictures(rows: Sequence[Row]) -> Markup:
     if all(row.costs.latency is not None for row in rows):
         times = [row.costs.latency.image_ms for row in rows if row.costs.latency is not None]
         charts["accuracy and latency"] = _scatter(rows, "milliseconds for an image", times)
+    names = ", ".join(f"{number} {plain_text.visible(row.candidate)}" for number, row in enumerate(rows, start=1))
     figures = Markup("").join(
-        Markup("<figure><h3>{}</h3>{}</figure>").format(title, chart) for title, chart in charts.items()
+        Markup("<figure><h3>{}</h3>{}<figcaption>{}; intervals at 95 %</figcaption></figure>").format(
+            title, chart, names
+        )
+        for title, chart in charts.items()
     )
     return Markup('<div class="charts">{}</div>').format(figures)
 

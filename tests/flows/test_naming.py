@@ -91,3 +91,7 @@ def test_the_version_of_a_source_is_in_the_name_once_it_is_known():
 
     run(list(resolved))
     run_of("demo from kaggle:a/b/versions/7, folder:c@01234567, demo")
+
+
+def test_an_audit_is_called_by_the_model_too():
+    assert named(sources=["demo"], model="/data/cnn.hdf5") == "demo from demo on cnn.hdf5"

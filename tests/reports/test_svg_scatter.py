@@ -31,14 +31,10 @@ def test_every_model_is_a_dot_with_its_interval_within_the_axes(of):
         assert 18 <= float(dot.get("cy")) <= 184
 
 
-def test_a_cheaper_model_is_further_to_the_left_and_names_do_not_lie_on_each_other():
-    of = [
-        Point("small", 1, 0.6, (0.5, 0.7)),
-        Point("large", 10, 0.6, (0.5, 0.7)),
-        Point("large as well", 10, 0.6, (0.5, 0.7)),
-    ]
-    chart = drawn(of)
-    places = {dot.find("title").text.partition(":")[0]: float(dot.get("cx")) for dot in chart.iter("circle")}
+def test_models_are_numbered_in_their_order_and_a_cheaper_one_is_further_to_the_left():
+    costs = {"small": 1, "large": 10, "large as well": 10}
+    chart = drawn([Point(name, cost, 0.6, (0.5, 0.7)) for name, cost in costs.items()])
+    groups = {group.find("title").text.partition(":")[0]: group for group in chart.iter("g")}
+    places = {name: float(group.find("circle").get("cx")) for name, group in groups.items()}
     assert places["small"] < places["large"] == places["large as well"]
-    names = {text.text: float(text.get("y")) for text in chart.iter("text") if text.get("class") == "name"}
-    assert abs(names["large"] - names["large as well"]) >= 12
+    assert [group.find("text").text for group in groups.values()] == ["1", "2", "3"]
