@@ -11,6 +11,7 @@ from fer.reports.svg_charts import coordinate, short, ticks
 _WIDTH, _HEIGHT = 340, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 12, 18, 36
 _RADIUS = 7
+_LEAST_TICKS = 3  # of powers of ten, their doubles and fives
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def scatter(points: Sequence[Point], *, x: str, y: str, title: str) -> Markup:
         ground += Markup(
             '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/><text x="{3}" y="{4}" text-anchor="end">{5}</text>'
         ).format(_LEFT, right, coordinate(up(value)), _LEFT - 5, coordinate(up(value) + 4), short(value))
-    for value in ticks(x_low, x_high, log=True):
+    costs = ticks(x_low, x_high, log=True)
+    for value in costs if len(costs) >= _LEAST_TICKS else ticks(x_low, x_high):
         ground += Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
             coordinate(min(max(across(value), _LEFT + 4), right - 8)), bottom + 14, short(value)
         )

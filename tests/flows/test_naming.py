@@ -33,6 +33,7 @@ def named(**parameters: Any) -> str:
         recipe: str = "demo",
         settings: overrides.RecipeSettings | None = None,
         model_name: str | None = None,
+        model: str | None = None,
     ) -> None:
         from prefect import runtime
 
