@@ -118,7 +118,8 @@ def test_the_report_of_the_first_run_shows_what_its_json_holds_and_has_its_cards
     data_card = json.loads((folder / "croissant.json").read_text())
     with releases.local_copy("demo@1") as (manifest, _):
         digests = {file["@id"]: file["sha256"] for file in data_card["distribution"]}
-        assert digests == {name: manifest.files[name].sha256 for name in ("trained_on.parquet", "predictions.parquet")}
+        listed = ("trained_on.parquet", "tested_on.parquet", "predictions.parquet")
+        assert digests == {name: manifest.files[name].sha256 for name in listed}
 
 
 def test_the_report_is_found_by_its_release_and_by_its_run_and_fetched_where_it_is_gone(first, home):
