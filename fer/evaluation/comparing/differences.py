@@ -205,7 +205,9 @@ def unpaired_interval(n_right_a: int, n_a: int, n_right_b: int, n_b: int) -> Est
 
 
 def _bootstrap(images: Shared) -> tuple[Estimate, Estimate]:
-    """Of accuracy and macro-F1; drawn for the one of both orders of the models whose table of answers is smaller."""
+    """Of accuracy and macro-F1; drawn for the one of both orders of the models whose table of answers is smaller. Where
+    the tables are equal neither model is ahead, and the interval reaches as far to either side.
+    """
     forward, backward = (
         _cells(images.truth, first, second) for first, second in ((images.a, images.b), (images.b, images.a))
     )
@@ -216,7 +218,14 @@ def _bootstrap(images: Shared) -> tuple[Estimate, Estimate]:
         Estimate(value=drawn.accuracy, interval=drawn.accuracy_interval()),
         Estimate(value=drawn.macro_f1, interval=drawn.macro_f1_interval()),
     )
+    if forward == backward:
+        return _centred(estimates[0]), _centred(estimates[1])
     return (estimates[0].negated(), estimates[1].negated()) if is_swapped else estimates
+
+
+def _centred(estimate: Estimate) -> Estimate:
+    reach = (estimate.interval[1] - estimate.interval[0]) / 2
+    return Estimate(value=0.0, interval=(_minus(reach), reach))
 
 
 def _cells(*answers: np.ndarray) -> list[list[int]]:

@@ -39,6 +39,14 @@ def test_exchanging_the_models_mirrors_every_figure(case):
     assert there.model_dump(include=same) == back.model_dump(include=same)
 
 
+def test_two_models_with_mirrored_answers_are_as_far_from_each_other_either_way():
+    truth, a, b = [2, 0, 0], [0, 0, 2], [2, 1, 0]
+    found = differences.between(Shared(tuple("abcdef"), np.array(2 * truth), np.array(a + b), np.array(b + a), CLASSES))
+    for estimate in (found.accuracy, found.macro_f1):
+        assert estimate.value == 0
+        assert estimate.interval[0] == -estimate.interval[1] < 0
+
+
 @settings(max_examples=20)
 @given(answers(), st.randoms())
 def test_the_order_of_the_images_does_not_matter(case, random):
