@@ -47,9 +47,12 @@ class Comparison:
         is_compared = dict(zip(images.image_ids, images.compared.tolist(), strict=True))
         compared = np.array([is_compared[image_id] for image_id in candidate.image_ids])
         self.name, self.config = name, config
-        self.image_ids = np.array(candidate.image_ids, object)[compared]
+        image_ids = np.array(candidate.image_ids, object)
+        rows = np.flatnonzero(compared)
+        rows = rows[np.argsort(image_ids[rows])]  # the bootstrap draws by place: the rows' order must not count
+        self.image_ids = image_ids[rows]
         self.truth, self.old, self.new = (
-            indexes[compared] for indexes in (candidate.class_indexes, released_predicted, candidate.predicted)
+            indexes[rows] for indexes in (candidate.class_indexes, released_predicted, candidate.predicted)
         )
         self.classes = candidate.classes
         self.difference = metrics.paired_difference(
