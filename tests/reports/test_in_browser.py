@@ -26,8 +26,8 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     data = quality_data.Data(folder / "workspace")
     made = {
-        "run": run_page.render(run_documents.made(folder, text=LONG)),
-        "first run": run_page.render(run_documents.made(folder, status="refused", with_champion=False)),
+        "run": run_page.render(run_documents.made(text=LONG)),
+        "first run": run_page.render(run_documents.made(status="refused", with_champion=False)),
         "quality": data.report().page,
     }
     for name, html in made.items():

@@ -144,7 +144,7 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setattr(reports.caching, "workspace", lambda: workspace)
     monkeypatch.setattr(reports.artifacts, "markdown", lambda key, text, about: run.artifacts.append(text))
     monkeypatch.setattr(reports, "share", lambda name, folders, **_: run.shared.append(folders))
-    report = run_documents.made(tmp_path, text=HOSTILE)
+    report = run_documents.made(text=HOSTILE)
     monkeypatch.setattr(reports.registered, "read", lambda _: (None, ""))
     monkeypatch.setattr(reports.document, "document", lambda subject, _: report | {"links": dict(subject.links)})
     monkeypatch.setattr(reports, "RetrainResult", lambda **values: SimpleNamespace(**values))

@@ -1,5 +1,6 @@
 """Documents of runs' reports (`report.json`), as a run makes them, of answers that are drawn."""
 
+import functools
 import json
 import tempfile
 from pathlib import Path
@@ -29,8 +30,20 @@ PIXEL = (
 )
 
 
-def drawn(folder, classes=CLASSES, seed=0):
+def drawn(classes=CLASSES, seed=0):
     """Candidate's metrics and its comparison with a champion, as JSON holds them."""
+    of_candidate, changes, _ = _drawn(classes, seed)
+    return json.loads(of_candidate), json.loads(changes)
+
+
+@functools.cache
+def _drawn(classes, seed=0):
+    """The same as text, and the candidate's predictions."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _draw(Path(folder), classes, seed)
+
+
+def _draw(folder, classes, seed):
     draw = np.random.default_rng(seed)
     truth = draw.integers(0, len(classes), N).astype(np.int32)
     ids = [f"{at:04}" for at in range(N)]
@@ -50,7 +63,7 @@ def drawn(folder, classes=CLASSES, seed=0):
     of_candidate = json.loads(of_candidate.with_flip_tta(of_candidate).model_dump_json())
     of_candidate["calibration"] = calibrated(candidate)
     of_candidate["row_shares"] = [[count / max(sum(row), 1) for count in row] for row in of_candidate["confusion"]]
-    return of_candidate, by_class.changes(compared).model_dump(mode="json")
+    return json.dumps(of_candidate), by_class.changes(compared).model_dump_json(), candidate
 
 
 def calibrated(rows):
@@ -64,9 +77,9 @@ def calibrated(rows):
         return scores.measure(Path(folder), fitted).model_dump(mode="json")
 
 
-def made(folder, *, status="released", text="", classes=CLASSES, with_champion=True):
+def made(*, status="released", text="", classes=CLASSES, with_champion=True):
     """A document; `text` stands wherever text comes from outside."""
-    metrics_, changes = drawn(folder, classes)
+    metrics_, changes = drawn(classes)
     counts = {name: 10 + 7 * at for at, name in enumerate(classes)}
     measure = Measure(
         quantity="accuracy", value=0.75, interval=(0.71, 0.79), confidence=0.95, demand="at least", bound=0.6,
@@ -131,9 +144,9 @@ def made(folder, *, status="released", text="", classes=CLASSES, with_champion=T
             "validation_accuracy": 0.83,
         },
         "seeds": _seeds(),
-        "robustness": _robustness(with_champion),
-        "slices": _slices(folder / "candidate.parquet", text),
-        "explanations": _explanations(folder / "candidate.parquet", classes, text),
+        "robustness": json.loads(_robustness(with_champion)),
+        "slices": _slices(_drawn(classes)[2], text),
+        "explanations": _explanations(_drawn(classes)[2], text),
         "data": {
             "verdict": "warn",
             "warnings": [f"1 file is a web page{text}"],
@@ -188,6 +201,7 @@ def _seeds():
     return spread.model_dump(mode="json")
 
 
+@functools.cache
 def _robustness(with_champion):
     config = RobustnessConfig()
     draw = np.random.default_rng(2)
@@ -201,11 +215,10 @@ def _robustness(with_champion):
     own, other = (model_answers.Answers(ids, truth, answers(share)) for share in (0.7, 0.6))
     found = figures.robustness(own, config, "test", N).model_dump(mode="json")
     compared = robustness_comparison.of_answers(own, other, set(ids), config, 2).model_dump(mode="json")
-    return found | {"comparison": compared if with_champion else None}
+    return json.dumps(found | {"comparison": compared if with_champion else None})
 
 
-def _slices(path, text):
-    rows = predictions.read(path)
+def _slices(rows, text):
     answers, draw = np.arange(N), np.random.default_rng(3)
     dark = np.where((rows.predicted != rows.class_indexes) | (draw.random(N) < 0.1), "dark", "not dark")
     columns = [
@@ -221,8 +234,8 @@ def _slices(path, text):
     return slice_figures.measure(rows, columns, 20, missing).model_dump(mode="json")
 
 
-def _explanations(path, classes, text):
-    found = explanation_figures.mistakes(predictions.read(path), 12).model_dump(mode="json")
+def _explanations(rows, text):
+    classes, found = rows.classes, explanation_figures.mistakes(rows, 12).model_dump(mode="json")
     named = [{"name": name, "n_images": 31, "picture_uri": PIXEL, "why_not": ""} for name in classes[1:]]
     none = {"name": classes[0], "n_images": 3, "picture_uri": None, "why_not": f"fewer than 20 images{text}"}
     return {"split": "test", "layer": f"conv{text}", "classes": [none, *named], "mistakes": found}

@@ -10,8 +10,8 @@ from fer.reports.cards import audit_card
 
 
 @pytest.fixture
-def audit(tmp_path):
-    metrics, _ = run_documents.drawn(tmp_path)
+def audit():
+    metrics, _ = run_documents.drawn()
     del metrics["row_shares"]
     return Audit(
         model=AuditedModel(

@@ -13,8 +13,8 @@ CROISSANT = "http://mlcommons.org/croissant/"
 
 
 @pytest.fixture
-def document(tmp_path):
-    return run_documents.made(tmp_path)
+def document():
+    return run_documents.made()
 
 
 def every(part, kind):
@@ -74,8 +74,8 @@ def test_of_a_folder_it_is_said_that_nothing_is_stated(document):
     assert data_card.NOT_STATED in card["license"][0]["name"]
 
 
-def test_known_defects_are_told_and_nothing_in_it_is_unseen(tmp_path):
-    card = data_card.render(run_documents.made(tmp_path, text="\u202e\x1b"))
+def test_known_defects_are_told_and_nothing_in_it_is_unseen():
+    card = data_card.render(run_documents.made(text="\u202e\x1b"))
     assert "40 labels of train are in doubt" in card
     assert "\u202e" not in json.loads(card)["rai:dataLimitations"]
     assert "\\u001b" in json.loads(card)["rai:dataLimitations"]

@@ -10,8 +10,8 @@ HOSTILE = "\n---\n# x [y](http://z) <script>alert(1)</script>\u202e | a"
 
 
 @pytest.fixture
-def document(tmp_path):
-    return run_documents.made(tmp_path)
+def document():
+    return run_documents.made()
 
 
 def test_hugging_face_reads_the_card_with_every_metric_and_its_interval(document):
@@ -63,8 +63,8 @@ def test_its_tables_are_tables(document):
     assert "|" not in html
 
 
-def test_text_from_outside_is_neither_metadata_nor_markup(tmp_path):
-    card = model_card.render(run_documents.made(tmp_path, text=HOSTILE))
+def test_text_from_outside_is_neither_metadata_nor_markup():
+    card = model_card.render(run_documents.made(text=HOSTILE))
     assert ModelCard(card).data.model_name == "demo"
     body = card.split("\n---\n", 1)[1]
     html = MarkdownIt("commonmark").enable("table").render(body)
@@ -74,8 +74,8 @@ def test_text_from_outside_is_neither_metadata_nor_markup(tmp_path):
     assert "\u202e" not in card
 
 
-def test_a_first_release_has_a_card_too(tmp_path):
-    document = run_documents.made(tmp_path, with_champion=False)
+def test_a_first_release_has_a_card_too():
+    document = run_documents.made(with_champion=False)
     document |= {"seeds": None, "robustness": None, "slices": None, "explanations": None}
     document["metrics"] |= {"probabilities": None, "deduplicated": None}
     document["data"] |= {"warnings": [], "labels_in_conflict": None, "labels_in_doubt": None, "issues": {}}

@@ -70,7 +70,7 @@ def test_classes_with_a_picture_bring_it_along_and_the_others_say_why_not(tmp_pa
     (tmp_path / "grad_cam_000.png").write_bytes(b"png")
     found = document.explanations(SimpleNamespace(explanations="ref"), SimpleNamespace(folder=lambda ref: tmp_path))
     assert [row["picture_uri"] for row in found["classes"]] == ["data:image/png;base64,cG5n", None]
-    shown = page.render(run_documents.made(tmp_path) | {"explanations": found})
+    shown = page.render(run_documents.made() | {"explanations": found})
     assert shown.count("<img") == 1
     assert "fewer than 20 images" in shown
     assert document.explanations(SimpleNamespace(explanations=None), None) is None

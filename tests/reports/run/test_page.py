@@ -11,20 +11,20 @@ HOSTILE = "<script>alert(1)</script>\u202e\x1b[31m ![x](http://127.0.0.1/x.png)"
 
 
 @pytest.fixture
-def shown(tmp_path):
-    return lambda **choices: shown_pages.Page(page.render(run_documents.made(tmp_path, **choices)))
+def shown():
+    return lambda **choices: shown_pages.Page(page.render(run_documents.made(**choices)))
 
 
 @pytest.mark.parametrize("with_champion", [True, False])
-def test_every_number_on_the_page_is_in_its_json(tmp_path, with_champion):
-    document = run_documents.made(tmp_path, with_champion=with_champion)
+def test_every_number_on_the_page_is_in_its_json(with_champion):
+    document = run_documents.made(with_champion=with_champion)
     shown = shown_pages.Page(page.render(document))
     assert len(shown_pages.numbers_in(shown.text)) > 200
     assert set(shown_pages.unfounded(shown, document)) <= CONSTANT
 
 
-def test_a_number_that_is_in_no_json_is_found_by_that_test(tmp_path):
-    document = run_documents.made(tmp_path)
+def test_a_number_that_is_in_no_json_is_found_by_that_test():
+    document = run_documents.made()
     shown = shown_pages.Page(page.render(document).replace("</main>", "<p>0.123456</p></main>"))
     assert "0.123456" in shown_pages.unfounded(shown, document)
 
@@ -36,16 +36,16 @@ def test_the_verdict_comes_first_in_words(shown, status, word):
     assert f"demo version 3 is {status}." in text
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(tmp_path):
-    shown = shown_pages.Page(page.render(run_documents.made(tmp_path)))
+def test_the_page_needs_nothing_else_and_runs_nothing():
+    shown = shown_pages.Page(page.render(run_documents.made()))
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in shown.tags}
     policy = next(values["content"] for tag, values in shown.tags if values.get("http-equiv"))
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     assert not [values for _, values in shown.tags if any(name.startswith("on") for name in values)]
 
 
-def test_text_from_outside_is_text(tmp_path):
-    html = page.render(run_documents.made(tmp_path, text=HOSTILE))
+def test_text_from_outside_is_text():
+    html = page.render(run_documents.made(text=HOSTILE))
     shown = shown_pages.Page(html)
     assert "script" not in {tag for tag, _ in shown.tags}
     assert {values["src"] for tag, values in shown.tags if tag == "img"} == {run_documents.PIXEL}
@@ -66,14 +66,14 @@ def test_what_was_not_found_out_is_said_with_its_reason(shown):
     assert "Not evaluated: no other model was champion before it." in shown(with_champion=False).text
 
 
-def test_figures_that_older_evaluations_lack_are_said_to_be_missing(tmp_path):
-    document = run_documents.made(tmp_path)
+def test_figures_that_older_evaluations_lack_are_said_to_be_missing():
+    document = run_documents.made()
     document["metrics"] |= {"probabilities": None, "deduplicated": None, "flip_tta": None}
     assert "Not evaluated: the evaluation is older than these figures." in page.render(document)
 
 
-def test_a_difference_is_marked_where_its_interval_does_not_reach_over_zero(tmp_path):
-    document = run_documents.made(tmp_path)
+def test_a_difference_is_marked_where_its_interval_does_not_reach_over_zero():
+    document = run_documents.made()
     row = document["comparison"]["classes"][0]
     for score, ends in (("f1", (0.01, 0.2)), ("precision", (-0.2, -0.01)), ("recall", (-0.1, 0.1))):
         row[score] |= {"difference": sum(ends) / 2, "interval": ends}
