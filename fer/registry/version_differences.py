@@ -4,6 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from fer import errors
@@ -12,6 +16,7 @@ from fer.evaluation import predictions
 from fer.evaluation.comparing import costs, differences
 from fer.evaluation.comparing.costs import Costs
 from fer.evaluation.comparing.differences import Differences
+from fer.evaluation.slices import figures, measure
 from fer.registry import champion
 from fer.registry.manifest import Manifest
 from fer.training.refs import ModelRef
@@ -85,7 +90,7 @@ def between(a: Release, b: Release, *, time_them: bool = True) -> VersionDiffere
         a=a.spec,
         b=b.spec,
         made=made(a.manifest, b.manifest),
-        answers=differences.between(shared) if len(shared.truth) else None,
+        answers=differences.between(shared, _slices(a, b, shared.image_ids)) if len(shared.truth) else None,
         n_test_a=len(answers_a.image_ids),
         n_test_b=len(answers_b.image_ids),
         n_relabelled=shared.n_relabelled,
@@ -94,6 +99,22 @@ def between(a: Release, b: Release, *, time_them: bool = True) -> VersionDiffere
         costs_a=costs_a,
         costs_b=costs_b,
     )
+
+
+def _slices(a: Release, b: Release, image_ids: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Name -> (N,) bool, of the slices that the later one of the two has, and lists image by image."""
+    later = max((a, b), key=lambda release: (release.manifest.created_utc, release.spec))
+    if not {figures.FILE, measure.MEMBERS} <= later.manifest.files.keys():
+        return {}
+    found = figures.Slices.model_validate_json((later.folder / figures.FILE).read_bytes())
+    members = pq.read_table(later.folder / measure.MEMBERS)
+    at = pc.index_in(pa.array(image_ids, pa.string()), value_set=members["image_id"].combine_chunks())
+    members = members.take(at)
+    return {
+        one.name: pc.fill_null(pc.equal(members[one.column], one.group), False).to_numpy(zero_copy_only=False)
+        for one in found.slices
+        if one.column in members.column_names
+    }
 
 
 def made(a: Manifest, b: Manifest) -> Made:

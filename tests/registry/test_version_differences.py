@@ -1,7 +1,10 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from versions import release
 
 from fer import errors
+from fer.evaluation.slices import figures, measure
 from fer.registry import version_differences
 from fer.reports import version_differences as shown
 
@@ -55,6 +58,43 @@ def test_the_figures_say_what_was_not_measured_and_leave_out_answers_without_a_c
     assert (rows["parameters"]["B"], rows["parameters"]["B minus A (95 %)"]) == ("200", "+100")
     assert "accuracy" not in rows
     assert shown.sentence(found).startswith("0 test images of both (40 and 40)")
+
+
+def test_the_slices_of_the_later_one_are_compared_too(tmp_path):
+    a, b = release(tmp_path / "a", 1, 20), release(tmp_path / "b", 2, 25, created_utc="2026-02-01T00:00:00Z")
+    fields = dict.fromkeys(
+        ("share", "accuracy", "accuracy_by_classes", "macro_f1", "accuracy_of_rest", "difference"), 0.0
+    )
+    fields |= dict.fromkeys(("p_value", "p_corrected"), 1.0) | {"is_worse": False, "n_images": 10}
+    fields |= dict.fromkeys(("accuracy_interval", "difference_interval"), (0.0, 1.0))
+    named = {"brightness": ("property", "dark"), "source": ("source", "x"), "subject": ("subject", "s")}
+    found = figures.Slices(
+        n_images=40, accuracy=0.5, min_slice_size=2, columns=(), not_evaluated=(),
+        slices=tuple(
+            figures.Slice(column=column, kind=kind, group=group, **fields) for column, (kind, group) in named.items()
+        ),
+    )  # fmt: skip
+    (b.folder / figures.FILE).write_text(found.model_dump_json())
+    brightness = ["dark"] * 30 + ["bright"] * 8 + [None] * 2
+    image_ids = [f"id{row:03}" for row in range(40)]
+    pq.write_table(
+        pa.table({"image_id": image_ids, "brightness": brightness, "source": ["x", "y"] * 20}),
+        b.folder / measure.MEMBERS,
+    )
+    manifest = b.manifest.model_copy(
+        update={"files": b.manifest.files | dict.fromkeys((figures.FILE, measure.MEMBERS), *b.manifest.files.values())}
+    )
+    b = b._replace(manifest=manifest)
+    there, back = (version_differences.between(*pair, time_them=False) for pair in ((a, b), (b, a)))
+    assert [(one.name, one.n_images, one.n_gained) for one in there.answers.slices] == [
+        ("dark", 30, 5),
+        ("source x", 20, 3),
+    ]
+    assert [(one.name, one.n_images, one.n_lost) for one in back.answers.slices] == [
+        ("dark", 30, 5),
+        ("source x", 20, 3),
+    ]
+    assert "accuracy on dark (30)" in {row[""] for row in shown.figures(there)}
 
 
 def test_a_version_without_predictions_is_refused(tmp_path):
