@@ -62,6 +62,7 @@ def _draw(folder, classes, seed):
     of_candidate = metrics.from_predictions(answers[1])
     of_candidate = json.loads(of_candidate.with_flip_tta(of_candidate).model_dump_json())
     of_candidate["calibration"] = calibrated(candidate)
+    of_candidate["split"] = "test"
     of_candidate["row_shares"] = [[count / max(sum(row), 1) for count in row] for row in of_candidate["confusion"]]
     return json.dumps(of_candidate), by_class.changes(compared).model_dump_json(), candidate
 

@@ -16,7 +16,9 @@ def render(found: Audit) -> str:
         pipeline_tag=model_card.TASK,
         tags=[*model_card.TAGS, "audit"],
         metrics=["accuracy", "f1"],
-        eval_results=model_card.results(audit["metrics"], " + ".join(found.data.sources), found.data.digest),
+        eval_results=model_card.results(
+            audit["metrics"], " + ".join(found.data.sources), found.data.digest, found.data.split
+        ),
     )
     text = markdown.template("audit_card.md.j2").render(card_data=metadata.to_yaml(), audit=audit, law=law)
     return str(ModelCard(text))

@@ -58,11 +58,16 @@ def _metadata(document: Mapping[str, Any]) -> "ModelCardData":
         pipeline_tag=TASK,
         tags=[*TAGS, document["made_of"]["model"]],
         metrics=["accuracy", "f1"],
-        eval_results=results(document["metrics"], str(inputs.get("source") or "unknown"), inputs.get("index")),
+        eval_results=results(
+            document["metrics"],
+            str(inputs.get("source") or "unknown"),
+            inputs.get("index"),
+            document["metrics"]["split"],
+        ),
     )
 
 
-def results(metrics: Mapping[str, Any], dataset: str, revision: str | None, split: str = "test") -> "list[EvalResult]":
+def results(metrics: Mapping[str, Any], dataset: str, revision: str | None, split: str) -> "list[EvalResult]":
     """Accuracy and macro-F1 on a split, and on what is left of it without duplicates; `metrics` as JSON holds them."""
     from huggingface_hub import EvalResult
 

@@ -7,7 +7,7 @@ verdict        `headline`, `why`, the gates' checks, their power, with which rel
                says what the figures estimate, where that is not how good the model itself is
 made_of        sources, recipe and its settings, seed, digests of data, model and code, the environment
 comparison     candidate against champion: fer.evaluation.by_class.Changes, and `version`
-metrics        fer.evaluation.metrics.Metrics, and `row_shares` of the confusion matrix
+metrics        fer.evaluation.metrics.Metrics, `split`, and `row_shares` of the confusion matrix
 learning       values by epoch; `best_epoch`
 seeds          fer.training.seeds.SeedSpread: the seeds that the model was chosen from
 robustness     fer.evaluation.robustness.figures.Robustness, and `comparison`, the champion's beside it
@@ -85,6 +85,7 @@ def document(subject: Subject, workspace: Workspace) -> Document:
     model_folder = workspace.folder(model)
     compared, reason = comparison(subject, workspace)
     metrics = json.loads((workspace.folder(subject.evaluation) / evaluate.METRICS).read_bytes())
+    metrics["split"] = subject.evaluation.split
     metrics["row_shares"] = [[count / max(sum(row), 1) for count in row] for row in metrics["confusion"]]
     report: Document = {
         "release": {

@@ -12,7 +12,7 @@ from fer.reports.cards import audit_card
 @pytest.fixture
 def audit():
     metrics, _ = run_documents.drawn()
-    del metrics["row_shares"]
+    del metrics["row_shares"], metrics["split"]
     return Audit(
         model=AuditedModel(
             name="model *x*.hdf5", kind="file", digest="ab" * 32, classes=run_documents.CLASSES, height=48, width=48

@@ -27,6 +27,7 @@ def test_hugging_face_reads_the_card_with_every_metric_and_its_interval(document
         assert low <= result.metric_value <= high
         assert result.metric_args["level"] == 0.95
         assert result.dataset_revision == document["made_of"]["inputs"]["index"]
+        assert result.dataset_split == document["metrics"]["split"] == "test"
     assert read.data.model_name == "demo"
     assert (read.data.library_name, read.data.pipeline_tag) == ("keras", "image-classification")
 
