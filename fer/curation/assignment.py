@@ -169,19 +169,17 @@ def _fill_split(
 
 def _renew_test(splits: np.ndarray, waiting: np.ndarray, was_tested: np.ndarray, drawn: _Drawn, share: float) -> None:
     """Give test its share of groups of which no image was tested: of those `waiting` (N,) bool, which no model has
-    learned, and then, as far as they don't reach, of those in train and validation, which the champion has.
+    learned, and then, as far as they don't reach, of those in train, which the champion has. Validation stays.
     """
     used = waiting | (splits != NONE)
     tested_groups = np.zeros(len(drawn.place), bool)
     tested_groups[drawn.group[was_tested]] = True
     is_fresh = ~tested_groups[drawn.group]
     _fill_split(splits, waiting & is_fresh, used, TEST, share, drawn)
-    learned = is_fresh & ((splits == TRAIN) | (splits == VALIDATION))
-    before = splits.copy()
+    learned = is_fresh & (splits == TRAIN)
     splits[learned] = NONE
     _fill_split(splits, learned, used, TEST, share, drawn)
-    returned = learned & (splits == NONE)
-    splits[returned] = before[returned]
+    splits[learned & (splits == NONE)] = TRAIN
 
 
 def _members_by_group(rows: np.ndarray, group: np.ndarray, place: np.ndarray) -> list[np.ndarray]:

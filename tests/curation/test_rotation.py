@@ -62,6 +62,7 @@ def test_where_new_images_do_not_reach_the_rest_comes_from_what_was_learned(work
     assert report(workspace, second)["rotated"] == {"n_test": 30, "n_new": 10, "n_retired": 30}
     assert fresh.isdisjoint(those(before, "test"))
     assert {one["image_id"] for one in IMAGES[300:310]} <= fresh
+    assert those(before, "validation") <= those(of(workspace, second), "validation")
 
 
 def test_it_stays_put_until_the_number_rises_again_and_never_comes_back_to_what_was_tested(workspace):
