@@ -74,8 +74,10 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
         strategy=strategy,
         output=loop.LoopOutput(checkpoint_path, lambda state: _write_history(given.out, state), progress),
     )
+    is_whole = not checkpoint_path.exists()  # an earlier attempt took energy too, which nobody measured
     try:
-        training_loop.run()
+        with hardware.metered() as meter:
+            training_loop.run()
     except loop.Diverged as error:
         return {DIVERGED: {"message": str(error), "images": error.images}}
     saved_model.require_finite(model.get_weights(), "the trained model")
@@ -86,6 +88,7 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
         "micro_batch": at_once,
         "estimated_memory_mb": needed.peak / memory.MB,
         "peak_memory_mb": memory.peak_mb(),
+        "energy_kwh": meter.kwh if is_whole else None,
         "environment": arithmetic.environment()
         | {
             "device": hardware.gpu_name() or "CPU",

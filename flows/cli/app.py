@@ -10,10 +10,8 @@ import typer
 
 from fer import errors
 from flows.cli import (
-    audit,
     console,
     data,
-    experiments,
     models,
     predict,
     prefect_ui,
@@ -23,6 +21,7 @@ from flows.cli import (
     services,
     stopping,
 )
+from flows.cli.comparing import audit, experiments
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fer import errors
-from flows.cli import console, data_diff, options
+from flows.cli import console, options
+from flows.cli.comparing import data_diff
 
 app = typer.Typer(help="The data: checked and compared, without training.", no_args_is_help=True)
 

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
-from flows.cli import console, models_diff
+from flows.cli import console
+from flows.cli.comparing import models_diff
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log

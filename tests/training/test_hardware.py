@@ -1,7 +1,7 @@
 """The precision `auto` becomes what the machine is fast in, before anything is keyed or written."""
 
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -142,3 +142,48 @@ def test_a_precision_that_is_named_stays(machine, own):
 def test_no_recipe_trains_in_an_arithmetic_that_the_machine_lacks(machine, name):
     (machine / "cpuinfo").write_text(OLD)
     assert catalog.load(name).resolved().train.precision == "float32"
+
+
+class Tracker:
+    """Counts what happens to it; `options` are what it was made with."""
+
+    options: dict
+
+    def __init__(self, **options):
+        Tracker.options, self.calls = options, []
+
+    def start(self):
+        self.calls.append("start")
+
+    def stop(self):
+        self.calls.append("stop")
+        self.final_emissions_data = SimpleNamespace(energy_consumed=0.25 if self.calls == ["start", "stop"] else 0)
+
+
+@pytest.fixture
+def codecarbon(monkeypatch):
+    module = ModuleType("codecarbon")
+    module.OfflineEmissionsTracker = Tracker
+    monkeypatch.setitem(sys.modules, "codecarbon", module)
+
+
+@pytest.mark.usefixtures("codecarbon")
+def test_energy_is_measured_offline_where_codecarbon_is_installed():
+    with hardware.metered() as meter:
+        assert meter.kwh is None
+    assert meter.kwh == 0.25
+    assert Tracker.options["save_to_file"] is False
+
+
+@pytest.mark.usefixtures("codecarbon")
+def test_a_training_that_fails_ends_the_measurement():
+    with pytest.raises(KeyError), hardware.metered() as meter:
+        raise KeyError
+    assert meter.kwh == 0.25
+
+
+def test_without_codecarbon_nothing_is_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    with hardware.metered() as meter:
+        pass
+    assert meter.kwh is None
