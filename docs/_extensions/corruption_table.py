@@ -42,13 +42,14 @@ def _row(kind: corruptions.Kind, face: np.ndarray) -> str:
     )
     return (
         f"<tr><td><strong>{name}</strong><br>{html.escape(corruption.group)}<br><small>{html.escape(amounts)}<br>"
-        f"{html.escape(corruption.unit)}</small></td><td>{pictures}</td></tr>"
+        f"{html.escape(corruption.unit)}</small></td>"
+        f'<td style="width: 76%"><div style="display: flex; gap: 2px">{pictures}</div></td></tr>'
     )
 
 
 def _picture(image: np.ndarray, title: str) -> str:
     data = base64.b64encode(encode.png(image)).decode()
-    style = f"width: {_SHOWN_PX}px; margin: 1px; image-rendering: pixelated"
+    style = f"flex: 1 1 0; min-width: 0; max-width: {_SHOWN_PX}px; image-rendering: pixelated"
     return f'<img alt="{title}" style="{style}" src="data:image/png;base64,{data}">'
 
 
