@@ -116,9 +116,9 @@ def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str
 
 @task(name="show faces", **caching.UNCACHED, **caching.retried(3))
 def show_explained_faces(explanations: ExplanationsRef, model: ModelRef, release: ReleaseRef) -> str:
-    """Write a page with single images on this machine, beside no report that is shared; its path."""
+    """Write a page with single images on this machine, in no folder that is shared; its path."""
     folder = caching.workspace().folder(explanations)
-    page = settings.Settings.load().home / "reports" / "with_faces" / release.name / f"{release.version}.html"
+    page = settings.Settings.load().home / "faces" / release.name / f"{release.version}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     text = explanations_report.markdown(folder, model.model, artifacts.picture)
     if explanations.layer is not None:
