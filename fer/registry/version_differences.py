@@ -45,9 +45,10 @@ class Made(Record):
 
 
 class VersionDifferences(Record):
-    """B beside A. `answers` are on the `n_shared` test images of both, which neither was trained on, since each split
-    keeps its test images and their duplicates out of train; None if there are none. `n_relabelled` others bear another
-    label now. `gained` and `lost` list the image_ids that changed sides.
+    """B beside A. `answers` are on the test images of both, which neither was trained on, since each split keeps its
+    test images and their duplicates out of train; or, with `scored_on`, on those of these sources that neither knows.
+    None if there are none. Of the `n_test_a` and `n_test_b` images that each answered, `n_relabelled` bear two labels.
+    `gained` and `lost` list the image_ids that changed sides.
     """
 
     a: str
@@ -61,6 +62,15 @@ class VersionDifferences(Record):
     lost: tuple[str, ...]
     costs_a: Costs
     costs_b: Costs
+    scored_on: tuple[str, ...] = ()
+
+
+class Scored(NamedTuple):
+    """What two versions say of the test images of some sources: of each, those that it does not know."""
+
+    sources: tuple[str, ...]
+    a: predictions.Predictions
+    b: predictions.Predictions
 
 
 class Release(NamedTuple):
@@ -75,12 +85,13 @@ class Release(NamedTuple):
         return f"{self.manifest.name}@{self.manifest.version}"
 
 
-def between(a: Release, b: Release, *, time_them: bool = True) -> VersionDifferences:
-    """The differences; `time_them`: measure how long the models take, in a process of its own.
+def between(a: Release, b: Release, scored: Scored | None = None, *, time_them: bool = True) -> VersionDifferences:
+    """The differences by the answers that the versions were judged by, or by those that are `scored`; `time_them`:
+    measure how long the models take, in a process of its own.
 
     Raises IntegrityError for files that can't be read, ConfigError for models of other classes.
     """
-    answers_a, answers_b = (_answers(release) for release in (a, b))
+    answers_a, answers_b = (_answers(a), _answers(b)) if scored is None else (scored.a, scored.b)
     shared = differences.shared(answers_a, answers_b)
     measured = costs.latencies([a.folder, b.folder]) if time_them else [None, None]
     costs_a, costs_b = (
@@ -98,6 +109,7 @@ def between(a: Release, b: Release, *, time_them: bool = True) -> VersionDiffere
         lost=_ids(shared, shared.lost),
         costs_a=costs_a,
         costs_b=costs_b,
+        scored_on=() if scored is None else scored.sources,
     )
 
 

@@ -66,6 +66,8 @@ def sentence(found: VersionDifferences) -> str:
     n = 0 if found.answers is None else found.answers.n_images
     same = [of for of in ("data", "recipe", "code", "libraries") if not _of(found, of)]
     text = f"{n:,} test images of both ({found.n_test_a:,} and {found.n_test_b:,})"
+    if found.scored_on:
+        text = f"{n:,} test images of {', '.join(found.scored_on)} that neither was trained on"
     text += f", without {found.n_relabelled:,} that bear another label now" if found.n_relabelled else ""
     return f"{text}; the same: {', '.join(same) or 'nothing'}"
 

@@ -4,6 +4,7 @@ import pytest
 from versions import release
 
 from fer import errors
+from fer.evaluation import predictions
 from fer.evaluation.slices import figures, measure
 from fer.registry import version_differences
 from fer.reports import version_differences as shown
@@ -58,6 +59,15 @@ def test_the_figures_say_what_was_not_measured_and_leave_out_answers_without_a_c
     assert (rows["parameters"]["B"], rows["parameters"]["B minus A (95 %)"]) == ("200", "+100")
     assert "accuracy" not in rows
     assert shown.sentence(found).startswith("0 test images of both (40 and 40)")
+
+
+def test_answers_that_are_scored_anew_take_the_place_of_the_recorded_ones(tmp_path):
+    a, b = release(tmp_path / "a", 1, 20), release(tmp_path / "b", 2, 25, first=100)
+    answers = predictions.read(a.folder / predictions.FILE)
+    scored = version_differences.Scored(("demo",), answers, answers)
+    found = version_differences.between(a, b, scored, time_them=False)
+    assert (found.answers.n_images, found.answers.accuracy.value, found.scored_on) == (40, 0, ("demo",))
+    assert shown.sentence(found).startswith("40 test images of demo that neither was trained on; ")
 
 
 def test_the_slices_of_the_later_one_are_compared_too(tmp_path):

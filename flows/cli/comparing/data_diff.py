@@ -10,6 +10,7 @@ import typer
 
 from fer import errors
 from flows.cli import console, options
+from flows.cli.comparing import bringing_in
 
 if TYPE_CHECKING:
     from fer.curation.versions.version import Version
@@ -101,15 +102,8 @@ def _brought_in(
     name: str, parameters: dict[str, Any], recipe: str, workspace: "Workspace", *, quiet: bool
 ) -> "Version":
     from fer.curation.versions import version
-    from flows import ingest
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
 
-    screen = console.err if quiet else console.out
-    options.announce(screen, "checking", parameters["sources"], recipe)
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
-        result = ingest.ingest(**parameters, accept=False)
+    result = bringing_in.bring_in(parameters, recipe, quiet=quiet)
     return version.read(name, result.validation, result.split, workspace)
 
 
