@@ -57,10 +57,9 @@ def read(
     side = pc.min_element_wise(accepted["width"], accepted["height"])
     values = (accepted["mean"], accepted["std"], accepted["sharpness"], side, findings["face_score"])
     columns = [_fifths(name, _numbers(value)) for name, value in zip(_PROPERTIES, values, strict=True)]
-    columns += [
-        _named(f"issue: {issue.replace('_', ' ')}", "issue", [issue if issue in found else "none" for found in issues])
-        for issue in curation_contract.ISSUES
-    ]
+    for issue in curation_contract.ISSUES:
+        words = issue.replace("_", " ")
+        columns.append(_named(f"issue: {words}", "issue", [words if issue in found else "none" for found in issues]))
     columns.append(_named("source", "source", accepted["source"].to_pylist()))
     columns.append(_named("subject", "subject", [_pseudonym(one) for one in accepted["subject"].to_pylist()]))
     paths = accepted["path"].to_pylist()

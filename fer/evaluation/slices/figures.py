@@ -170,7 +170,7 @@ def _slice(
     return Slice(
         column=column.name,
         kind=column.kind,
-        group=group.replace("_", " ") if column.kind == "issue" else group,
+        group=group,
         n_images=n,
         share=n / len(right),
         accuracy=scores["accuracy"],

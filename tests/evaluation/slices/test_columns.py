@@ -71,7 +71,7 @@ def test_an_image_that_no_stage_knows_is_an_integrity_error(stages):
 def test_issues_and_sources_are_slices(stages):
     issues = pa.array([["dark", "no_face"] if row < 3 else [] for row in range(N)], pa.list_(pa.string()))
     found, missing = read(stages(issues=issues, source=["one", "two"] * 25))
-    assert found["issue: no face"].slices == ("no_face",)
+    assert found["issue: no face"].slices == ("no face",)
     assert (found["issue: dark"].groups[:4].tolist()) == ["dark", "dark", "dark", "none"]
     assert found["source"].slices == ("one", "two")
     assert not any(line.startswith("sources") for line in missing)

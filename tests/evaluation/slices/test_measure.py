@@ -47,7 +47,7 @@ def measured(workspace, **config):
         "std": pa.array(row % 9, pa.float32()), "sharpness": pa.array([1] * N, pa.float32()),
     }  # fmt: skip
     findings = {"image_id": IDS, "face_score": pa.nulls(N, pa.float32())}
-    issues = {"image_id": IDS, "issues": pa.array([["dark"] if one else [] for one in dark], pa.list_(pa.string()))}
+    issues = {"image_id": IDS, "issues": pa.array([["no_face"] if one else [] for one in dark], pa.list_(pa.string()))}
     counts = {"classes": CLASSES, "failures": ()}
     return measure.slices(
         committed("evaluate", EvaluationRef(split="test", **scores), evaluate),
@@ -72,19 +72,29 @@ def test_the_slices_of_an_evaluation_are_written_the_worst_first(workspace):
     ref = measured(workspace, min_slice_size=20)
     found = figures.Slices.model_validate_json((workspace.folder(ref) / figures.FILE).read_bytes())
     assert found.accuracy == pytest.approx(0.7)
-    assert [one.name for one in found.slices][:2] == ["issue: dark", "dark (below 40)"]
+    assert [one.name for one in found.slices][:2] == ["issue: no face", "dark (below 40)"]
     assert found.slices[0].accuracy == 0
-    assert ref.worst == "issue: dark"
-    assert ref.worse[:2] == ("issue: dark", "dark (below 40)")
+    assert ref.worst == "issue: no face"
+    assert ref.worse[:2] == ("issue: no face", "dark (below 40)")
     assert (ref.n_slices, ref.worst_accuracy) == (len(found.slices), 0)
-    assert "accuracy 0.000 [0.000, 0.060] on the worst, issue: dark" in ref.summary()
+    assert "accuracy 0.000 [0.000, 0.060] on the worst, issue: no face" in ref.summary()
     assert ref.not_evaluated == found.not_evaluated
+
+
+def test_the_members_of_each_slice_are_found_by_its_column_and_group(workspace):
+    ref = measured(workspace, min_slice_size=20)
+    folder = workspace.folder(ref)
+    members = pq.read_table(folder / measure.MEMBERS)
+    found = figures.Slices.model_validate_json((folder / figures.FILE).read_bytes()).slices
+    listed = [one for one in found if one.column in members.column_names]
+    assert {one.kind for one in listed} == {"property", "issue"}
+    assert [members[one.column].to_pylist().count(one.group) for one in listed] == [one.n_images for one in listed]
 
 
 def test_no_release_says_of_an_image_who_is_shown_or_of_which_group(workspace):
     ref = measured(workspace, min_slice_size=20, patterns={"gender": "^([ab])/"})
     members = pq.read_table(workspace.folder(ref) / measure.MEMBERS)
-    assert members.column_names == ["image_id", "brightness", "contrast", "issue: dark"]
+    assert members.column_names == ["image_id", "brightness", "contrast", "issue: no face"]
     text = (workspace.folder(ref) / figures.FILE).read_text()
     assert "Ada" not in text
     assert '"gender"' in text
