@@ -65,8 +65,8 @@ def evaluate(
 ) -> EvaluationRef:
     """The evaluation of a recipe by its models of each of the `folds`, one trained after the other.
 
-    `calibration` is that of the model to be released. `whose` names the recipe in the names of the tasks, where it is
-    not the run's.
+    `calibration` is that of the model to be released. `whose` names the recipe in the names of the tasks, in lower case
+    without marks, as the UI demands, where it is not the run's.
     """
     evaluations = tuple(
         _task(f"{whose} fold {number + 1}".strip())(recipe, manifest, folds, number, runner)
@@ -139,5 +139,5 @@ def opponents(
             return released.model_copy(update={"not_rebuilt": why})
 
     return of.model_copy(
-        update={"champion": evaluated(of.champion, "champion's"), "anchor": evaluated(of.anchor, "best release's")}
+        update={"champion": evaluated(of.champion, "champion"), "anchor": evaluated(of.anchor, "best release")}
     )

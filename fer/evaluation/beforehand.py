@@ -256,8 +256,9 @@ def enough_to_compare(images: ComparedImages, classes: tuple[str, ...], name: st
         detail += f"; the {name} was trained on the other {n_all - n:,} or on near-duplicates of theirs"
         if lacks:
             todo = (
-                "keep its split.seed, shares and rotation, or, if test was rotated, wait for new images; or give this "
-                "model a name of its own: --name NAME"
+                "keep its split.seed, shares and rotation, or, if test was rotated, wait for new images; or judge the "
+                f"recipes of both by cross-fitting (--set evaluation.folds={_FOLDS}); or give this model a name of its "
+                "own: --name NAME"
             )
     return Finding(
         f"images that the {name} was not trained on",

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")
 
 SMALL = ('demo.images_per_class={"happy": 20, "sad": 16, "surprise": 20}', "demo.duplicates=3", "gate.min_images=100")
 FOLDS = ["fold 1", "fold 2"]
-CHAMPIONS_FOLDS = [f"champion's {name}" for name in FOLDS]
+CHAMPIONS_FOLDS = [f"champion {name}" for name in FOLDS]
 
 
 class Run(NamedTuple):
