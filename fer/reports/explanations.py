@@ -17,7 +17,8 @@ def markdown(folder: Path, model: str, picture: Callable[[bytes, str], str]) -> 
     if found.layer is not None:
         lines += [
             f"Grad-CAM by the maps of {plain(found.layer)}: of each class the mean of the {found.split} images that "
-            "the model has right, and over it the mean of where it sees the class. No picture is of one person.",
+            "the model has right, and over it the mean of where it sees the class. None of these pictures is of one "
+            "person.",
             "",
         ]
     for one in found.classes:
