@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from benchmarks import Row
 from data_contracts import files
 from fer.curation.refs import SplitRef
-from fer.engine import arithmetic, child_process
+from fer.engine import arithmetic
 from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.processes import child_process
 from fer.evaluation import evaluate, predictions
 from fer.evaluation.explanations import explain
 from fer.evaluation.explanations.config import ExplanationsConfig

@@ -1,5 +1,5 @@
 """The gates: how often each recipe's margin passes an equally good or a truly worse candidate, by simulation, against
-the estimate of `fer.evaluation.power`.
+the estimate of `fer.evaluation.gates.power`.
 
 The simulated test split has as many images of each class as the recipe's data. The champion's recall of each class is
 chosen such that accuracy and macro-F1 are those that the recipe reached; its errors are spread over the other classes
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks import Row
-from fer.evaluation import metrics, power
+from fer.evaluation import metrics
+from fer.evaluation.gates import power
 from fer.recipes import catalog
 
 _TRIALS = 300

@@ -23,9 +23,9 @@ from scipy import stats
 
 from benchmarks import Row
 from fer.evaluation import predictions
-from fer.evaluation.beforehand import ComparedImages
-from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates.beforehand import ComparedImages
+from fer.evaluation.gates.comparison import Comparison
 
 _YEARS, _YEARS_OF_OTHERS, _WEEKS = 1_000, 100, 52
 _ACCURACY, _DISCORDANT, _LUCK = 0.70, 0.20, 0.004

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks import Row, medians
-from fer.engine import child_process
+from fer.engine.processes import child_process
 from fer.progress import Progress
 
 _SIZE, _BATCH = 48, 128

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks import Row
-from fer.engine import child_process
+from fer.engine.processes import child_process
 from fer.progress import Progress
 
 # Images at once that fit into 8 GB of memory.

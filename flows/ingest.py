@@ -9,7 +9,7 @@ import tasks.reports
 from fer import errors
 from fer.curation import label_errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
-from fer.evaluation import beforehand
+from fer.evaluation.gates import beforehand
 from fer.ingest.index import OfficialNames
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings

@@ -14,7 +14,7 @@ from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
-from fer.evaluation import beforehand
+from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Champion, EvaluationRef, Examination, Judged, Opponents, RobustnessRef
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings

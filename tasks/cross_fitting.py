@@ -11,10 +11,10 @@ from fer.curation.refs import CurationRef, InspectionRef, SplitRef
 from fer.engine import runners
 from fer.engine.refs import Ref
 from fer.engine.stage import Found, Stage
-from fer.evaluation import beforehand
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import out_of_fold as out_of_fold_stage
 from fer.evaluation.calibration import calibrate as calibrate_stage
+from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import CalibrationRef, Champion, EvaluationRef, Opponents
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe

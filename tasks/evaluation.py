@@ -3,12 +3,12 @@
 from fer import plain_text
 from fer.curation.refs import CurationRef, InspectionRef, SplitRef, ValidationRef
 from fer.evaluation import evaluate as evaluate_stage
-from fer.evaluation import gate as gate_stage
 from fer.evaluation.calibration import calibrate as calibrate_stage
 from fer.evaluation.calibration.config import CalibrationConfig
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations import explain as explanations_stage
 from fer.evaluation.explanations.config import ExplanationsConfig
+from fer.evaluation.gates import gate as gate_stage
 from fer.evaluation.refs import (
     CalibrationRef,
     Champion,

@@ -12,7 +12,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import connect, fingerprint
 from fer.engine.stage import Found
 from fer.engine.store import objectstore
-from fer.evaluation import beforehand
+from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Champion, ChampionState, Examination, Judged, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.recipes import overrides

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_contracts.manifest import THUMBNAIL_SIDE
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 from fer.progress import Progress, silent
 
 _PATCH, _STEP, _GRID = 8, 2, 4  # pixels, pixels, cells per side

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts import files, manifest
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 from fer.images import decode, faces
 from fer.ingest import image_files
 from fer.progress import Progress, silent

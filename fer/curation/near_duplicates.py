@@ -25,7 +25,7 @@ import numpy as np
 from data_contracts import curation
 from fer import errors
 from fer.curation import alignment, principal_components, probes
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 from fer.progress import Progress, silent
 
 _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the cache

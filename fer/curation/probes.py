@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_contracts import manifest as contract
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 
 SIDE = contract.THUMBNAIL_SIDE
 _COARSE = SIDE // 2  # sums of 2x2 pixels hold all that these frequencies need

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 
 KERAS_HOME = Path(__file__).with_name("keras_home")
 KERAS_CONFIGURATION = KERAS_HOME / "keras.json"

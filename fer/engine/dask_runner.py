@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fer import errors
-from fer.engine import connect, disk, fingerprint, process_pool
+from fer.engine import connect, disk, fingerprint
 from fer.engine.local_workspace import ABANDONED_AFTER_S
 from fer.engine.objects import Objects
 from fer.engine.outputs import RECORD, File
+from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
 from fer.engine.runners import Folders, ItemT, Processes, R, Runner
 from fer.engine.workspace import Workspace

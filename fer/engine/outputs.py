@@ -21,7 +21,8 @@ import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
-from fer.engine import disk, process_pool
+from fer.engine import disk
+from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
 
 RefT = TypeVar("RefT", bound=Ref)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.progress import Progress

@@ -7,7 +7,7 @@ import numpy as np
 
 from fer.engine.records import Record
 from fer.evaluation import metrics
-from fer.evaluation.comparison import Comparison
+from fer.evaluation.gates.comparison import Comparison
 
 
 class Change(Record):

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.engine import child_process, disk, stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.evaluation import checks as prediction_checks
 from fer.evaluation import metrics, predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator

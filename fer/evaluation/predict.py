@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from fer.engine import child_process
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.evaluation import scoring_process
 from fer.evaluation.calibration import calibrator

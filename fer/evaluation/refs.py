@@ -261,7 +261,7 @@ class Check(Record):
 
 
 class Power(Record):
-    """What a comparison with the champion can tell on its images: see `fer.evaluation.power`."""
+    """What a comparison with the champion can tell on its images: see `fer.evaluation.gates.power`."""
 
     n_images: int
     n_discordant: int  # images on which exactly one of the two is right
@@ -274,7 +274,7 @@ class Power(Record):
     images_needed: int  # to pass 95 % of equals and 1 % of those worse by `loss`, by a margin for it
 
     def sentence(self) -> str:
-        """All of it in words; how far it is approximate, see `fer.evaluation.power`."""
+        """All of it in words; how far it is approximate, see `fer.evaluation.gates.power`."""
         return (
             f"{self.short()}; with another margin {self.images_needed:,} images could pass 95% of equals and 1% of "
             f"those {100 * self.loss:g} points worse"

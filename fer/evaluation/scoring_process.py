@@ -1,7 +1,8 @@
 """The process that works with a trained model: repeatable on any number of cores, bounded in time and memory."""
 
 from fer import limits
-from fer.engine import arithmetic, child_process
+from fer.engine import arithmetic
+from fer.engine.processes import child_process
 
 
 def job(

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from data_contracts import files as names
 from data_contracts import manifest as contract
 from fer import errors, limits
-from fer.engine import process_pool, stage
+from fer.engine import stage
+from fer.engine.processes import process_pool
 from fer.engine.workspace import Workspace
 from fer.ingest import advice, archives, exclusion, image_files, manifest_parts, sources
 from fer.ingest.index_config import IndexConfig, OfficialNames

@@ -7,7 +7,8 @@ import numpy as np
 from fer.curation.refs import SplitRef
 from fer.engine import runners
 from fer.engine.workspace import Workspace
-from fer.evaluation import beforehand, evaluate, predictions
+from fer.evaluation import evaluate, predictions
+from fer.evaluation.gates import beforehand
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress, silent
 from fer.registry import champion

@@ -18,8 +18,9 @@ from data_contracts import files
 from fer import errors, limits
 from fer.curation import groups
 from fer.curation.refs import SplitRef
-from fer.engine import child_process, disk, stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.models.config import ModelConfig
 from fer.progress import Progress

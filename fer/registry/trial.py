@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fer import errors
-from fer.engine import child_process
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.evaluation import predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator

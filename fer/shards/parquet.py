@@ -20,7 +20,8 @@ import xxhash
 
 from data_contracts import shards as contract
 from fer import errors
-from fer.engine import disk, process_pool
+from fer.engine import disk
+from fer.engine.processes import process_pool
 
 # A row group is what is decoded at once: 4,096 images of 48x48 are 9 MB, 1,337 of 224x224 are 64 MiB.
 _ROW_GROUP_IMAGES = 4_096

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from fer import errors
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 from fer.engine.records import Record
 from fer.images import augment
 from fer.models import zoo

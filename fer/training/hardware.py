@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import pynvml
 
-from fer.engine import arithmetic, child_process
+from fer.engine import arithmetic
+from fer.engine.processes import child_process
 from fer.progress import Progress
 from fer.training.config import TrainConfig
 

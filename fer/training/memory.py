@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psutil
 
 from fer import errors
-from fer.engine import cgroups
+from fer.engine.processes import cgroups
 from fer.training import hardware
 
 if TYPE_CHECKING:

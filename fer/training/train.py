@@ -15,8 +15,9 @@ from typing import Any
 
 from data_contracts import files
 from fer import errors
-from fer.engine import child_process, stage
+from fer.engine import stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.models import saved_model
 from fer.progress import Progress, Reporter
 from fer.shards.refs import ShardsRef

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import psutil
 
 from fer import errors, limits, settings
-from fer.engine import cgroups, connect, process_pool
+from fer.engine import connect
+from fer.engine.processes import cgroups, process_pool
 from fer.images import limits as image_limits
 from flows.cli import prefect_home, prefect_ui
 

@@ -9,7 +9,8 @@ import pytest
 import quick_demo
 
 from fer import errors
-from fer.evaluation import beforehand, predictions
+from fer.evaluation import predictions
+from fer.evaluation.gates import beforehand
 from fer.recipes import overrides
 from fer.registry import releases
 from tasks.results import RetrainResult

@@ -91,7 +91,7 @@ def test_an_earlier_stage_does_not_reach_a_later_one():
     assert "fer.shards.preprocess" not in fingerprint.reached("fer.ingest.index")
     assert "fer.shards.balance" not in fingerprint.reached("fer.shards.preprocess")
     assert "fer.training.train" not in fingerprint.reached("fer.shards.balance")
-    assert "fer.evaluation.gate" not in fingerprint.reached("fer.evaluation.evaluate")
+    assert "fer.evaluation.gates.gate" not in fingerprint.reached("fer.evaluation.evaluate")
 
 
 def test_only_what_downloads_depends_on_where_data_come_from():

@@ -3,9 +3,9 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from fer.evaluation import by_class, metrics, predictions
-from fer.evaluation.beforehand import ComparedImages
-from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates.beforehand import ComparedImages
+from fer.evaluation.gates.comparison import Comparison
 
 CLASSES = ("angry", "happy", "sad")
 

@@ -9,8 +9,9 @@ from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
-from fer.evaluation import beforehand, evaluate, gate, metrics, out_of_fold, predictions
+from fer.evaluation import evaluate, metrics, out_of_fold, predictions
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import beforehand, gate
 from fer.evaluation.refs import Champion, EvaluationRef, Judged, Opponents
 from fer.training.refs import ModelRef
 

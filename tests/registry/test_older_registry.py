@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from fer import errors
 from fer.curation.refs import SplitRef
-from fer.evaluation import gate, predictions
+from fer.evaluation import predictions
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import gate
 from fer.evaluation.refs import EvaluationRef, Judged, Opponents
 from fer.images import encode
 from fer.models import saved_model

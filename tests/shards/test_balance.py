@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fer import errors
-from fer.engine import process_pool, runners
+from fer.engine import runners
 from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.processes import process_pool
 from fer.engine.workspace import Workspace
 from fer.images import augment
 from fer.recipes import catalog, overrides

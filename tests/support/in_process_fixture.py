@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `child_process.run` call the function here. What crosses is still JSON; a time limit is not kept."""
-    from fer.engine import child_process
+    from fer.engine.processes import child_process
     from fer.progress import silent
 
     def run(function, arguments, job, *, progress=silent):

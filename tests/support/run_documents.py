@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from fer.evaluation import by_class, metrics, predictions
-from fer.evaluation.beforehand import ComparedImages
 from fer.evaluation.calibration import calibrate, scores
 from fer.evaluation.calibration.config import CalibrationConfig
-from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations import figures as explanation_figures
+from fer.evaluation.gates.beforehand import ComparedImages
+from fer.evaluation.gates.comparison import Comparison
 from fer.evaluation.refs import Check, Measure
 from fer.evaluation.robustness import answers as model_answers
 from fer.evaluation.robustness import comparison as robustness_comparison

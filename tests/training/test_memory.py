@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer import errors
-from fer.engine import cgroups
+from fer.engine.processes import cgroups
 from fer.models import freezing, zoo
 from fer.models.networks import se_resnet
 from fer.training import hardware, memory, mixed_precision

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from data_contracts import files
 from fer import errors
-from fer.engine import child_process, stage
+from fer.engine import stage
 from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.processes import child_process
 from fer.images import augment
 from fer.models import saved_model, validation
 from fer.models.networks import sequential_cnn

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from data_contracts import files
 from fer import errors, limits
-from fer.engine import child_process, disk, stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.evaluation import scoring_process
 from fer.models import foreign_file, saved_model

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from data_contracts import files
-from fer.engine import child_process
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.evaluation import scoring_process
 from fer.evaluation.intervals import CONFIDENCE

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fer.engine import arithmetic, child_process, disk, stage
+from fer.engine import arithmetic, disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.engine.records import Record
 from fer.evaluation import predictions
 from fer.evaluation.explanations import figures

@@ -17,7 +17,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.engine.records import Record
-from fer.evaluation import beforehand
+from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Champion, RobustnessComparisonRef, RobustnessRef
 from fer.evaluation.robustness import answers as model_answers
 from fer.evaluation.robustness import figures

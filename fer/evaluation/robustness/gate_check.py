@@ -2,8 +2,8 @@
 
 import statistics
 
-from fer.evaluation import beforehand
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Check, Measure, RobustnessComparisonRef
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fer import errors
-from fer.engine import child_process, disk, stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
+from fer.engine.processes import child_process
 from fer.evaluation import scoring_process
 from fer.evaluation.refs import RobustnessRef
 from fer.evaluation.robustness import answers as model_answers

@@ -31,11 +31,12 @@ from fer.curation.refs import SplitRef
 from fer.engine import contracts
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
-from fer.evaluation import beforehand, by_class, evaluate, predictions
+from fer.evaluation import by_class, evaluate, predictions
 from fer.evaluation.comparing import costs as model_costs
-from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
 from fer.evaluation.explanations import explain
+from fer.evaluation.gates import beforehand
+from fer.evaluation.gates.comparison import Comparison
 from fer.evaluation.refs import Champion, EvaluationRef, Examination, Opponents, VerdictRef
 from fer.evaluation.robustness import comparison as robustness_comparison
 from fer.evaluation.robustness import measure as robustness_measure

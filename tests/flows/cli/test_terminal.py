@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
-from fer.evaluation import power
+from fer.evaluation.gates import power
 from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.recipes import candidates as candidate_recipes

@@ -2,7 +2,7 @@
 
 To pass it must reach absolute floors, and be no worse than the champion and than the anchor, the best release so far:
 against the champion alone, each of many candidates could lose a margin. All that can be known without a candidate is
-`fer.evaluation.beforehand`, and whether one that passed replaces the champion `fer.evaluation.comparison`.
+`fer.evaluation.gates.beforehand`, and whether one that passed replaces the champion `fer.evaluation.gates.comparison`.
 """
 
 import json
@@ -15,11 +15,12 @@ from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
-from fer.evaluation import beforehand, intervals, metrics, predictions
-from fer.evaluation import size as sizes
+from fer.evaluation import intervals, metrics, predictions
 from fer.evaluation.calibration import gate_check as calibration_check
-from fer.evaluation.comparison import Comparison, Decision
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import beforehand
+from fer.evaluation.gates import size as sizes
+from fer.evaluation.gates.comparison import Comparison, Decision
 from fer.evaluation.refs import Champion, Check, EvaluationRef, Judged, Measure, Opponents, VerdictRef
 from fer.evaluation.robustness import gate_check
 from fer.evaluation.slices import gate_check as slices_check

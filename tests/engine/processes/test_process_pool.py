@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from fer import errors, progress
-from fer.engine import process_pool
+from fer.engine.processes import process_pool
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -117,7 +117,7 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
     script.write_text(
         textwrap.dedent("""
             import time
-            from fer.engine import process_pool
+            from fer.engine.processes import process_pool
 
             if __name__ == "__main__":
                 process_pool.map_ordered(time.sleep, [0, 60], workers=2, progress=lambda *_: print("began", flush=True))

@@ -12,8 +12,9 @@ from data_contracts import files
 from fer import errors
 from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
-from fer.evaluation import beforehand, gate, intervals, metrics, predictions
+from fer.evaluation import intervals, metrics, predictions
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import beforehand, gate
 from fer.evaluation.refs import (
     Champion,
     EvaluationRef,

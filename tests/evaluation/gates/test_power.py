@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer.evaluation import metrics, power
+from fer.evaluation import metrics
+from fer.evaluation.gates import power
 
 REPORT = (105, 299, 322, 315, 99)  # 8 % of the report's images, by class
 

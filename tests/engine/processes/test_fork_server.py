@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fer import errors
-from fer.engine import child_process, fork_server
+from fer.engine.processes import child_process, fork_server
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fer.evaluation import metrics, power, predictions
-from fer.evaluation.beforehand import ComparedImages
+from fer.evaluation import metrics, predictions
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import power
+from fer.evaluation.gates.beforehand import ComparedImages
 from fer.evaluation.refs import Check, Measure, Power
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import psutil
 
 from fer import errors
-from fer.engine import cgroups
+from fer.engine.processes import cgroups
 from fer.progress import Progress, silent
 
 T = TypeVar("T")

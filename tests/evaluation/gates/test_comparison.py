@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.evaluation import metrics, predictions
-from fer.evaluation.beforehand import ComparedImages
-from fer.evaluation.comparison import Comparison
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates.beforehand import ComparedImages
+from fer.evaluation.gates.comparison import Comparison
 
 CLASSES = ("happy", "sad")
 CHANGED = ("the data has changed",)

@@ -24,10 +24,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from fer import errors
-from fer.engine import arithmetic, fork_server
+from fer.engine import arithmetic
+from fer.engine.processes import fork_server
 from fer.progress import Progress, Reporter, silent
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.child_process import main; main()"
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from fer.engine.processes import child_process; child_process.main()"
+)
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
 _LAST_LINES = 20  # of what the child wrote: in the error's note
 _SHOWN_LINES = 3  # of these, in its message, unless they are longer than this

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fer.engine import cgroups, process_pool
+from fer.engine.processes import cgroups, process_pool
 
 V2 = "36 30 0:30 {root} {top} rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = "36 30 0:30 {root} {top} rw,relatime shared:9 - cgroup cgroup rw,{controllers}\n"
@@ -113,7 +113,7 @@ def test_a_real_quota_is_heeded():
         (group / "cpu.cfs_quota_us").write_text("50000")
         show = (
             "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()));"
-            "from fer.engine import cgroups, process_pool; print(cgroups.cpus(), process_pool.usable_cores())"
+            "from fer.engine.processes import cgroups, process_pool; print(cgroups.cpus(), process_pool.usable_cores())"
         )
         command = [sys.executable, "-c", show, str(group / "cgroup.procs")]
         run = subprocess.run(command, capture_output=True, text=True, check=True)

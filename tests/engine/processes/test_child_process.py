@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from fer import errors
-from fer.engine import arithmetic, child_process
+from fer.engine import arithmetic
+from fer.engine.processes import child_process
 
 pytestmark = pytest.mark.slow
 
@@ -222,7 +223,7 @@ def test_an_interrupt_here_ends_the_child(work):
 def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
     script = """
     import child_work
-    from fer.engine import child_process
+    from fer.engine.processes import child_process
     job = child_process.Job("Work", timeout_s=60)
     child_process.run(child_work.sleep, {}, job, progress=lambda pid, *_: print(pid, flush=True))
     """

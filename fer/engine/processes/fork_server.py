@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine import fork_server; "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fer.engine.processes import fork_server; "
     "fork_server.main(int(sys.argv[2]))"
 )
 _PRELOADED = "keras"
@@ -257,7 +257,7 @@ def _become(request: dict[str, Any], fds: list[int], sockets: list[socket.socket
         os.chdir(request["folder"])
         os.sched_setaffinity(0, request["cores"])
         sys.path[:] = request["path"]
-        from fer.engine import child_process
+        from fer.engine.processes import child_process
 
         child_process.main()
         code = 0

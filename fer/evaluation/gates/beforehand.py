@@ -12,8 +12,8 @@ from fer import errors
 from fer.curation import groups
 from fer.curation.refs import SplitRef
 from fer.engine import workspace as workspaces
-from fer.evaluation import power
 from fer.evaluation.config import GateConfig
+from fer.evaluation.gates import power
 from fer.evaluation.refs import Champion, Check, Measure
 from fer.ingest import sources
 
