@@ -11,6 +11,7 @@ import tasks.registry
 import tasks.reports
 import tasks.shards
 from fer import errors
+from fer.curation.folds import FoldSettings
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
@@ -119,9 +120,8 @@ def _folds(recipe: Recipe, data: IngestResult) -> SplitRef | None:
     n_folds, drawn = recipe.evaluation.folds, recipe.split
     if not n_folds:
         return None
-    return tasks.cross_fitting.plan(
-        data.curation, data.inspection, data.split, n_folds, drawn.validation_share, drawn.seed
-    )
+    settings = FoldSettings(n_folds=n_folds, validation_share=drawn.validation_share, seed=drawn.seed)
+    return tasks.cross_fitting.plan(data.curation, data.inspection, data.split, settings)
 
 
 def _evaluated(

@@ -35,12 +35,10 @@ def plan(
     curation: CurationRef,
     inspection: InspectionRef,
     split_ref: SplitRef,
-    n_folds: int,
-    validation_share: float,
-    seed: int,
+    settings: folds_stage.FoldSettings,
 ) -> SplitRef:
     """Divide all images into folds, each of which is tested by a model of the others."""
-    return stages.run(folds_stage.folds, curation, inspection, split_ref, n_folds, validation_share, seed)
+    return stages.run(folds_stage.folds, curation, inspection, split_ref, settings)
 
 
 @stages.task(folds_stage.all_but_validation)

@@ -23,6 +23,7 @@ from fer import errors
 from fer.curation import assignment, groups, split
 from fer.curation.refs import CurationRef, InspectionRef, SplitRef
 from fer.engine import disk, stage
+from fer.engine.records import Record
 from fer.engine.refs import Counts
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
@@ -30,6 +31,14 @@ from fer.progress import Progress
 _NOWHERE = -1
 _ONLY_TESTED = "kept out of training by curation"
 _TODO = "take fewer folds (evaluation.folds), add images of other people, or leave the class out of index.classes"
+
+
+class FoldSettings(Record):
+    """How many folds, what share of the others each of them validates on, and the seed that they are drawn by."""
+
+    n_folds: int
+    validation_share: float
+    seed: int
 
 
 class FoldPlan(NamedTuple):
@@ -46,14 +55,12 @@ def folds(
     curation: CurationRef,
     inspection: InspectionRef,
     split_ref: SplitRef,
-    n_folds: int,
-    validation_share: float,
-    seed: int,
+    settings: FoldSettings,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> SplitRef:
-    """Divide the images of a split into `n_folds`; a split in which all of them are `test`, and `folds.parquet`.
+    """Divide the images of a split into folds; a split in which all of them are `test`, and `folds.parquet`.
 
     Images that curation keeps out of training – an official test split has some, and label errors are such – are never
     learned and tested all the same: a test without them would flatter every model.
@@ -71,7 +78,7 @@ def folds(
     used[places] = True
     learned[places] = is_learned
     label = images["class_index"].to_numpy().astype(np.int64)
-    plan = assign(links, label, used, learned, n_folds=n_folds, validation_share=validation_share, seed=seed)
+    plan = assign(links, label, used, learned, settings)
     _require_sound(plan, label, learned, split_ref.classes)
     is_clean = _clean(links, learned)[places]
     columns = {
@@ -82,9 +89,9 @@ def folds(
     tested = pa.table([columns.get(name, rows[name]) for name in contract.SCHEMA.names], schema=contract.SCHEMA)
     pq.write_table(tested, out / files.SPLIT, row_group_size=split.ROW_GROUP)
     pq.write_table(_table(rows["image_id"], plan, places, is_learned), out / files.FOLDS)
-    progress(n_folds, n_folds, "folds assigned")
-    return _ref(tested, split_ref, f"cross-fitting in {n_folds} folds").model_copy(
-        update={"n_folds": n_folds, "digest": _digest(out, files.SPLIT, files.FOLDS)}
+    progress(settings.n_folds, settings.n_folds, "folds assigned")
+    return _ref(tested, split_ref, f"cross-fitting in {settings.n_folds} folds").model_copy(
+        update={"n_folds": settings.n_folds, "digest": _digest(out, files.SPLIT, files.FOLDS)}
     )
 
 
@@ -93,42 +100,40 @@ def assign(
     label: np.ndarray,
     used: np.ndarray,
     learned: np.ndarray,
-    *,
-    n_folds: int,
-    validation_share: float,
-    seed: int,
+    settings: FoldSettings,
 ) -> FoldPlan:
     """The folds of the images `used` (N,) bool, by their `label` (N,) int64; those `learned` are among them.
 
     Folds have the same share of each class as far as split groups let them (scikit-learn's StratifiedGroupKFold), and
-    the rest of each gives `validation_share` of it to validation, as splits are drawn. Both follow from the images
+    the rest of each gives a share of it to validation, as splits are drawn. Both follow from the images
     alone, not from their order. Raises ContractViolation for more folds than any class has images.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    place = assignment.places(links.split_group_keys, seed)
+    place = assignment.places(links.split_group_keys, settings.seed)
     rank = np.argsort(np.argsort(place, kind="stable"), kind="stable")  # of each group, which ties go by
     at = np.flatnonzero(used)
     fold = np.full(len(label), _NOWHERE)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a class has fewer images than there are folds
-            divided = StratifiedGroupKFold(n_folds).split(at, label[at], rank[links.split_group[at]])
+            divided = StratifiedGroupKFold(settings.n_folds).split(at, label[at], rank[links.split_group[at]])
             for number, (_, tested) in enumerate(divided):
                 fold[at[tested]] = number
     except ValueError as error:
         raise errors.ContractViolation(
             "Cross-fitting must have as many images of some class, and groups of images that stay together, as folds.",
-            received=f"{n_folds} folds of {len(at):,} images in {len(np.unique(links.split_group[at])):,} groups",
+            received=f"{settings.n_folds} folds of {len(at):,} images in "
+            f"{len(np.unique(links.split_group[at])):,} groups",
             todo=_TODO,
         ) from error
-    validation = np.zeros((len(label), n_folds), bool)
-    settings = assignment.SplitSettings(
-        drawn=(assignment.VALIDATION,), test_share=0.0, validation_share=validation_share, seed=seed
+    validation = np.zeros((len(label), settings.n_folds), bool)
+    drawn = assignment.SplitSettings(
+        drawn=(assignment.VALIDATION,), test_share=0.0, validation_share=settings.validation_share, seed=settings.seed
     )
     nothing = np.zeros(len(label), bool)
-    for number in range(n_folds):
-        splits, _ = assignment.draw(links, learned & (fold != number), nothing, label, None, settings)
+    for number in range(settings.n_folds):
+        splits, _ = assignment.draw(links, learned & (fold != number), nothing, label, None, drawn)
         validation[:, number] = splits == assignment.VALIDATION
     return FoldPlan(fold, validation)
 

@@ -130,12 +130,20 @@ def _identity(value: Any) -> Any:
     if isinstance(value, Ref):
         return value.digest
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        holders = {name: _identity(content) for name, content in value if _holds_ref(content)}
+        return value.model_dump(mode="json") | holders
     if isinstance(value, (tuple, list)):
         return [_identity(item) for item in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"A stage takes Refs, configs and plain values. Received: {type(value).__name__}.")
+
+
+def _holds_ref(value: Any) -> bool:
+    """Whether a Ref is in it, at any depth: it counts by its digest there too, not by the time that it took."""
+    if isinstance(value, BaseModel) and not isinstance(value, Ref):
+        value = [content for _, content in value]
+    return isinstance(value, Ref) or (isinstance(value, (tuple, list)) and any(map(_holds_ref, value)))
 
 
 def _config_modules(value: Any) -> Iterator[str]:

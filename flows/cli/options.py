@@ -61,33 +61,46 @@ class RunOptions(NamedTuple):
         return flow_parameters(self.sources, self.recipe, self.settings, self.kaggle_secret, model_name)
 
 
-def _run_options(
-    source: Sources = None,
-    recipe: RecipeName = "demo",
-    set_: Settings = None,
-    kaggle_secret: KaggleSecret = None,
-    verbose: Verbose = False,
-) -> RunOptions:
-    return RunOptions(source or ["demo"], recipe, set_ or [], kaggle_secret, verbose)
+def with_run_options(
+    *, recipe: str = "demo", sources: Any = Sources, default_source: str | None = "demo"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of RunOptions beside its own; they reach it as its first argument, in one record.
 
+    `sources`: the annotation of --source, where it means something else than elsewhere.
+    """
 
-def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of RunOptions beside its own; they reach it as its first argument, in one record."""
-    *shared, verbose = inspect.signature(_run_options).parameters.values()
-    _, *own = inspect.signature(command).parameters.values()
-    names = {*(parameter.name for parameter in shared), verbose.name}
+    def run_options(
+        source: list[str] | None, recipe: str, set_: list[str] | None, kaggle_secret: str | None, verbose: bool
+    ) -> RunOptions:
+        default = [] if default_source is None else [default_source]
+        return RunOptions(source or default, recipe, set_ or [], kaggle_secret, verbose)
 
-    @functools.wraps(command)
-    def run(**values: Any) -> None:
-        options = _run_options(**{name: values.pop(name) for name in names})
-        command(options, **values)
+    def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*shared, *own, verbose)
-    ]  # fmt: skip
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
+    shared = [
+        option("source", sources, None),
+        option("recipe", RecipeName, recipe),
+        option("set_", Settings, None),
+        option("kaggle_secret", KaggleSecret, None),
+    ]
+    verbose = option("verbose", Verbose, False)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(command).parameters.values()
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            options = run_options(**{parameter.name: values.pop(parameter.name) for parameter in (*shared, verbose)})
+            command(options, **values)
+
+        named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*shared, *named, verbose]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
 
 
 def flow_parameters(

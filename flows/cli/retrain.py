@@ -9,7 +9,7 @@ from flows.cli import console, options
 REFUSED = 10  # the exit code when the gates refuse the model
 
 
-@options.with_run_options
+@options.with_run_options()
 def retrain(
     run: options.RunOptions,
     name: Annotated[

@@ -25,7 +25,7 @@ def planned(images, pairs=(), **settings):
     links = groups.read(table, pairs_of(pairs))
     label = table["class_index"].to_numpy().astype(np.int64)
     everything = np.ones(len(images), bool)
-    plan = folds.assign(links, label, everything, everything, **{**SETTINGS, **settings})
+    plan = folds.assign(links, label, everything, everything, folds.FoldSettings(**{**SETTINGS, **settings}))
     return {
         image_id: (fold, frozenset(np.flatnonzero(validation).tolist()))
         for image_id, fold, validation in zip(
@@ -108,7 +108,8 @@ def made(workspace, images, pairs=(), n_folds=3, **config):
     curation, inspection = committed(workspace, images, pairs)
     options = {"workspace": workspace, "progress": progress.silent}
     ref = split.split(curation, inspection, None, split.SplitConfig(**config), **options)
-    return curation, ref, folds.folds(curation, inspection, ref, n_folds, 0.2, 0, **options)
+    settings = folds.FoldSettings(n_folds=n_folds, validation_share=0.2, seed=0)
+    return curation, ref, folds.folds(curation, inspection, ref, settings, **options)
 
 
 def rows(workspace, ref):

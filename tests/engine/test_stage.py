@@ -37,6 +37,24 @@ def test_the_key_follows_digests_and_config_but_not_where_an_input_lies():
     assert double.key(dataset(), Config(blur=5)) != key
 
 
+class Pair(BaseModel):
+    kind: str
+    both: tuple[DatasetRef, ...]
+
+
+@stage.stage("pair up")
+def pair_up(out, pair: Pair, *, workspace, progress) -> DatasetRef:
+    """Never called."""
+
+
+def test_a_ref_within_a_record_counts_by_its_digest_too():
+    def key(kind="same", **other):
+        return pair_up.key(Pair(kind=kind, both=(dataset(), dataset(**other))))
+
+    assert key(path="elsewhere") == key()
+    assert len({key(), key(digest="d2"), key(kind="another")}) == 3
+
+
 def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
     calls.clear()
     workspace = LocalWorkspace(tmp_path)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fer.engine import arithmetic, disk, stage
+from fer.engine import disk, stage
 from fer.engine import workspace as workspaces
 from fer.engine.processes import child_process
 from fer.engine.records import Record
-from fer.evaluation import predictions
+from fer.evaluation import predictions, scoring_process
 from fer.evaluation.explanations import figures
 from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.explanations.figures import ClassExplanation, Explanations
@@ -88,7 +88,7 @@ def explanations(
             "faces": [[face.file, face.image_id, rows.classes.index(face.predicted)] for face in shown],
             "out": str(out),
         },
-        child_process.Job("Explaining", timeout_s=_TIMEOUT_S, threads=arithmetic.SCORING_THREADS),
+        scoring_process.job("Explaining", _TIMEOUT_S),
         progress=progress,
     )
     names = figures.picture_names(len(rows.classes))

@@ -10,7 +10,9 @@ from fer import errors
 from flows.cli import console, options
 
 
+@options.with_run_options(recipe="fer2013-cnn")
 def audit(
+    run: options.RunOptions,
     model: Annotated[
         str,
         typer.Option(
@@ -18,7 +20,6 @@ def audit(
             metavar="NAME@VERSION|FILE.keras|FILE.hdf5",
         ),
     ],
-    source: options.Sources = None,
     classes: Annotated[
         str | None, typer.Option(help="Of a file: its classes in the order of its outputs.", metavar="A,B,…")
     ] = None,
@@ -33,24 +34,19 @@ def audit(
         ),
     ] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Of a file: it ends in logits, not probabilities.")] = False,
-    recipe: options.RecipeName = "fer2013-cnn",
-    set_: options.Settings = None,
-    kaggle_secret: options.KaggleSecret = None,
     robustness: Annotated[
         bool, typer.Option("--robustness/--no-robustness", help="Score corrupted and moved images too.")
     ] = True,
     as_json: console.AsJson = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Audit a model on test images: official and de-duplicated figures, what twins are worth, calibration, corruptions.
 
     A release on other data than it was trained on, or a model that was trained elsewhere. The source's own splits are
     taken as they are, and nothing is accepted or registered.
     """
-    sources = source or ["demo"]
-    parameters = options.flow_parameters(sources, recipe, set_ or [], kaggle_secret)
+    parameters = run.parameters()
     form = _form(classes, size, scale, logits)
-    options.prepare_prefect(verbose)
+    options.prepare_prefect(run.verbose)
 
     from fer.evaluation.audits import adopt
     from fer.registry import names
@@ -68,7 +64,7 @@ def audit(
     else:
         names.parse_spec(model)
     screen = console.err if as_json else console.out
-    options.announce(screen, "auditing", sources, recipe, model)
+    options.announce(screen, "auditing", run.sources, run.recipe, model)
 
     from flows.cli import prefect_watch, temporary_server, terminal
     from tasks import events

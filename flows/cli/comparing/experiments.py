@@ -9,7 +9,7 @@ from flows import limits
 from flows.cli import console, options
 
 
-@options.with_run_options
+@options.with_run_options()
 def sweep(
     run: options.RunOptions,
     search: Annotated[
@@ -47,7 +47,7 @@ def sweep(
     terminal.show_sweep(console.out, result)
 
 
-@options.with_run_options
+@options.with_run_options()
 def compare(
     run: options.RunOptions,
     candidate: Annotated[

@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from fer.registry.version_differences import Release, Scored
 
 
+Source = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"{options.SOURCE}: score both on its test images that neither was trained on, in place of those that "
+        "both were judged by. May be repeated.",
+        metavar="SOURCE",
+    ),
+]
+
+
+@options.with_run_options(recipe="fer2013-cnn", sources=Source, default_source=None)
 def diff(
+    run: options.RunOptions,
     a: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
     b: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"{options.SOURCE}: score both on its test images that neither was trained on, in place of those that "
-            "both were judged by. May be repeated.",
-            metavar="SOURCE",
-        ),
-    ] = None,
-    recipe: options.RecipeName = "fer2013-cnn",
-    set_: options.Settings = None,
-    kaggle_secret: options.KaggleSecret = None,
     latency: Annotated[bool, typer.Option("--latency/--no-latency", help="Measure how long an image takes.")] = True,
     as_json: console.AsJson = False,
-    verbose: options.Verbose = False,
 ) -> None:
     """Compare two versions: their answers to the test images of both, what they cost, what they were made of.
 
@@ -38,13 +38,13 @@ def diff(
     from fer.reports import version_differences as shown
 
     parameters = None
-    if source:
-        parameters = options.flow_parameters(source, recipe, set_ or [], kaggle_secret)
-        options.prepare_prefect(verbose)
+    if run.sources:
+        parameters = run.parameters()
+        options.prepare_prefect(run.verbose)
     settings.Settings.load().require_home()
     with releases.local_copy(a) as first, releases.local_copy(b) as second:
         old, new = version_differences.Release(*first), version_differences.Release(*second)
-        scored = None if parameters is None else _scored(old, new, parameters, recipe, quiet=as_json)
+        scored = None if parameters is None else _scored(old, new, parameters, run.recipe, quiet=as_json)
         found = version_differences.between(old, new, scored, time_them=latency)
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
