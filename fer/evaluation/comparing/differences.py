@@ -213,7 +213,10 @@ def _bootstrap(images: Shared) -> tuple[Estimate, Estimate]:
     )
     is_swapped = backward < forward
     first, second = (images.b, images.a) if is_swapped else (images.a, images.b)
-    drawn = metrics.paired_difference(images.truth, first, second, len(images.classes), samples=_SAMPLES)
+    rows = np.lexsort((second, first, images.truth))  # what is drawn are places: equal answers have equal ones
+    drawn = metrics.paired_difference(
+        images.truth[rows], first[rows], second[rows], len(images.classes), samples=_SAMPLES
+    )
     estimates = (
         Estimate(value=drawn.accuracy, interval=drawn.accuracy_interval()),
         Estimate(value=drawn.macro_f1, interval=drawn.macro_f1_interval()),
