@@ -11,6 +11,14 @@ from fer.evaluation.predictions import Predictions
 CLASSES = ("happy", "sad", "surprise")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_samples():
+    """What is tested holds for any number of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(differences, "_SAMPLES", 500)
+        yield
+
+
 @st.composite
 def answers(draw):
     """(truth, what A says, what B says) of some images, with slices, some of them empty."""
