@@ -253,7 +253,7 @@ def _resampled(kinds: np.ndarray, n_kinds: int, samples: int, seed: int) -> np.n
     """
     by_kind = np.argsort(kinds, kind="stable")
     starts = np.searchsorted(kinds[by_kind], np.arange(n_kinds))
-    at_once = max(1, _DRAWN_AT_ONCE // len(kinds))
+    at_once = max(1, min(samples, _DRAWN_AT_ONCE // len(kinds)))
     blocks = [
         np.add.reduceat(_draws(len(kinds), at_once, seed, number)[:, by_kind], starts, axis=1, dtype=np.int64)
         for number in range(-(-samples // at_once))
