@@ -58,10 +58,10 @@ run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedd
 	@$(BIN)/fer retrain --source demo --recipe demo
 
 test: $(READY)  ## the whole test suite, its modules in two processes
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10
 
 test-fast: $(READY)  ## the tests without a Prefect server, a store or a training
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -m "not slow and not end_to_end"
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10 -m "not slow and not end_to_end"
 
 lint: $(READY)  ## style, types, direction of imports, declared dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/deptry .
@@ -69,7 +69,7 @@ lint: $(READY)  ## style, types, direction of imports, declared dependencies
 check: lint docs test-fast  ## lint, docs and the fast tests: before each commit
 
 coverage: $(READY)  ## branch coverage of the whole test suite, as a table and as pages in htmlcov/
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-report=html
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --cov --cov-report=term:skip-covered --cov-report=html
 
 docs: $(READY)  ## the documentation as pages in docs/_build/html; a broken link or an undocumented function fails
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -d $(DOCS)/doctrees docs $(DOCS)/html
