@@ -63,7 +63,7 @@ def test_each_section_is_reached_from_the_top(shown):
 
 
 def test_what_was_not_found_out_is_said_with_its_reason(shown):
-    assert "Not evaluated: no other model was champion before it." in shown(with_champion=False).text
+    assert "Not compared: no other model was champion before it." in shown(with_champion=False).text
 
 
 def test_figures_that_older_evaluations_lack_are_said_to_be_missing():
