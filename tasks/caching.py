@@ -61,7 +61,7 @@ class CachedTask(Task[P, R]):
 
     def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override] # Prefect overloads it
         """Run the task; the output, or with `return_state` the state that it ended in."""
-        result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]
+        result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]  # of its overloads
         if return_state or not isinstance(result, State):
             return result
         return result.data.result if isinstance(result.data, ResultRecord) else result.data

@@ -58,7 +58,7 @@ class Reads(Record):
     accuracy_within_if_tuned: float
     max_reads: int  # of the recipe of the last version
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator above property
     @property
     def is_worn(self) -> bool:
         """Whether so many verdicts were passed on it that fresh images are due."""

@@ -17,7 +17,7 @@ def points(draw):
 
 def drawn(of):
     chart = str(svg_scatter.scatter(of, x="megabytes", y="accuracy", title="Accuracy by size"))
-    return ElementTree.fromstring("".join(character for character in chart if character.isprintable()))  # noqa: S314
+    return ElementTree.fromstring("".join(character for character in chart if character.isprintable()))  # noqa: S314 - our own chart
 
 
 @settings(max_examples=30)
