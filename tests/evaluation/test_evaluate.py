@@ -11,17 +11,13 @@ from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.refs import CalibrationRef, EvaluationRef, Scores
-from fer.models import saved_model, zoo
-from fer.models.networks import sequential_cnn
+from fer.models import saved_model
 from fer.progress import Reporter
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
-from fer.training.refs import ModelRef
+from tests.support.untrained import CLASSES, SIZE, model_of
 
 pytestmark = pytest.mark.slow
-
-CLASSES = ("happy", "sad", "angry")
-SIZE = 16
 
 
 @pytest.fixture
@@ -50,30 +46,6 @@ def split_of(workspace, n_clean=20) -> SplitRef:
         return SplitRef(classes=CLASSES, counts={}, origin="drawn")
 
     return workspace.run("split", str(n_clean), SplitRef, produce, resumable=False)
-
-
-def model_of(workspace, classes=CLASSES) -> ModelRef:
-    """An untrained model as the output of a training."""
-
-    def produce(out):
-        config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
-        model = zoo.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
-        draw = np.random.default_rng(0)  # Keras' own draw depends on what other threads draw
-        for variable in model.trainable_variables:
-            variable.assign(draw.normal(0, 0.3, variable.shape))
-        model.save(out / files.MODEL)
-        return ModelRef(
-            digest="-".join(classes),  # as in training: the classes count, the file's date does not
-            model=config.name,
-            classes=classes,
-            n_parameters=model.count_params(),
-            epochs_run=1,
-            best_epoch=1,
-            validation_accuracy=0.0,
-            train_seconds=0.0,
-        )
-
-    return workspace.run("train", "-".join(classes), ModelRef, produce, resumable=False)
 
 
 def test_an_evaluation_holds_predictions_and_metrics(workspace, in_this_process):

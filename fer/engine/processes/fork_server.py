@@ -8,6 +8,7 @@ at import (`_NOT_READ_AT_IMPORT` names what isn't) decides which server serves i
 
 import atexit
 import contextlib
+import functools
 import json
 import os
 import selectors
@@ -168,9 +169,19 @@ def close() -> None:
             _servers.pop().close()
 
 
+@functools.cache
 def is_possible() -> bool:
-    """Whether this machine forks at all: Linux without a GPU's driver, which a fork must not share."""
-    return sys.platform == "linux" and hasattr(os, "pidfd_open") and not _GPU_DRIVER.exists()
+    """Whether this machine forks at all: a Linux with these calls, without a GPU's driver, which a fork must not share.
+
+    Some sandboxes lack the calls that the interpreter has.
+    """
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open") or _GPU_DRIVER.exists():
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def _identity(environment: dict[str, str]) -> dict[str, str]:

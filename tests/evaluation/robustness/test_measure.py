@@ -1,21 +1,17 @@
 import numpy as np
 import pytest
 
-from data_contracts import files
 from fer import errors
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation.robustness import answers, figures, measure
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.images import corruptions
-from fer.models import model_file, saved_model, zoo
-from fer.models.networks import sequential_cnn
+from fer.models import model_file, saved_model
 from fer.progress import Reporter
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
-from fer.training.refs import ModelRef
+from tests.support.untrained import CLASSES, SIZE, model_of
 
-CLASSES = ("happy", "sad", "angry")
-SIZE = 16
 CONFIG = RobustnessConfig(corruptions=("gaussian_noise", "occlusion"), severities=(2, 4))
 
 
@@ -37,30 +33,6 @@ def shards_of(workspace, per_shard: int = 30, classes=CLASSES, size=SIZE) -> Sha
         return ShardsRef(classes=classes, height=size, width=size, counts=counts, mean=128.0, std=70.0)
 
     return workspace.run("preprocess", f"{per_shard}-{size}-{classes[0]}", ShardsRef, produce, resumable=False)
-
-
-def model_of(workspace, classes=CLASSES) -> ModelRef:
-    """An untrained model as the output of a training."""
-
-    def produce(out):
-        config = sequential_cnn.Config(width=4, blocks=1, stem_filters=4, dense_units=8)
-        model = zoo.build(config, height=SIZE, width=SIZE, n_classes=len(classes), mean=128.0, std=70.0)
-        draw = np.random.default_rng(0)  # Keras' own draw depends on what other threads draw
-        for variable in model.trainable_variables:
-            variable.assign(draw.normal(0, 0.3, variable.shape))
-        model.save(out / files.MODEL)
-        return ModelRef(
-            digest="-".join(classes),
-            model=config.name,
-            classes=classes,
-            n_parameters=model.count_params(),
-            epochs_run=1,
-            best_epoch=1,
-            validation_accuracy=0.0,
-            train_seconds=0.0,
-        )
-
-    return workspace.run("train", "-".join(classes), ModelRef, produce, resumable=False)
 
 
 @pytest.mark.slow
