@@ -1,0 +1,1 @@
+"""The commands by which an installation is run: its services, what it plans and did, and its upkeep."""
