@@ -18,10 +18,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # Behind a company's proxy only the system knows the authority that signs for it.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: help setup run test test-fast lint check coverage docs bench ui lock upgrade clean
+.PHONY: help setup run test test-fast test-system lint check coverage docs bench ui lock upgrade clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make the environment in .venv (nothing to do if it is current)
 
@@ -57,11 +57,16 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedded store, no account
 	@$(BIN)/fer retrain --source demo --recipe demo
 
-test: $(READY)  ## the whole test suite, its modules in two processes
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10
+PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10
+
+test: $(READY)  ## all tests but those of whole installations, their modules in two processes
+	@$(PYTEST) -m "not system"
 
 test-fast: $(READY)  ## the tests without a Prefect server, a store or a training
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10 -m "not slow and not end_to_end"
+	@$(PYTEST) -m "not slow and not end_to_end and not system"
+
+test-system: $(READY)  ## whole installations: server, workers, PostgreSQL, a browser; what is not there is skipped
+	@$(PYTEST) -m system tests/system
 
 lint: $(READY)  ## style, types, direction of imports, declared dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/deptry .
@@ -69,7 +74,7 @@ lint: $(READY)  ## style, types, direction of imports, declared dependencies
 check: lint docs test-fast  ## lint, docs and the fast tests: before each commit
 
 coverage: $(READY)  ## branch coverage of the whole test suite, as a table and as pages in htmlcov/
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --cov --cov-report=term:skip-covered --cov-report=html
+	@$(PYTEST) -m "not system" --cov --cov-report=term:skip-covered --cov-report=html
 
 docs: $(READY)  ## the documentation as pages in docs/_build/html; a broken link or an undocumented function fails
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -d $(DOCS)/doctrees docs $(DOCS)/html

@@ -21,9 +21,16 @@ hypothesis.settings.register_profile("fer", deadline=None)
 hypothesis.settings.register_profile("fer fast", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("fer")
 
-pytest_plugins = ["embedded_store_fixture", "in_process_fixture", "limits_fixture", "prefect_fixture"]
+pytest_plugins = [
+    "embedded_store_fixture",
+    "in_process_fixture",
+    "limits_fixture",
+    "prefect_fixture",
+    "system_fixtures",
+]
 
 _SLOW_FIXTURES = {"prefect_server", "store_home"}
+_SYSTEM = Path(__file__).with_name("system")
 _ALL_SLOW = re.compile(r"^pytestmark = .*(mark\.slow|mark\.end_to_end|\"prefect_server\")", re.MULTILINE)
 
 
@@ -43,17 +50,33 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Where slow tests are left out, do not even import a file that has no others: most import TensorFlow."""
     if _are_slow_left_out(config) and collection_path.suffix == ".py" and _ALL_SLOW.search(collection_path.read_text()):
         return True
+    if _are_system_left_out(config) and collection_path == _SYSTEM:
+        return True
     return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the tests of whole installations, where they were left out, and the command that runs them."""
+    if _are_system_left_out(config):
+        names = sorted(path.stem.removeprefix("test_") for path in _SYSTEM.glob("test_*.py"))
+        terminalreporter.write_line(f"not run: whole installations ({', '.join(names)}); run them: make test-system")
 
 
 def _are_slow_left_out(config: pytest.Config) -> bool:
     return "not slow" in config.option.markexpr
 
 
+def _are_system_left_out(config: pytest.Config) -> bool:
+    return "not system" in config.option.markexpr
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests that need a Prefect server or a store as slow, and run the files with slow tests first: started last,
     such a file would keep one worker busy alone."""
     for item in items:
+        if item.path.is_relative_to(_SYSTEM):
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.slow)
         if _SLOW_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("end_to_end"):
             item.add_marker(pytest.mark.slow)
     end_to_end = {item.path for item in items if item.get_closest_marker("end_to_end")}
