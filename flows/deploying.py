@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
-from flows import silent_runs
+from flows.operating import automations
 
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
@@ -29,15 +29,17 @@ _PAGE = 200  # the most that the server gives at once
 def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
 
-    Sees that killed runs are noticed, too (`silent_runs`).
+    Sees that the server has the project's automations, too.
     Returns `active`: for the slug of each declared schedule, whether it is to be active. What is new is; a pause of the
     whole deployment, which no declaration can keep, becomes one of its schedules.
     """
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
-        silent_runs.watch(client)
+        changes = automations.ensure(client)
         current = next(iter(_matching(client, declared)), None)
+    for name in changes.made + changes.renewed:
+        typer.echo(f"made on the server: the automation {name!r}")
     if current is None:
         return {"active": dict.fromkeys(slugs, True)}
     for change in replaced(declared, current):

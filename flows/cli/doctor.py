@@ -177,14 +177,15 @@ def _deployed() -> list[Finding]:
     import httpx
     from prefect import get_client
 
-    from flows import deploying, silent_runs
+    from flows import deploying
+    from flows.operating import automations
 
     try:
         with get_client(sync_client=True) as client:
             findings = _schedules(client)
-            if not silent_runs.is_watched(client):
-                text = "one that is killed stays Running: no automation waits for its heartbeats"
-                findings += [Finding("warn", "runs", text, "prefect deploy --all, in the checkout's folder, makes it")]
+            if missing := automations.missing(client):
+                text = f"the server lacks {', '.join(missing)}; without these what is killed stays Running"
+                findings += [Finding("warn", "automations", text, "prefect deploy --all makes them")]
             changed = deploying.overwritten(client)
     # The last two are for what another version of Prefect answers.
     except (httpx.HTTPError, ValueError, RuntimeError) as error:
