@@ -88,7 +88,7 @@ def task(
                 return function(*arguments, **named)
             if TaskRunContext.get() is None:  # called without Prefect, there is no state to end in
                 return cast(R, found.ref)
-            message = plain_text.visible(found.provenance) or None
+            message = plain_text.visible(found.record.provenance()) or None
             return cast(R, Completed(name=events.CACHED, message=message, data=found.ref))
 
         return CachedTask(find_or_run, name=name, **UNCACHED, **announced(name, on_cached), **retried(retries))

@@ -108,7 +108,7 @@ def _find_release(parameters: Mapping[str, Any]) -> Found | None:
     candidate = parameters["candidate"]
     release = register_stage.registered(candidate)
     record = register_stage.remembered(candidate, release, caching.workspace()) if release is not None else None
-    return Found(release, record.provenance()) if release is not None and record is not None else None
+    return Found(release, record) if release is not None and record is not None else None
 
 
 _CODE = (

@@ -38,6 +38,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.dask_runner",
         "fer.engine.disk",
         "fer.engine.fingerprint",
+        "fer.engine.key_parts",
         "fer.engine.local_workspace",
         "fer.engine.objects",
         "fer.engine.outputs",
@@ -83,9 +84,14 @@ class Code:
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of what the code does and of the conditions. Raises SyntaxError."""
-        lines = [f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in self._content()]
+        lines = [f"{name} {sha256}" for name, sha256 in self.digests.items()]
         lines += [f"{name}={value}" for name, value in sorted(self.conditions.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """Module or data file -> SHA-256 (hex) of what it does or holds. Raises SyntaxError."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in self._content()}
 
     def does_the_same(self, other: "Code") -> bool:
         """Whether both are the same code under whatever conditions. Raises SyntaxError."""

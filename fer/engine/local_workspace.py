@@ -3,6 +3,7 @@ no reader ever sees half of it."""
 
 import contextlib
 import datetime
+import itertools
 import os
 import shutil
 import time
@@ -13,7 +14,8 @@ import filelock
 
 from fer import errors
 from fer.engine import disk, outputs
-from fer.engine.outputs import OutputRecord
+from fer.engine.key_parts import KeyParts
+from fer.engine.outputs import Making, OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.workspace import RefT, Workspace
 
@@ -90,14 +92,18 @@ class LocalWorkspace(Workspace):
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """See Workspace."""
-        records = (self.root / stage).glob(f"*/{outputs.RECORD}")
         refs = []
-        for path in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
-            record = _own_record(path.parent)
-            if record is not None:
-                with contextlib.suppress(errors.WorkspaceError):
-                    refs.append(outputs.ref_in(record, ref_type))
+        for record in self.records(stage):
+            with contextlib.suppress(errors.WorkspaceError):
+                refs.append(outputs.ref_in(record, ref_type))
         return refs
+
+    def records(self, stage: str, newest: int | None = None) -> list[OutputRecord]:
+        """See Workspace."""
+        paths = (self.root / stage).glob(f"*/{outputs.RECORD}")
+        by_time = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+        records = (_own_record(path.parent) for path in by_time)
+        return list(itertools.islice((record for record in records if record is not None), newest))
 
     def _stored(self, kind: str) -> dict[str, bytes]:
         paths = (self.root / f".{kind}").glob("*")
@@ -120,7 +126,14 @@ class LocalWorkspace(Workspace):
         return self.root.joinpath(_DAMAGED, *place, seen_utc)
 
     def run(
-        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
+        self,
+        stage: str,
+        key: str,
+        ref_type: type[RefT],
+        produce: Callable[[Path], RefT],
+        *,
+        resumable: bool,
+        made_from: KeyParts | None = None,
     ) -> RefT:
         """See Workspace."""
         ref = self.committed(stage, key, ref_type)
@@ -136,8 +149,12 @@ class LocalWorkspace(Workspace):
                 shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, exist_ok=True)
             outputs.remove_unfinished(partial)
+            is_begun = any(partial.iterdir())
+            started = time.monotonic()
             try:
-                return self._commit(stage, key, partial, produce(partial))
+                ref = produce(partial)
+                seconds = None if is_begun else time.monotonic() - started
+                return self._commit(stage, key, partial, ref, Making(self.made_by, made_from, seconds))
             except BaseException as error:
                 if resumable and (disk.is_full(error) or isinstance(error, _NOT_OF_THE_STAGE)):
                     outputs.remove_all_but_scratch(partial)
@@ -147,12 +164,12 @@ class LocalWorkspace(Workspace):
                     partial.rmdir()
                 raise
 
-    def _commit(self, stage: str, key: str, partial: Path, ref: RefT) -> RefT:
+    def _commit(self, stage: str, key: str, partial: Path, ref: RefT, making: Making) -> RefT:
         outputs.remove_unfinished(partial)  # a Dask worker that was given up may have begun one
         files = outputs.files(partial)
         shutil.rmtree(partial / outputs.KNOWN, ignore_errors=True)
         ref = ref.model_copy(update={"path": f"{stage}/{key}", "digest": ref.digest or outputs.digest(files)})
-        outputs.write_record(partial, ref, files, self.made_by)
+        outputs.write_record(partial, ref, files, making)
         os.sync()  # the bytes before the name: after a power cut a committed folder is whole
         final = self.root / stage / key
         final.parent.mkdir(parents=True, exist_ok=True)

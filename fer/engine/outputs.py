@@ -1,7 +1,7 @@
 """The files of a stage's output: its folder while it is written, and once it is committed.
 
-<stage>/<key>/_ref.json       the record: the output's Ref, its files with their sizes and digests, when and by whom it
-                              was made, and its own digest
+<stage>/<key>/_ref.json       the record: the output's Ref, its files with their sizes and digests, when, by whom and
+                              from what it was made, and its own digest
 .partial/…/.known/            while it is written: digests of files, known without reading them
 .partial/…/.scratch/          while it is written: what only a resumed attempt needs
 """
@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
-from fer.engine import disk
+from fer.engine import disk, key_parts
 from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
 
@@ -30,6 +31,8 @@ RefT = TypeVar("RefT", bound=Ref)
 RECORD = "_ref.json"
 KNOWN = ".known"
 SCRATCH = ".scratch"
+_IN_THE_FIRST = {"ref", "files"}  # fields of the records of the first version
+_IN_ALL = {*_IN_THE_FIRST, "made_by", "made_utc"}  # those of all others
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 
 
@@ -43,19 +46,49 @@ class File(TypedDict):
 class OutputRecord(NamedTuple):
     """What is in a committed folder: its Ref as JSON holds it, and its files by their names.
 
-    `made_by` is the run, empty where none was named; `made_utc` when, as ISO 8601. Records of earlier versions have
-    neither.
+    `made_by` is the run, empty where none was named; `made_utc` when, as ISO 8601; `made_on` the machine's name;
+    `made_from` the parts of its key, as `key_parts` has them; `seconds` how long it took, None where an attempt went on
+    with what another one had finished. Records of earlier versions lack some or all of these.
     """
 
     ref: dict[str, Any]
     files: dict[str, File]
     made_by: str = ""
     made_utc: str = ""
+    made_on: str = ""
+    made_from: dict[str, Any] | None = None
+    seconds: float | None = None
+
+    @property
+    def path(self) -> str:
+        """`stage/key`."""
+        return str(self.ref["path"])
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all of its files."""
+        return sum(file["size_bytes"] for file in self.files.values())
+
+    @property
+    def parts(self) -> key_parts.KeyParts | None:
+        """The parts of its key; None where they are not known."""
+        return None if self.made_from is None else key_parts.parse(self.made_from)
 
     def provenance(self) -> str:
         """Who made the output and when, in words; empty where neither is known."""
         when = f" on {self.made_utc[:16].replace('T', ' ')} UTC" if self.made_utc else ""
         return f"made{f' by {self.made_by}' if self.made_by else ''}{when}" if self.made_by or when else ""
+
+
+class Making(NamedTuple):
+    """What is known of an output's making before its commit: see OutputRecord."""
+
+    made_by: str = ""
+    made_from: key_parts.KeyParts | None = None
+    seconds: float | None = None
+
+
+_UNKNOWN = Making()
 
 
 class Difference(NamedTuple):
@@ -111,10 +144,17 @@ def _state(path: Path) -> list[int]:
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
-def write_record(folder: Path, ref: Ref, files: Mapping[str, File], made_by: str) -> None:
+def write_record(folder: Path, ref: Ref, files: Mapping[str, File], making: Making = _UNKNOWN) -> None:
     """Write the record of a folder that is about to be committed."""
-    made_utc = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    record = OutputRecord(ref.model_dump(mode="json"), dict(files), made_by, made_utc)
+    record = OutputRecord(
+        ref=ref.model_dump(mode="json"),
+        files=dict(files),
+        made_by=making.made_by,
+        made_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        made_on=platform.node(),
+        made_from=None if making.made_from is None else making.made_from.model_dump(mode="json"),
+        seconds=None if making.seconds is None else round(making.seconds, 3),
+    )
     disk.write(folder / RECORD, disk.sealed(record._asdict()))
 
 
@@ -129,13 +169,14 @@ def read_record(folder: Path) -> OutputRecord | None:
 def parse_record(data: bytes) -> OutputRecord | None:
     """What `data`, the bytes of a `_ref.json`, says; None if that can't be read, or is not what was written.
 
-    The names of its files stay within a folder. Records of earlier versions have no digest of their own.
+    The names of its files stay within a folder. Records of earlier versions have no digest of their own; what only a
+    later version writes is left out.
     """
     try:
         document, is_sealed = disk.unsealed(data)
-        if document.keys() != ({*OutputRecord._fields} if is_sealed else {"ref", "files"}):
+        if not (document.keys() >= _IN_ALL if is_sealed else document.keys() == _IN_THE_FIRST):
             return None
-        record = OutputRecord(**document)
+        record = OutputRecord(**{name: document[name] for name in OutputRecord._fields if name in document})
         is_followed = isinstance(record.ref["path"], str) and all(map(_is_file, record.files.items()))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

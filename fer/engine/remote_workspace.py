@@ -23,6 +23,7 @@ from typing import TypeVar
 from fer import errors
 from fer.engine import disk, outputs
 from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace, is_gone
+from fer.engine.key_parts import KeyParts
 from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
@@ -56,17 +57,15 @@ class RemoteWorkspace(Workspace):
         with disk.workspace_errors(self.root), self.locked(stage, key):
             here = self._here.record_or_set_aside(stage, key)
             if here is None or here.ref["digest"] != ref.digest:
-                stored = self.store.get(_record_key(stage, key))
-                record = _parse(stored.data, stage, key) if stored is not None else None
-                if stored is None or record is None or record.ref["digest"] != ref.digest:
+                record, data = self._stored_record(stage, key)
+                if record is None or record.ref["digest"] != ref.digest:
                     raise is_gone(self.store.uri(_record_key(stage, key)))
-                self._fetch(stage, key, record.files, stored.data)
+                self._fetch(stage, key, record.files, data)
         return final
 
     def record(self, stage: str, key: str) -> OutputRecord | None:
         """See Workspace. The files are verified when they are fetched. Raises StoreError."""
-        stored = self.store.get(_record_key(stage, key))
-        record = _parse(stored.data, stage, key) if stored is not None else None
+        record, _ = self._stored_record(stage, key)
         return record if record is not None and self._is_whole(record) else None
 
     def is_damaged(self, stage: str, key: str) -> bool:
@@ -75,16 +74,31 @@ class RemoteWorkspace(Workspace):
 
     def outputs(self, stage: str, ref_type: type[RefT]) -> list[RefT]:
         """See Workspace. Raises StoreError."""
-        records = [listed for listed in self.store.list(f"{stage}/") if listed.key.endswith(f"/{outputs.RECORD}")]
-        if records:
+        listed = self._listed(stage)
+        if listed:
             self.objects.look()
-        records.sort(key=lambda listed: listed.modified, reverse=True)
         refs = []
-        for record in _in_threads(lambda listed: self.record(stage, listed.key.split("/")[1]), records):
+        for record in _in_threads(lambda key: self.record(stage, key), listed):
             if record is not None:
                 with contextlib.suppress(errors.WorkspaceError):
                     refs.append(outputs.ref_in(record, ref_type))
         return refs
+
+    def records(self, stage: str, newest: int | None = None) -> list[OutputRecord]:
+        """See Workspace. Raises StoreError."""
+        found = _in_threads(lambda key: self._stored_record(stage, key)[0], self._listed(stage)[:newest])
+        return [record for record in found if record is not None]
+
+    def _listed(self, stage: str) -> list[str]:
+        """The keys of what is committed of a stage, newest first."""
+        listed = [listed for listed in self.store.list(f"{stage}/") if listed.key.endswith(f"/{outputs.RECORD}")]
+        listed.sort(key=lambda record: record.modified, reverse=True)
+        return [record.key.split("/")[1] for record in listed]
+
+    def _stored_record(self, stage: str, key: str) -> tuple[OutputRecord | None, bytes]:
+        """The record in the store, None if there is none that can be read; and its bytes."""
+        stored = self.store.get(_record_key(stage, key))
+        return (None, b"") if stored is None else (_parse(stored.data, stage, key), stored.data)
 
     def _stored(self, kind: str) -> dict[str, bytes]:
         keys = [listed.key for listed in self.store.list(f".{kind}/")]
@@ -101,7 +115,14 @@ class RemoteWorkspace(Workspace):
         return self.store.uri(f".{kind}/{name}")
 
     def run(
-        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
+        self,
+        stage: str,
+        key: str,
+        ref_type: type[RefT],
+        produce: Callable[[Path], RefT],
+        *,
+        resumable: bool,
+        made_from: KeyParts | None = None,
     ) -> RefT:
         """Return what is committed under (stage, key); else have `produce(folder)` make it here, and commit it.
 
@@ -111,7 +132,7 @@ class RemoteWorkspace(Workspace):
         ref = self.committed(stage, key, ref_type)
         if ref is not None:
             return ref
-        self._here.run(stage, key, ref_type, produce, resumable=resumable)
+        self._here.run(stage, key, ref_type, produce, resumable=resumable, made_from=made_from)
         return ref_type.model_validate(self._publish(stage, key).ref)
 
     def _is_whole(self, record: OutputRecord) -> bool:

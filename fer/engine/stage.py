@@ -20,7 +20,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, outputs, runners
+from fer.engine import fingerprint, key_parts, outputs, runners
+from fer.engine.key_parts import KeyParts
+from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.progress import Progress, silent
@@ -30,10 +32,10 @@ _PROCESSES = runners.Processes()
 
 
 class Found(NamedTuple):
-    """An output that was there already; `provenance` says who made it and when, in words."""
+    """An output that was there already, and its record, which says who made it, when and from what."""
 
     ref: Ref
-    provenance: str
+    record: OutputRecord
 
 
 class Stage(Generic[RefT]):
@@ -67,6 +69,11 @@ class Stage(Generic[RefT]):
         text = json.dumps({"stage": self.name, "inputs": values, "code": self.code(*inputs)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def parts(self, *inputs: Any) -> KeyParts:
+        """What the key of the output for these inputs is made of. Of inputs not made yet it holds no digest."""
+        code = self._code_for(inputs)
+        return key_parts.of(dict(zip(self.inputs, inputs, strict=True)), code.digests, code.conditions)
+
     def code(self, *inputs: Any) -> str:
         """SHA-256 (hex) of the code that makes the output for these inputs; without any, of the stage's own."""
         return self._code_for(inputs).digest
@@ -95,12 +102,15 @@ class Stage(Generic[RefT]):
                 )
             return ref
 
-        return workspace.run(self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable)
+        made_from = self.parts(*inputs)
+        return workspace.run(
+            self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable, made_from=made_from
+        )
 
     def found(self, *inputs: Any, workspace: Workspace) -> Found | None:
-        """The committed output for these inputs, and who made it; None if there is none, or it is not whole."""
+        """The committed output for these inputs, and its record; None if there is none, or it is not whole."""
         record = workspace.record(self.name, self.key(*inputs))
-        return Found(outputs.ref_in(record, self.ref_type), record.provenance()) if record is not None else None
+        return Found(outputs.ref_in(record, self.ref_type), record) if record is not None else None
 
     def _code_for(self, inputs: tuple[Any, ...]) -> fingerprint.Code:
         modules = self._modules_of(inputs)
@@ -130,20 +140,13 @@ def _identity(value: Any) -> Any:
     if isinstance(value, Ref):
         return value.digest
     if isinstance(value, BaseModel):
-        holders = {name: _identity(content) for name, content in value if _holds_ref(content)}
+        holders = {name: _identity(content) for name, content in value if key_parts.holds_ref(content)}
         return value.model_dump(mode="json") | holders
     if isinstance(value, (tuple, list)):
         return [_identity(item) for item in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"A stage takes Refs, configs and plain values. Received: {type(value).__name__}.")
-
-
-def _holds_ref(value: Any) -> bool:
-    """Whether a Ref is in it, at any depth: it counts by its digest there too, not by the time that it took."""
-    if isinstance(value, BaseModel) and not isinstance(value, Ref):
-        value = [content for _, content in value]
-    return isinstance(value, Ref) or (isinstance(value, (tuple, list)) and any(map(_holds_ref, value)))
 
 
 def _config_modules(value: Any) -> Iterator[str]:

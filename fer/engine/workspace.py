@@ -23,6 +23,7 @@ import filelock
 
 from fer import errors
 from fer.engine import disk, outputs
+from fer.engine.key_parts import KeyParts
 from fer.engine.objects import Objects
 from fer.engine.outputs import OutputRecord, RefT
 from fer.engine.refs import Ref
@@ -153,13 +154,24 @@ class Workspace(abc.ABC):
         """Where a note is: a path or an `s3://` URI."""
 
     @abc.abstractmethod
+    def records(self, stage: str, newest: int | None = None) -> list[OutputRecord]:
+        """The records of what is committed of a stage, newest first and at most so many, not yet verified."""
+
+    @abc.abstractmethod
     def run(
-        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], *, resumable: bool
+        self,
+        stage: str,
+        key: str,
+        ref_type: type[RefT],
+        produce: Callable[[Path], RefT],
+        *,
+        resumable: bool,
+        made_from: KeyParts | None = None,
     ) -> RefT:
         """Return what is committed under (stage, key); else have `produce(folder)` make it, and commit it.
 
         With `resumable`, finished files of an earlier attempt are still in the folder that `produce` is given; what it
-        keeps in `.scratch` there is not committed.
+        keeps in `.scratch` there is not committed. `made_from` is kept in the record.
         Raises WorkspaceError where the workspace can't be written or is full (nothing half-written stays then), and
         StoreError where it is in a bucket.
         """

@@ -168,3 +168,24 @@ def test_what_is_no_record_is_none(content):
 def test_a_record_of_an_earlier_version_has_no_digest_of_its_own():
     old = {"ref": {"path": "a/b"}, "files": {"x": {"size_bytes": 1, "sha256": "0"}}}
     assert outputs.parse_record(json.dumps(old).encode()).provenance() == ""
+
+
+def test_a_record_of_any_other_version_is_read_as_far_as_it_is_known():
+    before = {"ref": {"path": "a/b"}, "files": {}, "made_by": "run x", "made_utc": "2026-01-02T03:04:05+00:00"}
+    record = outputs.parse_record(disk.sealed(before))
+    assert (record.made_by, record.parts, record.seconds) == ("run x", None, None)
+    later = outputs.parse_record(disk.sealed(before | {"seconds": 2.5, "made_from": {"other": 1}, "colour": "red"}))
+    assert (later.seconds, later.parts) == (2.5, None)
+
+
+def test_a_record_says_how_long_its_output_took_unless_an_attempt_went_on(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    assert 0 <= outputs.read_record(workspace.folder(run(workspace))).seconds < 60
+
+    def broken_off(out: Path) -> DatasetRef:
+        (out / "a.txt").write_text("a")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(workspace, broken_off, key="k2", resumable=True)
+    assert outputs.read_record(workspace.folder(run(workspace, key="k2", resumable=True))).seconds is None

@@ -73,6 +73,7 @@ def test_what_one_machine_made_another_finds_and_has_the_same_bytes(one, two, tm
     assert run(two, explode) == ref
     assert not (two.root / "stage").exists()  # nothing is fetched before it is needed
     assert contents(two.folder(ref)) == contents(one.folder(ref))
+    assert [record.path for record in two.records("stage")] == [ref.path]
     local = LocalWorkspace(tmp_path / "local")
     assert contents(local.folder(run(local))) == contents(two.folder(ref))
     assert list((two.root / ".partial" / "stage").iterdir()) == []

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, stage
+from fer.engine import fingerprint, key_parts, stage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef
 
@@ -65,6 +65,19 @@ def test_a_stage_runs_once_for_the_same_inputs(tmp_path):
     assert seen == [(1, 1, "done")]
     assert double.found(dataset(), Config(), workspace=workspace).ref == first
     assert double.found(dataset(), Config(blur=5), workspace=workspace) is None
+
+
+def test_an_output_is_kept_with_the_parts_of_its_key(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    double(dataset(), Config(), workspace=workspace)
+    made_from = double.found(dataset(), Config(), workspace=workspace).record.parts
+    assert made_from == double.parts(dataset(), Config())
+    assert made_from.refs() == {"dataset": "p"}
+    assert made_from.configs == {"config": f"{__name__}.Config"}
+    assert __name__ in made_from.code
+    assert "python" in made_from.conditions
+    (change,) = key_parts.changes(made_from, double.parts(dataset(), Config(blur=5)))
+    assert change.sentence() == "config.blur: 3 → 5"
 
 
 def test_an_input_that_is_no_ref_config_or_plain_value_is_refused():

@@ -10,7 +10,7 @@ from fer.engine.workspace import Workspace
 def recommit(workspace: Workspace, ref: Ref) -> Path:
     """Write the record of the output's folder anew, after a file in it was changed; the folder."""
     folder = workspace.root / ref.path
-    outputs.write_record(folder, ref, outputs.files(folder), "")
+    outputs.write_record(folder, ref, outputs.files(folder))
     return folder
 
 
