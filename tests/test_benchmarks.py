@@ -1,10 +1,15 @@
 """What `benchmarks/` shares with the tests and with the product."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
+import pytest
 import quick_demo
 
 from benchmarks import promotions
+from benchmarks.campaigns import faulty_proxy
 from fer.recipes import catalog, overrides
 
 RECIPE = Path(__file__).parents[1] / "benchmarks" / "campaigns" / "quick_demo.toml"
@@ -19,3 +24,49 @@ def test_the_campaigns_run_the_quick_demo_of_the_tests():
 
 def test_the_simulated_decisions_of_a_year_are_the_products_own():
     assert promotions.agreement([263], sample=40) >= 0.95
+
+
+@pytest.fixture
+def pages():
+    """A server whose every page is 1,000 bytes, behind a faulty proxy."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(bytes(1000))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        with faulty_proxy.serving(lambda: server.server_address) as proxy:
+            yield proxy
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("reset", httpx.TransportError),
+        ("silence", httpx.ReadTimeout),
+        ("truncated", httpx.RemoteProtocolError),
+        ("503", 503),
+    ],
+)
+def test_the_proxy_spoils_an_open_connection_and_passes_on_again(pages, fault, expected):
+    with httpx.Client(trust_env=False, timeout=0.3) as http:
+        assert len(http.get(pages.url).content) == 1000
+        pages.spoil(fault, times=1)
+        if isinstance(expected, int):
+            assert http.get(pages.url).status_code == expected
+        else:
+            with pytest.raises(expected):
+                http.get(pages.url)
+        pages.heal()
+        assert len(http.get(pages.url).content) == 1000
+    assert pages.met == 1
