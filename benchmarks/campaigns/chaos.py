@@ -29,11 +29,11 @@ from typing import Any
 
 from benchmarks.campaigns import faulty_proxy, trials
 from benchmarks.campaigns.installation import MODEL, Installation
-from flows import silent_runs
+from flows.operating import silent_runs
 
 _PAGE = trials.ROOT / "docs" / "reference" / "faults.md"
 _RUN_TIMEOUT_S = 900
-_NOTICED_WITHIN_S = 2 * silent_runs.SILENCE.total_seconds() + 60  # the automation's time, on a busy machine
+_NOTICED_WITHIN_S = 2 * silent_runs.START.total_seconds() + 60  # the automation's time, on a busy machine
 _SHORTEST_S, _LONGEST_S = 1, 20  # how long a fault lasts that ends by itself
 _DISK_BYTES = 2_000_000_000
 _PARTS = {  # the part of the run -> the stages by which it ends

@@ -27,7 +27,7 @@ from benchmarks.campaigns import faulty_proxy, trials
 from fer.engine.store import seaweedfs
 from fer.ingest.demo import archive
 from fer.recipes import catalog
-from flows import silent_runs
+from flows.operating import automations
 
 MODEL = "demo"
 SOURCE = "kaggle:faces/drawn"
@@ -190,7 +190,7 @@ class Installation:
     def _deploy(self) -> None:
         """The flow `retrain` as `prefect.yaml` has it: one run at a time, others wait; killed runs are noticed."""
         self.client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        silent_runs.watch(self.client)
+        automations.ensure(self.client)
         environment = {name: value for name, value in self.environment.items() if name != "PATH"}
         self._deployment_id = self.client.create_deployment(
             self.client.create_flow_from_name("retrain"),
