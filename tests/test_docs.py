@@ -1,6 +1,8 @@
 """The README, the docs and the set-up files are true of the tree."""
 
+import contextlib
 import importlib
+import itertools
 import os
 import platform
 import re
@@ -11,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -110,6 +113,30 @@ NEW_FILES = {"add-a-model", "add-a-stage", "add-a-recipe", "add-a-check", "exper
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_make_target_on_a_page_is_in_the_makefile(page):
     assert make_targets(page) <= set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+
+
+def typed_commands(page: Path) -> list[list[str]]:
+    """The words after `fer` of every command in the blocks of code; not of patterns, with `…` or `[…]`."""
+    found = []
+    for block in code_blocks(page):
+        block = re.sub(r"(^|\s)#.*", r"\1", block)
+        for match in re.finditer(r"^(?:[A-Z_]+=\S+ )*fer ", block, flags=re.MULTILINE):
+            lexer = shlex.shlex(block[match.end() :], posix=True, punctuation_chars="();<>|&\n")
+            lexer.whitespace, lexer.whitespace_split = " \t", True
+            words = list(itertools.takewhile(lambda word: not set(word) <= set("();<>|&\n"), lexer))
+            if not any(re.search(r"…|^\[", word) for word in words):
+                found.append(words)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_in_a_block_is_one_that_fer_takes(page):
+    for words in typed_commands(page):
+        command, rest = get_command(cli.app), list(words)
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        with contextlib.suppress(typer.Exit):  # of --help
+            command.make_context(words[0], rest)  # raises UsageError
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

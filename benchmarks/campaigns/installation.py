@@ -119,9 +119,9 @@ class Installation:
                 return trials.shown(strays)
             time.sleep(_ASK_EVERY_S)
 
-    def start_run(self) -> UUID:
-        """A run of the deployment, as by `prefect deployment run`."""
-        return self.client.create_flow_run_from_deployment(self._deployment_id).id
+    def start_run(self, **parameters: Any) -> UUID:
+        """A run of the deployment, as by `prefect deployment run`, with some of its parameters replaced."""
+        return self.client.create_flow_run_from_deployment(self._deployment_id, parameters=parameters).id
 
     def run(self, run_id: UUID) -> FlowRun:
         """The run as the server has it now; it is waited for where it is just about to start."""
@@ -189,7 +189,7 @@ class Installation:
 
     def _deploy(self) -> None:
         """The flow `retrain` as `prefect.yaml` has it: one run at a time, others wait; killed runs are noticed."""
-        self.client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        self.client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
         automations.ensure(self.client)
         environment = {name: value for name, value in self.environment.items() if name != "PATH"}
         self._deployment_id = self.client.create_deployment(

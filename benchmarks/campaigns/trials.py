@@ -66,15 +66,22 @@ def home() -> Iterator[Path]:
     """A folder for one trial, with Prefect's empty database; whatever is left of its processes is killed in the end."""
     with tempfile.TemporaryDirectory(prefix="fer-trial-", ignore_cleanup_errors=True) as folder:
         path = Path(folder)
-        database = Path(tempfile.gettempdir()) / f"fer-trials-{os.getuid()}-prefect.db"
-        if not database.exists():
-            _make_database(database, path)
-        (path / ".prefect").mkdir(exist_ok=True)
-        shutil.copyfile(database, path / ".prefect" / "prefect.db")
+        give_database(path)
         try:
             yield path
         finally:
             kill(processes(path))
+
+
+def give_database(home: Path) -> None:
+    """Prefect's empty database, where the folder has none."""
+    database = Path(tempfile.gettempdir()) / f"fer-trials-{os.getuid()}-prefect.db"
+    if not database.exists():
+        _make_database(database, home)
+    own = home / ".prefect" / "prefect.db"
+    if not own.exists():
+        own.parent.mkdir(exist_ok=True)
+        shutil.copyfile(database, own)
 
 
 def _make_database(database: Path, home: Path) -> None:
