@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         pa.field("soft_label", pa.list_(pa.float32())),  # annotators' votes as shares, in the order of the classes
         pa.field("raw_split", pa.string()),  # as found; null if there is none
         pa.field("subject", pa.string()),  # who is shown, as found; null if unknown
+        pa.field("groups", pa.map_(pa.string(), pa.string())),  # column -> group, as found, of those that are known
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("format", pa.string()),  # JPEG, PNG, ...; null, as what follows of the pixels, if it was not decoded
         pa.field("width", pa.int32()),

@@ -6,9 +6,11 @@ to source. A file that can't be decoded stays in all of them, in quarantine. `in
 and the counts of other files in the sources.
 """
 
+import contextlib
 import itertools
 import json
 import shutil
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +27,8 @@ from fer.engine.processes import process_pool
 from fer.engine.workspace import Workspace
 from fer.ingest import advice, archives, exclusion, image_files, manifest_parts, sources
 from fer.ingest.index_config import IndexConfig, OfficialNames
-from fer.ingest.layouts import detect, pixel_csv, pixel_tables
+from fer.ingest.layouts import detect, pixel_csv, pixel_tables, tables
+from fer.ingest.layouts import groups as layout_groups
 from fer.ingest.naming import labelling, labels
 from fer.ingest.refs import DatasetRef, ManifestRef
 from fer.progress import Progress
@@ -123,8 +126,14 @@ def _source_archives(
 ) -> list[labelling.SourceArchive]:
     """The datasets in the order of their names, with their layouts."""
     source_archives: list[labelling.SourceArchive] = []
+    columns: dict[str, Sequence[str]] = {}
     reading = detect.Reading(
-        official.names, config.columns, config.label_pattern, config.labels_from, wants_votes=config.votes != "ignore"
+        official.names,
+        config.columns,
+        config.label_pattern,
+        config.labels_from,
+        wants_votes=config.votes != "ignore",
+        groups=config.groups,
     )
     for dataset in sorted(datasets, key=lambda dataset: (dataset.source, dataset.digest)):
         if source_archives and source_archives[-1].name == dataset.source:
@@ -140,11 +149,24 @@ def _source_archives(
             members = archives.list_members(archive)
             kept = excluding.kept(members)
             layout = detect.detect(archive, kept, by_name, reading)
+            if config.groups:
+                columns |= _columns(archive, kept)
             if len(kept) < len(members):
                 layout.ignored[_EXCLUDED] = len(members) - len(kept)
         decisions = by_number if any(table.is_fer2013 for table in layout.tables) else by_name
         source_archives.append(labelling.SourceArchive(dataset.source, path, layout, decisions))
+    found = {group for source in source_archives for group in source.layout.groups}
+    layout_groups.require_all(config.groups, found, columns)
     return source_archives
+
+
+def _columns(archive: zipfile.ZipFile, members: Iterable[archives.Member]) -> dict[str, tuple[str, ...]]:
+    """The names of the columns of each table that can be read."""
+    columns = {}
+    for member in filter(tables.is_table, members):
+        with contextlib.suppress(errors.SourceError):
+            columns[member.name] = tables.column_names(archive, member)
+    return columns
 
 
 def _parts_of_files(

@@ -36,6 +36,11 @@ class IndexConfig(Record):
         description="columns of the tables of labels by what they are, where their names don't say so: file, label, "
         'split, subject, pixels -> the column\'s name, e.g. {"file": "number"}',
     )
+    groups: tuple[str, ...] = Field(
+        default=(),
+        description="columns of the tables that say which group an image belongs to, of people or of conditions, e.g. "
+        "[age, gender]: the model's answers are looked at by each",
+    )
     label_pattern: str | None = Field(
         default=None,
         description="regular expression for paths whose first group is the label, e.g. '_([a-z]+)/'; then neither "

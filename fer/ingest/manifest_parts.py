@@ -44,6 +44,7 @@ class SourceImage:
     subject: str | None
     defect: str | None
     member: archives.Member | None = None  # where the bytes are, if there are any and they are no text
+    groups: tuple[tuple[str, str], ...] = ()  # column -> group, of those that are known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +148,7 @@ def _manifest_row(image: SourceImage, data: bytes, defect: str | None) -> tuple[
         "soft_label": image.soft_label,
         "raw_split": image.raw_split,
         "subject": image.subject,
+        "groups": image.groups,
         "size_bytes": image.member.size_bytes if image.member is not None else len(data),
         "file_sha256": file_sha256,
         "status": contract.ACCEPTED,

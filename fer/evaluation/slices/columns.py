@@ -1,11 +1,11 @@
 """What divides the images of an evaluation into groups, from what earlier stages know of each of them.
 
 Of a measured property the lowest and the highest fifth of these images are slices; of an issue that curation found, of
-a source, a subject or a group that paths name, the images that have it.
+a source, a subject or a group that tables or paths name, the images that have it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from fer.ingest.naming import path_patterns
 
 Kind = Literal["property", "issue", "source", "subject", "group"]
 _FIFTH = 0.2
+_MOST_NUMBERS = 10  # different ones; a column with more, such as ages, is divided
 _PROPERTIES = {  # name -> what the lowest and the highest fifth are called, and the format of the bounds
     "brightness": ("dark", "bright", "{:.0f}"),
     "contrast": ("low contrast", "high contrast", "{:.0f}"),
@@ -50,7 +51,7 @@ def read(
 
     Raises ConfigError for a pattern that takes too long, IntegrityError if an image is unknown to the stages.
     """
-    names = ["image_id", "source", "path", "subject", "width", "height", "mean", "std", "sharpness"]
+    names = ["image_id", "source", "path", "subject", "groups", "width", "height", "mean", "std", "sharpness"]
     accepted = _rows(validation / files.ACCEPTED, names, image_ids)
     findings = _rows(inspection / files.FINDINGS, ["image_id", "face_score"], image_ids)
     issues = _rows(curation / files.CURATION, ["image_id", "issues"], image_ids)["issues"].to_pylist()
@@ -62,6 +63,7 @@ def read(
         columns.append(_named(f"issue: {words}", "issue", [words if issue in found else "none" for found in issues]))
     columns.append(_named("source", "source", accepted["source"].to_pylist()))
     columns.append(_named("subject", "subject", [_pseudonym(one) for one in accepted["subject"].to_pylist()]))
+    columns += _of_tables([dict(groups or ()) for groups in accepted["groups"].to_pylist()])
     paths = accepted["path"].to_pylist()
     for name, pattern in config.patterns.items():
         finder = path_patterns.PathPattern(f"slices.patterns, {name}", pattern)
@@ -77,9 +79,50 @@ def _missing(columns: Sequence[Column], config: SlicesConfig) -> list[str]:
     if "subject" not in found:
         missing.append("people: the data does not say who is shown")
     missing += [f"{name}: no path that slices.patterns matches" for name in config.patterns if name not in found]
-    if not config.patterns:
-        missing.append("groups of people, as by age, gender or origin: the data names no group (slices.patterns)")
+    if not any(column.kind == "group" for column in columns) and not config.patterns:
+        missing.append(
+            "groups of people, as by age, gender or origin: the data names no group (index.groups, slices.patterns)"
+        )
     return missing
+
+
+def _of_tables(groups: Sequence[Mapping[str, str]]) -> list[Column]:
+    """The columns that tables name (column -> group, of each image); one of many numbers is divided at its fifths."""
+    names = sorted({name for of_image in groups for name in of_image})
+    columns = []
+    for name in names:
+        cells = [of_image.get(name) for of_image in groups]
+        numbers = _as_numbers(cells)
+        known = np.unique(numbers[np.isfinite(numbers)])
+        is_of_numbers = len(known) > _MOST_NUMBERS and all(
+            cell is None or np.isfinite(number) for cell, number in zip(cells, numbers, strict=True)
+        )
+        columns.append(_named(name, "group", _in_fifths(numbers) if is_of_numbers else cells))
+    return columns
+
+
+def _as_numbers(cells: Sequence[str | None]) -> np.ndarray:
+    """(N,) float64, NaN for what is no number."""
+
+    def number(cell: str | None) -> float:
+        try:
+            return float(cell) if cell is not None else np.nan
+        except ValueError:
+            return np.nan
+
+    return np.array([number(cell) for cell in cells], np.float64)
+
+
+def _in_fifths(numbers: np.ndarray) -> list[str | None]:
+    """The fifth that each number lies in, named by its smallest and largest; None for NaN."""
+    known = np.isfinite(numbers)
+    edges = np.unique(np.quantile(numbers[known], [_FIFTH, 2 * _FIFTH, 3 * _FIFTH, 4 * _FIFTH]))
+    fifths = np.searchsorted(edges, numbers, side="left")
+    names = {}
+    for fifth in np.unique(fifths[known]):
+        members = numbers[known & (fifths == fifth)]
+        names[fifth] = f"{members.min():g} to {members.max():g}"
+    return [names[fifth] if is_known else None for fifth, is_known in zip(fifths, known, strict=True)]
 
 
 def _rows(path: Path, columns: list[str], image_ids: Sequence[str]) -> pa.Table:

@@ -30,6 +30,7 @@ class ImageFile:
     subject: str | None = None
     defect: str | None = None
     votes: tuple[int, ...] | None = None  # FERPlus's, as `ferplus.CATEGORIES`
+    groups: tuple[tuple[str, str], ...] = ()  # column -> group, of those that are known
 
     @property
     def is_unlabelled(self) -> bool:

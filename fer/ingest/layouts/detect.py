@@ -6,7 +6,7 @@ See `class_folders`, `pixel_tables`, `label_forms`, `label_tables` and, for FERP
 import dataclasses
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Literal
@@ -18,6 +18,7 @@ from fer.ingest.layouts import (
     class_folders,
     ferplus,
     file_finder,
+    groups,
     label_forms,
     label_grids,
     label_tables,
@@ -51,6 +52,7 @@ class Reading:
     label_pattern: str | None = None
     labels_from: LabelsFrom = "most"
     wants_votes: bool = False
+    groups: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Layout:
     ignored: Counter[str] = dataclasses.field(default_factory=Counter)
     hint: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> set[str]:
+        """The groups of `Reading.groups` that files or tables have."""
+        of_tables = {group for table in self.tables for group in table.groups}
+        return of_tables.union(group for file in self.files for group, _ in file.groups)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +115,15 @@ def detect(
     columns, damaged = _columns_of(archive, members, reading)
     found = _Found(archive, members, files, columns, splits, n_in_folders)
     finder = label_forms.finder(members, splits)
-    grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder) if files else []
+    grids: list[label_grids.Grid] = []
     if files:
+        grids = label_forms.find(archive, members, columns, reading.columns, decisions.known, finder, reading.groups)
         grids = split_lists.with_lists(archive, members, grids, finder, splits)
     if reading.label_pattern is not None:
-        return _by_pattern(found, reading.label_pattern, grids)
+        return _with_groups(_by_pattern(found, reading.label_pattern, grids), found, grids, reading)
     usable = [grid for grid in grids if grid.label_columns and not grid.guessed]
     labelled = _labelled(usable, found, finder, decisions)
-    pixels = pixel_tables.find(archive, members, columns, reading.columns)
+    pixels = pixel_tables.find(archive, members, columns, reading.columns, reading.groups)
     if reading.columns and not pixels:
         by_name = {table.name: names for table, names in columns.items()} | {
             grid.name: [*grid.columns] for grid in grids
@@ -126,9 +135,11 @@ def detect(
     if sum(table.n_rows for table in pixels) > max(n_in_folders, labelled.n_named) or (pixels and not files):
         return _of_pixels(found, pixels, reading)
     if labelled.tables and _tables_win(labelled, found, decisions, reading):
-        return _with_votes(_of_label_tables(labelled, grids, found, decisions), found, grids, reading)
+        layout = _of_label_tables(labelled, grids, found, decisions)
+        return _with_groups(_with_votes(layout, found, grids, reading), found, grids, reading)
     if n_in_folders:
-        return _with_votes(_of_class_folders(found, grids, labelled, decisions, reading), found, grids, reading)
+        layout = _of_class_folders(found, grids, labelled, decisions, reading)
+        return _with_groups(_with_votes(layout, found, grids, reading), found, grids, reading)
     vote_tables = [table for table, names in columns.items() if ferplus.is_votes(names)]
     if vote_tables and reading.wants_votes:
         votes = ferplus.read(archive, vote_tables[0], columns[vote_tables[0]])
@@ -360,16 +371,26 @@ def _with_votes(layout: Layout, found: _Found, grids: Sequence[label_grids.Grid]
     counts: dict[str, tuple[int, ...]] = {}
     for grid in with_votes:
         counts |= label_tables.votes(grid, layout.files, found.splits)
-    used = {name for grid in with_votes for name in grid.files}
-    kept = Counter(
-        other_files.kind(member, found.columns.get(member, ())) for member in found.members if member.name in used
-    )
+    kept = _kinds(found, {name for grid in with_votes for name in grid.files})
     files = tuple(dataclasses.replace(file, votes=counts.get(file.path)) for file in layout.files)
     return dataclasses.replace(layout, files=files, ignored=layout.ignored - kept)
 
 
+def _with_groups(layout: Layout, found: _Found, grids: Sequence[label_grids.Grid], reading: Reading) -> Layout:
+    """The layout with the groups that tables name of its files."""
+    named = groups.of_files(layout.files, grids, reading.groups, found.splits)
+    of_labels = layout.name == LABEL_TABLE
+    others = [grid for grid in named.grids if not (grid.split_column or (of_labels and grid.label_columns))]
+    read = _kinds(found, {name for grid in others for name in grid.files})
+    return dataclasses.replace(layout, files=named.files, ignored=layout.ignored - read)
+
+
 def _ignored(found: _Found, used: Iterable[str]) -> Counter[str]:
-    names = set(used)
+    return _kinds(found, {member.name for member in found.members}.difference(used))
+
+
+def _kinds(found: _Found, names: Collection[str]) -> Counter[str]:
+    """What files of these names are, counted by kind."""
     return Counter(
-        other_files.kind(member, found.columns.get(member, ())) for member in found.members if member.name not in names
+        other_files.kind(member, found.columns.get(member, ())) for member in found.members if member.name in names
     )

@@ -45,15 +45,17 @@ def find(
     chosen: Mapping[label_grids.Role, str],
     known_labels: Collection[str],
     files: file_finder.FileFinder,
+    groups: Sequence[str] = (),
 ) -> list[label_grids.Grid]:
     """The tables that may label files: those among `columns` (CSV and Parquet), JSON, lists, and a file for each image.
 
+    `groups`: the columns that are read beside those of files, labels, splits and subjects.
     Raises SourceError where one that is of such a form can't be read.
     """
     grids: list[label_grids.Grid] = []
     for table, names in columns.items():
         try:
-            grid = label_grids.from_table(archive, table, names, chosen, known_labels)
+            grid = label_grids.from_table(archive, table, names, chosen, known_labels, groups)
         except errors.SourceError:
             if label_grids.columns_of(names, "label", chosen) or label_grids.columns_of(names, "split", chosen):
                 raise

@@ -43,6 +43,7 @@ _BY_ROLE = {
     "file": FILE_COLUMNS, "label": LABEL_COLUMNS, "split": SPLIT_COLUMNS, "subject": SUBJECT_COLUMNS,
     "pixels": ("pixels", "pixel", "pixelvalues", "pixelstring"),
 }  # fmt: skip
+_UNKNOWN = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised
 _NO_CLASS = ("unknown", "nf", "unlabeled", "unlabelled")  # columns of votes that no image is labelled by, normalised
 _MOST_SCORE_COLUMNS = 64
 _ONE_HOT = "class of the largest number"
@@ -98,6 +99,18 @@ def columns_of(names: Sequence[str], role: Role, chosen: Mapping[Role, str]) -> 
     return (exact or own)[:1] or named(names, _BY_ROLE[role])
 
 
+def groups_of(names: Sequence[str], groups: Sequence[str]) -> dict[str, str]:
+    """Which of a table's columns are the `groups` that a recipe names: its name -> the column's."""
+    by_name = {labels.normalised(name): name for name in reversed(names)}
+    found = {group: group if group in names else by_name.get(labels.normalised(group)) for group in groups}
+    return {group: column for group, column in found.items() if column is not None}
+
+
+def known(cell: str) -> str:
+    """A cell that names a subject or a group; "" where it says that none is known."""
+    return "" if labels.normalised(cell) in _UNKNOWN else cell
+
+
 def is_label_table(names: Sequence[str], chosen: Mapping[Role, str]) -> bool:
     """Whether a table with columns of these names has file names and labels."""
     return bool(columns_of(names, "file", chosen)) and bool(columns_of(names, "label", chosen))
@@ -109,23 +122,28 @@ def from_table(
     names: Sequence[str],
     chosen: Mapping[Role, str],
     known_labels: Collection[str],
+    groups: Sequence[str],
 ) -> Grid | None:
     """The grid of a CSV or Parquet with columns of these names; None where none of them is one of files.
+
+    `groups`: see `IndexConfig.groups`.
 
     Raises as `tables.read`.
     """
     files, label, split, subject = (columns_of(names, role, chosen) for role in ("file", "label", "split", "subject"))
     if not files:
         return None
+    of_groups = groups_of(names, groups).values()
     scores: list[str] = []
     votes = ferplus.vote_columns(names)
     if votes:
         label, split, scores = [], [], list(votes)  # Usage stands beside the votes, and counts rows of fer2013.csv
     elif not label and len(names) <= _MOST_SCORE_COLUMNS:
-        taken = {*files, *split, *subject}
+        taken = {*files, *split, *subject, *of_groups}
         scores = [name for name in dict.fromkeys(names) if name.strip() and name not in taken]
     maybe_split = [] if split or votes else named(names, _MAYBE_SPLIT_COLUMNS)
-    read_names = list(dict.fromkeys([*files, *label, *split[:1], *subject[:1], *scores, *maybe_split]))
+    roles = [*files, *label, *split[:1], *subject[:1], *of_groups]
+    read_names = list(dict.fromkeys([*roles, *scores, *maybe_split]))
     rows = list(tables.read(archive, table, read_names))
     if votes:  # a row without a face has no name
         rows = [(number, row) for number, row in rows if row is None or any(row[: len(files)])]

@@ -16,7 +16,6 @@ from fer.ingest.layouts import class_folders, ferplus, file_finder, label_grids
 from fer.ingest.naming import labels, split_names
 
 _NO_LABEL = "no label in "  # how the defect of an image without a row begins
-_NO_SUBJECT = ("unknown", "na", "none", "nan", "null", "?", "-", "-1")  # normalised
 
 
 class _Annotation(NamedTuple):
@@ -102,16 +101,22 @@ def votes(
 
     Raises SourceError as `read`, and for what is no count.
     """
+    counts: dict[str, tuple[int, ...]] = {}
+    for place, file in named_files(grid, files, splits):
+        cells = [grid.columns[column][place] for column in grid.vote_columns]
+        counts[file] = tuple(ferplus.counts_of(cells, f"row {grid.numbers[place]:,} of {grid.name!r}"))
+    return counts
+
+
+def named_files(
+    grid: label_grids.Grid, files: Iterable[class_folders.ImageFile], splits: split_names.SplitNames
+) -> list[tuple[int, str]]:
+    """The places of the rows that name one of the files, with the file."""
     finder = file_finder.FileFinder([file.path for file in files], splits)
     matches = [_match(grid, name, [None] * len(grid.numbers), finder) for name in grid.file_columns]
     best = max(matches, key=lambda match: match.n_rows)
     _require_unambiguous(grid.name, best.ambiguous)
-    counts: dict[str, tuple[int, ...]] = {}
-    for place, (number, name) in enumerate(zip(grid.numbers, best.names, strict=True)):
-        if name in best.members:
-            cells = [grid.columns[column][place] for column in grid.vote_columns]
-            counts[best.members[name]] = tuple(ferplus.counts_of(cells, f"row {number:,} of {grid.name!r}"))
-    return counts
+    return [(place, best.members[name]) for place, name in enumerate(best.names) if name in best.members]
 
 
 def _rows_of_all(
@@ -166,7 +171,7 @@ def _rows(
             continue
         member = best.members.get(file)
         missing = None if member is not None else f"{grid.name} names a file that is not there"
-        subject = "" if labels.normalised(subjects[place]) in _NO_SUBJECT else subjects[place]
+        subject = label_grids.known(subjects[place])
         for raw_label in raw_labels[place].split(label_grids.TIED) if grid.has_ties else raw_labels[place : place + 1]:
             annotation = _Annotation(raw_label, raw_splits[place], subject)
             rows.append(_Row(annotation, file.text, member, missing, location))

@@ -11,7 +11,7 @@ import re
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class Row:
     n_pixels: int  # count of numbers in the text, whatever they are; 0 with a defect
     defect: str | None
     read_bytes: int  # of the CSV, up to about here
+    groups: tuple[tuple[str, str], ...] = ()  # see `IndexConfig.groups`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +63,13 @@ class Columns:
     usage: int | None
     is_fer2013: bool = False  # its labels are FER2013's numbers
     has_header: bool = True
+    groups: tuple[tuple[str, int], ...] = ()
 
 
-def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str]) -> Columns | None:
+def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str], groups: Sequence[str] = ()) -> Columns | None:
     """Where a table with columns of these names has labels and pixels; None where it has none.
 
-    Without a header the first row stands in their place; `chosen`: see `IndexConfig.columns`.
+    Without a header the first row stands in their place; `chosen`, `groups`: see `IndexConfig`.
     """
     label = label_grids.columns_of(names, "label", chosen)[:1]
     usage = label_grids.columns_of(names, "split", chosen)[:1]
@@ -85,6 +87,7 @@ def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str]) -> Col
         tuple(places[name] for name in pixels),
         places[usage[0]] if usage else None,
         is_fer2013=labels.normalised(label[0]) == "emotion",
+        groups=tuple((group, places[name]) for group, name in label_grids.groups_of(names, groups).items()),
     )
 
 
@@ -150,8 +153,15 @@ def _row(
     text = plain_text(" ".join(row[place] for place in places.pixels))
     missing = None if raw_label else labels.MISSING
     n_pixels = 0 if missing else n_numbers(text)
+    groups = groups_of_cells((group, row[place]) for group, place in places.groups)
     # A text that millions of rows share takes its memory once.
-    return Row(path, number, sys.intern(raw_label), split and sys.intern(split), text, n_pixels, missing, read_bytes)
+    shared = (sys.intern(raw_label), split and sys.intern(split))
+    return Row(path, number, *shared, text, n_pixels, missing, read_bytes, groups)
+
+
+def groups_of_cells(cells: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The groups of a row (group -> cell) that are known."""
+    return tuple((group, sys.intern(value)) for group, cell in cells if (value := label_grids.known(cell.strip())))
 
 
 def plain_text(pixels: str) -> bytes:

@@ -7,7 +7,7 @@ have names in the file's metadata: `huggingface`, `info.features.label.names`.
 import dataclasses
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Columns:
     usage: str | None
     is_text: bool  # pixels as text
     names: tuple[str, ...] = ()
+    groups: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # of `IndexConfig.groups`: column, names of its values
 
     @property
     def is_fer2013(self) -> bool:
@@ -43,7 +44,12 @@ class Columns:
         return not self.names and labels.normalised(self.label) == "emotion"
 
 
-def columns(archive: zipfile.ZipFile, table: archives.Member, chosen: Mapping[label_grids.Role, str]) -> Columns | None:
+def columns(
+    archive: zipfile.ZipFile,
+    table: archives.Member,
+    chosen: Mapping[label_grids.Role, str],
+    groups: Sequence[str] = (),
+) -> Columns | None:
     """Where a Parquet file has labels and images; None where it has none.
 
     Raises SourceError where it can't be read as one, DamagedArchive for damaged bytes.
@@ -60,7 +66,10 @@ def columns(archive: zipfile.ZipFile, table: archives.Member, chosen: Mapping[la
     if image is None:
         return None
     path, is_text = image
-    return Columns(label[0], path, usage[0] if usage else None, is_text, names.get(label[0], ()))
+    of_groups = tuple(
+        (group, column, names.get(column, ())) for group, column in label_grids.groups_of(plain, groups).items()
+    )
+    return Columns(label[0], path, usage[0] if usage else None, is_text, names.get(label[0], ()), of_groups)
 
 
 def _image(schema: pa.Schema, chosen: Mapping[label_grids.Role, str]) -> tuple[str, bool] | None:
@@ -112,6 +121,7 @@ def read(
     """Stream the rows of `table` in the archive `path`. Raises as `columns`."""
     split_of_table = splits.of_table(table.name) or splits.of_folders(table.name)
     texts = [places.label] if places.usage is None else [places.label, places.usage]
+    texts = list(dict.fromkeys([*texts, *(column for _, column, _ in places.groups)]))
     number = 0
     with (
         zipfile.ZipFile(path) as archive,
@@ -121,7 +131,12 @@ def read(
         for batch in file.iter_batches(_BATCH_ROWS, columns=[*texts, places.image], use_threads=False):
             raw_labels = tables.texts(batch.column(places.label), table)
             usages = tables.texts(batch.column(places.usage), table) if places.usage else [""] * len(raw_labels)
-            for raw_label, usage, value in zip(raw_labels, usages, _values(batch, places.image), strict=True):
+            groups = [
+                (group, [_named(cell, names) for cell in tables.texts(batch.column(column), table)])
+                for group, column, names in places.groups
+            ]
+            pictures = _values(batch, places.image)
+            for place, (raw_label, usage, value) in enumerate(zip(raw_labels, usages, pictures, strict=True)):
                 data, reason = _picture(value, places)
                 label = _named(raw_label, places.names)
                 split = splits.of(usage) or usage or None if places.usage else split_of_table
@@ -134,6 +149,7 @@ def read(
                     pixel_csv.n_numbers(data) if places.is_text else 0,
                     reason if label else labels.MISSING,
                     number * table.size_bytes // n_rows,
+                    pixel_csv.groups_of_cells((group, cells[place]) for group, cells in groups),
                 )
                 number += 1
 

@@ -40,6 +40,12 @@ class PixelTable:
         return self.member.size_bytes
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Those of `IndexConfig.groups` that it has a column of."""
+        columns = self.columns
+        return () if isinstance(columns, pixel_arrays.Columns) else tuple(group for group, *_ in columns.groups)
+
+    @property
     def is_fer2013(self) -> bool:
         """Whether its labels are FER2013's numbers."""
         return self.columns.is_fer2013
@@ -50,6 +56,7 @@ def find(
     members: Sequence[archives.Member],
     columns: Mapping[archives.Member, Sequence[str]],
     chosen: Mapping[label_grids.Role, str],
+    groups: Sequence[str] = (),
 ) -> tuple[PixelTable, ...]:
     """The tables among `columns` (table -> the names of its columns) and the arrays that hold images and their labels.
 
@@ -61,12 +68,12 @@ def find(
     ]
     for table, names in columns.items():
         if class_folders.suffix(table.name) == ".parquet":
-            of_parquet = pixel_parquet.columns(archive, table, chosen)
+            of_parquet = pixel_parquet.columns(archive, table, chosen, groups)
             if of_parquet is not None:
                 n_rows = opening.n_rows(archive, table)
                 found.append(PixelTable(table, of_parquet, n_rows, is_encoded=not of_parquet.is_text))
             continue
-        places = pixel_csv.columns(names, chosen)
+        places = pixel_csv.columns(names, chosen, groups)
         if places is not None:
             found.append(PixelTable(table, places, pixel_csv.about_n_rows(archive, table)))
     return tuple(table for table in found if table.columns.usage is not None) or tuple(found)

@@ -76,7 +76,15 @@ class Labeller:
             self.ignored[_LEFT_OUT if row.raw_label else _UNLABELLED] += 1
             return None
         return manifest_parts.SourceImage(
-            source.name, row.path, row.raw_label, label, soft_label, row.raw_split, self._subject(row.path), defect
+            source.name,
+            row.path,
+            row.raw_label,
+            label,
+            soft_label,
+            row.raw_split,
+            self._subject(row.path),
+            defect,
+            groups=row.groups,
         )
 
     def end_table(self, source: SourceArchive, table: str) -> None:
@@ -110,6 +118,7 @@ class Labeller:
             subject,
             defect,
             file.member,
+            file.groups,
         )
 
     def _subject(self, path: str) -> str | None:

@@ -10,6 +10,7 @@ from fer.evaluation.slices import columns
 from fer.evaluation.slices.config import SlicesConfig
 
 N = 50
+GROUPS = pa.map_(pa.string(), pa.string())
 IDS = [f"{row:032x}" for row in range(N)]
 
 
@@ -21,7 +22,7 @@ def stages(tmp_path):
         row = np.arange(N)
         accepted = {
             "image_id": IDS, "source": ["demo"] * N, "path": [f"{i}.png" for i in row],
-            "subject": pa.nulls(N, pa.string()), "width": pa.array([48] * N, pa.int32()),
+            "subject": pa.nulls(N, pa.string()), "groups": pa.nulls(N, GROUPS), "width": pa.array([48] * N, pa.int32()),
             "height": pa.array([48] * N, pa.int32()), "mean": pa.array(row, pa.float32()),
             "std": pa.array(row % 7, pa.float32()), "sharpness": pa.array(N - row, pa.float32()),
         }  # fmt: skip
@@ -97,6 +98,20 @@ def test_groups_are_found_in_paths_where_they_are_declared(stages):
 def test_a_group_that_only_some_paths_name_is_a_slice(stages):
     paths = [f"masked/{row}.png" if row < 20 else f"{row}.png" for row in range(N)]
     assert read(stages(path=paths), patterns={"mask": "(masked)/"})[0]["mask"].slices == ("masked",)
+
+
+def test_groups_of_tables_are_slices_and_many_numbers_are_divided_at_their_fifths(stages):
+    groups = [[("age", str(row)), ("gender", "fm"[row % 2])] if row < 40 else None for row in range(N)]
+    found, missing = read(stages(groups=pa.array(groups, GROUPS)))
+    assert found["gender"].slices == ("f", "m")
+    assert set(found["age"].slices) == {"0 to 7", "8 to 15", "16 to 23", "24 to 31", "32 to 39"}
+    assert found["age"].groups[40] is None
+    assert not any("names no group" in line for line in missing)
+
+
+def test_few_numbers_are_groups_as_they_are(stages):
+    groups = [[("fold", str(row % 3))] for row in range(N)]
+    assert read(stages(groups=pa.array(groups, GROUPS)))[0]["fold"].slices == ("0", "1", "2")
 
 
 def test_data_that_names_no_group_says_what_was_not_evaluated(stages):
