@@ -12,6 +12,7 @@ from fer.evaluation.slices import figures, measure
 from fer.evaluation.slices.config import SlicesConfig
 
 CLASSES = ("happy", "sad")
+GROUPS = pa.map_(pa.string(), pa.string())
 N = 200
 IDS = [f"{row:032x}" for row in range(N)]
 
@@ -42,7 +43,8 @@ def measured(workspace, **config):
 
     accepted = {
         "image_id": IDS, "source": ["demo"] * N, "path": [f"{'ab'[i % 2]}/{i}.png" for i in row],
-        "subject": ["Ada"] * 100 + ["Grace"] * 100, "groups": pa.nulls(N, pa.map_(pa.string(), pa.string())), "width": pa.array([48] * N, pa.int32()),
+        "subject": ["Ada"] * 100 + ["Grace"] * 100, "groups": pa.nulls(N, GROUPS),
+        "width": pa.array([48] * N, pa.int32()),
         "height": pa.array([48] * N, pa.int32()), "mean": pa.array(row, pa.float32()),
         "std": pa.array(row % 9, pa.float32()), "sharpness": pa.array([1] * N, pa.float32()),
     }  # fmt: skip

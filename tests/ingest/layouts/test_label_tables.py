@@ -320,7 +320,7 @@ def test_any_table_gives_each_image_and_each_missing_file_one_entry(rows, raw):
         finder = file_finder.FileFinder([member.name for member in members[:-1]], splits)
         names = tables.column_names(archive, members[-1])
         try:
-            grid = label_grids.from_table(archive, members[-1], names, {}, DECISIONS.known)
+            grid = label_grids.from_table(archive, members[-1], names, {}, DECISIONS.known, ())
             result = label_tables.read([grid], members, finder, DECISIONS.known, DECISIONS.meaning, splits)
         except errors.SourceError:
             return
