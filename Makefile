@@ -7,8 +7,9 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Of `make bench`, from its command line only: WSL has a NAME in the environment.
+# From the command line only: WSL has a NAME in the environment.
 NAME =
+PORT =
 JSON =
 DOCS := docs/_build
 
@@ -83,8 +84,8 @@ docs: $(READY)  ## the documentation as pages in docs/_build/html; a broken link
 bench: $(READY)  ## the quick benchmarks; NAME=… for one, NAME=all for all, JSON=1 for one JSON object a line
 	@$(BIN)/python -m benchmarks $(NAME) $(if $(JSON),--json)
 
-ui: $(READY)  ## the Prefect server and UI on loopback, with all runs so far
-	@$(BIN)/fer ui
+ui: $(READY)  ## the Prefect server and UI on loopback, with all runs so far; PORT=… for another than 4200
+	@$(BIN)/fer ui $(if $(PORT),--port $(PORT))
 
 LOCK = $(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock

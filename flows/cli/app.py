@@ -18,10 +18,10 @@ from flows.cli import (
     recipes,
     reports,
     retrain,
-    services,
     stopping,
 )
 from flows.cli.comparing import audit, experiments
+from flows.cli.operating import services, up
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -35,6 +35,8 @@ app.command()(experiments.compare)
 app.command()(audit.audit)
 app.command()(predict.predict)
 app.command()(reports.report)
+app.command()(up.up)
+app.command()(up.down)
 app.command()(services.doctor)
 app.command()(services.ui)
 app.add_typer(data.app, name="data")

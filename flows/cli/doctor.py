@@ -45,7 +45,7 @@ def examine() -> list[Finding]:
         trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
         homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
         findings = [_python(), _memory(), _disk(configured), _store(configured, trial)]
-        findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(), _telemetry()]
+        findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(configured), _telemetry()]
     for values, wrong in ((configured, faults), limits.Limits.load_valid(), image_limits.ImageLimits.load_valid()):
         changed = [setting for setting in values.described() if not setting.is_default]
         findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
@@ -152,10 +152,16 @@ def _temporary_server() -> Finding:
     return Finding("ok", "prefect", text, f"to see runs: {prefect_ui.start_command()}")
 
 
-def _prefect() -> list[Finding]:
+def _prefect(configured: settings.Settings) -> list[Finding]:
     import httpx
     from prefect.settings import get_current_settings
 
+    from flows.operating import own_server
+
+    try:
+        own_server.use(configured.home)
+    except errors.PrefectUnavailable as error:
+        return [Finding("fail", "prefect", "the installation's server does not answer", str(error))]
     url = get_current_settings().api.url
     if url is None:
         return [_temporary_server()]
@@ -169,7 +175,9 @@ def _prefect() -> list[Finding]:
     except httpx.HTTPError as error:
         fix = prefect_ui.remedy()
         return [Finding("fail", "prefect", f"{shown} does not answer ({type(error).__name__})", fix)]
-    return [Finding("ok", "prefect", f"{shown}, named by {prefect_ui.origin(prefect_ui.API_URL).place}"), *_deployed()]
+    place = f"named by {prefect_ui.origin(prefect_ui.API_URL).place}"
+    place = "of the installation here (fer up)" if own_server.is_used() else place
+    return [Finding("ok", "prefect", f"{shown}, {place}"), *_deployed()]
 
 
 def _deployed() -> list[Finding]:

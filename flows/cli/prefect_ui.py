@@ -35,7 +35,11 @@ def where() -> str:
 
 
 def remedy() -> str:
-    """What to do where the configured server does not answer."""
+    """What to do where the server does not answer."""
+    from flows.operating import own_server
+
+    if own_server.is_used():
+        return "bring it up again (fer up)"
     return f"start it ({start_command()}), or {origin(API_URL).undo} to use a temporary server"
 
 

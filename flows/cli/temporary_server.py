@@ -12,8 +12,9 @@ import httpx
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 
-from fer import errors
+from fer import errors, settings
 from flows.cli import guard, prefect_ui
+from flows.operating import own_server
 
 _POLL_S = 0.1
 _ANSWER_TIMEOUT_S = 5.0
@@ -25,13 +26,13 @@ _WORDS = 400  # characters of what it said last
 
 
 def start() -> "Server | None":
-    """Start it, unless another server is configured.
+    """Start it, unless another server is configured, or that of the installation here runs.
 
-    Raises ConfigError where neither is to be had, and PrefectUnavailable if it does not start.
+    Raises ConfigError where none is to be had, and PrefectUnavailable if it does not start.
     """
-    configured = get_current_settings()
-    if configured.api.url is not None:
+    if own_server.use(settings.Settings.load().home):
         return None
+    configured = get_current_settings()
     if not configured.server.ephemeral.enabled:
         forbidden = prefect_ui.origin(prefect_ui.ALLOWS_TEMPORARY)
         raise errors.ConfigError(

@@ -38,6 +38,12 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_installation(monkeypatch, tmp_path):
+    """None whose server would be asked."""
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def started(monkeypatch):
     """Start processes of these codes, one for each attempt, in the server's place."""

@@ -29,7 +29,16 @@ def doctor() -> None:
 
 
 def ui(port: Annotated[int, typer.Option(help="Port on loopback.")] = 4200) -> None:
-    """Serve the Prefect UI, with all runs so far, on loopback until Ctrl-C."""
+    """Serve the Prefect UI, with all runs so far, on loopback until Ctrl-C; or say where the installation's is."""
+    from fer import settings
+    from flows.operating import installation
+    from flows.operating import services as of_installation
+
+    home = settings.Settings.load().home
+    asked = installation.load(home)
+    if asked is not None and of_installation.is_running(home, installation.SERVER):
+        console.out.print(f"{asked.ui_url} - the installation's, until fer down", highlight=False)
+        return
     options.prepare_prefect(verbose=False)
     console.out.print(f"http://127.0.0.1:{port} - stop with Ctrl-C", highlight=False)
     os.environ["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"  # else the page asks port 4200
