@@ -4,6 +4,7 @@ from prefect import flow
 
 import tasks.evaluation
 import tasks.registry
+from fer.evaluation.comparing import candidates as candidate_rows
 from fer.recipes import candidates as candidate_recipes
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
@@ -45,4 +46,5 @@ def compare(
             calibration = tasks.evaluation.calibrate(trained.model, data.split, variant.calibration)
             evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, data.split, calibration=calibration)
             scored[name] = (trained.model, evaluation)
-        return comparison.publish(base, recipe, sources, by_name, scored)
+        known = candidate_rows.Known(data.validation, data.inspection, data.curation, full_recipe.slices)
+        return comparison.publish(base, recipe, sources, by_name, scored, known)

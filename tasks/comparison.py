@@ -27,13 +27,14 @@ def publish(
     sources: Sequence[str],
     variants: Mapping[str, Recipe],
     models: Mapping[str, tuple[ModelRef, EvaluationRef]],
+    known: candidates.Known,
 ) -> ComparisonResult:
-    """Put the candidates in a table, on a page of the UI and in files.
+    """Put the candidates in a table, on a page of the UI and in files; `known` of their test images divides them.
 
     `variants` are their recipes by name, made from `base`, which the user named by `choice`.
     """
     workspace = caching.workspace()
-    rows = candidates.compare(models, workspace)
+    rows = candidates.compare(models, workspace, known)
     settings_of = {name: overrides.assignments(variant, base.resolved()) for name, variant in variants.items()}
     text = f"# {base.name}: {len(rows)} models compared\n\n{comparison_report.markdown(rows)}"
     by_class = "\n" + comparison_report.by_class(rows)

@@ -1,7 +1,11 @@
 """Several models on the same images: a row per model, with its differences from the first one, image by image."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
+
+from fer.curation.refs import CurationRef, InspectionRef, ValidationRef
 from fer.engine.records import Record
 from fer.engine.workspace import Workspace
 from fer.evaluation import predictions
@@ -9,6 +13,8 @@ from fer.evaluation.comparing import costs, differences
 from fer.evaluation.comparing.costs import Costs
 from fer.evaluation.comparing.differences import Differences
 from fer.evaluation.refs import EvaluationRef
+from fer.evaluation.slices import columns
+from fer.evaluation.slices.config import SlicesConfig
 from fer.training.refs import ModelRef
 
 
@@ -22,8 +28,29 @@ class Row(Record):
     differences: Differences | None = None
 
 
+class Known(NamedTuple):
+    """What is known of the images that candidates are tested on, by which they are divided into slices."""
+
+    validation: ValidationRef
+    inspection: InspectionRef
+    curation: CurationRef
+    config: SlicesConfig
+
+    def slices(self, image_ids: Sequence[str], workspace: Workspace) -> dict[str, np.ndarray]:
+        """Name -> (N,) bool; none where the recipe looks at no slices. Raises as `slices.columns.read`."""
+        if not self.config.enabled:
+            return {}
+        validation, inspection = workspace.folder(self.validation), workspace.folder(self.inspection)
+        found, _ = columns.read(image_ids, validation, inspection, workspace.folder(self.curation), self.config)
+        return columns.members(found, self.config.min_slice_size)
+
+
 def compare(
-    candidates: Mapping[str, tuple[ModelRef, EvaluationRef]], workspace: Workspace, *, time_them: bool = True
+    candidates: Mapping[str, tuple[ModelRef, EvaluationRef]],
+    workspace: Workspace,
+    known: Known | None = None,
+    *,
+    time_them: bool = True,
 ) -> tuple[Row, ...]:
     """The candidates by name, in their order; `time_them`: side by side in a process of its own.
 
@@ -40,7 +67,9 @@ def compare(
             first = own
         else:
             predictions.paired(own, first)
-            beside_first = differences.between(differences.shared(first, own))
+            both = differences.shared(first, own)
+            slices = {} if known is None else known.slices(both.image_ids, workspace)
+            beside_first = differences.between(both, slices)
         rows.append(
             Row(
                 candidate=name,

@@ -71,6 +71,21 @@ def read(
     return [column for column in columns if column.slices], _missing(columns, config)
 
 
+def slice_name(kind: Kind, column: str, group: str) -> str:
+    """A slice in words."""
+    return {"property": group, "issue": column}.get(kind, f"{column} {group}")  # an issue's column has its name
+
+
+def members(columns: Sequence[Column], min_slice_size: int) -> dict[str, np.ndarray]:
+    """The slices of `min_slice_size` images or more, but not all: name -> (N,) bool."""
+    found = {
+        slice_name(column.kind, column.name, group): np.asarray(column.groups == group, bool)
+        for column in columns
+        for group in column.slices
+    }
+    return {name: of for name, of in found.items() if min_slice_size <= of.sum() < len(of)}
+
+
 def _missing(columns: Sequence[Column], config: SlicesConfig) -> list[str]:
     found = {column.name for column in columns if column.slices}
     missing = []

@@ -9,7 +9,7 @@ from fer.engine.records import Record
 from fer.evaluation import intervals, metrics
 from fer.evaluation.comparing import differences
 from fer.evaluation.predictions import Predictions
-from fer.evaluation.slices.columns import Column, Kind
+from fer.evaluation.slices.columns import Column, Kind, slice_name
 
 FILE = "slices.json"
 LEVEL = 0.05  # of p-values after correction
@@ -43,8 +43,7 @@ class Slice(Record):
     @property
     def name(self) -> str:
         """The slice in words."""
-        by_kind = {"property": self.group, "issue": self.column}  # an issue's column has its name
-        return by_kind.get(self.kind, f"{self.column} {self.group}")
+        return slice_name(self.kind, self.column, self.group)
 
 
 class ColumnFigures(Record):

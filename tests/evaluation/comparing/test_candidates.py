@@ -9,6 +9,8 @@ from fer.evaluation import predictions
 from fer.evaluation.comparing import candidates as compared
 from fer.evaluation.comparing.differences import Estimate
 from fer.evaluation.refs import EvaluationRef
+from fer.evaluation.slices import columns
+from fer.evaluation.slices.config import SlicesConfig
 from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad")
@@ -62,6 +64,21 @@ def test_each_candidate_is_compared_with_the_first_image_by_image(tmp_path):
     assert same.differences.accuracy == Estimate(value=0, interval=(0, 0))
     assert first.costs.size_bytes == 3
     assert compared.best_of((first, second, same)) is second
+
+
+def test_the_slices_are_those_of_the_data_they_were_tested_on(tmp_path, monkeypatch):
+    workspace = LocalWorkspace(tmp_path)
+    groups = np.array(["f"] * 70 + ["m"] * 30, object)
+    gender = columns.Column("gender", "group", groups, ("f", "m"))
+    monkeypatch.setattr(columns, "read", lambda image_ids, *_: ([gender], []))
+    known = compared.Known(*(model(workspace) for _ in range(3)), SlicesConfig(min_slice_size=40))
+    named = {
+        "first": (model(workspace), evaluation(workspace, "a", 60)),
+        "better": (model(workspace), evaluation(workspace, "b", 80)),
+    }
+    _, better = compared.compare(named, workspace, known, time_them=False)
+    (only,) = better.differences.slices  # of the other group there are too few images
+    assert (only.name, only.n_images, only.n_gained, only.n_lost) == ("gender f", 70, 10, 0)
 
 
 def test_models_on_other_images_are_not_compared(tmp_path):
