@@ -79,6 +79,11 @@ def inputs_key(curation: CurationRef, inspection: InspectionRef, config: BaseMod
     return json.dumps([curation.digest, inspection.digest, config.model_dump(mode="json")], sort_keys=True)
 
 
+def accepted(workspace: Workspace) -> list[Baseline]:
+    """All data that was accepted last, of each scope one. Raises WorkspaceError for a note that can't be read."""
+    return [_read(note) for note in workspace.notes(_KIND)]
+
+
 def find(workspace: Workspace, scope: Scope) -> Baseline | None:
     """The data accepted last of this recipe and at least one of these sources; None if none is, or it was removed.
 
@@ -86,10 +91,9 @@ def find(workspace: Workspace, scope: Scope) -> Baseline | None:
     the one accepted last.
     Raises WorkspaceError for a note that can't be read: to go on without it could move images to other splits.
     """
-    baselines = [_read(note) for note in workspace.notes(_KIND)]
     usable = [
         baseline
-        for baseline in baselines
+        for baseline in accepted(workspace)
         if baseline.recipe == scope.recipe
         and not set(scope.families).isdisjoint(baseline.families)
         and not _is_removed(workspace, baseline.validation)

@@ -1,9 +1,7 @@
 """The stage `champion`: a released model brought to the workspace, and the champion that a candidate must equal."""
 
 import datetime
-import math
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +96,7 @@ def state(name: str, candidate: Made | None, max_age_days: int, workspace: Works
         else:
             opponents = _opponents(
                 manifest,
-                _anchor(models.versions(name), manifest, ledger.log),
+                releases.anchor_of(models.versions(name), manifest, ledger.log),
                 _changes(manifest, candidate, ledger.log, max_age_days),
                 _waivers_used(ledger.log),
                 workspace,
@@ -132,26 +130,6 @@ def released(manifest: Manifest, workspace: Workspace) -> Champion:
         same_preprocessing=preprocessing.load_record(workspace.folder(model)).is_kept(),
         calibration=None if file is None else fetch_calibration(model, file.sha256, workspace=workspace),
     )
-
-
-def _anchor(versions: Sequence[Manifest], champion: Manifest, log: Log) -> Manifest | None:
-    """The release with the highest lower bound of its accuracy, the older one of two; None if the champion has it.
-
-    Those that were rolled back or withdrawn don't count.
-    """
-
-    def bound(manifest: Manifest) -> float:
-        interval = manifest.metrics.get("accuracy_interval")
-        return float(interval[0]) if interval else -math.inf
-
-    championed = {entry.to_version for entry in log.entries}
-    standing = [
-        manifest
-        for manifest in versions
-        if manifest.version in championed and log.bar(manifest.version, manifest.model_digest) is None
-    ]
-    best = max(standing, key=bound, default=champion)
-    return best if bound(best) > bound(champion) and best.model_digest != champion.model_digest else None
 
 
 def _changes(champion: Manifest, candidate: Made, log: Log, max_age_days: int) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The registry that the settings name, and a release of it on this machine."""
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fer import errors, settings
@@ -39,6 +40,26 @@ def withdrawal(manifest: Manifest) -> str:
         log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias
     entry = log.withdrawn.get(manifest.version)
     return "" if entry is None else registry_log.describe(entry)
+
+
+def anchor_of(versions: Sequence[Manifest], champion: Manifest, log: registry_log.Log) -> Manifest | None:
+    """The release with the highest lower bound of its accuracy, the older one of two; None if the champion has it.
+
+    Those that were rolled back or withdrawn don't count.
+    """
+
+    def bound(manifest: Manifest) -> float:
+        interval = manifest.metrics.get("accuracy_interval")
+        return float(interval[0]) if interval else -math.inf
+
+    championed = {entry.to_version for entry in log.entries}
+    standing = [
+        manifest
+        for manifest in versions
+        if manifest.version in championed and log.bar(manifest.version, manifest.model_digest) is None
+    ]
+    best = max(standing, key=bound, default=champion)
+    return best if bound(best) > bound(champion) and best.model_digest != champion.model_digest else None
 
 
 def _only_name(models: registry.Registry) -> str:

@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import services, up
+from flows.cli.operating import services, status, up
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -37,6 +37,7 @@ app.command()(predict.predict)
 app.command()(reports.report)
 app.command()(up.up)
 app.command()(up.down)
+app.command()(status.status)
 app.command()(services.doctor)
 app.command()(services.ui)
 app.add_typer(data.app, name="data")

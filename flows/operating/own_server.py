@@ -16,22 +16,23 @@ _POLL_S = 0.2
 _used: list[installation.Installation] = []  # by this process, once it asks one's server
 
 
-def use(home: Path) -> bool:
+def use(home: Path, patience_s: float = _PATIENCE_S) -> bool:
     """Let Prefect here, and in processes that this one starts, ask the installation's server, unless one is configured.
 
-    Returns whether there is a server to ask. Raises PrefectUnavailable if the installation's runs and does not answer.
+    Returns whether there is a server to ask. Raises PrefectUnavailable if the installation's runs and does not answer
+    within `patience_s`.
     """
     if get_current_settings().api.url is not None:
         return True
     asked = installation.load(home)
     if asked is None or not services.is_running(home, installation.SERVER):
         return False
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not services.answers(asked):
         if time.monotonic() > deadline:
             raise errors.PrefectUnavailable(
                 "The installation's server must answer.",
-                received=f"no answer from {asked.url} for {_PATIENCE_S:.0f} s",
+                received=f"no answer from {asked.url} for {patience_s:.0f} s",
                 todo=f"read {installation.log(home, installation.SERVER)}; then fer down, and fer up",
             )
         time.sleep(_POLL_S)

@@ -60,12 +60,13 @@ def services(home: Path) -> list[Service]:
     if asked is None:
         return []
     found = [_store(home)] if settings.Settings.load().store_endpoint is None else []
+    does_answer = is_running(home, SERVER) and answers(asked)
     for name in asked.services:
         process = _live(home, name)
         if process is None:
             found.append(Service(name=name, pid=None, since=None, address=None, healthy=False))
             continue
-        healthy = answers(asked) if name == SERVER else _is_online(asked, home, name)
+        healthy = does_answer and (name == SERVER or _is_online(asked, home, name))
         since = datetime.datetime.fromtimestamp(process.created, datetime.UTC)
         found.append(Service(name=name, pid=process.pid, since=since, address=process.address, healthy=healthy))
     return found

@@ -1,10 +1,12 @@
 """The pages of `fer.reports` in a real browser: accessible, within their width, and in need of nothing else."""
 
 import browser
+import overviews
 import pytest
 import quality_data
 import run_documents
 
+from fer.reports.overview import page as overview_page
 from fer.reports.run import page as run_page
 
 pytestmark = [
@@ -29,6 +31,7 @@ def pages(tmp_path_factory):
         "run": run_page.render(run_documents.made(text=LONG)),
         "first run": run_page.render(run_documents.made(status="refused", with_champion=False)),
         "quality": data.report().page,
+        "overview": overview_page.render(overviews.overview(runs=[overviews.run("FAILED", name=LONG, message=LONG)])),
     }
     for name, html in made.items():
         (folder / f"{name}.html").write_text(html)
@@ -37,7 +40,7 @@ def pages(tmp_path_factory):
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["run", "first run", "quality"])
+@pytest.mark.parametrize("name", ["run", "first run", "quality", "overview"])
 def test_a_page_is_accessible_fits_its_width_and_asks_for_nothing(chromium, pages, name, width, dark):
     shown = browser.Shown(chromium, pages[name], width=width, dark=dark)
     try:
