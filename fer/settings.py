@@ -127,6 +127,20 @@ class Settings(FromEnvironment):
     store_secret_access_key: SecretStr | None = Field(
         default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
     )
+    run_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="seconds after which a run ends as TimedOut; deployments set it in `job_variables` of "
+        "prefect.yaml. Without it a run may take as long as it takes",
+    )
+    run_retries: int = Field(
+        default=0,
+        ge=0,
+        description="how often a run is begun again that ended by an error which the same call may not meet again, as "
+        "a store that did not answer; deployments set it",
+    )
+    run_retry_wait_s: int = Field(default=600, ge=0, description="seconds before it is begun again")
     kaggle_wait_s: float = Field(
         default=600,
         ge=0,

@@ -18,12 +18,12 @@ from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training.refs import ModelRef
-from flows import ingest, missed_runs, naming
-from tasks import audits, block_names, caching, outcomes
+from flows import ingest, missed_runs, naming, run_options
+from tasks import audits, block_names, outcomes
 from tasks.results import AuditResult
 
 
-@flow(name="audit", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
+@flow(name="audit", flow_run_name=naming.run_name, **run_options.OPTIONS)
 @outcomes.as_final_state
 def audit(
     sources: list[str],

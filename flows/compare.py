@@ -8,12 +8,12 @@ from fer.evaluation.comparing import candidates as candidate_rows
 from fer.recipes import candidates as candidate_recipes
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
-from flows import ingest, missed_runs, naming
-from tasks import block_names, caching, comparison, outcomes, pipeline
+from flows import ingest, missed_runs, naming, run_options
+from tasks import block_names, comparison, outcomes, pipeline
 from tasks.results import ComparisonResult
 
 
-@flow(name="compare", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
+@flow(name="compare", flow_run_name=naming.run_name, **run_options.OPTIONS)
 @outcomes.as_final_state
 def compare(
     sources: list[str],

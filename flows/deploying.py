@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
-from flows.operating import automations
+from flows.operating import installation
 
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
@@ -29,23 +29,29 @@ _PAGE = 200  # the most that the server gives at once
 def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
 
-    Sees that the server has the project's automations, too.
-    Returns `active`: for the slug of each declared schedule, whether it is to be active. What is new is; a pause of the
-    whole deployment, which no declaration can keep, becomes one of its schedules.
+    Sees that the server has what they need beside them, too (`installation`).
+    Returns `active`: for the slug of each declared schedule, whether it is to be active; and `enabled`: likewise for
+    the name of each trigger. What is new is; a pause of the whole deployment, which no declaration can keep, becomes
+    one of its schedules.
     """
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
-        changes = automations.ensure(client)
+        made = installation.ensure(client)
         current = next(iter(_matching(client, declared)), None)
-    for name in changes.made + changes.renewed:
-        typer.echo(f"made on the server: the automation {name!r}")
+        enabled = {
+            trigger["name"]: all(there.enabled for there in client.read_automations_by_name(trigger["name"]))
+            for trigger in declared.get("triggers") or []
+        }
+    for what in made:
+        typer.echo(f"made on the server: {what}")
     if current is None:
-        return {"active": dict.fromkeys(slugs, True)}
+        return {"active": dict.fromkeys(slugs, True), "enabled": enabled}
     for change in replaced(declared, current):
         typer.echo(f"replaced on the server: {deployment}: {change}")
     pairs = zip(slugs, _paired(declared, current), strict=True)
-    return {"active": {slug: not current.paused and (there is None or there.active) for slug, there in pairs}}
+    active = {slug: not current.paused and (there is None or there.active) for slug, there in pairs}
+    return {"active": active, "enabled": enabled}
 
 
 def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:

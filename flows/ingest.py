@@ -1,7 +1,11 @@
 """Bring data in, check it, and accept it if it is sound: what a schedule does every day, without training."""
 
-from prefect import flow
+from typing import Annotated
 
+from prefect import flow
+from pydantic import Field
+
+import tasks.champions
 import tasks.curation
 import tasks.ingest
 import tasks.registry
@@ -11,16 +15,16 @@ from fer.curation import label_errors
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
 from fer.evaluation.gates import beforehand
 from fer.ingest.index import OfficialNames
-from fer.recipes import catalog, overrides
+from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.reports.refs import DataRefs, QualityRef
-from flows import missed_runs, naming
-from tasks import block_names, caching, outcomes
+from flows import missed_runs, naming, run_options
+from tasks import block_names, outcomes
 from tasks.results import IngestResult
 
 
-@flow(name="ingest", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
+@flow(name="ingest", flow_run_name=naming.run_name, **run_options.OPTIONS)
 @outcomes.as_final_state
 def ingest(
     sources: list[str],
@@ -28,6 +32,7 @@ def ingest(
     settings: RecipeSettings | None = None,
     kaggle_secret: block_names.Name | None = None,
     accept: bool = True,
+    enough_new: Annotated[float, Field(gt=0)] = 0.1,
     show_faces: bool = False,
 ) -> IngestResult:
     """Bring the sources' data in, check and curate it, write the quality report, and accept it if it is sound.
@@ -38,6 +43,7 @@ def ingest(
         settings: Settings in place of the recipe's own; empty fields keep the recipe's.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         accept: Remember the data as accepted, and share its report in the store; else only look.
+        enough_new: New images, for each that the champion learned, from which on an event asks for a retraining.
         show_faces: Write a second report, which shows faces, on this machine.
     """
     if (end_state := missed_runs.superseded()) is not None:
@@ -50,6 +56,8 @@ def ingest(
     with tasks.registry.store_in_reach():
         data = examine(full_recipe, sources, kaggle_secret, show_faces=show_faces, share=True)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
+        model_name = schema.model_name(full_recipe, sources)
+        tasks.champions.tell_of_growth(model_name, full_recipe.name, sources, data.split, enough_new)
         return data
 
 

@@ -22,12 +22,12 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
-from flows import ingest, missed_runs, naming
-from tasks import block_names, caching, outcomes, pipeline
+from flows import ingest, missed_runs, naming, run_options
+from tasks import block_names, outcomes, pipeline
 from tasks.results import Assessment, IngestResult, RetrainResult
 
 
-@flow(name="retrain", flow_run_name=naming.run_name, **caching.NOT_PERSISTED)
+@flow(name="retrain", flow_run_name=naming.run_name, **run_options.OPTIONS)
 @outcomes.as_final_state
 def retrain(
     sources: list[str],

@@ -17,8 +17,8 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
-from flows import ingest, limits, missed_runs, naming
-from tasks import block_names, caching, outcomes, sweeps
+from flows import ingest, limits, missed_runs, naming, run_options
+from tasks import block_names, outcomes, sweeps
 from tasks.results import IngestResult, SweepResult
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
@@ -29,7 +29,7 @@ _RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=
     name="sweep",
     flow_run_name=naming.run_name,
     task_runner=_RUNNER,
-    **caching.NOT_PERSISTED,
+    **run_options.OPTIONS,
 )
 @outcomes.as_final_state
 def sweep(

@@ -6,24 +6,26 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import get_client, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from fer import errors, plain_text
+from fer import errors, plain_text, settings
 from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
+from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
 from tasks import artifacts, events
-from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.results import AuditResult, ChampionMoved, ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # Event names; docs/reference/outcomes.md has their resources and payloads.
 MODEL = {status: f"fer.model.{status}" for status in ("released", "kept", "refused")}
-DRIFTED, UNFIT = "fer.data.drifted", "fer.data.refused"
+DRIFTED, UNFIT, GROWN = "fer.data.drifted", "fer.data.refused", "fer.data.grown"
+MOVED = "fer.model.moved"  # its champion, by a person
 
 _cached_by_stage: ContextVar[dict[str, bool]] = ContextVar("_cached_by_stage")  # of the stages that ended in this run
 
@@ -48,6 +50,8 @@ def as_final_state(body: Callable[P, R]) -> Callable[P, R]:
             with events.heard_by(note_cached):
                 state = _completed(body(*arguments, **named))
         except errors.FerError as error:
+            if error.transient:
+                _allow_another_try()
             state = _failed(error)
         finally:
             _cached_by_stage.reset(token)
@@ -91,7 +95,9 @@ def emit_data_events(
     if drift is not None and (drift.failures or drift.warnings):
         changes = {"n_new": drift.n_new, "n_gone": drift.n_gone, "n_relabelled": drift.n_relabelled}
         findings = {"failures": drift.failures, "warnings": drift.warnings}
-        _emit_of_data(DRIFTED, "drift", recipe, sources, drift.summary(), changes | findings | figures)
+        _emit_of_data(
+            DRIFTED, "drift", recipe, sources, drift.summary(), changes | findings | figures, fit=not quality.failures
+        )
     if quality.failures:
         findings = {"failures": quality.failures, "warnings": quality.warnings}
         _emit_of_data(UNFIT, "quality", recipe, sources, "; ".join(quality.failures), findings | figures)
@@ -106,14 +112,28 @@ def emit_too_small(recipe: str, sources: Sequence[str], error: errors.ContractVi
     tag(outcome="unfit-data")
 
 
+def emit_grown(recipe: str, sources: Sequence[str], growth: Growth) -> None:
+    """Send the event of data of which the champion has not learned enough."""
+    payload = growth.model_dump() | {"share": growth.share, "reports": {}}
+    _emit_of_data(GROWN, "split", recipe, sources, growth.summary(), payload, fit=True)
+
+
 def _emit_of_data(
-    event: str, stage: str, recipe: str, sources: Sequence[str], message: str, payload: dict[str, Any]
+    event: str,
+    stage: str,
+    recipe: str,
+    sources: Sequence[str],
+    message: str,
+    payload: dict[str, Any],
+    *,
+    fit: bool = False,
 ) -> None:
     families = baseline.families(sources)
     resource = {
         "prefect.resource.id": f"fer.data.{baseline.Scope(recipe, families).name}",
         "prefect.resource.name": f"{recipe} from {', '.join(families)}",
         "fer.recipe": recipe,
+        "fer.fit": str(fit).lower(),
     }
     _emit(event, stage, resource, {"message": message, "recipe": recipe, "sources": list(sources)} | payload)
 
@@ -174,6 +194,10 @@ def _completed(result: Any) -> State[Any]:
             tag(outcome="fit")
         case AuditResult():
             message = result.sentence
+        case ChampionMoved():
+            message = result.sentence
+            tag(model=result.name)
+            _emit_of_move(result)
         case ComparisonResult():
             message = f"best on validation: {result.best}"
         case SweepResult(best=float(best)):
@@ -183,6 +207,23 @@ def _completed(result: Any) -> State[Any]:
         message = f"{message} (every stage cached)"
     text = None if message is None else plain_text.visible(message)
     return Completed(message=text, data=result) if name is None else Completed(name=name, message=text, data=result)
+
+
+def _emit_of_move(moved: ChampionMoved) -> None:
+    if not moved.has_moved:
+        return
+    resource = {"prefect.resource.id": f"fer.model.{moved.name}", "prefect.resource.name": moved.name}
+    _emit(MOVED, "", resource, {"message": moved.sentence} | moved.model_dump(exclude={"sentence"}))
+
+
+def _allow_another_try() -> None:
+    """Let Prefect begin this run again, as often and after the wait that the settings say, once it has failed."""
+    context, configured = FlowRunContext.get(), settings.Settings.load()
+    if context is None or context.flow_run is None or not configured.run_retries:
+        return
+    policy = FlowRunPolicy(retries=configured.run_retries, retry_delay=configured.run_retry_wait_s)
+    with artifacts.harmless("The run's second try"), get_client(sync_client=True) as client:
+        client.update_flow_run(context.flow_run.id, empirical_policy=policy)
 
 
 def _failed(error: errors.FerError) -> State[Any]:

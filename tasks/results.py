@@ -118,6 +118,21 @@ class ComparisonResult(Record):
     reports: dict[str, str]  # what it shows -> its path
 
 
+class ChampionMoved(Record):
+    """What was done with a model's champion; both versions are the same where it was champion already."""
+
+    name: str
+    action: str  # as in the model's log
+    from_version: int | None
+    to_version: int | None
+    sentence: str
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether there is another champion now."""
+        return self.from_version != self.to_version
+
+
 class AuditResult(Record):
     """The result of an audit: a row for each set of test images, and all of it in one line."""
 

@@ -19,7 +19,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from data_contracts import manifest, rules
-from fer import errors
+from fer import errors, settings
 from fer.curation.validate import ValidateConfig
 from fer.models import zoo
 from fer.recipes import catalog
@@ -188,11 +188,49 @@ def test_deployments_name_flows_and_parameters_that_exist():
         "fer2013-weekly",
         "fer2013-daily",
         "fer2013-sweep",
+        "fer2013-compare",
         "fer2013-audit",
+        "promote",
+        "rollback",
     }
     for deployment in deployments:
         flow = import_object(deployment["entrypoint"])
-        flow.validate_parameters(deployment["parameters"])
+        assert set(deployment["parameters"]) <= set(flow.parameters.properties)
+        if set(flow.parameters.required or []) <= set(deployment["parameters"]):  # the others are asked for
+            flow.validate_parameters(deployment["parameters"])
+
+
+def test_deployments_have_a_time_out_another_try_and_one_run_at_a_time_and_those_that_train_a_queue():
+    from flows.operating import pools
+
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for deployment in deployments:
+        pool = deployment["work_pool"]
+        configured = settings.Settings(
+            **{  # the values are valid
+                name.removeprefix("FER_").lower(): value
+                for name, value in pool["job_variables"]["env"].items()
+                if name.startswith("FER_")
+            }
+        )
+        assert configured.run_timeout_s > 0
+        assert configured.run_retries > 0
+        assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+        assert deployment["description"]
+        assert deployment["tags"]
+        trains = deployment["entrypoint"].split(".")[-1] in {"retrain", "sweep", "compare"}
+        assert pool.get("work_queue_name") == (pools.TRAINING if trains else None), deployment["name"]
+
+
+def test_a_deployment_whose_events_trigger_another_is_there_and_its_events_are_sent():
+    from tasks import outcomes
+
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    names = {deployment["name"]: deployment["entrypoint"] for deployment in deployments}
+    (trigger,) = [trigger for deployment in deployments for trigger in deployment.get("triggers", [])]
+    assert set(trigger["expect"]) == {outcomes.DRIFTED, outcomes.GROWN}
+    assert names[trigger["match_related"]["prefect.resource.name"]] == "flows.ingest.ingest"
+    assert trigger["name"] in trigger["enabled"]
 
 
 def test_deployments_run_in_the_folder_that_they_were_made_from(monkeypatch):

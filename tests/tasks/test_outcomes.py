@@ -34,7 +34,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
 from tasks import caching, events, outcomes
-from tasks.results import RetrainResult
+from tasks.results import ChampionMoved, RetrainResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -194,6 +194,53 @@ def test_a_known_error_that_was_tried_again_in_vain_has_no_traceback_in_the_log(
     assert "Traceback" not in log
 
 
+@pytest.mark.parametrize(("error", "tries"), [(errors.StoreUnavailable, 3), (errors.ConfigError, 1)])
+def test_a_run_is_begun_again_by_the_settings_after_what_may_pass_and_after_nothing_else(monkeypatch, error, tries):
+    monkeypatch.setenv("FER_RUN_RETRIES", "2")
+    monkeypatch.setenv("FER_RUN_RETRY_WAIT_S", "0")
+    begun = []
+
+    def ask() -> None:
+        begun.append(error)
+        raise error("It must be so.")
+
+    name = f"tries {tries}"
+    with pytest.raises(error):
+        flow_of(ask, name)()
+    assert len(begun) == tries
+    assert run_of(name).state.is_failed()
+
+
+def test_a_run_that_is_begun_again_can_succeed(monkeypatch):
+    monkeypatch.setenv("FER_RUN_RETRIES", "1")
+    monkeypatch.setenv("FER_RUN_RETRY_WAIT_S", "0")
+    failures = [errors.StoreUnavailable("The store must answer.")]
+
+    def ask() -> RetrainResult:
+        if failures:
+            raise failures.pop()
+        return retrain_result(passed=True)
+
+    assert flow_of(ask, "second try")().is_refused is False
+    assert (run_of("second try").state_name, run_of("second try").run_count) == ("Released", 2)
+
+
+def test_a_champion_that_was_moved_is_told_and_one_that_stays_is_not(monkeypatch):
+    moved = ChampionMoved(name="demo", action="promote", from_version=1, to_version=2, sentence="version 1 → version 2")
+    flow_of(lambda: moved, "moved")()
+    (event,) = events_of(EventNameFilter(prefix=["fer.model"]), run=run_of("moved"))
+    assert event.event == "fer.model.moved"
+    assert event.resource["prefect.resource.id"] == "fer.model.demo"
+    assert (event.payload["from_version"], event.payload["to_version"]) == (1, 2)
+    stays = moved.model_copy(update={"to_version": 1})
+    flow_of(lambda: stays, "stays")()
+    assert run_of("stays").state.message == moved.sentence
+    emitted = []
+    monkeypatch.setattr(outcomes, "emit_event", lambda *arguments, **named: emitted.append(arguments))
+    flow_of(lambda: stays, "stays again")()
+    assert emitted == []
+
+
 def test_an_error_that_nobody_foresaw_keeps_its_traceback():
     def divide() -> float:
         return 1 / 0
@@ -268,6 +315,7 @@ def test_data_that_drifted_or_is_unfit_is_told_with_its_figures(drift, quality, 
         assert event.payload["sources"] == [kaggle]
         assert event.payload["n_accepted"] == 8
         assert event.payload["reports"] == {"data quality": "/quality.html"}
+        assert event.resource["fer.fit"] == str(not quality.failures).lower()
         figure = "brightness drifted" if event.event == "fer.data.drifted" else "too few images"
         assert figure in event.payload["message"]
     assert ("outcome:unfit-data" in run_of(name).tags) == bool(quality.failures)
