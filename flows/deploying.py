@@ -19,7 +19,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
-from flows.operating import installation
+from flows.operating import provisions
 
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
@@ -29,7 +29,7 @@ _PAGE = 200  # the most that the server gives at once
 def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
 
-    Sees that the server has what they need beside them, too (`installation`).
+    Sees that the server has what they need beside them, too (`provisions`).
     Returns `active`: for the slug of each declared schedule, whether it is to be active; and `enabled`: likewise for
     the name of each trigger. What is new is; a pause of the whole deployment, which no declaration can keep, becomes
     one of its schedules.
@@ -37,7 +37,7 @@ def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
-        made = installation.ensure(client)
+        made = provisions.ensure(client)
         current = next(iter(_matching(client, declared)), None)
         enabled = {
             trigger["name"]: all(there.enabled for there in client.read_automations_by_name(trigger["name"]))

@@ -297,13 +297,14 @@ def test_what_a_redeployment_replaces_is_said_before_by_the_doctor_and_as_it_is_
         assert '"0 9 * * 3" → "0 3 * * 1"' in text
         assert '"Europe/Berlin" → nothing' in text
         assert 'description: "ours" → ' in text
-        assert 'tags: ["ours"] → nothing' in text
+        assert 'tags: ["ours"] → ["training"]' in text
         assert "concurrency limit: 2 → 1" in text
         assert "env: FER_STORE_SECRET_ACCESS_KEY → removed" in text
         assert "s3cret" not in text
     after = server.deployment("retrain/fer2013-weekly")
     assert after.parameters["recipe"] == "fer2013-cnn"
-    assert (after.description, after.tags, after.global_concurrency_limit.limit) == (deployment.description, [], 1)
+    assert (after.description, after.tags) == (deployment.description, ["training"])
+    assert after.global_concurrency_limit.limit == 1
     assert after.job_variables == deployment.job_variables
     assert after.schedules[0].schedule == deployment.schedules[0].schedule
     with server.client() as client:

@@ -1,0 +1,19 @@
+"""What an provisions has on its server: made once; what is there stays."""
+
+from prefect.client.orchestration import get_client
+
+from flows.operating import provisions, pools
+
+
+def test_pool_queue_and_automations_are_made_once_and_a_users_limit_stays(prefect_server):
+    with get_client(sync_client=True) as client:
+        made = provisions.ensure(client)
+        assert any(pools.POOL in what for what in made)
+        queue = client.read_work_queue_by_name(pools.TRAINING, work_pool_name=pools.POOL)
+        assert queue.concurrency_limit == 1
+        client.update_work_queue(queue.id, concurrency_limit=3)
+        assert provisions.ensure(client) == []
+        assert client.read_work_queue_by_name(pools.TRAINING, work_pool_name=pools.POOL).concurrency_limit == 3
+        client.delete_work_pool(pools.POOL)
+        assert provisions.ensure(client) == [what for what in made if "work" in what]
+        client.delete_work_pool(pools.POOL)
