@@ -1,8 +1,8 @@
-"""What an provisions has on its server: made once; what is there stays."""
+"""What an installation needs on its server: made once; what is there stays."""
 
 from prefect.client.orchestration import get_client
 
-from flows.operating import provisions, pools
+from flows.operating import pools, provisions
 
 
 def test_pool_queue_and_automations_are_made_once_and_a_users_limit_stays(prefect_server):
