@@ -66,6 +66,9 @@ class Ledger:
         if pointer.entry is not None and pointer.entry > log.head:
             first = self.store.uri(names.log_key(self.name, log.head + 1))
             raise self.damaged(first, f"{log.head} entries, though the alias goes to {pointer.entry}: nothing")
+        if pointer.entry and not pointer.goes_to(log.entries[pointer.entry - 1]):
+            where = self.store.uri(names.log_key(self.name, pointer.entry))
+            raise self.damaged(where, "another entry than the one that the alias goes to")
         if not agree(pointer, alias.data, log):
             raise self._lost(f"version {pointer.version}", f"the log says version {log.champion}")
         if not log.head:
@@ -86,7 +89,11 @@ class Ledger:
         for number, entry in zip(numbers, entries, strict=True):
             if entry is None:
                 raise self.damaged(self.store.uri(names.log_key(self.name, number)), "something else")
-        return [entry for entry in entries if entry is not None]
+        found = [entry for entry in entries if entry is not None]
+        for number in registry_log.altered(found):
+            where = self.store.uri(names.log_key(self.name, number))
+            raise self.damaged(where, f"another entry than the one that entry {number + 1} followed")
+        return found
 
     def numbers(self) -> list[int]:
         """The numbers of the entries that are there, damaged ones among them."""
@@ -120,14 +127,17 @@ class Ledger:
 
     def append(self, act: Act, number: int, entry_id: str | None = None) -> Entry | None:
         """Write an entry; None if there is another one of that number."""
+        before = self.store.get(names.log_key(self.name, number - 1)) if number > 1 else None
         entry = Entry(
             **dict(act),
             name=self.name,
             number=number,
             id=entry_id or uuid.uuid4().hex,
             at_utc=registry_log.now(),
+            before="" if before is None else registry_log.digest(before.data),
         )
         key, data = names.log_key(self.name, number), registry_log.encoded(entry)
+        entry = entry.model_copy(update={"digest": registry_log.digest(data)})
         try:
             self.store.put_if_absent(key, data)
         except errors.StoreConflict:
@@ -201,4 +211,4 @@ def agree(pointer: Pointer, data: bytes, log: Log) -> bool:
         identity = registry_log.identity(data)
         return not log.head or any(entry.action == "found" and entry.id == identity for entry in log.entries)
     until = Log(log.entries[: pointer.entry])
-    return pointer.version is None if not until.head else pointer == until.pointer()
+    return pointer.version is None if not until.head else pointer.agrees(until.pointer())

@@ -5,11 +5,15 @@
 An entry is made by one conditional put (`If-None-Match: *`) under the next number, so that the entries of all writers
 stand in one order; none is changed or removed. The state of a model follows from its entries: its champion, the
 versions that were withdrawn, and those that no run may promote.
+
+Each entry holds the SHA-256 of the one before, and the alias that of its last one: who alters or takes out an entry has
+to write all later ones and the alias anew, and whoever noted a digest of the log (`fer models log`) can tell.
 """
 
 import datetime
 import getpass
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -72,6 +76,12 @@ class Entry(Act):
     number: int = Field(ge=1)
     id: str = Field(min_length=1, description="of this entry; of an older alias that is taken over, its SHA-256")
     at_utc: AwareDatetime
+    before: str | None = Field(
+        default=None,
+        description="SHA-256 of the bytes of the entry before; empty for the first; null in logs from before entries "
+        "were chained",
+    )
+    digest: str = Field(default="", exclude=True, description="SHA-256 of the entry's own bytes; not among them")
 
     @pydantic.model_validator(mode="after")
     def _copy_is_its_own(self) -> Self:
@@ -95,6 +105,15 @@ class Pointer(BaseModel):
     moved_utc: AwareDatetime | None = None
     id: str = Field(default="", description="of the entry that moved it")
     entry: int | None = Field(default=None, ge=0)
+    entry_sha256: str = Field(default="", description="of the bytes of that entry")
+
+    def goes_to(self, last: Entry) -> bool:
+        """Whether the entry of its number is the one that it goes to, as far as it knows."""
+        return last.number != self.entry or self.entry_sha256 in ("", last.digest)
+
+    def agrees(self, other: "Pointer") -> bool:
+        """Whether it is the same as `other`, which knows its entry's SHA-256; older ones don't."""
+        return self in (other, other.model_copy(update={"entry_sha256": ""}))
 
 
 def encoded(document: Entry | Pointer) -> bytes:
@@ -105,9 +124,29 @@ def encoded(document: Entry | Pointer) -> bytes:
 def entry(data: bytes) -> Entry | None:
     """The entry with these bytes; None if they are not as one was written. Older ones hold no SHA-256."""
     try:
-        return Entry.model_validate_json(json.dumps(disk.unsealed(data)[0]))
+        read = Entry.model_validate_json(json.dumps(disk.unsealed(data)[0]))
     except ValueError:
         return None
+    return read.model_copy(update={"digest": digest(data)})
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 (hex) of an object's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def altered(entries: Sequence[Entry]) -> list[int]:
+    """The numbers of those entries that are not what the entry after them says.
+
+    What stood in the place of a `lost` entry nobody can say.
+    """
+    return [
+        entry.number
+        for entry, following in itertools.pairwise(entries)
+        if following.number == entry.number + 1
+        and "lost" not in (entry.action, following.action)
+        and following.before != (None if following.before is None and entry.before is None else entry.digest)
+    ]
 
 
 def pointer(data: bytes) -> Pointer | None:
@@ -165,6 +204,7 @@ class Log:
             moved_utc=(moved or self.entries[0]).at_utc,
             id=moved.id if moved else "",
             entry=self.head,
+            entry_sha256=self.entries[-1].digest,
         )
 
     def lineage(self) -> list[int]:

@@ -57,6 +57,10 @@ def _log(ledger: registry_ledger.Ledger, by: str, repairs: _Repairs) -> Log:
     if promised <= head + _MOST_LOST:
         head = max(head, promised)
     known = {number: ledger.entry(number) for number in numbers}
+    known |= dict.fromkeys(registry_log.altered([entry for entry in known.values() if entry is not None]))
+    last = known.get(head)
+    if pointer is not None and last is not None and not pointer.goes_to(last):
+        known[head] = None
     entries: list[Entry] = []
     for number in range(1, head + 1):
         entry = known.get(number)

@@ -155,13 +155,16 @@ def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
     with _registry() as models:
         log = models.log(name)
     if as_json:
-        typer.echo(json.dumps([entry.model_dump(mode="json") for entry in log.entries], indent=1))
+        entries = [entry.model_dump(mode="json") | {"digest": entry.digest} for entry in log.entries]
+        typer.echo(json.dumps(entries, indent=1))
         return
     if not log.entries:
         console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list", soft_wrap=True)
         return
     for entry in log.entries:
         _print_entry(entry)
+    digest = f"digest of the log, which covers all entries: {log.entries[-1].digest}"
+    console.out.print(digest, highlight=False, soft_wrap=True)
 
 
 def _print_entry(entry: "registry_log.Entry") -> None:

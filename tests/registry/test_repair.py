@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from fer import errors
+from fer.engine import disk
 from fer.registry import moves
 from fer.registry.manifest import Registration
 from fer.registry.registry import Registry
@@ -141,6 +142,54 @@ def test_lost_entries_become_entries_that_say_so_and_the_champion_stays(models, 
     entries = {entry.number: entry.action for entry in models.log("demo").entries}
     assert {entries[number] for number in numbers} == {"lost"}
     assert repair(models, "demo", apply=True) == []
+
+
+def rewritten(models, number, **changed):
+    """Alter an entry as someone would who knows how its own SHA-256 is made."""
+    document, _ = disk.unsealed(models.store.get(ENTRY.format(number)).data)
+    models.store.put(ENTRY.format(number), disk.sealed(document | changed))
+
+
+@pytest.mark.parametrize("number", [1, 3, 6, 7])
+def test_an_altered_entry_is_found_by_the_one_after_it_or_by_the_alias(models, number):
+    rewritten(models, number, by="somebody else")
+    with pytest.raises(errors.IntegrityError, match=ENTRY.format(number)):
+        models.alias("demo")
+    (finding,) = (one for one in repair(models, "demo", apply=True) if "entry" in one.what)
+    assert f"entry {number} " in finding.what
+    assert models.log("demo").entries[number - 1].action == "lost"
+    assert models.get("demo").version == 2
+    assert repair(models, "demo", apply=True) == []
+
+
+def test_an_entry_that_was_taken_out_is_found_where_the_others_were_renumbered(models):
+    for number in range(3, 7):
+        document, _ = disk.unsealed(models.store.get(ENTRY.format(number + 1)).data)
+        models.store.put(ENTRY.format(number), disk.sealed(document | {"number": number}))
+    models.store.delete(ENTRY.format(7))
+    with pytest.raises(errors.IntegrityError):
+        models.alias("demo")
+
+
+def test_entries_that_no_digest_chains_are_only_those_before_the_first_that_one_does(models):
+    rewritten(models, 4, before=None)
+    with pytest.raises(errors.IntegrityError):
+        models.alias("demo")
+
+
+def test_a_log_from_before_entries_were_chained_is_read_and_chained_from_then_on(models):
+    for number in range(1, 8):
+        rewritten(models, number, before=None)
+    alias, _ = disk.unsealed(models.store.get(ALIAS).data)
+    models.store.put(ALIAS, disk.sealed({name: value for name, value in alias.items() if name != "entry_sha256"}))
+    assert models.get("demo").version == 2
+    moves.promote(models, "demo", 3)
+    *older, newest = models.log("demo").entries
+    assert newest.before == older[-1].digest
+    assert {entry.before for entry in older} == {None}
+    rewritten(models, 7, by="somebody else")
+    with pytest.raises(errors.IntegrityError, match=ENTRY.format(7)):
+        models.alias("demo")
 
 
 def test_with_the_whole_log_and_the_alias_gone_the_newest_release_is_champion_and_it_is_said_why(models):
