@@ -163,8 +163,8 @@ def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
         return
     for entry in log.entries:
         _print_entry(entry)
-    digest = f"digest of the log, which covers all entries: {log.entries[-1].digest}"
-    console.out.print(digest, highlight=False, soft_wrap=True)
+    console.out.print("The digest of the last entry, which covers all of them:", highlight=False)
+    console.out.print(f"      {log.entries[-1].digest}", highlight=False)
 
 
 def _print_entry(entry: "registry_log.Entry") -> None:

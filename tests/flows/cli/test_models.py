@@ -90,6 +90,8 @@ def test_the_log_says_who_when_from_to_and_why(models):
     assert lines[promoted + 2].strip() == "accuracy 0.70, floor 0.6"
     entries = json.loads(fer("log", "demo", "--json").output)
     assert [entry["action"] for entry in entries] == ["register", "promote", "register", "promote", "rollback"]
+    assert [entry["before"] for entry in entries] == ["", *(entry["digest"] for entry in entries[:-1])]
+    assert lines[-1].strip() == entries[-1]["digest"]
     assert "Nothing is in the log of other" in fer("log", "other").output
 
 
@@ -99,7 +101,7 @@ def test_the_log_is_readable_in_a_narrow_terminal(models, monkeypatch):
     fer("rollback", "demo", "--reason", reason)
     lines = [line.rstrip() for line in fer("log", "demo").output.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert " ".join(lines[-2:]).split() == reason.split()
+    assert " ".join(lines[-4:-2]).split() == reason.split()
 
 
 def test_list_and_show_say_what_was_withdrawn_and_what_was_rolled_back(models):
