@@ -7,8 +7,10 @@ that it runs calls `running_store` and `running_workspace`.
 import contextlib
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.read_only import ReadOnlyWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.store import objectstore, seaweedfs
 from fer.engine.store.credentials import Credentials
@@ -72,6 +74,21 @@ def running_workspace(settings: Settings, *, made_by: str = "", say: Say = log) 
         return LocalWorkspace(settings.workspace_folder, made_by=made_by, say=say)
     there = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
     return RemoteWorkspace(settings.workspace_folder, running_store(there), made_by=made_by, say=say)
+
+
+def looked_at(settings: Settings, aside: Path) -> ReadOnlyWorkspace:
+    """The same workspace, to be looked at and not written; what must be fetched goes to the folder `aside`."""
+    location = settings.remote_workspace
+    if location is None:
+        return ReadOnlyWorkspace(LocalWorkspace(settings.workspace_folder, read_only=True), aside)
+    there = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
+    remote = RemoteWorkspace(settings.workspace_folder, running_store(there), read_only=True)
+    return ReadOnlyWorkspace(remote, aside)
+
+
+def has_store(settings: Settings) -> bool:
+    """Whether there is a store that something may be in: an embedded one is made when it is first needed."""
+    return settings.store_endpoint is not None or (settings.home / "store").is_dir()
 
 
 @functools.lru_cache

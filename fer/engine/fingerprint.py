@@ -43,6 +43,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.objects",
         "fer.engine.outputs",
         "fer.engine.processes",
+        "fer.engine.read_only",
         "fer.engine.remote_workspace",
         "fer.engine.runners",
         "fer.engine.stage",

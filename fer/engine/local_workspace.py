@@ -17,11 +17,12 @@ from fer.engine import disk, outputs
 from fer.engine.key_parts import KeyParts
 from fer.engine.outputs import Making, OutputRecord
 from fer.engine.refs import Ref
-from fer.engine.workspace import RefT, Workspace
+from fer.engine.workspace import Remade, RefT, Workspace
 
 ABANDONED_AFTER_S = 86_400
 SCRATCH_ABANDONED_AFTER_S = 14 * 86_400
 _DAMAGED = ".damaged"
+_AGAIN = ".again"
 _NOT_OF_THE_STAGE = (errors.IntegrityError, errors.ConfigError)  # a damaged input, or the environment's mistake
 
 
@@ -46,6 +47,8 @@ class LocalWorkspace(Workspace):
         record = _own_record(final)
         if record is not None and not _is_changed(final, record, names):
             return record
+        if self.read_only:
+            return None
         try:
             with disk.workspace_errors(self.root), self.locked(stage, key, timeout_s=0):
                 return self.record_or_set_aside(stage, key, names)
@@ -122,8 +125,7 @@ class LocalWorkspace(Workspace):
 
     def _aside(self, *place: str) -> Path:
         """Where files are to be set aside now."""
-        seen_utc = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        return self.root.joinpath(_DAMAGED, *place, seen_utc)
+        return self.root.joinpath(_DAMAGED, *place, _now())
 
     def run(
         self,
@@ -164,6 +166,42 @@ class LocalWorkspace(Workspace):
                     partial.rmdir()
                 raise
 
+    def remake(
+        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], made_from: KeyParts
+    ) -> Remade[RefT]:
+        """See Workspace."""
+        record = self.record(stage, key)
+        if record is None:
+            return Remade(self.run(stage, key, ref_type, produce, resumable=False, made_from=made_from))
+        return self.made_beside(record, ref_type, produce)
+
+    def made_beside(self, record: OutputRecord, ref_type: type[RefT], produce: Callable[[Path], RefT]) -> Remade[RefT]:
+        """Have `produce` make the output of this record again, and compare the two."""
+        stage, _, key = record.path.partition("/")
+        with disk.workspace_errors(self.root), self.locked(f"again-{stage}", key):
+            folder = self.root / _AGAIN / stage / key
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            try:
+                made = produce(folder)
+                for name in (outputs.KNOWN, outputs.SCRATCH):
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                outputs.remove_unfinished(folder)
+                files = outputs.files(folder)
+                ref = outputs.ref_in(record, ref_type)
+                if (made.digest or outputs.digest(files)) == ref.digest:
+                    shutil.rmtree(folder)
+                    return Remade(ref)
+                aside = folder.with_name(f"{key}-{_now()}")
+                folder.rename(aside)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        differences = outputs.differences(aside, record) + [
+            outputs.Difference(name, "nothing", "a file") for name in outputs.strays(aside, record)
+        ]
+        return Remade(ref, tuple(differences), aside)
+
     def _commit(self, stage: str, key: str, partial: Path, ref: RefT, making: Making) -> RefT:
         outputs.remove_unfinished(partial)  # a Dask worker that was given up may have begun one
         files = outputs.files(partial)
@@ -193,6 +231,10 @@ class LocalWorkspace(Workspace):
                 kept_s = SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S
                 if time.time() - _last_change(folder) > kept_s:
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def _own_record(folder: Path) -> OutputRecord | None:

@@ -28,7 +28,7 @@ from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.store import objectstore
-from fer.engine.workspace import RefT, Say, Workspace, log
+from fer.engine.workspace import Remade, RefT, Say, Workspace, log
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,11 +39,19 @@ _ATTEMPTS = 4
 class RemoteWorkspace(Workspace):
     """The workspace in `store`'s bucket and prefix; the folder `root` holds what was made or needed here."""
 
-    def __init__(self, root: str | Path, store: objectstore.ObjectStore, *, made_by: str = "", say: Say = log):
-        super().__init__(root, made_by=made_by, say=say)
+    def __init__(
+        self,
+        root: str | Path,
+        store: objectstore.ObjectStore,
+        *,
+        made_by: str = "",
+        say: Say = log,
+        read_only: bool = False,
+    ):
+        super().__init__(root, made_by=made_by, say=say, read_only=read_only)
         self.store = store
         self.objects: Objects = Objects(store)
-        self._here = LocalWorkspace(root, made_by=made_by, say=say)
+        self._here = LocalWorkspace(root, made_by=made_by, say=say, read_only=read_only)
 
     def folder(self, ref: Ref, names: Collection[str] | None = None) -> Path:
         """Where the output that `ref` names lies on this machine; what is missing here is fetched, and verified.
@@ -52,8 +60,11 @@ class RemoteWorkspace(Workspace):
         """
         stage, _, key = ref.path.partition("/")
         final = self.root / stage / key
-        with contextlib.suppress(errors.WorkspaceError):
+        try:
             return self._here.folder(ref, names)
+        except errors.WorkspaceError:
+            if self.read_only:
+                raise
         with disk.workspace_errors(self.root), self.locked(stage, key):
             here = self._here.record_or_set_aside(stage, key)
             if here is None or here.ref["digest"] != ref.digest:
@@ -134,6 +145,19 @@ class RemoteWorkspace(Workspace):
             return ref
         self._here.run(stage, key, ref_type, produce, resumable=resumable, made_from=made_from)
         return ref_type.model_validate(self._publish(stage, key).ref)
+
+    def remake(
+        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], made_from: KeyParts
+    ) -> Remade[RefT]:
+        """See Workspace. Raises StoreError."""
+        record = self.record(stage, key)
+        if record is None:
+            return Remade(self.run(stage, key, ref_type, produce, resumable=False, made_from=made_from))
+        try:
+            return self._here.made_beside(record, ref_type, produce)
+        finally:
+            for listed in list(self.store.list(f".again/{stage}/{key}/")):  # of Dask's workers
+                self.store.delete(listed.key)
 
     def _is_whole(self, record: OutputRecord) -> bool:
         return all(_in_threads(self.objects.is_there, record.files.values()))

@@ -84,9 +84,11 @@ class Stage(Generic[RefT]):
         workspace: Workspace,
         progress: Progress = silent,
         runner: runners.Runner = _PROCESSES,
+        again: bool = False,
     ) -> RefT:
         """Return the committed output for these inputs; make it first if there is none, its work items by `runner`.
 
+        `again`: make it although it is there, and say whether it came out the same; the one that is there is returned.
         Raises WorkspaceError if the stage's source changed meanwhile, and commits nothing then.
         """
 
@@ -103,6 +105,11 @@ class Stage(Generic[RefT]):
             return ref
 
         made_from = self.parts(*inputs)
+        if again:
+            remade = workspace.remake(self.name, self.key(*inputs), self.ref_type, produce, made_from)
+            say = progress.note if remade.aside is None else workspace.say
+            say(f"{self.name}: {remade.sentence()}")
+            return remade.ref
         return workspace.run(
             self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable, made_from=made_from
         )

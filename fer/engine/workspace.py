@@ -4,6 +4,7 @@ machines share (`remote_workspace`).
     <stage>/<key>/               a committed output (see `outputs`); its key says what it was made from
     .<kind>/<name>.json          notes, which change, and a copy of each: `.accepted` (the baseline)
     .partial/<stage>/<key>/      an output that is being written; no other stage reads it
+    .again/<stage>/<key>/        an output that is made again although it is there, to be compared with it
     .damaged/<stage>/<key>/      files of outputs that were not as they were committed, by the time when it was seen
     .locks/                      one lock per stage and key, freed by the kernel when its holder dies
 
@@ -17,7 +18,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import filelock
 
@@ -41,6 +42,24 @@ class Note(NamedTuple):
     document: dict[str, Any]
 
 
+class Remade(NamedTuple, Generic[RefT]):
+    """What came of making an output again. `ref` is that of the one which was there, and stays.
+
+    `differences`: what the new one has otherwise; it then lies in `aside`.
+    """
+
+    ref: RefT
+    differences: tuple[outputs.Difference, ...] = ()
+    aside: Path | None = None
+
+    def sentence(self) -> str:
+        """What came of it, in words."""
+        if self.aside is None:
+            return "made again: it came out the same"
+        found = "; ".join(difference.sentence() for difference in self.differences)
+        return f"made again, it came out otherwise: {found}; the first one stays, the other is in {self.aside}"
+
+
 class _Written(NamedTuple):
     """A note as it was written; `previous` is the SHA-256 of the one before it, empty where there was none."""
 
@@ -60,14 +79,16 @@ class Workspace(abc.ABC):
 
     `objects` holds the files that several machines exchange; it is None where the workspace is a folder. `made_by`
     names the run in the records of what it commits; `say` is told what was set aside and why, by default the log.
+    With `read_only` nothing is set aside, restored or fetched: what is not whole and here is not there.
     """
 
     objects: Objects | None = None
 
-    def __init__(self, root: str | Path, *, made_by: str = "", say: Say = log):
+    def __init__(self, root: str | Path, *, made_by: str = "", say: Say = log, read_only: bool = False):
         self.root = Path(root).resolve()
         self.made_by = made_by
         self.say = say
+        self.read_only = read_only
 
     @abc.abstractmethod
     def folder(self, ref: Ref, names: Collection[str] | None = None) -> Path:
@@ -131,6 +152,8 @@ class Workspace(abc.ABC):
                 received=f"{'something else' if note is None else 'two that differ'} at {self._location(kind, name)}*",
                 todo="restore it from a backup; or remove the file and its copy, to begin anew",
             )
+        if self.read_only:
+            return (note or copy or _Written({})).document
         if lost in stored and (note is None or copy is None):
             self._set_note_aside(kind, lost)
             self.say(f"{self._location(kind, lost)} is not as it was written: set aside, and restored from its copy")
@@ -174,6 +197,16 @@ class Workspace(abc.ABC):
         keeps in `.scratch` there is not committed. `made_from` is kept in the record.
         Raises WorkspaceError where the workspace can't be written or is full (nothing half-written stays then), and
         StoreError where it is in a bucket.
+        """
+
+    @abc.abstractmethod
+    def remake(
+        self, stage: str, key: str, ref_type: type[RefT], produce: Callable[[Path], RefT], made_from: KeyParts
+    ) -> "Remade[RefT]":
+        """Have `produce(folder)` make an output although it is there, and compare the two: they must be equal.
+
+        The one that is there stays, for all who read it; another one is set aside. Without one it is made as by `run`.
+        Raises what `run` raises.
         """
 
     @contextlib.contextmanager

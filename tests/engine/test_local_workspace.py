@@ -507,3 +507,58 @@ def test_a_note_of_which_nothing_is_whole_stops_the_run(tmp_path):
         errors.WorkspaceError, match=r"something else at .*demo\.json\*\. Next: .*remove the file and its"
     ):
         note(workspace)
+
+
+def test_an_output_that_is_made_again_and_comes_out_the_same_leaves_nothing(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    ref = run(workspace)
+    folder = workspace.folder(ref)
+    inode = (folder / "a.txt").stat().st_ino
+
+    def make(out: Path) -> DatasetRef:
+        assert workspace.folder(ref) == folder  # others read it meanwhile
+        assert run(LocalWorkspace(tmp_path)) == ref
+        return write_two_files(out)
+
+    remade = workspace.remake("stage", "k1", DatasetRef, make, None)
+    assert (remade.ref, remade.differences, remade.aside) == (ref, (), None)
+    assert (folder / "a.txt").stat().st_ino == inode
+    assert not list((tmp_path / ".again" / "stage").iterdir())
+
+
+def test_an_output_that_comes_out_otherwise_is_set_aside_and_the_first_one_stays(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    ref = run(workspace)
+
+    def make(out: Path) -> DatasetRef:
+        write_two_files(out)
+        (out / "a.txt").write_text("b")
+        (out / "c.txt").write_text("c")
+        return dataset()
+
+    remade = workspace.remake("stage", "k1", DatasetRef, make, None)
+    assert [difference.name for difference in remade.differences] == ["a.txt", "c.txt"]
+    assert (remade.aside / "a.txt").read_text() == "b"
+    assert (workspace.folder(ref) / "a.txt").read_text() == "a"
+    assert remade.ref == ref
+    assert "otherwise" in remade.sentence()
+
+
+def test_a_second_making_that_fails_leaves_the_output_and_nothing_else(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    ref = run(workspace)
+
+    def fail(out: Path) -> DatasetRef:
+        (out / "a.txt").write_text("half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        workspace.remake("stage", "k1", DatasetRef, fail, None)
+    assert not list((tmp_path / ".again" / "stage").iterdir())
+    assert (workspace.folder(ref) / "a.txt").read_text() == "a"
+
+
+def test_what_is_not_there_is_made_when_it_is_to_be_made_again(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    remade = workspace.remake("stage", "k1", DatasetRef, write_two_files, None)
+    assert run(workspace) == remade.ref
