@@ -170,6 +170,11 @@ class TrainConfig(Record):
         }
 
     @property
+    def n_epochs(self) -> int:
+        """The epochs of all phases."""
+        return sum(phase.epochs for phase in self.resolved_phases)
+
+    @property
     def resolved_phases(self) -> tuple[Phase, ...]:
         """The phases, one at least, with the training's own values where a phase leaves them empty."""
         phases = self.phases or (Phase(epochs=self.epochs),)

@@ -81,6 +81,9 @@ def train(
         config=config,
         micro_batch=config.micro_batch or config.batch_size,
     )
+    if n_done := worker.epochs_done(out):
+        progress.note(f"goes on after epoch {n_done} of {config.n_epochs}")
+        progress(n_done, config.n_epochs, f"going on after epoch {n_done}")
     result = _in_worker(job, _watched(out, progress))
     diverged = result.pop(worker.DIVERGED, None)
     if diverged is not None:

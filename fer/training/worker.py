@@ -14,7 +14,7 @@ from fer.models import freezing, pretrained, saved_model, validation, zoo
 from fer.progress import Progress
 from fer.shards import parquet
 from fer.shards.refs import ShardsRef
-from fer.training import hardware, input_pipeline, memory, soft_labels
+from fer.training import checkpoint, hardware, input_pipeline, memory, soft_labels
 from fer.training import trainer as trainers
 from fer.training.config import TrainConfig
 
@@ -53,7 +53,9 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
     given = TrainingJob.model_validate(job)
     config = given.config
     strategy = distributed.strategy(config)
-    progress(0, sum(phase.epochs for phase in config.resolved_phases), "reading the images")
+    n_done = epochs_done(given.out)
+    going_on = f", to go on after epoch {n_done}" if n_done else ""
+    progress(n_done, config.n_epochs, f"reading the images{going_on}")
     data = _data(given)
     model = _model(config, given.balanced, given.shards)
     if given.weights is not None:
@@ -108,6 +110,11 @@ def fit(job: dict[str, Any], *, progress: Progress) -> dict[str, Any]:
         "validation_accuracy": state.best_score[0],
         "digest": saved_model.digest(model, (given.out / files.PREPROCESSING).read_bytes()),
     }
+
+
+def epochs_done(out: Path) -> int:
+    """The epochs that an earlier attempt finished, after which this one goes on."""
+    return max((int(saved.record["epoch"]) for saved in checkpoint.read_all(out / _CHECKPOINT)), default=0)
 
 
 def previous_micro_batch(out: Path) -> int | None:

@@ -226,7 +226,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, sh
     after = int(np.random.default_rng().integers(1, 5))  # another moment in each run of the tests
     with pytest.raises(errors.Interrupted, match="killed"):
         train.train(shards, shards, None, None, settings, workspace=workspace, progress=killer(after))
-    reports = []
+    reports, notes = [], []
     resumed = train.train(
         shards,
         shards,
@@ -234,8 +234,11 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_bits(workspace, sh
         None,
         settings,
         workspace=workspace,
-        progress=Reporter(lambda *report: reports.append(report)),
+        progress=Reporter(lambda *report: reports.append(report), notes.append),
     )
+    n_done = reports[0][0]  # the bar begins there, not at 0
+    assert after <= n_done <= min(done for done, _, _ in reports)
+    assert notes[0] == f"goes on after epoch {n_done} of 9"
     assert resumed.digest == whole["digest"]
     assert min(done for done, _, note in reports if "validation" in note) > after  # what was finished is not done again
     assert list(workspace.folder(resumed).rglob("checkpoint.npz")) == []
