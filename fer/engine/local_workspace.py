@@ -17,7 +17,7 @@ from fer.engine import disk, outputs
 from fer.engine.key_parts import KeyParts
 from fer.engine.outputs import Making, OutputRecord
 from fer.engine.refs import Ref
-from fer.engine.workspace import Remade, RefT, Workspace
+from fer.engine.workspace import RefT, Remade, Workspace
 
 ABANDONED_AFTER_S = 86_400
 SCRATCH_ABANDONED_AFTER_S = 14 * 86_400

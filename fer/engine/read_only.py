@@ -13,7 +13,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
-from fer.engine.workspace import Remade, RefT, Workspace
+from fer.engine.workspace import RefT, Remade, Workspace
 
 
 class ReadOnlyWorkspace(Workspace):

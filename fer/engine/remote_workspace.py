@@ -28,7 +28,7 @@ from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.store import objectstore
-from fer.engine.workspace import Remade, RefT, Say, Workspace, log
+from fer.engine.workspace import RefT, Remade, Say, Workspace, log
 
 T = TypeVar("T")
 R = TypeVar("R")

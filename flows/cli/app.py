@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import services, status, up
+from flows.cli.operating import services, status, up, why
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -35,6 +35,7 @@ app.command()(experiments.compare)
 app.command()(audit.audit)
 app.command()(predict.predict)
 app.command()(reports.report)
+app.command()(why.why)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(status.status)
