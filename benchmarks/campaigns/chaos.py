@@ -207,7 +207,7 @@ def _trial(name: str, undisturbed: dict[str, Any], number: int) -> dict[str, Any
                 "champion": _champion(place),
                 "repair": place.fer("models", "repair", MODEL).stdout.strip(),
             }
-            said = {log: (home / f"{log}.log").read_text(errors="replace")[-3_000:] for log in ("worker", "server")}
+            said = {service: place.log(service)[-3_000:] for service in ("server", "worker-1")}
         line["left"] = trials.left(home)  # after its parts were stopped
     line["held"] = _is_held(line, undisturbed)
     return line if line["held"] else line | {"said": said}

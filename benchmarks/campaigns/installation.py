@@ -1,4 +1,4 @@
-"""An installation for a trial: a Prefect server, a worker, a store and a deployment of the quick demo in one folder.
+"""An installation for a trial, as `fer up` makes it, and a deployment of the quick demo, all in one folder.
 
 The quick demo's faces come from a small Kaggle on loopback, behind a proxy that can spoil its answers; the store is the
 embedded one, or the same behind such a proxy.
@@ -6,7 +6,6 @@ embedded one, or the same behind such a proxy.
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from uuid import UUID
 import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun, State
 
 from benchmarks.campaigns import faulty_proxy, trials
@@ -32,13 +30,13 @@ from flows.operating import automations
 MODEL = "demo"
 SOURCE = "kaggle:faces/drawn"
 POOL = "fer"
-_START_TIMEOUT_S = 180
-_STOP_TIMEOUT_S = 60
+_COMMAND_TIMEOUT_S = 300
+_ANSWER_TIMEOUT_S = 180
 _ASK_EVERY_S = 0.5
 _GONE_WITHIN_S = 40  # a busy machine's process of a run takes seconds to end after its last state
 _ROLES = {  # words of the command lines
-    "server": ("prefect server start",),
-    "worker": ("prefect worker start",),
+    "server": ("server start",),
+    "worker": ("worker start",),
     "run": ("prefect.engine",),
     "training": ("fork_server", "child_process"),
     "store": ("weed", "keeper.py"),
@@ -46,23 +44,18 @@ _ROLES = {  # words of the command lines
 
 
 class Installation:
-    """One in `home`. Its parts are started by `up`, which starts again what has died; `down` ends them."""
+    """One in `home`, whose server has a port of its own."""
 
     def __init__(self, home: Path, *, is_store_spoilt: bool = False) -> None:
         self.home = home
-        self.url = f"http://127.0.0.1:{_free_port()}/api"
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}/api"
         self.client = SyncPrefectClient(self.url)
         self.kaggle: faulty_proxy.FaultyProxy
         self.store: faulty_proxy.FaultyProxy | None = None
         self._is_store_spoilt = is_store_spoilt
         self._environment = trials.environment(home)
-        self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._deployment_id: UUID
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which its processes are started."""
-        return self._environment | {"PREFECT_API_URL": self.url}
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -79,24 +72,14 @@ class Installation:
             yield
 
     def up(self) -> None:
-        """Start what does not run: the server, the worker, the store that stays."""
-        port = str(urlsplit(self.url).port)
-        own = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false"}
-        self._start("server", ["server", "start", "--host", "127.0.0.1", "--port", port], own)
-        self._until_it_answers()
-        seaweedfs.up(self.home / "fer")
-        self._start("worker", ["worker", "start", "--pool", POOL, "--type", "process"], {})
+        """Start what does not run, as an operator would."""
+        self._must("up", "--port", str(self._port))
+        if self._is_store_spoilt:
+            seaweedfs.up(self.home / "fer")
 
     def down(self) -> None:
-        """Stop the parts, the worker first."""
-        for name in ("worker", "server"):
-            if name in self._parts:
-                part = self._parts.pop(name)
-                part.send_signal(signal.SIGTERM)
-                try:
-                    part.wait(_STOP_TIMEOUT_S)
-                except subprocess.TimeoutExpired:
-                    part.kill()
+        """End it."""
+        self._must("down")
         seaweedfs.down(self.home / "fer")
 
     def processes(self, role: str) -> list[psutil.Process]:
@@ -125,7 +108,7 @@ class Installation:
 
     def run(self, run_id: UUID) -> FlowRun:
         """The run as the server has it now; it is waited for where it is just about to start."""
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S
         while True:
             try:
                 return self.client.read_flow_run(run_id)
@@ -160,45 +143,36 @@ class Installation:
         """What an operator would type here."""
         command = [sys.executable, "-c", "from flows.cli.app import main; main()", *arguments]
         return subprocess.run(
-            command, env=self.environment, cwd=self.home, capture_output=True, text=True, timeout=300, check=False
+            command,
+            env=self._environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_TIMEOUT_S,
+            check=False,
         )
 
-    def _start(self, name: str, arguments: list[str], more: dict[str, str]) -> None:
-        if name in self._parts and self._parts[name].poll() is None:
-            return
-        with (self.home / f"{name}.log").open("ab") as log:
-            self._parts[name] = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *arguments],
-                env=self.environment | more,
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def _must(self, *arguments: str) -> None:
+        done = self.fer(*arguments)
+        if done.returncode != 0:
+            raise SystemExit(f"fer {' '.join(arguments)} must succeed. Received: {done.stdout}{done.stderr}")
 
-    def _until_it_answers(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        with httpx.Client(trust_env=False, timeout=5) as http:
-            while time.monotonic() < deadline:
-                with contextlib.suppress(httpx.HTTPError):
-                    if http.get(f"{self.url}/health").is_success:
-                        return
-                time.sleep(trials.POLL_S)
-        raise SystemExit(f"Prefect's server did not start: {(self.home / 'server.log').read_text()[-2_000:]}")
+    def log(self, service: str) -> str:
+        """What a service has said."""
+        path = self.home / "fer" / "logs" / f"{service}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def _deploy(self) -> None:
         """The flow `retrain` as `prefect.yaml` has it: one run at a time, others wait; killed runs are noticed."""
-        self.client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
         automations.ensure(self.client)
-        environment = {name: value for name, value in self.environment.items() if name != "PATH"}
         self._deployment_id = self.client.create_deployment(
             self.client.create_flow_from_name("retrain"),
             name="quick-demo",
             entrypoint="flows.retrain.retrain",
             work_pool_name=POOL,
             parameters={"sources": [SOURCE], "recipe": str(trials.QUICK_DEMO), "model_name": MODEL},
-            job_variables={"env": environment | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
+            job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}},
             pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(self.home)}}],
             concurrency_limit=1,
             concurrency_options={"collision_strategy": "ENQUEUE"},
