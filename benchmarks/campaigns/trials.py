@@ -106,7 +106,7 @@ def processes(home: Path) -> list[psutil.Process]:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             words = [process.environ().get("HOME", ""), *process.cmdline()]
-            if any(str(home) in word for word in words):
+            if any(f"{home}{os.sep}" in f"{word}{os.sep}" for word in words):
                 found.append(process)
     return found
 
