@@ -5,11 +5,14 @@
 
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import browser
 import postgresql
 import pytest
+
+if TYPE_CHECKING:
+    from installed import Installed
 
 REQUIRED = "FER_REQUIRE_SYSTEM"
 
@@ -38,3 +41,12 @@ def chromium() -> str:
     if found is None:
         left_out("Chromium", "apt-get install chromium")
     return found
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Installed]":
+    """An installation of this module's own, by `fer up`: server, a worker of the pool `fer`, store."""
+    import installed
+
+    with installed.up(tmp_path_factory.mktemp("installation")) as running:
+        yield running
