@@ -7,8 +7,8 @@ from prefect.logging.loggers import get_logger
 from fer import errors, redaction
 
 _FORMATTER = logging.Formatter()
-# Where Prefect's task engine says that a hook ran, and in which state a task ended: its stage says more.
-_CHATTER = {("task_engine", "call_hooks"), ("task_engine", "log_finished_message")}
+# Where Prefect's engines say that a hook ran, and in which state a task ended: its stage says more.
+_CHATTER = {("task_engine", "call_hooks"), ("task_engine", "log_finished_message"), ("flow_engine", "call_hooks")}
 
 
 def tidy() -> None:

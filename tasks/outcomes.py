@@ -93,6 +93,7 @@ def emit_data_events(
     """Send an event if the data drifted, and one if it is not fit for training."""
     figures = {"n_found": validation.n_found, "n_accepted": validation.n_accepted, "reports": dict(reports)}
     if drift is not None and (drift.failures or drift.warnings):
+        tag(drift="found")
         changes = {"n_new": drift.n_new, "n_gone": drift.n_gone, "n_relabelled": drift.n_relabelled}
         findings = {"failures": drift.failures, "warnings": drift.warnings}
         _emit_of_data(

@@ -19,7 +19,9 @@ from fer.recipes import overrides
 from fer.recipes.schema import Recipe
 from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
+from fer.registry import registry
 from fer.registry.refs import ReleaseRef
+from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, outcomes, reports
@@ -32,8 +34,10 @@ def store_in_reach() -> Iterator[None]:
     configured = settings.Settings.load()
     with connect.store(configured) as store:
         require_usable(store, configured)
-        with connect.workspace(configured):
+        with connect.workspace(configured) as workspace:
             yield
+            with artifacts.harmless("How the models stand"):
+                overview.keep(configured.home, registry.Registry(store), workspace)
 
 
 @contextlib.contextmanager

@@ -8,10 +8,9 @@ from pathlib import Path
 from fer import errors, settings
 from fer.engine import connect, disk
 from fer.engine.store import seaweedfs
-from fer.engine.workspace import Workspace
 from fer.registry.registry import Registry as ModelRegistry
-from fer.reports.overview import disk_use, models, needs
-from fer.reports.overview.document import Disk, Model, Overview, Registry, Server, Service
+from fer.reports.overview import disk_use, kept, models, needs
+from fer.reports.overview.document import Disk, Overview, Registry, Server, Service
 from flows.operating import installation, own_server, server_state
 from flows.operating import services as running
 
@@ -27,6 +26,20 @@ def collect(configured: settings.Settings) -> Overview:
         server = readers.submit(contextvars.copy_context().run, _server, configured, services)
         registry = _registry(configured)
         return assembled(configured, services, server.result(), registry, used.result())
+
+
+def after_a_run(configured: settings.Settings) -> Overview:
+    """The same at the end of a run, by whose server it is asked; no store is started for it.
+
+    Where the embedded one has ended with the run the models are as the run left them.
+    """
+    registry = _registry(configured) if _is_in_reach(configured) else kept.read(configured.home)
+    services = _services(configured)
+    return assembled(configured, services, server_state.read(), registry, disk_use.measure(configured))
+
+
+def _is_in_reach(configured: settings.Settings) -> bool:
+    return configured.store_endpoint is not None or seaweedfs.status(configured.home) is not None
 
 
 def assembled(
@@ -99,16 +112,9 @@ def _registry(configured: settings.Settings) -> Registry:
         return Registry()
     try:
         with connect.store(configured) as store, connect.workspace(configured) as workspace:
-            return _models(ModelRegistry(store), workspace)
+            return models.all_standing(ModelRegistry(store), workspace)
     except errors.FerError as error:
         return Registry(problem=str(error))
-
-
-def _models(registry: ModelRegistry, workspace: Workspace) -> Registry:
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
-        names = registry.names()
-        standing: list[Model] = list(readers.map(lambda name: models.standing(registry, name, workspace), names))
-    return Registry(models=tuple(standing))
 
 
 def page_path(configured: settings.Settings) -> Path:

@@ -1,5 +1,7 @@
 """How the registered models stand: champion, anchor, the test images' wear, and what has happened to the data since."""
 
+import concurrent.futures
+
 from fer import errors
 from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
@@ -12,8 +14,17 @@ from fer.registry import releases
 from fer.registry.manifest import Manifest
 from fer.registry.registry import Registry
 from fer.reports.overview.document import Drift, Figures, Model, TestReads
+from fer.reports.overview.document import Registry as Models
 
 _DAY_S = 86_400
+_READERS = 4
+
+
+def all_standing(models: Registry, workspace: Workspace) -> Models:
+    """How each model stands. Raises StoreError."""
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as readers:
+        names = models.names()
+        return Models(models=tuple(readers.map(lambda name: standing(models, name, workspace), names)))
 
 
 def standing(models: Registry, name: str, workspace: Workspace | None) -> Model:
