@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import services, status, up, why
+from flows.cli.operating import init, services, status, up, why
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -36,6 +36,7 @@ app.command()(audit.audit)
 app.command()(predict.predict)
 app.command()(reports.report)
 app.command()(why.why)
+app.command()(init.init)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(status.status)

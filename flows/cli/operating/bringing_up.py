@@ -10,7 +10,8 @@ import pydantic
 from fer import errors, settings
 from fer.engine.store import ports, seaweedfs
 from flows.cli import console
-from flows.operating import installation, interrupted, services
+from flows.cli.operating import init
+from flows.operating import installation, interrupted, own_server, services
 from flows.operating.installation import SERVER, Installation
 
 
@@ -52,6 +53,8 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     for service in services.services(home):
         if service.name != services.STORE:
             _say(service.name, service.pid, service.address or f"pool {asked.pool}")
+    if own_server.use(home) and own_server.is_used():
+        init.provide()
     _say_how_to_go_on(asked, given, environment)
 
 
