@@ -5,12 +5,15 @@ from prefect import flow
 import tasks.evaluation
 import tasks.registry
 from fer.evaluation.comparing import candidates as candidate_rows
+from fer.evaluation.refs import EvaluationRef
 from fer.recipes import candidates as candidate_recipes
 from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
+from fer.recipes.schema import Recipe
+from fer.training.refs import ModelRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import block_names, comparison, outcomes, pipeline
-from tasks.results import ComparisonResult
+from tasks import block_names, comparison, graph, outcomes, pipeline
+from tasks.results import ComparisonResult, IngestResult
 
 
 @flow(name="compare", flow_run_name=naming.run_name, **run_options.OPTIONS)
@@ -39,12 +42,14 @@ def compare(
     variants = candidate_recipes.recipes(full_recipe, candidates)
     by_name = {name: variant.resolved() for name, variant in variants.items()}
     with tasks.registry.workspace_in_reach():
-        data = ingest.examine(full_recipe, sources, kaggle_secret)
-        scored = {}
-        for name, variant in by_name.items():
-            trained = pipeline.train(variant, data.manifest, data.split, pipeline.as_tasks())
-            calibration = tasks.evaluation.calibrate(trained.model, data.split, variant.calibration)
-            evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, data.split, calibration=calibration)
-            scored[name] = (trained.model, evaluation)
+        data = graph.phase("data", ingest.examine)(full_recipe, sources, kaggle_secret)
+        scored = {name: graph.phase(name, _score)(variant, data) for name, variant in by_name.items()}
         known = candidate_rows.Known(data.validation, data.inspection, data.curation, full_recipe.slices)
         return comparison.publish(base, recipe, sources, by_name, scored, known)
+
+
+def _score(recipe: Recipe, data: IngestResult) -> tuple[ModelRef, EvaluationRef]:
+    """A candidate's model and how good it is."""
+    trained = pipeline.train(recipe, data.manifest, data.split, pipeline.as_tasks())
+    calibration = tasks.evaluation.calibrate(trained.model, data.split, recipe.calibration)
+    return trained.model, tasks.evaluation.evaluate(trained.model, trained.shards, data.split, calibration=calibration)

@@ -20,7 +20,7 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.reports.refs import DataRefs, QualityRef
 from flows import missed_runs, naming, run_options
-from tasks import block_names, outcomes
+from tasks import block_names, graph, outcomes
 from tasks.results import IngestResult
 
 
@@ -50,11 +50,12 @@ def ingest(
         return end_state
     full_recipe = overrides.apply(catalog.load(recipe), settings)
     outcomes.tag(recipe=full_recipe.name)
+    look = graph.phase("data", examine)
     if not accept:
         with tasks.registry.workspace_in_reach():
-            return examine(full_recipe, sources, kaggle_secret, show_faces=show_faces)
+            return look(full_recipe, sources, kaggle_secret, show_faces=show_faces)
     with tasks.registry.store_in_reach():
-        data = examine(full_recipe, sources, kaggle_secret, show_faces=show_faces, share=True)
+        data = look(full_recipe, sources, kaggle_secret, show_faces=show_faces, share=True)
         tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
         model_name = schema.model_name(full_recipe, sources)
         tasks.champions.tell_of_growth(model_name, full_recipe.name, sources, data.split, enough_new)

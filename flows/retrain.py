@@ -1,6 +1,7 @@
 """Retrain a model from some sources, and release it if it is good enough."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from prefect import flow
 
@@ -16,15 +17,24 @@ from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
 from fer.evaluation.gates import beforehand
-from fer.evaluation.refs import Champion, EvaluationRef, Examination, Judged, Opponents, RobustnessRef
+from fer.evaluation.refs import (
+    CalibrationRef,
+    Champion,
+    ChampionState,
+    EvaluationRef,
+    Examination,
+    Judged,
+    Opponents,
+    RobustnessRef,
+)
 from fer.recipes import catalog, overrides, schema
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import block_names, outcomes, pipeline
-from tasks.results import Assessment, IngestResult, RetrainResult
+from tasks import block_names, graph, outcomes, pipeline
+from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **run_options.OPTIONS)
@@ -64,55 +74,117 @@ def retrain(
             received=f"evaluation.folds={full_recipe.evaluation.folds}, by which it learns all but validation",
             todo="leave out --show-faces",
         )
+    steps = pipeline.as_tasks(stage_runner)
     with tasks.registry.store_in_reach():
-        data = ingest.examine(full_recipe, sources, kaggle_secret, share=True)
-        manifest, folds = data.manifest, _folds(full_recipe, data)
-        tested = folds or data.split
-        champion = tasks.registry.find_champion(full_recipe).opponents.champion
-        tasks.registry.require_judgeable(full_recipe, sources, champion, manifest.source, tested)
-        tasks.curation.accept(full_recipe.name, sources, data, full_recipe.split)
-        learned = tasks.cross_fitting.all_but_validation(data.curation, data.split) if folds else data.split
-        trained = pipeline.train(full_recipe, manifest, learned, pipeline.as_tasks(stage_runner))
-        calibration = tasks.evaluation.calibrate(trained.model, learned, full_recipe.calibration)
-        if folds:
-            evaluation = tasks.cross_fitting.evaluate(full_recipe, manifest, folds, calibration, stage_runner)
-        else:
-            evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, tested, calibration=calibration)
-        champion_state = tasks.registry.find_champion(full_recipe, manifest, trained.model)
-        opponents = champion_state.opponents
-        if folds:  # the model itself learned the images that others are tested on: it is not examined on them
-            opponents = tasks.cross_fitting.opponents(opponents, full_recipe, manifest, folds, stage_runner)
-            examination = Examination()
-        else:
-            opponents = _evaluated(opponents, data, trained.shards, full_recipe, stage_runner)
-            examination = tasks.evaluation.examine(full_recipe, trained, evaluation, tested, opponents.champion)
-        if full_recipe.slices.enabled:
-            known = (data.validation, data.inspection, data.curation)
-            slices = tasks.evaluation.slices(evaluation, *known, full_recipe.slices)
-            examination = examination.model_copy(update={"slices": slices})
-        judged = Judged(
-            source=manifest.source,
-            split=tested,
-            model=trained.model,
-            evaluation=evaluation,
-            robustness=examination.robustness_comparison,
-            slices=examination.slices,
-        )
-        verdict = tasks.evaluation.gate(judged, opponents, full_recipe.gate)
-        splits = (folds, learned) if folds else ()
-        outputs = (*splits, *trained.inputs(), calibration, evaluation, *examination.refs(), verdict)
-        inputs = lineage(manifest, data.split, data.validation, data.curation, *outputs)
-        candidate = tasks.registry.candidate(full_recipe, inputs, learned, judged, trained, verdict, examination)
-        release = tasks.registry.register(candidate, champion_state)
-        assessment = Assessment(evaluation, tested, examination, opponents, verdict)
-        result = tasks.reports.publish_run(sources, recipe, data, trained, assessment, release)
+        data, splits = graph.phase("data", _bring_data)(full_recipe, sources, kaggle_secret)
+        prepared = graph.phase("shards", pipeline.prepare)(full_recipe, data.manifest, splits.learned, steps)
+        trained = graph.phase("training", pipeline.fit)(full_recipe, prepared, splits.learned, steps)
+        findings = graph.phase("verdict", _judge)(full_recipe, data, splits, trained, stage_runner)
+        result = graph.phase("release", _release)(full_recipe, recipe, sources, data, splits, trained, findings)
         if not show_faces:
             return result
         found = tasks.evaluation.explanations(
-            trained.model, trained.shards, evaluation, full_recipe.explanations, show_faces=True
+            trained.model, trained.shards, findings.assessment.evaluation, full_recipe.explanations, show_faces=True
         )
-        page = tasks.reports.show_explained_faces(found, trained.model, release)
+        page = tasks.reports.show_explained_faces(found, trained.model, result.release)
         return result.model_copy(update={"reports": {**result.reports, "with faces": page}})
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which images the model learns and is chosen by, and which it is tested on."""
+
+    learned: SplitRef
+    tested: SplitRef
+    is_cross_fitted: bool
+
+    def refs(self) -> tuple[SplitRef, ...]:
+        """Those that were made beside the data's own."""
+        return (self.tested, self.learned) if self.is_cross_fitted else ()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found out about a model, and what it is registered with."""
+
+    assessment: Assessment
+    judged: Judged
+    calibration: CalibrationRef
+    champion_state: ChampionState
+
+
+def _bring_data(recipe: Recipe, sources: list[str], kaggle_secret: str | None) -> tuple[IngestResult, Splits]:
+    """The data, accepted, if a model can be judged by it."""
+    data = ingest.examine(recipe, sources, kaggle_secret, share=True)
+    folds = _folds(recipe, data)
+    champion = tasks.registry.find_champion(recipe).opponents.champion
+    tasks.registry.require_judgeable(recipe, sources, champion, data.manifest.source, folds or data.split)
+    tasks.curation.accept(recipe.name, sources, data, recipe.split)
+    if folds is None:
+        return data, Splits(learned=data.split, tested=data.split, is_cross_fitted=False)
+    learned = tasks.cross_fitting.all_but_validation(data.curation, data.split)
+    return data, Splits(learned=learned, tested=folds, is_cross_fitted=True)
+
+
+def _judge(
+    recipe: Recipe, data: IngestResult, splits: Splits, trained: TrainedModel, runner: runners.Runner
+) -> Findings:
+    """The model's figures beside those of the models that it must beat, and the verdict of the gates."""
+    manifest, tested = data.manifest, splits.tested
+    calibration = tasks.evaluation.calibrate(trained.model, splits.learned, recipe.calibration)
+    if splits.is_cross_fitted:
+        evaluation = tasks.cross_fitting.evaluate(recipe, manifest, tested, calibration, runner)
+    else:
+        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, tested, calibration=calibration)
+    champion_state = tasks.registry.find_champion(recipe, manifest, trained.model)
+    opponents = champion_state.opponents
+    if splits.is_cross_fitted:  # the model itself learned the images that others are tested on: it isn't examined
+        opponents = tasks.cross_fitting.opponents(opponents, recipe, manifest, tested, runner)
+        examination = Examination()
+    else:
+        opponents = _evaluated(opponents, data, trained.shards, recipe, runner)
+        examination = tasks.evaluation.examine(recipe, trained, evaluation, tested, opponents.champion)
+    if recipe.slices.enabled:
+        known = (data.validation, data.inspection, data.curation)
+        slices = tasks.evaluation.slices(evaluation, *known, recipe.slices)
+        examination = examination.model_copy(update={"slices": slices})
+    judged = Judged(
+        source=manifest.source,
+        split=tested,
+        model=trained.model,
+        evaluation=evaluation,
+        robustness=examination.robustness_comparison,
+        slices=examination.slices,
+    )
+    verdict = tasks.evaluation.gate(judged, opponents, recipe.gate)
+    assessment = Assessment(evaluation, tested, examination, opponents, verdict)
+    return Findings(assessment, judged, calibration, champion_state)
+
+
+def _release(
+    recipe: Recipe,
+    choice: str,
+    sources: list[str],
+    data: IngestResult,
+    splits: Splits,
+    trained: TrainedModel,
+    findings: Findings,
+) -> RetrainResult:
+    """The model as a version of the registry, and the run's reports; `choice` is what the user named the recipe by."""
+    assessment = findings.assessment
+    examination, verdict = assessment.examination, assessment.verdict
+    refs = (
+        *splits.refs(),
+        *trained.inputs(),
+        findings.calibration,
+        assessment.evaluation,
+        *examination.refs(),
+        verdict,
+    )
+    inputs = lineage(data.manifest, data.split, data.validation, data.curation, *refs)
+    candidate = tasks.registry.candidate(recipe, inputs, splits.learned, findings.judged, trained, verdict, examination)
+    release = tasks.registry.register(candidate, findings.champion_state)
+    return tasks.reports.publish_run(sources, choice, data, trained, assessment, release)
 
 
 def _folds(recipe: Recipe, data: IngestResult) -> SplitRef | None:

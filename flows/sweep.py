@@ -18,7 +18,7 @@ from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, limits, missed_runs, naming, run_options
-from tasks import block_names, outcomes, sweeps
+from tasks import block_names, graph, outcomes, sweeps
 from tasks.results import IngestResult, SweepResult
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.
@@ -63,7 +63,7 @@ def sweep(
     outcomes.tag(recipe=full_recipe.name)
     space = sweeps.checked_space(full_recipe, search or full_recipe.search)
     with tasks.registry.workspace_in_reach():
-        data = ingest.examine(full_recipe, sources, kaggle_secret)
+        data = graph.phase("data", ingest.examine)(full_recipe, sources, kaggle_secret)
         weights = {
             source: tasks.training.starting_weights(source, full_recipe.train, data.split)
             for source in sweeps.weight_sources(full_recipe, space)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
-
 from data_contracts import files
 from fer import plain_text, settings
 from fer.engine import disk
@@ -38,7 +36,7 @@ def adopt(foreign: adopt_stage.ForeignModel) -> ModelRef:
     return stages.run(adopt_stage.adopt, foreign)
 
 
-@task(name="fetch model", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("fetch model")
 def fetch(spec: str) -> tuple[str, Champion]:
     """Bring a release into the workspace: NAME@VERSION, and its model."""
     workspace = caching.workspace()
@@ -49,7 +47,7 @@ def fetch(spec: str) -> tuple[str, Champion]:
     return f"{manifest.name}@{manifest.version}", released
 
 
-@task(name="audit", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("audit")
 def publish(
     about: AuditedModel,
     sources: Sequence[str],

@@ -13,7 +13,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
-from prefect.results import ResultRecord
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
@@ -21,7 +20,7 @@ from fer import errors, plain_text, settings
 from fer.engine import connect
 from fer.engine.stage import Found
 from fer.engine.workspace import Workspace
-from tasks import artifacts, events, logs
+from tasks import artifacts, events, graph, logs
 
 logs.tidy()
 
@@ -56,27 +55,16 @@ def _say(text: str) -> None:
         return
 
 
-class CachedTask(Task[P, R]):
-    """A task that may end in a state of its own, *Cached*, which a caller is spared: it gets the output."""
-
-    def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override] # Prefect overloads it
-        """Run the task; the output, or with `return_state` the state that it ended in."""
-        result: Any = super().__call__(*arguments, return_state=return_state, **named)  # type: ignore[arg-type]  # of its overloads
-        if return_state or not isinstance(result, State):
-            return result
-        return result.data.result if isinstance(result.data, ResultRecord) else result.data
-
-
 def task(
     name: str, find: Find, *, retries: int = 3, on_cached: OnCached | None = None
-) -> Callable[[Callable[P, R]], Task[P, R]]:
+) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
     """Make a task that ends as *Cached* where `find` finds its output, and says who made that and when.
 
     A second attempt begins with what the first one finished: it may only have to bring it to the store. `on_cached`
     shows in the UI what the body shows, where an earlier run did it.
     """
 
-    def decorate(function: Callable[P, R]) -> Task[P, R]:
+    def decorate(function: Callable[P, R]) -> graph.Task[P, R]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
@@ -91,9 +79,15 @@ def task(
             message = plain_text.visible(found.record.provenance()) or None
             return cast(R, Completed(name=events.CACHED, message=message, data=found.ref))
 
-        return CachedTask(find_or_run, name=name, **UNCACHED, **announced(name, on_cached), **retried(retries))
+        options = {**UNCACHED, **announced(name, on_cached), **retried(retries)}
+        return graph.task(name, **options)(find_or_run)
 
     return decorate
+
+
+def uncached(name: str, *, retries: int = 3) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
+    """Make a task that is no stage, and runs whenever it is called."""
+    return graph.task(name, **UNCACHED, **retried(retries))
 
 
 def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import task
-
 from fer.curation.refs import SplitRef
 from fer.registry import growth, moves, releases
 from fer.registry.log import Entry
@@ -11,7 +9,7 @@ from tasks import caching, outcomes
 from tasks.results import ChampionMoved
 
 
-@task(name="promote", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("promote")
 def promote(name: str, version: int, reason: str, override: str) -> ChampionMoved:
     """Make a version champion by name. Raises ConfigError, StoreError, StoreConflict."""
     with releases.open_registry() as models:
@@ -22,14 +20,14 @@ def promote(name: str, version: int, reason: str, override: str) -> ChampionMove
     return _moved(name, entry)
 
 
-@task(name="roll back", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("roll back")
 def rollback(name: str, to: int | None, reason: str) -> ChampionMoved:
     """Make an earlier champion champion again. Raises ConfigError, StoreError, StoreConflict."""
     with releases.open_registry() as models:
         return _moved(name, moves.rollback(models, name, to, reason, by=caching.run_label()))
 
 
-@task(name="find growth", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("find growth")
 def tell_of_growth(
     model_name: str, recipe: str, sources: Sequence[str], split: SplitRef, enough: float
 ) -> growth.Growth | None:

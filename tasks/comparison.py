@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from prefect import task
-
 from fer import plain_text, settings
 from fer.engine import disk
 from fer.evaluation.comparing import candidates
@@ -20,7 +18,7 @@ from tasks import artifacts, caching, reports
 from tasks.results import ComparisonResult
 
 
-@task(name="compare", **caching.UNCACHED)
+@caching.uncached("compare", retries=0)
 def publish(
     base: Recipe,
     choice: str,

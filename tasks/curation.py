@@ -1,7 +1,5 @@
 """Curation's tasks: from a manifest to a split that can be trusted."""
 
-from prefect import task
-
 from fer.curation import baseline
 from fer.curation import curate as curate_stage
 from fer.curation import drift as drift_stage
@@ -38,7 +36,7 @@ def curate(
     return stages.run(curate_stage.curate, validation, inspection, config, splits)
 
 
-@task(name="find baseline", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("find baseline")
 def find_baseline(
     recipe: str,
     sources: list[str],
@@ -88,7 +86,7 @@ def drift(
     return stages.run(drift_stage.drift, validation, baseline, anchor, config)
 
 
-@task(name="accept", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("accept")
 def accept(recipe: str, sources: list[str], data: IngestResult, config: split_stage.SplitConfig) -> None:
     """Remember this data as accepted last: the next run keeps its assignments, and is compared with it."""
     baseline.accept(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar, cast
 
-from prefect import task
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
@@ -21,7 +20,7 @@ from tasks import block_names, caching, events, stages
 T = TypeVar("T")
 
 
-@task(name="resolve", **caching.UNCACHED, **caching.retried(4))
+@caching.uncached("resolve", retries=4)
 def resolve(
     source: str, demo: demo_archive.DemoConfig, kaggle_secret: str | None = None, text_encoding: str | None = None
 ) -> download_stage.ResolvedSource:

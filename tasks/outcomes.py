@@ -16,7 +16,7 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
-from tasks import artifacts, events
+from tasks import artifacts, events, graph
 from tasks.results import AuditResult, ChampionMoved, ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 P = ParamSpec("P")
@@ -47,7 +47,7 @@ def as_final_state(body: Callable[P, R]) -> Callable[P, R]:
 
         token = _cached_by_stage.set(cached_by_stage)
         try:
-            with events.heard_by(note_cached):
+            with events.heard_by(note_cached), graph.drawn():
                 state = _completed(body(*arguments, **named))
         except errors.FerError as error:
             if error.transient:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fer.curation.refs import SplitRef
@@ -75,18 +76,35 @@ def as_stages(run: Run, weights: Mapping[str, WeightsRef] | None = None) -> Step
     )
 
 
-def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> TrainedModel:
-    """The recipe's model, trained on the split's images from the weights and with the votes that the recipe asks for.
+@dataclass(frozen=True)
+class Prepared:
+    """A model's input: all splits, and train as it is balanced."""
+
+    shards: ShardsRef
+    balanced: ShardsRef
+
+
+def prepare(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> Prepared:
+    """The split's images as the recipe's model takes them."""
+    prepared = steps.preprocess(manifest, split, recipe.preprocess)
+    return Prepared(prepared, steps.balance(prepared, recipe.balance))
+
+
+def fit(recipe: Recipe, prepared: Prepared, split: SplitRef, steps: Steps) -> TrainedModel:
+    """The recipe's model, trained from the weights and with the votes that the recipe asks for.
 
     Of several seeds the one that is best on validation; they are trained one after the other, as each may need all of
-    the memory. Outputs that an earlier run made are not made again.
+    the memory.
     """
-    config = recipe.train
-    prepared = steps.preprocess(manifest, split, recipe.preprocess)
-    balanced = steps.balance(prepared, recipe.balance)
+    config, shards, balanced = recipe.train, prepared.shards, prepared.balanced
     weights = steps.fetch_weights(config.weights, config, split) if config.weights is not None else None
     votes = steps.collect_votes(split) if config.soft_labels else None
-    models = {seed: steps.train(balanced, prepared, weights, votes, one) for seed, one in config.by_seed().items()}
+    models = {seed: steps.train(balanced, shards, weights, votes, one) for seed, one in config.by_seed().items()}
     spread = steps.choose_seed(tuple(models.values()), tuple(models)) if len(models) > 1 else None
     model = models[config.seed if spread is None else spread.chosen]
-    return TrainedModel(shards=prepared, balanced=balanced, weights=weights, votes=votes, model=model, seeds=spread)
+    return TrainedModel(shards=shards, balanced=balanced, weights=weights, votes=votes, model=model, seeds=spread)
+
+
+def train(recipe: Recipe, manifest: ManifestRef, split: SplitRef, steps: Steps) -> TrainedModel:
+    """The recipe's model, trained on the split's images. Outputs that an earlier run made are not made again."""
+    return fit(recipe, prepare(recipe, manifest, split, steps), split, steps)

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prefect import task
 from pydantic import ValidationError
 
 from fer import errors, settings
@@ -62,7 +61,7 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
         )
 
 
-@task(name="find champion", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("find champion")
 def find_champion(recipe: Recipe, data: ManifestRef | None = None, model: ModelRef | None = None) -> ChampionState:
     """Find the models that the candidate is compared with, and bring them here; without a candidate, the champion."""
     candidate = None

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import httpx
-from prefect import runtime, task
+from prefect import runtime
 from prefect.settings import get_current_settings
 
 from data_contracts import files
@@ -49,7 +49,7 @@ def quality(
     return stages.run(quality_stage.quality, data, given_sources, problem, further_warnings, show_faces)
 
 
-@task(name="show quality", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("show quality")
 def show_quality(
     recipe: str,
     sources: list[str],
@@ -114,7 +114,7 @@ def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str
     return explanations_report.markdown(folder, model.model, artifacts.picture)
 
 
-@task(name="show faces", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("show faces")
 def show_explained_faces(explanations: ExplanationsRef, model: ModelRef, release: ReleaseRef) -> str:
     """Write a page with single images on this machine, in no folder that is shared; its path."""
     folder = caching.workspace().folder(explanations)
@@ -139,7 +139,7 @@ def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
         )
 
 
-@task(name="share quality", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("share quality")
 def share_quality(validation: ValidationRef, quality: QualityRef) -> None:
     """Put the report and the manifest's Data Docs into the store, and link them from the run."""
     workspace = caching.workspace()
@@ -181,7 +181,7 @@ def share(name: str, parts: dict[str, Path], *, key: str, first: str, release: R
     artifacts.markdown(key, "\n".join([note, "", *lines]), "Great Expectations' Data Docs and reports")
 
 
-@task(name="summarise", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("summarise")
 def publish_run(
     sources: list[str],
     recipe: str,

@@ -247,7 +247,7 @@ def command(recipe: Recipe, base: Recipe, choice: str, sources: Sequence[str], k
     return shlex.join(words if kaggle_secret is None else [*words, "--kaggle-secret", kaggle_secret])
 
 
-@task(name="show trials", **caching.UNCACHED)
+@caching.uncached("show trials", retries=0)
 def publish(
     recipe: Recipe,
     base: Recipe,

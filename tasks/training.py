@@ -1,7 +1,5 @@
 """Training's tasks: the weights to start from, the annotators' votes, and the model."""
 
-from prefect import task
-
 from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.models.config import ModelConfig
@@ -18,7 +16,7 @@ from tasks import artifacts, caching, stages
 _CURVES = "Loss and accuracy by epoch"
 
 
-@task(name="resolve weights", **caching.UNCACHED, **caching.retried(3))
+@caching.uncached("resolve weights")
 def resolve_weights(
     source: str, model: ModelConfig, declared_origin: str | None = None
 ) -> weights_stage.ResolvedWeights:
