@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from fer.engine import usage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.read_only import ReadOnlyWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
@@ -47,14 +48,15 @@ def running_store(settings: Settings) -> objectstore.ObjectStore:
 
 @contextlib.contextmanager
 def workspace(settings: Settings) -> Iterator[Workspace]:
-    """The workspace that the settings name, its store held for as long as the `with` block lasts.
+    """The workspace that the settings name, and its store, held for as long as the `with` block lasts.
 
-    Raises StoreError if its store or bucket is of no use.
+    What was used in it since then is not removed meanwhile. Raises StoreError if its store or bucket is of no use.
     """
     if settings.remote_workspace is None:
-        yield running_workspace(settings)
+        with usage.working(settings.workspace_folder):
+            yield running_workspace(settings)
         return
-    with store(settings):
+    with usage.working(settings.workspace_folder), store(settings):
         connected = running_workspace(settings)
         if connected.objects is not None:
             if settings.store_endpoint is None:

@@ -48,6 +48,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.runners",
         "fer.engine.stage",
         "fer.engine.store",
+        "fer.engine.usage",
         "fer.engine.workspace",
     }
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 
 from fer import errors
-from fer.engine import disk, outputs
+from fer.engine import disk, outputs, usage
 from fer.engine.key_parts import KeyParts
 from fer.engine.outputs import Making, OutputRecord
 from fer.engine.refs import Ref
@@ -41,6 +41,7 @@ class LocalWorkspace(Workspace):
 
     def record(self, stage: str, key: str, names: Collection[str] | None = None) -> OutputRecord | None:
         """See Workspace. Of the files only `names` are verified, if they are given."""
+        usage.mark(self.root, stage, key)
         final = self.root / stage / key
         if not final.is_dir():
             return None
@@ -226,7 +227,7 @@ class LocalWorkspace(Workspace):
             if folder.name == key:
                 continue
             lock = filelock.FileLock(self.root / ".locks" / f"{stage}-{folder.name}.lock", timeout=0)
-            with contextlib.suppress(filelock.Timeout), lock:
+            with contextlib.suppress(filelock.Timeout, FileNotFoundError), lock:  # at work, or committed meanwhile
                 has_scratch = any(path.is_file() for path in (folder / outputs.SCRATCH).rglob("*"))
                 kept_s = SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S
                 if time.time() - _last_change(folder) > kept_s:

@@ -219,7 +219,7 @@ def _sha256(path: Path) -> str:
     try:
         return disk.sha256_once(path)
     except OSError as error:
-        if error.errno != errno.EIO:
+        if error.errno not in (errno.EIO, errno.ENOENT):
             raise
         return f"unknown: {error.strerror}"
 
@@ -249,7 +249,8 @@ def _difference(folder: Path, name: str, file: File) -> Difference | None:
 
 def strays(folder: Path, record: OutputRecord) -> list[str]:
     """The names of files in a committed folder that its record does not name."""
-    names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    paths = (Path(top, name) for top, _, names in os.walk(folder) for name in names)  # heedless of what has just gone
+    names = (path.relative_to(folder).as_posix() for path in sorted(paths))
     return [name for name in names if name not in record.files and not _is_plumbing(name)]
 
 

@@ -69,6 +69,11 @@ def alias_key(name: str, alias: str) -> str:
     return f"models/{name}/aliases/{alias}.json"
 
 
+def pins_key(name: str) -> str:
+    """The key of the list of a model's versions that stay."""
+    return f"models/{name}/pins.json"
+
+
 def log_key(name: str, number: int) -> str:
     """The key of an entry of the log."""
     return f"models/{name}/log/{number:08d}.json"

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def local_copy(spec: str | None) -> Iterator[tuple[Manifest, Path]]:
         manifest = models.get(*wanted)
         folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
         folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)  # what has not been used for long may be removed
         yield manifest, models.fetch(manifest, folder)
 
 

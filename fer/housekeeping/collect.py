@@ -1,0 +1,152 @@
+"""What an installation no longer needs: found by one rule (`liveness`) and removed; the rest is proved to be whole.
+
+The roots are each model's champion, its anchor, its aliases, its last champions and its pins; and the data accepted
+last of each recipe and source. A release refers to the outputs that it was made of, an output to those that its Ref
+names.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import filelock
+
+from fer import errors
+from fer.curation import baseline
+from fer.engine import connect, usage
+from fer.engine.local_workspace import LocalWorkspace
+from fer.housekeeping import liveness
+from fer.housekeeping.home import Home
+from fer.housekeeping.kept_releases import Releases
+from fer.housekeeping.liveness import Fate, Item, Policy
+from fer.housekeeping.workspace_folder import WorkspaceFolder, paths_in
+from fer.registry import registry
+from fer.settings import Settings
+
+
+class Place(Protocol):
+    """Where things lie that can be removed."""
+
+    def items(self) -> list[Item]:
+        """All of them."""
+        ...
+
+    def remove(self, item: Item) -> bool:
+        """Remove one; False if it came into use since, and stays."""
+        ...
+
+
+class Judged(NamedTuple):
+    """What is to become of a place's things."""
+
+    title: str
+    place: Place
+    fates: tuple[Fate, ...]
+
+
+class Removed(NamedTuple):
+    """What went, and what came into use before it could."""
+
+    gone: tuple[Item, ...]
+    in_use: tuple[Item, ...]
+
+
+class Proof(NamedTuple):
+    """What was looked at of the outputs and releases that the roots name, and what of it is not whole."""
+
+    n_outputs: int
+    n_releases: int
+    read_bytes: int
+    faults: tuple[str, ...]
+
+
+class Collection:
+    """The things of the installation that `configured` names, judged by a policy."""
+
+    def __init__(self, configured: Settings, policy: Policy, models: registry.Registry):
+        """Look at all of them; the store must run. Raises IntegrityError, StoreError, WorkspaceError.
+
+        What makes this unsafe, as a registry that can't be read, is an error.
+        """
+        self.folder = WorkspaceFolder(configured.workspace_folder)
+        self._places: dict[str, Place] = {
+            str(configured.workspace_folder): self.folder,
+            str(configured.home): Home(configured.home),
+        }
+        self.busy_since = usage.busy_since(self.folder.root)  # first: who begins later finds what is there
+        items = {title: place.items() for title, place in self._places.items()}
+        # After the outputs: what is released or accepted meanwhile is needed too.
+        self.releases = Releases(models, policy.keep_last)
+        self.roots = self.releases.roots | _accepted(configured)
+        everything = [*self.releases.items(), *(item for found in items.values() for item in found)]
+        fates = {
+            fate.item.name: fate
+            for fate in liveness.judge(everything, self.roots, policy, time.time(), self.busy_since)
+        }
+        self.judged = [
+            Judged(title, place, tuple(fates[item.name] for item in items[title]))
+            for title, place in self._places.items()
+        ]
+        self.needed = liveness.closure(everything, self.roots)
+
+    def remove(self) -> Removed:
+        """Remove what goes, one after the other; a kill leaves nothing half there. Raises WorkspaceError."""
+        gone: list[Item] = []
+        in_use: list[Item] = []
+        with _alone(self.folder.root), _of_the_system():
+            for _, place, fates in self.judged:
+                for fate in fates:
+                    if fate.goes:
+                        (gone if place.remove(fate.item) else in_use).append(fate.item)
+            self.folder.finish()
+        return Removed(tuple(gone), tuple(in_use))
+
+    def prove(self) -> Proof:
+        """Read all outputs that the roots name, and look for all releases; what is not whole is a fault."""
+        outputs = {item.name for item in self.folder.items() if not item.name.startswith(".")}
+        needed = [item for item in self.needed if item.name in self._names_of_outputs()]
+        faults = [f"{item.name} is gone" for item in needed if item.name not in outputs]
+        faults += [fault for item in needed if item.name in outputs for fault in self.folder.faults(item)]
+        faults += self.releases.faults()
+        return Proof(len(needed), len(self.releases.roots), liveness.total_bytes(needed), tuple(faults))
+
+    def _names_of_outputs(self) -> set[str]:
+        fates = next(judged.fates for judged in self.judged if judged.place is self.folder)
+        return {fate.item.name for fate in fates if not fate.item.name.startswith(".")}
+
+
+def _accepted(configured: Settings) -> dict[str, str]:
+    """The outputs that the data accepted last consists of -> why."""
+    workspace = connect.running_workspace(configured)
+    return {
+        path: f"accepted data ({Path(note.location.removesuffix('*')).stem})"
+        for note in baseline.notes(workspace)
+        for path in paths_in(note.document)
+    }
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    try:
+        with LocalWorkspace(root).locked("gc", "one", timeout_s=0):
+            yield
+    except filelock.Timeout:
+        raise errors.WorkspaceError(
+            "One process at a time may remove what is no longer needed.",
+            received=f"another one at work in {root}",
+            todo="wait for it to end",
+        ) from None
+
+
+@contextlib.contextmanager
+def _of_the_system() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise errors.WorkspaceError(
+            "What is no longer needed must be removable.",
+            received=f"'{error.strerror}' at {error.filename}",
+            todo="run it as the user whose files these are, or change their permissions",
+        ) from error

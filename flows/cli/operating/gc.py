@@ -1,0 +1,128 @@
+"""The command `fer gc`: remove what nothing needs any more."""
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from fer import errors
+from flows.cli import console
+
+if TYPE_CHECKING:
+    from fer.housekeeping.collect import Collection, Proof, Removed
+
+_SHOWN = 5  # faults
+
+
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+    older_than: Annotated[
+        float, typer.Option(metavar="DAYS", min=0, help="Days since its last use after which a thing goes.")
+    ] = 30,
+    keep_last: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of each stage and model those used last, which stay.")
+    ] = 3,
+    max_gb: Annotated[
+        float | None, typer.Option(min=0, help="GB that all may take; what was used longest ago goes for the rest.")
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(metavar="HOURS", min=0, help="Hours since its last use in which nothing goes.")
+    ] = 24,
+    as_json: console.AsJson = False,
+) -> None:
+    """Show what nothing needs any more, and with --yes remove it, then prove that all that is needed is whole.
+
+    Never what a champion, its anchor, an alias, one of the last N champions, a pinned version or the accepted data
+    needs, nor what a run at work has used. Exit code 7: something that is needed is not whole.
+    """
+    from fer import settings
+    from fer.housekeeping import collect, liveness
+    from fer.registry import releases
+
+    configured = settings.Settings.load()
+    configured.require_home()
+    policy = liveness.Policy(
+        older_than_days=older_than,
+        keep_last=keep_last,
+        max_bytes=None if max_gb is None else int(max_gb * 1e9),
+        grace_hours=grace,
+    )
+    with releases.open_registry() as models:
+        collection = collect.Collection(configured, policy, models)
+        removed = collection.remove() if yes else None
+        proof = collection.prove() if yes else None
+    if as_json:
+        typer.echo(json.dumps(_document(collection, removed, proof), indent=1))
+    else:
+        _print(collection, removed, proof)
+    if proof is not None and proof.faults:
+        raise typer.Exit(errors.IntegrityError.exit_code)
+
+
+def _print(collection: "Collection", removed: "Removed | None", proof: "Proof | None") -> None:
+    from fer.housekeeping import liveness
+
+    table = Table("kind", "goes", "", "stays", "")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    everything = [fate for judged in collection.judged for fate in judged.fates]
+    kinds = defaultdict(list)
+    for fate in everything:
+        kinds[fate.item.kind].append(fate)
+    for kind, fates in kinds.items():
+        goes, stays = ([fate.item for fate in fates if fate.goes is wanted] for wanted in (True, False))
+        cells = (str(len(goes)), _room(liveness.total_bytes(goes)), str(len(stays)), _room(liveness.total_bytes(stays)))
+        table.add_row(console.plain(kind), *cells)
+    console.out.print(table)
+    goes = [fate.item for fate in everything if fate.goes]
+    freed = liveness.total_bytes(fate.item for fate in everything) - liveness.total_bytes(
+        fate.item for fate in everything if not fate.goes
+    )
+    if removed is None:
+        _say(f"{len(goes):,} of {len(everything):,} would go, and give back {_room(freed)}. Nothing was changed.")
+        if goes:
+            _say("next:  the same command with --yes")
+        return
+    _say(f"{len(removed.gone):,} of {len(everything):,} went, and gave back {_room(freed)}.")
+    if removed.in_use:
+        _say(f"{len(removed.in_use):,} came into use meanwhile, and stayed.")
+    if proof is not None:
+        mark = "[red]✗[/]" if proof.faults else "[green]✓[/]"
+        read = f"{proof.n_outputs:,} outputs ({_room(proof.read_bytes)}, all read)"
+        state = f"{len(proof.faults):,} faults" if proof.faults else "all whole"
+        _say(f"{mark} what is needed: {read}, {proof.n_releases:,} releases; {state}")
+        for fault in proof.faults[:_SHOWN]:
+            _say(f"  {console.plain(fault)}")
+        if proof.faults:
+            _say("next:  fer models repair NAME, or restore it from a backup; outputs are made again by the next run")
+
+
+def _document(collection: "Collection", removed: "Removed | None", proof: "Proof | None") -> dict[str, object]:
+    gone = {item.name for item in removed.gone} if removed is not None else set()
+    return {
+        "things": [
+            {
+                "place": judged.title,
+                "name": fate.item.name,
+                "kind": fate.item.kind,
+                "size_bytes": fate.item.size_bytes,
+                "last_used": fate.item.last_used,
+                "stays": fate.stays or None,
+                "removed": fate.item.name in gone,
+            }
+            for judged in collection.judged
+            for fate in judged.fates
+        ],
+        "roots": collection.roots,
+        "proof": None if proof is None else proof._asdict(),
+    }
+
+
+def _room(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _say(text: str) -> None:
+    console.out.print(text, highlight=False, soft_wrap=True)
