@@ -20,7 +20,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.housekeeping import liveness
 from fer.housekeeping.home import Home
 from fer.housekeeping.kept_releases import Releases
-from fer.housekeeping.liveness import Fate, Item, Policy
+from fer.housekeeping.liveness import Fate, Item, Policy, Root
 from fer.housekeeping.workspace_folder import WorkspaceFolder, paths_in
 from fer.registry import registry
 from fer.settings import Settings
@@ -117,14 +117,15 @@ class Collection:
         return {fate.item.name for fate in fates if not fate.item.name.startswith(".")}
 
 
-def _accepted(configured: Settings) -> dict[str, str]:
-    """The outputs that the data accepted last consists of -> why."""
-    workspace = connect.running_workspace(configured)
-    return {
-        path: f"accepted data ({Path(note.location.removesuffix('*')).stem})"
-        for note in baseline.notes(workspace)
-        for path in paths_in(note.document)
-    }
+def _accepted(configured: Settings) -> dict[str, Root]:
+    """The outputs that the data accepted last consists of; of the data before it only what it is compared with."""
+    roots: dict[str, Root] = {}
+    for note in baseline.notes(connect.running_workspace(configured)):
+        why = f"accepted data ({Path(note.location.removesuffix('*')).stem})"
+        earlier = {path for field in ("anchor", "previous") for path in paths_in(note.document.get(field))}
+        roots |= {path: Root(why, alone=True) for path in earlier if path not in roots}
+        roots |= {path: Root(why) for field in ("validation", "split") for path in paths_in(note.document.get(field))}
+    return roots
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from fer.engine.store import objectstore
 from fer.housekeeping.home import release_name
-from fer.housekeeping.liveness import Item
+from fer.housekeeping.liveness import Item, Root
 from fer.registry import champion, names, pins, registry
 from fer.registry import log as registry_log
 from fer.registry.log import Log
@@ -15,18 +15,18 @@ _WEIGHTS = re.compile(rf"registry:({names.NAME}@[1-9][0-9]*):")
 
 
 class Releases:
-    """The releases in a registry, and why each is needed: name -> why."""
+    """The releases in a registry, and why each is needed."""
 
     def __init__(self, models: registry.Registry, n_champions: int):
         """Read them; of each model the last `n_champions` champions are needed. Raises IntegrityError, StoreError."""
         self.models = models
-        self.roots: dict[str, str] = {}
+        self.roots: dict[str, Root] = {}
         self._items: list[Item] = []
         for name in models.names():
             versions = models.versions(name)
             self._items += [_item(manifest) for manifest in versions]
             for version, why in _needed(models, name, versions, n_champions):
-                self.roots.setdefault(release_name(name, version), why)
+                self.roots.setdefault(release_name(name, version), Root(why))
 
     def items(self) -> list[Item]:
         """All releases."""

@@ -29,9 +29,10 @@ class Policy(Record):
 class Item(NamedTuple):
     """A thing that can be removed as a whole.
 
-    `known_as` are the names and digests by which others refer to it, `refers_to` those that it refers to. `blobs` are
-    the files that it takes room by (ID -> bytes), which others may share. `stays_s`: for how long it stays after its
-    last use, in place of the policy's age and number, which hold where it is None.
+    `known_as` are the names and digests by which others refer to it, `refers_to` those that it refers to, and
+    `compared_with` those of earlier data that it needs, but not what these were made of: else no data would ever go.
+    `blobs` are the files that it takes room by (ID -> bytes), which others may share. `stays_s`: for how long it stays
+    after its last use, in place of the policy's age and number, which hold where it is None.
     """
 
     name: str
@@ -40,12 +41,20 @@ class Item(NamedTuple):
     blobs: Mapping[str, int] = {}
     known_as: frozenset[str] = frozenset()
     refers_to: frozenset[str] = frozenset()
+    compared_with: frozenset[str] = frozenset()
     stays_s: float | None = None
 
     @property
     def size_bytes(self) -> int:
         """The room that it takes, with what it shares with others."""
         return sum(self.blobs.values())
+
+
+class Root(NamedTuple):
+    """Why something is needed; `alone`: without what it was made of."""
+
+    why: str
+    alone: bool = False
 
 
 class Fate(NamedTuple):
@@ -61,18 +70,19 @@ class Fate(NamedTuple):
 
 
 def judge(
-    items: Sequence[Item], roots: Mapping[str, str], policy: Policy, now: float, busy_since: float = float("inf")
+    items: Sequence[Item], roots: Mapping[str, Root], policy: Policy, now: float, busy_since: float = float("inf")
 ) -> list[Fate]:
     """What is to become of each item, in their order.
 
-    `roots`: name or digest -> why it is needed. `busy_since`: when the oldest run began that is at work (seconds since
-    1970): what was used since then is in use.
+    `roots`: name or digest -> why what is known as that is needed. `busy_since`: when the oldest run began that is at
+    work (seconds since 1970): what was used since then is in use.
     """
     recent = min(busy_since, now - policy.grace_hours * _HOUR_S)
-    live = _reached(items, _named(items, roots) + [(item, _IN_USE) for item in items if _is_recent(item, recent, now)])
+    used = [(item, Root(_IN_USE)) for item in items if _is_recent(item, recent, now)]
+    live = _reached(items, [*_named(items, roots), *used])
     young = [item for item in items if now - item.last_used < _age_s(item, policy)]
-    spared = [(item, "one of the last of its kind") for item in _last_of_kinds(items, policy)]
-    spared += [(item, "not old enough") for item in young]
+    spared = [(item, Root("one of the last of its kind")) for item in _last_of_kinds(items, policy)]
+    spared += [(item, Root("not old enough")) for item in young]
     spare = {name: why for name, why in _reached(items, spared).items() if name not in live}
     for name in _too_much(items, live, spare, policy.max_bytes):
         del spare[name]
@@ -85,7 +95,7 @@ def total_bytes(items: Iterable[Item]) -> int:
     return sum({blob: size for item in items for blob, size in item.blobs.items()}.values())
 
 
-def closure(items: Sequence[Item], roots: Mapping[str, str]) -> list[Item]:
+def closure(items: Sequence[Item], roots: Mapping[str, Root]) -> list[Item]:
     """The items that the roots name, and those that these refer to, at any remove."""
     reached = _reached(items, _named(items, roots))
     return [item for item in items if item.name in reached]
@@ -94,7 +104,7 @@ def closure(items: Sequence[Item], roots: Mapping[str, str]) -> list[Item]:
 _IN_USE = "in use, or was a short time ago"
 
 
-def _named(items: Sequence[Item], roots: Mapping[str, str]) -> list[tuple[Item, str]]:
+def _named(items: Sequence[Item], roots: Mapping[str, Root]) -> list[tuple[Item, Root]]:
     return [(item, roots[name]) for item in items for name in sorted(item.known_as & roots.keys())]
 
 
@@ -106,19 +116,24 @@ def _is_recent(item: Item, recent: float, now: float) -> bool:
     return item.last_used >= recent if item.stays_s is None else now - item.last_used < item.stays_s
 
 
-def _reached(items: Sequence[Item], begun: Iterable[tuple[Item, str]]) -> dict[str, str]:
-    """Name -> why, of the items that are begun with and of all that these refer to."""
+def _reached(items: Sequence[Item], begun: Iterable[tuple[Item, Root]]) -> dict[str, str]:
+    """Name -> why, of the items that are begun with and of all that these need."""
     by_name: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         for name in item.known_as:
             by_name[name].append(item)
     reached: dict[str, str] = {}
+    followed: set[str] = set()
     waiting = deque(begun)
     while waiting:
-        item, why = waiting.popleft()
-        if item.name not in reached:
-            reached[item.name] = why
-            waiting += [(other, f"needed by {item.name}") for name in item.refers_to for other in by_name[name]]
+        item, root = waiting.popleft()
+        reached.setdefault(item.name, root.why)
+        if root.alone or item.name in followed:
+            continue
+        followed.add(item.name)
+        for names, alone in ((item.refers_to, False), (item.compared_with, True)):
+            because = Root(f"needed by {item.name}", alone)
+            waiting += [(other, because) for name in sorted(names) for other in by_name[name]]
     return reached
 
 
@@ -141,7 +156,7 @@ def _too_much(
         return []
     kept = {item.name: item for item in items if item.name in live or item.name in spare}
     holders = Counter(blob for item in kept.values() for blob in item.blobs)
-    referred = Counter(name for item in kept.values() for name in item.refers_to)
+    referred = Counter(name for item in kept.values() for name in item.refers_to | item.compared_with)
     room = total_bytes(kept.values())
     gone: list[str] = []
     waiting = sorted((item for item in kept.values() if item.name in spare), key=lambda item: item.last_used)
@@ -152,6 +167,6 @@ def _too_much(
         waiting.remove(item)
         gone.append(item.name)
         holders.subtract(item.blobs.keys())
-        referred.subtract(item.refers_to)
+        referred.subtract(item.refers_to | item.compared_with)
         room -= sum(size for blob, size in item.blobs.items() if not holders[blob])
     return gone

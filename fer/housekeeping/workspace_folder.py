@@ -22,6 +22,7 @@ from fer.engine.local_workspace import ABANDONED_AFTER_S, SCRATCH_ABANDONED_AFTE
 from fer.housekeeping.liveness import Item
 
 PARTIAL, DAMAGED, GONE = ".partial", ".damaged", ".gone"
+_EARLIER = frozenset({"previous", "baseline", "anchor"})  # inputs that are of earlier data
 _MARKS_STAY_S = 86_400.0  # without an output
 
 
@@ -103,14 +104,16 @@ class WorkspaceFolder:
         stage, key = folder.parts[-2:]
         record = outputs.read_record(folder)
         ref = record.ref if record is not None else {}
-        names = {f"{stage}/{key}", *([str(ref["digest"])] if ref.get("digest") else [])}
+        made_from = record.parts.refs() if record is not None and record.parts is not None else {}
+        earlier = {path for name, path in made_from.items() if not _EARLIER.isdisjoint(name.split("."))}
         return Item(
             name=f"{stage}/{key}",
             kind=stage,
             last_used=max(usage.last_use(self.root, stage, key), _committed(folder)),
             blobs=blobs(folder),
-            known_as=frozenset(names),
-            refers_to=frozenset(path for path in paths_in(ref) if path not in names),
+            known_as=frozenset({f"{stage}/{key}", *([str(ref["digest"])] if ref.get("digest") else [])}),
+            refers_to=frozenset({*paths_in(list(ref.values())), *made_from.values()} - earlier),
+            compared_with=frozenset(earlier),
         )
 
     def _partial(self, folder: Path) -> Item:

@@ -3,18 +3,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer.housekeeping import liveness
-from fer.housekeeping.liveness import DAY_S, Item, Policy
+from fer.housekeeping.liveness import DAY_S, Item, Policy, Root
 
 NOW = 1_000 * DAY_S
 
 
-def item(name, days=100.0, kind="stage", refers_to=(), blobs=None, stays_s=None):
+def item(name, days=100.0, kind="stage", refers_to=(), compared_with=(), blobs=None, stays_s=None):
     blobs = {name: 1} if blobs is None else blobs
-    return Item(name, kind, NOW - days * DAY_S, blobs, frozenset({name}), frozenset(refers_to), stays_s)
+    return Item(
+        name,
+        kind,
+        NOW - days * DAY_S,
+        blobs,
+        frozenset({name}),
+        frozenset(refers_to),
+        frozenset(compared_with),
+        stays_s,
+    )
 
 
-def gone(items, roots=None, busy_since=float("inf"), **policy):
-    fates = liveness.judge(items, roots or {}, Policy(**{"keep_last": 0} | policy), NOW, busy_since)
+def named(roots, alone=()):
+    return {name: Root(why, name in alone) for name, why in roots.items()}
+
+
+def gone(items, roots=None, busy_since=float("inf"), alone=(), **policy):
+    fates = liveness.judge(items, named(roots or {}, alone), Policy(**{"keep_last": 0} | policy), NOW, busy_since)
     assert [fate.item for fate in fates] == list(items)
     return {fate.item.name for fate in fates if fate.goes}
 
@@ -26,6 +39,13 @@ def test_what_is_old_and_needed_by_nothing_goes():
 def test_what_a_root_names_stays_with_all_that_it_refers_to():
     items = [item("a", refers_to=["b"]), item("b", refers_to=["c"]), item("c"), item("d", refers_to=["a"])]
     assert gone(items, {"a": "champion"}) == {"d"}
+
+
+def test_of_earlier_data_only_what_it_is_compared_with_stays():
+    items = [item("split", compared_with=["before"]), item("before", refers_to=["its data"]), item("its data")]
+    assert gone(items, {"split": "accepted"}) == {"its data"}
+    assert gone(items, {"before": "accepted"}, alone={"before"}) == {"split", "its data"}
+    assert gone(items, {"split": "accepted", "before": "of a release"}) == set()
 
 
 def test_things_that_refer_to_each_other_go_together():
@@ -105,7 +125,7 @@ def test_whatever_the_policy_no_root_no_thing_in_use_and_nothing_that_these_refe
         max_bytes=max_bytes,
     )
     in_use = {one.name for one in items if one.last_used >= min(busy_since, NOW - DAY_S)}
-    live = {one.name for one in liveness.closure(items, dict.fromkeys(roots | in_use, "live"))}
+    live = {one.name for one in liveness.closure(items, named(dict.fromkeys(roots | in_use, "live")))}
     assert not live & went
     kept = [one for one in items if one.name not in went]
     if max_bytes is not None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from two_files import dataset, run, write_two_files
 
-from fer.engine import outputs, usage
+from fer.engine import key_parts, outputs, usage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.housekeeping import liveness
-from fer.housekeeping.liveness import DAY_S, Policy
+from fer.housekeeping.liveness import DAY_S, Policy, Root
 from fer.housekeeping.workspace_folder import WorkspaceFolder, paths_in
 from fer.ingest.refs import DatasetRef
 
@@ -29,7 +29,8 @@ def age(root: Path, days: float = 100) -> None:
 def collect(root: Path, roots=None, policy=NOTHING_STAYS) -> set[str]:
     """What went."""
     folder = WorkspaceFolder(root)
-    fates = liveness.judge(folder.items(), roots or {}, policy, time.time(), usage.busy_since(root))
+    named = {name: Root(why) for name, why in (roots or {}).items()}
+    fates = liveness.judge(folder.items(), named, policy, time.time(), usage.busy_since(root))
     return {fate.item.name for fate in fates if fate.goes and folder.remove(fate.item)}
 
 
@@ -54,6 +55,20 @@ def test_a_root_can_name_an_output_by_its_digest(tmp_path):
 def test_an_output_stays_with_those_that_its_ref_names():
     nested = {"path": "gate/1", "digest": "d", "model": {"path": "train/2", "digest": "e"}, "more": [{"path": "x/3"}]}
     assert list(paths_in(nested)) == ["gate/1", "train/2"]
+
+
+def made_from(workspace: LocalWorkspace, key: str, **inputs) -> DatasetRef:
+    parts = key_parts.of(inputs, {}, {})
+    return workspace.run("stage", key, DatasetRef, write_two_files, resumable=False, made_from=parts)
+
+
+def test_an_output_stays_with_those_that_it_was_made_from_but_of_earlier_data_alone_what_it_was_compared_with(tmp_path):
+    workspace = LocalWorkspace(tmp_path)
+    index = [made_from(workspace, f"index{number}") for number in range(2)]
+    before = made_from(workspace, "split0", manifest=index[0])
+    made_from(workspace, "split1", manifest=index[1], previous=before)
+    age(tmp_path)
+    assert collect(tmp_path, {"stage/split1": "accepted"}) == {"stage/index0"}
 
 
 def test_the_time_of_the_last_use_counts_not_that_of_the_making(tmp_path):

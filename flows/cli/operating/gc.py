@@ -115,7 +115,7 @@ def _document(collection: "Collection", removed: "Removed | None", proof: "Proof
             for judged in collection.judged
             for fate in judged.fates
         ],
-        "roots": collection.roots,
+        "roots": {name: root.why for name, root in collection.roots.items()},
         "proof": None if proof is None else proof._asdict(),
     }
 
