@@ -41,7 +41,8 @@ class LocalWorkspace(Workspace):
 
     def record(self, stage: str, key: str, names: Collection[str] | None = None) -> OutputRecord | None:
         """See Workspace. Of the files only `names` are verified, if they are given."""
-        usage.mark(self.root, stage, key)
+        if not self.read_only:
+            usage.mark(self.root, stage, key)
         final = self.root / stage / key
         if not final.is_dir():
             return None

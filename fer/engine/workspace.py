@@ -6,6 +6,7 @@ machines share (`remote_workspace`).
     .partial/<stage>/<key>/      an output that is being written; no other stage reads it
     .again/<stage>/<key>/        an output that is made again although it is there, to be compared with it
     .damaged/<stage>/<key>/      files of outputs that were not as they were committed, by the time when it was seen
+    .used/, .running/            what is in use (see `usage`)
     .locks/                      one lock per stage and key, freed by the kernel when its holder dies
 
 Every file of an output is verified before it is read, once in a process. Files that changed are set aside, and the

@@ -21,7 +21,7 @@ from fer.housekeeping import liveness
 from fer.housekeeping.home import Home
 from fer.housekeeping.kept_releases import Releases
 from fer.housekeeping.liveness import Fate, Item, Policy, Root
-from fer.housekeeping.workspace_folder import WorkspaceFolder, paths_in
+from fer.housekeeping.workspace_folder import WorkspaceFolder
 from fer.registry import registry
 from fer.settings import Settings
 
@@ -120,11 +120,13 @@ class Collection:
 def _accepted(configured: Settings) -> dict[str, Root]:
     """The outputs that the data accepted last consists of; of the data before it only what it is compared with."""
     roots: dict[str, Root] = {}
-    for note in baseline.notes(connect.running_workspace(configured)):
-        why = f"accepted data ({Path(note.location.removesuffix('*')).stem})"
-        earlier = {path for field in ("anchor", "previous") for path in paths_in(note.document.get(field))}
-        roots |= {path: Root(why, alone=True) for path in earlier if path not in roots}
-        roots |= {path: Root(why) for field in ("validation", "split") for path in paths_in(note.document.get(field))}
+    for accepted in baseline.accepted(connect.running_workspace(configured)):
+        why = f"accepted data of {', '.join(accepted.families)} for {accepted.recipe}"
+        before = (accepted.anchor, *(ref for _, ref in accepted.previous))
+        for ref in before:
+            if ref is not None:
+                roots.setdefault(ref.path, Root(why, alone=True))
+        roots |= {ref.path: Root(why) for ref in (accepted.validation, accepted.split)}
     return roots
 
 

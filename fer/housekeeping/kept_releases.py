@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from fer.engine.store import objectstore
 from fer.housekeeping.home import release_name
 from fer.housekeeping.liveness import Item, Root
-from fer.registry import champion, names, pins, registry
 from fer.registry import log as registry_log
+from fer.registry import names, pins, registry, releases
 from fer.registry.log import Log
 from fer.registry.manifest import Manifest
 
@@ -51,7 +51,7 @@ def _needed(
     manifest = next((manifest for manifest in versions if manifest.version == log.champion), None)
     if manifest is not None:
         yield manifest.version, f"champion of {name}"
-        anchor = champion.anchor_of(versions, manifest, log.log)
+        anchor = releases.anchor_of(versions, manifest, log.log)
         if anchor is not None:
             yield anchor.version, f"anchor of {name}"
         for met in (manifest.champion_at_registration, manifest.compared_with.anchor):

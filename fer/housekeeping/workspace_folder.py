@@ -21,7 +21,7 @@ from fer.engine import outputs, usage
 from fer.engine.local_workspace import ABANDONED_AFTER_S, SCRATCH_ABANDONED_AFTER_S, LocalWorkspace
 from fer.housekeeping.liveness import Item
 
-PARTIAL, DAMAGED, GONE = ".partial", ".damaged", ".gone"
+PARTIAL, AGAIN, DAMAGED, GONE = ".partial", ".again", ".damaged", ".gone"
 _EARLIER = frozenset({"previous", "baseline", "anchor"})  # inputs that are of earlier data
 _MARKS_STAY_S = 86_400.0  # without an output
 
@@ -35,7 +35,7 @@ class WorkspaceFolder:
     def items(self) -> list[Item]:
         """Committed outputs, unfinished and damaged ones, and what an earlier removal did not finish."""
         found = [self._output(folder) for folder in self._folders(self.root)]
-        found += [self._partial(folder) for folder in self._folders(self.root / PARTIAL)]
+        found += [_unfinished(folder, kind) for kind in (PARTIAL, AGAIN) for folder in self._folders(self.root / kind)]
         found += [self._damaged(folder) for folder in self._folders(self.root / DAMAGED, hidden=True)]
         found += [_leftover(folder, GONE, 0.0) for folder in (self.root / GONE).glob("*")]
         return found
@@ -96,7 +96,7 @@ class WorkspaceFolder:
         return aside
 
     def _used(self, item: Item, path: Path, stage: str, key: str) -> float:
-        if item.kind == PARTIAL:
+        if item.kind in (PARTIAL, AGAIN):
             return last_change(path)
         return max(usage.last_use(self.root, stage, key), _committed(path))
 
@@ -115,10 +115,6 @@ class WorkspaceFolder:
             refers_to=frozenset({*paths_in(list(ref.values())), *made_from.values()} - earlier),
             compared_with=frozenset(earlier),
         )
-
-    def _partial(self, folder: Path) -> Item:
-        has_scratch = bool(_stats(folder / outputs.SCRATCH))
-        return _leftover(folder, PARTIAL, SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S)
 
     def _damaged(self, folder: Path) -> Item:
         """It is what its output was, unless that was made again: without it that would count as never made."""
@@ -143,6 +139,11 @@ def paths_in(document: Any) -> Iterator[str]:
     if isinstance(document, list):
         for value in document:
             yield from paths_in(value)
+
+
+def _unfinished(folder: Path, kind: str) -> Item:
+    has_scratch = bool(_stats(folder / outputs.SCRATCH))
+    return _leftover(folder, kind, SCRATCH_ABANDONED_AFTER_S if has_scratch else ABANDONED_AFTER_S)
 
 
 def _leftover(path: Path, kind: str, stays_s: float | None, known_as: frozenset[str] = frozenset()) -> Item:
