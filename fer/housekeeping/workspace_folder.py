@@ -48,7 +48,8 @@ class WorkspaceFolder:
             return True
         stage, key = path.parts[-2:]
         try:
-            with LocalWorkspace(self.root).locked(stage, key, timeout_s=0):
+            locked = f"again-{stage}" if item.kind == AGAIN else stage
+            with LocalWorkspace(self.root).locked(locked, key, timeout_s=0):
                 aside = self._taken_away(item, path, stage, key)
         except filelock.Timeout:
             return False
