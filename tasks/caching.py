@@ -43,11 +43,11 @@ def run_label() -> str:
 
 def workspace() -> Workspace:
     """The workspace that the settings name; one in the store needs this in reach (see `tasks.registry`)."""
-    return connect.running_workspace(settings.Settings.load(), made_by=run_label(), say=_say)
+    return connect.running_workspace(settings.Settings.load(), made_by=run_label(), say=say)
 
 
-def _say(text: str) -> None:
-    """Tell the run's log and the terminal what was set aside."""
+def say(text: str) -> None:
+    """Tell the run's log and the terminal something of the workspace, as what was set aside."""
     events.publish(events.Noted("workspace", text))
     try:
         get_run_logger().warning("%s", plain_text.visible(text))

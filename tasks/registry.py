@@ -23,7 +23,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, outcomes, reports
+from tasks import artifacts, caching, mixed_code, outcomes, reports
 from tasks.results import TrainedModel
 
 
@@ -34,6 +34,7 @@ def store_in_reach() -> Iterator[None]:
     with connect.store(configured) as store:
         require_usable(store, configured)
         with connect.workspace(configured) as workspace:
+            mixed_code.tell(workspace)
             yield
             with artifacts.harmless("How the models stand"):
                 overview.keep(configured.home, registry.Registry(store), workspace)
@@ -45,6 +46,7 @@ def workspace_in_reach() -> Iterator[None]:
     with connect.workspace(settings.Settings.load()) as workspace:
         if workspace.objects is not None:
             require_usable(workspace.objects.store, settings.Settings.load())
+        mixed_code.tell(workspace)
         yield
 
 
