@@ -285,9 +285,9 @@ def publish_run(
 
 
 def _run_in_ui(made_by: str) -> dict[str, str]:
-    """The link to a run in the Prefect UI; none where no server is configured, or the label names no run."""
-    found, configured = _RUN_ID.search(made_by), get_current_settings()
-    if found is None or configured.api.url is None:
+    """The link to a run in the Prefect UI; none where no server has one, or the label names no run."""
+    found, ui_url = _RUN_ID.search(made_by), get_current_settings().ui_url
+    if found is None or not ui_url:
         return {}
-    address = httpx.URL(configured.ui_url or configured.api.url).copy_with(userinfo=b"")  # no password on a page
+    address = httpx.URL(ui_url).copy_with(userinfo=b"")  # no password on a page
     return {"this run in the Prefect UI": f"{str(address).rstrip('/')}/runs/flow-run/{found[1]}"}

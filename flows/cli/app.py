@@ -115,7 +115,10 @@ def _unexpected(error: Exception) -> tuple[str, int]:
     more = "run it again with `fer --debug` for the traceback, or see `fer doctor`"
     if isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error):
         failure = f"Prefect's API does not answer: {type(error).__name__}: {str(error).rstrip('.')}."
-        unavailable = errors.PrefectUnavailable(failure, todo=f"{prefect_ui.remedy()}; {more}")
+        from flows.cli import temporary_server
+
+        todo = prefect_ui.remedy() if temporary_server.process() is None else "run the same command again"
+        unavailable = errors.PrefectUnavailable(failure, todo=f"{todo}; {more}")
         return str(unavailable), unavailable.exit_code
     if isinstance(error, OSError) and error.strerror:
         place = f" at {error.filename}" if error.filename else ""

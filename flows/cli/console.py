@@ -1,7 +1,9 @@
 """Where the commands print, and how text from outside is printed: as letters, never as markup or control characters."""
 
+import contextlib
 import io
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -28,6 +30,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stand
 def plain(text: str, keep: str = "") -> str:
     """Text from outside, free of keys, of rich's markup, and of control characters except those in `keep`."""
     return escape(plain_text.visible(redaction.redacted(text), keep))
+
+
+@contextlib.contextmanager
+def waiting(screen: Console, what: str) -> Iterator[None]:
+    """Show `what` is waited for within the block: beside a spinner in a terminal, as one line elsewhere."""
+    if screen.is_terminal:
+        with screen.status(f"[dim]{plain(what)}[/]"):
+            yield
+    else:
+        screen.print(f"  {plain(what)}", highlight=False, soft_wrap=True)
+        yield
 
 
 def escape_what_cannot_be_shown() -> None:

@@ -37,13 +37,11 @@ def check(
     screen = console.err if as_json else console.out
     options.announce(screen, "checking", source, recipe)
 
-    from flows import ingest
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
-    temporary_server.start()
+    with options.starting(screen):
+        from flows import ingest
+        from flows.cli import terminal
     try:
-        with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+        with options.shown(screen):
             result = ingest.ingest(**parameters, accept=accept, show_faces=show_faces)
     except errors.UnfitData as unfit:
         if as_json:

@@ -1,9 +1,10 @@
 """What the commands that run a flow share: their options, and what happens before the flow begins."""
 
+import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -172,3 +173,31 @@ def announce(console: Console, action: str, sources: list[str], recipe: str, mod
     registered = "" if model is None else f", model [bold]{plain(model)}[/]"
     text = f"{action}: source [bold]{names}[/], recipe [bold]{plain(recipe)}[/]{registered}"
     console.print(text, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def starting(screen: Console) -> Iterator[None]:
+    """Have a Prefect server at the block's end, which is for the import of the flow: a temporary one starts meanwhile.
+
+    Raises ConfigError, PrefectUnavailable.
+    """
+    from flows.cli import console
+
+    with console.waiting(screen, "loading Prefect"):
+        from flows.cli import temporary_server
+
+        server = temporary_server.begin()
+        yield
+    if server is not None:
+        with console.waiting(screen, "starting Prefect's temporary server"):
+            server.wait()
+
+
+@contextlib.contextmanager
+def shown(screen: Console) -> Iterator[None]:
+    """Show the flow that runs within the block, and end it should Prefect's server fall silent."""
+    from flows.cli import prefect_watch, terminal
+    from tasks import events
+
+    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+        yield

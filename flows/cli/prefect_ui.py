@@ -29,9 +29,9 @@ def where() -> str:
     from prefect.settings import get_current_settings
 
     configured = get_current_settings()
-    if configured.api.url is None:
+    if not configured.ui_url:  # Prefect takes it from the server's address, unless that has none
         return start_command()
-    return str(httpx.URL(configured.ui_url or configured.api.url).copy_with(userinfo=b""))  # no password in a terminal
+    return str(httpx.URL(configured.ui_url).copy_with(userinfo=b""))  # no password in a terminal
 
 
 def remedy() -> str:

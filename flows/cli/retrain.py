@@ -47,12 +47,10 @@ def retrain(
     model_name = options.registered_name(run.sources, run.recipe, name)
     options.announce(console.out, "retraining", run.sources, run.recipe, model_name)
 
-    from flows import retrain as retrain_module
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with options.starting(console.out):
+        from flows import retrain as retrain_module
+        from flows.cli import terminal
+    with options.shown(console.out):
         result = retrain_module.retrain(**parameters, show_faces=show_faces)
     terminal.show_retrain(console.out, result, run.settings)
     if result.is_refused:

@@ -66,11 +66,9 @@ def audit(
     screen = console.err if as_json else console.out
     options.announce(screen, "auditing", run.sources, run.recipe, model)
 
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+    with options.starting(screen):
+        from flows.cli import terminal
+    with options.shown(screen):
         result = audit_module.audit(**parameters, model=model, input_format=form, robustness=robustness)
     if as_json:
         typer.echo(Path(result.reports["as JSON"]).read_text())

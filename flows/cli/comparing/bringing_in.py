@@ -10,12 +10,9 @@ if TYPE_CHECKING:
 
 def bring_in(parameters: dict[str, Any], recipe: str, *, quiet: bool) -> "IngestResult":
     """Run the flow `ingest` with these parameters; `quiet`: its progress is no part of standard output."""
-    from flows import ingest
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
     screen = console.err if quiet else console.out
     options.announce(screen, "checking", parameters["sources"], recipe)
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+    with options.starting(screen):
+        from flows import ingest
+    with options.shown(screen):
         return ingest.ingest(**parameters, accept=False)

@@ -37,12 +37,10 @@ def sweep(
     options.prepare_prefect(run.verbose)
     options.announce(console.out, "sweeping", run.sources, run.recipe)
 
-    from flows import sweep as sweep_module
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(console.out) as listener, events.heard_by(listener):
+    with options.starting(console.out):
+        from flows import sweep as sweep_module
+        from flows.cli import terminal
+    with options.shown(console.out):
         result = sweep_module.sweep(**parameters, search=space, trials=trials, concurrency=concurrency, seed=seed)
     terminal.show_sweep(console.out, result)
 
@@ -73,12 +71,10 @@ def compare(
     screen = console.err if as_json else console.out
     options.announce(screen, "comparing", run.sources, run.recipe)
 
-    from flows import compare as compare_module
-    from flows.cli import prefect_watch, temporary_server, terminal
-    from tasks import events
-
-    temporary_server.start()
-    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+    with options.starting(screen):
+        from flows import compare as compare_module
+        from flows.cli import terminal
+    with options.shown(screen):
         result = compare_module.compare(**parameters, candidates=candidates)
     if as_json:
         typer.echo(Path(result.reports["as JSON"]).read_text())

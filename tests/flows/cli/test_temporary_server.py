@@ -1,11 +1,11 @@
 """Prefect's temporary server: that it starts, or why it does not."""
 
+import os
 import subprocess
 import sys
 import time
 
 import pytest
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
@@ -14,7 +14,7 @@ from prefect.settings import (
 )
 
 from fer import errors
-from flows.cli import guard, temporary_server
+from flows.cli import guard, prefect_ui, temporary_server
 
 TRACEBACK = """
 import sys
@@ -51,11 +51,12 @@ def started(monkeypatch):
     def run(*codes: str) -> temporary_server.Server:
         left = list(codes)
 
-        def launch(server):
-            return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0), str(server.port)])
+        def launch(port, environment, log):
+            return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0), str(port)], stderr=log)
 
-        monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", launch)
-        monkeypatch.setattr(SubprocessASGIServer, "_instances", {})  # another test's server would be taken for it
+        monkeypatch.setattr(temporary_server, "_run_uvicorn", launch)
+        monkeypatch.setattr(temporary_server, "_running", [])
+        monkeypatch.delenv("PREFECT_API_URL", raising=False)
         monkeypatch.setattr(guard, "start", lambda: None)  # else what this process starts later would bear a mark
         with temporary_settings(
             {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2},
@@ -85,8 +86,24 @@ def test_a_server_that_never_answers_is_given_up_and_ended(started):
 
 def test_a_port_that_is_taken_is_replaced_by_another(started):
     server = started(TAKEN, SERVES)
-    assert server.server_process.poll() is None
+    assert temporary_server.process().poll() is None
     server.stop()
+    assert temporary_server.process() is None
+
+
+def test_prefect_asks_the_server_until_it_is_ended_and_knows_of_no_ui_there(started):
+    server = started(SERVES)
+    assert os.environ["PREFECT_API_URL"].startswith("http://127.0.0.1:")
+    assert prefect_ui.where() == prefect_ui.start_command()
+    server.stop()
+    assert "PREFECT_API_URL" not in os.environ
+
+
+@pytest.mark.slow
+def test_a_command_imports_nothing_of_prefects_server():
+    code = "import sys; from flows import retrain; from flows.cli import temporary_server; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not [name for name in modules if name.startswith("prefect.server")]
 
 
 def test_where_a_temporary_server_is_forbidden_what_forbids_it_is_named(monkeypatch):
