@@ -14,13 +14,13 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-from fer.engine import arithmetic, canonical_code
+from fer.engine import arithmetic, canonical_code, parsed_sources
 
 ENGINE_VERSION = 1  # raise it when a change in the plumbing makes stages write other bytes: everything runs again then
 
@@ -42,6 +42,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.local_workspace",
         "fer.engine.objects",
         "fer.engine.outputs",
+        "fer.engine.parsed_sources",
         "fer.engine.processes",
         "fer.engine.read_only",
         "fer.engine.remote_workspace",
@@ -93,22 +94,21 @@ class Code:
     @functools.cached_property
     def digests(self) -> dict[str, str]:
         """Module or data file -> SHA-256 (hex) of what it does or holds. Raises SyntaxError."""
-        return {name: hashlib.sha256(content).hexdigest() for name, content in self._content()}
+        forms = {
+            name: _form_digest(source, is_ours=name.split(".")[0] in _PROJECT)
+            for name, source in sorted(self.modules.items())
+        }
+        return forms | {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.data.items())}
 
     def does_the_same(self, other: "Code") -> bool:
         """Whether both are the same code under whatever conditions. Raises SyntaxError."""
         if (self.modules, self.data) == (other.modules, other.data):
             return True
-        return list(self._content()) == list(other._content())
+        return self.digests == other.digests
 
     def joined(self, other: "Code") -> "Code":
         """Both together; of what both have, that of this one."""
         return Code(other.modules | self.modules, other.data | self.data, other.conditions | self.conditions)
-
-    def _content(self) -> Iterator[tuple[str, bytes]]:
-        for name, source in sorted(self.modules.items()):
-            yield name, canonical_code.form(source, is_ours=name.split(".")[0] in _PROJECT)
-        yield from sorted(self.data.items())
 
 
 def of_module(name: str) -> str:
@@ -206,8 +206,20 @@ class _Facts(NamedTuple):
         }
 
 
-@functools.lru_cache(maxsize=4096)  # the stages reach the same modules: 0.5 s of parsing become 0.15 s
+def _form_digest(source: bytes, *, is_ours: bool) -> str:
+    def make() -> str:
+        return hashlib.sha256(canonical_code.form(source, is_ours=is_ours)).hexdigest()
+
+    return str(parsed_sources.remembered("form" if is_ours else "form of others", source, make))
+
+
+@functools.lru_cache(maxsize=4096)  # the stages reach the same modules
 def _facts(source: bytes) -> _Facts:
+    imports, reads_data = parsed_sources.remembered("facts", source, lambda: _parsed_facts(source))
+    return _Facts(tuple((dots, module) for dots, module in imports), reads_data)
+
+
+def _parsed_facts(source: bytes) -> _Facts:
     imports: set[tuple[int, str]] = set()
     reads_data = False
     for node in ast.walk(canonical_code.parse(source)):
