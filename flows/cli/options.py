@@ -156,10 +156,15 @@ def prepare_prefect(verbose: bool) -> None:
 
     Raises ConfigError, WorkspaceError.
     """
+    quiet_prefect(verbose)
+    find_prefect_home()
+
+
+def find_prefect_home() -> None:
+    """See that Prefect has a home that can be written. Raises ConfigError, WorkspaceError."""
     from fer import settings
     from flows.cli import console, prefect_home
 
-    quiet_prefect(verbose)
     home = settings.Settings.load().home
     reason = prefect_home.ensure(home)
     if reason is not None:

@@ -8,17 +8,22 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from fer import settings
 from flows.operating import installation, services
 
 _LOCK = "fer-server.lock"
+_LOOK_EVERY_S = 1.0
 
 
 def main(name: str, home: Path) -> None:
     """Become the service of that name. Exits with a message where that can't be."""
     asked = installation.load(home)
+    if asked is not None and name == services.STORE:
+        _serve_store(home)
+        return
     if asked is None or name not in asked.services:
         sys.exit(f"The installation in {home} has no service {name!r}. Next: fer up.")
     kept = installation.server_settings(home)
@@ -37,6 +42,18 @@ def _arguments(asked: installation.Installation, name: str) -> list[str]:
         return ["--no-prompt", "server", "start", "--host", asked.host, "--port", str(asked.port)]
     worker = ["--name", services.worker_name(name), "--limit", str(asked.runs_at_once)]
     return ["--no-prompt", "worker", "start", "--type", "process", "--pool", asked.pool, *worker]
+
+
+def _serve_store(home: Path) -> None:
+    """Use the embedded store until SIGTERM, so that it stays; exit code 1 once its server is gone."""
+    from fer.engine.store import process, seaweedfs
+
+    services.record(home, services.STORE, None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with seaweedfs.running(home) as server:
+        while process.is_alive(server.pid):
+            time.sleep(_LOOK_EVERY_S)
+    sys.exit("The store's server has ended.")
 
 
 def _lock_database(prefect_home: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from fer import errors, settings
 from fer.engine.store import ports, seaweedfs
 from flows.cli import console
 from flows.cli.operating import init
-from flows.operating import installation, interrupted, own_server, services
+from flows.operating import installation, interrupted, own_server, services, systemd
 from flows.operating.installation import SERVER, Installation
 
 
@@ -21,21 +22,8 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     `chosen`: fields of Installation that the user gave. Raises ConfigError, PrefectUnavailable, StoreUnavailable.
     """
     home = configured.home
-    known, kept = installation.load(home), installation.server_settings(home)
-    asked = _asked(known, chosen, environment)
-    given = installation.given_settings(environment, kept)
-    installation.require_guarded(asked, given)
     server_runs = services.is_running(home, SERVER)
-    if server_runs and known is not None:
-        _require_unchanged(known, asked, kept, given)
-    elif not ports.is_free(asked.port):
-        raise errors.ConfigError(
-            "The server's port must be free.",
-            received=f"{asked.port}, on which another program listens",
-            todo="end that one, or choose another: fer up --port PORT",
-        )
-    installation.save_settings(home, given)
-    installation.save(home, asked)
+    asked, given = _keep_asked(home, chosen, environment, server_runs=server_runs)
     if configured.store_endpoint is None:
         store = seaweedfs.up(home)
         _say(services.STORE, store.pid, store.endpoint)
@@ -58,6 +46,20 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     _say_how_to_go_on(asked, given, environment)
 
 
+def write_units(configured: settings.Settings, chosen: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Write systemd's user units of the installation, and say what makes it run. Raises ConfigError."""
+    home, into = configured.home, systemd.folder(environment)
+    asked, _ = _keep_asked(home, chosen, environment, server_runs=services.is_running(home, SERVER))
+    units = systemd.units(home, asked, with_store=configured.store_endpoint is None)
+    systemd.write(home, into, units, environment)
+    for name in units:
+        console.out.print(str(into / name), highlight=False, soft_wrap=True)
+    lines = ["", "start it, now and at each boot:", "    systemctl --user daemon-reload"]
+    lines += [f"    systemctl --user enable --now {systemd.TARGET}", "    loginctl enable-linger"]
+    for line in lines:
+        console.out.print(line, highlight=False, soft_wrap=True)
+
+
 def bring_down(configured: settings.Settings) -> None:
     """End it all, and say what was ended."""
     home = configured.home
@@ -72,12 +74,34 @@ def bring_down(configured: settings.Settings) -> None:
             for name in interrupted.settle(asked, http, runs):
                 _say_ended(name)
         ended += [SERVER] if services.end(home, SERVER) else []
+    services.end(home, services.STORE)  # what systemd keeps it by
     if configured.store_endpoint is None and seaweedfs.status(home) is not None:
         if seaweedfs.down(home):
             ended.append(services.STORE)
         else:
             console.out.print("the store is in use by a run; it ends with that run", highlight=False)
     console.out.print(f"ended: {', '.join(ended)}" if ended else "nothing ran", highlight=False)
+
+
+def _keep_asked(
+    home: Path, chosen: Mapping[str, Any], environment: Mapping[str, str], *, server_runs: bool
+) -> tuple[Installation, dict[str, str]]:
+    """What is asked for now, and the settings of the server; kept, if they are valid. Raises ConfigError."""
+    known, kept = installation.load(home), installation.server_settings(home)
+    asked = _asked(known, chosen, environment)
+    given = installation.given_settings(environment, kept)
+    installation.require_guarded(asked, given)
+    if server_runs and known is not None:
+        _require_unchanged(known, asked, kept, given)
+    elif not ports.is_free(asked.port):
+        raise errors.ConfigError(
+            "The server's port must be free.",
+            received=f"{asked.port}, on which another program listens",
+            todo="end that one, or choose another: fer up --port PORT",
+        )
+    installation.save_settings(home, given)
+    installation.save(home, asked)
+    return asked, given
 
 
 def _asked(known: Installation | None, chosen: Mapping[str, Any], environment: Mapping[str, str]) -> Installation:

@@ -21,6 +21,9 @@ def up(
             help="The address it listens on; beyond loopback it must ask for a password.", show_default="127.0.0.1"
         ),
     ] = None,
+    systemd: Annotated[
+        bool, typer.Option("--systemd", help="Start nothing: write systemd's user units, which start it at boot.")
+    ] = False,
 ) -> None:
     """Start an installation on this machine: Prefect's server, workers, the embedded store. They stay until `fer down`.
 
@@ -34,12 +37,15 @@ def up(
     from flows.operating import installation
 
     configured = settings.Settings.load()
-    options.prepare_prefect(verbose=False)
+    options.find_prefect_home()
     given: dict[str, Any] = {"host": host, "port": port, "pool": pool, "workers": workers, "runs_at_once": runs_at_once}
     chosen = {name: value for name, value in given.items() if value is not None}
     installation.folder(configured.home).mkdir(mode=0o700, parents=True, exist_ok=True)
     with filelock.FileLock(installation.folder(configured.home) / _LOCK):
-        bringing_up.bring_up(configured, chosen, dict(os.environ))
+        if systemd:
+            bringing_up.write_units(configured, chosen, dict(os.environ))
+        else:
+            bringing_up.bring_up(configured, chosen, dict(os.environ))
 
 
 def down() -> None:
