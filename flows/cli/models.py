@@ -12,6 +12,7 @@ from rich.table import Table
 from fer import errors
 from flows.cli import console
 from flows.cli.comparing import models_diff
+from flows.cli.operating import pins
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
@@ -27,6 +28,8 @@ Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
 @app.command("list")
 def list_models(as_json: console.AsJson = False) -> None:
     """List every version of every model, newest first."""
+    from fer.registry import pins as registry_pins
+
     documents: list[dict[str, object]] = []
     remarks: list[str] = []
     table = Table("model", "version", "status", "accuracy", "macro-F1", "created (UTC)", "alias")
@@ -38,11 +41,17 @@ def list_models(as_json: console.AsJson = False) -> None:
             except errors.IntegrityError as error:
                 failed, state = error, None
                 remarks.append(str(error))
+            try:
+                pinned = registry_pins.read(models, name)
+            except errors.IntegrityError as error:
+                failed, pinned = error, {}
+                remarks.append(str(error))
             versions = models.versions(name)[::-1]
             for manifest in versions:
                 standing = _standing(manifest, state.log if state else None)
                 champion = state is not None and state.champion == manifest.version
-                documents.append(manifest.model_dump(mode="json") | {"champion": champion} | standing)
+                marks = {"champion": champion, "pinned": manifest.version in pinned}
+                documents.append(manifest.model_dump(mode="json") | marks | standing)
                 remarks += [f"{manifest.name}: {reason}" for reason in standing.values() if reason]
                 table.add_row(
                     manifest.name,
@@ -51,7 +60,7 @@ def list_models(as_json: console.AsJson = False) -> None:
                     f"{manifest.metrics['accuracy']:.3f}",
                     f"{manifest.metrics['macro']['f1']:.3f}",
                     f"{manifest.created_utc:%Y-%m-%d %H:%M}",
-                    "champion" if champion else "",
+                    ", ".join(mark for mark, is_so in marks.items() if is_so),
                 )
             lost = set(state.log.claims() if state else ()) - {manifest.version for manifest in versions}
             remarks += [f"{name}@{version} was lost. Next: fer models repair {name}" for version in sorted(lost)]
@@ -92,6 +101,8 @@ def show_model(
 
 
 app.command("diff")(models_diff.diff)
+app.command("pin")(pins.pin)
+app.command("unpin")(pins.unpin)
 
 
 @app.command("promote")
