@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -84,8 +84,8 @@ def record(home: Path, name: str, address: str | None) -> None:
     disk.write(_path(home, name), process.model_dump_json().encode())
 
 
-def start(home: Path, asked: Installation, name: str) -> None:
-    """Start a service, unless it runs, and wait until it works. Raises PrefectUnavailable."""
+def start(home: Path, asked: Installation, name: str, environment: Mapping[str, str]) -> None:
+    """Start a service with these variables, unless it runs, and wait until it works. Raises PrefectUnavailable."""
     if is_running(home, name):
         _wait(home, asked, name, None)
         return
@@ -97,7 +97,7 @@ def start(home: Path, asked: Installation, name: str) -> None:
         process = subprocess.Popen(
             command(name),
             cwd=home,
-            env={**os.environ, "FER_HOME": str(home)},
+            env={**environment, "FER_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -131,7 +131,8 @@ def end_workers(home: Path, asked: Installation) -> list[str]:
     recorded = [path.stem for path in installation.folder(home).glob("worker-*.json")]
     ended = sorted(name for name in recorded if is_running(home, name))
     server = _live(home, SERVER)
-    kept = {server.pid} if server is not None else set()
+    kept = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    kept |= {server.pid} if server is not None else set()
     _end([psutil.Process(process.pid) for name in ended if (process := _live(home, name)) is not None])
     _end([process for process in marked(asked.token) if process.pid not in kept])
     for name in recorded:

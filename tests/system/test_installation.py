@@ -9,6 +9,7 @@ import psutil
 import pytest
 from installed import Installed
 from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.sorting import FlowRunSort
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -23,7 +24,8 @@ def runs_of(installation: Installed, deployment: str) -> list[tuple[str, str]]:
     """The names of the states of its runs, and their messages, the newest first."""
     with installation.client() as client:
         of = {"deployment_id": {"any_": [client.read_deployment_by_name(deployment).id]}}
-        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(of))
+        newest = FlowRunSort.EXPECTED_START_TIME_DESC
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(of), sort=newest)
     return [(run.state.name, run.state.message) for run in runs]
 
 

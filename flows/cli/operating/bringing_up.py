@@ -33,7 +33,7 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     for name in asked.services:
         if not services.is_running(home, name):
             console.err.print(f"starting the {name} …", highlight=False)
-        services.start(home, asked, name)
+        services.start(home, asked, name, environment)
         if name == SERVER and is_anew:  # as after a power cut
             with services.client(home, asked) as http, contextlib.suppress(httpx.TransportError):
                 for run in interrupted.settle(asked, http, set()):

@@ -38,14 +38,16 @@ def up(
 
     configured = settings.Settings.load()
     options.find_prefect_home()
+    environment = dict(os.environ)
+    options.quiet_prefect(verbose=False)  # here, not in what is started
     given: dict[str, Any] = {"host": host, "port": port, "pool": pool, "workers": workers, "runs_at_once": runs_at_once}
     chosen = {name: value for name, value in given.items() if value is not None}
     installation.folder(configured.home).mkdir(mode=0o700, parents=True, exist_ok=True)
     with filelock.FileLock(installation.folder(configured.home) / _LOCK):
         if systemd:
-            bringing_up.write_units(configured, chosen, dict(os.environ))
+            bringing_up.write_units(configured, chosen, environment)
         else:
-            bringing_up.bring_up(configured, chosen, dict(os.environ))
+            bringing_up.bring_up(configured, chosen, environment)
 
 
 def down() -> None:
