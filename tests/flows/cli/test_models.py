@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fer import errors
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
-from fer.registry import registry, releases
+from fer.registry import pins, registry, releases
 from fer.registry.manifest import Registration
 from flows.cli import app as cli
 from flows.cli import console
@@ -218,6 +218,7 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
 
     monkeypatch.setenv("FER_HOME", str(tmp_path))
     monkeypatch.setattr(releases, "open_registry", lambda: contextlib.nullcontext(Registry()))
+    monkeypatch.setattr(pins, "read", lambda models, name: {})
     shown = CliRunner().invoke(cli.app, ["models", "list"])
     assert asked == ["demo", "fer2013"]
     rows = [line.split() for line in shown.stdout.splitlines() if "released" in line]
