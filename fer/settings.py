@@ -6,7 +6,7 @@ FER_HOME=/data/fer FER_STORE_ENDPOINT=https://s3.eu-west-1.amazonaws.com fer ret
 import hashlib
 import re
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import pydantic
@@ -147,6 +147,12 @@ class Settings(FromEnvironment):
         allow_inf_nan=False,
         description="seconds that a download may wait where Kaggle limits its rate and says until when (Retry-After); "
         "a run that would have to wait longer ends at once",
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="how Prefect's log lines are written to the terminal (-v) and to the files of `fer up`: `json` is "
+        "one object a line",
     )
 
     def require_home(self) -> None:

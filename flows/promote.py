@@ -5,6 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+import tasks.registry
 from flows import run_options
 from tasks import champions, outcomes
 from tasks.results import ChampionMoved
@@ -23,4 +24,5 @@ def promote(name: str, version: Version, reason: str = "", override: str = "") -
         reason: Why; it is kept in the model's log.
         override: Why a version becomes champion that the gates refused; kept in the log.
     """
-    return champions.promote(name, version, reason, override)
+    with tasks.registry.store_in_reach():
+        return champions.promote(name, version, reason, override)

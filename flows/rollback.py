@@ -5,6 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+import tasks.registry
 from flows import run_options
 from tasks import champions, outcomes
 from tasks.results import ChampionMoved
@@ -20,4 +21,5 @@ def rollback(name: str, to: Annotated[int, Field(ge=1)] | None = None, reason: s
         to: The version to go back to; without it the champion before.
         reason: Why; it is kept in the model's log.
     """
-    return champions.rollback(name, to, reason)
+    with tasks.registry.store_in_reach():
+        return champions.rollback(name, to, reason)

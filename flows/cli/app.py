@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import gc, init, services, status, up, why
+from flows.cli.operating import gc, init, logs, services, status, up, why
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -40,6 +40,7 @@ app.command()(init.init)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(status.status)
+app.command()(logs.logs)
 app.command()(gc.gc)
 app.command()(services.doctor)
 app.command()(services.ui)

@@ -146,6 +146,11 @@ def registered_name(sources: list[str], recipe: str, model_name: str | None) -> 
 
 def quiet_prefect(verbose: bool) -> None:
     """Before Prefect is imported, which reads this: its log goes to its server, and to the terminal only on demand."""
+    from fer import settings
+    from flows.operating import log_format
+
+    for name, value in log_format.variables(settings.Settings.load_valid()[0].log_format).items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
     # Its machinery's own, which prints whole events where the server is gone.
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "ERROR" if verbose else "CRITICAL")

@@ -20,6 +20,7 @@ from pydantic import Field
 from fer import errors
 from fer.engine import disk
 from fer.engine.records import Record
+from flows.operating import log_format
 
 MARK = "FER_INSTALLATION"  # in the environment of the services and of all that they start: the installation's token
 SERVER = "server"
@@ -136,6 +137,7 @@ def environment(
         if name not in _CLIENT_SETTINGS and not name.startswith(_SERVER_SETTINGS)
     }
     variables |= {"FER_HOME": str(home), "PREFECT_HOME": str(asked.prefect_home), MARK: asked.token}
+    variables |= log_format.variables(base.get("FER_LOG_FORMAT", ""))
     if service != SERVER:
         return variables | client_settings(asked, settings)
     ui = asked.url if _is_loopback(asked.host) else f"http://{socket.getfqdn()}:{asked.port}/api"
