@@ -11,8 +11,8 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
@@ -81,7 +81,23 @@ def inputs_key(curation: CurationRef, inspection: InspectionRef, config: BaseMod
 
 def accepted(workspace: Workspace) -> list[Baseline]:
     """All data that was accepted last, of each scope one. Raises WorkspaceError for a note that can't be read."""
-    return [_read(note) for note in workspace.notes(_KIND)]
+    return [_read(note) for note in notes(workspace)]
+
+
+def notes(workspace: Workspace) -> list[Note]:
+    """The same as it is written."""
+    return workspace.notes(_KIND)
+
+
+def write_note(workspace: Workspace, name: str, document: Mapping[str, Any]) -> None:
+    """Put back what `notes` gave, by its file's name. Raises OSError, StoreError."""
+    workspace.write_note(_KIND, name, document)
+
+
+def refs(accepted: Baseline) -> tuple[Ref, ...]:
+    """The outputs that it names: the data, its split, and what new data is compared with."""
+    named = (accepted.validation, accepted.split, accepted.anchor, *(ref for _, ref in accepted.previous))
+    return tuple(ref for ref in named if ref is not None)
 
 
 def find(workspace: Workspace, scope: Scope) -> Baseline | None:

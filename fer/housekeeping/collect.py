@@ -122,10 +122,8 @@ def _accepted(configured: Settings) -> dict[str, Root]:
     roots: dict[str, Root] = {}
     for accepted in baseline.accepted(connect.running_workspace(configured)):
         why = f"accepted data of {', '.join(accepted.families)} for {accepted.recipe}"
-        before = (accepted.anchor, *(ref for _, ref in accepted.previous))
-        for ref in before:
-            if ref is not None:
-                roots.setdefault(ref.path, Root(why, alone=True))
+        for ref in baseline.refs(accepted):
+            roots.setdefault(ref.path, Root(why, alone=True))
         roots |= {ref.path: Root(why) for ref in (accepted.validation, accepted.split)}
     return roots
 

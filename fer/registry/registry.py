@@ -33,7 +33,7 @@ from fer.registry.log import Act, Log
 from fer.registry.manifest import File, Manifest, Registration
 from fer.registry.names import CHAMPION
 
-_COPY = ".manifest.json"  # no release's file can have this name
+COPY = ".manifest.json"  # no release's file can have this name
 _READERS = 8
 
 
@@ -96,7 +96,7 @@ class Registry:
                 files=uploaded,
             )
             data = manifest.model_dump_json(indent=1).encode()
-            self.store.put(prefix + _COPY, data)
+            self.store.put(prefix + COPY, data)
             return Act(
                 action="register",
                 by=by or registry_log.operator(),
@@ -107,7 +107,7 @@ class Registry:
                 verdict=manifest.reasons,
                 status=manifest.status,
                 registration_key=manifest.registration_key,
-                manifest=registry_log.Copy(key=prefix + _COPY, sha256=hashlib.sha256(data).hexdigest()),
+                manifest=registry_log.Copy(key=prefix + COPY, sha256=hashlib.sha256(data).hexdigest()),
             )
 
         while True:
@@ -117,7 +117,7 @@ class Registry:
                 return others[-1]
             version = self.restore(entry)
             if version is None:
-                raise self._damaged(name, prefix + _COPY)
+                raise self._damaged(name, prefix + COPY)
             if version.registration_key == registration.registration_key:  # else a writer without a log took the number
                 return version
 

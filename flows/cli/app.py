@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import gc, init, logs, services, status, up, why
+from flows.cli.operating import backup, gc, init, logs, services, status, up, why
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -42,6 +42,8 @@ app.command()(up.down)
 app.command()(status.status)
 app.command()(logs.logs)
 app.command()(gc.gc)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(services.doctor)
 app.command()(services.ui)
 app.add_typer(data.app, name="data")

@@ -14,7 +14,7 @@ from pathlib import Path
 from fer import settings
 from flows.operating import installation, services
 
-_LOCK = "fer-server.lock"
+LOCK = "fer-server.lock"
 _LOOK_EVERY_S = 1.0
 
 
@@ -58,7 +58,7 @@ def _serve_store(home: Path) -> None:
 
 def _lock_database(prefect_home: Path) -> None:
     """Hold a lock for as long as this process lives: two servers on one SQLite database would start each run twice."""
-    descriptor = os.open(prefect_home / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(prefect_home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
