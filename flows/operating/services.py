@@ -27,6 +27,7 @@ from flows.operating.installation import SERVER, Installation
 STORE = "store"
 _START_TIMEOUT_S = {SERVER: 180.0}  # the first one makes its database
 _WORKER_TIMEOUT_S = 90.0
+_PATIENCE_S = 60.0  # with a server that runs: under load it may be late
 _STOP_TIMEOUT_S = 40.0  # a worker waits for its runs, which it ends
 _KILL_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 5.0
@@ -85,10 +86,14 @@ def record(home: Path, name: str, address: str | None) -> None:
 
 
 def start(home: Path, asked: Installation, name: str, environment: Mapping[str, str]) -> None:
-    """Start a service with these variables, unless it runs, and wait until it works. Raises PrefectUnavailable."""
+    """Start a service with these variables, unless it runs, and wait until it works. Raises PrefectUnavailable.
+
+    A server that runs and does not answer any more is ended first; a worker that runs may have runs at work.
+    """
     if is_running(home, name):
-        _wait(home, asked, name, None)
-        return
+        if name != SERVER or _answers_in_time(asked):
+            return
+        end(home, name)
     log = installation.log(home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > _LARGE_LOG:
@@ -170,14 +175,23 @@ def _path(home: Path, name: str) -> Path:
     return installation.folder(home) / f"{name}.json"
 
 
-def _wait(home: Path, asked: Installation, name: str, process: "subprocess.Popen[bytes] | None") -> None:
+def _answers_in_time(asked: Installation) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not answers(asked):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _wait(home: Path, asked: Installation, name: str, process: "subprocess.Popen[bytes]") -> None:
     """Until the service works. Raises PrefectUnavailable."""
     timeout_s = _START_TIMEOUT_S.get(name, _WORKER_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        code = process.poll() if process is not None else None
-        if code is not None or (process is None and not is_running(home, name)):
-            raise _unavailable(home, name, "it ended" if code is None else f"it ended with exit code {code}")
+        code = process.poll()
+        if code is not None:
+            raise _unavailable(home, name, f"it ended with exit code {code}")
         if is_running(home, name) and (answers(asked) if name == SERVER else _is_online(asked, home, name)):
             return
         time.sleep(_POLL_S)

@@ -11,6 +11,8 @@ from installed import Installed
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.sorting import FlowRunSort
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> dict[str, str]:
@@ -38,7 +40,7 @@ def test_an_installation_is_brought_up_used_repaired_and_ended(tmp_path, databas
         run = ["deployment", "run", "retrain/demo", "--params", parameters, "--watch"]
         installation.prefect(*run)
         assert [name for name, _ in runs_of(installation, "retrain/demo")] == ["Released"]
-        assert "demo@1" in installation.fer("models", "list")
+        assert "demo@champion" in installation.fer("models", "show", "demo@1")
         for secret in (url.partition("@")[0].rpartition(":")[2] for url in database.values()):
             assert secret not in installation.logs()
             assert not any(secret in " ".join(process.cmdline()) for process in installation.processes())
