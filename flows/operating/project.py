@@ -1,7 +1,7 @@
 """The files of a project folder: from where deployments are made, and where their settings stand. Loads no Prefect."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flows
 from fer import errors, settings
@@ -43,7 +43,7 @@ def write(folder: Path) -> list[Written]:
             if path.exists():
                 written.append(Written(path, "same" if path.read_bytes() == content else "other"))
                 continue
-            disk.write(path, content)
+            (disk.write_private if name == SETTINGS else disk.write)(path, content)
             written.append(Written(path, "made"))
     except OSError as error:
         raise errors.WorkspaceError(
@@ -66,8 +66,9 @@ def _settings() -> str:
     lines = [
         "# Settings; a line without its `#` sets one. Lines are NAME=VALUE, as for a shell, systemd and containers."
     ]
+    defaults: dict[str, Any] = {}
     for name, field in settings.Settings.model_fields.items():
-        default = field.get_default()
+        default = defaults[name] = field.get_default(call_default_factory=True, validated_data=defaults)
         shown = "" if default is None else str(default)
         lines += ["", f"# {field.description}", f"#FER_{name.upper()}={shown}"]
     return "\n".join(lines) + "\n"

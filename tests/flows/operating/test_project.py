@@ -29,6 +29,8 @@ def test_the_folder_holds_the_deployments_and_every_setting_with_its_description
         assert f"# {described.description}" in lines
         assert any(line.startswith(f"#{described.variable}=") for line in lines)
     assert all(line.startswith("#") or not line for line in lines)  # nothing is set
+    assert "#FER_WORKSPACE=.fer/workspace" in lines
+    assert (tmp_path / "fer.env").stat().st_mode & 0o077 == 0  # it may come to hold keys
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path):
