@@ -127,6 +127,12 @@ class Settings(FromEnvironment):
     store_secret_access_key: SecretStr | None = Field(
         default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
     )
+    disk_budget_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="bytes that the workspace's folder and FER_HOME may take on this machine: from 80 % on runs and "
+        "`fer doctor` warn, and beyond it no run begins; `fer gc` makes room",
+    )
     run_timeout_s: float | None = Field(
         default=None,
         gt=0,

@@ -13,6 +13,7 @@ from fer.engine.stage import Found
 from fer.engine.store import objectstore
 from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Champion, ChampionState, Examination, Judged, VerdictRef
+from fer.housekeeping import budget
 from fer.ingest.refs import ManifestRef
 from fer.recipes import overrides
 from fer.recipes.schema import Recipe
@@ -31,6 +32,7 @@ from tasks.results import TrainedModel
 def store_in_reach() -> Iterator[None]:
     """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
     configured = settings.Settings.load()
+    require_room(configured)
     with connect.store(configured) as store:
         require_usable(store, configured)
         with connect.workspace(configured) as workspace:
@@ -43,11 +45,18 @@ def store_in_reach() -> Iterator[None]:
 @contextlib.contextmanager
 def workspace_in_reach() -> Iterator[None]:
     """Do the same with the workspace's store alone, if it is in one."""
+    require_room(settings.Settings.load())
     with connect.workspace(settings.Settings.load()) as workspace:
         if workspace.objects is not None:
             require_usable(workspace.objects.store, settings.Settings.load())
         mixed_code.tell(workspace)
         yield
+
+
+def require_room(configured: settings.Settings) -> None:
+    """Warn where little of the disk budget is left. Raises WorkspaceError where nothing is."""
+    if warning := budget.require(configured):
+        caching.say(warning)
 
 
 def require_usable(store: objectstore.ObjectStore, configured: settings.Settings) -> None:

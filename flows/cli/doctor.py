@@ -15,6 +15,7 @@ import psutil
 from fer import errors, limits, settings
 from fer.engine import connect
 from fer.engine.processes import cgroups, process_pool
+from fer.housekeeping import budget
 from fer.images import limits as image_limits
 from flows.cli import prefect_home, prefect_ui
 
@@ -44,7 +45,7 @@ def examine() -> list[Finding]:
         # An empty home would look like one that a run has used.
         trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
         homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
-        findings = [_python(), _memory(), _disk(configured), _store(configured, trial)]
+        findings = [_python(), _memory(), _disk(configured), *_disk_budget(configured), _store(configured, trial)]
         findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(configured), _telemetry()]
     for values, wrong in ((configured, faults), limits.Limits.load_valid(), image_limits.ImageLimits.load_valid()):
         changed = [setting for setting in values.described() if not setting.is_default]
@@ -83,6 +84,17 @@ def _disk(configured: settings.Settings) -> Finding:
     if free_gb < _NEEDED_DISK_GB:
         return Finding("warn", "workspace", text, "free some space, or set FER_HOME to a larger disk")
     return Finding("ok", "workspace", text)
+
+
+def _disk_budget(configured: settings.Settings) -> list[Finding]:
+    room = budget.look(configured)
+    if room is None:
+        return []
+    if room.used_bytes >= room.budget_bytes:
+        return [Finding("fail", "disk budget", room.sentence(), "no run begins: make room by fer gc, or raise it")]
+    return [
+        Finding("warn" if room.is_short else "ok", "disk budget", room.sentence(), "fer gc" if room.is_short else "")
+    ]
 
 
 def _store(configured: settings.Settings, trial: settings.Settings) -> Finding:
