@@ -205,7 +205,7 @@ def _deployed() -> list[Finding]:
             findings = _schedules(client)
             if missing := automations.missing(client):
                 text = f"the server lacks {', '.join(missing)}; without these what is killed stays Running"
-                findings += [Finding("warn", "automations", text, "prefect deploy --all makes them")]
+                findings += [Finding("warn", "automations", text, "fer init makes them, and fer up")]
             changed = deploying.overwritten(client)
     # The last two are for what another version of Prefect answers.
     except (httpx.HTTPError, ValueError, RuntimeError) as error:
