@@ -30,14 +30,14 @@ def at_work(asked: Installation) -> set[str]:
     return found
 
 
-def settle(asked: Installation, http: httpx.Client, ended: set[str]) -> list[str]:
+def settle(asked: Installation, http: httpx.Client, ended: set[str], *, is_whole: bool = True) -> list[str]:
     """Give an end to the runs without a process, and return their names: those of the installation's pool.
 
-    Where another machine's worker works for it as well, only those of the IDs `ended`. What had not begun is to begin
-    again.
+    Where workers work for it – another machine's, or our own unless all are gone (`is_whole`) – only those of the IDs
+    `ended`. What had not begun is to begin again.
     """
     alive = at_work(asked)
-    chosen = {"id": {"any_": sorted(ended)}} if _is_served(asked, http) else {}
+    chosen = {"id": {"any_": sorted(ended)}} if not is_whole or _is_served(asked, http) else {}
     if not ended and chosen:
         return []
     of_pool = {} if chosen else {"work_pools": {"name": {"any_": [asked.pool]}}}

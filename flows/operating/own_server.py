@@ -22,11 +22,10 @@ def use(home: Path, patience_s: float = _PATIENCE_S) -> bool:
     Returns whether there is a server to ask. Raises PrefectUnavailable if the installation's runs and does not answer
     within `patience_s`.
     """
-    if get_current_settings().api.url is not None:
-        return True
-    asked = installation.load(home)
-    if asked is None or not services.is_running(home, installation.SERVER):
-        return False
+    named, asked = get_current_settings().api.url, installation.load(home)
+    is_another = named is not None and (asked is None or named.rstrip("/") != asked.url)
+    if asked is None or is_another or not services.is_running(home, installation.SERVER):
+        return named is not None
     deadline = time.monotonic() + patience_s
     while not services.answers(asked):
         if time.monotonic() > deadline:

@@ -27,8 +27,7 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     if configured.store_endpoint is None:
         store = seaweedfs.up(home)
         _say(services.STORE, store.pid, store.endpoint)
-    for name in services.surplus(home, asked):
-        services.end(home, name)
+    _end_surplus(home, asked)
     is_anew = not any(services.is_running(home, name) for name in asked.services if name != SERVER)
     for name in asked.services:
         if not services.is_running(home, name):
@@ -81,6 +80,18 @@ def bring_down(configured: settings.Settings) -> None:
         else:
             console.out.print("the store is in use by a run; it ends with that run", highlight=False)
     console.out.print(f"ended: {', '.join(ended)}" if ended else "nothing ran", highlight=False)
+
+
+def _end_surplus(home: Path, asked: Installation) -> None:
+    """End workers that are not to be any more, and give an end to the runs that end with them."""
+    surplus = services.surplus(home, asked)
+    runs = interrupted.at_work(asked) if surplus else set()
+    for name in surplus:
+        services.end(home, name)
+    if runs and services.is_running(home, SERVER):
+        with services.client(home, asked) as http, contextlib.suppress(httpx.TransportError):
+            for run in interrupted.settle(asked, http, runs, is_whole=False):
+                _say_ended(run)
 
 
 def _keep_asked(

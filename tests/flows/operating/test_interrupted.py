@@ -22,7 +22,7 @@ def settled(tmp_path, monkeypatch):
     asked = Installation(prefect_home=tmp_path)
     monkeypatch.setattr(interrupted, "at_work", lambda asked: {"4"})
 
-    def settle(*workers: str, ended: set[str]):
+    def settle(*workers: str, ended: set[str], is_whole: bool = True):
         states = {}
 
         def answer(request: httpx.Request) -> httpx.Response:
@@ -40,7 +40,7 @@ def settled(tmp_path, monkeypatch):
             raise AssertionError(request.url)
 
         with httpx.Client(base_url=asked.url, transport=httpx.MockTransport(answer)) as http:
-            return interrupted.settle(asked, http, ended), states
+            return interrupted.settle(asked, http, ended, is_whole=is_whole), states
 
     return settle
 
@@ -54,3 +54,8 @@ def test_runs_of_the_pool_without_a_process_are_ended(settled):
 def test_where_another_machine_works_for_the_pool_only_known_runs_are(settled):
     assert settled("elsewhere-worker-1", ended={"1"}) == (["running"], {"1": "CRASHED"})
     assert settled("elsewhere-worker-1", ended=set()) == ([], {})
+
+
+def test_while_workers_of_its_own_are_left_only_known_runs_are(settled):
+    own = services.worker_name("worker-1")
+    assert settled(own, ended={"1", "4"}, is_whole=False) == (["running"], {"1": "CRASHED"})

@@ -40,6 +40,12 @@ def test_a_server_that_is_configured_goes_before_it(running):
     assert "PREFECT_API_URL" not in os.environ
 
 
+def test_where_it_is_configured_as_prefect_s_server_its_password_is_known(running):
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4871/api/"}):
+        assert own_server.use(running)
+    assert os.environ["PREFECT_API_AUTH_STRING"] == "ann:s3cret"
+
+
 def test_where_none_runs_there_is_none(running, monkeypatch):
     monkeypatch.setattr(services, "is_running", lambda home, name: False)
     assert not own_server.use(running)
