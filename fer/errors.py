@@ -12,6 +12,7 @@ FerError
 │   ├── StoreRefused     the store answers, but not to these credentials or this bucket
 │   ├── StoreUnavailable     no answer: transient
 │   └── StoreConflict    another writer was first (compare-and-swap lost)
+├── MailError            the mail server refuses, or does not answer
 ├── PrefectUnavailable   Prefect's server does not start, or does not answer
 ├── WorkspaceError       the workspace can't be written, or is out of space
 ├── IntegrityError       bytes are not those that the manifest promised
@@ -111,6 +112,10 @@ class StoreUnavailable(StoreError):
 
 class StoreConflict(StoreError):
     """Another writer was first: a conditional put was lost."""
+
+
+class MailError(FerError):
+    """The mail server refuses, or does not answer."""
 
 
 class PrefectUnavailable(FerError):

@@ -155,6 +155,12 @@ class Settings(FromEnvironment):
         "a run that would have to wait longer ends at once",
     )
 
+    notice_after_days: float = Field(
+        default=8,
+        gt=0,
+        le=365,
+        description="days without a retraining that came to a verdict after which notice is given; read by `fer init`",
+    )
     log_format: Literal["text", "json"] = Field(
         default="text",
         description="how Prefect's log lines are written to the terminal (-v) and to the files of `fer up`: `json` is "

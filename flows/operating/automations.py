@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import Automation, AutomationCore
 
-from flows.operating import silent_runs
+from flows.operating import notices, silent_runs
 
 Source = Callable[[SyncPrefectClient], list[AutomationCore]]
 _MARK = re.compile(r" \(made by fer, (?P<digest>[0-9a-f]{8})\)$")
@@ -19,7 +19,10 @@ def _of_silent_runs(client: SyncPrefectClient) -> list[AutomationCore]:
     return silent_runs.automations()
 
 
-SOURCES: tuple[Source, ...] = (_of_silent_runs,)  # each names those that the server of this client is to have
+SOURCES: tuple[Source, ...] = (
+    _of_silent_runs,
+    notices.automations,
+)  # each names those that the server of this client is to have
 
 
 class Changes(NamedTuple):
