@@ -5,12 +5,12 @@ from typing import Any
 from fer.curation.refs import SplitRef
 from fer.engine import runners
 from fer.ingest.refs import ManifestRef
-from fer.reports import plots
+from fer.reports import pictures
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from tasks import artifacts, stages
+from tasks import artifacts, caching, stages
 
 _PROCESSES = runners.Processes()
 _CLASSES = "Train images by class"
@@ -46,8 +46,10 @@ def _show_balance(balanced: ShardsRef, parameters: dict[str, Any]) -> None:
 
 
 def _show_classes(source: ShardsRef, balanced: ShardsRef) -> None:
-    figure = plots.class_balance(source.counts["train"], balanced.counts["train"], title=_CLASSES)
-    artifacts.markdown("class-balance-chart", artifacts.picture(plots.png(figure), _CLASSES), _CLASSES)
+    workspace = caching.workspace()
+    chart = workspace.folder(pictures.class_balance(source, balanced, _CLASSES, workspace=workspace))
+    png = (chart / pictures.PICTURE).read_bytes()
+    artifacts.markdown("class-balance-chart", artifacts.picture(png, _CLASSES), _CLASSES)
 
 
 @stages.task(balance_stage.balance, on_cached=_show_balance)

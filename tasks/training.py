@@ -4,7 +4,7 @@ from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.models.config import ModelConfig
 from fer.registry import starting_weights as weights_stage
-from fer.reports import plots
+from fer.reports import pictures, plots
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import seeds as seeds_stage
@@ -43,7 +43,8 @@ def collect_votes(split: SplitRef) -> SoftLabelsRef:
 
 
 def _curves(model: ModelRef) -> str:
-    png = plots.learning_curves(caching.workspace().folder(model), model)
+    workspace = caching.workspace()
+    png = (workspace.folder(pictures.learning_curves(model, workspace=workspace)) / pictures.PICTURE).read_bytes()
     return f"{plain_text.in_markdown(model.summary())}\n\n{artifacts.picture(png, 'Learning curves')}"
 
 

@@ -15,6 +15,7 @@ import psutil
 from fer import errors, limits, settings
 from fer.engine import connect
 from fer.engine.processes import cgroups, process_pool
+from fer.engine.store import seaweedfs
 from fer.housekeeping import budget
 from fer.images import limits as image_limits
 from flows.cli import prefect_home, prefect_ui
@@ -43,15 +44,23 @@ def examine() -> list[Finding]:
     configured, faults = settings.Settings.load_valid()
     with tempfile.TemporaryDirectory() as folder:
         # An empty home would look like one that a run has used.
-        trial = configured if configured.home.is_dir() else configured.model_copy(update={"home": Path(folder)})
+        trial = configured if configured.home.is_dir() else _elsewhere(configured, Path(folder))
         homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
         findings = [_python(), _memory(), _disk(configured), *_disk_budget(configured), _store(configured, trial)]
+        if trial is not configured:
+            seaweedfs.down(trial.home)  # its folder is about to go
         findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(configured), _telemetry()]
     for values, wrong in ((configured, faults), limits.Limits.load_valid(), image_limits.ImageLimits.load_valid()):
         changed = [setting for setting in values.described() if not setting.is_default]
         findings += [Finding("ok", "setting", f"{setting.variable}={setting.value}") for setting in changed]
         findings += [Finding("fail", "setting", fault, "correct or unset it") for fault in wrong]
     return findings
+
+
+def _elsewhere(configured: settings.Settings, home: Path) -> settings.Settings:
+    """The settings with another home, and its workspace in place of one on this machine."""
+    here = {"home": home} | ({} if isinstance(configured.workspace, str) else {"workspace": home / "workspace"})
+    return configured.model_copy(update=here)
 
 
 def _python() -> Finding:

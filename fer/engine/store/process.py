@@ -86,6 +86,11 @@ def stop(folder: Path) -> None:
             leftover.unlink()
 
 
+def let_go(folder: Path) -> None:
+    """Leave the server, which nobody uses any more, to its keeper, which ends it; who comes next starts another."""
+    (folder / "server.json").unlink(missing_ok=True)
+
+
 def recorded(folder: Path) -> Server | None:
     """The server that was started last, alive or not; None without a record that can be read."""
     try:

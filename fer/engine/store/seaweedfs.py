@@ -2,11 +2,11 @@
 
     <home>/store/credentials.json   made at the first start (see `credentials`)
     <home>/store/stay               there while `up` asked the server to outlive its users
-    <home>/store/users.lock         held shared (flock) by each user; the last one to leave stops the server
+    <home>/store/users.lock         held shared (flock) by each user; when no one does, the server is stopped
     <home>/store/start.lock         held while starting or stopping
 
-The last user out stops the server. The kernel frees the locks of killed processes: the server's `keeper` stops it where
-the last user could not.
+Once its last user is gone the server's `keeper` stops it, which takes seconds that no user waits for. The kernel frees
+the locks of those that were killed.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def status(home: Path) -> Server | None:
 def running(home: Path) -> Iterator[Server]:
     """The store for as long as the `with` block lasts: a running one is shared, else one is started.
 
-    The last user out stops it, unless `up` asked it to stay. Raises as `up` does.
+    With its last user it ends, unless `up` asked it to stay. Raises as `up` does.
     """
     folder = _folder(home)
     with _users(folder) as users:
@@ -75,7 +75,7 @@ def running(home: Path) -> Iterator[Server]:
         finally:
             with _starting(folder):
                 if _is_last(users) and not (folder / "stay").exists():
-                    process.stop(folder)
+                    process.let_go(folder)
                 fcntl.flock(users, fcntl.LOCK_UN)  # before start.lock is free, or `down` would see a user
 
 
