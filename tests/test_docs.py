@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import typer
 import yaml
+from prefect.client.orchestration import SyncPrefectClient
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -24,6 +26,7 @@ from fer.curation.validate import ValidateConfig
 from fer.models import zoo
 from fer.recipes import catalog
 from flows.cli import app as cli
+from flows.operating import automations
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -151,6 +154,12 @@ def test_every_fer_command_on_a_page_is_known_with_its_options(page):
         options = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, f"fer {line}"
         assert CliRunner().invoke(cli.app, [*path, "--help"]).exit_code == 0
+
+
+def test_every_automation_is_an_alarm_of_the_runbook():
+    page = " ".join((DOCS / "runbook" / "alarms.md").read_text().split())
+    made = automations.wanted(mock.MagicMock(SyncPrefectClient))
+    assert {automation.name for automation in made if f"*{automation.name}*" not in page} == set()
 
 
 def packages() -> set[str]:
