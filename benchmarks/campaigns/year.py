@@ -121,7 +121,8 @@ def _page(lines: list[dict[str, Any]]) -> str:
                 change = _change(values)
                 flat = "yes" if abs(change) <= _WITHIN else "no"
                 what = f"memory of the {name}" if unit == "memory_mb" else f"disk: {name}"
-                rows.append(f"| {what} | {values[0]:.1f} | {values[-1]:.1f} | {change:+.1%} | {flat} |")
+                a_run = (values[-1] - values[0]) / max(1, len(values) - 1)
+                rows.append(f"| {what} | {values[0]:.1f} | {values[-1]:.1f} | {a_run:+.2f} | {change:+.1%} | {flat} |")
     well = sum(line["state"] in ("Released", "Kept") and not (line["strays"] or line["gc"]) for line in lines)
     return "\n".join(
         [
@@ -135,9 +136,11 @@ def _page(lines: list[dict[str, Any]]) -> str:
             f"{len(lines)} runs of {_RUNS} planned; {well} ended well with no process left. The longest row on one",
             f"server was {len(longest)} runs; its last {len(last)}:",
             "",
-            "| | first, MB | last, MB | change | flat |",
-            "| --- | ---: | ---: | ---: | --- |",
+            "| | first, MB | last, MB | a run, MB | change | flat |",
+            "| --- | ---: | ---: | ---: | ---: | --- |",
             *rows,
+            "",
+            "Prefect's database is bounded by age: its server removes events after a week, and runs after 90 days.",
             "",
             *trials.footer(lines, "year"),
             "",
