@@ -13,7 +13,7 @@ import shell
 
 ROOT = Path(__file__).parents[2]
 QUICK_DEMO = ROOT / "benchmarks" / "campaigns" / "quick_demo.toml"
-TIMEOUT_S = 300
+TIMEOUT_S = 400
 
 pytestmark = pytest.mark.timeout(900)
 
