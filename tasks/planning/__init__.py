@@ -1,0 +1,1 @@
+"""What a run would do, found out by walking through its flow without doing it."""

@@ -1,0 +1,141 @@
+"""A walk through a flow that looks for each stage's output instead of making it: what would run, and what is there.
+
+The body of the flow itself is walked, so that a plan has the stages of a run. Where an output is not made yet the walk
+goes on with a blank one, which has no digest: what is given it has no key yet. Nothing is written.
+"""
+
+import contextlib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel
+
+from fer.engine import key_parts
+from fer.engine.outputs import OutputRecord
+from fer.engine.refs import Ref
+from fer.engine.stage import Found, Stage
+from fer.engine.workspace import Workspace
+from fer.recipes import reasons
+from fer.recipes.reasons import Reason
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Step(NamedTuple):
+    """A stage of a run, by the name of its task.
+
+    `key` is known where all that it is given is made. `waits_for` names the steps before whose outputs are not. `record`
+    is that of the output, if it is cached.
+    """
+
+    name: str
+    stage: str | None  # None: a task of several stages, or of none
+    key: str | None
+    record: OutputRecord | None
+    waits_for: tuple[str, ...]
+    reason: Reason | None
+    is_forced: bool = False
+
+    @property
+    def state(self) -> Literal["cached", "runs", "unknown"]:
+        """`unknown`: it runs unless what it waits for comes out as it was before."""
+        if self.record is not None and not self.is_forced:
+            return "cached"
+        is_new = self.reason is not None and (self.reason.nearest is None or self.reason.is_of_its_own)
+        return "unknown" if self.waits_for and not is_new and not self.is_forced else "runs"
+
+
+class Walk:
+    """One walk; `workspace` is to be looked at, and not written."""
+
+    def __init__(self, workspace: Workspace, forced: frozenset[str] = frozenset()):
+        self.workspace = workspace
+        self.steps: list[Step] = []
+        self._forced = forced
+
+    def output(
+        self,
+        name: str,
+        ref_type: type[Ref],
+        find: Callable[[Mapping[str, Any]], Found | None],
+        parameters: Mapping[str, Any],
+        stage: Stage[Any] | None = None,
+        presumed: Mapping[str, Any] | None = None,
+    ) -> Ref:
+        """The output of the task `name` for these parameters; a blank one, with what is `presumed`, if it isn't made.
+
+        Notes the step. `stage`: which the task runs, if it is one.
+        """
+        unmade = tuple(dict.fromkeys(ref.path.partition("/")[0] for ref in key_parts.unmade(list(parameters.values()))))
+        found = None if unmade else find(parameters)
+        is_forced = name in self._forced and not unmade
+        reason, key = None, None
+        if stage is not None:
+            inputs = [parameters[given] for given in stage.inputs]
+            key = None if unmade else stage.key(*inputs)
+            if found is None:
+                reason = reasons.of(stage.parts(*inputs), stage.name, self.workspace)
+        record = None if found is None else found.record
+        stage_name = None if stage is None else stage.name
+        self.steps.append(Step(name, stage_name, key, record, unmade, reason, is_forced))
+        if found is not None:
+            return found.ref
+        return blank(ref_type, **{"path": f"{name}/", **(presumed or {})})
+
+
+_current: ContextVar[Walk | None] = ContextVar("_current", default=None)
+
+
+def current() -> Walk | None:
+    """The walk that goes on; None where stages are run."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def walking(walk: Walk) -> Iterator[None]:
+    """Have what is called within the block looked up instead of done."""
+    token = _current.set(walk)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def is_made(*values: Any) -> bool:
+    """Whether these Refs, and those in these records, are of outputs that are made."""
+    return not key_parts.unmade(values)
+
+
+def blank(model: type[ModelT], **known: Any) -> ModelT:
+    """A record of this type in which only the fields `known` say something."""
+    fields = {
+        name: field.get_default(call_default_factory=True) if not field.is_required() else _blank(field.annotation)
+        for name, field in model.model_fields.items()
+        if name not in known
+    }
+    return model.model_construct(**fields, **known)
+
+
+def _blank(annotation: Any) -> Any:
+    """The least that a field of this type can hold."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return arguments[0]
+    if origin is typing.Annotated:
+        return _blank(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return None if type(None) in arguments else _blank(arguments[0])
+    kind = origin or annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return blank(kind)
+    if kind in (tuple, dict, list, str, int, float, bool):
+        return kind()
+    return {} if kind is Mapping else () if kind is Sequence else None
+
+
+def result_of(function: Callable[..., Any]) -> type[Ref]:
+    """The type of the Ref that a function says that it returns."""
+    return cast(type[Ref], typing.get_type_hints(function)["return"])

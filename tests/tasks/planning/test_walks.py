@@ -1,0 +1,96 @@
+"""A walk finds what is made, and goes on with blank outputs where nothing is."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from fer.curation.refs import SplitRef
+from fer.engine import stage
+from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.refs import Ref
+from fer.evaluation.refs import VerdictRef
+from fer.training.refs import ModelRef
+from tasks.planning import walks
+
+
+class Config(BaseModel):
+    factor: int = 2
+
+
+class Number(Ref):
+    value: int = 0
+
+
+@stage.stage("multiply")
+def multiply(out: Path, given: int, config: Config, *, workspace, progress) -> Number:
+    (out / "number").write_text(str(given * config.factor))
+    return Number(value=given * config.factor)
+
+
+@stage.stage("add")
+def add(out: Path, to: Number, *, workspace, progress) -> Number:
+    (out / "number").write_text(str(to.value + 1))
+    return Number(value=to.value + 1)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> LocalWorkspace:
+    return LocalWorkspace(tmp_path)
+
+
+def walk_through(workspace: LocalWorkspace, factor: int, forced: frozenset[str] = frozenset()) -> list[walks.Step]:
+    walk = walks.Walk(workspace, forced)
+
+    def output(of, **given) -> Number:
+        def find(parameters):
+            return of.found(*(parameters[name] for name in of.inputs), workspace=workspace)
+
+        return walk.output(of.name, Number, find, given, of)
+
+    output(add, to=output(multiply, given=3, config=Config(factor=factor)))
+    return walk.steps
+
+
+def run(workspace: LocalWorkspace, factor: int) -> None:
+    add(multiply(3, Config(factor=factor), workspace=workspace), workspace=workspace)
+
+
+def test_in_an_empty_workspace_everything_runs(workspace):
+    first, second = walk_through(workspace, 2)
+    assert (first.state, first.waits_for, first.reason.nearest) == ("runs", (), None)
+    assert (second.state, second.waits_for, second.key) == ("runs", ("multiply",), None)
+
+
+def test_what_is_there_is_cached(workspace):
+    run(workspace, 2)
+    assert [(step.name, step.state) for step in walk_through(workspace, 2)] == [("multiply", "cached"), ("add", "cached")]
+
+
+def test_what_follows_a_stage_that_runs_is_unknown_until_then(workspace):
+    run(workspace, 2)
+    first, second = walk_through(workspace, 5)
+    assert (first.state, first.reason.sentence()) == ("runs", "config.factor: 2 → 5")
+    assert first.key == multiply.key(3, Config(factor=5))
+    assert (second.state, second.waits_for) == ("unknown", ("multiply",))
+
+
+def test_a_forced_stage_runs_and_what_follows_stays_cached(workspace):
+    run(workspace, 2)
+    assert [step.state for step in walk_through(workspace, 2, frozenset({"multiply"}))] == ["runs", "cached"]
+
+
+@pytest.mark.parametrize("ref_type", [ModelRef, SplitRef, VerdictRef, Number])
+def test_a_blank_output_is_of_its_type_and_not_made(ref_type):
+    made = walks.blank(ref_type, path="stage/")
+    assert isinstance(made, ref_type)
+    assert not walks.is_made({"deep": (made,)})
+    assert walks.is_made(made.model_copy(update={"digest": "d"}))
+    assert all(hasattr(made, name) for name in ref_type.model_fields)
+
+
+def test_only_within_its_block_a_walk_goes_on(workspace):
+    walk = walks.Walk(workspace)
+    with walks.walking(walk):
+        assert walks.current() is walk
+    assert walks.current() is None
