@@ -21,6 +21,7 @@ from fer.recipes.schema import Recipe
 from fer.reports.refs import DataRefs, QualityRef
 from flows import missed_runs, naming, run_options
 from tasks import block_names, graph, outcomes
+from tasks.planning import walks
 from tasks.results import IngestResult
 
 
@@ -88,7 +89,8 @@ def examine(
     ) -> tuple[QualityRef, dict[str, str]]:
         def write(faces: bool) -> QualityRef:
             warnings = manifest.warnings + (manifest.split_warnings if recipe.split.use_official else ())
-            warnings += () if split is None else beforehand.warnings(split, recipe.gate, recipe.evaluation.folds)
+            if split is not None and walks.is_made(split):
+                warnings += beforehand.warnings(split, recipe.gate, recipe.evaluation.folds)
             data = DataRefs(manifest, validation, inspection, curation, split, drift)
             return tasks.reports.quality(data, tuple(sources), problem, warnings, faces)
 

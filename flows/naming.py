@@ -10,6 +10,7 @@ from fer import errors, plain_text
 from fer.ingest.download import ResolvedSource
 from fer.recipes import catalog, overrides
 from tasks import outcomes
+from tasks.planning import walks
 
 _SETTINGS_SHOWN = 4
 _DIGITS = 8  # of a digest
@@ -40,6 +41,8 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
 
 def add_versions(resolved: Mapping[str, ResolvedSource]) -> None:
     """Rename this run once it is known what its sources stand for: source as the user named it -> that."""
+    if walks.current() is not None:
+        return
     outcomes.rename(run_name({source: _version(source, version) for source, version in resolved.items()}))
 
 

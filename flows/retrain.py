@@ -1,7 +1,9 @@
 """Retrain a model from some sources, and release it if it is good enough."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from prefect import flow
 
@@ -16,7 +18,6 @@ from fer.curation.folds import FoldSettings
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
 from fer.engine.refs import Ref
-from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import (
     CalibrationRef,
     Champion,
@@ -33,8 +34,9 @@ from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import block_names, graph, outcomes, pipeline
-from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
+from tasks import artifacts, block_names, caching, graph, outcomes, pipeline, stages
+from tasks.planning import plans
+from tasks.results import Assessment, IngestResult, RetrainResult, RunPlan, TrainedModel
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **run_options.OPTIONS)
@@ -48,7 +50,9 @@ def retrain(
     runner: dask_runner.Name = "processes",
     dask_address: str | None = None,
     show_faces: bool = False,
-) -> RetrainResult:
+    again: list[str] | None = None,
+    plan_only: bool = False,
+) -> RetrainResult | RunPlan:
     """Retrain end to end: from sources to a gated release in the model registry.
 
     Args:
@@ -61,9 +65,36 @@ def retrain(
         runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
         dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
         show_faces: Write a page of single images with where the model looks, its mistakes first, on this machine.
+        again: Stages that are run although their output is there, to see that it comes out the same.
+        plan_only: Do nothing but say what would run, what is cached, and what it takes.
     """
     if (end_state := missed_runs.superseded()) is not None:
         return end_state
+    chosen = (sources, recipe, settings, kaggle_secret, model_name, runner, dask_address, show_faces)
+    if plan_only:
+        made = plan(*chosen, again=again)
+        artifacts.plan_of_run(made)
+        return made
+    with caching.again(stages.checked(again or [])):
+        return _retrained(*chosen)
+
+
+def plan(*chosen: Any, again: list[str] | None = None, **named: Any) -> RunPlan:
+    """What the flow would do with these parameters, by a walk through its body: nothing is done and nothing written."""
+    return plans.of(functools.partial(_retrained, *chosen, **named), stages.checked(again or []))
+
+
+def _retrained(
+    sources: list[str],
+    recipe: str,
+    settings: RecipeSettings | None,
+    kaggle_secret: str | None,
+    model_name: str | None,
+    runner: dask_runner.Name,
+    dask_address: str | None,
+    show_faces: bool,
+) -> RetrainResult:
+    """The flow's body."""
     stage_runner = dask_runner.chosen(runner, dask_address)
     base = catalog.load(recipe)
     full_recipe = overrides.apply(base, settings, schema.model_name(base, sources, model_name)).resolved()
@@ -214,7 +245,7 @@ def _evaluated(
         evaluate: Callable[..., EvaluationRef],
         measure_robustness: Callable[..., RobustnessRef] | None = None,
     ) -> Champion | None:
-        if released is None or beforehand.comparability(released, data.manifest.source, data.split) is not None:
+        if released is None or not tasks.registry.comparable(released, data.manifest.source, data.split):
             return released
         own_config = tasks.registry.preprocessing_of(released.model)
         same_pixels = (

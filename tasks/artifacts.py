@@ -16,6 +16,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 
 from fer import progress, redaction
 from tasks import events
+from tasks.results import RunPlan
 
 _UPDATE_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 10.0
@@ -91,6 +92,11 @@ def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
     with harmless(f"The artifact {key!r}"):
         artifacts.create_markdown_artifact(redaction.redacted(text), key=key, description=description)
+
+
+def plan_of_run(made: RunPlan) -> None:
+    """What a run would do: a row a stage."""
+    table("plan", made.rows, f"{made.message}. {made.end}".strip())
 
 
 class LivingPage(Protocol):

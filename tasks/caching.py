@@ -3,9 +3,11 @@
 Nor does it read any: a result that it keeps names its own serializer, pickle among them, and Prefect obeys.
 """
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import get_run_logger, runtime
@@ -18,9 +20,10 @@ from prefect.tasks import Task, exponential_backoff
 
 from fer import errors, plain_text, settings
 from fer.engine import connect
-from fer.engine.stage import Found
+from fer.engine.stage import Found, Stage
 from fer.engine.workspace import Workspace
 from tasks import artifacts, events, graph, logs
+from tasks.planning import provenance, walks
 
 logs.tidy()
 
@@ -28,7 +31,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 OnCached = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
 Find = Callable[[Mapping[str, Any]], Found | None]  # of the task's parameters: its output, if it is there
+Presumed = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the task's parameters: fields of its output
 
+_again: ContextVar[frozenset[str]] = ContextVar("_again", default=frozenset())
 _MAX_NAME_LENGTH = 200  # characters; many sources make a long one
 NOT_PERSISTED: dict[str, Any] = {"persist_result": False}  # whatever Prefect's settings or its server say
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, **NOT_PERSISTED}
@@ -43,6 +48,8 @@ def run_label() -> str:
 
 def workspace() -> Workspace:
     """The workspace that the settings name; one in the store needs this in reach (see `tasks.registry`)."""
+    if (walk := walks.current()) is not None:
+        return walk.workspace
     return connect.running_workspace(settings.Settings.load(), made_by=run_label(), say=say)
 
 
@@ -55,13 +62,35 @@ def say(text: str) -> None:
         return
 
 
+@contextlib.contextmanager
+def again(names: Collection[str]) -> Iterator[None]:
+    """Have the tasks of these names run within the block although their outputs are there."""
+    token = _again.set(frozenset(names))
+    try:
+        yield
+    finally:
+        _again.reset(token)
+
+
+def is_forced(name: str) -> bool:
+    """Whether the task of this name, or the stage within a task, is to run although its output is there."""
+    return name in _again.get()
+
+
 def task(
-    name: str, find: Find, *, retries: int = 3, on_cached: OnCached | None = None
+    name: str,
+    find: Find,
+    *,
+    stage: Stage[Any] | None = None,
+    presumed: Presumed | None = None,
+    retries: int = 3,
+    on_cached: OnCached | None = None,
 ) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
     """Make a task that ends as *Cached* where `find` finds its output, and says who made that and when.
 
     A second attempt begins with what the first one finished: it may only have to bring it to the store. `on_cached`
-    shows in the UI what the body shows, where an earlier run did it.
+    shows in the UI what the body shows, where an earlier run did it. `stage` is what the task runs, if that is one;
+    what it ran for is said. `presumed`: what a plan takes for granted of an output that is not made yet.
     """
 
     def decorate(function: Callable[P, R]) -> graph.Task[P, R]:
@@ -71,33 +100,63 @@ def task(
         def find_or_run(*arguments: P.args, **named: P.kwargs) -> R:
             bound = signature.bind(*arguments, **named)
             bound.apply_defaults()
-            found = find(bound.arguments)
-            if found is None:
-                return function(*arguments, **named)
-            if TaskRunContext.get() is None:  # called without Prefect, there is no state to end in
-                return cast(R, found.ref)
-            message = plain_text.visible(found.record.provenance()) or None
-            return cast(R, Completed(name=events.CACHED, message=message, data=found.ref))
+            found = None if is_forced(name) else find(bound.arguments)
+            context = TaskRunContext.get()
+            if context is None:  # called without Prefect, there is no state to end in
+                return function(*arguments, **named) if found is None else cast(R, found.ref)
+            if found is not None:
+                told = provenance.of_cached(found.record)
+                provenance.tell(context.task_run.id, told)
+                return cast(R, Completed(name=events.CACHED, message=told.sentence() or None, data=found.ref))
+            told = provenance.Told()
+            if stage is not None:
+                with artifacts.harmless(f"What {name} runs for"):
+                    told = provenance.of_run(stage, bound.arguments, workspace(), is_forced(name))
+            provenance.tell(context.task_run.id, told)
+            if told.why:
+                get_run_logger().info("%s runs: %s", name, told.sentence())
+            if told.is_of_its_own:
+                events.publish(events.Noted(name, f"runs: {told.why}"))
+            made = function(*arguments, **named)
+            return cast(R, Completed(message=told.sentence() or None, data=made))
+
+        def look(*arguments: P.args, **named: P.kwargs) -> Any:
+            bound = signature.bind(*arguments, **named)
+            bound.apply_defaults()
+            walk = walks.current()
+            if walk is None:
+                raise ValueError(f"{name} must be looked up within a walk.")
+            ref_type = walks.result_of(function) if stage is None else stage.ref_type
+            known = {} if presumed is None else presumed(bound.arguments)
+            return walk.output(walks.Task(name, ref_type, find, stage, known), bound.arguments)
 
         options = {**UNCACHED, **announced(name, on_cached), **retried(retries)}
-        return graph.task(name, **options)(find_or_run)
+        return graph.task(name, planned=look, **options)(find_or_run)
 
     return decorate
 
 
-def uncached(name: str, *, retries: int = 3) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
-    """Make a task that is no stage, and runs whenever it is called."""
-    return graph.task(name, **UNCACHED, **retried(retries))
+def uncached(
+    name: str, *, planned: Callable[..., Any] | None = None, only_looks: bool = False, retries: int = 3
+) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
+    """Make a task that is no stage, and runs whenever it is called.
+
+    A walk calls `planned` in its place, or the function itself if it `only_looks`; else the walk leaves it out.
+    """
+    return lambda function: graph.task(
+        name, planned=function if only_looks else planned, **UNCACHED, **retried(retries)
+    )(function)
 
 
 def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:
     """The options that tell the log and the listeners in `tasks.events` how a task ended; `on_cached`: see `task`."""
 
     def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
-        event = events.Ended.of(name, run, state)
+        told = provenance.told(run.id)
+        event = events.Ended.of(name, run, state, told)
         events.publish(event)
         if event.summary:
-            cached = " (cached)" if event.cached else ""
+            cached = f" (cached: {told.sentence()})" if event.cached else ""
             get_run_logger().info("%s%s: %s", name, cached, plain_text.visible(event.summary))
         context = TaskRunContext.get()
         if on_cached is not None and event.cached and context is not None:

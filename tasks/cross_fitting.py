@@ -14,11 +14,11 @@ from fer.engine.stage import Found, Stage
 from fer.evaluation import evaluate as evaluate_stage
 from fer.evaluation import out_of_fold as out_of_fold_stage
 from fer.evaluation.calibration import calibrate as calibrate_stage
-from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import CalibrationRef, Champion, EvaluationRef, Opponents
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
 from tasks import artifacts, caching, pipeline, registry, stages
+from tasks.planning import walks
 
 RefT = TypeVar("RefT", bound=Ref)
 
@@ -30,7 +30,7 @@ class _Missing(Exception):
     """A stage's output is not there yet."""
 
 
-@stages.task(folds_stage.folds)
+@stages.task(folds_stage.folds, presumed=lambda parameters: {"n_folds": parameters["settings"].n_folds})
 def plan(
     curation: CurationRef,
     inspection: InspectionRef,
@@ -82,7 +82,8 @@ def _task(name: str) -> Callable[[Recipe, ManifestRef, SplitRef, int, runners.Ru
         with artifacts.progress_bar(name) as progress:
 
             def run(stage: Stage[RefT], *inputs: Any) -> RefT:
-                return stage(*inputs, workspace=caching.workspace(), progress=progress, runner=runner)
+                again = caching.is_forced(stage.name)
+                return stage(*inputs, workspace=caching.workspace(), progress=progress, runner=runner, again=again)
 
             return _evaluated(recipe, manifest, folds, number, run)
 
@@ -94,7 +95,7 @@ def _find(parameters: Mapping[str, Any]) -> Found | None:
 
     def look_up(stage: Stage[RefT], *inputs: Any) -> RefT:
         nonlocal found
-        output = stage.found(*inputs, workspace=caching.workspace())
+        output = None if caching.is_forced(stage.name) else stage.found(*inputs, workspace=caching.workspace())
         if output is None:
             raise _Missing
         found = output
@@ -124,7 +125,7 @@ def opponents(
     """
 
     def evaluated(released: Champion | None, whose: str) -> Champion | None:
-        if released is None or beforehand.comparability(released, manifest.source, folds) is not None:
+        if released is None or not registry.comparable(released, manifest.source, folds):
             return released
         try:
             own = registry.recipe_of(recipe, released)
@@ -133,7 +134,8 @@ def opponents(
             if error.transient or isinstance(error, errors.TooLittleMemory):
                 raise
             why = f"its recipe can't be trained on the same folds: {error}"
-            get_run_logger().warning("%s (version %d): %s", whose, released.version, plain_text.visible(why))
+            if walks.current() is None:
+                get_run_logger().warning("%s (version %d): %s", whose, released.version, plain_text.visible(why))
             return released.model_copy(update={"not_rebuilt": why})
 
     return of.model_copy(

@@ -10,6 +10,7 @@ from fer.curation import validate as validate_stage
 from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef, ValidationRef
 from fer.ingest.refs import ManifestRef
 from tasks import caching, stages
+from tasks.planning import walks
 from tasks.results import IngestResult
 
 
@@ -36,7 +37,7 @@ def curate(
     return stages.run(curate_stage.curate, validation, inspection, config, splits)
 
 
-@caching.uncached("find baseline")
+@caching.uncached("find baseline", only_looks=True)
 def find_baseline(
     recipe: str,
     sources: list[str],
@@ -46,6 +47,8 @@ def find_baseline(
     config: split_stage.SplitConfig,
 ) -> PreviousData:
     """Find the data accepted last, to keep its assignments and to compare with it."""
+    if not walks.is_made(validation):
+        return PreviousData()
     workspace = caching.workspace()
     scope = baseline.Scope(recipe, baseline.families(sources), split_stage.settings_key(config))
     inputs = baseline.inputs_key(curation, inspection, config)

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from fer import errors
 from fer.engine.refs import Ref
+from tasks.planning.provenance import Told
 
 CACHED = "Cached"  # the name of the state of a task whose output was there already
 
@@ -49,16 +50,23 @@ class Noted:
 
 @dataclass(frozen=True)
 class Ended:
-    """A stage has ended, or its output was there already (`cached`); `summary` is its output's."""
+    """A stage has ended, or its output was there already (`cached`); `summary` is its output's.
+
+    `key` is that of its output; `origin` says which run made a cached one and when, `why` what another ran for; each is
+    empty where it is not known.
+    """
 
     name: str
     cached: bool
     failed: bool
     seconds: float
     summary: str
+    key: str = ""
+    origin: str = ""
+    why: str = ""
 
     @classmethod
-    def of(cls, name: str, run: TaskRun, state: State[Any]) -> Self:
+    def of(cls, name: str, run: TaskRun, state: State[Any], told: Told) -> Self:
         """From what Prefect gives to a task's hooks."""
         result = state.result(raise_on_failure=False)
         start, end = run.start_time, state.timestamp
@@ -68,6 +76,9 @@ class Ended:
             failed=not state.is_completed(),
             seconds=(end - start).total_seconds() if start and end else 0.0,
             summary=result.summary() if isinstance(result, Ref) else "",
+            key=told.key,
+            origin=told.origin,
+            why=told.why,
         )
 
 

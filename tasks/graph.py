@@ -19,6 +19,7 @@ from prefect.utilities.collections import visit_collection
 from pydantic import BaseModel
 
 from fer.engine.refs import Ref
+from tasks.planning import walks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,11 +70,16 @@ def drawn() -> Iterator[None]:
 class Task(prefect.Task[P, R]):
     """A task that bears its own name in the graph, with arrows from those that made what it takes.
 
-    It may end in a state of its own, as *Cached*; a caller is spared that, and gets the output.
+    It may end in a state of its own, as *Cached*; a caller is spared that, and gets the output. In a walk (see
+    `tasks.planning.walks`) `planned` is called in its place.
     """
+
+    planned: Callable[..., Any]
 
     def __call__(self, *arguments: Any, return_state: bool = False, **named: Any) -> Any:  # type: ignore[override] # Prefect overloads it
         """Run the task; the output, or with `return_state` the state that it ended in."""
+        if walks.current() is not None:
+            return self.planned(*arguments, **named)
         level, direct = _current(), list[int]()
         if level is not None:
             direct = level.direct((arguments, named))
@@ -93,9 +99,24 @@ def _current() -> Level | None:
     return levels.setdefault(None if outer is None else outer.task_run.id, Level())
 
 
-def task(name: str, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a task of a function, with these of Prefect's options."""
-    return lambda function: Task(function, name=name, task_run_name=lambda: name, **options)
+def task(
+    name: str, *, planned: Callable[..., Any] | None = None, **options: Any
+) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a task of a function, with these of Prefect's options.
+
+    `planned` takes its place in a walk, which without it leaves the task out.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        made = Task(function, name=name, task_run_name=lambda: name, **options)
+        made.planned = planned or _left_out
+        return made
+
+    return decorate
+
+
+def _left_out(*_: Any, **__: Any) -> None:
+    return
 
 
 def phase(name: str, function: Callable[P, R]) -> Callable[P, R]:
@@ -103,7 +124,7 @@ def phase(name: str, function: Callable[P, R]) -> Callable[P, R]:
 
     It is a task for its looks: the function is not to do work of its own, nor to try again.
     """
-    node: Any = task(name, cache_policy=NO_CACHE, persist_result=False, retries=0)(function)
+    node: Any = task(name, planned=function, cache_policy=NO_CACHE, persist_result=False, retries=0)(function)
     return cast(Callable[P, R], node)
 
 

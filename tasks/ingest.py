@@ -20,7 +20,7 @@ from tasks import block_names, caching, events, stages
 T = TypeVar("T")
 
 
-@caching.uncached("resolve", retries=4)
+@caching.uncached("resolve", only_looks=True, retries=4)
 def resolve(
     source: str, demo: demo_archive.DemoConfig, kaggle_secret: str | None = None, text_encoding: str | None = None
 ) -> download_stage.ResolvedSource:

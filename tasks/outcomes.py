@@ -17,7 +17,16 @@ from fer.curation.refs import DriftRef, ValidationRef
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
 from tasks import artifacts, events, graph
-from tasks.results import AuditResult, ChampionMoved, ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.planning import walks
+from tasks.results import (
+    AuditResult,
+    ChampionMoved,
+    ComparisonResult,
+    IngestResult,
+    RetrainResult,
+    RunPlan,
+    SweepResult,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,6 +182,8 @@ def _emit(event: str, stage: str, resource: dict[str, str], payload: dict[str, A
 
     Prefect relates it to the flow run, its flow, deployment and tags.
     """
+    if walks.current() is not None:
+        return
     repeated = _cached_by_stage.get({}).get(stage, False)
     with artifacts.harmless(f"The event {event}"):
         emit_event(event, resource=resource | {"fer.repeated": str(repeated).lower()}, payload=payload)
@@ -201,6 +212,8 @@ def _completed(result: Any) -> State[Any]:
             _emit_of_move(result)
         case ComparisonResult():
             message = f"best on validation: {result.best}"
+        case RunPlan():
+            name, message = "Planned", result.message
         case SweepResult(best=float(best)):
             message = f"{len(result.rows):,} trials, the best {best:.4f} on validation"
     if cached_by_stage and all(cached_by_stage.values()):

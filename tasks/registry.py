@@ -25,6 +25,7 @@ from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, mixed_code, outcomes, reports
+from tasks.planning import walks
 from tasks.results import TrainedModel
 
 
@@ -32,6 +33,10 @@ from tasks.results import TrainedModel
 def store_in_reach() -> Iterator[None]:
     """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
     configured = settings.Settings.load()
+    if walks.current() is not None:
+        with connect.store(configured) if connect.has_store(configured) else contextlib.nullcontext():
+            yield
+        return
     require_room(configured)
     with connect.store(configured) as store:
         require_usable(store, configured)
@@ -72,9 +77,11 @@ def require_usable(store: objectstore.ObjectStore, configured: settings.Settings
         )
 
 
-@caching.uncached("find champion")
+@caching.uncached("find champion", only_looks=True)
 def find_champion(recipe: Recipe, data: ManifestRef | None = None, model: ModelRef | None = None) -> ChampionState:
     """Find the models that the candidate is compared with, and bring them here; without a candidate, the champion."""
+    if walks.current() is not None and not connect.has_store(settings.Settings.load()):
+        return ChampionState()
     candidate = None
     if data is not None and model is not None:
         candidate = champion_stage.Made(model, data.digest, _code_fingerprint(recipe))
@@ -85,11 +92,18 @@ def require_judgeable(
     recipe: Recipe, sources: list[str], champion: Champion | None, source: str, split: SplitRef
 ) -> None:
     """Raise ContractViolation or ConfigError if the gate would refuse any model trained on `split`."""
+    if not walks.is_made(champion, split):
+        return
     try:
         beforehand.require(champion, source, split, recipe.gate, workspace=caching.workspace())
     except errors.ContractViolation as error:
         outcomes.emit_too_small(recipe.name, sources, error)
         raise
+
+
+def comparable(released: Champion, source: str, split: SplitRef) -> bool:
+    """Whether a candidate from `source` that is tested on `split` can be compared with a release, if that is known."""
+    return not walks.is_made(split) or beforehand.comparability(released, source, split) is None
 
 
 def preprocessing_of(model: ModelRef) -> preprocessing.PreprocessConfig:
@@ -119,6 +133,8 @@ def recipe_of(recipe: Recipe, released: Champion) -> Recipe:
 
 
 def _find_release(parameters: Mapping[str, Any]) -> Found | None:
+    if walks.current() is not None and not connect.has_store(settings.Settings.load()):
+        return None
     candidate = parameters["candidate"]
     release = register_stage.registered(candidate)
     record = register_stage.remembered(candidate, release, caching.workspace()) if release is not None else None

@@ -30,6 +30,7 @@ from fer.reports.run import document
 from fer.reports.run import page as run_page
 from fer.training.refs import ModelRef
 from tasks import artifacts, caching, stages
+from tasks.planning import walks
 from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
 
 _FACES = f"with_faces_{quality_stage.HTML}"
@@ -49,7 +50,7 @@ def quality(
     return stages.run(quality_stage.quality, data, given_sources, problem, further_warnings, show_faces)
 
 
-@caching.uncached("show quality")
+@caching.uncached("show quality", planned=lambda *_, **__: {})
 def show_quality(
     recipe: str,
     sources: list[str],
@@ -114,7 +115,7 @@ def explanations_markdown(explanations: ExplanationsRef, model: ModelRef) -> str
     return explanations_report.markdown(folder, model.model, artifacts.picture)
 
 
-@caching.uncached("show faces")
+@caching.uncached("show faces", planned=lambda *_, **__: "")
 def show_explained_faces(explanations: ExplanationsRef, model: ModelRef, release: ReleaseRef) -> str:
     """Write a page with single images on this machine, in no folder that is shared; its path."""
     folder = caching.workspace().folder(explanations)
@@ -181,7 +182,7 @@ def share(name: str, parts: dict[str, Path], *, key: str, first: str, release: R
     artifacts.markdown(key, "\n".join([note, "", *lines]), "Great Expectations' Data Docs and reports")
 
 
-@caching.uncached("summarise")
+@caching.uncached("summarise", planned=lambda *_, **__: walks.blank(RetrainResult))
 def publish_run(
     sources: list[str],
     recipe: str,

@@ -99,6 +99,14 @@ class RetrainResult(Record):
         return f"{version}: {accuracy}, {champion}"
 
 
+class RunPlan(Record):
+    """What a run would do: a row for each stage, in its order, and all of it in one line."""
+
+    rows: tuple[dict[str, str | int | float], ...]
+    message: str
+    end: str = ""  # why the run would end before its last stage, if so
+
+
 class SweepResult(Record):
     """The result of a search: its trials as rows, the best first, and the command that retrains with the best one."""
 

@@ -16,7 +16,7 @@ from tasks import artifacts, caching, stages
 _CURVES = "Loss and accuracy by epoch"
 
 
-@caching.uncached("resolve weights")
+@caching.uncached("resolve weights", only_looks=True)
 def resolve_weights(
     source: str, model: ModelConfig, declared_origin: str | None = None
 ) -> weights_stage.ResolvedWeights:
@@ -80,7 +80,11 @@ def _show_seeds(chosen: SeedsRef) -> None:
     artifacts.table("seeds", rows, chosen.summary())
 
 
-@stages.task(seeds_stage.choose, on_cached=lambda chosen, _: _show_seeds(chosen))
+@stages.task(
+    seeds_stage.choose,
+    on_cached=lambda chosen, _: _show_seeds(chosen),
+    presumed=lambda parameters: {"chosen": parameters["seeds"][0]},
+)
 def choose_seed(models: tuple[ModelRef, ...], seeds: tuple[int, ...]) -> SeedsRef:
     """Take the model that is best on validation, and say how far the seeds lie apart."""
     chosen = stages.run(seeds_stage.choose, models, seeds)

@@ -6,6 +6,7 @@ that it runs calls `running_store` and `running_workspace`.
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,14 +79,22 @@ def running_workspace(settings: Settings, *, made_by: str = "", say: Say = log) 
     return RemoteWorkspace(settings.workspace_folder, running_store(there), made_by=made_by, say=say)
 
 
-def looked_at(settings: Settings, aside: Path) -> ReadOnlyWorkspace:
-    """The same workspace, to be looked at and not written; what must be fetched goes to the folder `aside`."""
+@contextlib.contextmanager
+def looked_at(settings: Settings) -> Iterator[ReadOnlyWorkspace]:
+    """The workspace that the settings name, to be looked at and not written within the `with` block.
+
+    What must be fetched goes to a folder that is removed at the block's end. Raises as `store` does, if it is in one.
+    """
     location = settings.remote_workspace
-    if location is None:
-        return ReadOnlyWorkspace(LocalWorkspace(settings.workspace_folder, read_only=True), aside)
-    there = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
-    remote = RemoteWorkspace(settings.workspace_folder, running_store(there), read_only=True)
-    return ReadOnlyWorkspace(remote, aside)
+    with tempfile.TemporaryDirectory() as aside, contextlib.ExitStack() as held:
+        there: Workspace
+        if location is None:
+            there = LocalWorkspace(settings.workspace_folder, read_only=True)
+        else:
+            held.enter_context(store(settings))
+            bucket = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
+            there = RemoteWorkspace(settings.workspace_folder, running_store(bucket), read_only=True)
+        yield ReadOnlyWorkspace(there, Path(aside))
 
 
 def has_store(settings: Settings) -> bool:

@@ -147,7 +147,7 @@ def _described(value: Any) -> Any:
     if isinstance(value, Ref):
         return {_PATH: value.path, _DIGEST: value.digest}
     if isinstance(value, BaseModel):
-        dumped = value.model_dump(mode="json")
+        dumped = value.model_dump(mode="json", warnings="none")  # in a plan it may hold a Ref that is not made yet
         holders = {name: _described(content) for name, content in value if holds_ref(content)}
         return _redacted(dumped) | holders
     if isinstance(value, (tuple, list)):

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,7 @@ KNOWN = ".known"
 SCRATCH = ".scratch"
 _IN_THE_FIRST = {"ref", "files"}  # fields of the records of the first version
 _IN_ALL = {*_IN_THE_FIRST, "made_by", "made_utc"}  # those of all others
+_RUN_ID = re.compile(r"\(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\)$")  # at the end of a run's label
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS)
 
 
@@ -63,6 +65,12 @@ class OutputRecord(NamedTuple):
     def path(self) -> str:
         """`stage/key`."""
         return str(self.ref["path"])
+
+    @property
+    def run_id(self) -> str:
+        """The ID of the run that made it; empty where none is named."""
+        found = _RUN_ID.search(self.made_by)
+        return found[1] if found is not None else ""
 
     @property
     def size_bytes(self) -> int:

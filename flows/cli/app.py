@@ -21,7 +21,7 @@ from flows.cli import (
     stopping,
 )
 from flows.cli.comparing import audit, experiments
-from flows.cli.operating import backup, gc, init, logs, services, status, up, why
+from flows.cli.operating import backup, gc, init, logs, plan, services, status, up, why
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(retrain.retrain)
+app.command()(plan.plan)
 app.command()(experiments.sweep)
 app.command()(experiments.compare)
 app.command()(audit.audit)

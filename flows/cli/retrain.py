@@ -8,30 +8,43 @@ from flows.cli import console, options
 
 REFUSED = 10  # the exit code when the gates refuse the model
 
+Name = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's name in the registry. Without it the recipe's, or, for another dataset than the recipe's "
+        "own, SOURCE-RECIPE.",
+        metavar="NAME",
+    ),
+]
+Runner = Annotated[
+    Literal["processes", "dask"],
+    typer.Option(help="Who preprocesses and balances: `processes` of this machine, or `dask` workers."),
+]
+DaskAddress = Annotated[
+    str | None,
+    typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
+]
+ShowFaces = Annotated[
+    bool,
+    typer.Option("--show-faces", help="Write a page of single images with where the model looks, on this machine."),
+]
+Again = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A stage that runs although its output is there, to see that it comes out the same. May be repeated.",
+        metavar="STAGE",
+    ),
+]
+
 
 @options.with_run_options()
 def retrain(
     run: options.RunOptions,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's name in the registry. Without it the recipe's, or, for another dataset than the recipe's "
-            "own, SOURCE-RECIPE.",
-            metavar="NAME",
-        ),
-    ] = None,
-    runner: Annotated[
-        Literal["processes", "dask"],
-        typer.Option(help="Who preprocesses and balances: `processes` of this machine, or `dask` workers."),
-    ] = "processes",
-    dask_address: Annotated[
-        str | None,
-        typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
-    ] = None,
-    show_faces: Annotated[
-        bool,
-        typer.Option("--show-faces", help="Write a page of single images with where the model looks, on this machine."),
-    ] = False,
+    name: Name = None,
+    runner: Runner = "processes",
+    dask_address: DaskAddress = None,
+    show_faces: ShowFaces = False,
+    again: Again = None,
 ) -> None:
     """Retrain end to end: download, check, preprocess, balance, train, evaluate, gate, register.
 
@@ -51,7 +64,7 @@ def retrain(
         from flows import retrain as retrain_module
         from flows.cli import terminal
     with options.shown(console.out):
-        result = retrain_module.retrain(**parameters, show_faces=show_faces)
+        result = retrain_module.retrain(**parameters, show_faces=show_faces, again=again)
     terminal.show_retrain(console.out, result, run.settings)
     if result.is_refused:
         raise typer.Exit(REFUSED)

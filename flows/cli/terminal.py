@@ -17,7 +17,7 @@ from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
 from tasks import events
-from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, SweepResult
 
 _LINE_INTERVAL_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
@@ -77,12 +77,15 @@ class Terminal:
                 )
             case events.Over(name):
                 self._remove_bar(name)
-            case events.Ended(name, cached, failed, seconds, summary):
+            case events.Ended(name, cached, failed, seconds, summary, origin=origin):
                 self._remove_bar(name)
                 mark = "[red]✗[/]" if failed else "[dim]=[/]" if cached else "[green]✓[/]"
                 duration = "cached" if cached else f"{seconds:,.1f} s"
+                where_from = f"  [dim]({plain(origin)})[/]" if origin else ""
                 self._console.print(
-                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {plain(summary)}", highlight=False, soft_wrap=True
+                    f"{mark} {name:<{_WIDTH}} {duration:>9}  {plain(summary)}{where_from}",
+                    highlight=False,
+                    soft_wrap=True,
                 )
 
     def _print_now_and_then(self, name: str, line: str) -> None:
@@ -170,6 +173,25 @@ def _propose(console: Console, result: RetrainResult, settings: Sequence[str]) -
         if proposal:
             console.print(f"  {purpose}:", style="dim", highlight=False)
             console.out(f"    {plain_text.visible(proposal)}", highlight=False)  # as it is to be pasted
+
+
+def show_plan(console: Console, plan: RunPlan) -> None:
+    """A line for each stage, as a run has them, and all of it in one line; why the run would end early, if so."""
+    marks = {"cached": "[dim]=[/]", "will run": "[green]→[/]", "unknown": "[yellow]?[/]"}
+    for row in plan.rows:
+        minutes = str(row["minutes"])
+        duration = "cached" if row["plan"] == "cached" else f"{minutes} min"
+        text = row["why"] if row["plan"] != "unknown" else f"unknown until {row['depends on']}"
+        if row["plan"] == "will run" and row["depends on"]:
+            text = "; ".join(filter(None, (str(text), f"depends on {row['depends on']}")))
+        console.print(
+            f"{marks[str(row['plan'])]} {plain(str(row['stage'])):<{_WIDTH}} {duration:>9}  {plain(str(text))}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(plain(plan.message), highlight=False, soft_wrap=True)
+    if plan.end:
+        console.print(f"[yellow]![/] the run would end here: {plain(plan.end)}", highlight=False, soft_wrap=True)
 
 
 def show_sweep(console: Console, result: SweepResult) -> None:

@@ -7,7 +7,7 @@ goes on with a blank one, which has no digest: what is given it has no key yet. 
 import contextlib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
@@ -27,8 +27,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Step(NamedTuple):
     """A stage of a run, by the name of its task.
 
-    `key` is known where all that it is given is made. `waits_for` names the steps before whose outputs are not. `record`
-    is that of the output, if it is cached.
+    `key` is known where all that it is given is made; `waits_for` names the steps before whose outputs are not.
+    `record` is that of the output, if it is cached.
     """
 
     name: str
@@ -48,29 +48,32 @@ class Step(NamedTuple):
         return "unknown" if self.waits_for and not is_new and not self.is_forced else "runs"
 
 
-class Walk:
-    """One walk; `workspace` is to be looked at, and not written."""
+class Task(NamedTuple):
+    """What a walk needs to know of a task: how its output is found; which stage it runs, if it is one.
 
-    def __init__(self, workspace: Workspace, forced: frozenset[str] = frozenset()):
+    `presumed`: what is taken for granted of an output that is not made yet.
+    """
+
+    name: str
+    ref_type: type[Ref]
+    find: Callable[[Mapping[str, Any]], Found | None]
+    stage: Stage[Any] | None = None
+    presumed: Mapping[str, Any] = types.MappingProxyType({})
+
+
+class Walk:
+    """One walk; `workspace` is to be looked at, and not written. `forced`: the names of tasks that run in any case."""
+
+    def __init__(self, workspace: Workspace, forced: Collection[str] = ()):
         self.workspace = workspace
         self.steps: list[Step] = []
         self._forced = forced
 
-    def output(
-        self,
-        name: str,
-        ref_type: type[Ref],
-        find: Callable[[Mapping[str, Any]], Found | None],
-        parameters: Mapping[str, Any],
-        stage: Stage[Any] | None = None,
-        presumed: Mapping[str, Any] | None = None,
-    ) -> Ref:
-        """The output of the task `name` for these parameters; a blank one, with what is `presumed`, if it isn't made.
-
-        Notes the step. `stage`: which the task runs, if it is one.
-        """
+    def output(self, task: Task, parameters: Mapping[str, Any]) -> Ref:
+        """The output of a task for these parameters; a blank one if it isn't made. Notes the step."""
+        name, stage = task.name, task.stage
         unmade = tuple(dict.fromkeys(ref.path.partition("/")[0] for ref in key_parts.unmade(list(parameters.values()))))
-        found = None if unmade else find(parameters)
+        found = None if unmade else task.find(parameters)
         is_forced = name in self._forced and not unmade
         reason, key = None, None
         if stage is not None:
@@ -83,7 +86,7 @@ class Walk:
         self.steps.append(Step(name, stage_name, key, record, unmade, reason, is_forced))
         if found is not None:
             return found.ref
-        return blank(ref_type, **{"path": f"{name}/", **(presumed or {})})
+        return blank(task.ref_type, **{"path": f"{name}/", **task.presumed})
 
 
 _current: ContextVar[Walk | None] = ContextVar("_current", default=None)

@@ -1,8 +1,6 @@
 """The command `fer why`: what made a stage run."""
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,8 +32,7 @@ def why(
 
     configured = settings.Settings.load()
     configured.require_home()
-    with connect.workspace(configured), tempfile.TemporaryDirectory() as aside:
-        workspace = connect.looked_at(configured, Path(aside))
+    with connect.looked_at(configured) as workspace:
         found = [_newest(stage, workspace) for stage in stages]
         if as_json:
             typer.echo(json.dumps([_document(record, workspace) for record in found], indent=1, ensure_ascii=False))

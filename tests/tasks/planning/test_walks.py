@@ -46,7 +46,7 @@ def walk_through(workspace: LocalWorkspace, factor: int, forced: frozenset[str] 
         def find(parameters):
             return of.found(*(parameters[name] for name in of.inputs), workspace=workspace)
 
-        return walk.output(of.name, Number, find, given, of)
+        return walk.output(walks.Task(of.name, Number, find, of), given)
 
     output(add, to=output(multiply, given=3, config=Config(factor=factor)))
     return walk.steps
@@ -64,7 +64,10 @@ def test_in_an_empty_workspace_everything_runs(workspace):
 
 def test_what_is_there_is_cached(workspace):
     run(workspace, 2)
-    assert [(step.name, step.state) for step in walk_through(workspace, 2)] == [("multiply", "cached"), ("add", "cached")]
+    assert [(step.name, step.state) for step in walk_through(workspace, 2)] == [
+        ("multiply", "cached"),
+        ("add", "cached"),
+    ]
 
 
 def test_what_follows_a_stage_that_runs_is_unknown_until_then(workspace):
