@@ -16,6 +16,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from fer import errors
@@ -26,7 +27,7 @@ from fer.recipes import overrides
 from fer.registry import moves, releases
 from fer.training import hardware
 from flows.cli import app as cli
-from tasks.results import RetrainResult
+from tasks.results import RetrainResult, RunPlan
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
@@ -47,11 +48,40 @@ class Run(NamedTuple):
     executed: list[str]
     cached: list[str]
     id: UUID  # Prefect's
+    planned: RunPlan | None  # before it, where that was asked for
+    ended: dict[str, bool]  # all stages in their order -> whether cached
 
 
-def retrain(*settings: str, model_name: str | None = None) -> Run:
+def plan(*settings: str, again: tuple[str, ...] = ()) -> RunPlan:
+    """The plan of `retrain` with these settings, made without a server."""
+    from flows.retrain import plan
+
+    parsed = overrides.parse_settings([*quick_demo.SETTINGS, *settings])
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        return plan(["demo"], "demo", parsed, None, None, "processes", None, False, again=list(again))
+
+
+def files(folder: Path) -> dict[Path, int]:
+    """All files but those of the store's own -> when they were written."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "store" not in path.parts)
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def is_as_planned(run: Run) -> bool:
+    """Whether the run had the stages of its plan, in its order, and those cached that were to be."""
+    assert run.planned is not None
+    assert [row["stage"] for row in run.planned.rows] == list(run.ended)
+    foretold = {str(row["stage"]): row["plan"] == "cached" for row in run.planned.rows if row["plan"] != "unknown"}
+    return all(run.ended[stage] == is_cached for stage, is_cached in foretold.items())
+
+
+def retrain(
+    *settings: str, model_name: str | None = None, planned: bool = False, again: list[str] | None = None
+) -> Run:
     from flows.retrain import retrain as flow
     from tasks import events
+
+    before = plan(*settings, again=again) if planned else None
 
     heard_events: list[events.Event] = []
     with events.heard_by(heard_events.append):
@@ -60,6 +90,7 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
             recipe="demo",
             settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
             model_name=model_name,
+            again=list(again),
             return_state=True,
         )
         result = state.result()
@@ -69,6 +100,8 @@ def retrain(*settings: str, model_name: str | None = None) -> Run:
         [event.name for event in ended if not event.cached and event.name not in OF_OPPONENTS],
         [event.name for event in ended if event.cached and event.name not in OF_OPPONENTS],
         state.state_details.flow_run_id,
+        before,
+        {event.name: event.cached for event in ended},
     )
 
 
@@ -82,7 +115,18 @@ def report_of(run: Run) -> str:
 @pytest.fixture(scope="module")
 def first(home: Path) -> Run:
     """The one run whose training and scoring are processes of their own: it is there before `in_this_process`."""
-    return retrain()
+    return retrain(planned=True)
+
+
+def test_a_plan_has_the_stages_of_the_run_in_their_order_and_says_what_is_cached(first, home):
+    assert is_as_planned(first)
+    assert {row["plan"] for row in first.planned.rows} == {"will run"}
+    assert "no earlier run says how long" in first.planned.message
+    before = files(home)
+    after = plan()
+    assert files(home) == before
+    assert [row["plan"] for row in after.rows] == len(STAGES) * ["cached"]
+    assert after.message == f"{len(STAGES)} cached"
 
 
 def test_the_first_run_executes_every_stage_and_makes_a_champion(first):
@@ -173,6 +217,25 @@ def test_a_second_run_executes_nothing_and_comes_to_the_same(first):
     assert again.result == first.result
 
 
+def test_a_stage_that_is_made_again_comes_out_the_same_and_nothing_after_it_runs(first):
+    run = retrain(planned=True, again=("train",))
+    assert run.executed == ["train"]
+    assert is_as_planned(run)
+    assert run.result == first.result
+
+
+def test_the_flow_makes_its_plan_where_prefect_shows_it(first):
+    from flows.retrain import retrain as flow
+
+    settings = overrides.parse_settings([*quick_demo.SETTINGS, "train.epochs=3"])
+    state = flow(sources=["demo"], recipe="demo", settings=settings, plan_only=True, return_state=True)
+    assert state.name == "Planned"
+    assert [row["stage"] for row in json.loads(shown_in(state.state_details.flow_run_id)["plan"].data)][:2] == [
+        "download",
+        "index",
+    ]
+
+
 def in_prefect(run: Run) -> FlowRun:
     with get_client(sync_client=True) as client:
         return client.read_flow_run(run.id)
@@ -199,8 +262,14 @@ def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
 
 
 def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
-    run = retrain("train.seed=1", "train.precision=auto", *ANY_REPLACES)
+    run = retrain("train.seed=1", "train.precision=auto", *ANY_REPLACES, planned=True)
     assert run.executed == list(MODEL_STAGES)
+    assert is_as_planned(run)
+    by_stage = {row["stage"]: row for row in run.planned.rows}
+    assert by_stage["train"]["why"].startswith("train.seed: 0 → 1")
+    assert (by_stage["evaluate"]["plan"], by_stage["evaluate"]["depends on"]) == ("unknown", "train, calibrate")
+    assert "min, as before" in run.planned.message
+    assert "of memory for the training" in run.planned.message
     assert run.cached[-1] == "evaluate champion"  # when it was a candidate
     shown = shown_in(run.id)
     assert shown["evaluation"].data.startswith(report_of(run))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,11 +104,37 @@ def test_a_stage_whose_output_is_there_is_cached_and_says_by_which_run_and_when(
     assert first == again == double(4, workspace=caching.workspace())
     assert [state.name for state in states] == ["Completed", "Cached"]
     assert all(state.is_completed() for state in states)
+    key = double.key(4)
+    assert states[0].message == f"nothing like it was made here before; key {key}"
     assert states[1].message.startswith("made by run the first (")
-    assert states[1].message.endswith(" UTC")
+    assert states[1].message.endswith(f" UTC; key {key}")
     ended = [event for event in heard if isinstance(event, events.Ended)]
     assert [event.cached for event in ended] == [False] + 7 * [True]
     assert {event.summary for event in ended} == {"the number 8"}
+    assert {event.key for event in ended} == {key}
+    assert ended[0].why == "nothing like it was made here before"
+    assert re.fullmatch(r"by run [0-9a-f]{8}, \d+ s ago", ended[-1].origin)
+
+
+def test_a_stage_that_runs_says_what_changed_since_the_nearest_output(storage, heard):
+    flow_of(lambda: run_double(4))()
+    flow_of(lambda: run_double(6))()
+    assert [event.why for event in heard if isinstance(event, events.Ended)][1] == "number: 4 → 6"
+    assert events.Noted("double", "runs: number: 4 → 6") in heard
+
+
+def test_a_stage_is_made_again_on_demand_and_says_how_it_came_out(storage, heard):
+    def body() -> Number:
+        with caching.again(stages.checked(["double"])):
+            return run_double(4)
+
+    first = flow_of(lambda: run_double(4))()
+    heard.clear()
+    assert flow_of(body)() == first
+    assert [event.cached for event in heard if isinstance(event, events.Ended)] == [False]
+    assert events.Noted("double", "double: made again: it came out the same") in heard
+    with pytest.raises(errors.ConfigError, match="trian"):
+        stages.checked(["trian"])
 
 
 def test_a_flow_that_is_tried_again_goes_on_with_what_it_made(storage, heard):

@@ -20,7 +20,7 @@ from flows.cli import app as cli
 from flows.cli import console as console_module
 from flows.cli import terminal
 from tasks import events
-from tasks.results import ComparisonResult, IngestResult, RetrainResult
+from tasks.results import ComparisonResult, IngestResult, RetrainResult, RunPlan
 
 
 def console(*, is_terminal: bool = False, width: int = 120) -> Console:
@@ -56,9 +56,35 @@ def test_a_stage_that_ran_is_a_line_with_its_duration_and_summary():
     assert text == "✓ index                   1.2 s  1,700 images found\n"
 
 
-def test_a_cached_stage_says_so_instead_of_a_duration():
-    text = drawn(ended("index", cached=True, summary="1,700 images found"))
-    assert text == "= index                  cached  1,700 images found\n"
+def test_a_cached_stage_says_so_instead_of_a_duration_and_from_which_run_it_is():
+    text = drawn(ended("index", cached=True, summary="1,700 images found", origin="by run 609c3477, 2 h ago"))
+    assert text == "= index                  cached  1,700 images found  (by run 609c3477, 2 h ago)\n"
+
+
+def test_a_plan_has_a_line_for_each_stage():
+    rows = (
+        {"stage": "index", "plan": "cached", "why": "by run 1", "depends on": "", "key": "0a", "minutes": "", "MB": ""},
+        {
+            "stage": "train",
+            "plan": "will run",
+            "why": "a: 1 → 2",
+            "depends on": "x",
+            "key": "",
+            "minutes": "2",
+            "MB": "",
+        },
+        {"stage": "gate", "plan": "unknown", "why": "", "depends on": "train", "key": "", "minutes": "?", "MB": ""},
+    )
+    with io.StringIO() as text:
+        terminal.show_plan(Console(file=text, width=200), RunPlan(rows=rows, message="all of it", end="no data"))
+        lines = text.getvalue().splitlines()
+    assert [line.rstrip() for line in lines] == [
+        "= index                  cached  by run 1",
+        "→ train                   2 min  a: 1 → 2; depends on x",
+        "? gate                    ? min  unknown until train",
+        "all of it",
+        "! the run would end here: no data",
+    ]
 
 
 def test_a_failed_stage_has_its_mark():
