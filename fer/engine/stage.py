@@ -107,8 +107,10 @@ class Stage(Generic[RefT]):
         made_from = self.parts(*inputs)
         if again:
             remade = workspace.remake(self.name, self.key(*inputs), self.ref_type, produce, made_from)
-            say = progress.note if remade.aside is None else workspace.say
-            say(f"{self.name}: {remade.sentence()}")
+            if remade.aside is None:
+                progress.note(remade.sentence())
+            else:
+                workspace.say(f"{self.name}: {remade.sentence()}")
             return remade.ref
         return workspace.run(
             self.name, self.key(*inputs), self.ref_type, produce, resumable=self.resumable, made_from=made_from

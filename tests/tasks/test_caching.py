@@ -132,7 +132,7 @@ def test_a_stage_is_made_again_on_demand_and_says_how_it_came_out(storage, heard
     heard.clear()
     assert flow_of(body)() == first
     assert [event.cached for event in heard if isinstance(event, events.Ended)] == [False]
-    assert events.Noted("double", "double: made again: it came out the same") in heard
+    assert events.Noted("double", "made again: it came out the same") in heard
     with pytest.raises(errors.ConfigError, match="trian"):
         stages.checked(["trian"])
 
