@@ -28,7 +28,7 @@ def main(name: str, home: Path) -> None:
         sys.exit(f"The installation in {home} has no service {name!r}. Next: fer up.")
     kept = installation.server_settings(home)
     if name == installation.SERVER and installation.DATABASE not in kept:
-        _lock_database(asked.prefect_home)
+        lock_database(asked.prefect_home)
     for number in (signal.SIGINT, signal.SIGHUP):  # whoever started this may ignore them
         signal.signal(number, signal.SIG_DFL)
     services.record(home, name, asked.ui_url if name == installation.SERVER else None)
@@ -56,8 +56,11 @@ def _serve_store(home: Path) -> None:
     sys.exit("The store's server has ended.")
 
 
-def _lock_database(prefect_home: Path) -> None:
-    """Hold a lock for as long as this process lives: two servers on one SQLite database would start each run twice."""
+def lock_database(prefect_home: Path) -> int:
+    """Hold a lock for as long as this process lives: two servers on one SQLite database would schedule each run twice.
+
+    Returns the descriptor of its file, which the program that takes this one's place inherits.
+    """
     descriptor = os.open(prefect_home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +70,7 @@ def _lock_database(prefect_home: Path) -> None:
             "Next: end that one (fer down, with its FER_HOME), or set PREFECT_HOME to another folder for this one."
         )
     os.set_inheritable(descriptor, True)
+    return descriptor
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pydantic
 
 from fer import errors, settings
 from fer.engine.store import ports, seaweedfs
-from flows.cli import console
+from flows.cli import console, prefect_ui
 from flows.cli.operating import init
 from flows.operating import installation, interrupted, own_server, services, systemd
 from flows.operating.installation import SERVER, Installation
@@ -40,9 +40,14 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
     for service in services.services(home):
         if service.name != services.STORE:
             _say(service.name, service.pid, service.address or f"pool {asked.pool}")
-    if own_server.use(home) and own_server.is_used():
+    own_server.use(home)
+    if own_server.is_used():
         init.provide()
-    _say_how_to_go_on(asked, given, environment)
+    else:
+        named = prefect_ui.origin(prefect_ui.API_URL)
+        text = f"commands here ask another server, as {named.name} of {named.place} says; for this one: {named.undo}"
+        console.err.print(f"[yellow]![/] {console.plain(text)}", highlight=False, soft_wrap=True)
+    _say_how_to_go_on(asked, given)
 
 
 def write_units(configured: settings.Settings, chosen: Mapping[str, Any], environment: Mapping[str, str]) -> None:
@@ -153,11 +158,7 @@ def _say(name: str, pid: int | None, place: str) -> None:
     console.out.print(f"{name:<10} {place} (process {pid})", highlight=False, soft_wrap=True)
 
 
-def _say_how_to_go_on(asked: Installation, given: Mapping[str, str], environment: Mapping[str, str]) -> None:
-    elsewhere = environment.get("PREFECT_API_URL")
-    if elsewhere and elsewhere.rstrip("/") != asked.url:
-        text = "PREFECT_API_URL names another server, which commands in this shell ask: unset PREFECT_API_URL"
-        console.err.print(f"[yellow]![/] {text}", highlight=False, soft_wrap=True)
+def _say_how_to_go_on(asked: Installation, given: Mapping[str, str]) -> None:
     lines = ["", f"the UI: {asked.ui_url}", "every fer command asks this server; for prefect commands in a shell:"]
     lines += [f"    export PREFECT_API_URL={asked.url}"]
     if installation.PASSWORD in given:

@@ -1,5 +1,6 @@
 """The beginning of a service's process, as systemd starts it."""
 
+import os
 import signal
 import subprocess
 
@@ -8,7 +9,7 @@ import pytest
 import shell
 
 from fer.engine.store import seaweedfs
-from flows.operating import installation, services
+from flows.operating import installation, run_service, services
 from flows.operating.installation import Installation
 
 
@@ -51,6 +52,14 @@ def test_the_store_is_served_until_it_is_told_to_end_or_its_server_dies(start, t
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
     assert not psutil.pid_exists(pid)
+
+
+def test_two_servers_never_have_one_database(tmp_path):
+    held = run_service.lock_database(tmp_path)
+    with pytest.raises(SystemExit, match="Another installation's server"):
+        run_service.lock_database(tmp_path)
+    os.close(held)
+    os.close(run_service.lock_database(tmp_path))
 
 
 @pytest.mark.slow
