@@ -1,10 +1,13 @@
 """Fixtures: one real Prefect server for the test run, and a home for the runs of a test module."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 import prefect_server as server
 import pytest
+import shared
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,24 @@ def home(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.delenv("FER_STORE_ENDPOINT", raising=False)
         with seaweedfs.running(folder):
             yield folder
+
+
+@pytest.fixture
+def bare_server(prefect_server: str) -> Iterator[str]:
+    """The server without what an installation has on it, before and after; one test at a time of all processes."""
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.exceptions import ObjectNotFound
+
+    from flows.operating import automations, pools
+
+    def clear() -> None:
+        for wanted in automations.wanted(client):
+            for there in client.read_automations_by_name(wanted.name):
+                client.delete_automation(there.id)
+        with contextlib.suppress(ObjectNotFound):
+            client.delete_work_pool(pools.POOL)
+
+    with filelock.FileLock(shared.folder() / "bare-server.lock"), SyncPrefectClient(prefect_server) as client:
+        clear()
+        yield prefect_server
+        clear()

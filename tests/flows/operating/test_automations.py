@@ -8,12 +8,9 @@ from flows.operating import automations, silent_runs
 
 
 @pytest.fixture
-def client(prefect_server):
+def client(bare_server):
     with get_client(sync_client=True) as client:
         yield client
-        for ours in automations.wanted(client):
-            for there in client.read_automations_by_name(ours.name):
-                client.delete_automation(there.id)
 
 
 def test_they_are_made_once(client):

@@ -5,7 +5,7 @@ from prefect.client.orchestration import get_client
 from flows.operating import pools, provisions
 
 
-def test_pool_queue_and_automations_are_made_once_and_a_users_limit_stays(prefect_server):
+def test_pool_queue_and_automations_are_made_once_and_a_users_limit_stays(bare_server):
     with get_client(sync_client=True) as client:
         made = provisions.ensure(client)
         assert any(pools.POOL in what for what in made)
@@ -16,4 +16,3 @@ def test_pool_queue_and_automations_are_made_once_and_a_users_limit_stays(prefec
         assert client.read_work_queue_by_name(pools.TRAINING, work_pool_name=pools.POOL).concurrency_limit == 3
         client.delete_work_pool(pools.POOL)
         assert provisions.ensure(client) == [what for what in made if "work" in what]
-        client.delete_work_pool(pools.POOL)

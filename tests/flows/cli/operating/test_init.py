@@ -2,7 +2,6 @@
 
 import pytest
 import shell
-from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli.operating import init
@@ -20,11 +19,9 @@ def test_without_a_server_it_makes_the_folder_and_says_what_is_missing(tmp_path,
     assert "fer up" in run.stdout
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("bare_server")
 def test_on_a_server_it_makes_what_is_missing_and_the_second_time_nothing(capsys):
     init.provide()
     assert f"made on the server: the work pool '{pools.POOL}'" in capsys.readouterr().out
     init.provide()
     assert capsys.readouterr().out.rstrip().endswith("everything is there")
-    with get_client(sync_client=True) as client:
-        client.delete_work_pool(pools.POOL)
