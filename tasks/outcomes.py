@@ -21,6 +21,7 @@ from tasks.planning import walks
 from tasks.results import (
     AuditResult,
     ChampionMoved,
+    Collected,
     ComparisonResult,
     IngestResult,
     RetrainResult,
@@ -204,7 +205,7 @@ def _completed(result: Any) -> State[Any]:
         case IngestResult():
             message = f"{result.quality.summary()}; {result.drift.summary()}"
             tag(outcome="fit")
-        case AuditResult():
+        case AuditResult() | Collected():
             message = result.sentence
         case ChampionMoved():
             message = result.sentence

@@ -141,6 +141,14 @@ class ChampionMoved(Record):
         return self.from_version != self.to_version
 
 
+class Collected(Record):
+    """What housekeeping removed, or would remove, and the room that this gives back (bytes)."""
+
+    n_gone: int
+    freed_bytes: int
+    sentence: str
+
+
 class AuditResult(Record):
     """The result of an audit: a row for each set of test images, and all of it in one line."""
 

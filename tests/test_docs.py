@@ -201,6 +201,7 @@ def test_deployments_name_flows_and_parameters_that_exist():
         "mail",
         "promote",
         "rollback",
+        "gc",
     }
     for deployment in deployments:
         flow = import_object(deployment["entrypoint"])

@@ -46,11 +46,27 @@ class Judged(NamedTuple):
     fates: tuple[Fate, ...]
 
 
+class OfKind(NamedTuple):
+    """How many things of a kind go and stay, and the room that they take (bytes)."""
+
+    kind: str
+    n_goes: int
+    goes_bytes: int
+    n_stays: int
+    stays_bytes: int
+
+
 class Removed(NamedTuple):
-    """What went, and what came into use before it could."""
+    """What went, and what came into use before it could; how much room that gave back (bytes)."""
 
     gone: tuple[Item, ...]
     in_use: tuple[Item, ...]
+    freed_bytes: int
+
+    def sentence(self) -> str:
+        """What went, in one line."""
+        stayed = f"; {len(self.in_use):,} came into use meanwhile, and stayed" if self.in_use else ""
+        return f"{len(self.gone):,} things went, and gave back {room(self.freed_bytes)}{stayed}"
 
 
 class Proof(NamedTuple):
@@ -60,6 +76,17 @@ class Proof(NamedTuple):
     n_releases: int
     read_bytes: int
     faults: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """What was looked at, and whether it is whole."""
+        state = f"{len(self.faults):,} faults" if self.faults else "all whole"
+        outputs = f"{self.n_outputs:,} outputs ({room(self.read_bytes)}, all read)"
+        return f"what is needed: {outputs} and {self.n_releases:,} releases; {state}"
+
+
+def room(size_bytes: int) -> str:
+    """A size for people."""
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
 
 
 class Collection:
@@ -101,7 +128,29 @@ class Collection:
                     if fate.goes:
                         (gone if place.remove(fate.item) else in_use).append(fate.item)
             self.folder.finish()
-        return Removed(tuple(gone), tuple(in_use))
+        stays = [fate.item for _, _, fates in self.judged for fate in fates if not fate.goes]
+        freed = liveness.total_bytes([*stays, *in_use, *gone]) - liveness.total_bytes([*stays, *in_use])
+        return Removed(tuple(gone), tuple(in_use), freed)
+
+    def by_kind(self) -> list[OfKind]:
+        """What goes and what stays."""
+        kinds: dict[str, list[Fate]] = {}
+        for _, _, fates in self.judged:
+            for fate in fates:
+                kinds.setdefault(fate.item.kind, []).append(fate)
+        rows = []
+        for kind, of_kind in kinds.items():
+            goes, stays = ([fate.item for fate in of_kind if fate.goes is wanted] for wanted in (True, False))
+            rows.append(OfKind(kind, len(goes), liveness.total_bytes(goes), len(stays), liveness.total_bytes(stays)))
+        return rows
+
+    def preview(self) -> str:
+        """What would go, in one line."""
+        fates = [fate for _, _, judged in self.judged for fate in judged]
+        everything, stays = (fate.item for fate in fates), (fate.item for fate in fates if not fate.goes)
+        freed = liveness.total_bytes(everything) - liveness.total_bytes(stays)
+        n_goes = sum(fate.goes for fate in fates)
+        return f"{n_goes:,} of {len(fates):,} things would go, and give back {room(freed)}; nothing was changed"
 
     def prove(self) -> Proof:
         """Read all outputs that the roots name, and look for all releases; what is not whole is a fault."""

@@ -1,7 +1,6 @@
 """The command `fer gc`: remove what nothing needs any more."""
 
 import json
-from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,41 +61,26 @@ def gc(
 
 
 def _print(collection: "Collection", removed: "Removed | None", proof: "Proof | None") -> None:
-    from fer.housekeeping import liveness
+    from fer.housekeeping.collect import room
 
     table = Table("kind", "goes", "", "stays", "")
     for column in table.columns[1:]:
         column.justify = "right"
-    everything = [fate for judged in collection.judged for fate in judged.fates]
-    kinds = defaultdict(list)
-    for fate in everything:
-        kinds[fate.item.kind].append(fate)
-    for kind, fates in kinds.items():
-        goes, stays = ([fate.item for fate in fates if fate.goes is wanted] for wanted in (True, False))
-        cells = (str(len(goes)), _room(liveness.total_bytes(goes)), str(len(stays)), _room(liveness.total_bytes(stays)))
-        table.add_row(console.plain(kind), *cells)
+    for row in collection.by_kind():
+        cells = (f"{row.n_goes:,}", room(row.goes_bytes), f"{row.n_stays:,}", room(row.stays_bytes))
+        table.add_row(console.plain(row.kind), *cells)
     console.out.print(table)
-    goes = [fate.item for fate in everything if fate.goes]
-    freed = liveness.total_bytes(fate.item for fate in everything) - liveness.total_bytes(
-        fate.item for fate in everything if not fate.goes
-    )
-    if removed is None:
-        _say(f"{len(goes):,} of {len(everything):,} would go, and give back {_room(freed)}. Nothing was changed.")
-        if goes:
+    if removed is None or proof is None:
+        _say(f"{collection.preview()}.")
+        if any(row.n_goes for row in collection.by_kind()):
             _say("next:  the same command with --yes")
         return
-    _say(f"{len(removed.gone):,} of {len(everything):,} went, and gave back {_room(freed)}.")
-    if removed.in_use:
-        _say(f"{len(removed.in_use):,} came into use meanwhile, and stayed.")
-    if proof is not None:
-        mark = "[red]✗[/]" if proof.faults else "[green]✓[/]"
-        read = f"{proof.n_outputs:,} outputs ({_room(proof.read_bytes)}, all read)"
-        state = f"{len(proof.faults):,} faults" if proof.faults else "all whole"
-        _say(f"{mark} what is needed: {read}, {proof.n_releases:,} releases; {state}")
-        for fault in proof.faults[:_SHOWN]:
-            _say(f"  {console.plain(fault)}")
-        if proof.faults:
-            _say("next:  fer models repair NAME, or restore it from a backup; outputs are made again by the next run")
+    _say(f"{removed.sentence()}.")
+    _say(f"{'[red]✗[/]' if proof.faults else '[green]✓[/]'} {proof.sentence()}")
+    for fault in proof.faults[:_SHOWN]:
+        _say(f"  {console.plain(fault)}")
+    if proof.faults:
+        _say("next:  fer models repair NAME, or restore it from a backup; outputs are made again by the next run")
 
 
 def _document(collection: "Collection", removed: "Removed | None", proof: "Proof | None") -> dict[str, object]:
@@ -118,10 +102,6 @@ def _document(collection: "Collection", removed: "Removed | None", proof: "Proof
         "roots": {name: root.why for name, root in collection.roots.items()},
         "proof": None if proof is None else proof._asdict(),
     }
-
-
-def _room(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
 
 
 def _say(text: str) -> None:
