@@ -122,14 +122,14 @@ def page_path(configured: settings.Settings) -> Path:
     return configured.home / "reports" / "overview.html"
 
 
-def write(path: Path, page: str) -> None:
-    """Write a page whole, in place of one that is there. Raises ConfigError where that can't be done."""
+def write(path: Path, text: str) -> None:
+    """Write a page or metrics whole, in place of what is there. Raises ConfigError where that can't be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write(path, page.encode())
+        disk.write(path, text.encode())
     except OSError as error:
         raise errors.ConfigError(
-            "The page must be written to a file.",
+            "The overview must be written to a file.",
             received=f"{path}: {error.strerror}",
             todo="name another: --html FILE",
         ) from error

@@ -1,29 +1,35 @@
 """What Prefect's server knows of an installation: its runs, its schedules, and the workers of its pools."""
 
 import datetime
+import re
 from collections.abc import Mapping
+from typing import Literal
 from uuid import UUID
 
 import httpx
 import prefect.exceptions
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.settings import (
     PREFECT_CLIENT_MAX_RETRIES,
     get_current_settings,
     temporary_settings,
 )
 
-from fer.reports.overview.document import Run, Schedule, Server, Service
+from fer.reports.overview.document import Run, Schedule, Server, Service, StageRun
 from flows import deploying
+from tasks import events
 
 _ANSWER_TIMEOUT_S = 1.0  # for a server that is there at all
 _READ_TIMEOUT_S = 5.0  # for one under load
 _RUNS = 100
+_TASK_RUNS = 200  # the most that the server gives at once
+_STAGE_ENDS: dict[str, Literal["made", "failed"]] = {"COMPLETED": "made", "FAILED": "failed", "CRASHED": "failed"}
+_SUFFIX = re.compile(r"-[0-9a-f]{3,8}$")  # by which Prefect tells runs of one task apart
 _LATE_AFTER = datetime.timedelta(minutes=5)  # a worker may be busy with another run for as long
 _NEW = datetime.timedelta(minutes=1)  # the scheduler looks at what is new every few seconds
 _BEGUN = sorted(set(StateType) - {StateType.SCHEDULED})
@@ -48,6 +54,29 @@ def read() -> Server:
     # The latter are for what another version of Prefect answers.
     except (prefect.exceptions.PrefectException, ValueError, RuntimeError) as error:
         return Server(url=shown, answers=True, problem=f"can't be read ({type(error).__name__})")
+
+
+def stage_runs() -> tuple[StageRun, ...]:
+    """The tasks that ended last, the newest first; none where no server answers."""
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(sync_client=True, httpx_settings={"timeout": _READ_TIMEOUT_S}) as client,
+        ):
+            ended = {"state": {"type": {"any_": sorted(_STAGE_ENDS)}}}
+            only = TaskRunFilter.model_validate(ended)
+            runs = client.read_task_runs(task_run_filter=only, sort=TaskRunSort.END_TIME_DESC, limit=_TASK_RUNS)
+    except (httpx.HTTPError, prefect.exceptions.PrefectException, ValueError, RuntimeError):
+        return ()
+    return tuple(
+        StageRun(
+            stage=_SUFFIX.sub("", run.name),
+            outcome="cached" if run.state_name == events.CACHED else _STAGE_ENDS[run.state_type.value],
+            seconds=run.total_run_time.total_seconds(),
+        )
+        for run in runs
+        if run.state_type is not None
+    )
 
 
 def worker_of(pool: str) -> str:

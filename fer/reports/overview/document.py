@@ -52,6 +52,14 @@ class Run(Record):
         return self.kind in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+class StageRun(Record):
+    """A task that has ended: its output was there already, or was made, or it failed."""
+
+    stage: str
+    outcome: Literal["cached", "made", "failed"]
+    seconds: float
+
+
 class Schedule(Record):
     """A deployment, and when it runs next; `next_utc` is None where nothing is scheduled."""
 

@@ -1,5 +1,6 @@
 """The command `fer status`: processes first, then the models."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,22 +21,30 @@ _STATES = {"COMPLETED": "green", "FAILED": "red", "CRASHED": "red", "RUNNING": "
 def status(
     as_json: console.AsJson = False,
     html: Annotated[bool, typer.Option("--html", help="Write it as an HTML page.")] = False,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Write it as metrics for Prometheus.")] = False,
     file: Annotated[
         Path | None,
-        typer.Argument(help="Of --html: where to; without it reports/overview.html below FER_HOME.", metavar="[FILE]"),
+        typer.Argument(
+            help="Where to; without it --html writes reports/overview.html below FER_HOME, and --prometheus prints.",
+            metavar="[FILE]",
+        ),
     ] = None,
 ) -> None:
     """Show what runs, how the models stand, the last runs and the next, the disk, and what needs a person.
 
-    Exit code 0: nothing needs a person; 12: something does.
+    Exit code 0: nothing needs a person; 12: something does, except with --prometheus, whose metrics say so.
     """
     options.prepare_prefect(verbose=False)
     from fer import errors, settings
-    from fer.reports.overview import document, page
-    from flows.operating import overview
+    from fer.reports.overview import document, metrics, page
+    from flows.operating import overview, server_state
 
-    if file is not None and not html:
-        raise errors.ConfigError("A file is for --html alone.", received=str(file), todo="fer status --html FILE")
+    if sum((as_json, html, prometheus)) > 1 or (file is not None and not (html or prometheus)):
+        raise errors.ConfigError(
+            "At most one form must be chosen, and a file is for --html and --prometheus.",
+            received=" ".join(sys.argv[1:]),
+            todo="fer status --html FILE, for example",
+        )
     configured = settings.Settings.load()
     found = overview.collect(configured)
     if as_json:
@@ -44,6 +53,13 @@ def status(
         path = file or overview.page_path(configured)
         overview.write(path, page.render(found))
         console.out.print(plain(str(path)), highlight=False, soft_wrap=True)
+    elif prometheus:
+        text = metrics.render(found, server_state.stage_runs() if found.server.answers else ())
+        if file is None:
+            typer.echo(text, nl=False)
+        else:
+            overview.write(file, text)
+        return
     else:
         show(found)
     if found.needs:

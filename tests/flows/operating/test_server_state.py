@@ -5,6 +5,7 @@ import time
 import uuid
 
 import pytest
+from prefect import flow, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -68,3 +69,39 @@ def test_runs_schedules_and_pools_are_told_with_what_is_late(prefect_server):
     (worker,) = [service for service in found.services if name in service.name]
     assert worker.state == "down"
     assert "fer up" in worker.todo
+
+
+def test_the_stages_of_the_last_runs_are_told_with_what_was_cached(prefect_server):
+    unique = uuid.uuid4().hex[:6]
+
+    @task(name=f"train {unique}", persist_result=False)
+    def train():
+        time.sleep(0.2)
+
+    @task(name=f"split {unique}", persist_result=False)
+    def split():
+        return Completed(name="Cached")
+
+    @task(name=f"download {unique}", persist_result=False)
+    def download():
+        raise RuntimeError("no")
+
+    @flow(persist_result=False)
+    def body():
+        train()
+        split()
+        download(return_state=True)
+
+    body()
+    wanted, ours = {("train", "made"), ("split", "cached"), ("download", "failed")}, {}
+    deadline = time.monotonic() + 30
+    while len(ours) < 3 and time.monotonic() < deadline:  # task runs come to the database a little later
+        ours = {(run.stage.split()[0], run.outcome): run for run in server_state.stage_runs() if unique in run.stage}
+    assert set(ours) == wanted
+    assert ours["train", "made"].stage == f"train {unique}"
+    assert ours["train", "made"].seconds >= 0.2
+
+
+def test_where_no_server_answers_no_stages_are_told():
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert server_state.stage_runs() == ()

@@ -10,6 +10,7 @@ from shell import fer_here
 from fer.reports.overview.document import Server
 from flows.cli import prefect_home
 from flows.operating import overview as overviews_of
+from flows.operating import server_state
 
 
 @pytest.fixture
@@ -57,6 +58,19 @@ def test_the_page_is_written_where_it_is_wanted(status, tmp_path, file):
     assert answer.returncode == 0
     assert answer.stdout.strip().endswith(str(file[0] if file else path))
     assert "All is well" in shown_pages.Page(path.read_text()).text
+
+
+@pytest.mark.parametrize("file", [(), ("fer.prom",)])
+def test_metrics_are_printed_or_written_and_a_need_is_no_failure_of_them(status, tmp_path, file, monkeypatch):
+    monkeypatch.setattr(server_state, "stage_runs", tuple)
+    answer = status(overviews.overview(free_gb=0.1), "--prometheus", *file)
+    assert answer.returncode == 0
+    text = (tmp_path / "fer.prom").read_text() if file else answer.stdout
+    assert 'fer_needs_person{level="stop"} 1.0' in text
+
+
+def test_two_forms_at_once_are_refused(status):
+    assert status(overviews.overview(), "--html", "--json").returncode == 2
 
 
 def test_a_file_without_html_is_refused(status):
