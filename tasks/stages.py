@@ -53,7 +53,7 @@ def checked(names: Collection[str]) -> list[str]:
     unknown = sorted(set(given) - NAMES)
     if unknown:
         raise errors.ConfigError(
-            "What is to be run again must be stages.",
+            "What --again names must be stages.",
             received=", ".join(unknown),
             todo=f"name some of {', '.join(sorted(NAMES))}",
         )

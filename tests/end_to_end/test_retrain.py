@@ -75,9 +75,7 @@ def is_as_planned(run: Run) -> bool:
     return all(run.ended[stage] == is_cached for stage, is_cached in foretold.items())
 
 
-def retrain(
-    *settings: str, model_name: str | None = None, planned: bool = False, again: list[str] | None = None
-) -> Run:
+def retrain(*settings: str, model_name: str | None = None, planned: bool = False, again: tuple[str, ...] = ()) -> Run:
     from flows.retrain import retrain as flow
     from tasks import events
 
@@ -120,7 +118,7 @@ def first(home: Path) -> Run:
 
 def test_a_plan_has_the_stages_of_the_run_in_their_order_and_says_what_is_cached(first, home):
     assert is_as_planned(first)
-    assert {row["plan"] for row in first.planned.rows} == {"will run"}
+    assert [row["stage"] for row in first.planned.rows if row["plan"] != "will run"] == ["register"]
     assert "no earlier run says how long" in first.planned.message
     before = files(home)
     after = plan()

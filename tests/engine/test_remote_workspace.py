@@ -10,6 +10,7 @@ import pytest
 from fer import errors
 from fer.engine import remote_workspace
 from fer.engine.local_workspace import LocalWorkspace
+from fer.engine.read_only import ReadOnlyWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.workspace import Workspace
 from fer.ingest.refs import DatasetRef, ManifestRef
@@ -313,3 +314,29 @@ def test_a_secret_is_in_no_object(one, store_home):
     run(one)
     secret = json.loads((store_home / "store" / "credentials.json").read_text())["secret_access_key"]
     assert all(secret.encode() not in one.store.get(listed.key).data for listed in one.store.list(""))
+
+
+def test_an_output_in_the_store_is_made_again_beside_it_and_compared(one, two):
+    ref = run(one)
+    assert two.remake("stage", "k1", DatasetRef, write_two_files, None) == (ref, (), None)
+
+    def write_other(out: Path) -> DatasetRef:
+        write_two_files(out)
+        (out / "a.txt").write_text("b")
+        return dataset()
+
+    remade = two.remake("stage", "k1", DatasetRef, write_other, None)
+    assert [difference.name for difference in remade.differences] == ["a.txt"]
+    assert (two.folder(ref) / "a.txt").read_text() == "a"
+
+
+def test_a_workspace_in_the_store_is_looked_at_without_a_trace(one, store, tmp_path):
+    ref = run(one)
+    keys = {listed.key for listed in store.list("")}
+    here = tmp_path / "here"
+    looked_at = ReadOnlyWorkspace(RemoteWorkspace(here, store, read_only=True), tmp_path / "aside")
+    assert committed(looked_at) == ref
+    assert (looked_at.folder(ref) / "a.txt").read_text() == "a"
+    run(looked_at, key="k2")
+    assert not here.exists()
+    assert {listed.key for listed in store.list("")} == keys
