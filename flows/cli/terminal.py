@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: one line for each stage, a bar for each at work."""
+"""What a run looks like in a terminal: one line for each stage, a bar for each at work, or one for the run itself."""
 
 import shlex
 import sys
@@ -46,6 +46,7 @@ class Terminal:
         )
         self._bar_of: dict[str, TaskID] = {}  # of the stages at work; each sends its events from its own thread
         self._printed_at: dict[str, float] = {}
+        self._run = self._bars.add_task("run", total=None, note="")
 
     def __enter__(self) -> "Terminal":
         self._bars.start()
@@ -56,6 +57,10 @@ class Terminal:
 
     def __call__(self, event: events.Event) -> None:
         """Draw one event; a listener for `tasks.events`."""
+        self._draw(event)
+        self._bars.update(self._run, visible=not self._bar_of)  # else nothing moves while Prefect or the store works
+
+    def _draw(self, event: events.Event) -> None:
         match event:
             case events.Started(name):
                 self._remove_bar(name)

@@ -40,6 +40,11 @@ def ended(name: str, **other: object) -> events.Ended:
     return events.Ended(name=name, **fields)
 
 
+def stage_bars(draw: terminal.Terminal):
+    """What is drawn of stages at work: all but the bar of the run."""
+    return [bar for bar in draw._bars.tasks if bar.description != "run"]
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds that pass only when the test says so."""
@@ -54,6 +59,20 @@ def clock(monkeypatch):
 def test_a_stage_that_ran_is_a_line_with_its_duration_and_summary():
     text = drawn(events.Started("index"), ended("index", summary="1,700 images found"))
     assert text == "✓ index                   1.2 s  1,700 images found\n"
+
+
+def test_something_moves_also_where_no_stage_is_at_work():
+    screen = console(is_terminal=True)
+
+    def shown(*happened: events.Event) -> list[str]:
+        for event in happened:
+            draw(event)
+        return [bar.description for bar in draw._bars.tasks if bar.visible]
+
+    with terminal.Terminal(screen) as draw:
+        assert shown() == ["run"]
+        assert shown(events.Started("index")) == ["index"]
+        assert shown(ended("index")) == ["run"]
 
 
 def test_a_cached_stage_says_so_instead_of_a_duration_and_from_which_run_it_is():
@@ -149,12 +168,12 @@ def test_in_a_terminal_a_bar_shows_the_stage_at_work_and_its_note_and_goes_when_
         draw(events.Progressed("train", 10, 40, "[epochs]"))
         draw._bars.refresh()
         shown = screen.export_text(clear=False)
-        assert [bar.description for bar in draw._bars.tasks] == ["train"]
+        assert [bar.description for bar in stage_bars(draw)] == ["train"]
         draw(ended("train"))
-        assert draw._bars.tasks == []
+        assert stage_bars(draw) == []
         draw(events.Started("resolve"))
         draw(events.Over("resolve"))
-        assert draw._bars.tasks == []
+        assert stage_bars(draw) == []
     assert "25 %" in shown
     assert "[epochs]" in shown
 
@@ -165,12 +184,12 @@ def test_stages_at_work_at_once_have_a_bar_each():
         draw(events.Started("trial 1"))
         draw(events.Progressed("trial 0", 1, 8, "first"))
         draw(events.Progressed("trial 1", 3, 8, "second"))
-        assert [(bar.description, bar.completed) for bar in draw._bars.tasks] == [("trial 0", 1), ("trial 1", 3)]
+        assert [(bar.description, bar.completed) for bar in stage_bars(draw)] == [("trial 0", 1), ("trial 1", 3)]
         draw(events.Started("trial 0"))  # another attempt
         draw(ended("trial 1"))
-        assert [bar.description for bar in draw._bars.tasks] == ["trial 0"]
+        assert [bar.description for bar in stage_bars(draw)] == ["trial 0"]
         draw(events.Progressed("trial 0", 2, 8, ""))
-        assert draw._bars.tasks[0].completed == 2
+        assert stage_bars(draw)[0].completed == 2
 
 
 def test_stages_at_work_at_once_are_each_told_of_without_a_terminal(clock):
@@ -392,7 +411,7 @@ def test_no_control_character_is_in_the_note_beside_a_bar():
     with terminal.Terminal(console(is_terminal=True)) as draw:
         draw(events.Started("download"))
         draw(events.Progressed("download", 1, 2, ESCAPES))
-        assert "\x1b" not in draw._bars.tasks[0].fields["note"]
+        assert "\x1b" not in stage_bars(draw)[0].fields["note"]
 
 
 @pytest.mark.parametrize(
