@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from markdown_it import MarkdownIt
+
 FOLDER = Path(__file__).parents[2] / "docs" / "runbook"
 _NOT_RUN = re.compile(r"# not run here: (\S.*)")
 
@@ -23,11 +25,9 @@ def pages() -> list[Path]:
 
 def blocks(page: Path) -> list[Block]:
     """Those without a language, which are for a shell; others are files."""
-    found = []
-    for commands in re.findall(r"^```\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE):
-        reason = _NOT_RUN.match(commands)
-        found.append(Block(commands, reason[1] if reason else ""))
-    return found
+    fences = [token for token in MarkdownIt().parse(page.read_text()) if token.type == "fence" and not token.info]
+    reasons = [_NOT_RUN.match(fence.content) for fence in fences]
+    return [Block(fence.content, reason[1] if reason else "") for fence, reason in zip(fences, reasons, strict=True)]
 
 
 def script(page: Path) -> str:
