@@ -28,12 +28,17 @@ def local_copy(spec: str | None) -> Iterator[tuple[Manifest, Path]]:
     Raises ConfigError, StoreError, IntegrityError.
     """
     with open_registry() as models:
-        wanted = names.parse_spec(spec) if spec else names.Spec(_only_name(models), names.CHAMPION)
-        manifest = models.get(*wanted)
+        manifest = _named(models, spec)
         folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)  # what has not been used for long may be removed
         yield manifest, models.fetch(manifest, folder)
+
+
+def manifest_of(spec: str | None) -> Manifest:
+    """What is said of a released model, of which nothing is fetched; `spec` and errors as of `local_copy`."""
+    with open_registry() as models:
+        return _named(models, spec)
 
 
 def withdrawal(manifest: Manifest) -> str:
@@ -62,6 +67,10 @@ def anchor_of(versions: Sequence[Manifest], champion: Manifest, log: registry_lo
     ]
     best = max(standing, key=bound, default=champion)
     return best if bound(best) > bound(champion) and best.model_digest != champion.model_digest else None
+
+
+def _named(models: registry.Registry, spec: str | None) -> Manifest:
+    return models.get(*(names.parse_spec(spec) if spec else names.Spec(_only_name(models), names.CHAMPION)))
 
 
 def _only_name(models: registry.Registry) -> str:

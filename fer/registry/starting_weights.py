@@ -87,10 +87,10 @@ def resolve(source: str, model: ModelConfig, declared_origin: str | None = None)
         identity, file = f"md5:{published.md5}", _FILE
         origin = "ImageNet, as published with keras.applications"
     elif source.startswith(REGISTRY):
-        with releases.local_copy(source.removeprefix(REGISTRY)) as (manifest, _):
-            source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
-            identity, file = f"{source}:{manifest.files[files.MODEL].sha256}", files.MODEL
-            origin = f"{source}, checked against the images held out"
+        manifest = releases.manifest_of(source.removeprefix(REGISTRY))
+        source = f"{REGISTRY}{manifest.name}@{manifest.version}"  # an alias may move before it is fetched
+        identity, file = f"{source}:{manifest.files[files.MODEL].sha256}", files.MODEL
+        origin = f"{source}, checked against the images held out"
     else:
         path = Path(source)
         if path.suffix != ".h5" or not path.is_file():

@@ -67,7 +67,12 @@ def released(tmp_path, monkeypatch):
             asked.append(spec)
             yield manifest, folder
 
+        def manifest_of(spec):
+            asked.append(spec)
+            return manifest
+
         monkeypatch.setattr(releases, "local_copy", local_copy)
+        monkeypatch.setattr(releases, "manifest_of", manifest_of)
         return asked
 
     return release
