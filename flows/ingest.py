@@ -96,7 +96,7 @@ def examine(
 
         quality = write(faces=False)
         with_faces = write(faces=True) if show_faces else None
-        paths = tasks.reports.show_quality(recipe.name, sources, validation, quality, with_faces)
+        paths = tasks.reports.show_quality(recipe.name, sources, validation, quality, with_faces, share)
         if share:
             tasks.reports.share_quality(validation, quality)
             outcomes.emit_data_events(recipe.name, sources, validation, drift, quality, paths)

@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Protocol, cast
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from fer import progress, redaction
 from tasks import events
 from tasks.results import RunPlan
 
+_FIRST_BAR_S = 3.0  # a stage that takes less shows none
 _UPDATE_INTERVAL_S = 1.0
 _LOG_INTERVAL_S = 10.0
 _REDRAW_INTERVAL_S = 10.0
@@ -28,18 +30,14 @@ _PAUSE_S = 60.0  # without updates, after one that failed
 def progress_bar(name: str) -> Iterator[progress.Progress]:
     """Show a stage's progress within the block: a bar in the UI, lines in the log, and events for the terminal.
 
-    The bar is full at the block's end, whether or not the stage reported it: its output may have been there already.
+    The bar is there while the stage works, if that takes some seconds; the run's summary tells how it ended.
     """
     events.publish(events.Started(name))
     logger = get_run_logger()
     bar: UUID | None = None
     key = f"{name.replace(' ', '-')}-progress"
-    with harmless(f"The artifact {key!r}"):
-        created = artifacts.create_progress_artifact(0.0, key=key, description=f"{name}: started")
-        bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
-    show_at = time.monotonic() + _UPDATE_INTERVAL_S
+    show_at = time.monotonic() + _FIRST_BAR_S
     log_at = time.monotonic() + _LOG_INTERVAL_S
-    is_full = False
 
     def note(text: str) -> None:
         events.publish(events.Noted(name, text))
@@ -50,38 +48,58 @@ def progress_bar(name: str) -> Iterator[progress.Progress]:
         events.publish(events.Progressed(name, done, total, text))
         now = time.monotonic()
         line = f"{name}: {done:,} of {total:,} {text}".strip()
-        if done >= total or now >= show_at:
-            show(100.0 * done / total, line)
+        if now >= show_at:
+            show(100.0 * done / total, redaction.redacted(line))
         if now >= log_at:  # the stage's summary gives the result
             log_at = now + _LOG_INTERVAL_S
             logger.info(line)
 
     def show(percent: float, text: str) -> None:
-        nonlocal show_at, is_full
-        if bar is None:
-            return
+        nonlocal bar, show_at
         show_at = time.monotonic() + _PAUSE_S
         with harmless(f"The artifact {key!r}"):
-            artifacts.update_progress_artifact(bar, progress=percent, description=redaction.redacted(text))
+            if bar is None:
+                created = artifacts.create_progress_artifact(percent, key=key, description=text)
+                bar = cast(UUID, created)  # a coroutine only where an event loop runs, which is not in these tasks
+            else:
+                artifacts.update_progress_artifact(bar, progress=percent, description=text)
             show_at = time.monotonic() + _UPDATE_INTERVAL_S
-            is_full = percent >= 100
 
-    yield progress.Reporter(update, note)
-    if not is_full:
-        show(100.0, f"{name}: done")
+    try:
+        yield progress.Reporter(update, note)
+    finally:
+        if bar is not None:
+            with harmless(f"The artifact {key!r}"), get_client(sync_client=True) as client:
+                client.delete_artifact(bar)
 
 
-def plan(name: str, title: str, rows: Sequence[Mapping[str, str | int | float]]) -> None:
-    """Show what the stage `name` is about to do: a table in the UI, and an event for the terminal."""
-    events.publish(events.Planned(name, title, rows))
-    table(f"{name}-plan", rows, title)
+_noted: ContextVar[dict[str, UUID] | None] = ContextVar("_noted", default=None)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[dict[str, UUID]]:
+    """The pages that are shown within the block, by their keys: the last one of each."""
+    pages: dict[str, UUID] = {}
+    token = _noted.set(pages)
+    try:
+        yield pages
+    finally:
+        _noted.reset(token)
+
+
+def _note(key: str, created: object) -> UUID:
+    page = cast(UUID, created)
+    pages = _noted.get()
+    if pages is not None:
+        pages[key] = page
+    return page
 
 
 def table(key: str, rows: Sequence[Mapping[str, str | int | float]], description: str) -> None:
     """A table. `key` takes lowercase letters, digits and dashes."""
     with harmless(f"The artifact {key!r}"):
         shown = [{name: _shown(cell) for name, cell in row.items()} for row in rows]
-        artifacts.create_table_artifact(shown, key=key, description=redaction.redacted(description))
+        _note(key, artifacts.create_table_artifact(shown, key=key, description=redaction.redacted(description)))
 
 
 def _shown(cell: str | int | float) -> str | int | float:
@@ -91,7 +109,7 @@ def _shown(cell: str | int | float) -> str | int | float:
 def markdown(key: str, text: str, description: str = "") -> None:
     """A report. `key` takes lowercase letters, digits and dashes."""
     with harmless(f"The artifact {key!r}"):
-        artifacts.create_markdown_artifact(redaction.redacted(text), key=key, description=description)
+        _note(key, artifacts.create_markdown_artifact(redaction.redacted(text), key=key, description=description))
 
 
 def plan_of_run(made: RunPlan) -> None:
@@ -120,7 +138,7 @@ def living_page(key: str, description: str = "") -> LivingPage:
                 created = artifacts.create_markdown_artifact(
                     redaction.redacted(text()), key=key, description=description
                 )
-                page = cast(UUID, created)
+                page = _note(key, created)
             else:
                 with get_client(sync_client=True) as client:
                     client.update_artifact(page, ArtifactUpdate(data=redaction.redacted(text())))
@@ -129,9 +147,10 @@ def living_page(key: str, description: str = "") -> LivingPage:
     return show
 
 
-def picture(png: bytes, title: str) -> str:
-    """A PNG as Markdown that needs no server to show it."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
+def picture(image: bytes, title: str) -> str:
+    """A PNG or SVG as Markdown that needs no server to show it."""
+    kind = "svg+xml" if image.startswith(b"<svg") else "png"
+    return f"![{title}](data:image/{kind};base64,{base64.b64encode(image).decode()})"
 
 
 @contextlib.contextmanager

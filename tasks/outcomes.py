@@ -16,7 +16,7 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
-from tasks import artifacts, events, graph
+from tasks import artifacts, events, graph, summaries
 from tasks.planning import walks
 from tasks.results import (
     AuditResult,
@@ -50,19 +50,26 @@ def as_final_state(body: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(body)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
         cached_by_stage: dict[str, bool] = {}
+        stages: list[events.Ended] = []
 
-        def note_cached(event: events.Event) -> None:
+        def note_end(event: events.Event) -> None:
             if isinstance(event, events.Ended):
                 cached_by_stage[event.name] = event.cached
+                stages.append(event)
 
         token = _cached_by_stage.set(cached_by_stage)
+        result = None
         try:
-            with events.heard_by(note_cached), graph.drawn():
-                state = _completed(body(*arguments, **named))
-        except errors.FerError as error:
-            if error.transient:
-                _allow_another_try()
-            state = _failed(error)
+            with artifacts.noted() as pages, events.heard_by(note_end), graph.drawn():
+                try:
+                    result = body(*arguments, **named)
+                    state = _completed(result)
+                except errors.FerError as error:
+                    if error.transient:
+                        _allow_another_try()
+                    state = _failed(error)
+            if not isinstance(result, State):
+                summaries.show(state.message or state.name or "", result, stages, pages)
         finally:
             _cached_by_stage.reset(token)
         return cast(R, state)

@@ -20,7 +20,7 @@ from fer.registry import registered
 from fer.registry.refs import ReleaseRef
 from fer.reports import evaluation as evaluation_stage
 from fer.reports import explanations as explanations_report
-from fer.reports import library, pages, publishing
+from fer.reports import library, pages, pictures, publishing
 from fer.reports import robustness as robustness_report
 from fer.reports import slices as slices_report
 from fer.reports.cards import data_card, model_card
@@ -57,8 +57,9 @@ def show_quality(
     validation: ValidationRef,
     quality: QualityRef,
     with_faces: QualityRef | None = None,
+    shared: bool = False,
 ) -> dict[str, str]:
-    """Put the quality report where people look for it; what it shows -> its path."""
+    """Put the quality report where people look for it; what it shows -> its path. `shared`: also in the store."""
     workspace = caching.workspace()
     folder = (
         settings.Settings.load().home / "reports" / "data" / baseline.Scope(recipe, baseline.families(sources)).name
@@ -73,13 +74,21 @@ def show_quality(
     else:  # of other data, perhaps
         (folder / _FACES).unlink(missing_ok=True)
     docs = workspace.folder(validation) / files.DOCS / "index.html"
-    artifacts.markdown(
-        "quality-report",
-        f"{quality_stage.markdown(workspace.folder(quality))}\nThe whole report: `{paths['data quality']}`; "
-        f"the contract's Data Docs: `{docs}`",
-        "What came in, what was refused and why",
-    )
+    where = f"The whole report: `{paths['data quality']}`; the contract's Data Docs: `{docs}`"
+    if shared:
+        where += f". From another machine: `fer report {runtime.flow_run.id} --open`"
+    text = quality_stage.markdown(workspace.folder(quality))
+    drawn = _images_by_class(workspace.folder(quality))
+    artifacts.markdown("quality-report", f"{text}\n{drawn}{where}", "What came in, what was refused and why")
     return {name: str(path) for name, path in (paths | {"data docs": docs}).items()}
+
+
+def _images_by_class(folder: Path) -> str:
+    """The images by class and split, of the report in `folder`, as a picture; empty before they are split."""
+    balance = json.loads((folder / quality_stage.JSON).read_bytes())["balance"]
+    splits = {name: balance[name] for name in files.SPLITS if name in balance}
+    title = "Images by class and split"
+    return f"{artifacts.picture(pictures.class_bars(splits, title=title), title)}\n\n" if splits else ""
 
 
 def evaluation_report(evaluation: EvaluationRef, model: ModelRef) -> EvaluationReportRef:
@@ -142,24 +151,22 @@ def require_fit(quality: QualityRef, reports: dict[str, str]) -> None:
 
 @caching.uncached("share quality")
 def share_quality(validation: ValidationRef, quality: QualityRef) -> None:
-    """Put the report and the manifest's Data Docs into the store, and link them from the run."""
+    """Put the report and the manifest's Data Docs into the store, for `fer report`."""
     workspace = caching.workspace()
     share(
         f"data/{quality.path.split('/')[-1]}",
         {"quality": workspace.folder(quality), "manifest": workspace.folder(validation) / files.DOCS},
-        key="data-docs",
         first=f"quality/{quality_stage.HTML}",
     )
 
 
-def share(name: str, parts: dict[str, Path], *, key: str, first: str, release: ReleaseRef | None = None) -> None:
-    """Put folders of pages into the store, and link them in the artifact `key`.
+def share(name: str, parts: dict[str, Path], *, first: str, release: ReleaseRef | None = None) -> None:
+    """Put folders of pages into the store, where `fer report` finds them.
 
     `first` is the page, `PART/NAME`, that this run is known by, of the `release` if it made one.
     """
     with connect.store(settings.Settings.load()) as store:
-        shared = publishing.share(store, name, parts)
-        place = store.uri(shared.top)
+        top = publishing.share(store, name, parts)
         if runtime.flow_run.id is not None:
             library.note(
                 store,
@@ -168,18 +175,10 @@ def share(name: str, parts: dict[str, Path], *, key: str, first: str, release: R
                     run_id=str(runtime.flow_run.id),
                     name=None if release is None else release.name,
                     version=None if release is None else release.version,
-                    top=shared.top,
+                    top=top,
                     page=first,
                 ),
             )
-    note = f"In the store at `{place}`; the links are good for a week, while it runs at this address (`fer store up`)."
-    if any(page.link is None for page in shared.pages):
-        note = f"In the store at `{place}`. No links: signed by this temporary key they would hold it."
-    lines = [
-        f"- {page.part}: " + (f"`{page.name}`" if page.link is None else f"[{page.name}]({page.link})")
-        for page in shared.pages
-    ]
-    artifacts.markdown(key, "\n".join([note, "", *lines]), "Great Expectations' Data Docs and reports")
 
 
 @caching.uncached("summarise", planned=lambda *_, **__: walks.blank(RetrainResult))
@@ -217,7 +216,8 @@ def publish_run(
     sentence = plain_text.visible(release.sentence())
     artifacts.markdown(
         "release",
-        f"{text}\n- **report** `{folder / library.PAGE}`, or `fer report {release.name}@{release.version}`",
+        f"{text}\n- **report** `{folder / library.PAGE}`; beside it the cards, the data quality report and Great "
+        f"Expectations' Data Docs. From another machine: `fer report {release.name}@{release.version} --open`",
         sentence,
     )
     checked: dict[str, Ref] = {"shards": trained.shards, "balanced": trained.balanced, "predictions": evaluation}
@@ -262,7 +262,6 @@ def publish_run(
         share(
             f"models/{release.name}/{release.version}",
             {library.RELEASE: folder},
-            key="report-and-data-docs",
             first=f"{library.RELEASE}/{library.PAGE}",
             release=release,
         )

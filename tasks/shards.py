@@ -2,18 +2,19 @@
 
 from typing import Any
 
+from fer import plain_text
 from fer.curation.refs import SplitRef
 from fer.engine import runners
 from fer.ingest.refs import ManifestRef
-from fer.reports import pictures
+from fer.reports import markdown_tables, pictures
 from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from tasks import artifacts, caching, stages
+from tasks import artifacts, events, stages
 
 _PROCESSES = runners.Processes()
-_CLASSES = "Train images by class"
+_BALANCE, _CLASSES = "balance", "Train images by class"
 
 
 @stages.task(preprocess_stage.preprocess)
@@ -38,24 +39,27 @@ def preprocess_as_champion(
     return stages.run(preprocess_stage.preprocess, manifest, split, config, name="preprocess champion", runner=runner)
 
 
+def _planned(source: ShardsRef, config: balance_stage.BalanceConfig) -> str:
+    return markdown_tables.table(balance_stage.table(balance_stage.plan(source, config)))
+
+
+def _done(source: ShardsRef, config: balance_stage.BalanceConfig, balanced: ShardsRef) -> str:
+    series = {"before": source.counts["train"], "after": balanced.counts["train"]}
+    bars = artifacts.picture(pictures.class_bars(series, title=_CLASSES), _CLASSES)
+    return f"{plain_text.in_markdown(balance_stage.title(config))}\n\n{bars}\n\n{_planned(source, config)}"
+
+
 def _show_balance(balanced: ShardsRef, parameters: dict[str, Any]) -> None:
-    source, config = parameters["source"], parameters["config"]
-    rows = balance_stage.table(balance_stage.plan(source, config))
-    artifacts.table("balance-plan", rows, balance_stage.title(config))
-    _show_classes(source, balanced)
-
-
-def _show_classes(source: ShardsRef, balanced: ShardsRef) -> None:
-    workspace = caching.workspace()
-    chart = workspace.folder(pictures.class_balance(source, balanced, _CLASSES, workspace=workspace))
-    png = (chart / pictures.PICTURE).read_bytes()
-    artifacts.markdown("class-balance-chart", artifacts.picture(png, _CLASSES), _CLASSES)
+    artifacts.markdown(_BALANCE, _done(parameters["source"], parameters["config"], balanced), _CLASSES)
 
 
 @stages.task(balance_stage.balance, on_cached=_show_balance)
 def balance(source: ShardsRef, config: balance_stage.BalanceConfig, runner: runners.Runner = _PROCESSES) -> ShardsRef:
     """Bring the classes of the train split to their target; the plan is shown before anything is done."""
-    artifacts.plan("balance", balance_stage.title(config), balance_stage.table(balance_stage.plan(source, config)))
+    plan = balance_stage.table(balance_stage.plan(source, config))
+    events.publish(events.Planned(_BALANCE, balance_stage.title(config), plan))
+    page = artifacts.living_page(_BALANCE, _CLASSES)
+    page(lambda: f"{plain_text.in_markdown(balance_stage.title(config))}\n\n{_planned(source, config)}")
     balanced = stages.run(balance_stage.balance, source, config, runner=runner)
-    _show_classes(source, balanced)
+    page(lambda: _done(source, config, balanced), last=True)
     return balanced

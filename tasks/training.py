@@ -1,10 +1,13 @@
 """Training's tasks: the weights to start from, the annotators' votes, and the model."""
 
+import json
+
 from fer import plain_text
 from fer.curation.refs import SplitRef
+from fer.models import saved_model
 from fer.models.config import ModelConfig
 from fer.registry import starting_weights as weights_stage
-from fer.reports import pictures, plots
+from fer.reports import pictures
 from fer.shards.refs import ShardsRef
 from fer.training import config as train_config
 from fer.training import seeds as seeds_stage
@@ -42,10 +45,15 @@ def collect_votes(split: SplitRef) -> SoftLabelsRef:
     return stages.run(soft_labels.collect, split)
 
 
+def _pictures(history: dict[str, list[float]], best_epoch: int) -> str:
+    drawn = pictures.learning(history, best_epoch)
+    shown = " ".join(artifacts.picture(picture, f"{title} by epoch") for title, picture in drawn.items())
+    return f"{shown}\n\n*{pictures.LEGEND}*"
+
+
 def _curves(model: ModelRef) -> str:
-    workspace = caching.workspace()
-    png = (workspace.folder(pictures.learning_curves(model, workspace=workspace)) / pictures.PICTURE).read_bytes()
-    return f"{plain_text.in_markdown(model.summary())}\n\n{artifacts.picture(png, 'Learning curves')}"
+    history = json.loads((caching.workspace().folder(model) / saved_model.HISTORY).read_bytes())
+    return f"{plain_text.in_markdown(model.summary())}\n\n{_pictures(history, model.best_epoch)}"
 
 
 def _show_curves(model: ModelRef) -> None:
@@ -64,7 +72,10 @@ def train(
     page = artifacts.living_page("learning-curves", _CURVES)
 
     def draw(epoch: int, history: dict[str, list[float]]) -> None:
-        page(lambda: artifacts.picture(plots.curves_so_far(history, config.model.name), "Learning curves"))
+        best = pictures.best_epoch_of(history)
+        accuracy = history["validation_accuracy"][best - 1]
+        said = plain_text.in_markdown(f"{config.model.name}, epoch {epoch}: best validation accuracy {accuracy:.3f}")
+        page(lambda: f"{said}\n\n{_pictures(history, best)}")
 
     with train_stage.watching(draw):
         model = stages.run(train_stage.train, balanced, shards, weights, votes, config)

@@ -2,8 +2,8 @@
 
     reports/<name>/<digest>/<part>/<file>       as in the folder of the part
 
-The digest is of the files' names and contents: pages that change are shared beside the former ones, whose links go on
-showing what they showed. Links are signed, for a week: whoever has one can read that page, and nothing else.
+The digest is of the files' names and contents: pages that change are shared beside the former ones. `fer report` brings
+them to whoever has the store's key; links are not signed, as S3 lets them live for a week at most.
 """
 
 import concurrent.futures
@@ -16,28 +16,8 @@ from typing import NamedTuple
 from fer.engine import disk
 from fer.engine.store import objectstore
 
-LINKS_VALID_S = 7 * 86_400  # the longest that S3 allows
 _DIGEST_CHARS = 16
 _WRITERS = 8
-_READ = (".html", ".md")
-
-
-class Page(NamedTuple):
-    """A page in the store: the part that it belongs to, its name there, and its signed link.
-
-    `link` is None where it would hold a session's token: see ObjectStore.link.
-    """
-
-    part: str
-    name: str
-    link: str | None
-
-
-class Shared(NamedTuple):
-    """What was shared: the key below which it all is, and the pages among it."""
-
-    top: str
-    pages: tuple[Page, ...]
 
 
 class _File(NamedTuple):
@@ -50,8 +30,8 @@ class _File(NamedTuple):
         return f"{self.part}/{self.name}"
 
 
-def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> Shared:
-    """Upload each part (name -> folder) below `name`, and sign links to what people read of it.
+def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) -> str:
+    """Upload each part (name -> folder) below `name`; the key below which it all is.
 
     Files that are there already are not sent again. Raises StoreError.
     """
@@ -69,12 +49,7 @@ def share(store: objectstore.ObjectStore, name: str, parts: Mapping[str, Path]) 
 
     with concurrent.futures.ThreadPoolExecutor(_WRITERS) as pool:
         list(pool.map(upload, [file for file in files if f"{top}/{file.place}" not in present]))
-    pages = (
-        Page(file.part, file.name, store.link(f"{top}/{file.place}", LINKS_VALID_S))
-        for file in files
-        if file.path.suffix in _READ
-    )
-    return Shared(top, tuple(pages))
+    return top
 
 
 def digest(folder: Path) -> str:

@@ -40,11 +40,3 @@ class EvaluationReportRef(Ref):
     def summary(self) -> str:
         """One line for the terminal and the UI."""
         return f"report of {self.model} on {self.split}"
-
-
-class PictureRef(Ref):
-    """`picture.png`: a chart for the UI."""
-
-    def summary(self) -> str:
-        """One line for the terminal and the UI."""
-        return "picture drawn"

@@ -16,16 +16,13 @@ from rich.table import Table
 from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
-from tasks import events
+from tasks import events, panels
 from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, SweepResult
 
 _LINE_INTERVAL_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage
-_VERDICTS = {  # on data -> its words and colour
-    "pass": ("fit for training", "green"),
-    "warn": ("fit, with warnings", "yellow"),
-    "stop": ("not fit for training", "red"),
-}
+_OF_DATA = {"pass": "green", "warn": "yellow", "stop": "red"}  # by the verdict
+_OF_MARK = {"✓": "green", "!": "yellow", "✗": "red"}
 
 
 class Terminal:
@@ -111,14 +108,8 @@ def show_ingest(console: Console, result: IngestResult, sources: Sequence[str]) 
 
     `sources` as the user named them.
     """
-    verdict, colour = _VERDICTS[result.quality.verdict]
-    table = _table()
-    table.add_row("verdict", verdict)
-    for warning in result.quality.warnings:
-        table.add_row("warning", plain(warning))
-    for name, ref in {"found": result.validation, "curated": result.curation, "split": result.split}.items():
-        table.add_row(name, plain(ref.summary()))
-    table.add_row("changed", plain(result.drift.summary()))
+    verdict, colour = panels.VERDICTS[result.quality.verdict], _OF_DATA[result.quality.verdict]
+    table = _panel(panels.of_ingest(result))
     # The verdict first: a title that is too long is cut at its end.
     _print_box(console, f"{verdict}: {', '.join(plain(source) for source in sources)}", table, colour)
     print_places(console, [*(("source", source) for source in sources), *result.reports.items()])
@@ -130,24 +121,7 @@ def show_retrain(console: Console, result: RetrainResult, settings: Sequence[str
     `settings` are the user's for this run, each PATH=VALUE.
     """
     release = result.release
-    table = _table()
-    table.add_row("model", f"{plain(result.model.summary())} ({result.model.train_seconds:,.0f} s)")
-    if result.seeds is not None:
-        table.add_row("seeds", plain(result.seeds.summary()))
-    table.add_row("quality", plain(result.evaluation.summary()))
-    if result.examination.robustness is not None:
-        table.add_row("robustness", plain(result.examination.robustness.summary()))
-    for check in result.checks:
-        colour = {"✓": "green", "!": "yellow", "✗": "red"}[check.mark]
-        table.add_row("gate", f"[{colour}]{check.mark}[/] {plain(check.detail)}")
-    if result.verdict.power is not None:
-        table.add_row("power", plain(result.verdict.power.short()))
-    if result.verdict.estimate_of:
-        table.add_row("estimate", f"of {plain(result.verdict.estimate_of)}")
-    if release.kept_because:
-        table.add_row("kept", plain(release.kept_because))
-    elif result.verdict.passed and result.verdict.decision:
-        table.add_row("champion", plain(result.verdict.decision))
+    table = _panel(panels.of_retrain(result))
     colour = {"released": "green", "kept": "yellow"}.get(result.status, "red")
     _print_box(console, plain(release.sentence()), table, colour)
     print_places(console, [("release", release.uri), *result.reports.items()])
@@ -276,9 +250,12 @@ def _cell(value: str | int | float) -> str:
             return plain(value)
 
 
-def _table() -> Table:
+def _panel(rows: Iterable[panels.Row]) -> Table:
     """A table of names and texts."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
+    for row in rows:
+        mark = f"[{_OF_MARK[row.mark]}]{row.mark}[/] " if row.mark else ""
+        table.add_row(row.name, f"{mark}{plain(row.text)}")
     return table

@@ -1,52 +1,49 @@
-"""Charts for the UI are drawn once for their data."""
+"""Charts as files of their own."""
 
-import json
+import xml.etree.ElementTree as ET
 
-from fer.engine.local_workspace import LocalWorkspace
-from fer.models import saved_model
-from fer.reports import pictures, plots
-from fer.shards.refs import ShardsRef
-from fer.training.refs import ModelRef
+import pytest
 
-PNG = b"\x89PNG\r\n\x1a\n"
+from fer.reports import pictures
 
-
-def drawn(workspace, ref):
-    return (workspace.folder(ref) / pictures.PICTURE).read_bytes()
-
-
-def test_learning_curves_are_drawn_once_for_a_model(tmp_path, monkeypatch):
-    workspace = LocalWorkspace(tmp_path)
-
-    def produce(out):
-        names = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-        (out / saved_model.HISTORY).write_text(json.dumps({name: [0.5, 0.6] for name in names}))
-        return ModelRef(
-            model="cnn",
-            classes=("a", "b"),
-            n_parameters=1,
-            epochs_run=2,
-            best_epoch=2,
-            validation_accuracy=0.6,
-            train_seconds=1.0,
-        )
-
-    model = workspace.run("train", "key", ModelRef, produce, resumable=False)
-    first = drawn(workspace, pictures.learning_curves(model, workspace=workspace))
-    assert first.startswith(PNG)
-    monkeypatch.setattr(plots, "learning_curves", lambda *_: b"drawn again")
-    assert drawn(workspace, pictures.learning_curves(model, workspace=workspace)) == first
+HISTORY = {
+    "loss": [1.9, 1.5, 1.4],
+    "accuracy": [0.3, 0.5, 0.6],
+    "validation_loss": [1.8, 1.6, 1.7],
+    "validation_accuracy": [0.35, 0.45, 0.45],
+}
+BEFORE, AFTER = {"angry": 5, "happy": 9}, {"angry": 9, "dis<gust": 9, "happy": 9}
 
 
-def test_class_balance_is_drawn_once_for_what_was_balanced(tmp_path, monkeypatch):
-    workspace = LocalWorkspace(tmp_path)
-    source, balanced = (
-        ShardsRef(digest=digest, height=8, width=8, classes=("a", "b"), counts={"train": counts}, mean=1.0, std=1.0)
-        for digest, counts in (("before", {"a": 1, "b": 5}), ("after", {"a": 5, "b": 5}))
-    )
-    first = drawn(workspace, pictures.class_balance(source, balanced, "Images", workspace=workspace))
-    assert first.startswith(PNG)
-    monkeypatch.setattr(plots, "png", lambda figure: b"drawn again")
-    assert drawn(workspace, pictures.class_balance(source, balanced, "Images", workspace=workspace)) == first
-    other = balanced.model_copy(update={"digest": "other"})
-    assert drawn(workspace, pictures.class_balance(source, other, "Images", workspace=workspace)) == b"drawn again"
+def texts(svg: bytes) -> list[str]:
+    return [part.text for part in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: pictures.learning(HISTORY, 2)["Loss"],
+        lambda: pictures.class_bars({"before": BEFORE, "after": AFTER}, title="t"),
+    ],
+)
+def test_a_picture_is_whole_and_the_same_for_the_same_numbers(draw):
+    root = ET.fromstring(draw())  # noqa: S314 - our own
+    assert int(root.get("width")) > 300
+    assert int(root.get("height")) > 100
+    assert draw() == draw()
+
+
+def test_the_curves_name_the_best_epoch():
+    drawn = pictures.learning(HISTORY, pictures.best_epoch_of(HISTORY))
+    assert list(drawn) == ["Accuracy", "Loss"]
+    assert all("best epoch (2)" in texts(svg) for svg in drawn.values())
+
+
+def test_the_bars_say_how_many_images_each_class_had_and_has():
+    said = texts(pictures.class_bars({"before": BEFORE, "after": AFTER}, title="Images"))
+    assert said[:3] == ["Images", "before", "after"]
+    assert said[3:] == ["angry", "5", "9", "dis<gust", "0", "9", "happy", "9", "9"]
+
+
+def test_without_images_there_are_no_bars():
+    assert texts(pictures.class_bars({"train": {"happy": 0}}, title="Images"))[-1] == "0"

@@ -38,6 +38,9 @@ class Server:
     def update_artifact(self, artifact_id: uuid.UUID, artifact: ArtifactUpdate) -> None:
         self._answer(str(artifact.data))
 
+    def delete_artifact(self, artifact_id: uuid.UUID) -> None:
+        self._answer("gone")
+
     @contextlib.contextmanager
     def get_client(self, *, sync_client: bool) -> "Iterator[Server]":
         yield self
@@ -73,35 +76,36 @@ def heard():
         yield happened
 
 
-def test_a_bar_is_updated_once_a_second_and_at_the_end(server, heard):
+def test_a_bar_is_updated_once_a_second_while_a_stage_works_and_is_gone_at_its_end(server, heard):
     with artifacts.progress_bar("train") as progress:
-        for done in range(1, 9):
+        for done in range(1, 13):
             server.now += 0.5
-            progress(done, 9)
-        progress(9, 9)
-        assert server.asked == ["train-progress", "22 %", "44 %", "67 %", "89 %", "100 %"]
+            progress(done, 12)
+        assert server.asked == ["train-progress", "67 %", "83 %", "100 %"]
         assert heard[0] == events.Started("train")
-        assert heard[-1] == events.Progressed("train", 9, 9, "")
-        assert len(heard) == 10
+        assert heard[-1] == events.Progressed("train", 12, 12, "")
+        assert len(heard) == 13
         assert server.logged == []  # the result is the stage's summary
+    assert server.asked[-1] == "gone"
 
 
-def test_the_bar_of_a_stage_whose_output_is_there_already_is_full(server):
-    with artifacts.progress_bar("register"):
-        pass
-    assert server.asked == ["register-progress", "100 %"]
+def test_a_stage_that_is_quick_shows_no_bar(server):
+    with artifacts.progress_bar("register") as progress:
+        server.now += 2
+        progress(1, 1)
+    assert server.asked == []
 
 
-def test_the_bar_of_a_stage_that_fails_stays_where_it_was(server):
+def test_the_bar_of_a_stage_that_fails_is_gone_too(server):
     def fail():
         with artifacts.progress_bar("train") as progress:
-            server.now += 1
+            server.now += 4
             progress(1, 4)
             raise errors.TrainingError("It failed.")
 
     with pytest.raises(errors.TrainingError):
         fail()
-    assert server.asked == ["train-progress", "25 %"]
+    assert server.asked == ["train-progress", "gone"]
 
 
 def test_a_stage_that_takes_long_says_how_far_it_is_in_the_log_now_and_then(server):
@@ -117,36 +121,28 @@ def test_a_note_of_nothing_counted_is_kept_in_the_log_and_told_at_once(server, h
         progress.note("about 1.2 GB of memory")
         assert heard[-1] == events.Noted("train", "about 1.2 GB of memory")
         assert server.logged == ["train: about 1.2 GB of memory"]
-        assert server.asked == ["train-progress"]
+        assert server.asked == []
 
 
-def test_a_server_that_fails_during_a_stage_costs_one_warning_a_minute_and_not_the_stage(server):
+def test_a_server_that_fails_during_a_stage_costs_one_warning_a_minute_and_not_the_stage(server, heard):
     with artifacts.progress_bar("train") as progress:
         server.down = True
-        for done in range(59):
+        for done in range(62):
             server.now += 1
             progress(done, 1000)
-        assert len(server.asked) == 2
+        assert len(server.asked) == 1
         assert len(server.warnings) == 1
         assert "ConnectionError" in server.warnings[0]
         server.down = False
-        for done in range(59, 65):
+        for done in range(62, 68):
             server.now += 1
             progress(done, 1000)
-        assert len(server.asked) > 4
+        assert server.asked[1:4] == ["train-progress", "6 %", "6 %"]
         assert len(server.warnings) == 1
-
-
-def test_a_server_that_fails_at_the_begin_of_a_stage_costs_its_bar_alone(server, heard):
-    server.down = True
-    with artifacts.progress_bar("train") as progress:
-        server.now += 100
-        progress(1, 2)
-        progress(2, 2)
-        assert server.asked == ["train-progress"]
-        assert len(server.warnings) == 1
-        assert heard[-1] == events.Progressed("train", 2, 2, "")
-        assert "train: 1 of 2" in server.logged
+        assert heard[-1] == events.Progressed("train", 67, 1000, "")
+        server.down = True
+    assert server.asked[-1] == "gone"
+    assert len(server.warnings) == 2
 
 
 def test_a_living_page_is_one_artifact_that_is_written_anew_now_and_then_and_at_the_end(server):
@@ -178,14 +174,25 @@ def test_a_living_page_that_cannot_be_drawn_or_shown_costs_a_warning_a_minute_an
 
 def test_reports_and_tables_that_cannot_be_shown_are_a_warning(server):
     server.down = True
-    artifacts.markdown("verdict", "# passed")
-    artifacts.plan("balance", "Images", [{"class": "happy", "gets": 2}])
-    assert server.asked == ["verdict", "balance-plan"]
+    with artifacts.noted() as pages:
+        artifacts.markdown("verdict", "# passed")
+        artifacts.table("trials", [{"class": "happy", "gets": 2}], "Images")
+    assert server.asked == ["verdict", "trials"]
     assert len(server.warnings) == 2
+    assert pages == {}
 
 
-def test_a_plan_is_shown_in_the_ui_and_announced(server, heard):
-    rows = [{"class": "happy", "gets": 2}]
-    artifacts.plan("balance", "Images", rows)
-    assert server.asked == ["balance-plan"]
-    assert heard == [events.Planned("balance", "Images", rows)]
+def test_the_pages_of_a_run_are_noted_for_its_summary(server):
+    with artifacts.noted() as pages:
+        artifacts.markdown("verdict", "# passed")
+        artifacts.table("trials", [{"class": "happy", "gets": 2}], "Images")
+        artifacts.living_page("curves")(lambda: "text")
+        with artifacts.progress_bar("train") as progress:
+            server.now += 9
+            progress(1, 2)
+    assert list(pages) == ["verdict", "trials", "curves"]
+
+
+def test_a_picture_is_told_by_its_first_bytes():
+    assert artifacts.picture(b"\x89PNG...", "a").startswith("![a](data:image/png;base64,")
+    assert artifacts.picture(b"<svg/>", "b").startswith("![b](data:image/svg+xml;base64,")

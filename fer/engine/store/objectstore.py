@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
 
 from fer import errors
 from fer.engine import disk
@@ -171,21 +170,6 @@ class ObjectStore:
                     received=f"{digest.hexdigest()} from {self.uri(key)}",
                     todo="do not use it: it was damaged or changed; restore it, or use another version",
                 )
-
-    def link(self, key: str, valid_s: int) -> str | None:
-        """A signed address by which anyone can read the object for so many seconds.
-
-        None if the credentials in use are those of a session (of a role, or of AWS_SESSION_TOKEN): an address signed by
-        them holds the session's token.
-        """
-        with self._errors(key):
-            address = str(
-                self._client().generate_presigned_url(
-                    "get_object", Params={"Bucket": self.bucket, "Key": self._full(key)}, ExpiresIn=valid_s
-                )
-            )
-        holds_token = any("token" in name.lower() for name, _ in parse_qsl(urlsplit(address).query))
-        return None if holds_token else address
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """The objects whose keys begin with `prefix`, in the order of their keys."""

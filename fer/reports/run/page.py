@@ -9,9 +9,8 @@ import jinja2
 from markupsafe import Markup
 
 from fer import plain_text
-from fer.reports import pages, svg_charts, svg_lines
+from fer.reports import pages, pictures, svg_charts, svg_lines
 from fer.reports.run import corruption_charts
-from fer.reports.svg_charts import Mark
 from fer.reports.svg_lines import Axes, Line
 
 STATES = {"released": ("pass", "✓ Released"), "kept": ("warn", "= Kept"), "refused": ("stop", "✗ Refused")}
@@ -34,7 +33,9 @@ def render(document: Mapping[str, Any]) -> str:
             charts=svg_charts,
             lines=svg_lines,
             sections=_sections(document),
-            learning_charts=_learning(document["learning"]),
+            learning_charts=list(
+                pictures.learning_charts(document["learning"]["history"], document["learning"]["best_epoch"]).items()
+            ),
             reliability=_reliability(document["metrics"]),
             severities=[one["severity"] for one in document["robustness"]["corruptions"][0]["severities"]]
             if document["robustness"]
@@ -109,24 +110,6 @@ def _shown(measure: Mapping[str, Any], value: float | None) -> str:
             return f"{value:.2f} times"
         case unit:
             return f"{svg_charts.short(value)} {unit}"
-
-
-def _learning(learning: Mapping[str, Any]) -> list[tuple[str, Markup]]:
-    history, best = learning["history"], learning["best_epoch"]
-    n_epochs = len(history["loss"])
-    epochs = range(1, n_epochs + 1)
-    result = []
-    for name, highest in (("accuracy", 1.0), ("loss", None)):
-        kinds = {"train (augmented)": (history[name], "second"), "validation": (history[f"validation_{name}"], "first")}
-        top = highest or max(max(values) for values, _ in kinds.values())
-        chart = svg_lines.chart(
-            [Line(label, list(zip(epochs, values, strict=True)), kind) for label, (values, kind) in kinds.items()],
-            Axes("epoch", name, (1, n_epochs), (0, top)),
-            title=f"{name} by epoch, of train and validation; the best epoch is {best}",
-            marks=[Mark(f"best epoch ({best})", best)],
-        )
-        result.append((name.capitalize(), chart))
-    return result
 
 
 def _reliability(metrics: Mapping[str, Any]) -> Markup | None:

@@ -1,5 +1,4 @@
 import hashlib
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -118,20 +117,3 @@ def test_no_secret_is_in_a_repr():
     shown = f"{NOBODY!r} {NOBODY} {ObjectStore('http://127.0.0.1:9', 'fer-models', NOBODY)!r}"
     assert "hunter2" not in shown
     assert "nobody" not in shown
-
-
-def test_a_link_can_be_read_by_anyone(store):
-    store.put("k", b"page")
-    with urllib.request.urlopen(store.link("k", 60)) as answer:  # noqa: S310 - loopback
-        assert answer.read() == b"page"
-
-
-def test_there_is_no_link_that_would_hold_a_session_token(monkeypatch):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    here = "http://127.0.0.1:9"
-    assert ObjectStore(here, "fer-models").link("k", 60).startswith(here)
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "session-token")
-    assert ObjectStore(here, "fer-models").link("k", 60) is None
-    link = ObjectStore(here, "fer-models", NOBODY).link("k", 60)
-    assert "session-token" not in link
