@@ -116,7 +116,7 @@ def test_the_report_and_the_data_docs_are_in_the_store_and_named_in_the_run(home
     result, _, run_id = run(f"archive:{archive(tmp_path / 'a.zip', 20)}")
     with connect.store(settings.Settings.load()) as store:
         pages = library.of_run(store, str(run_id))
-        assert "Data quality" in store.get(f"{pages.top}/{pages.page}").decode()
+        assert "Data quality" in store.get(f"{pages.top}/{pages.page}").data.decode()
         assert any(entry.key.endswith("manifest/index.html") for entry in store.list(f"{pages.top}/"))
     page = shown_in(run_id)["quality-report"].data
     assert Path(result.reports["data quality"]).name in page

@@ -30,7 +30,7 @@ def parts(tmp_path, page="<p>grün"):
 
 
 def read(store, top, name="quality/quality.html"):
-    return store.get(f"{top}/{name}").decode()
+    return store.get(f"{top}/{name}").data.decode()
 
 
 def test_pages_are_shared_as_pages_below_one_key(store, tmp_path):
