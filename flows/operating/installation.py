@@ -33,6 +33,8 @@ _OF_A_LONG_LIVED_SERVER = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",  # what is older than 90 days goes
+    # Below PREFECT_HOME: in memory, a run's lease of its slot is lost with the server, and Prefect ends the run for it.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 

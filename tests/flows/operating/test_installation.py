@@ -1,6 +1,10 @@
 """An installation: what it was asked for, what its services are given, and what others may see of it."""
 
+import asyncio
+import datetime
+import importlib
 import stat
+import uuid
 
 import pytest
 
@@ -94,3 +98,12 @@ def test_a_damaged_record_counts_as_none(tmp_path):
     assert installation.load(tmp_path) == asked(tmp_path, token=installation.load(tmp_path).token)
     (installation.folder(tmp_path) / "asked.json").write_text('{"port": ')
     assert installation.load(tmp_path) is None
+
+
+def test_the_slot_of_a_run_outlives_a_restart_of_the_server(tmp_path):
+    """A run whose lease of it is gone is ended by Prefect when it is to be renewed."""
+    environment = installation.environment(asked(tmp_path), tmp_path, installation.SERVER, {}, {})
+    storage = importlib.import_module(environment["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]).ConcurrencyLeaseStorage
+    lease = asyncio.run(storage(tmp_path).create_lease([uuid.uuid4()], datetime.timedelta(minutes=5)))
+    again = asyncio.run(storage(tmp_path).read_lease(lease.id))
+    assert again.resource_ids == lease.resource_ids
