@@ -24,5 +24,5 @@ def promote(name: str, version: Version, reason: str = "", override: str = "") -
         reason: Why; it is kept in the model's log.
         override: Why a version becomes champion that the gates refused; kept in the log.
     """
-    with tasks.registry.store_in_reach():
+    with tasks.registry.store_in_reach(makes_outputs=False):
         return champions.promote(name, version, reason, override)

@@ -21,5 +21,5 @@ def rollback(name: str, to: Annotated[int, Field(ge=1)] | None = None, reason: s
         to: The version to go back to; without it the champion before.
         reason: Why; it is kept in the model's log.
     """
-    with tasks.registry.store_in_reach():
+    with tasks.registry.store_in_reach(makes_outputs=False):
         return champions.rollback(name, to, reason)

@@ -45,6 +45,21 @@ def test_a_run_says_the_warning_and_stops(tmp_path, monkeypatch):
         pass
 
 
+def test_a_champion_is_moved_without_room(tmp_path, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def store(_):
+        raise Reached
+
+    configured(tmp_path, 900)
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    monkeypatch.setenv("FER_DISK_BUDGET_BYTES", "900")
+    monkeypatch.setattr(registry.connect, "store", store)
+    with pytest.raises(Reached), registry.store_in_reach(makes_outputs=False):
+        pass
+
+
 @pytest.mark.parametrize(("budget_bytes", "level"), [(2_000, "ok"), (1_200, "warn"), (1_000, "fail")])
 def test_doctor_says_how_much_is_used(tmp_path, budget_bytes, level):
     [finding] = doctor._disk_budget(configured(tmp_path, budget_bytes))
