@@ -30,14 +30,18 @@ from tasks.results import TrainedModel
 
 
 @contextlib.contextmanager
-def store_in_reach() -> Iterator[None]:
-    """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use."""
+def store_in_reach(*, makes_outputs: bool = True) -> Iterator[None]:
+    """Hold the store for the length of a run, and find out at its begin, not after the training, if it is of no use.
+
+    A run that `makes_outputs` begins within the disk budget only.
+    """
     configured = settings.Settings.load()
     if walks.current() is not None:
         with connect.store(configured) if connect.has_store(configured) else contextlib.nullcontext():
             yield
         return
-    require_room(configured)
+    if makes_outputs:
+        require_room(configured)
     with connect.store(configured) as store:
         require_usable(store, configured)
         with connect.workspace(configured) as workspace:
