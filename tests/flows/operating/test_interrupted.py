@@ -29,7 +29,7 @@ def settled(tmp_path, monkeypatch):
             body = json.loads(request.content)
             match request.url.path.split("/")[2:]:
                 case ["work_pools", "fer", "workers", "filter"]:
-                    return httpx.Response(200, json=[{"name": name, "status": "ONLINE"} for name in workers])
+                    return httpx.Response(200, json=[{"name": name, "status": "OFFLINE"} for name in workers])
                 case ["flow_runs", "filter"]:
                     wanted = body["flow_runs"].get("id", {}).get("any_")
                     assert wanted is not None or body["work_pools"] == {"name": {"any_": ["fer"]}}
