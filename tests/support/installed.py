@@ -19,7 +19,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from fer.recipes import overrides
 
 ROOT = Path(__file__).parents[2]
-_TIMEOUT_S = 300
+_TIMEOUT_S = 600  # on a busy machine
 
 
 @dataclass(frozen=True)
