@@ -8,8 +8,9 @@ import quick_demo
 from fer.models.foreign_file import InputFormat
 from fer.recipes import overrides
 
+pytestmark = pytest.mark.end_to_end
 
-@pytest.mark.end_to_end
+
 @pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_was_trained_elsewhere_is_audited(home, tmp_path):
     from flows.audit import audit as flow
