@@ -84,7 +84,16 @@ def reads(verdicts: float) -> TestReads:
 
 
 def overview(
-    *, models=None, services=(), runs=None, late=(), schedules=None, free_gb=80.0, server=None, problem=""
+    *,
+    models=None,
+    services=(),
+    runs=None,
+    late=(),
+    schedules=None,
+    free_gb=80.0,
+    budget_bytes=None,
+    server=None,
+    problem="",
 ) -> Overview:
     """An installation where all is well, apart from what is given."""
     made = Overview(
@@ -107,6 +116,7 @@ def overview(
             folder="/srv/faces/.fer",
             free_bytes=int(free_gb * 1e9),
             total_bytes=int(200e9),
+            budget_bytes=budget_bytes,
             parts=(
                 DiskUse(part="workspace/preprocess", size_bytes=240_000_000),
                 DiskUse(part="store", size_bytes=9_000),

@@ -27,6 +27,7 @@ def measure(settings: Settings) -> Disk:
         folder=str(home),
         free_bytes=free.free,
         total_bytes=free.total,
+        budget_bytes=settings.disk_budget_bytes,
         parts=tuple(DiskUse(part=part, size_bytes=size) for part, size in sizes.most_common() if size),
     )
 

@@ -156,6 +156,12 @@ class Disk(Record):
     free_bytes: int
     total_bytes: int
     parts: tuple[DiskUse, ...]  # the largest first
+    budget_bytes: int | None = None  # what all of them together may take
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take together."""
+        return sum(use.size_bytes for use in self.parts)
 
 
 class Overview(Record):

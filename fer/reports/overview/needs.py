@@ -7,6 +7,7 @@ from fer.reports.overview.document import Disk, Matter, Model, Overview, Registr
 
 _LITTLE_DISK_BYTES = 5_000_000_000
 _NO_DISK_BYTES = 1_000_000_000
+_BUDGET_WARNED_FROM = 0.8  # as each run is warned
 _FAILED = {"FAILED": "failed", "CRASHED": "crashed"}
 _ORDER = {"stop": 0, "warn": 1}
 
@@ -104,6 +105,12 @@ def _model(model: Model) -> Iterator[Matter]:
 
 
 def _disk(disk: Disk) -> Iterator[Matter]:
+    if disk.budget_bytes is not None and disk.used_bytes >= _BUDGET_WARNED_FROM * disk.budget_bytes:
+        is_used_up = disk.used_bytes >= disk.budget_bytes
+        text = f"{words.size(disk.used_bytes)} of {words.size(disk.budget_bytes)} are used"
+        text += ": no run begins any more" if is_used_up else "; when it is used up no run begins"
+        todo = "see what can go: fer gc; or raise FER_DISK_BUDGET_BYTES"
+        yield Matter(level="stop" if is_used_up else "warn", subject="disk budget", text=text, todo=todo)
     if disk.free_bytes >= _LITTLE_DISK_BYTES:
         return
     largest = ", ".join(f"{use.part} {words.size(use.size_bytes)}" for use in disk.parts[:3])

@@ -101,3 +101,9 @@ def test_a_disk_is_warned_of_before_it_is_full(free_gb, levels):
 def test_the_most_urgent_comes_first():
     found = overviews.overview(free_gb=0.5, models=[overviews.model(last_version=5, last_status="refused")])
     assert [matter.level for matter in found.needs] == ["stop", "warn"]
+
+
+@pytest.mark.parametrize(("budget", "levels"), [(None, []), (400e6, []), (300e6, ["warn"]), (200e6, ["stop"])])
+def test_a_disk_budget_is_warned_of_before_it_is_used_up(budget, levels):
+    found = overviews.overview(budget_bytes=None if budget is None else int(budget))  # 240 MB are used
+    assert subjects(found) == [(level, "disk budget") for level in levels]
