@@ -222,18 +222,6 @@ def test_a_stage_that_is_made_again_comes_out_the_same_and_nothing_after_it_runs
     assert run.result == first.result
 
 
-def test_the_flow_makes_its_plan_where_prefect_shows_it(first):
-    from flows.retrain import retrain as flow
-
-    settings = overrides.parse_settings([*quick_demo.SETTINGS, "train.epochs=3"])
-    state = flow(sources=["demo"], recipe="demo", settings=settings, plan_only=True, return_state=True)
-    assert state.name == "Planned"
-    assert [row["stage"] for row in json.loads(shown_in(state.state_details.flow_run_id)["plan"].data)][:2] == [
-        "download",
-        "index",
-    ]
-
-
 def in_prefect(run: Run) -> FlowRun:
     with get_client(sync_client=True) as client:
         return client.read_flow_run(run.id)

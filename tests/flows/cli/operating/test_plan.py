@@ -4,6 +4,7 @@ import json
 
 import pytest
 import shell
+from flow_artifacts import shown_in
 
 from tasks.planning import walks
 
@@ -34,3 +35,15 @@ def test_what_a_run_would_refuse_a_plan_refuses(tmp_path, capsys):
     assert answer.returncode != 0
     assert "label errors" in answer.stderr
     assert "--again" in answer.stderr
+
+
+def test_the_flow_makes_its_plan_where_prefect_shows_it(prefect_server, tmp_path, monkeypatch):
+    from flows.retrain import retrain
+
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    state = retrain(sources=["demo"], recipe="demo", plan_only=True, return_state=True)
+    assert state.name == "Planned"
+    assert state.message.startswith(f"{len(state.result().rows) - 1} to run, 1 unknown until these have run")
+    rows = json.loads(shown_in(state.state_details.flow_run_id)["plan"].data)
+    assert [row["stage"] for row in rows] == [row["stage"] for row in state.result().rows]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
