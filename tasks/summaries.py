@@ -10,6 +10,7 @@ from tasks import artifacts, events, panels
 from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
 
 KEY = "summary"
+_SHOWN_DIGITS = 8  # of a key, by which `fer why STAGE/KEY` takes it
 _plain = plain_text.in_markdown
 
 
@@ -23,7 +24,8 @@ def markdown(title: str, result: Any, stages: Sequence[events.Ended], pages: Map
     """The summary; `result` is what the flow returned, None where it failed."""
     lines = [*_result(title, result), ""]
     if stages:
-        lines += ["## Stages", "", "| stage | took | result |", "| --- | ---: | --- |", *map(_stage, stages), ""]
+        head = "| stage | took | result | from, or what for | key |"
+        lines += ["## Stages", "", head, "| --- | ---: | --- | --- | --- |", *map(_stage, stages), ""]
     if pages:
         links = (f"[{key}](/artifacts/artifact/{identity})" for key, identity in pages.items())
         lines += ["## Pages of this run", "", " · ".join(links), ""]
@@ -71,4 +73,5 @@ def _commands(*commands: str) -> Iterator[str]:
 def _stage(stage: events.Ended) -> str:
     mark = "✗" if stage.failed else "=" if stage.cached else "✓"
     took = "cached" if stage.cached else f"{stage.seconds:,.1f} s"
-    return f"| {mark} {_plain(stage.name)} | {took} | {_plain(stage.summary)} |"
+    cells = (f"{mark} {_plain(stage.name)}", took, _plain(stage.summary), _plain(stage.origin or stage.why))
+    return f"| {' | '.join(cells)} | {stage.key[:_SHOWN_DIGITS]} |"

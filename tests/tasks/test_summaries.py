@@ -9,8 +9,8 @@ from tasks.results import ComparisonResult, SweepResult
 
 ROWS = ({"candidate": "a|b", "validation": 0.5, "images": 1200},)
 STAGES = [
-    events.Ended("download", cached=True, failed=False, seconds=0.1, summary="3 files"),
-    events.Ended("train", cached=False, failed=False, seconds=1234.56, summary="best epoch <2>"),
+    events.Ended("download", True, False, 0.1, "3 files", key="0e6a5b54670f", origin="by run 609c3477, 2 h ago"),
+    events.Ended("train", False, False, 1234.56, "best epoch <2>", key="f3e4a5b213d1", why="train.epochs: 1 → 2"),
     events.Ended("evaluate", cached=False, failed=True, seconds=2, summary=""),
 ]
 
@@ -20,9 +20,9 @@ def test_stages_are_told_with_their_time_and_result_and_pages_are_linked():
     lines = text.splitlines()
     assert lines[0] == "# It failed."
     assert "Next: \\`try\\` again" in lines
-    assert "| = download | cached | 3 files |" in lines
-    assert r"| ✓ train | 1,234.6 s | best epoch \<2\> |" in lines
-    assert "| ✗ evaluate | 2.0 s |  |" in lines
+    assert "| = download | cached | 3 files | by run 609c3477, 2 h ago | 0e6a5b54 |" in lines
+    assert r"| ✓ train | 1,234.6 s | best epoch \<2\> | train.epochs: 1 → 2 | f3e4a5b2 |" in lines
+    assert "| ✗ evaluate | 2.0 s |  |  |  |" in lines
     assert f"[verdict](/artifacts/artifact/{UUID(int=7)})" in lines
 
 
