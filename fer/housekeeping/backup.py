@@ -185,6 +185,8 @@ def _restore_database(source: Path, target: Path) -> str:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # a log left beside would be taken for the new one's
         for log in ("-wal", "-shm"):
             target.with_name(f"{target.name}{log}").unlink(missing_ok=True)
+        if disk.sha256(target) == disk.sha256(source):
+            return f"Prefect's database: {target} is as it was"
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         kept = target.with_name(f"{target.name}.before-{stamp}")
         shutil.copyfile(target, kept)

@@ -93,8 +93,10 @@ def test_all_that_was_lost_comes_back_as_it_was(configured, models, workspace, s
 
 def test_where_nothing_is_lost_nothing_changes(configured, models, store, database, kept):
     before = objects(store)
-    backup.restore(kept, configured, models, database, force=True)
+    for _ in range(2):  # the second time the database is the backup's
+        backup.restore(kept, configured, models, database, force=True)
     assert objects(store) == before
+    assert len(list(database.parent.glob("prefect.db.before-*"))) == 1
 
 
 def test_a_part_of_a_log_is_filled_up_and_what_came_later_stays(configured, models, store, workspace, database, kept):
