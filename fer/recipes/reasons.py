@@ -13,7 +13,6 @@ from fer.recipes.schema import Recipe
 
 _COMPARED = 50  # the newest outputs of a stage, among which the nearest is looked for
 _SHOWN = 3
-_DEPTH = 12  # no chain of stages is longer
 
 
 class Reason(NamedTuple):
@@ -84,16 +83,21 @@ class Cause(NamedTuple):
     reason: Reason
 
 
-def causes(reason: Reason, workspace: Workspace, depth: int = 1) -> Iterator[Cause]:
-    """Why inputs are other data, up the chain, as far as it is known."""
+def causes(reason: Reason, workspace: Workspace) -> Iterator[Cause]:
+    """Why inputs are other data, up the chain, as far as it is known; each output once."""
+    return _causes(reason, workspace, 1, set())
+
+
+def _causes(reason: Reason, workspace: Workspace, depth: int, told: set[str]) -> Iterator[Cause]:
     for change in reason.changes:
         before, after = (_record(path, workspace) for path in (change.before, change.after))
-        if change.kind != "input" or before is None or after is None or depth > _DEPTH:
+        if change.kind != "input" or before is None or after is None or after.path in told:
             continue
+        told.add(after.path)
         if before.parts is not None and after.parts is not None:
             found = Reason(before, between(before.parts, after.parts))
             yield Cause(depth, after.path, found)
-            yield from causes(found, workspace, depth + 1)
+            yield from _causes(found, workspace, depth + 1, told)
 
 
 def _record(path: str, workspace: Workspace) -> OutputRecord | None:
