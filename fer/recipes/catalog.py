@@ -21,7 +21,13 @@ Name = Literal[
     "report-2024-se-resnet",
 ]
 NAMES: tuple[str, ...] = get_args(Name)
-Choice = Name | Annotated[str, Field(pattern=r"\.toml$", description="a file, relative to the working directory")]
+Choice = (
+    Annotated[Name, Field(title="a named recipe")]
+    | Annotated[
+        str,
+        Field(pattern=r"\.toml$", title="a file of your own", description="a file, relative to the working directory"),
+    ]
+)
 """A named recipe, or the path of a file of one's own."""
 
 

@@ -17,23 +17,54 @@ from fer import errors, plain_text
 from fer.recipes.schema import Recipe
 
 
-def _optional(config: Any) -> Any:
-    """`config`, a model class or several told apart by their name, with every field optional, at every depth."""
+def _optional(config: Any, path: str) -> Any:
+    """`config`, a model class or several told apart by their name, with every field optional, at every depth.
+
+    `path` is where it is in the recipe.
+    """
     kinds = _kinds(config)
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(name for kind in kinds for name in kind.model_fields):
         same_name = [kind.model_fields[name] for kind in kinds if name in kind.model_fields]
         descriptions = dict.fromkeys(field.description for field in same_name if field.description)
-        annotation = _any_of([field.annotation for field in same_name])
-        fields[name] = (annotation | None, Field(default=None, description="; ".join(descriptions)))
-    return create_model(f"{kinds[0].__name__}Settings", __config__=ConfigDict(frozen=True, extra="forbid"), **fields)
+        annotation = _any_of([field.annotation for field in same_name], f"{path}.{name}")
+        fields[name] = (annotation | None, Field(default=None, title=name, description="; ".join(descriptions)))
+    title = f"settings of {path}" if len(kinds) == 1 else f"settings of {path}, of any kind"
+    own = ConfigDict(frozen=True, extra="forbid", title=title, json_schema_extra=functools.partial(_tell_values, path))
+    return create_model(f"{kinds[0].__name__}Settings", __config__=own, **fields)
 
 
-def _any_of(annotations: Sequence[Any]) -> Any:
+def _tell_values(path: str, schema: dict[str, Any]) -> None:
+    """Add to what Prefect's form says of each setting the values that it has in the named recipes."""
+    for name, shown in schema.get("properties", {}).items():
+        values = _values_in_recipes().get(f"{path}.{name}")
+        if values:
+            told = "; ".join(f"`{value}` ({', '.join(recipes)})" for value, recipes in values.items())
+            before = shown.get("description", "")
+            shown["description"] = f"{before}{'. ' if before else ''}In the recipes: {told}"
+
+
+@functools.cache
+def _values_in_recipes() -> dict[str, dict[str, list[str]]]:
+    """The path of a setting -> its value -> the named recipes that have it."""
+    from fer.recipes import catalog
+
+    by_path: dict[str, dict[str, list[str]]] = {}
+    for name in catalog.NAMES:
+        for setting in list_settings(catalog.load(name)):
+            value = "empty" if setting.value is None else setting.value
+            by_path.setdefault(setting.path, {}).setdefault(value, []).append(name)
+    return {
+        path: {value: ["all"] if len(values) == 1 and len(names) > 1 else names for value, names in values.items()}
+        for path, values in by_path.items()
+    }
+
+
+def _any_of(annotations: Sequence[Any], path: str) -> Any:
     """A value of one of these, optional at every depth; of several names one, for an error that lists them."""
     if all(get_origin(annotation) is Literal for annotation in annotations):
         return Literal[tuple(name for annotation in annotations for name in get_args(annotation))]
-    optional = [_optional(annotation) if _kinds(annotation) else annotation for annotation in annotations]
+    optional = [_optional(annotation, path) if _kinds(annotation) else annotation for annotation in annotations]
     return functools.reduce(operator.or_, optional)
 
 
@@ -43,8 +74,16 @@ def _kinds(annotation: Any) -> tuple[type[BaseModel], ...]:
     return options if all(isinstance(option, type) and issubclass(option, BaseModel) for option in options) else ()
 
 
+def _first_sentence(config: Any) -> str:
+    """Of the docstring of a section's class."""
+    return (config.__doc__ or "").split("\n", 1)[0]
+
+
 _sections: dict[str, Any] = {
-    name: (_optional(field.annotation) | None, Field(default=None, description=field.description))
+    name: (
+        _optional(field.annotation, name) | None,
+        Field(default=None, title=name, description=field.description or _first_sentence(field.annotation)),
+    )
     for name, field in Recipe.model_fields.items()
     if _kinds(field.annotation)
 }

@@ -171,3 +171,13 @@ def test_a_number_of_thousands_of_digits_is_a_config_error():
 def test_a_list_or_mapping_may_be_written_without_inner_quotes(assignment, expected):
     index = overrides.parse_settings([assignment]).index
     assert {name: value for name, value in index if value is not None} == expected
+
+
+def test_the_form_says_of_each_setting_its_values_in_the_named_recipes_and_titles_what_it_offers():
+    schema = overrides.RecipeSettings.model_json_schema()
+    kinds = schema["$defs"]
+    epochs = kinds["TrainConfigSettings"]["properties"]["epochs"]
+    assert epochs["title"] == "epochs"
+    assert "`16` (demo)" in epochs["description"]
+    assert kinds["ConfigSettings"]["title"] == "settings of train.model, of any kind"
+    assert all(section["description"] for section in schema["properties"].values())
