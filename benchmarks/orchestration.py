@@ -95,7 +95,7 @@ def _spent() -> dict[str, float]:
     from prefect import artifacts, task_engine
 
     from flows import retrain
-    from tasks import graph
+    from tasks.shown import graph
 
     clock = _Clock()
     shown = [name for name in dir(artifacts) if name.startswith(("create_", "update_")) and name.endswith("_artifact")]

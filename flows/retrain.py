@@ -34,9 +34,10 @@ from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import artifacts, block_names, caching, graph, outcomes, pipeline, stages
+from tasks import block_names, caching, outcomes, pipeline, stages
 from tasks.planning import plans
 from tasks.results import Assessment, IngestResult, RetrainResult, RunPlan, TrainedModel
+from tasks.shown import artifacts, graph
 
 
 @flow(name="retrain", flow_run_name=naming.run_name, **run_options.OPTIONS)

@@ -24,8 +24,9 @@ from fer.reports import slices as slices_report
 from fer.reports.cards import audit_card, model_card
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, stages
+from tasks import caching, stages
 from tasks.results import AuditResult, IngestResult
+from tasks.shown import artifacts
 
 _ID_CHARS = 12  # of digests in a folder's name
 

@@ -22,8 +22,9 @@ from fer import errors, plain_text, settings
 from fer.engine import connect
 from fer.engine.stage import Found, Stage
 from fer.engine.workspace import Workspace
-from tasks import artifacts, events, graph, logs
+from tasks import events, logs
 from tasks.planning import provenance, walks
+from tasks.shown import artifacts, graph
 
 logs.tidy()
 

@@ -14,8 +14,9 @@ from fer.reports import comparison as comparison_report
 from fer.reports import evaluation as evaluation_report
 from fer.reports import pages
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, reports
+from tasks import caching, reports
 from tasks.results import ComparisonResult
+from tasks.shown import artifacts
 
 
 @caching.uncached("compare", retries=0)

@@ -17,8 +17,9 @@ from fer.evaluation.calibration import calibrate as calibrate_stage
 from fer.evaluation.refs import CalibrationRef, Champion, EvaluationRef, Opponents
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
-from tasks import artifacts, caching, pipeline, registry, stages
+from tasks import caching, pipeline, registry, stages
 from tasks.planning import walks
+from tasks.shown import artifacts
 
 RefT = TypeVar("RefT", bound=Ref)
 

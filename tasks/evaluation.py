@@ -30,8 +30,9 @@ from fer.evaluation.slices.config import SlicesConfig
 from fer.recipes.schema import Recipe
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, reports, stages
+from tasks import caching, reports, stages
 from tasks.results import TrainedModel
+from tasks.shown import artifacts
 
 _METRICS, _CHAMPIONS_METRICS, _ANCHORS_METRICS = "evaluation", "champion-evaluation", "anchor-evaluation"  # pages
 _EVALUATE_CHAMPION, _EVALUATE_ANCHOR = "evaluate champion", "evaluate best release"

@@ -4,8 +4,9 @@ from fer import errors, settings
 from fer.housekeeping import collect as collection
 from fer.housekeeping.liveness import Policy
 from fer.registry import releases
-from tasks import artifacts, caching
+from tasks import caching
 from tasks.results import Collected
+from tasks.shown import artifacts
 
 
 @caching.uncached("collect garbage")

@@ -5,7 +5,7 @@ import datetime
 from pydantic import ValidationError
 
 from fer import errors
-from fer.engine import code_in_use
+from fer.engine.code import code_in_use
 from fer.engine.workspace import Workspace
 from tasks import caching
 

@@ -16,7 +16,7 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
-from tasks import artifacts, events, graph, summaries
+from tasks import events
 from tasks.planning import walks
 from tasks.results import (
     AuditResult,
@@ -28,6 +28,7 @@ from tasks.results import (
     RunPlan,
     SweepResult,
 )
+from tasks.shown import artifacts, graph, summaries
 
 P = ParamSpec("P")
 R = TypeVar("R")

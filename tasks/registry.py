@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from fer import errors, settings
 from fer.curation.refs import SplitRef
-from fer.engine import connect, fingerprint
+from fer.engine import connect
+from fer.engine.code import fingerprint
 from fer.engine.stage import Found
 from fer.engine.store import objectstore
 from fer.evaluation.gates import beforehand
@@ -24,9 +25,10 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, mixed_code, outcomes, reports
+from tasks import caching, mixed_code, outcomes, reports
 from tasks.planning import walks
 from tasks.results import TrainedModel
+from tasks.shown import artifacts
 
 
 @contextlib.contextmanager

@@ -29,9 +29,10 @@ from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
 from fer.reports.run import document
 from fer.reports.run import page as run_page
 from fer.training.refs import ModelRef
-from tasks import artifacts, caching, stages
+from tasks import caching, stages
 from tasks.planning import walks
 from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
+from tasks.shown import artifacts
 
 _FACES = f"with_faces_{quality_stage.HTML}"
 _RUN_ID = re.compile(r"\(([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\)$")

@@ -9,7 +9,8 @@ from prefect.tasks import Task
 from fer import errors
 from fer.engine.refs import Ref
 from fer.engine.stage import Found, Stage
-from tasks import artifacts, caching
+from tasks import caching
+from tasks.shown import artifacts
 
 P = ParamSpec("P")
 RefT = TypeVar("RefT", bound=Ref)

@@ -15,7 +15,8 @@ from prefect import get_run_logger, task
 
 from fer import errors, plain_text, settings
 from fer.curation.refs import SplitRef
-from fer.engine import disk, fingerprint
+from fer.engine import disk
+from fer.engine.code import fingerprint
 from fer.engine.refs import Ref
 from fer.engine.stage import Stage
 from fer.ingest.refs import ManifestRef
@@ -30,8 +31,9 @@ from fer.shards import preprocess as preprocess_stage
 from fer.training import search, soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
-from tasks import artifacts, caching, events, pipeline
+from tasks import caching, events, pipeline
 from tasks.results import SweepResult
+from tasks.shown import artifacts
 
 RefT = TypeVar("RefT", bound=Ref)
 

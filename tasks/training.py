@@ -14,7 +14,8 @@ from fer.training import seeds as seeds_stage
 from fer.training import soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
-from tasks import artifacts, caching, stages
+from tasks import caching, stages
+from tasks.shown import artifacts
 
 _CURVES = "Loss and accuracy by epoch"
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fer import errors
-from fer.engine import connect, disk, fingerprint
+from fer.engine import connect, disk
+from fer.engine.code import fingerprint
 from fer.engine.local_workspace import ABANDONED_AFTER_S
 from fer.engine.objects import Objects
 from fer.engine.outputs import RECORD, File

@@ -14,7 +14,7 @@ import filelock
 
 from fer import errors
 from fer.engine import disk, outputs, usage
-from fer.engine.key_parts import KeyParts
+from fer.engine.code.key_parts import KeyParts
 from fer.engine.outputs import Making, OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.workspace import RefT, Remade, Workspace

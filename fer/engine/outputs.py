@@ -23,7 +23,8 @@ import pydantic
 
 from data_contracts import files as contract_files
 from fer import errors
-from fer.engine import disk, key_parts
+from fer.engine import disk
+from fer.engine.code import key_parts
 from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
 

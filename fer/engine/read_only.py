@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fer import errors
-from fer.engine.key_parts import KeyParts
+from fer.engine.code.key_parts import KeyParts
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref

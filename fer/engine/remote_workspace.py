@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from fer import errors
 from fer.engine import disk, outputs
-from fer.engine.key_parts import KeyParts
+from fer.engine.code.key_parts import KeyParts
 from fer.engine.local_workspace import ABANDONED_AFTER_S, LocalWorkspace, is_gone
 from fer.engine.objects import Objects
 from fer.engine.outputs import File, OutputRecord

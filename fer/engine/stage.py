@@ -20,8 +20,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, get_type_hints
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, key_parts, outputs, runners
-from fer.engine.key_parts import KeyParts
+from fer.engine import outputs, runners
+from fer.engine.code import fingerprint, key_parts
+from fer.engine.code.key_parts import KeyParts
 from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace

@@ -25,7 +25,7 @@ import filelock
 
 from fer import errors
 from fer.engine import disk, outputs
-from fer.engine.key_parts import KeyParts
+from fer.engine.code.key_parts import KeyParts
 from fer.engine.objects import Objects
 from fer.engine.outputs import OutputRecord, RefT
 from fer.engine.refs import Ref

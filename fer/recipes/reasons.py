@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fer import plain_text
-from fer.engine import key_parts
-from fer.engine.key_parts import Change, KeyParts
+from fer.engine.code import key_parts
+from fer.engine.code.key_parts import Change, KeyParts
 from fer.engine.outputs import OutputRecord
 from fer.engine.workspace import Workspace
 from fer.recipes.schema import Recipe

@@ -16,8 +16,9 @@ from rich.table import Table
 from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
-from tasks import events, panels
+from tasks import events
 from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, SweepResult
+from tasks.shown import panels
 
 _LINE_INTERVAL_S = 15.0
 _WIDTH = len("preprocess champion")  # the longest name of a stage

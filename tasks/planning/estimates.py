@@ -5,7 +5,7 @@ import platform
 from typing import NamedTuple
 
 from fer import errors
-from fer.engine import key_parts
+from fer.engine.code import key_parts
 from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace

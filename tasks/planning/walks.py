@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel
 
-from fer.engine import key_parts
+from fer.engine.code import key_parts
 from fer.engine.outputs import OutputRecord
 from fer.engine.refs import Ref
 from fer.engine.stage import Found, Stage

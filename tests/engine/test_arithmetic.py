@@ -15,7 +15,8 @@ import pytest
 
 from data_contracts import files
 from fer.curation.refs import SplitRef
-from fer.engine import arithmetic, fingerprint
+from fer.engine import arithmetic
+from fer.engine.code import fingerprint
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate, predictions

@@ -5,7 +5,8 @@ import pytest
 from pydantic import BaseModel
 
 from fer import errors
-from fer.engine import fingerprint, key_parts, stage
+from fer.engine import stage
+from fer.engine.code import fingerprint, key_parts
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef
 

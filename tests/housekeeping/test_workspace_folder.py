@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from two_files import dataset, run, write_two_files
 
-from fer.engine import key_parts, outputs, usage
+from fer.engine import outputs, usage
+from fer.engine.code import key_parts
 from fer.engine.local_workspace import LocalWorkspace
 from fer.housekeeping import liveness
 from fer.housekeeping.liveness import DAY_S, Policy, Root

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fer.engine import fingerprint
+from fer.engine.code import fingerprint
 from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import evaluate, metrics, predictions
 from fer.evaluation.refs import EvaluationRef

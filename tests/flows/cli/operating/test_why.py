@@ -6,7 +6,7 @@ import pytest
 import shell
 from two_files import write_two_files
 
-from fer.engine import key_parts
+from fer.engine.code import key_parts
 from fer.engine.local_workspace import LocalWorkspace
 from fer.ingest.refs import DatasetRef
 

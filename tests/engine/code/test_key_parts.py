@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from fer.engine import key_parts
-from fer.engine.key_parts import KeyParts
+from fer.engine.code import key_parts
+from fer.engine.code.key_parts import KeyParts
 from fer.ingest.refs import DatasetRef
 
 

@@ -20,7 +20,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NamedTuple
 
-from fer.engine import arithmetic, canonical_code, parsed_sources
+from fer.engine import arithmetic
+from fer.engine.code import canonical_code, parsed_sources
 
 ENGINE_VERSION = 1  # raise it when a change in the plumbing makes stages write other bytes: everything runs again then
 
@@ -33,16 +34,16 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.progress",
         "fer.redaction",
         "fer.settings",
-        "fer.engine.canonical_code",
+        "fer.engine.code.canonical_code",
         "fer.engine.connect",
         "fer.engine.dask_runner",
         "fer.engine.disk",
-        "fer.engine.fingerprint",
-        "fer.engine.key_parts",
+        "fer.engine.code.fingerprint",
+        "fer.engine.code.key_parts",
         "fer.engine.local_workspace",
         "fer.engine.objects",
         "fer.engine.outputs",
-        "fer.engine.parsed_sources",
+        "fer.engine.code.parsed_sources",
         "fer.engine.processes",
         "fer.engine.read_only",
         "fer.engine.remote_workspace",
@@ -54,7 +55,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
     }
 )
 # Whatever plumbing imports is reached all the same, except by what makes the keys.
-_NOT_FOLLOWED = ("fer.engine.stage", "fer.engine.fingerprint")
+_NOT_FOLLOWED = ("fer.engine.stage", "fer.engine.code.fingerprint")
 _SHAPING = {  # imported name -> the distributions that may provide it
     "PIL": ("pillow",),
     "ai_edge_litert": ("ai-edge-litert",),

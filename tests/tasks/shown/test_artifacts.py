@@ -8,7 +8,8 @@ import pytest
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from fer import errors
-from tasks import artifacts, events
+from tasks import events
+from tasks.shown import artifacts
 
 
 class Server:

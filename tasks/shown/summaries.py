@@ -6,8 +6,9 @@ from uuid import UUID
 
 from fer import plain_text
 from fer.reports import markdown_tables
-from tasks import artifacts, events, panels
+from tasks import events
 from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.shown import artifacts, panels
 
 KEY = "summary"
 _SHOWN_DIGITS = 8  # of a key, by which `fer why STAGE/KEY` takes it

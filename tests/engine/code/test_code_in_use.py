@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from fer.engine import code_in_use
+from fer.engine.code import code_in_use
 from fer.engine.local_workspace import LocalWorkspace
 
 MONDAY = datetime.datetime(2026, 3, 2, 3, tzinfo=datetime.UTC)

@@ -4,8 +4,9 @@ from uuid import UUID
 
 import pytest
 
-from tasks import events, summaries
+from tasks import events
 from tasks.results import ComparisonResult, SweepResult
+from tasks.shown import summaries
 
 ROWS = ({"candidate": "a|b", "validation": 0.5, "images": 1200},)
 STAGES = [

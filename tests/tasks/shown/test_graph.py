@@ -11,7 +11,7 @@ from prefect.states import Completed
 from fer import errors
 from fer.engine.records import Record
 from fer.engine.refs import Ref
-from tasks import graph
+from tasks.shown import graph
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 import fer
-from fer.engine import fingerprint, stage
+from fer.engine import stage
+from fer.engine.code import fingerprint
 from fer.recipes import catalog, overrides
 from fer.recipes.schema import Recipe
 
@@ -127,7 +128,7 @@ def test_nothing_that_stages_run_reads_the_annotations_or_descriptions_that_do_n
     )
     for module in stages_in(ROOT).values():
         for name, path in fingerprint.reached(module).items():
-            assert not reads.search(path.read_text()), f"{name}: let fer.engine.canonical_code keep what it reads"
+            assert not reads.search(path.read_text()), f"{name}: let fer.engine.code.canonical_code keep what it reads"
 
 
 # The table of changes: what must run again, and what must not.

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fer
-from fer.engine import canonical_code
+from fer.engine.code import canonical_code
 
 ROOT = Path(fer.__file__).parents[1]
 SOURCES = sorted(path for package in ("fer", "data_contracts") for path in (ROOT / package).rglob("*.py"))

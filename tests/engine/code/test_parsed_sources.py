@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fer.engine import parsed_sources
+from fer.engine.code import parsed_sources
 
 
 @pytest.fixture
