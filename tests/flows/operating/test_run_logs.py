@@ -46,7 +46,7 @@ def test_a_run_is_found_by_its_id_and_by_its_name_the_one_that_began_last(client
     assert run_logs.find(client, "latest").start_time >= second.start_time
 
 
-@pytest.mark.parametrize("which", ["no such run", str(uuid.uuid4())])
+@pytest.mark.parametrize("which", ["no such run", "0c8f1d2e-5b7a-4c39-9e61-3f2a7d405b18"])
 def test_one_that_is_not_there_is_a_clear_error(client, which):
     with pytest.raises(errors.ConfigError, match=f"Received: {which}"):
         run_logs.find(client, which)
