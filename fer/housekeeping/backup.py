@@ -288,6 +288,7 @@ def _part(key: str) -> str:
 
 class _AnyRef(Ref):
     model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
 
 
 def _restore_outputs(folder: Path, workspace: Workspace) -> str:
