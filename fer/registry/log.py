@@ -124,8 +124,11 @@ def encoded(document: Entry | Pointer) -> bytes:
 def entry(data: bytes) -> Entry | None:
     """The entry with these bytes; None if they are not as one was written. Older ones hold no SHA-256."""
     try:
-        read = Entry.model_validate_json(json.dumps(disk.unsealed(data)[0]))
+        document, is_sealed = disk.unsealed(data)
+        read = Entry.model_validate_json(json.dumps(document))
     except ValueError:
+        return None
+    if read.before is not None and not is_sealed:
         return None
     return read.model_copy(update={"digest": digest(data)})
 
@@ -152,9 +155,11 @@ def altered(entries: Sequence[Entry]) -> list[int]:
 def pointer(data: bytes) -> Pointer | None:
     """The alias with these bytes; None if they are not as one was written. Older ones hold no SHA-256."""
     try:
-        return Pointer.model_validate_json(json.dumps(disk.unsealed(data)[0]))
+        document, is_sealed = disk.unsealed(data)
+        read = Pointer.model_validate_json(json.dumps(document))
     except ValueError:
         return None
+    return read if is_sealed or not read.entry_sha256 else None
 
 
 class Log:

@@ -153,6 +153,9 @@ def serving(home: Path) -> Iterator[Server]:
         yield server
 
 
+SCHEDULED = ("retrain/fer2013-weekly", "ingest/fer2013-daily", "gc/gc")
+
+
 def answers(http: httpx.Client, url: str) -> bool:
     try:
         return http.get(url).is_success
@@ -193,12 +196,12 @@ def ended(run: FlowRun) -> bool:
 
 def test_every_schedule_of_the_deployments_gets_coming_runs(server):
     server.prefect("deploy", "--all", folder=ROOT)
-    for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
+    for name in SCHEDULED:
         until(lambda name=name: any(run.auto_scheduled for run in server.runs(name)), timeout_s=60)
     with temporary_settings({PREFECT_API_URL: server.url}):
         findings = {finding.subject: finding for finding in doctor._deployed()}
     assert findings["schedules"].level == "ok"
-    assert findings["schedules"].text.startswith("2 with coming runs, fer2013-")
+    assert findings["schedules"].text.startswith(f"{len(SCHEDULED)} with coming runs, fer2013-")
     assert "prefect worker start --pool fer" in findings["worker"].fix
     assert "deployment" not in findings
 
@@ -257,7 +260,7 @@ def test_a_pause_survives_a_redeployment(server, tmp_path):
             for schedule in declaration["schedules"] or []
         ]
     with server.client() as client:
-        for name in ("retrain/fer2013-weekly", "ingest/fer2013-daily"):
+        for name in SCHEDULED:
             with contextlib.suppress(Exception):
                 client.delete_deployment(client.read_deployment_by_name(name).id)
     (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(declared))

@@ -22,6 +22,12 @@ FILES = {"train/happy/1.png": b"one", "train/sad/2.png": b"two", ".DS_Store": b"
 KAGGLE = sources.KaggleSource("owner", "faces")
 
 
+def files_in(workspace: Workspace) -> list[Path]:
+    """All but locks and marks of use, which hold nothing."""
+    paths = [path.relative_to(workspace.root) for path in workspace.root.rglob("*") if path.is_file()]
+    return [path for path in paths if path.parts[0] not in (".locks", ".used")]
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KaggleServer]:
     with kaggle_server.serving() as server:
@@ -88,7 +94,7 @@ def test_an_archive_that_changes_after_it_was_resolved_is_refused(archive: Path,
     archive.write_bytes(kaggle_server.zip_of({"x/1.png": b"x"}))
     with pytest.raises(errors.SourceError, match="must not change"):
         download.download(resolved, workspace=workspace)
-    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
+    assert files_in(workspace) == []
 
 
 def test_a_folder_is_packed_and_known_by_its_content(tmp_path: Path, workspace: Workspace) -> None:
@@ -114,7 +120,7 @@ def test_a_folder_that_changes_after_it_was_resolved_is_refused(tmp_path: Path, 
     (tmp_path / "faces" / "1.png").write_bytes(b"eno")
     with pytest.raises(errors.SourceError, match="must not change"):
         download.download(resolved, workspace=workspace)
-    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
+    assert files_in(workspace) == []
 
 
 def test_the_same_bytes_under_another_name_have_another_digest(server: KaggleServer, workspace: Workspace) -> None:
@@ -170,7 +176,7 @@ def test_a_refused_download_leaves_no_file_in_the_workspace(server: KaggleServer
     server.private.add("owner/faces")
     with pytest.raises(errors.KaggleRefused):
         download.download(download.resolve(sources.KaggleSource("owner", "faces", 1)), workspace=workspace)
-    assert [path for path in workspace.root.rglob("*") if path.is_file() and ".locks" not in path.parts] == []
+    assert files_in(workspace) == []
 
 
 def test_credentials_reach_kaggle_and_neither_key_nor_ref_nor_json(server: KaggleServer, workspace: Workspace) -> None:

@@ -27,7 +27,7 @@ def write(folder, text="page"):
 
 def shared(store, home, text="page"):
     folder = write(library.folder_of(home, "demo", 2), text)
-    return publishing.share(store, "models/demo/2", {library.RELEASE: folder}).top
+    return publishing.share(store, "models/demo/2", {library.RELEASE: folder})
 
 
 def pages(**differing):
@@ -98,7 +98,7 @@ def test_a_run_is_found_by_its_id_and_by_its_name_the_newest_first(store, monkey
 def test_the_report_of_a_run_without_a_release_is_that_of_its_data(store, home, tmp_path):
     (tmp_path / "q").mkdir()
     (tmp_path / "q" / "q.html").write_text("quality")
-    top = publishing.share(store, "data/1", {"quality": tmp_path / "q"}).top
+    top = publishing.share(store, "data/1", {"quality": tmp_path / "q"})
     place = library.of_data(store, home, pages(top=top))
     assert (place.was_fetched, place.page.read_text()) == (True, "quality")
     assert not library.of_data(store, home, pages(top=top)).was_fetched

@@ -78,8 +78,11 @@ def of_home(home: Path) -> list[psutil.Process]:
     return found
 
 
+_NO_OUTPUTS = (".locks", ".attempts", ".used", ".running", ".code")
+
+
 def written(home: Path) -> list[str]:
-    """The files of the workspace except its locks and attempts."""
+    """The files of the workspace except locks, attempts, marks of use, and the notes on whose code works in it."""
     workspace = home / "fer" / "workspace"
     files = [path.relative_to(workspace) for path in workspace.rglob("*") if path.is_file()]
-    return sorted(str(path) for path in files if path.parts[0] not in (".locks", ".attempts"))
+    return sorted(str(path) for path in files if path.parts[0] not in _NO_OUTPUTS)

@@ -7,6 +7,7 @@ the kernel frees the locks of killed processes. Killed itself, it takes the serv
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from typing import IO
 
 _LOOK_EVERY_S = 1.0
 _STOP_TIMEOUT_S = 6.0
+_GRPC_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108 - SeaweedFS's own choice
+_GRPC_PORT = ".port.grpc"
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 
@@ -38,12 +41,27 @@ def main(folder: Path, command: list[str]) -> int:
     )
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     print(server.pid, flush=True)  # noqa: T201 - its parent reads it from the pipe
-    threading.Thread(target=_end_when_unused, args=(folder, server), daemon=True).start()
+    is_ended_here = threading.Event()
+    threading.Thread(target=_end_when_unused, args=(folder, server, is_ended_here), daemon=True).start()
     code = server.wait()
+    if is_ended_here.is_set():  # nobody starts another one meanwhile
+        remove_sockets(folder)
     return code if code >= 0 else 128 - code
 
 
-def _end_when_unused(folder: Path, server: "subprocess.Popen[bytes]") -> None:
+def remove_sockets(folder: Path) -> None:
+    """Remove what a server that was killed leaves of the sockets that it listened at."""
+    leftovers = [folder / "s3.sock", folder / "filer.sock"]
+    with contextlib.suppress(OSError, ValueError):
+        ports = json.loads((folder / "ports.json").read_bytes())
+        names = [name.removesuffix(_GRPC_PORT) for name in ports if name.endswith(_GRPC_PORT)]
+        leftovers += [Path(_GRPC_SOCKET.format(name, ports[f"{name}{_GRPC_PORT}"])) for name in names]
+    for leftover in leftovers:
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+def _end_when_unused(folder: Path, server: "subprocess.Popen[bytes]", is_ended_here: threading.Event) -> None:
     """End the server once nobody uses it, or its folder is gone."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as locks:
         users = locks.enter_context((folder / "users.lock").open("ab"))
@@ -57,6 +75,7 @@ def _end_when_unused(folder: Path, server: "subprocess.Popen[bytes]") -> None:
             if not (folder / "stay").exists() and _is_unused(users):
                 break
             fcntl.flock(start, fcntl.LOCK_UN)
+        is_ended_here.set()
         _end(server)
         return
     _end(server)

@@ -25,6 +25,7 @@ from fer import errors
 from fer.engine import disk
 from fer.engine.records import Record
 from fer.engine.store import credentials as keys
+from fer.engine.store import keeper as keeper_script
 from fer.engine.store import ports as port_numbers
 from fer.engine.store import security
 from fer.engine.store.credentials import Credentials
@@ -38,9 +39,8 @@ _PROBE_BUCKET = "fer-ready"
 _START_ATTEMPTS = 4
 _PORT_TAKEN = ("Port allocation failed", "address already in use")  # in the log: while checking, and while binding
 _LOG_LINES = 5
-_GRPC_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108 - SeaweedFS's own choice; a killed server leaves them
 
-_KEEPER = Path(__file__).with_name("keeper.py")
+_KEEPER = Path(keeper_script.__file__)
 
 _keepers: dict[int, subprocess.Popen[bytes]] = {}  # of the servers that this process started: to be reaped by it
 
@@ -76,14 +76,7 @@ def stop(folder: Path) -> None:
     (folder / "server.json").unlink(missing_ok=True)
     for pid in pids(folder):
         _end(pid)
-    ports = _read(folder / "ports.json")
-    leftovers = [folder / "s3.sock", folder / "filer.sock"]
-    leftovers += [
-        Path(_GRPC_SOCKET.format(service, ports.get(f"{service}.port.grpc"))) for service in port_numbers.SERVICES
-    ]
-    for leftover in leftovers:
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    keeper_script.remove_sockets(folder)
 
 
 def let_go(folder: Path) -> None:

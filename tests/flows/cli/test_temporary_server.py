@@ -1,15 +1,18 @@
 """Prefect's temporary server: that it starts, or why it does not."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 
 import pytest
+from prefect.context import use_profile
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_EPHEMERAL_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    Profile,
     temporary_settings,
 )
 
@@ -58,15 +61,14 @@ def started(monkeypatch):
         monkeypatch.setattr(temporary_server, "_running", [])
         monkeypatch.delenv("PREFECT_API_URL", raising=False)
         monkeypatch.setattr(guard, "start", lambda: None)  # else what this process starts later would bear a mark
-        with temporary_settings(
-            {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2},
-            restore_defaults={PREFECT_API_URL},
-        ):
-            server = temporary_server.start()
+        own = {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2}
+        entered.enter_context(temporary_settings(own, restore_defaults={PREFECT_API_URL}))
+        server = temporary_server.start()
         assert left == []
         return server
 
-    return run
+    with contextlib.ExitStack() as entered:
+        yield run
 
 
 def test_a_server_that_ends_is_told_at_once_with_what_it_said(started, capfd):
@@ -94,7 +96,8 @@ def test_a_port_that_is_taken_is_replaced_by_another(started):
 def test_prefect_asks_the_server_until_it_is_ended_and_knows_of_no_ui_there(started):
     server = started(SERVES)
     assert os.environ["PREFECT_API_URL"].startswith("http://127.0.0.1:")
-    assert prefect_ui.where() == prefect_ui.start_command()
+    with use_profile(Profile(name="bare", settings={})):  # the environment's settings, whatever the tests' server
+        assert prefect_ui.where() == prefect_ui.start_command()
     server.stop()
     assert "PREFECT_API_URL" not in os.environ
 
