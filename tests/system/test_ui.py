@@ -9,7 +9,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from fer.engine.refs import Ref
 from fer.reports import pictures, plots
 from flows.retrain import retrain
-from tasks import artifacts, events, graph, outcomes
+from tasks import events, outcomes
+from tasks.shown import artifacts, graph
 
 pytestmark = pytest.mark.system
 
