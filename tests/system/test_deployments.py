@@ -194,6 +194,9 @@ def test_a_killed_run_frees_its_place_and_that_of_a_killed_worker_ends_once(inst
     with installed.client() as client:
         assert client.read_flow_run(second).run_count == 1
         assert client.read_deployment_by_name(RETRAIN).global_concurrency_limit.active_slots == 0
+    again = installed.run(RETRAIN)
+    until(lambda: installed.has_ended(again))
+    assert installed.state(again) == "Released"
 
 
 def require_that_what_never_began_is_ended(installed: Installation) -> None:
