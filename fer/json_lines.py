@@ -29,5 +29,6 @@ class Formatter(logging.Formatter):
         }
         line |= {name: str(value) for name in _OF_RUNS if (value := getattr(record, name, None))}
         if record.exc_text or record.exc_info:
-            line["error"] = redaction.redacted(record.exc_text or self.formatException(record.exc_info))  # type: ignore[arg-type]  # not True
+            raised = record.exc_text or self.formatException(record.exc_info)  # type: ignore[arg-type]  # True is typed too, and never comes
+            line["error"] = redaction.redacted(raised)
         return json.dumps(line, ensure_ascii=False)

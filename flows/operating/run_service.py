@@ -34,7 +34,7 @@ def main(name: str, home: Path) -> None:
     services.record(home, name, asked.ui_url if name == installation.SERVER else None)
     environment = installation.environment(asked, home, name, kept, os.environ)
     command = [sys.executable, "-m", "prefect", *_arguments(asked, name)]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - without a shell
+    os.execve(sys.executable, command, environment)  # noqa: S606 - the service takes this process's place, without a shell
 
 
 def _arguments(asked: installation.Installation, name: str) -> list[str]:

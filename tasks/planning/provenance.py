@@ -27,19 +27,20 @@ class Told(NamedTuple):
     provenance: str = ""
     why: str = ""
     is_of_its_own: bool = False
+    stage: str = ""
 
     def sentence(self) -> str:
         """All of it in one line; empty where nothing is known."""
-        key = f"key {self.key}" if self.key else ""
-        return plain_text.visible("; ".join(filter(None, (self.provenance or self.why, key))))
+        output = f"output {self.stage}/{self.key}" if self.key else ""  # as `fer why` takes it
+        return plain_text.visible("; ".join(filter(None, (self.provenance or self.why, output))))
 
 
 def of_cached(record: OutputRecord) -> Told:
     """What is said of a task whose output is there."""
-    _, _, key = record.path.partition("/")
+    stage, _, key = record.path.partition("/")
     run = f"by run {record.run_id[:_SHOWN_DIGITS]}" if record.run_id else ""
     age = words.ago(datetime.fromisoformat(record.made_utc), datetime.now(UTC)) if record.made_utc else ""
-    return Told(key=key, origin=", ".join(filter(None, (run, age))), provenance=record.provenance())
+    return Told(key=key, origin=", ".join(filter(None, (run, age))), provenance=record.provenance(), stage=stage)
 
 
 def of_run(stage: Stage[Any], parameters: Mapping[str, Any], workspace: Workspace, is_forced: bool) -> Told:
@@ -47,10 +48,10 @@ def of_run(stage: Stage[Any], parameters: Mapping[str, Any], workspace: Workspac
     inputs = [parameters[given] for given in stage.inputs]
     key = stage.key(*inputs)
     if is_forced and workspace.record(stage.name, key) is not None:
-        return Told(key=key, why=_FORCED)
+        return Told(key=key, why=_FORCED, stage=stage.name)
     reason = reasons.of(stage.parts(*inputs), stage.name, workspace)
     is_of_its_own = reason.nearest is not None and reason.is_of_its_own
-    return Told(key=key, why=reason.sentence(), is_of_its_own=is_of_its_own)
+    return Told(key=key, why=reason.sentence(), is_of_its_own=is_of_its_own, stage=stage.name)
 
 
 _told: dict[UUID, Told] = {}  # of task runs of this process that have not ended

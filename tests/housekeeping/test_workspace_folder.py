@@ -187,7 +187,7 @@ def test_beside_runs_that_find_make_and_read_outputs_nothing_vanishes_under_them
         return write_two_files(out)
 
     def work(seed: int) -> None:
-        keys = random.Random(seed)  # noqa: S311 - no secret
+        keys = random.Random(seed)  # noqa: S311 - keys of made-up outputs, the same in each run; no secret
         try:
             while not stop.is_set():
                 with usage.working(tmp_path):

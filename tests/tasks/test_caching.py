@@ -14,7 +14,7 @@ from prefect.serializers import PickleSerializer
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 from prefect.states import Failed
 
-from fer import errors
+from fer import errors, redaction
 from fer.engine import stage
 from fer.engine.refs import Ref
 from tasks import caching, events, ingest, outcomes, stages
@@ -105,9 +105,10 @@ def test_a_stage_whose_output_is_there_is_cached_and_says_by_which_run_and_when(
     assert [state.name for state in states] == ["Completed", "Cached"]
     assert all(state.is_completed() for state in states)
     key = double.key(4)
-    assert states[0].message == f"nothing like it was made here before; key {key}"
+    assert states[0].message == f"nothing like it was made here before; output double/{key}"
     assert states[1].message.startswith("made by run the first (")
-    assert states[1].message.endswith(f" UTC; key {key}")
+    assert states[1].message.endswith(f" UTC; output double/{key}")
+    assert redaction.redacted(states[1].message) == states[1].message  # the log shows it whole
     ended = [event for event in heard if isinstance(event, events.Ended)]
     assert [event.cached for event in ended] == [False] + 7 * [True]
     assert {event.summary for event in ended} == {"the number 8"}

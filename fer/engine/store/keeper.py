@@ -19,7 +19,7 @@ from typing import IO
 
 _LOOK_EVERY_S = 1.0
 _STOP_TIMEOUT_S = 6.0
-_GRPC_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108 - SeaweedFS's own choice
+_GRPC_SOCKET = "/tmp/seaweedfs-{}-grpc-{}.sock"  # noqa: S108 - where SeaweedFS puts them
 _GRPC_PORT = ".port.grpc"
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
