@@ -270,9 +270,14 @@ def test_a_champion_that_was_altered_by_hand_is_an_integrity_error(models, files
     models.promote("demo", 1, None)
     key = "models/demo/aliases/champion.json"
     pointer, _ = disk.unsealed(models.store.get(key).data)
-    for altered in (disk.sealed(pointer | {"version": 2}), json.dumps(pointer | {"version": 2}).encode()):
+    older = {field: value for field, value in pointer.items() if field != "entry_sha256"}
+    for altered, received in (
+        (disk.sealed(pointer | {"version": 2}), r"version 2.*the log says version 1"),
+        (json.dumps(older | {"version": 2}).encode(), r"version 2.*the log says version 1"),
+        (json.dumps(pointer | {"version": 2}).encode(), "something else"),
+    ):
         models.store.put(key, altered)
-        with pytest.raises(errors.IntegrityError, match=r"version 2.*the log says version 1.*repair"):
+        with pytest.raises(errors.IntegrityError, match=rf"{received}.*repair"):
             models.get("demo")
     models.store.put(key, disk.sealed(pointer).replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(errors.IntegrityError, match="repair"):

@@ -2,10 +2,10 @@
 
 import io
 import struct
-import tracemalloc
 import zipfile
 
 import numpy as np
+import peak_memory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
@@ -28,17 +28,12 @@ def read(data, texts=("file", "label"), streamed=()):
 
 
 def refusal(data, **columns):
-    """The message with which the file is refused, and the peak of what Python and Arrow allocated meanwhile."""
+    """The message with which the file is refused, for which little memory is taken, and none is kept."""
     pool = pa.default_memory_pool()
     before = pool.bytes_allocated()
-    tracemalloc.start()
-    try:
-        with pytest.raises(errors.SourceError) as caught:
-            read(data, **columns)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 100 * 2**20
+    with peak_memory.risen() as rise, pytest.raises(errors.SourceError) as caught:
+        read(data, **columns)
+    assert rise[0] < 100 * 2**20
     assert pool.bytes_allocated() <= before
     return str(caught.value)
 
