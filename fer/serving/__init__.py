@@ -1,0 +1,1 @@
+"""Predicting with a release: by its export, without TensorFlow."""

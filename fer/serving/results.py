@@ -1,0 +1,62 @@
+"""What a release says of a picture: its faces, and the emotion of each."""
+
+import dataclasses
+from typing import Any, Literal
+
+Point = tuple[float, float]
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FaceResult:
+    """One face: where it is, and what it shows.
+
+    `box` is left, upper, width and height in pixels of the picture and may reach beyond its edge; `score` (0-1) is the
+    detector's confidence, `eyes` are the ones on the picture's left and right. All three are None for a picture that
+    was taken whole without looking for a face.
+    `probabilities` are calibrated, `label` is the most probable class. `set`: classes among which the true one is in a
+    share of `coverage` of such faces as the model was validated on, the most probable first; with more than one the
+    model is `unsure`. All three are None for a release that has no sets.
+    `taken`: whether the model was shown the cut-out face or the whole picture; `note` says so in words.
+    `unlike`: whether what the model was shown is unlike what it was trained on, so that the answer means little; None
+    for a release that can't tell.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    taken: Literal["face", "whole"]
+    note: str
+    box: Box | None = None
+    score: float | None = None
+    eyes: tuple[Point, Point] | None = None
+    set: tuple[str, ...] | None = None
+    coverage: float | None = None
+    unsure: bool | None = None
+    unlike: bool | None = None
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes with their probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What was found in one picture of `width` times `height` pixels; `faces` are the largest first."""
+
+    width: int
+    height: int
+    faces: tuple[FaceResult, ...]
+
+    @property
+    def finding(self) -> Literal["no face", "one face", "several faces", "not looked for"]:
+        """How many faces there are; "not looked for" if the picture was to be taken whole."""
+        if any(face.box is None for face in self.faces):
+            return "not looked for"
+        if not self.faces:
+            return "no face"
+        return "one face" if len(self.faces) == 1 else "several faces"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result in JSON's types."""
+        return {**dataclasses.asdict(self), "finding": self.finding}
