@@ -122,6 +122,11 @@ class Limits(settings.FromEnvironment):
         description="weights of each layer times the places that they are applied to, for one image: ResNet50 has 4 "
         "billion at 224x224, and a core does some 10 billion a second",
     )
+    video_bytes: int = Field(
+        default=16 * 1024 * _MIB, ge=1, description="bytes of a video file: an hour of 1920x1080 has 4 GB"
+    )
+    video_frames: int = Field(default=1_000_000, ge=1, description="frames of a video file: nine hours at 30 a second")
+    video_seconds: int = Field(default=12 * 3_600, ge=1, description="seconds that the work on one video file may take")
 
 
 def variable(name: str) -> str:
