@@ -134,7 +134,7 @@ def _run(run: FlowRun, flows: Mapping[UUID, str], deployments: Mapping[UUID, Dep
         due_utc=run.expected_start_time,
         started_utc=run.start_time,
         ended_utc=run.end_time,
-        seconds=run.total_run_time.total_seconds(),
+        seconds=run.estimated_run_time.total_seconds(),  # so far, while it runs
         tags=tuple(run.tags),
     )
 

@@ -64,9 +64,19 @@ def store_down() -> None:
     """Stop the embedded store, or let the run that still uses it stop it."""
     from fer import settings
     from fer.engine.store import seaweedfs
+    from flows.operating import installation
 
-    stopped = seaweedfs.down(settings.Settings.load().home)
+    home = settings.Settings.load().home
+    asked = installation.load(home)
+    stopped = seaweedfs.down(home)
     console.out.print("stopped" if stopped else "in use by a run; it stops when that run ends")
+    if asked is not None and asked.is_up:
+        console.err.print(
+            "[yellow]![/] the installation is up and was using it: its runs start it when they need it, "
+            "and fer up keeps it running again",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @store_app.command("status")
