@@ -56,6 +56,31 @@ def test_what_is_no_face_scores_low():
         assert faces.score(picture) < 0.3
 
 
+def test_the_looks_at_a_face_agree_and_those_at_other_pictures_do_not():
+    assert min(faces.mean_score(face(seed)) for seed in SEEDS) > 0.6
+    quarters = [face(seed)[:60, :60] for seed in SEEDS]
+    others = [sign(), np.zeros((48, 48), np.uint8), np.full((1, 60), 200, np.uint8), *quarters]
+    assert max(faces.mean_score(picture) for picture in others) < 0.45
+
+
+def test_a_face_that_moved_a_little_is_followed():
+    (known,) = faces.find(photo(0))
+    (followed,) = faces.follow(photo(0, x=65, y=40), [known])
+    np.testing.assert_allclose(followed.points[0] - known.points[0], (15, 10), atol=3)
+
+
+def test_a_face_that_is_gone_or_far_away_is_not_followed():
+    (known,) = faces.find(photo(0))
+    ground = (np.arange(180)[:, None] // 4 + np.arange(400) // 4 + 60).astype(np.uint8)
+    assert faces.follow(ground, [known]) == []
+    assert faces.follow(photo(0, x=250, width=400), [known]) == []
+
+
+def test_one_face_is_followed_once_however_often_it_was_known():
+    (known,) = faces.find(photo(0))
+    assert len(faces.follow(photo(0), [known, known.placed(1.0, 3, 3)])) == 1
+
+
 def test_of_a_doubtful_picture_the_better_of_both_sides_counts():
     quarters = [face(seed)[20:80, 50:110] for seed in SEEDS]
     doubtful = [quarter for quarter in quarters if faces.score(quarter) < 0.5]
