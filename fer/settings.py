@@ -3,8 +3,11 @@
 FER_HOME=/data/fer FER_STORE_ENDPOINT=https://s3.eu-west-1.amazonaws.com fer retrain …
 """
 
+import contextlib
 import hashlib
+import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -254,6 +257,21 @@ class Settings(FromEnvironment):
         if (self.store_access_key_id is None) != (self.store_secret_access_key is None):
             raise ValueError("FER_STORE_ACCESS_KEY_ID and FER_STORE_SECRET_ACCESS_KEY must be set both or neither")
         return self
+
+
+@contextlib.contextmanager
+def overridden(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have the environment name these, `FER_…` -> value, within the `with` block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _location(uri: str) -> Location:

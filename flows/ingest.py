@@ -12,7 +12,7 @@ import tasks.registry
 import tasks.reports
 from fer import errors
 from fer.curation import label_errors
-from fer.curation.refs import CurationRef, DriftRef, InspectionRef, SplitRef
+from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData, SplitRef
 from fer.evaluation.gates import beforehand
 from fer.ingest.index import OfficialNames
 from fer.recipes import catalog, overrides, schema
@@ -65,10 +65,17 @@ def ingest(
 
 
 def examine(
-    recipe: Recipe, sources: list[str], kaggle_secret: str | None, *, show_faces: bool = False, share: bool = False
+    recipe: Recipe,
+    sources: list[str],
+    kaggle_secret: str | None,
+    *,
+    show_faces: bool = False,
+    share: bool = False,
+    previous: PreviousData | None = None,
 ) -> IngestResult:
     """The sources' data, checked, curated, split and compared with the last; its report, in the store too if `share`.
 
+    `previous` is what it is compared with, and whose assignments it keeps, in place of the data accepted last.
     Raises UnfitData, after the report, if it is not fit for training.
     """
     sources = sorted(sources)  # in another order they are the same data
@@ -108,7 +115,8 @@ def examine(
         report()
     inspection = tasks.curation.inspect(manifest, validation, recipe.inspect)
     curation = tasks.curation.curate(validation, inspection, recipe.curate, recipe.split)
-    previous = tasks.curation.find_baseline(recipe.name, sources, validation, inspection, curation, recipe.split)
+    if previous is None:
+        previous = tasks.curation.find_baseline(recipe.name, sources, validation, inspection, curation, recipe.split)
     try:
         split = tasks.curation.split(curation, inspection, previous.split, recipe.split)
     except errors.SourceError as error:

@@ -40,8 +40,11 @@ def run_name(versions: Mapping[str, str] | None = None) -> str:
 
 
 def add_versions(resolved: Mapping[str, ResolvedSource]) -> None:
-    """Rename this run once it is known what its sources stand for: source as the user named it -> that."""
-    if walks.current() is not None:
+    """Rename this run once it is known what its sources stand for: source as the user named it -> that.
+
+    One that is not named after its recipe and sources keeps its name.
+    """
+    if walks.current() is not None or "recipe" not in runtime.flow_run.parameters:
         return
     outcomes.rename(run_name({source: _version(source, version) for source, version in resolved.items()}))
 

@@ -152,10 +152,30 @@ def _bring_data(recipe: Recipe, sources: list[str], kaggle_secret: str | None) -
     champion = tasks.registry.find_champion(recipe).opponents.champion
     tasks.registry.require_judgeable(recipe, sources, champion, data.manifest.source, folds or data.split)
     tasks.curation.accept(recipe.name, sources, data, recipe.split)
+    return data, _splits(data, folds)
+
+
+def splits_of(recipe: Recipe, data: IngestResult) -> Splits:
+    """Which images of the data a model of the recipe learns, and which it is tested on."""
+    return _splits(data, _folds(recipe, data))
+
+
+def _splits(data: IngestResult, folds: SplitRef | None) -> Splits:
     if folds is None:
-        return data, Splits(learned=data.split, tested=data.split, is_cross_fitted=False)
+        return Splits(learned=data.split, tested=data.split, is_cross_fitted=False)
     learned = tasks.cross_fitting.all_but_validation(data.curation, data.split)
-    return data, Splits(learned=learned, tested=folds, is_cross_fitted=True)
+    return Splits(learned=learned, tested=folds, is_cross_fitted=True)
+
+
+def measured(
+    recipe: Recipe, data: IngestResult, splits: Splits, trained: TrainedModel, runner: runners.Runner
+) -> tuple[CalibrationRef, EvaluationRef]:
+    """How sure the model may say that it is, and its answers on the test images, by themselves."""
+    calibration = tasks.evaluation.calibrate(trained.model, splits.learned, recipe.calibration)
+    if splits.is_cross_fitted:
+        return calibration, tasks.cross_fitting.evaluate(recipe, data.manifest, splits.tested, calibration, runner)
+    evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, splits.tested, calibration=calibration)
+    return calibration, evaluation
 
 
 def _judge(
@@ -163,11 +183,7 @@ def _judge(
 ) -> Findings:
     """The model's figures beside those of the models that it must beat, and the verdict of the gates."""
     manifest, tested = data.manifest, splits.tested
-    calibration = tasks.evaluation.calibrate(trained.model, splits.learned, recipe.calibration)
-    if splits.is_cross_fitted:
-        evaluation = tasks.cross_fitting.evaluate(recipe, manifest, tested, calibration, runner)
-    else:
-        evaluation = tasks.evaluation.evaluate(trained.model, trained.shards, tested, calibration=calibration)
+    calibration, evaluation = measured(recipe, data, splits, trained, runner)
     champion_state = tasks.registry.find_champion(recipe, manifest, trained.model)
     opponents = champion_state.opponents
     if splits.is_cross_fitted:  # the model itself learned the images that others are tested on: it isn't examined

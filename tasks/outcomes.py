@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 from fer import errors, plain_text, settings
 from fer.curation import baseline
 from fer.curation.refs import DriftRef, ValidationRef
+from fer.recipes.reproduction import Reproduction
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
 from tasks import events
@@ -215,6 +216,9 @@ def _completed(result: Any) -> State[Any]:
             tag(outcome="fit")
         case AuditResult() | Collected():
             message = result.sentence
+        case Reproduction():
+            name, message = "Reproduced" if result.is_same else "Differs", result.sentence()
+            tag(outcome="reproduced" if result.is_same else "differs")
         case ChampionMoved():
             message = result.sentence
             tag(model=result.name)

@@ -90,7 +90,7 @@ def find_champion(recipe: Recipe, data: ManifestRef | None = None, model: ModelR
         return ChampionState()
     candidate = None
     if data is not None and model is not None:
-        candidate = champion_stage.Made(model, data.digest, _code_fingerprint(recipe))
+        candidate = champion_stage.Made(model, data.digest, code_fingerprint(recipe))
     return champion_stage.state(recipe.model_name, candidate, recipe.gate.max_age_days, caching.workspace())
 
 
@@ -127,7 +127,7 @@ def recipe_of(recipe: Recipe, released: Champion) -> Recipe:
         own = Recipe.model_validate(made_by.recipe)
     except ValidationError as error:
         raise overrides.config_error(error) from error
-    if _code_fingerprint(own) != made_by.code:
+    if code_fingerprint(own) != made_by.code:
         raise errors.ConfigError(
             "A release's recipe must be trained by the code that trained the release.",
             received=f"version {released.version} of other code",
@@ -155,7 +155,8 @@ _CODE = (
 )  # what reaches the code of all stages
 
 
-def _code_fingerprint(recipe: Recipe) -> str:
+def code_fingerprint(recipe: Recipe) -> str:
+    """SHA-256 (hex) of all code that the recipe's stages run, and of its conditions."""
     return fingerprint.read(*_CODE, type(recipe.train.model).__module__).digest
 
 
@@ -172,7 +173,7 @@ def candidate(
     return register_stage.Candidate(
         name=recipe.model_name,
         recipe=recipe.model_dump_json(),
-        code_fingerprint=_code_fingerprint(recipe),
+        code_fingerprint=code_fingerprint(recipe),
         lineage=lineage,
         split=learned,
         tested=judged.split,

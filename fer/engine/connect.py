@@ -17,7 +17,7 @@ from fer.engine.remote_workspace import RemoteWorkspace
 from fer.engine.store import objectstore, seaweedfs
 from fer.engine.store.credentials import Credentials
 from fer.engine.workspace import Say, Workspace, log
-from fer.settings import Settings
+from fer.settings import Settings, overridden
 
 
 @contextlib.contextmanager
@@ -95,6 +95,23 @@ def looked_at(settings: Settings) -> Iterator[ReadOnlyWorkspace]:
             bucket = settings.model_copy(update={"store_bucket": location.bucket, "store_prefix": location.prefix})
             there = RemoteWorkspace(settings.workspace_folder, running_store(bucket), read_only=True)
         yield ReadOnlyWorkspace(there, Path(aside))
+
+
+@contextlib.contextmanager
+def alone(settings: Settings, home: Path) -> Iterator[None]:
+    """Have the settings name a home of its own, with a workspace in it, within the `with` block, and the same store.
+
+    The store must run, as within `store`. It is the environment that changes: child processes have it too.
+    """
+    own = {"FER_HOME": str(home), "FER_WORKSPACE": str(home / "workspace")}
+    if settings.store_endpoint is None:
+        endpoint, credentials = seaweedfs.access(settings.home)
+        own["FER_STORE_ENDPOINT"] = endpoint
+        if credentials is not None:
+            own["FER_STORE_ACCESS_KEY_ID"] = credentials.access_key_id
+            own["FER_STORE_SECRET_ACCESS_KEY"] = credentials.secret_access_key.get_secret_value()
+    with overridden(own):
+        yield
 
 
 def has_store(settings: Settings) -> bool:

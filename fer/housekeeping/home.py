@@ -3,6 +3,7 @@
 models/NAME/VERSION/           a release's files, fetched by `fer predict`
 reports/NAME/VERSION/          a release's pages; also of data, sweeps, comparisons, audits
 faces/NAME/VERSION.html        pages with faces, which are on no other machine
+reproductions/NAME-VERSION-ID/ releases made again, kept or left by a kill
 logs/                          of what runs in the background
 """
 
@@ -13,7 +14,13 @@ from fer.housekeeping.liveness import Item
 from fer.housekeeping.workspace_folder import blobs, erase, last_change
 
 MODELS, REPORTS = "fetched models", "reports"
-_LEVELS = {MODELS: "models/*/*", REPORTS: "reports/*/*", "pages with faces": "faces/*/*", "logs": "logs/*"}
+_LEVELS = {
+    MODELS: "models/*/*",
+    REPORTS: "reports/*/*",
+    "pages with faces": "faces/*/*",
+    "logs": "logs/*",
+    "releases made again": "reproductions/*",
+}
 _GONE = ".gone-"
 
 

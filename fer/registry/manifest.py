@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 from fer.engine.records import Record
 from fer.evaluation.refs import Check
 from fer.registry import names
+from fer.registry.provenance.lineage import Lineage
 from fer.registry.trial import Trial
 
 
@@ -44,6 +45,9 @@ class Registration(Record):
     trial: Trial | None = Field(default=None, description="of the packed release; None: from before there were trials")
     reads: Check | None = Field(default=None, description="how often its test images were read by gates")
     test_set: str = Field(default="", description="SHA-256 of the pixels of all test images that it was judged by")
+    lineage: Lineage | None = Field(
+        default=None, description="each stage's output; None: from before there was `lineage.json`"
+    )
 
 
 class Manifest(Registration):

@@ -24,6 +24,7 @@ from fer.progress import Progress, silent
 from fer.registry import champion, ledger, names, reads, registry, releases, trained_on, trial
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
+from fer.registry.provenance import lineage as provenance
 from fer.registry.refs import ReleaseRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef, SeedsRef, WeightsRef
@@ -53,6 +54,11 @@ class Candidate(Record):
         """SHA-256 (hex) of what makes a release: the same one is registered once."""
         parts = [self.recipe, self.model.digest, self.evaluation.digest, self.verdict.digest]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def outputs(self) -> tuple[Ref, ...]:
+        """All that it was judged by, and is."""
+        seeds = () if self.seeds is None else (self.seeds,)
+        return (self.split, self.tested, self.model, *seeds, self.evaluation, *self.examination.refs(), self.verdict)
 
 
 def registered(candidate: Candidate) -> ReleaseRef | None:
@@ -112,9 +118,12 @@ def register(
     with tempfile.TemporaryDirectory() as temporary, releases.open_registry() as models:
         manifest = _registered(candidate, models)
         if manifest is None:
-            content = _packed(candidate, report, Path(temporary), workspace)
+            traced = provenance.trace(candidate.outputs(), workspace)
+            content = _packed(candidate, report, traced, Path(temporary), workspace)
             tried = _tried(candidate, champion_state.opponents, Path(temporary), workspace)
-            registration = _registration(candidate, models, champion_state.opponents, tried, workspace)
+            registration = _registration(candidate, models, champion_state.opponents, tried, workspace).model_copy(
+                update={"lineage": provenance.Lineage(run=by or "", stages=traced.stages)}
+            )
             manifest = models.register(candidate.name, content, registration, progress, by)
         release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         if release.status != "released":
@@ -123,7 +132,9 @@ def register(
         return release.model_copy(update={"champion_version": champion_version})
 
 
-def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) -> dict[str, Path]:
+def _packed(
+    candidate: Candidate, report: Ref, traced: provenance.Traced, out: Path, workspace: Workspace
+) -> dict[str, Path]:
     """All files of the release, in the folder `out`: name -> path."""
     model_folder = workspace.folder(candidate.model)
     (out / champion.MODEL).write_text(candidate.model.model_dump_json(indent=1))
@@ -138,6 +149,7 @@ def _packed(candidate: Candidate, report: Ref, out: Path, workspace: Workspace) 
         for path in sorted(workspace.folder(ref).iterdir()):
             if path.is_file() and not path.name.startswith("_"):
                 shutil.copyfile(path, out / path.name)
+    provenance.write(traced, out, workspace)
     return {path.name: path for path in sorted(out.iterdir())}
 
 

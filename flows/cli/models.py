@@ -13,6 +13,7 @@ from fer import errors
 from flows.cli import console
 from flows.cli.comparing import models_diff
 from flows.cli.operating import pins
+from flows.cli.provenance import reproduce
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
@@ -103,6 +104,7 @@ def show_model(
 app.command("diff")(models_diff.diff)
 app.command("pin")(pins.pin)
 app.command("unpin")(pins.unpin)
+app.command("reproduce")(reproduce.reproduce)
 
 
 @app.command("promote")

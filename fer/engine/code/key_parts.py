@@ -88,6 +88,11 @@ def parse(document: Any) -> KeyParts | None:
         return None
 
 
+def reference(described: Any) -> tuple[str, str]:
+    """Where an input that is an output is, `stage/key`, and its digest, as `KeyParts.inputs` has them."""
+    return str(described[_PATH]), str(described[_DIGEST])
+
+
 def changes(before: KeyParts, after: KeyParts) -> tuple[Change, ...]:
     """What makes two keys differ: settings, then inputs, code and conditions. Inputs not made yet are left out."""
     old, new = dict(_leaves(before.inputs)), dict(_leaves(after.inputs))

@@ -1,0 +1,124 @@
+"""Make a release again from its manifest alone, in a workspace of its own, and compare what comes out."""
+
+import shutil
+import uuid
+from pathlib import Path
+
+from prefect import flow
+from pydantic import ValidationError
+
+import tasks.registry
+from fer import errors, settings
+from fer.curation.refs import PreviousData
+from fer.engine import arithmetic, connect, runners
+from fer.engine.refs import Ref
+from fer.ingest import sources as source_forms
+from fer.models import saved_model
+from fer.recipes import overrides, reproduction
+from fer.recipes.reproduction import Reproduction
+from fer.recipes.schema import Recipe
+from fer.registry import names, registry, starting_weights
+from fer.registry.manifest import Manifest
+from fer.registry.provenance import lineage
+from flows import ingest, retrain, run_options
+from tasks import block_names, caching, outcomes, pipeline
+from tasks.shown import graph
+
+FOLDER = "reproductions"  # in FER_HOME
+
+
+@flow(name="reproduce", flow_run_name="{model}", **run_options.OPTIONS)
+@outcomes.as_final_state
+def reproduce(
+    model: str,
+    sources: list[str] | None = None,
+    kaggle_secret: block_names.Name | None = None,
+    keep: bool = False,
+) -> Reproduction:
+    """Make a release again from its manifest, and say whether its bits come out the same, or where they first differ.
+
+    Nothing is registered or moved; no output of an earlier run is used, and none stays.
+
+    Args:
+        model: `NAME@VERSION` or `NAME@ALIAS`.
+        sources: Where its data is now, if that was an archive or a folder: `archive:PATH.zip` or `folder:PATH`.
+        kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
+        keep: Leave the workspace of the attempt in FER_HOME, to look into it.
+    """
+    configured = settings.Settings.load()
+    with connect.store(configured) as store:
+        manifest = registry.Registry(store).get(*names.parse_spec(model))
+        recipe, given = recipe_of(manifest), sources_of(manifest, sources or [])
+        home = configured.home / FOLDER / f"{manifest.name}-{manifest.version}-{uuid.uuid4().hex[:8]}"
+        release = registry.Registry(store).fetch(manifest, home / "release")
+        try:
+            with connect.alone(configured, home), tasks.registry.workspace_in_reach():
+                before = reproduction.expected(manifest, release)
+                return _made_again(before, release, recipe, given, kaggle_secret)
+        finally:
+            if not keep:
+                shutil.rmtree(home, ignore_errors=True)
+
+
+def recipe_of(manifest: Manifest) -> Recipe:
+    """The recipe that made a release, its starting weights pinned to the version that they were.
+
+    Raises ConfigError if this code does not know such a recipe.
+    """
+    try:
+        recipe = Recipe.model_validate(manifest.recipe)
+    except ValidationError as error:
+        raise overrides.config_error(error) from error
+    weights = manifest.inputs.get(starting_weights.fetch.name, "")
+    if weights.startswith(starting_weights.REGISTRY):
+        pinned = weights.rpartition(":")[0]
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"weights": pinned})})
+    return recipe
+
+
+def sources_of(manifest: Manifest, given: list[str]) -> list[str]:
+    """The sources that made a release, at their versions; those `given` in place of archives and folders, of which the
+    manifest has the digests alone.
+
+    Raises ConfigError if they are not as many.
+    """
+    recorded = manifest.inputs.get("source", "").split(source_forms.JOINED_BY)
+    found = [name for name in recorded if name.startswith(("demo", "kaggle:"))]
+    n_missing = len(recorded) - len(found)
+    if len(given) != n_missing:
+        raise errors.ConfigError(
+            "The archives and folders that made a release must be named, and no others: its manifest has their digests.",
+            received=f"{len(given)} by --source, for {n_missing} of {', '.join(recorded)}",
+            todo="--source archive:PATH.zip or folder:PATH for each of them" if n_missing else "leave out --source",
+        )
+    return [*found, *given]
+
+
+def _made_again(
+    before: reproduction.Expected, release: Path, recipe: Recipe, sources: list[str], kaggle_secret: str | None
+) -> Reproduction:
+    """The stages of a retraining up to the evaluation, compared after each phase: nothing is made of other data."""
+    runner = runners.Processes()
+    steps = pipeline.as_tasks(runner)
+    previous = PreviousData(split=lineage.restore_previous_split(release, caching.workspace()))
+
+    def compared(*refs: Ref, environment: dict[str, str] | None = None) -> Reproduction:
+        made = lineage.trace(refs, caching.workspace())
+        now = reproduction.Now(tasks.registry.code_fingerprint(recipe), environment or arithmetic.environment())
+        return reproduction.compare(before, made, now)
+
+    data = graph.phase("data", ingest.examine)(recipe, sources, kaggle_secret, previous=previous)
+    splits = retrain.splits_of(recipe, data)
+    refs: list[Ref] = [data.validation, data.curation, data.split, splits.tested, splits.learned]
+    if (found := compared(*refs)).first_difference:
+        return found
+    prepared = graph.phase("shards", pipeline.prepare)(recipe, data.manifest, splits.learned, steps)
+    if (found := compared(*refs, prepared.balanced)).first_difference:
+        return found
+    trained = graph.phase("training", pipeline.fit)(recipe, prepared, splits.learned, steps)
+    environment = saved_model.environment(caching.workspace().folder(trained.model))
+    refs += trained.inputs()
+    if (found := compared(*refs, environment=environment)).first_difference:
+        return found
+    measured = graph.phase("verdict", retrain.measured)(recipe, data, splits, trained, runner)
+    return compared(*refs, *measured, environment=environment)

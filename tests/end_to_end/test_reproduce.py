@@ -1,0 +1,92 @@
+"""Releases made again from their manifests, with a real Prefect server, the real store and real training."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import quick_demo
+
+from fer.recipes import overrides
+from fer.registry import releases
+from fer.registry.manifest import Registration
+from fer.registry.provenance import lineage
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
+
+REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
+REBUILT |= {"train", "calibrate", "evaluate"}
+
+
+@pytest.fixture(scope="module")
+def version(home: Path) -> int:
+    """A release; the data was accepted before by another run, whose assignments its split keeps."""
+    from flows.ingest import ingest
+    from flows.retrain import retrain
+
+    settings = [*quick_demo.SETTINGS, "robustness.enabled=false", "explanations.enabled=false", "slices.enabled=false"]
+    fewer = 'demo.images_per_class={"happy": 35, "sad": 30, "surprise": 35}'
+    ingest(["demo"], "demo", overrides.parse_settings([*settings, fewer]))
+    result = retrain(["demo"], "demo", overrides.parse_settings(settings))
+    with releases.open_registry() as models:
+        assert lineage.ASSIGNMENTS_BEFORE in models.get("demo").files
+    return result.release.version
+
+
+def made_again(spec: str, **options):
+    from flows.reproduce import reproduce
+
+    return reproduce(spec, **options)
+
+
+def files(folder: Path) -> dict[str, str]:
+    """The files of the workspace's outputs -> their digests."""
+    outputs = (path for path in folder.glob("[!.]*/*/**/*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in outputs}
+
+
+def test_a_release_comes_out_the_same_and_nothing_is_touched(version, home):
+    before = files(home / "workspace")
+    found = made_again(f"demo@{version}")
+    assert found.is_same, found.sentence()
+    assert {stage.stage for stage in found.stages if stage.after} == REBUILT
+    assert {stage.stage for stage in found.stages if not stage.after} == {"gate"}
+    assert "the same bits" in found.sentence()
+    assert files(home / "workspace") == before
+    assert not list((home / "reproductions").iterdir())
+    with releases.open_registry() as models:
+        assert [manifest.version for manifest in models.versions("demo")] == [version]
+        manifest = models.get("demo", str(version))
+    assert manifest.lineage is not None
+    assert {output.stage for output in manifest.lineage.stages} == REBUILT | {"gate"}
+    assert manifest.lineage.run.startswith("run demo from demo")
+
+
+def test_of_one_whose_recipe_was_edited_it_says_what_differs(version, tmp_path):
+    spec = registered_otherwise(version, tmp_path, lambda recipe: recipe["train"].update(learning_rate=0.123))
+    found = made_again(spec)
+    assert not found.is_same
+    assert found.first_difference == "train"
+    assert any(cause.startswith("train.learning_rate:") and cause.endswith("→ 0.123") for cause in found.causes)
+
+
+def test_what_is_made_of_other_data_is_not_made(version, tmp_path):
+    spec = registered_otherwise(version, tmp_path, lambda recipe: recipe["split"].update(test_share=0.3))
+    found = made_again(spec)
+    assert (found.is_same, found.first_difference) == (False, "split")
+    assert any(cause.startswith("split.test_share:") for cause in found.causes)
+    assert {stage.stage for stage in found.stages if not stage.after} >= {"train", "evaluate", "preprocess"}
+
+
+def registered_otherwise(version: int, folder: Path, edit) -> str:
+    """The release under another name, whose recipe is another one than made it."""
+    with releases.open_registry() as models:
+        manifest = models.get("demo", str(version))
+        models.fetch(manifest, folder)
+        fields = {name: getattr(manifest, name) for name in Registration.model_fields}
+        recipe = manifest.model_dump(mode="json")["recipe"]
+        edit(recipe)
+        fields |= {"recipe": recipe, "registration_key": folder.name}
+        content = {name: folder / name for name in manifest.files}
+        registered = models.register("demo-edited", content, Registration(**fields))
+        assert lineage.FILE in registered.files
+    return f"{registered.name}@{registered.version}"
