@@ -87,7 +87,7 @@ def sources_of(manifest: Manifest, given: list[str]) -> list[str]:
     n_missing = len(recorded) - len(found)
     if len(given) != n_missing:
         raise errors.ConfigError(
-            "The archives and folders that made a release must be named, and no others: its manifest has their digests.",
+            "The archives and folders that made a release must be named, and nothing else: it has their digests alone.",
             received=f"{len(given)} by --source, for {n_missing} of {', '.join(recorded)}",
             todo="--source archive:PATH.zip or folder:PATH for each of them" if n_missing else "leave out --source",
         )

@@ -70,7 +70,7 @@ def trace(refs: Iterable[Ref], workspace: Workspace) -> Traced:
         if record.parts is not None:
             parts[path] = record.parts
             for name, made_from in record.parts.refs().items():
-                if _OF_OTHERS.isdisjoint(name.split(".")):
+                if _OF_OTHERS.isdisjoint(name.replace("[", ".").split(".")):
                     visit(made_from)
         stages[path] = StageOutput(stage=stage, output=path, digest=str(record.ref.get("digest", "")))
 
