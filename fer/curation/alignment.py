@@ -11,8 +11,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from fer.curation.probes import SIDE, View
 from fer.engine.processes import process_pool
+from fer.images.framings import SIDE, View
 
 # Our own pools run one process per core; OpenCV's threads below them would fight for the same cores.
 cv2.setNumThreads(0)

@@ -26,6 +26,7 @@ from data_contracts import curation
 from fer import errors
 from fer.curation import alignment, principal_components, probes
 from fer.engine.processes import process_pool
+from fer.images import framings
 from fer.progress import Progress, silent
 
 _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the cache
@@ -115,7 +116,7 @@ def _aligned(
     for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
         first, second = seen[candidates.first], seen[candidates.second]
         new = np.flatnonzero(~np.isin(first * n + second, known))
-        view = probes.PROBES[candidates.probe]
+        view = framings.PROBES[candidates.probe]
         measured = aligner.align(
             candidates.first[new], candidates.second[new], candidates.mirrored[new], view
         ).correlation
@@ -123,7 +124,7 @@ def _aligned(
         at = new[fits]
         yield first[at], second[at], np.where(candidates.mirrored[at], _MIRRORED, _SHIFTED), measured[fits]
         known = np.concatenate([known, first[at] * n + second[at]])
-        progress(number, len(probes.PROBES), "near-duplicates that are moved or mirrored")
+        progress(number, len(framings.PROBES), "near-duplicates that are moved or mirrored")
 
 
 def correlations(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

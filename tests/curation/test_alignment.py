@@ -1,12 +1,13 @@
 import numpy as np
 from photographs import photographs, taken
 
-from fer.curation import alignment, probes
+from fer.curation import alignment
+from fer.images import framings
 
 
 def test_alignment_finds_where_the_other_image_lies():
     picture = photographs(6, n=1)[0]
-    near = probes.View(right=-3.0, down=1.0, zoom=1.1, turn=np.radians(5))
+    near = framings.View(right=-3.0, down=1.0, zoom=1.1, turn=np.radians(5))
     images = np.stack([taken(picture), taken(picture, right=2.0, down=-1.5, zoom=1.06, degrees=3)]).astype(np.uint8)
     aligner = alignment.Aligner(images)
     placed = aligner.align(np.array([0]), np.array([1]), np.array([False]), near)

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import fft, ndimage
 
-from fer.curation import probes
+from fer.images import framings
 
-SIDE = probes.SIDE
+SIDE = framings.SIDE
 N = 60
 
 
