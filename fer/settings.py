@@ -130,6 +130,21 @@ class Settings(FromEnvironment):
     store_secret_access_key: SecretStr | None = Field(
         default=None, description="secret of FER_STORE_ACCESS_KEY_ID; set both or neither"
     )
+    signatures: Literal["optional", "required"] = Field(
+        default="optional",
+        description="`required`: a release or a log that is not signed by a trusted key is not used; `optional`: only "
+        "one that a trusted key signed wrongly is not",
+    )
+    signing_key: str | None = Field(
+        default=None,
+        description="what releases and log entries are signed by: the file of a private key (`fer keys new`), or "
+        "secret:NAME for a Prefect Secret block that holds its content",
+    )
+    trusted_keys: Path = Field(
+        default_factory=lambda data: data.get("home", Path(".fer")) / "trusted-keys",
+        validate_default=True,
+        description="folder of the public keys (*.pub) that releases and logs may be signed by",
+    )
     disk_budget_bytes: int | None = Field(
         default=None,
         ge=1,
@@ -206,6 +221,18 @@ class Settings(FromEnvironment):
         if ":/" in str(value):
             raise ValueError("must be a folder on this machine, not a URL")
         return value.expanduser().resolve()
+
+    @pydantic.field_validator("trusted_keys")
+    @classmethod
+    def _folder_of_keys(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @pydantic.field_validator("signing_key")
+    @classmethod
+    def _place_of_key(cls, value: str | None) -> str | None:
+        if value is not None and ("PRIVATE KEY" in value or "\n" in value):
+            raise ValueError("must name the file or the secret that holds the key, and not be the key itself")
+        return value
 
     @pydantic.field_validator("workspace", mode="before")
     @classmethod

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from fer.curation.refs import SplitRef
 from fer.registry import growth, moves, releases
 from fer.registry.log import Entry
-from tasks import caching, outcomes
+from tasks import caching, outcomes, signing
 from tasks.results import ChampionMoved
 
 
 @caching.uncached("promote")
 def promote(name: str, version: int, reason: str, override: str) -> ChampionMoved:
     """Make a version champion by name. Raises ConfigError, StoreError, StoreConflict."""
+    signing.know_secrets()
     with releases.open_registry() as models:
         entry = moves.promote(models, name, version, reason, by=caching.run_label(), override=override)
     if entry is None:
@@ -23,6 +24,7 @@ def promote(name: str, version: int, reason: str, override: str) -> ChampionMove
 @caching.uncached("roll back")
 def rollback(name: str, to: int | None, reason: str) -> ChampionMoved:
     """Make an earlier champion champion again. Raises ConfigError, StoreError, StoreConflict."""
+    signing.know_secrets()
     with releases.open_registry() as models:
         return _moved(name, moves.rollback(models, name, to, reason, by=caching.run_label()))
 

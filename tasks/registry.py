@@ -25,7 +25,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import caching, mixed_code, outcomes, reports
+from tasks import caching, mixed_code, outcomes, reports, signing
 from tasks.planning import walks
 from tasks.results import TrainedModel
 from tasks.shown import artifacts
@@ -46,6 +46,7 @@ def store_in_reach(*, makes_outputs: bool = True) -> Iterator[None]:
         require_room(configured)
     with connect.store(configured) as store:
         require_usable(store, configured)
+        signing.require(configured)
         with connect.workspace(configured) as workspace:
             mixed_code.tell(workspace)
             yield

@@ -216,7 +216,9 @@ def _keep_registry(models: registry.Registry, folder: Path) -> None:
     for name in models.names():
         manifests = models.versions(name)
         for listed in list(models.store.list(f"models/{name}/")):
-            is_small = not listed.key.startswith(f"models/{name}/files/") or listed.key.endswith(registry.COPY)
+            is_small = (
+                not listed.key.startswith(f"models/{name}/files/") or "/." in listed.key
+            )  # beside a version's files
             if is_small and not listed.key.startswith(f"models/{name}/damaged/"):
                 _fetch(models, listed.key, folder)
         for manifest in manifests:

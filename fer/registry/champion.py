@@ -120,7 +120,11 @@ def _opponents(
 
 
 def released(manifest: Manifest, workspace: Workspace) -> Champion:
-    """A version brought to the workspace, with its calibration if it has one. Raises StoreError, IntegrityError."""
+    """A version brought to the workspace, with its calibration if it has one.
+
+    Raises StoreError, IntegrityError, also where it is not signed as is demanded but is in the workspace already.
+    """
+    releases.require_trusted(manifest)
     model = fetch(manifest.name, manifest.version, manifest.model_digest, workspace=workspace)
     file = manifest.files.get(calibrator.FILE)
     return Champion(
@@ -166,6 +170,7 @@ def procedure(name: str, version: int) -> Procedure:
     """What made a release. Raises StoreError, IntegrityError."""
     with releases.open_registry() as models:
         manifest = models.get(name, str(version))
+        models.require_trusted(manifest)
     return Procedure(manifest.recipe, manifest.code_fingerprint)
 
 

@@ -38,7 +38,9 @@ def since_champion(models: registry.Registry, name: str, split_folder: Path) -> 
     champion = models.ledger(name).read().champion
     if champion is None:
         return None
-    stored = models.get(name, str(champion)).files.get(files.TRAINED_ON)
+    manifest = models.get(name, str(champion))
+    models.require_trusted(manifest)
+    stored = manifest.files.get(files.TRAINED_ON)
     if stored is None:
         return None
     with tempfile.TemporaryDirectory() as temporary:

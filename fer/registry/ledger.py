@@ -11,7 +11,7 @@ import concurrent.futures
 import contextlib
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from fer import errors
@@ -19,6 +19,8 @@ from fer.engine.store import objectstore
 from fer.registry import log as registry_log
 from fer.registry import names
 from fer.registry.log import Act, Entry, Log, Pointer
+from fer.registry.trust import logs
+from fer.registry.trust.policy import Policy
 
 _READERS = 8
 
@@ -38,19 +40,33 @@ Decision = Callable[[State], Act | None]  # the entry to write; None: nothing to
 
 
 class Ledger:
-    """The log and the alias of the model `name`.
+    """The log and the alias of the model `name`, signed as `policy` demands.
 
     `had_champion` is asked where there is no log: a sentence if the versions prove that there was a champion, or None.
     """
 
-    def __init__(self, store: objectstore.ObjectStore, name: str, had_champion: Callable[[], str | None]):
+    def __init__(
+        self,
+        store: objectstore.ObjectStore,
+        name: str,
+        had_champion: Callable[[], str | None],
+        policy: Policy | None = None,
+    ):
         self.store = store
         self.name = name
+        self.policy = policy or Policy()
         self.alias_key = names.alias_key(name, names.CHAMPION)
         self._had_champion = had_champion
 
     def read(self) -> State:
-        """The present state. Raises IntegrityError if the alias or an entry was lost or altered."""
+        """The present state. Raises IntegrityError if the alias or an entry was lost or altered, or the log is not
+        signed as is demanded."""
+        state = self._read()
+        where, has_older = self.store.uri(names.log_key(self.name, state.log.head or 1)), state.older_alias is not None
+        logs.require(self.policy, self.name, state.log.entries, where, has_older_alias=has_older)
+        return state
+
+    def _read(self) -> State:
         alias = self.store.get(self.alias_key)  # before the log, which may be ahead of it but never behind
         log = Log(self.entries())
         if alias is None:
@@ -58,7 +74,7 @@ class Ledger:
             if proof is None:
                 return State(log, None, "", is_new=True)
             if self.store.get(self.alias_key) is not None:  # made since
-                return self.read()
+                return self._read()
             raise self._lost("nothing", proof)
         pointer = registry_log.pointer(alias.data)
         if pointer is None:
@@ -120,13 +136,19 @@ class Ledger:
                 if state.behind:
                     self._follow()
                 return None
-            written = self.append(act, state.log.head + 1)
+            written = self.append(act, state.log.head + 1, entries=state.log.entries)
             if written is not None:
                 self._follow()
                 return written
 
-    def append(self, act: Act, number: int, entry_id: str | None = None) -> Entry | None:
-        """Write an entry; None if there is another one of that number."""
+    def append(
+        self, act: Act, number: int, entry_id: str | None = None, entries: Sequence[Entry] | None = None
+    ) -> Entry | None:
+        """Write an entry, signed if there is a key; None if there is another one of that number.
+
+        `entries` are those before it; None: they are read. Raises ConfigError if a key is needed, or can't be read.
+        """
+        key = self.policy.signing_key()
         before = self.store.get(names.log_key(self.name, number - 1)) if number > 1 else None
         entry = Entry(
             **dict(act),
@@ -136,14 +158,17 @@ class Ledger:
             at_utc=registry_log.now(),
             before="" if before is None else registry_log.digest(before.data),
         )
-        key, data = names.log_key(self.name, number), registry_log.encoded(entry)
+        if key is not None:
+            earlier = self.entries()[: number - 1] if entries is None else entries
+            entry = logs.signed(entry, [other.digest for other in earlier], key)
+        place, data = names.log_key(self.name, number), registry_log.encoded(entry)
         entry = entry.model_copy(update={"digest": registry_log.digest(data)})
         try:
-            self.store.put_if_absent(key, data)
+            self.store.put_if_absent(place, data)
         except errors.StoreConflict:
             return None
         except errors.StoreUnavailable:
-            written = self.store.get(key)  # only the answer may have been lost
+            written = self.store.get(place)  # only the answer may have been lost
             if written is None:
                 raise
             return entry if written.data == data else None
@@ -192,7 +217,7 @@ class Ledger:
             version = state.older_alias.version
             by = registry_log.operator()
             adoption = Act(action="found", by=by, version=version, to_version=version, reason="older than the log")
-            self.append(adoption, 1, state.id)
+            self.append(adoption, 1, state.id, entries=())
             self._follow()
             return self.read()
         return state

@@ -27,8 +27,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from fer.engine import disk
 from fer.engine.records import Record
 from fer.registry import names
+from fer.registry.trust.signatures import Signature
 
-Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost"]
+Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost", "sign"]
 _PARTICIPLES = {"rollback": "rolled back", "withdraw": "withdrawn"}
 MOST_CHARS = 1_000
 
@@ -44,7 +45,7 @@ class Act(Record):
     """An entry, except for its place in the log.
 
     `found` takes over an alias from before there was a log. `register` claims a version's number, before its manifest
-    is written. `lost` stands where an entry can't be read any more.
+    is written. `lost` stands where an entry can't be read any more. `sign` says that all before it is as it should be.
     """
 
     action: Action
@@ -81,7 +82,11 @@ class Entry(Act):
         description="SHA-256 of the bytes of the entry before; empty for the first; null in logs from before entries "
         "were chained",
     )
+    signature: Signature | None = Field(
+        default=None, exclude_if=lambda signature: signature is None, description="of this entry and all before it"
+    )
     digest: str = Field(default="", exclude=True, description="SHA-256 of the entry's own bytes; not among them")
+    content: str = Field(default="", exclude=True, description="SHA-256 of what is signed of it; not in its bytes")
 
     @pydantic.model_validator(mode="after")
     def _copy_is_its_own(self) -> Self:
@@ -130,7 +135,8 @@ def entry(data: bytes) -> Entry | None:
         return None
     if read.before is not None and not is_sealed:
         return None
-    return read.model_copy(update={"digest": digest(data)})
+    document.pop("signature", None)
+    return read.model_copy(update={"digest": digest(data), "content": disk.seal(document)})
 
 
 def digest(data: bytes) -> str:

@@ -32,6 +32,7 @@ from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Check, Measure
 from fer.registry import registry
 from fer.registry.manifest import Manifest
+from fer.registry.trust import releases as signatures
 
 _MISSED = 0.05  # how often the stated bounds are wrong
 Pixels = frozenset[str]  # the digests of a test set's pixels
@@ -82,9 +83,10 @@ def table(split_folder: Path) -> pa.Table:
 
 
 def tested_on(models: registry.Registry, manifest: Manifest) -> Pixels | None:
-    """The test images of a version; None if it does not say. Raises StoreError, IntegrityError."""
+    """The test images of a version; None if it does not say, or is not signed as is demanded. Raises StoreError,
+    IntegrityError."""
     stored = manifest.files.get(files.TESTED_ON)
-    if stored is None:
+    if stored is None or signatures.verified(models.store, models.policy, manifest).fault:
         return None
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / files.TESTED_ON

@@ -26,6 +26,7 @@ from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.provenance import lineage as provenance
 from fer.registry.refs import ReleaseRef
+from fer.registry.trust import bill as bill_of_materials
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef, SeedsRef, WeightsRef
 
@@ -110,7 +111,7 @@ def register(
     """Register a version, released, kept or refused as the verdict says, and make a released one champion.
 
     Before that the packed release is tried in a process of its own: one that does not answer as it was judged, or is
-    far slower than the champion, is refused.
+    far slower than the champion, is refused. Beside the files lies a bill of materials of this environment.
     A model that was rolled back or withdrawn is kept without being promoted, under whatever version it comes again.
     `report` is the evaluation's, for people, and `by` the run. Raises StoreConflict if another run moved the champion
     alias since `champion_state` was read, IntegrityError if something of the registry was lost.
@@ -124,7 +125,8 @@ def register(
             registration = _registration(candidate, models, champion_state.opponents, tried, workspace).model_copy(
                 update={"lineage": provenance.Lineage(run=by or "", stages=traced.stages)}
             )
-            manifest = models.register(candidate.name, content, registration, progress, by)
+            bill = bill_of_materials.document(registry_log.now())
+            manifest = models.register(candidate.name, content, registration, progress, by, bill)
         release = _release(models, manifest, models.ledger(manifest.name).read(), candidate.verdict)
         if release.status != "released":
             return release

@@ -1,6 +1,7 @@
 """The model registry: immutable versions of models, and aliases that move, in an object store.
 
-    models/<name>/files/<upload>/<file>     a version's files, under a prefix that no other upload has
+    models/<name>/files/<upload>/<file>     a version's files, under a prefix that no other upload has; beside them its
+                                            manifest's copy, signatures and bill of materials
     models/<name>/log/00000012.json         what was done: a version's number claimed, the champion moved
     models/<name>/versions/00007.json       the version's manifest: the version exists once this does
     models/<name>/aliases/champion.json     a pointer to a version
@@ -32,6 +33,8 @@ from fer.registry import names
 from fer.registry.log import Act, Log
 from fer.registry.manifest import File, Manifest, Registration
 from fer.registry.names import CHAMPION
+from fer.registry.trust import releases as signed_releases
+from fer.registry.trust.policy import Policy
 
 COPY = ".manifest.json"  # no release's file can have this name
 _READERS = 8
@@ -52,10 +55,11 @@ class Why(NamedTuple):
 
 
 class Registry:
-    """The registry in `store`."""
+    """The registry in `store`, signed as `policy` demands."""
 
-    def __init__(self, store: objectstore.ObjectStore):
+    def __init__(self, store: objectstore.ObjectStore, policy: Policy | None = None):
         self.store = store
+        self.policy = policy or Policy()
 
     def register(
         self,
@@ -64,16 +68,19 @@ class Registry:
         registration: Registration,
         progress: Progress = silent,
         by: str | None = None,
+        bill: bytes | None = None,
     ) -> Manifest:
         """Upload the files and add the next version; or return the version that has this registration's key.
 
-        `by` says who registers it; None: who runs this process. Files of uploads that were killed more than a day ago
+        `by` says who registers it; None: who runs this process. `bill` is its bill of materials. It is signed if there
+        is a key. Files of uploads that were killed more than a day ago
         are removed first. Raises ConfigError for names that are not valid, IntegrityError if something of the model was
         lost, StoreError where the store fails: then there is no new version, or the same call returns it.
         """
         names.check_name(name)
         for file in files:
             names.check_file(file)
+        key = self.policy.signing_key()
         with contextlib.suppress(errors.StoreError):  # no reason not to register
             self.remove_orphans(name)
         ledger = self.ledger(name)
@@ -97,6 +104,11 @@ class Registry:
             )
             data = manifest.model_dump_json(indent=1).encode()
             self.store.put(prefix + COPY, data)
+            if bill is not None:
+                self.store.put(prefix + signed_releases.BILL, bill)
+            if key is not None:
+                stated = signed_releases.statement(name, manifest.version, data, bill)
+                signed_releases.sign(self.store, prefix, stated, key)
             return Act(
                 action="register",
                 by=by or registry_log.operator(),
@@ -211,7 +223,7 @@ class Registry:
     def ledger(self, name: str) -> registry_ledger.Ledger:
         """The log of a model and its champion alias."""
         names.check_name(name)
-        return registry_ledger.Ledger(self.store, name, lambda: _had_champion(self.versions(name)))
+        return registry_ledger.Ledger(self.store, name, lambda: _had_champion(self.versions(name)), self.policy)
 
     def log(self, name: str) -> registry_log.Log:
         """The log of a model. Raises IntegrityError if any of it was lost."""
@@ -262,11 +274,13 @@ class Registry:
         return reached[-1] if entry is None else Alias(version, entry.id)
 
     def promotable(self, name: str, version: int, *, override: bool = False) -> Manifest:
-        """The version, which may become champion. Raises ConfigError if it is not there or was refused.
+        """The version, which may become champion. Raises ConfigError if it is not there or was refused, IntegrityError
+        if it is not signed as is demanded.
 
         `override`: it may have been refused.
         """
         manifest = self.get(name, str(version))
+        self.require_trusted(manifest)
         if manifest.status == "refused" and not override:
             raise errors.ConfigError(
                 "A version that is promoted must have passed its gates.",
@@ -279,8 +293,10 @@ class Registry:
     def fetch(self, manifest: Manifest, into: Path, progress: Progress = silent) -> Path:
         """Download the version's files into a folder; what is there and whole is kept. Returns the folder.
 
-        Raises IntegrityError if a file is not the one that was registered; that file is not left there.
+        Raises IntegrityError if a file is not the one that was registered; that file is not left there; and, before
+        anything is fetched, if the version is not signed as is demanded.
         """
+        self.require_trusted(manifest)
         for done, (file, stored) in enumerate(manifest.files.items()):
             progress(done, len(manifest.files), file)
             path = into / file
@@ -290,6 +306,10 @@ class Registry:
             self.store.download_file(stored.key, path, stored.sha256)
         progress(len(manifest.files), len(manifest.files))
         return into
+
+    def require_trusted(self, manifest: Manifest) -> None:
+        """Raise IntegrityError if the version is not signed as is demanded."""
+        signed_releases.require(self.store, self.policy, manifest)
 
     def remove_orphans(self, name: str, older_than_s: float = 86_400) -> tuple[str, ...]:
         """Remove uploads that no version refers to and that are older; returns their prefixes."""

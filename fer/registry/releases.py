@@ -11,13 +11,20 @@ from fer.engine import connect
 from fer.registry import log as registry_log
 from fer.registry import names, registry
 from fer.registry.manifest import Manifest
+from fer.registry.trust import policy
 
 
 @contextlib.contextmanager
-def open_registry() -> Iterator[registry.Registry]:
-    """The registry in the store that the settings name. Raises StoreError if it can't be reached."""
-    with connect.store(settings.Settings.load()) as store:
-        yield registry.Registry(store)
+def open_registry(*, unsigned: bool = False) -> Iterator[registry.Registry]:
+    """The registry in the store that the settings name, signed as they demand.
+
+    `unsigned`: to be looked at and repaired, not used, whatever is signed in it; what is written is signed if there is
+    a key. Raises StoreError if it can't be reached, ConfigError.
+    """
+    configured = settings.Settings.load()
+    demands = policy.without_demands(configured) if unsigned else policy.of(configured)
+    with connect.store(configured) as store:
+        yield registry.Registry(store, demands)
 
 
 @contextlib.contextmanager
@@ -69,8 +76,16 @@ def anchor_of(versions: Sequence[Manifest], champion: Manifest, log: registry_lo
     return best if bound(best) > bound(champion) and best.model_digest != champion.model_digest else None
 
 
+def require_trusted(manifest: Manifest) -> None:
+    """Raise IntegrityError if a version is not signed as the settings demand."""
+    with open_registry() as models:
+        models.require_trusted(manifest)
+
+
 def _named(models: registry.Registry, spec: str | None) -> Manifest:
-    return models.get(*(names.parse_spec(spec) if spec else names.Spec(_only_name(models), names.CHAMPION)))
+    manifest = models.get(*(names.parse_spec(spec) if spec else names.Spec(_only_name(models), names.CHAMPION)))
+    models.require_trusted(manifest)
+    return manifest
 
 
 def _only_name(models: registry.Registry) -> str:

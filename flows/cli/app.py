@@ -22,6 +22,7 @@ from flows.cli import (
 )
 from flows.cli.comparing import audit, experiments
 from flows.cli.operating import backup, gc, init, logs, plan, services, status, up, why
+from flows.cli.trust import keys
 
 app = typer.Typer(
     help="Retrain facial-emotion models, and look after what comes out.",
@@ -48,6 +49,7 @@ app.command()(backup.restore)
 app.command()(services.doctor)
 app.command()(services.ui)
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(services.store_app, name="store")

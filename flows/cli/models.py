@@ -14,6 +14,7 @@ from flows.cli import console
 from flows.cli.comparing import models_diff
 from flows.cli.operating import pins
 from flows.cli.provenance import reproduce
+from flows.cli.trust import sign
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
@@ -90,7 +91,7 @@ def show_model(
     from flows.cli import models_show
 
     wanted = names.parse_spec(spec)
-    with _registry() as models:
+    with _registry(unsigned=True) as models:
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
     standing = _standing(manifest, state.log)
@@ -105,6 +106,7 @@ app.command("diff")(models_diff.diff)
 app.command("pin")(pins.pin)
 app.command("unpin")(pins.unpin)
 app.command("reproduce")(reproduce.reproduce)
+app.command("sign")(sign.sign)
 
 
 @app.command("promote")
@@ -165,7 +167,7 @@ def withdraw(spec: OneVersion, reason: Annotated[str, typer.Option(help="Why; it
 @app.command("log")
 def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
     """List what was done with a model: who, when, from which champion to which, upon what verdict, why."""
-    with _registry() as models:
+    with _registry(unsigned=True) as models:
         log = models.log(name)
     if as_json:
         entries = [entry.model_dump(mode="json") | {"digest": entry.digest} for entry in log.entries]
@@ -262,7 +264,7 @@ def repair(
     """
     from fer.registry import repair as registry_repair
 
-    with _registry() as models:
+    with _registry(unsigned=True) as models:
         findings = registry_repair.repair(models, name, apply=yes)
     if not findings:
         console.out.print(f"Nothing of {console.plain(name)} is missing.", highlight=False)
@@ -285,12 +287,15 @@ _UNREPAIRED = "this can't be put back from here: restore it from a backup, or wi
 
 
 @contextmanager
-def _registry() -> "Iterator[registry.Registry]":
+def _registry(*, unsigned: bool = False) -> "Iterator[registry.Registry]":
+    """The registry; `unsigned`: to look at it, whatever is signed in it."""
     from fer import settings
     from fer.registry import releases
+    from tasks import signing
 
     settings.Settings.load().require_home()
-    with releases.open_registry() as models:
+    signing.know_secrets()
+    with releases.open_registry(unsigned=unsigned) as models:
         yield models
 
 

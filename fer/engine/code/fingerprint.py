@@ -49,6 +49,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.engine.store",
         "fer.engine.usage",
         "fer.engine.workspace",
+        "fer.registry.trust",
     }
 )
 # Whatever plumbing imports is reached all the same, except by what makes the keys.

@@ -1,0 +1,50 @@
+"""The command `fer models sign`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from flows.cli import console
+
+
+def sign(
+    spec: Annotated[str, typer.Argument(metavar="NAME|NAME@VERSION")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the log.")] = "",
+    as_json: console.AsJson = False,
+) -> None:
+    """Sign a version that is there, by the key of FER_SIGNING_KEY; without @VERSION the log, and all versions.
+
+    All files are read first: one that is not as it was registered is not signed. Look at what you sign:
+    `fer models show` and `fer models log`.
+    """
+    from fer import settings
+    from fer.registry import names, releases
+    from fer.registry.trust import signing as registry_signing
+    from tasks import signing
+
+    settings.Settings.load().require_home()
+    signing.know_secrets()
+    name, which = names.parse_spec(spec)
+    is_all = "@" not in spec
+    with releases.open_registry(unsigned=True) as models:
+        key = registry_signing.key_of(models).public.id
+        manifests = models.versions(name) if is_all else [models.get(name, which)]
+        signed = {manifest.version: registry_signing.release(models, manifest) for manifest in manifests}
+        entry = registry_signing.log(models, name, reason) if is_all else None
+    if as_json:
+        document = {
+            "name": name,
+            "key": key,
+            "signed": [version for version, is_new in signed.items() if is_new],
+            "signed_before": [version for version, is_new in signed.items() if not is_new],
+            "log_entry": None if entry is None else entry.number,
+        }
+        typer.echo(json.dumps(document, indent=1))
+        return
+    for version, is_new in signed.items():
+        done = "is signed by" if is_new else "was signed already by"
+        console.out.print(f"{name}@{version} {done} the key {key}.", highlight=False)
+    if is_all:
+        done = "was signed already by" if entry is None else f"is signed up to entry {entry.number} by"
+        console.out.print(f"The log of {name} {done} the key {key}.", highlight=False)
