@@ -217,7 +217,7 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
             return SimpleNamespace(read=lambda: state)
 
     monkeypatch.setenv("FER_HOME", str(tmp_path))
-    monkeypatch.setattr(releases, "open_registry", lambda: contextlib.nullcontext(Registry()))
+    monkeypatch.setattr(releases, "open_registry", lambda **_: contextlib.nullcontext(Registry()))
     monkeypatch.setattr(pins, "read", lambda models, name: {})
     shown = CliRunner().invoke(cli.app, ["models", "list"])
     assert asked == ["demo", "fer2013"]
