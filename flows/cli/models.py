@@ -14,12 +14,13 @@ from flows.cli import console
 from flows.cli.comparing import models_diff
 from flows.cli.operating import pins
 from flows.cli.provenance import reproduce
-from flows.cli.trust import sign
+from flows.cli.trust import pull, sign, verify
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
     from fer.registry import registry
     from fer.registry.manifest import Manifest
+    from fer.registry.repair import Finding
 
 app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
 ModelName = Annotated[str, typer.Argument(metavar="NAME")]
@@ -107,6 +108,8 @@ app.command("pin")(pins.pin)
 app.command("unpin")(pins.unpin)
 app.command("reproduce")(reproduce.reproduce)
 app.command("sign")(sign.sign)
+app.command("verify")(verify.verify)
+app.command("pull")(pull.pull)
 
 
 @app.command("promote")
@@ -116,6 +119,7 @@ def promote(
     override: Annotated[
         str, typer.Option(help="Why a version becomes champion that the gates refused; kept with your name.")
     ] = "",
+    as_json: console.AsJson = False,
 ) -> None:
     """Make a version champion by name; what was rolled back or withdrawn may be promoted by runs again."""
     from fer.registry import moves
@@ -123,6 +127,9 @@ def promote(
     name, version = _name_and_version(spec)
     with _registry() as models:
         entry = moves.promote(models, name, version, reason, override=override)
+    if as_json:
+        _echo_move(name, entry)
+        return
     if entry is None:
         console.out.print(f"{name}@{version} is champion already.", highlight=False)
         return
@@ -140,23 +147,34 @@ def rollback(
     name: ModelName,
     to: Annotated[int | None, typer.Option(min=1, help="Where to; without it, the champion before.")] = None,
     reason: Reason = "",
+    as_json: console.AsJson = False,
 ) -> None:
     """Go back to an earlier champion; no run promotes the version left until `promote` names it."""
     from fer.registry import moves
 
     with _registry() as models:
         entry = moves.rollback(models, name, to, reason)
+    if as_json:
+        _echo_move(name, entry)
+        return
     _print_move(entry)
 
 
 @app.command("withdraw")
-def withdraw(spec: OneVersion, reason: Annotated[str, typer.Option(help="Why; it is kept in the log.")]) -> None:
+def withdraw(
+    spec: OneVersion,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the log.")],
+    as_json: console.AsJson = False,
+) -> None:
     """Take a version out of use until `promote` names it. A champion gives way to the one before it, or to none."""
     from fer.registry import moves
 
     name, version = _name_and_version(spec)
     with _registry() as models:
         entry = moves.withdraw(models, name, version, reason)
+    if as_json:
+        _echo_move(name, entry)
+        return
     if entry is None:
         console.out.print(f"{name}@{version} was withdrawn already.", highlight=False)
     else:
@@ -230,33 +248,11 @@ def show_ledger(name: ModelName, as_json: console.AsJson = False) -> None:
             )
 
 
-@app.command("verify")
-def verify(spec: Annotated[str, typer.Argument(metavar="NAME@champion|NAME@VERSION")]) -> None:
-    """Load a release on this machine, and compare its answers to drawn inputs with those of its evaluation.
-
-    Exit code 0: it answers as it was judged; 7: it does not, or says nothing of how it answered.
-    """
-    from fer import settings
-    from fer.evaluation.config import GateConfig
-    from fer.registry import releases, trial
-
-    settings.Settings.load().require_home()
-    with releases.local_copy(spec) as (manifest, folder):
-        found = trial.run(folder, trial.Material(), GateConfig())
-    version = f"{manifest.name}@{manifest.version}"
-    for check in found.checks:
-        mark = "[green]✓[/]" if check.passed else "[red]✗[/]"
-        console.out.print(f"{mark} {version}: {console.plain(check.detail)}", highlight=False, soft_wrap=True)
-    if not found.checks:
-        console.out.print(f"{version} can be loaded, but is older than recorded answers.", highlight=False)
-    if not found.checks or found.reason():
-        raise typer.Exit(errors.IntegrityError.exit_code)
-
-
 @app.command("repair")
 def repair(
     name: ModelName,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+    as_json: console.AsJson = False,
 ) -> None:
     """Find what of a model was lost or damaged, and with --yes put back what can be.
 
@@ -266,21 +262,29 @@ def repair(
 
     with _registry(unsigned=True) as models:
         findings = registry_repair.repair(models, name, apply=yes)
+    if as_json:
+        document = {"name": name, "applied": yes, "findings": [finding._asdict() for finding in findings]}
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        _print_findings(name, findings, applied=yes)
+    if findings and not (yes and all(finding.fix for finding in findings)):
+        raise typer.Exit(errors.IntegrityError.exit_code)
+
+
+def _print_findings(name: str, findings: "list[Finding]", *, applied: bool) -> None:
     if not findings:
         console.out.print(f"Nothing of {console.plain(name)} is missing.", highlight=False)
         return
     for finding in findings:
-        mark, fix = "[green]✓[/]" if yes else "[yellow]![/]", finding.fix
+        mark, fix = "[green]✓[/]" if applied else "[yellow]![/]", finding.fix
         if not fix:
             mark, fix = "[red]✗[/]", _UNREPAIRED
         text = f"{mark} {console.plain(finding.what)}\n  → {console.plain(fix)}"
         console.out.print(text, highlight=False, soft_wrap=True)
-    if not yes:
+    if not applied:
         console.out.print("Nothing was changed.", highlight=False)
         if any(finding.fix for finding in findings):
             console.out.print(f"next:  fer models repair {console.plain(name)} --yes", highlight=False)
-    if not yes or not all(finding.fix for finding in findings):
-        raise typer.Exit(errors.IntegrityError.exit_code)
 
 
 _UNREPAIRED = "this can't be put back from here: restore it from a backup, or withdraw the version"
@@ -318,6 +322,12 @@ def _name_and_version(spec: str) -> tuple[str, int]:
     if not which.isdecimal():
         raise errors.ConfigError("A version must be given by its number.", received=spec, todo=f"{name}@VERSION")
     return name, int(which)
+
+
+def _echo_move(name: str, entry: "registry_log.Entry | None") -> None:
+    """One JSON document: the entry of the log; null where nothing was to be done."""
+    written = None if entry is None else entry.model_dump(mode="json") | {"digest": entry.digest}
+    typer.echo(json.dumps({"name": name, "entry": written}, indent=1))
 
 
 def _print_move(entry: "registry_log.Entry") -> None:

@@ -124,13 +124,19 @@ def found(store: objectstore.ObjectStore, manifest: Manifest) -> dict[str, bytes
 
 def listed(store: objectstore.ObjectStore, manifest: Manifest, expected: Statement) -> tuple[Signature, ...]:
     """The signatures that there are. One that says anything else than that it is of `expected` fits nothing."""
-    documents = found(store, manifest)
+    return parsed(found(store, manifest), expected)
+
+
+def parsed(documents: dict[str, bytes], expected: Statement) -> tuple[Signature, ...]:
+    """The signatures in these objects, the name of the object -> its bytes; as of `listed`."""
     return tuple(_signature(name, expected, data) for name, data in documents.items())
 
 
 def _signature(name: str, expected: Statement, data: bytes) -> Signature:
     """The signature in an object of this name; one that fits nothing if it is not as it was written."""
     key = name.removeprefix(_BEFORE_KEY).removesuffix(_AFTER_KEY)
+    if not re.fullmatch(keys.ID, key):
+        return Signature(key="0" * 16, value="")
     with contextlib.suppress(pydantic.ValidationError):
         read = SignedStatement.model_validate_json(data)
         if (read.statement, read.signature.key, _encoded(read)) == (expected, key, data):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fer import errors
@@ -230,3 +231,13 @@ def test_listing_models_asks_for_the_champion_once_a_model(monkeypatch, tmp_path
         ("fer2013", "2", False),
         ("fer2013", "1", False),
     ]
+
+
+@pytest.mark.parametrize("group", ["models", "keys"])
+def test_every_command_has_json(group):
+    commands = get_command(cli.app).commands[group].commands
+    assert [
+        name
+        for name, command in sorted(commands.items())
+        if not any("--json" in parameter.opts for parameter in command.params)
+    ] == []

@@ -1,0 +1,141 @@
+"""Whether a release is as it was written: its log, its manifest, each of its files, and who signed them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydantic
+
+from fer import errors
+from fer.engine import disk
+from fer.engine.records import Record
+from fer.progress import Progress, silent
+from fer.registry import log as registry_log
+from fer.registry import names, registry
+from fer.registry.manifest import Manifest
+from fer.registry.trust import logs
+from fer.registry.trust import releases as signed_releases
+from fer.registry.trust.policy import Policy, Verified
+from fer.registry.trust.signatures import Signature
+
+MANIFEST, BILL = "manifest.json", "sbom.cdx.json"  # of a copy
+
+
+class Part(Record):
+    """One thing that was looked at."""
+
+    what: str
+    passed: bool
+    detail: str
+
+
+def log(models: registry.Registry, demands: Policy, name: str) -> Part:
+    """The log of a model and its champion alias, and who signed them. `models` demands nothing itself."""
+    try:
+        state = models.ledger(name).read()
+        entries = state.log.entries
+        where = models.store.uri(names.log_key(name, state.log.head or 1))
+        logs.require(demands, name, entries, where, has_older_alias=state.older_alias is not None)
+    except errors.IntegrityError as error:
+        return Part(what="log", passed=False, detail=str(error))
+    champion = "no champion" if state.champion is None else f"champion: version {state.champion}"
+    found = logs.verified(demands, entries)
+    signers = sorted({entry.signature.key for entry in entries[-1:] if entry.signature is not None})
+    detail = f"{len(entries):,} entries, each after the one before; {champion}; {_signed(found, signers)}"
+    return Part(what="log", passed=True, detail=detail)
+
+
+def release(
+    models: registry.Registry, demands: Policy, manifest: Manifest, into: Path, progress: Progress = silent
+) -> list[Part]:
+    """A version's manifest, its files, which are brought to the folder `into`, and who signed it."""
+    parts = [_manifest(models, manifest), _files(models, manifest, into, progress)]
+    try:
+        expected = signed_releases.stated(models.store, manifest)
+        signatures = signed_releases.listed(models.store, manifest, expected)
+    except errors.IntegrityError as error:
+        return [*parts, Part(what="signature", passed=False, detail=str(error))]
+    parts.append(_signature(demands, expected, signatures))
+    return [*parts, _bill(signed_releases.bill(models.store, manifest), is_signed=bool(signatures))]
+
+
+def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part]]:
+    """The same of a copy that was pulled, whose whole files are copied to the folder `into`. Raises IntegrityError if
+    its manifest can't be read."""
+    data = (folder / MANIFEST).read_bytes()
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except pydantic.ValidationError:
+        raise errors.IntegrityError(
+            "A copy of a release must hold the manifest that it was pulled with.",
+            received=f"something else at {folder / MANIFEST}",
+            todo="pull it again: fer models pull NAME@VERSION FOLDER",
+        ) from None
+    faults = list(_copied(folder, manifest, into))
+    whole = f"all {len(manifest.files):,} have the SHA-256 of the manifest"
+    parts = [Part(what="files", passed=not faults, detail="; ".join(faults) or whole)]
+    bill = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
+    expected = signed_releases.statement(manifest.name, manifest.version, data, bill)
+    documents = {f".{path.name}": path.read_bytes() for path in sorted(folder.glob("signature-*.json"))}
+    signatures = signed_releases.parsed(documents, expected)
+    return manifest, [*parts, _signature(demands, expected, signatures), _bill(bill, is_signed=bool(signatures))]
+
+
+def _copied(folder: Path, manifest: Manifest, into: Path) -> Iterator[str]:
+    """Copy what is whole; sentences on what is not."""
+    for name, file in manifest.files.items():
+        if not (folder / name).is_file():
+            yield f"{name}: missing"
+            continue
+        shutil.copyfile(folder / name, into / name)
+        if disk.sha256(into / name) != file.sha256:
+            (into / name).unlink()
+            yield f"{name}: not as it was registered"
+
+
+def _signature(demands: Policy, expected: signed_releases.Statement, signatures: tuple[Signature, ...]) -> Part:
+    found = demands.verified(expected.message(), signatures)
+    detail = found.fault or _signed(found, sorted(signature.key for signature in signatures))
+    return Part(what="signature", passed=not found.fault, detail=detail)
+
+
+def _manifest(models: registry.Registry, manifest: Manifest) -> Part:
+    try:
+        claim = registry_log.Log(models.ledger(manifest.name).entries()).claims().get(manifest.version)
+    except errors.IntegrityError:
+        claim = None
+    if claim is None or claim.manifest is None:
+        detail = "it can be read; the log, which would say its SHA-256, does not name it"
+    else:
+        detail = f"it has the SHA-256 that entry {claim.number} of the log names"
+    return Part(what="manifest", passed=True, detail=detail)
+
+
+def _files(models: registry.Registry, manifest: Manifest, into: Path, progress: Progress) -> Part:
+    faults = []
+    for done, (name, file) in enumerate(manifest.files.items()):
+        progress(done, len(manifest.files), name)
+        try:
+            models.store.download_file(file.key, into / name, file.sha256)
+        except errors.IntegrityError as error:
+            faults.append(f"{name}: {error.received}")
+    if faults:
+        return Part(what="files", passed=False, detail=f"not as they were registered: {'; '.join(faults)}")
+    size = sum(file.size_bytes for file in manifest.files.values())
+    detail = f"all {len(manifest.files):,} have the SHA-256 of the manifest ({size:,} bytes)"
+    return Part(what="files", passed=True, detail=detail)
+
+
+def _bill(bill: bytes | None, *, is_signed: bool) -> Part:
+    if bill is None:
+        return Part(what="bill of materials", passed=True, detail="none: older than those, or made elsewhere")
+    covered = "covered by the signature" if is_signed else "not signed"
+    return Part(what="bill of materials", passed=True, detail=f"{len(bill):,} bytes of CycloneDX, {covered}")
+
+
+def _signed(found: Verified, signers: list[str]) -> str:
+    if found.key is not None:
+        return f"signed by the key {found.key.key.id}, which is trusted here ({found.key.file.name})"
+    if signers:
+        return f"signed by the key {', '.join(signers)}, which is not trusted here"
+    return "not signed"
