@@ -10,6 +10,7 @@ from prefect import flow
 import tasks.cross_fitting
 import tasks.curation
 import tasks.evaluation
+import tasks.exports
 import tasks.registry
 import tasks.reports
 import tasks.shards
@@ -196,6 +197,10 @@ def _judge(
         known = (data.validation, data.inspection, data.curation)
         slices = tasks.evaluation.slices(evaluation, *known, recipe.slices)
         examination = examination.model_copy(update={"slices": slices})
+    exports = None
+    if recipe.export.formats:
+        own_evaluation = None if splits.is_cross_fitted else evaluation
+        exports = tasks.exports.export(trained.model, trained.shards, own_evaluation, calibration, recipe.export)
     judged = Judged(
         source=manifest.source,
         split=tested,
@@ -203,6 +208,7 @@ def _judge(
         evaluation=evaluation,
         robustness=examination.robustness_comparison,
         slices=examination.slices,
+        exports=exports,
     )
     verdict = tasks.evaluation.gate(judged, opponents, recipe.gate)
     assessment = Assessment(evaluation, tested, examination, opponents, verdict)
@@ -227,6 +233,7 @@ def _release(
         findings.calibration,
         assessment.evaluation,
         *examination.refs(),
+        *(() if findings.judged.exports is None else (findings.judged.exports,)),
         verdict,
     )
     inputs = lineage(data.manifest, data.split, data.validation, data.curation, *refs)

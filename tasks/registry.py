@@ -184,6 +184,7 @@ def candidate(
         evaluation=judged.evaluation,
         verdict=verdict,
         examination=examination,
+        exports=judged.exports,
         gate=recipe.gate,
     )
 

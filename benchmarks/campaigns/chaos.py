@@ -41,7 +41,7 @@ _PARTS = {  # the part of the run -> the stages by which it ends
     "curation": ("validate", "inspect", "curate", "split", "label errors", "drift", "quality"),
     "shards": ("preprocess", "balance"),
     "training": ("train", "calibrate"),
-    "evaluation": ("evaluate", "evaluation report", "robustness", "explanations", "slices", "gate"),
+    "evaluation": ("evaluate", "evaluation report", "robustness", "explanations", "slices", "export", "gate"),
     "release": ("register",),
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
 FILE = "recorded.json"
-_CPU = "CPU"
+CPU = "CPU"
 _SAME = ("machine", "processor", "instruction set", "backend", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch")
 
 
@@ -57,5 +57,5 @@ def read(folder: Path) -> Recording | None:
 def differing(then: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
     """What makes the last bits differ: what computes in one environment otherwise than in the other, or a GPU."""
     variables = {name for name in {*then, *now} if name.isupper()}
-    on_gpu = ["device"] if (then.get("device"), now.get("device")) != (_CPU, _CPU) else []
+    on_gpu = ["device"] if (then.get("device"), now.get("device")) != (CPU, CPU) else []
     return (*on_gpu, *(name for name in (*_SAME, *sorted(variables)) if then.get(name) != now.get(name)))

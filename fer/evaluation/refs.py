@@ -55,7 +55,7 @@ class EvaluationRef(Ref):
 
     `deduplicated` are the scores of the split's de-duplicated version, None if it is empty. `flip_tta` are those
     of test-time augmentation by mirror images: the mean of the model's probabilities of an image and of its mirror
-    image, which `flip_tta.parquet` holds.
+    image, which `flip_tta.parquet` holds; early versions wrote `flip_averaged`.
     """
 
     split: str
@@ -66,7 +66,6 @@ class EvaluationRef(Ref):
     macro_f1_interval: tuple[float, float]
     absent_classes: tuple[str, ...] = ()  # those without an image, which macro-F1 leaves out
     deduplicated: Scores | None = None
-    # Versions before flip TTA had this name wrote `flip_averaged`.
     flip_tta: Scores | None = Field(default=None, validation_alias=AliasChoices("flip_tta", "flip_averaged"))
     flip_tta_deduplicated: Scores | None = Field(
         default=None, validation_alias=AliasChoices("flip_tta_deduplicated", "flip_averaged_deduplicated")
@@ -179,8 +178,7 @@ class SlicesRef(Ref):
                 f"{self.n_slices:,} slices, {len(self.worse):,} worse than the rest; accuracy "
                 f"{self.worst_accuracy:.3f} [{low:.3f}, {high:.3f}] on the worst, {self.worst}"
             )
-        missing = f"; not evaluated: {'; '.join(self.not_evaluated)}" if self.not_evaluated else ""
-        return f"{found}{missing}"
+        return "; not evaluated: ".join(filter(None, (found, "; ".join(self.not_evaluated))))
 
 
 class Examination(Record):
@@ -258,6 +256,17 @@ class Check(Record):
     def mark(self) -> str:
         """✓, or ! of a warning, or ✗."""
         return "✗" if not self.passed else "!" if self.warns else "✓"
+
+
+class ExportsRef(Ref):
+    """A model in the forms of `fer.exports`, with `serving.json` and `preprocess.py`; `checks` are the gate's."""
+
+    files: tuple[str, ...]  # those of models
+    checks: tuple[Check, ...]
+
+    def summary(self) -> str:
+        """The files that there are, in one line."""
+        return ", ".join(self.files) or "none: the model can't be converted"
 
 
 class Power(Record):
@@ -380,6 +389,7 @@ class Judged(Record):
     evaluation: EvaluationRef
     robustness: RobustnessComparisonRef | None = None  # beside the champion's, where both were measured
     slices: SlicesRef | None = None
+    exports: ExportsRef | None = None
 
 
 class ChampionState(Record):

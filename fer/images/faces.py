@@ -40,8 +40,8 @@ _SAME = 0.5  # two boxes that share more of the smaller one are one face
 
 # FER2013's framing, by the medians of 800 of its crops, in sides of the box: the square's side, and how far its middle
 # lies above the box's.
-_FRAME = 1.17
-_RAISED = 0.08
+FRAME_SIDE = 1.17
+FRAME_RAISED = 0.08
 _IS_CROP = 0.4  # a face's square that covers this much of a picture: 1 % of FER2013's crops have less
 
 
@@ -237,9 +237,9 @@ def _shared(one: Face, other: Face) -> float:
 
 
 def _framed(face: Face) -> _Box:
-    side = face.side * _FRAME
+    side = face.side * FRAME_SIDE
     x, y = face.points[0]
-    return _Box(float(x) - side / 2, float(y) - _RAISED * face.side - side / 2, side)
+    return _Box(float(x) - side / 2, float(y) - FRAME_RAISED * face.side - side / 2, side)
 
 
 def _widened(face: _Box, margin: float, shape: tuple[int, ...]) -> _Box:

@@ -18,6 +18,7 @@ from fer.evaluation.config import EvaluationConfig, GateConfig
 from fer.evaluation.explanations.config import ExplanationsConfig
 from fer.evaluation.robustness.config import RobustnessConfig
 from fer.evaluation.slices.config import SlicesConfig
+from fer.exports.config import ExportConfig
 from fer.ingest import sources
 from fer.ingest.demo.archive import DemoConfig
 from fer.ingest.index import IndexConfig
@@ -52,6 +53,7 @@ class Recipe(Record):
     explanations: ExplanationsConfig = ExplanationsConfig()
     slices: SlicesConfig = SlicesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    export: ExportConfig = ExportConfig()
     gate: GateConfig
     search: dict[str, str] = Field(
         default={}, description="what `fer sweep` tries: setting -> LOW..HIGH, LOW..HIGH log or A|B|C"

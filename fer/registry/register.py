@@ -17,7 +17,7 @@ from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.evaluation import evaluate
 from fer.evaluation.config import GateConfig
-from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Opponents, VerdictRef
+from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, ExportsRef, Opponents, VerdictRef
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
@@ -45,6 +45,7 @@ class Candidate(Record):
     model: ModelRef
     seeds: SeedsRef | None = None  # those that the model was chosen from
     examination: Examination = Examination()
+    exports: ExportsRef | None = None
     shards: ShardsRef  # with the test images
     evaluation: EvaluationRef
     verdict: VerdictRef
@@ -147,6 +148,7 @@ def _packed(
     refs = [candidate.verdict, candidate.model, candidate.evaluation, report]
     refs += [] if candidate.seeds is None else [candidate.seeds]
     refs += candidate.examination.refs()
+    refs += [] if candidate.exports is None else [candidate.exports]
     for ref in refs:
         for path in sorted(workspace.folder(ref).iterdir()):
             if path.is_file() and not path.name.startswith("_"):

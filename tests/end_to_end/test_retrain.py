@@ -32,7 +32,7 @@ from tasks.results import RetrainResult, RunPlan
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
 DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "label errors", "drift", "quality")
-MODEL_STAGES = ("train", "calibrate", "evaluate", "robustness", "explanations", "slices", "gate", "register")
+MODEL_STAGES = ("train", "calibrate", "evaluate", "robustness", "explanations", "slices", "export", "gate", "register")
 STAGES = (*DATA_STAGES, "preprocess", "balance", *MODEL_STAGES)
 # Whether the champion is the best release so far depends on how models of two epochs turn out; what is known of its
 # robustness, on which runs met it before.
@@ -241,7 +241,7 @@ def test_a_run_that_is_cached_shows_the_pages_that_the_first_one_showed(first):
     shown = {key: artifact.description for key, artifact in shown_in(again.id).items()}
     assert set(shown) == {
         *("quality-report", "balance", "learning-curves", "evaluation", "robustness", "explanations", "slices"),
-        *("verdict", "release", "summary"),
+        *("exports", "verdict", "release", "summary"),
     }
     assert shown["verdict"].startswith("Passed the gates: accuracy ")
     assert shown["release"] == "demo version 1: released; demo@champion is version 1"

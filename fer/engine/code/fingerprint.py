@@ -66,10 +66,13 @@ _SHAPING = {  # imported name -> the distributions that may provide it
     "keras": ("keras",),
     "matplotlib": ("matplotlib",),
     "numpy": ("numpy",),
+    "onnx": ("onnx",),
+    "onnxruntime": ("onnxruntime",),
     "pandas": ("pandas",),
     "pyarrow": ("pyarrow",),
     "scipy": ("scipy",),
     "sklearn": ("scikit-learn",),
+    "tf2onnx": ("tf2onnx",),
 }
 _BACKENDS = {"tensorflow": ("tensorflow-cpu", "tensorflow"), "jax": ("jax",), "torch": ("torch",)}
 _READS_DATA = {"__file__", "FileSystemLoader", "PackageLoader", "get_data", "resources"}  # names in modules that do so
@@ -237,15 +240,15 @@ def _parsed_facts(source: bytes) -> _Facts:
     return _Facts(tuple(sorted(imports)), reads_data)
 
 
-def _data_of(package: str, folder: Path) -> dict[str, bytes]:
-    """The files of a package's folder that are no modules, those in folders included that are no packages."""
+def _data_of(package: str, folder: Path, *, is_package: bool = True) -> dict[str, bytes]:
+    """The files of a package's folder that are no modules of it: all of folders in it that are no packages."""
     data: dict[str, bytes] = {}
     for path in sorted(folder.iterdir()):
         name = f"{package}/{path.name}"
         if path.is_dir():
             if path.name != "__pycache__" and not (path / "__init__.py").exists():
-                data |= _data_of(name, path)
-        elif path.suffix not in (".py", ".pyc"):
+                data |= _data_of(name, path, is_package=False)
+        elif path.suffix != ".pyc" and (path.suffix != ".py" or not is_package):
             data[name] = path.read_bytes()
     return data
 

@@ -61,6 +61,8 @@ def gate(
         checks.append(calibration_check.calibration_error(candidate, config))
     if config.max_slice_gap < 1 and judged.slices is not None:
         checks.append(slices_check.no_slice_far_below(workspace.folder(judged.slices), config))
+    if judged.exports is not None:
+        checks += judged.exports.checks
     power, decision = None, Decision(replaces=True, for_a_reason=False)
     if champion is None:
         checks.append(
