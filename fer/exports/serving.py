@@ -18,6 +18,7 @@ ONNX, ONNX_INT8 = "model.onnx", "model.int8.onnx"
 LITERT, LITERT_INT8 = "model.tflite", "model.int8.tflite"
 OF_ONNX = (ONNX, ONNX_INT8)
 MODELS = (*OF_ONNX, LITERT, LITERT_INT8)
+FILES = (*MODELS, PREPROCESS, FILE)
 _OUTDATED = "use a version of this project that knows its format, or retrain"
 
 

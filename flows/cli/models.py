@@ -12,6 +12,7 @@ from rich.table import Table
 from fer import errors
 from flows.cli import console
 from flows.cli.comparing import models_diff
+from flows.cli.exports import export
 from flows.cli.operating import pins
 from flows.cli.provenance import reproduce
 from flows.cli.trust import pull, sign, verify
@@ -107,6 +108,7 @@ app.command("diff")(models_diff.diff)
 app.command("pin")(pins.pin)
 app.command("unpin")(pins.unpin)
 app.command("reproduce")(reproduce.reproduce)
+app.command("export")(export.export)
 app.command("sign")(sign.sign)
 app.command("verify")(verify.verify)
 app.command("pull")(pull.pull)

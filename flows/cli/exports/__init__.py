@@ -1,0 +1,1 @@
+"""Commands on the exported forms of a release."""
