@@ -95,21 +95,24 @@ def recorded(folder: Path) -> Server | None:
 def live(folder: Path) -> Server | None:
     """The recorded server if its process is alive."""
     server = recorded(folder)
-    return server if server is not None and server.pid in pids(folder) else None
+    return server if server is not None and _serves(server.pid, folder) else None
 
 
 def pids(folder: Path) -> list[int]:
     """The live servers on this data folder. By command line, since a recorded PID may be another process's by now."""
-    alive = []
     for server, keeper in list(_keepers.items()):
         if keeper.poll() is not None:  # reaps it
             _keepers.pop(server, None)
-    for pid in psutil.pids():
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)  # a zombie has no command line
-            if process.name().startswith("weed") and f"-dir={folder / 'data'}" in process.cmdline():
-                alive.append(pid)
-    return alive
+    return [pid for pid in psutil.pids() if _serves(pid, folder)]
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    """Whether the process is a server on this data folder."""
+    try:
+        process = psutil.Process(pid)  # a zombie has no command line
+        return process.name().startswith("weed") and f"-dir={folder / 'data'}" in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def answers(folder: Path, server: Server) -> bool:

@@ -11,6 +11,7 @@ the locks of those that were killed.
 
 import contextlib
 import fcntl
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from fer.engine.store.process import Server
 
 _ANSWER_TIMEOUT_S = 10  # for a server that is alive: under load it may be late
 _POLL_S = 0.05
+_ANSWERED_S = 5  # a server that answered this process so short a time ago is not asked again
+
+_answered: dict[Server, float] = {}  # when, by the monotonic clock
 
 
 def up(home: Path) -> Server:
@@ -137,7 +141,10 @@ def _shared_server(folder: Path, users: int) -> Server:
     """The live server once it answers, or else a new one; but a live one that others use is not stopped."""
     deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while (server := process.live(folder)) is not None:
+        if time.monotonic() - _answered.get(server, -math.inf) < _ANSWERED_S:
+            return server
         if process.answers(folder, server):
+            _answered[server] = time.monotonic()
             return server
         if time.monotonic() > deadline:
             if _is_last(users):
