@@ -28,6 +28,7 @@ DOCS = "data_docs"  # the same as a page
 MODEL = "model.keras"  # of a trained model
 TRAINED_ON = "trained_on.parquet"  # of a release: pixel_sha256 and split of its train and validation images
 TESTED_ON = "tested_on.parquet"  # of a release: pixel_sha256 of its test images
+SHOWN = "shown.parquet"  # of a release: properties of what its model was shown of train images, without their ids
 WEIGHTS_TRAINED_ON = "weights_trained_on.parquet"  # of a model: that of the release whose weights it started from
 
 

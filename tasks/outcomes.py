@@ -27,6 +27,7 @@ from tasks.results import (
     IngestResult,
     RetrainResult,
     RunPlan,
+    ScoreResult,
     SweepResult,
 )
 from tasks.shown import artifacts, graph, summaries
@@ -219,6 +220,9 @@ def _completed(result: Any) -> State[Any]:
         case Reproduction():
             name, message = "Reproduced" if result.is_same else "Differs", result.sentence()
             tag(outcome="reproduced" if result.is_same else "differs")
+        case ScoreResult():
+            message = result.sentence
+            tag(model=result.model, **({"drift": "found"} if result.drifted else {}))
         case ChampionMoved():
             message = result.sentence
             tag(model=result.name)

@@ -9,6 +9,7 @@ from fer.evaluation.refs import Check, EvaluationRef, Examination, Opponents, Ve
 from fer.ingest.refs import ManifestRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
+from fer.scoring.refs import ScoresRef
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 
@@ -156,4 +157,17 @@ class AuditResult(Record):
     model: str
     sentence: str
     rows: tuple[dict[str, str | int | float], ...]
+    reports: dict[str, str]  # what it shows -> its path
+
+
+class ScoreResult(Record):
+    """The result of a scoring: what was found as rows, all of it in one line, and where the scores are."""
+
+    sources: tuple[str, ...]
+    model: str
+    scores: ScoresRef
+    drifted: tuple[str, ...]
+    sentence: str
+    rows: tuple[dict[str, str | int | float], ...]
+    outputs: tuple[str, ...]
     reports: dict[str, str]  # what it shows -> its path

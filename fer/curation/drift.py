@@ -164,17 +164,23 @@ def compare(samples: Mapping[str, tuple[pa.Table, pa.Table]], config: DriftConfi
         for name, (table, then) in samples.items()
         if len(table) and len(then)
         for test in (
-            _class_test(table, then, config),
-            *(_property_test(name, table, then, config) for name in properties.EDGES),
+            class_test(table, then, config),
+            *(property_test(name, table, then, config) for name in properties.EDGES),
         )
     ]
+    return judged(tests, config)
+
+
+def judged(tests: list[dict[str, Any]], config: DriftConfig) -> list[dict[str, Any]]:
+    """The tests with their p after Holm, and whether each is drift."""
     for test, p in zip(tests, _holm([test["p"] for test in tests]), strict=True):
         test["p_corrected"] = p
         test["drifted"] = test["effect"] >= test["threshold"] and p <= config.alpha
     return tests
 
 
-def _property_test(name: str, now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+def property_test(name: str, now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+    """The Kolmogorov-Smirnov test of the column `name` of two tables: effect, threshold, p, medians."""
     from scipy import stats
 
     a, b = (table[name].drop_null().to_numpy().astype(np.float64) for table in (now, then))
@@ -194,7 +200,8 @@ def _property_test(name: str, now: pa.Table, then: pa.Table, config: DriftConfig
     }
 
 
-def _class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+def class_test(now: pa.Table, then: pa.Table, config: DriftConfig) -> dict[str, Any]:
+    """The test of the shares of the column `label` of two tables: effect, threshold, p."""
     from scipy import stats
 
     counts = np.array(list(zip(*_counts({"now": now, "then": then}).values(), strict=True)))  # (2, classes)

@@ -52,6 +52,11 @@ def in_text(text: str) -> Address | None:
     return Address(shown, f"download it first, {_then(_last(path))}")
 
 
+def is_packed(address: str) -> bool:
+    """Whether an address is that of an archive, which is to be downloaded, rather than of files."""
+    return address.lower().endswith((_ZIP, *_PACKED))
+
+
 def _of_web_page(host: str, path: str) -> str:
     names = [name for name in path.split("/") if name]
     if host == "kaggle.com":
@@ -85,9 +90,9 @@ def _of_competition(name: str) -> str:
 
 def _of_bucket(shown: str, path: str) -> str:
     name = _last(path)
-    if name.lower().endswith((_ZIP, *_PACKED)):
+    if is_packed(name):
         return f"download it first, e.g. by `aws s3 cp {shlex.quote(shown)} .`, {_then(name)}"
-    return f"download it first, e.g. by `aws s3 sync {shlex.quote(shown)} faces`, and then write folder:faces"
+    return "write s3://BUCKET/PREFIX, of the store that FER_STORE_ENDPOINT names; or download it, and write folder:PATH"
 
 
 def _last(path: str) -> str:

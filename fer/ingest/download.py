@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field, SerializeAsAny
 from fer.engine import disk, stage
 from fer.engine.records import Record
 from fer.engine.workspace import Workspace
-from fer.ingest import archives, folders, kaggle, sources
+from fer.ingest import archives, buckets, folders, kaggle, sources
 from fer.ingest.refs import DatasetRef
 from fer.progress import Progress, silent
 
 _SOURCE = "source.txt"
-_ARCHIVE, _FOLDER = "archive:sha256:", "folder:sha256:"  # how the identities begin
+_ARCHIVE, _FOLDER, _BUCKET = "archive:sha256:", "folder:sha256:", "bucket:sha256:"  # how the identities begin
 
 
 class ResolvedSource(Record):
@@ -40,10 +40,11 @@ def resolve(
 ) -> ResolvedSource:
     """Find out which content `source` stands for now: Kaggle's current version, the content of an archive or folder.
 
-    An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed.
+    An archive or folder is known by the names and SHA-256s of its files, not by their order or how they are packed;
+    what is in a bucket by the names, sizes and ETags that the store lists.
     `demo` is the `demo.archive.DemoConfig` for the demo source; `credentials` are those for Kaggle, if not kagglehub's.
     `links_into` is the folder that links in a folder may lead into, `text_encoding` as in `archives.open_safe`.
-    Raises SourceError, KaggleRefused, KaggleUnavailable.
+    Raises SourceError, KaggleRefused, KaggleUnavailable, StoreError.
     """
     match source:
         case sources.KaggleSource(owner, slug):
@@ -56,6 +57,8 @@ def resolve(
         case sources.FolderSource(path):
             identity = f"{_FOLDER}{folders.digest(path, links_into)}"
             return ResolvedSource(identity=identity, source=source, links_into=links_into)
+        case sources.BucketSource():
+            return ResolvedSource(identity=f"{_BUCKET}{buckets.digest(source)}", source=source)
         case sources.DemoSource():
             if demo is None:
                 from fer.ingest.demo import archive as demo_archive
@@ -69,7 +72,7 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
     """Put the source's archive at `dataset.zip`: repacked, so that equal files give equal bytes, or drawn.
 
     One attempt; after an interrupted download the next one resumes. Raises SourceError, KaggleRefused,
-    KaggleUnavailable.
+    KaggleUnavailable, StoreError.
     """
     target = out / archives.DATASET
     label = resolved.identity
@@ -88,6 +91,8 @@ def download(out: Path, resolved: ResolvedSource, *, workspace: Workspace, progr
         case sources.FolderSource(path):
             expected = resolved.identity.removeprefix(_FOLDER)
             left_out = folders.pack(path, target, expected, progress, links_into=resolved.links_into)
+        case sources.BucketSource():
+            left_out = buckets.pack(resolved.source, target, resolved.identity.removeprefix(_BUCKET), progress)
         case sources.DemoSource():
             from fer.ingest.demo import archive as demo_archive
 

@@ -4,6 +4,7 @@ demo                                the faces that this project draws itself
 folder:PATH                         a folder on this machine
 archive:PATH.zip                    a zip on this machine
 kaggle:OWNER/SLUG[/versions/N]      a dataset on Kaggle, its current version unless one is pinned
+s3://BUCKET[/PREFIX]                what lies below a prefix of a bucket of the store
 """
 
 import contextlib
@@ -16,7 +17,8 @@ from typing import TypeAlias
 from fer import errors
 from fer.ingest import addresses, archives, other_archives
 
-FORMS = "demo, folder:PATH, archive:PATH.zip or kaggle:OWNER/SLUG[/versions/N]"
+FORMS = "demo, folder:PATH, archive:PATH.zip, kaggle:OWNER/SLUG[/versions/N] or s3://BUCKET[/PREFIX]"
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#\s]*))?", re.ASCII)
 _HANDLE = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/versions/([1-9][0-9]{0,8}))?", re.ASCII)
 JOINED_BY = " + "
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -68,7 +70,18 @@ class KaggleSource:
         return f"kaggle:{self.owner}/{self.slug}{pinned}"
 
 
-Source: TypeAlias = DemoSource | FolderSource | ArchiveSource | KaggleSource
+@dataclasses.dataclass(frozen=True)
+class BucketSource:
+    """What lies below a prefix of a bucket of the store that the settings name; an empty prefix is all of it."""
+
+    bucket: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+Source: TypeAlias = DemoSource | FolderSource | ArchiveSource | KaggleSource | BucketSource
 
 
 def parse(text: str) -> Source:
@@ -83,6 +96,8 @@ def parse(text: str) -> Source:
             todo="give each source by itself, or rename the folder or archive",
         )
     kind, separator, rest = text.strip().partition(":")
+    if (match := _BUCKET.fullmatch(text.strip())) and not addresses.is_packed(text.strip()):
+        return BucketSource(match[1], (match[2] or "").strip("/"))
     if address := addresses.in_text(text):
         raise errors.ConfigError(f"A source must be {FORMS}.", received=repr(address.shown), todo=address.todo)
     if kind == "demo" and not separator:
@@ -108,6 +123,8 @@ def slug(source: Source) -> str:
             kind, name = "archive", path.stem
         case KaggleSource(owner, dataset):
             kind, name = "kaggle", f"{owner}-{dataset}"
+        case BucketSource(bucket, prefix):
+            kind, name = "bucket", f"{bucket}-{prefix}"
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or kind
 

@@ -21,7 +21,7 @@ from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Expor
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, ledger, names, reads, registry, releases, trained_on, trial
+from fer.registry import champion, ledger, names, reads, registry, releases, shown, trained_on, trial
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.provenance import lineage as provenance
@@ -145,6 +145,7 @@ def _packed(
     pq.write_table(known_images, out / files.TRAINED_ON, compression="zstd")
     test_images = reads.table(workspace.folder(candidate.tested))
     pq.write_table(test_images, out / files.TESTED_ON, compression="zstd")
+    pq.write_table(shown.table(workspace.folder(candidate.shards)), out / files.SHOWN, compression="zstd")
     refs = [candidate.verdict, candidate.model, candidate.evaluation, report]
     refs += [] if candidate.seeds is None else [candidate.seeds]
     refs += candidate.examination.refs()

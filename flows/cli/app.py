@@ -23,6 +23,7 @@ from flows.cli import (
 )
 from flows.cli.comparing import audit, experiments
 from flows.cli.operating import backup, gc, init, logs, plan, services, status, up, why
+from flows.cli.scoring import score
 from flows.cli.trust import keys
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command()(experiments.sweep)
 app.command()(experiments.compare)
 app.command()(audit.audit)
 app.command()(predict.predict)
+app.command()(score.score)
 app.command()(reports.report)
 app.command()(why.why)
 app.command()(init.init)

@@ -21,7 +21,7 @@ Settings = Annotated[
 ]
 KaggleSecret = Annotated[str | None, typer.Option(help="The Prefect Secret block that holds the Kaggle key.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log as well.")]
-SOURCE = escape("kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, or demo")
+SOURCE = escape("kaggle:OWNER/SLUG[/versions/N], archive:PATH.zip, folder:PATH, s3://BUCKET/PREFIX, or demo")
 Sources = Annotated[
     list[str] | None,
     typer.Option("--source", help=f"{SOURCE} (the default). May be repeated: they are merged.", metavar="SOURCE"),

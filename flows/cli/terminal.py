@@ -17,7 +17,7 @@ from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
 from tasks import events
-from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, SweepResult
+from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, ScoreResult, SweepResult
 from tasks.shown import panels
 
 _LINE_INTERVAL_S = 15.0
@@ -194,6 +194,13 @@ def show_audit(console: Console, result: AuditResult) -> None:
     print_rows(console, f"audit of {result.model}", result.rows)
     console.print(plain(result.sentence), highlight=False, soft_wrap=True)
     print_places(console, result.reports.items())
+
+
+def show_scores(console: Console, result: ScoreResult) -> None:
+    """What was found, where the scores and the report are."""
+    print_rows(console, f"scores by {result.model}", result.rows)
+    console.print(plain(result.sentence), highlight=False, soft_wrap=True)
+    print_places(console, [("scores", result.outputs[0]), *result.reports.items()])
 
 
 def _print_box(console: Console, title: str, table: Table, colour: str) -> None:

@@ -72,8 +72,8 @@ def test_of_another_page_at_kaggle_it_is_said_where_the_handle_is(text: str) -> 
     [
         ("s3://b/f.zip", "download it first, e.g. by `aws s3 cp s3://b/f.zip .`, and then write archive:f.zip"),
         ("archive:s3://b/f.zip", "download it first, e.g. by `aws s3 cp s3://b/f.zip .`, and then write archive:f.zip"),
-        ("folder:s3://b/my faces/", "by `aws s3 sync 's3://b/my faces/' faces`, and then write folder:faces"),
-        ("s3://b", "`aws s3 sync s3://b faces`"),
+        ("folder:s3://b/my faces/", "write s3://BUCKET/PREFIX, of the store that FER_STORE_ENDPOINT names"),
+        ("s3://b", "or download it, and write folder:PATH"),
         ("s3://b/f.tar.gz", "`aws s3 cp s3://b/f.tar.gz .`, unpack it, and then write folder:PATH"),
         ("gs://b/faces.zip", "download it first, and then write archive:faces.zip"),
         ("https://example.org/faces.zip", "download the file first, and then write archive:faces.zip"),

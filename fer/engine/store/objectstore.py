@@ -40,6 +40,7 @@ class Listed(NamedTuple):
     key: str
     size_bytes: int
     modified: datetime.datetime
+    etag: str = ""
 
 
 class Uploaded(NamedTuple):
@@ -175,7 +176,7 @@ class ObjectStore:
         """The objects whose keys begin with `prefix`, in the order of their keys."""
         for page in self._pages(prefix):
             for entry in page.get("Contents", ()):
-                yield Listed(self._relative(entry["Key"]), entry["Size"], entry["LastModified"])
+                yield Listed(self._relative(entry["Key"]), entry["Size"], entry["LastModified"], entry["ETag"])
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names between `prefix` (ending in `/`) and the next `/` in the keys that begin with it."""

@@ -72,6 +72,42 @@ def columns(
     return Columns(label[0], path, usage[0] if usage else None, is_text, names.get(label[0], ()), of_groups)
 
 
+def unlabelled(archive: zipfile.ZipFile, table: archives.Member) -> Columns | None:
+    """Where a Parquet file has images, whatever else it has; None where it has none. Raises as `columns`."""
+    image = _image(opening.schema(archive, table), {})
+    return None if image is None else Columns("", image[0], None, image[1])
+
+
+def pictures(
+    path: Path, table: archives.Member, places: Columns, first: int, n_rows: int
+) -> Iterator[tuple[str, bytes, str | None]]:
+    """The paths, files and defects of the images in `n_rows` rows of `table` from number `first`, as of `read`.
+
+    Of text the files are PGMs. Raises as `columns`.
+    """
+    with zipfile.ZipFile(path) as archive, opening.opened(archive, table, [], [places.image]) as file:
+        starts = np.cumsum([0, *(file.metadata.row_group(n).num_rows for n in range(file.metadata.num_row_groups))])
+        groups = [n for n in range(len(starts) - 1) if starts[n] < first + n_rows and starts[n + 1] > first]
+        number = int(starts[groups[0]]) if groups else 0
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[places.image], use_threads=False):
+            for value in _values(batch, places.image):
+                if first <= number < first + n_rows:
+                    yield f"{table.name}#{number + 1}", *_file(value, places)
+                number += 1
+            if number >= first + n_rows:
+                return
+
+
+def _file(value: Any, places: Columns) -> tuple[bytes, str | None]:
+    data, defect = _picture(value, places)
+    if places.is_text and defect is None:
+        try:
+            return pixel_csv.as_pgm(data), None
+        except pixel_csv.NoPixels as error:
+            return data, str(error)
+    return data, defect
+
+
 def _image(schema: pa.Schema, chosen: Mapping[label_grids.Role, str]) -> tuple[str, bool] | None:
     """The path of the column of images, and whether it is text; files before numbers, and numbers before text."""
     fields = [field for field in schema if "pixels" not in chosen or field.name == chosen["pixels"]]

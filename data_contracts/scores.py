@@ -1,0 +1,44 @@
+"""What a release says of pictures without labels: a row for each face, or for a picture that shows none.
+
+A row says which picture it is of, what the model was shown of it, the calibrated probabilities, and which release
+answered, so that it can be understood without the run that made it.
+"""
+
+import json
+
+import pyarrow as pa
+
+PROPERTIES = ("mean", "std", "p05", "p99", "entropy", "sharpness")  # of what the model was shown
+
+
+def schema(classes: tuple[str, ...]) -> pa.Schema:
+    """The schema for these classes, whose names stand in its metadata, in the order of the probabilities."""
+    return pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),  # as in data_contracts.manifest
+            pa.field("path", pa.string(), nullable=False),  # in the source; TABLE#ROW of a table, from 1
+            pa.field("face", pa.int32()),  # of the picture's, from 0, the largest first; null without one
+            pa.field("no_face", pa.bool_(), nullable=False),  # none was found
+            pa.field("error", pa.string()),  # why the picture can't be read
+            pa.field("taken", pa.string()),  # what the model was shown: `face` or `whole`
+            pa.field("box", pa.list_(pa.int32(), 4)),  # left, upper, width, height in pixels of the upright picture
+            pa.field("face_score", pa.float32()),  # the detector's confidence, 0-1
+            pa.field("label", pa.string()),  # the most probable class; null where nothing was scored
+            pa.field("confidence", pa.float32()),  # its probability
+            pa.field("probabilities", pa.list_(pa.float32(), len(classes))),  # calibrated
+            pa.field("set", pa.list_(pa.string())),  # the conformal set, the most probable first; null without one
+            pa.field("unsure", pa.bool_()),  # several classes are in the set; null without one
+            *(pa.field(name, pa.float32()) for name in PROPERTIES),  # see fer.images.properties
+            pa.field("model", pa.dictionary(pa.int32(), pa.string()), nullable=False),  # NAME@VERSION
+            pa.field("model_digest", pa.dictionary(pa.int32(), pa.string()), nullable=False),  # of its weights
+        ],
+        metadata={"classes": json.dumps(list(classes))},
+    )
+
+
+def classes_of(file_schema: pa.Schema) -> tuple[str, ...]:
+    """The class names by the metadata of a file's schema. Raises ValueError if it has none."""
+    metadata = file_schema.metadata or {}
+    if b"classes" not in metadata:
+        raise ValueError("the metadata of scores must have the classes")
+    return tuple(json.loads(metadata[b"classes"]))

@@ -1,0 +1,113 @@
+"""The stage that scores pictures without labels."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import releases
+from indexed import committed, png
+
+from data_contracts import scores as contract
+from fer import errors
+from fer.engine import runners
+from fer.engine.local_workspace import LocalWorkspace
+from fer.images import encode
+from fer.scoring import answers, score
+
+ONE = runners.Processes(workers=1)
+BRIGHT, DARK = (encode.png(np.full((20, 20), level, np.uint8)) for level in (250, 5))
+FILES = {"a.png": BRIGHT, "b/c.png": DARK, "d.jpg": b"<html>", "e.png": BRIGHT, "f.png": DARK}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return LocalWorkspace(tmp_path / "workspace")
+
+
+def scored(workspace, files=FILES, *, per_shard=2, calibrated=True, runner=ONE, whole=True):
+    model, calibration, config = releases.committed(workspace, calibrated=calibrated)
+    config = config.model_copy(update={"pictures_per_shard": per_shard, "whole": whole})
+    ref = score.score(committed(workspace, files), model, calibration, config, workspace=workspace, runner=runner)
+    rows = [row for path in score.shards(workspace.folder(ref)) for row in pq.read_table(path).to_pylist()]
+    return ref, rows
+
+
+def test_each_picture_has_a_row_with_what_the_release_says_of_it(workspace):
+    ref, rows = scored(workspace)
+    assert [row["path"] for row in rows] == sorted(FILES)
+    assert [row["label"] for row in rows] == ["happy", "sad", None, "happy", "sad"]
+    assert (ref.n_pictures, ref.n_faces, ref.n_without, ref.n_unreadable, ref.n_shards) == (5, 4, 0, 1, 3)
+    assert "web page" in rows[2]["error"]
+    first = rows[0]
+    assert first["probabilities"] == pytest.approx([1.0, 0.0], abs=1e-3)
+    assert first["confidence"] == max(first["probabilities"])
+    assert (first["set"], first["unsure"], first["taken"]) == (["happy"], False, "whole")
+    assert (first["model"], first["model_digest"]) == ("tiny@1", "weights")
+    assert first["mean"] == 250
+    schema = pq.read_schema(score.shards(workspace.folder(ref))[0])
+    assert contract.classes_of(schema) == releases.CLASSES
+
+
+def test_a_release_without_a_calibration_has_no_sets(workspace):
+    _, rows = scored(workspace, calibrated=False)
+    assert {row["unsure"] for row in rows} == {None}
+
+
+def test_a_picture_without_a_face_says_so(workspace):
+    ref, rows = scored(workspace, {"noise.png": png(1, 60, 60)}, whole=False)
+    assert [(row["no_face"], row["label"], row["error"]) for row in rows] == [(True, None, None)]
+    assert ref.n_without == 1
+
+
+def test_shards_that_an_attempt_finished_are_kept_by_the_next_one(workspace, monkeypatch):
+    real = score._score_part
+    done = []
+
+    def failing(folders, item):
+        if item.number == 2 and len(done) < 3:
+            done.append("failed")
+            raise errors.WorkspaceError("A disk must have room.", received="none")
+        written = (folders.out / item.names[0]).exists()
+        done.append(f"{item.number} {'kept' if written else 'made'}")
+        return real(folders, item)
+
+    monkeypatch.setattr(score, "_score_part", failing)
+    with pytest.raises(errors.WorkspaceError):
+        scored(workspace)
+    ref, rows = scored(workspace)
+    assert done == ["0 made", "1 made", "failed", "0 kept", "1 kept", "2 made"]
+    assert [row["path"] for row in rows] == sorted(FILES)
+    assert ref.n_faces == 4
+
+
+def test_the_same_scores_come_of_one_process_and_of_several(workspace, tmp_path):
+    one, _ = scored(workspace)
+    several, _ = scored(LocalWorkspace(tmp_path / "other"), runner=runners.Processes(workers=2, alone_s=0))
+    assert one.digest == several.digest
+
+
+def test_a_damaged_shard_of_an_earlier_attempt_is_made_anew(tmp_path):
+    path = tmp_path / "scores-00000.parquet"
+    path.write_bytes(b"PAR1 cut")
+    assert score._finished(path) is None
+
+
+def test_another_file_than_the_releases_own_does_not_answer(tmp_path):
+    releases.write(tmp_path)
+    with pytest.raises(errors.IntegrityError, match="must be the one that its manifest names"):
+        answers.Answers(tmp_path, answers.ONNX, "0" * 64, None)
+
+
+def test_what_is_no_number_is_no_answer(tmp_path, monkeypatch):
+    releases.write(tmp_path)
+    known = answers.Answers(tmp_path, answers.ONNX, releases.hashlib.sha256(releases.onnx_bytes()).hexdigest(), None)
+    monkeypatch.setattr(known, "_model", lambda pixels: answers._finite(np.full((1, 2), np.nan), tmp_path))
+    with pytest.raises(errors.IntegrityError, match="finite"):
+        known.say([np.zeros((releases.SIDE, releases.SIDE), np.uint8)])
+
+
+def test_the_summary_in_a_shard_says_what_it_holds(workspace):
+    ref, _ = scored(workspace)
+    metadata = pq.read_metadata(score.shards(workspace.folder(ref))[1]).metadata
+    assert json.loads(metadata[b"summary"]) == {"n_pictures": 2, "n_faces": 1, "n_without": 0, "n_unreadable": 1}
