@@ -165,6 +165,14 @@ class Settings(FromEnvironment):
         "a store that did not answer; deployments set it",
     )
     run_retry_wait_s: int = Field(default=600, ge=0, description="seconds before it is begun again")
+    confirm_minutes: float = Field(
+        default=10,
+        ge=0,
+        le=10_080,
+        description="minutes for which predicting takes what the registry said of a release – which version is "
+        "champion, that it was not withdrawn – for what still holds, rather than ask FER_STORE_ENDPOINT again. An "
+        "embedded store is asked whenever it runs, and what it said holds until it is started again",
+    )
     kaggle_wait_s: float = Field(
         default=600,
         ge=0,

@@ -66,14 +66,15 @@ def _decode(data: bytes, head: Header) -> np.ndarray:
             _require_end_of_jpeg(data)
         return pixels
     if head.skipped:
-        data = _without(data, head.skipped)
+        data = without(data, head.skipped)
     if head.start:
         count = head.height * head.width
         return np.frombuffer(data, np.uint8, count, head.start).reshape(head.height, head.width).copy()
     return _by_opencv(data) if head.plain else _by_pillow(data, head.format)
 
 
-def _without(data: bytes, stretches: tuple[tuple[int, int], ...]) -> bytes:
+def without(data: bytes, stretches: tuple[tuple[int, int], ...]) -> bytes:
+    """The data without what lies from each start to its end."""
     starts = (0, *(end for _, end in stretches))
     ends = (*(start for start, _ in stretches), len(data))
     return b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))

@@ -12,5 +12,5 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def jpeg(pixels: np.ndarray, quality: int) -> bytes:
-    """Encode a grey (H, W) uint8 image as JPEG of `quality` 0-100."""
+    """Encode a grey (H, W) or colour (H, W, 3) BGR uint8 image as JPEG of `quality` 0-100."""
     return cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, quality))[1].tobytes()

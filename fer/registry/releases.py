@@ -35,11 +35,16 @@ def local_copy(spec: str | None) -> Iterator[tuple[Manifest, Path]]:
     Raises ConfigError, StoreError, IntegrityError.
     """
     with open_registry() as models:
-        manifest = _named(models, spec)
-        folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
-        folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)  # what has not been used for long may be removed
-        yield manifest, models.fetch(manifest, folder)
+        yield fetched(models, spec)
+
+
+def fetched(models: registry.Registry, spec: str | None) -> tuple[Manifest, Path]:
+    """The same, from a registry that is open."""
+    manifest = _named(models, spec)
+    folder = settings.Settings.load().home / "models" / manifest.name / str(manifest.version)
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # what has not been used for long may be removed
+    return manifest, models.fetch(manifest, folder)
 
 
 def manifest_of(spec: str | None) -> Manifest:
@@ -51,7 +56,12 @@ def manifest_of(spec: str | None) -> Manifest:
 def withdrawal(manifest: Manifest) -> str:
     """A sentence on the version's withdrawal; empty if it was not withdrawn."""
     with open_registry() as models:
-        log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias
+        return withdrawal_in(models, manifest)
+
+
+def withdrawal_in(models: registry.Registry, manifest: Manifest) -> str:
+    """The same, from a registry that is open."""
+    log = registry_log.Log(models.ledger(manifest.name).entries())  # whatever became of the alias
     entry = log.withdrawn.get(manifest.version)
     return "" if entry is None else registry_log.describe(entry)
 

@@ -1,10 +1,11 @@
 """What a release says of a picture: its faces, and the emotion of each."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 Point = tuple[float, float]
 Box = tuple[int, int, int, int]
+Finding = Literal["no face", "one face", "several faces", "not looked for"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,21 +43,25 @@ class FaceResult:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """What was found in one picture of `width` times `height` pixels; `faces` are the largest first."""
+    """What was found in one picture of `width` times `height` pixels.
+
+    `faces` are the largest first. `n_found` faces were found, None if none were looked for; a release of whole
+    photographs gives one answer for all of a picture, however many faces that shows.
+    """
 
     width: int
     height: int
+    n_found: int | None
     faces: tuple[FaceResult, ...]
 
     @property
-    def finding(self) -> Literal["no face", "one face", "several faces", "not looked for"]:
-        """How many faces there are; "not looked for" if the picture was to be taken whole."""
-        if any(face.box is None for face in self.faces):
-            return "not looked for"
-        if not self.faces:
-            return "no face"
-        return "one face" if len(self.faces) == 1 else "several faces"
+    def finding(self) -> Finding:
+        """How many faces there are."""
+        return finding(self.n_found)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The result in JSON's types."""
-        return {**dataclasses.asdict(self), "finding": self.finding}
+
+def finding(n_found: int | None) -> Finding:
+    """How many faces were found, in words; None: none were looked for, as the picture was to be taken whole."""
+    if n_found is None:
+        return "not looked for"
+    return ("no face", "one face", "several faces")[min(n_found, 2)]

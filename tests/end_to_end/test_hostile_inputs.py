@@ -1,8 +1,5 @@
 """One hostile input of each kind through the commands: a declared error with its exit code, and little memory."""
 
-import contextlib
-from types import SimpleNamespace
-
 import hostile_corpus as corpus
 import hostile_label_files as label_files
 import hostile_models
@@ -14,7 +11,7 @@ from typer.testing import CliRunner
 from data_contracts import files
 from data_contracts import files as names
 from fer import errors
-from fer.registry import releases
+from fer.serving import local_releases
 from fer.shards import preprocessing
 from flows.cli import app as cli
 
@@ -59,9 +56,7 @@ def predicted(monkeypatch, tmp_path):
         (tmp_path / names.PREPROCESSING).write_text(record.model_dump_json())
         (tmp_path / files.MODEL).write_bytes(data)
         (tmp_path / "face.png").write_bytes(corpus.encode(corpus.grey(), "PNG") if image is None else image)
-        manifest = SimpleNamespace(name="demo", version=1)
-        monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
-        monkeypatch.setattr(releases, "withdrawal", lambda manifest: "")
+        monkeypatch.setattr(local_releases, "local", lambda spec: local_releases.LocalRelease("demo@1", tmp_path))
         monkeypatch.setenv("FER_HOME", str(tmp_path))
         return CliRunner().invoke(cli.app, ["predict", "--whole", str(tmp_path / "face.png")])
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from fer.serving import drawing
-from fer.serving.results import FaceResult, Result
+from fer.serving.results import FaceResult
 
 FACE = FaceResult(
     label="happy", probabilities={"happy": 0.9, "sad": 0.1}, taken="face", note="the face",
@@ -43,9 +43,3 @@ def test_what_reaches_beyond_the_edge_is_drawn_as_far_as_it_is_there():
 def test_a_label_of_letters_that_the_font_lacks_is_drawn():
     named = with_(FACE, label="fröhlich\n", probabilities={"fröhlich\n": 1.0})
     assert drawing.annotated(np.zeros((240, 320), np.uint8), [named]).any()
-
-
-def test_a_result_says_how_many_faces_there_are():
-    whole = FaceResult(label="happy", probabilities={"happy": 1.0}, taken="whole", note="all of it, as asked")
-    found = [Result(9, 9, faces).finding for faces in ((), (FACE,), (FACE, FACE), (whole,))]
-    assert found == ["no face", "one face", "several faces", "not looked for"]

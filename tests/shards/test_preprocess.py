@@ -3,6 +3,7 @@ import statistics
 
 import cv2
 import numpy as np
+import onnx_release
 import pyarrow.parquet as pq
 import pytest
 from prepared import CLASSES, dataset, drawn, files
@@ -10,9 +11,9 @@ from prepared import CLASSES, dataset, drawn, files
 from fer import errors
 from fer.engine import contracts, runners
 from fer.engine.local_workspace import LocalWorkspace
-from fer.evaluation import predict
-from fer.images import encode, prepare
+from fer.images import decode, encode, prepare
 from fer.ingest.demo import faces as demo_faces
+from fer.serving.predictor import Predictor
 from fer.shards import parquet, preprocess, preprocessing
 
 CONFIG = preprocessing.PreprocessConfig(height=10, width=12, images_per_shard=7)
@@ -197,11 +198,11 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
     rows = [(f"{n:032x}", n % 3, split, 0, n) for n, split in enumerate(splits)]
     config = preprocessing.PreprocessConfig(**change)
     ref = preprocess.preprocess(*dataset(workspace, rows, [encoded]), config, workspace=workspace)
-    record = preprocessing.load_record(workspace.folder(ref))
+    predictor = Predictor.from_folder(onnx_release.write(tmp_path / "release", **change))
+    assert predictor.recorded.config == config
     for split in ("train", "validation", "test"):
         images = parquet.load_split(workspace.folder(ref), split)
         for image_id, pixels in zip(images.image_ids, images.pixels[..., 0], strict=True):
-            path = tmp_path / "a picture"
-            path.write_bytes(encoded[int(image_id, 16)])
-            (model_input,) = predict.read_inputs(path, record.config, whole=config.face == "whole")
-            assert np.array_equal(model_input.pixels, pixels)
+            image = decode.decode(encoded[int(image_id, 16)])
+            (shown,) = predictor.look(image, whole=config.face == "whole").shown
+            assert np.array_equal(shown.pixels, pixels)

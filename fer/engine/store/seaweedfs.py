@@ -4,6 +4,7 @@
     <home>/store/stay               there while `up` asked the server to outlive its users
     <home>/store/users.lock         held shared (flock) by each user; when no one does, the server is stopped
     <home>/store/start.lock         held while starting or stopping
+    <home>/store/used               tells whether it was used since (see `uses`)
 
 Once its last user is gone the server's `keeper` stops it, which takes seconds that no user waits for. The kernel frees
 the locks of those that were killed.
@@ -21,7 +22,7 @@ import filelock
 
 from fer import errors
 from fer.engine import disk
-from fer.engine.store import credentials, process
+from fer.engine.store import credentials, process, uses
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.process import Server
 
@@ -41,7 +42,9 @@ def up(home: Path) -> Server:
     folder = _folder(home)
     with _starting(folder), _users(folder) as users:
         server = _shared_server(folder, users)
-        (folder / "stay").touch()
+        with _disk_errors(folder):
+            (folder / "stay").touch()
+            uses.renew(folder)
         return server
 
 
@@ -50,6 +53,8 @@ def down(home: Path) -> bool:
     folder = _folder(home)
     with _starting(folder), _users(folder) as users:
         (folder / "stay").unlink(missing_ok=True)
+        with _disk_errors(folder):
+            uses.renew(folder)
         if not _is_last(users):
             return False
         process.stop(folder)
@@ -72,13 +77,20 @@ def running(home: Path) -> Iterator[Server]:
     folder = _folder(home)
     with _users(folder) as users:
         with _starting(folder):
+            is_alone = _is_last(users)
             server = _shared_server(folder, users)
+            with _disk_errors(folder):
+                token = uses.renew(folder)
             fcntl.flock(users, fcntl.LOCK_SH)
         try:
             yield server
         finally:
             with _starting(folder):
-                if _is_last(users) and not (folder / "stay").exists():
+                is_last = _is_last(users)
+                if not (is_alone and is_last and uses.token(home) == token):
+                    with contextlib.suppress(OSError):  # of a full disk, at the end of all that it was used for
+                        uses.renew(folder)
+                if is_last and not (folder / "stay").exists():
                     process.let_go(folder)
                 fcntl.flock(users, fcntl.LOCK_UN)  # before start.lock is free, or `down` would see a user
 

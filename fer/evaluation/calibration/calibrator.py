@@ -1,7 +1,7 @@
 """A model's calibration as it stands beside the model: `calibration.json`, and how it is applied."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 import pydantic
@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError
 from fer import errors
 from fer.engine.records import Record
 from fer.evaluation.calibration import conformal, temperature
-from fer.evaluation.refs import CalibrationRef
+
+if TYPE_CHECKING:
+    from fer.evaluation.refs import CalibrationRef
 
 FILE = "calibration.json"
 
@@ -67,8 +69,10 @@ class Calibration(Record):
         return conformal.sets(probabilities, np.array([np.inf if one is None else one for one in highest]))
 
 
-def ref(calibration: Calibration) -> CalibrationRef:
+def ref(calibration: Calibration) -> "CalibrationRef":
     """What a stage says of the calibration that it wrote."""
+    from fer.evaluation.refs import CalibrationRef  # a tenth of a second, which predicting can do without
+
     return CalibrationRef(
         temperature=calibration.temperature,
         why_one=calibration.why_one,

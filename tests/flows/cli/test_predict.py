@@ -1,21 +1,28 @@
-"""`fer predict`: the table, the JSON and the exit code."""
+"""`fer predict`: the table, the files, the JSON and the exit code."""
 
-import contextlib
+import dataclasses
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
+import cv2
+import onnx_release
+import pyarrow.parquet as pq
 import pytest
+from drawn_photos import drawn, photo
 from rich.console import Console
 from shell import fer
 from typer.testing import CliRunner
 
 from fer import errors
-from fer.evaluation import predict
-from fer.registry import releases
+from fer.images import encode
+from fer.serving import local_releases, predicting
+from fer.serving.predicting import Prediction
 from flows.cli import app as cli
 from flows.cli import console
+from flows.cli import predict as command
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_told_before_the_store_is_asked(tmp_path):
     (tmp_path / "fer").mkdir()
     (tmp_path / "there.png").write_bytes(b"")
@@ -27,138 +34,121 @@ def test_a_missing_file_is_told_before_the_store_is_asked(tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch, tmp_path):
-    """Call `fer predict` with these arguments in a folder of some files; what is predicted, or the error."""
-    for name in (
-        "a.jpg",
-        "B.JPG",
-        "sub/c.png",
-        "sub/d.heic",
-        "notes.txt",
-        ".hidden.jpg",
-        "@eaDir/a.jpg",
-        "empty/x.txt",
-    ):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    manifest = SimpleNamespace(name="demo", version=1)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
-    monkeypatch.setattr(releases, "withdrawal", lambda manifest: None)
+def release(monkeypatch, tmp_path):
+    """The release demo@1, for `fer predict` in a folder of its own."""
+    folder = onnx_release.write(tmp_path / "release", sets=True)
+    known = local_releases.LocalRelease("demo@1", folder)
+    monkeypatch.setattr(local_releases, "local", lambda spec: known)
     monkeypatch.setenv("FER_HOME", str(tmp_path))
-    seen = []
-
-    def predictions(folder, paths, *, whole):
-        seen.extend(str(path) for path in paths)
-        return []
-
-    monkeypatch.setattr(predict, "predict", predictions)
-
-    def run(*arguments):
-        seen.clear()
-        run = CliRunner().invoke(cli.app, ["predict", *arguments])
-        return seen if run.exit_code == 0 else str(run.exception)
-
-    return run
+    monkeypatch.chdir(tmp_path)
+    return known
 
 
-def test_a_folder_stands_for_its_images_and_a_pattern_for_the_files_that_fit(asked):
-    assert asked(".") == ["B.JPG", "a.jpg", "sub/c.png", "sub/d.heic"]
-    assert asked("sub", "a.jpg", "sub/c.png") == ["sub/c.png", "sub/d.heic", "a.jpg"]
-    assert asked("*.jpg") == ["a.jpg"]
-    assert asked("**/*.png") == ["sub/c.png"]
+def run(*arguments, width=200):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "out", Console(width=width))
+        return CliRunner().invoke(cli.app, ["predict", *map(str, arguments)])
+
+
+def album(*names):
+    """Pictures of these names in a folder of a long name: `two…` shows two faces, `none…` none."""
+    folder = Path("holiday-photographs-" * 4)
+    folder.mkdir()
+    for seed, name in enumerate(names):
+        image = photo((40, 60, 160), (400, 200, 110)) if name.startswith("two") else drawn(seed)
+        (folder / name).write_bytes(encode.png(photo() if name.startswith("none") else image))
+    return folder
+
+
+def test_each_face_has_its_row_and_a_picture_without_one_ends_in_an_exit_code(release):
+    folder = album("two.png", "one.png")
+    shown = run(folder)
+    assert shown.exit_code == 0, shown.output
+    assert all(words in shown.stdout for words in ("face 1 of 2", "face 2 of 2", "by demo@1", "at 90% coverage"))
+    (folder / "none.png").write_bytes(encode.png(photo()))
+    shown = run(folder)
+    assert shown.exit_code == errors.SourceError.exit_code
+    assert "no face" in shown.stdout
+    assert "--whole" in shown.stdout
+    assert run(folder, "--whole").exit_code == 0
+
+
+def test_files_can_be_told_apart_in_80_columns(release):
+    names = [f"IMG_20260801_1530{number:02}_and_what_was_added.png" for number in range(3)]
+    shown = run(album(*names), width=80)
+    columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
+    assert "".join(row[0] for row in columns) == "".join(names)
+    assert all(len(line) <= 80 for line in shown.stdout.splitlines() if not line.startswith("images in"))
+
+
+def test_where_there_is_no_terminal_no_name_is_cut(release):
+    names = [f"IMG_20260801_1530{number:02}_{'and_what_was_added' * 5}.png" for number in range(3)]
+    lines = run(album(*names), width=console.UNBOUNDED).stdout.splitlines()
+    assert all(any(name in line for line in lines) for name in names)
+
+
+def test_what_a_file_is_called_shapes_nothing_on_the_terminal(release):
+    folder = album("[bold]a\x1b[31m.png")
+    assert "[bold]a\\u001b[31m.png" in run(folder).stdout
+
+
+def test_json_has_every_face_with_its_box_set_and_fault(release):
+    shown = run("--json", album("two.png", "none.png"))
+    none, first, second = json.loads(shown.stdout)
+    assert shown.exit_code == errors.SourceError.exit_code
+    assert {"finding": "no face", "label": None, "error": predicting.NO_FACE}.items() <= none.items()
+    assert (first["face"], second["face"], first["note"], first["taken"]) == (1, 2, "face 1 of 2", "face")
+    assert first["box"][2] > second["box"][2]
+    assert set(first) == {field.name for field in dataclasses.fields(Prediction)}
+    assert first["unsure"] == (len(first["set"]) > 1)
+
+
+def test_other_formats_go_to_a_file_or_to_standard_output(release):
+    folder = album("two.png", "one.png")
+    lines = run(folder, "--format", "jsonl").stdout.splitlines()
+    assert [Path(json.loads(line)["path"]).name for line in lines] == ["one.png", "two.png", "two.png"]
+    assert run(folder, "--format", "csv").stdout.splitlines()[0].startswith("path,finding,face,label")
+    shown = run(folder, "-o", "out.parquet")
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "3 rows by demo@1 in out.parquet" in shown.stderr
+    assert pq.read_table("out.parquet")["label"].null_count == 0
 
 
 @pytest.mark.parametrize(
-    ("argument", "message"),
+    ("options", "message"),
     [
-        ("*.webp", "no file *.webp"),
-        ("empty", "no image in the folder empty"),
-        ("https://example.org/face.jpg", "download it"),
-        ("s3://bucket/face.jpg", "download it"),
+        (("--format", "yaml"), "jsonl"),
+        (("--output", "a.txt"), "--format"),
+        (("--format", "parquet"), "--output FILE"),
+        (("--format", "table", "--output", "a.csv"), "for the terminal"),
     ],
 )
-def test_what_stands_for_no_file_is_told_with_what_to_do(asked, argument, message):
-    assert message in asked("a.jpg", argument)
-    assert argument in asked("a.jpg", argument)
+def test_a_format_that_cannot_be_is_refused(release, options, message):
+    shown = run(album("one.png"), *options)
+    assert isinstance(shown.exception, errors.ConfigError)
+    assert message in str(shown.exception)
 
 
-@pytest.fixture
-def predicted(monkeypatch, tmp_path):
-    """`fer predict` of files of these names in a folder of a long name, as the child would answer."""
-
-    def run(answers, *options, folder=tmp_path / ("holiday-photographs-" * 4), width=80):
-        folder.mkdir(exist_ok=True)
-        for name in answers:
-            (folder / name).write_bytes(b"")
-        paths = [folder / name for name in answers]
-        predictions = [
-            predict.Prediction(path=path, **answer) for path, name in zip(paths, answers, strict=True)
-            for answer in answers[name]
-        ]  # fmt: skip
-        manifest = SimpleNamespace(name="demo", version=1)
-        monkeypatch.setattr(releases, "local_copy", lambda model: contextlib.nullcontext((manifest, tmp_path)))
-        monkeypatch.setattr(predict, "predict", lambda folder, paths, *, whole: predictions)
-        monkeypatch.setenv("FER_HOME", str(tmp_path))
-        monkeypatch.setattr(console, "out", Console(width=width))
-        return CliRunner().invoke(cli.app, ["predict", *options, *map(str, paths)])
-
-    return run
+def test_annotated_pictures_are_written_beside_the_answers(release):
+    folder = album("two.png", "none.png")
+    assert run(folder, "--annotated", "drawn", "--format", "jsonl").exit_code == errors.SourceError.exit_code
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["none.png", "two.png"]
+    assert cv2.imread("drawn/two.png").std(axis=2).any()  # colours
+    assert isinstance(run(folder, "--annotated", folder).exception, errors.ConfigError)
 
 
-HAPPY = {"label": "happy", "probabilities": {"happy": 0.9, "disgust": 0.06, "surprise": 0.04}}
+def test_a_withdrawn_release_is_told(release, monkeypatch):
+    withdrawn = dataclasses.replace(release, withdrawn="version 1 was withdrawn by ann")
+    monkeypatch.setattr(local_releases, "local", lambda spec: withdrawn)
+    assert "version 1 was withdrawn by ann" in run(album("one.png")).stderr
 
 
-def test_files_can_be_told_apart_in_80_columns(predicted):
-    names = [f"IMG_20260801_1530{number:02}_and_what_was_added.jpg" for number in range(3)]
-    run = predicted({name: [{**HAPPY, "taken": "face", "note": "the face"}] for name in names})
-    assert run.exit_code == 0
-    columns = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run.stdout.splitlines() if "│" in line]
-    assert "".join(row[0] for row in columns) == "".join(names)
-    assert all(len(line) <= 80 for line in run.stdout.splitlines() if not line.startswith("images in"))
-    assert "happy 0.90" in run.stdout
+def test_a_release_without_sets_has_no_column_for_them(release):
+    (release.folder / "calibration.json").unlink()
+    assert "coverage" not in run(album("one.png")).stdout
 
 
-def test_where_there_is_no_terminal_no_name_is_cut(predicted):
-    names = [f"IMG_20260801_1530{number:02}_{'and_what_was_added' * 5}.jpg" for number in range(3)]
-    answers = {name: [{**HAPPY, "taken": "face", "note": "the face"}] for name in names}
-    run = predicted(answers, width=console.UNBOUNDED)
-    assert all(any(name in line and "happy 0.90" in line for line in run.stdout.splitlines()) for name in names)
-
-
-def test_each_face_has_its_row_and_a_picture_without_one_ends_in_an_exit_code(predicted):
-    several = [{**HAPPY, "taken": "face", "note": f"face {number} of 2"} for number in (1, 2)]
-    assert predicted({"a.jpg": several}).exit_code == 0
-    run = predicted({"a.jpg": several, "b.jpg": [{"error": predict.NO_FACE}]})
-    assert run.exit_code == errors.SourceError.exit_code
-    assert "face 2 of 2" in run.stdout
-    assert "no face" in run.stdout
-    assert "--whole" in run.stdout
-
-
-def test_json_says_where_the_face_is_and_what_was_taken(predicted):
-    answer = {**HAPPY, "taken": "face", "note": "the face", "box": (10, 20, 30, 30), "score": 0.9}
-    run = predicted({"a.jpg": [answer]}, "--json")
-    (prediction,) = json.loads(run.stdout)
-    assert {name: prediction[name] for name in ("taken", "note", "box", "score", "label")} == {
-        "taken": "face", "note": "the face", "box": [10, 20, 30, 30], "score": 0.9, "label": "happy",
-    }  # fmt: skip
-
-
-def test_a_prediction_that_needs_several_classes_is_unsure_at_the_stated_coverage(predicted):
-    sure = {**HAPPY, "set": ("happy",), "coverage": 0.9, "unsure": False, "note": "the face"}
-    unsure = {**HAPPY, "set": ("happy", "disgust"), "coverage": 0.9, "unsure": True, "note": "the face"}
-    answers = {"a.jpg": [sure], "b.jpg": [unsure], "c.jpg": [{"error": predict.NO_FACE}]}
-    shown = predicted(answers, width=200).stdout
-    assert "at 90% coverage" in shown
-    rows = {name: next(line for line in shown.splitlines() if name in line) for name in answers}
-    assert "unsure" not in rows["a.jpg"]
-    assert "unsure: happy, disgust" in rows["b.jpg"]
-    first, second, third = json.loads(predicted(answers, "--json").stdout)
-    assert (first["set"], first["unsure"]) == (["happy"], False)
-    assert (second["set"], second["coverage"], second["unsure"]) == (["happy", "disgust"], 0.9, True)
-    assert third["set"] is None
-
-
-def test_without_sets_there_is_no_column_for_them(predicted):
-    assert "coverage" not in predicted({"a.jpg": [{**HAPPY, "note": "the face"}]}).stdout
+def test_the_common_folder_is_named_once():
+    assert command._common_folder([Path("a/b/c.png"), Path("a/d.png")]) == Path("a")
+    assert command._common_folder([Path("a/b.png")]) is None
+    assert command._common_folder([Path("/a/b.png"), Path("b.png")]) is None
