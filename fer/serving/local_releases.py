@@ -112,8 +112,8 @@ def local(spec: str | None) -> LocalRelease:
 class Confirmation(Record):
     """What the registry said of a release. `alias` is the SHA-256 of the champion's alias then, `entry` where it goes.
 
-    `only` says that the release was asked for as the only model's; `under` is a digest of the settings, `at` in
-    seconds since 1970; `use` is the token of the embedded store (see `fer.engine.store.uses`), None for any other.
+    `only` says that the release was asked for as the only model's; `under` is a digest of settings and trusted keys;
+    `at` is in seconds since 1970; `use` is the token of the embedded store (`fer.engine.store.uses`), else None.
     """
 
     name: names.Name
@@ -196,7 +196,12 @@ def _alias(store: "ObjectStore", name: str) -> tuple[str, int | None]:
 
 
 def _digest(configured: settings.Settings) -> str:
-    return hashlib.sha256(configured.model_dump_json().encode()).hexdigest()
+    """Of all settings, and of the keys that are trusted: what was verified by others was not verified."""
+    content = hashlib.sha256(configured.model_dump_json().encode())
+    for key in sorted(configured.trusted_keys.glob("*.pub")):
+        with contextlib.suppress(OSError):
+            content.update(key.name.encode() + b"\0" + key.read_bytes())
+    return content.hexdigest()
 
 
 def _digests_in(folder: Path) -> dict[str, str] | None:

@@ -141,3 +141,12 @@ def test_what_an_embedded_store_said_holds_until_it_is_used_again(confirmed, mon
     for use in ("another", None):
         with pytest.raises(errors.StoreUnavailable):
             confirmed(age_s=1, use=use)
+
+
+def test_what_was_verified_by_other_keys_is_verified_anew(confirmed, tmp_path):
+    keys = tmp_path / "trusted-keys"
+    keys.mkdir()
+    confirmed(age_s=1)
+    (keys / "ann.pub").write_text("a key")
+    with pytest.raises(errors.StoreUnavailable):
+        local_releases.local("demo")
