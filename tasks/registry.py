@@ -11,7 +11,7 @@ from fer.curation.refs import SplitRef
 from fer.engine import connect
 from fer.engine.code import fingerprint
 from fer.engine.stage import Found
-from fer.engine.store import objectstore
+from fer.engine.store import objectstore, probing
 from fer.evaluation.gates import beforehand
 from fer.evaluation.refs import Champion, ChampionState, Examination, Judged, VerdictRef
 from fer.housekeeping import budget
@@ -72,16 +72,10 @@ def require_room(configured: settings.Settings) -> None:
 
 
 def require_usable(store: objectstore.ObjectStore, configured: settings.Settings) -> None:
-    """Raise StoreError unless the store answers and, if it is not the embedded one, can be written with conditions."""
+    """Raise StoreError unless the store answers and, if not the embedded one, honours conditions and checksums."""
     store.ping()
-    fault = store.condition_fault() if configured.store_endpoint is not None else None
-    if fault is not None:
-        raise errors.StoreError(
-            "The store must honour conditional puts (If-None-Match, If-Match): versions and the champion rest on them.",
-            received=f"by {store.endpoint}, {fault}",
-            todo="set FER_STORE_ENDPOINT to one that does, such as Amazon S3, MinIO, Cloudflare R2 or SeaweedFS, "
-            "or unset it to use the embedded one",
-        )
+    if configured.store_endpoint is not None:
+        probing.require(store)
 
 
 @caching.uncached("find champion", only_looks=True)

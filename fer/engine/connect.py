@@ -14,7 +14,7 @@ from fer.engine import usage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.read_only import ReadOnlyWorkspace
 from fer.engine.remote_workspace import RemoteWorkspace
-from fer.engine.store import objectstore, seaweedfs
+from fer.engine.store import objectstore, probing, seaweedfs
 from fer.engine.store.credentials import Credentials
 from fer.engine.workspace import Say, Workspace, log
 from fer.settings import Settings, overridden
@@ -44,7 +44,8 @@ def running_store(settings: Settings) -> objectstore.ObjectStore:
         endpoint, credentials = settings.store_endpoint, None
         if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
             credentials = Credentials(settings.store_access_key_id, settings.store_secret_access_key)
-    return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix)
+    proofs = None if settings.store_endpoint is None else settings.home / "probed-stores"
+    return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix, proofs)
 
 
 @contextlib.contextmanager
@@ -121,7 +122,11 @@ def has_store(settings: Settings) -> bool:
 
 @functools.lru_cache
 def _store(
-    endpoint: str, bucket: str, credentials: Credentials | None, region: str, prefix: str
+    endpoint: str, bucket: str, credentials: Credentials | None, region: str, prefix: str, proofs: Path | None
 ) -> objectstore.ObjectStore:
-    """One for all that ask for the same: its connections are kept."""
-    return objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)
+    """One for all that ask for the same: its connections are kept. Before the first conditional put it is found out
+    whether it honours these, unless a file in `proofs` says so; None: it is known to."""
+    made = objectstore.ObjectStore(endpoint, bucket, credentials, region=region, prefix=prefix)
+    if proofs is not None:
+        made.before_conditions = functools.partial(probing.require_once, made, proofs)
+    return made

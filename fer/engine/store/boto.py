@@ -15,6 +15,7 @@ _WORDS = 300  # characters of what a store says
 
 ABSENT = ("NoSuchKey", "NotFound", "404")
 CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+OTHER_BYTES = ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "InvalidRequest", "InvalidArgument", "400")
 _TRANSIENT_CODES = ("SlowDown", "Throttling", "RequestTimeout", "RequestTimeoutException", "TooManyRequests")
 _REMEDIES: dict[str | int, str] = {  # by error code or, where that says less, HTTP status
     "InvalidAccessKeyId": "check FER_STORE_ACCESS_KEY_ID: the store does not know it",

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from flows.cli import console, options
+from flows.cli.trust import access
 
-store_app = typer.Typer(help="The embedded S3 store (SeaweedFS on loopback).", no_args_is_help=True)
+store_app = typer.Typer(
+    help="The embedded S3 store (SeaweedFS on loopback); policies for any store.", no_args_is_help=True
+)
 
 
 def doctor() -> None:
@@ -77,6 +80,9 @@ def store_down() -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+store_app.command("policy")(access.policy)
 
 
 @store_app.command("status")

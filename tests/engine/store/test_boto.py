@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import http.server
 import socket
 import threading
@@ -7,11 +9,14 @@ import pytest
 from pydantic import SecretStr
 
 from fer import errors
+from fer.engine import connect
+from fer.engine.store import probing
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
 from fer.settings import Settings
 
 NOBODY = Credentials("nobody", SecretStr("hunter2-hunter2"))
+KEYS = {"store_access_key_id": "nobody", "store_secret_access_key": "hunter2-hunter2"}
 
 
 def test_an_unknown_key_is_refused_with_the_setting_to_check(store):
@@ -96,7 +101,9 @@ def other_store():
             self.wfile.write(body)
 
         def do_PUT(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+            is_damaged = self.headers.get("x-amz-checksum-sha256", checksum) != checksum
             server.paths.append(self.path)
             match = self.headers.get("If-Match")
             forbidden = (self.headers.get("If-None-Match") and server.paths.count(self.path) > 1) or match == '"0"'
@@ -104,6 +111,8 @@ def other_store():
                 self.answer(400, "InvalidArgument", "Unsupported header 'x-amz-checksum-sha256' received [/]")
             elif (forbidden and server.kind != "gateway") or (match and server.kind == "ceph"):
                 self.answer(412, "PreconditionFailed", "no luck")
+            elif is_damaged and server.kind != "no checksums":
+                self.answer(400, "BadDigest", "other bytes")
             else:
                 self.answer(200, etag='"1"')
 
@@ -129,13 +138,36 @@ def other_store():
         ("as s3", None),
         ("gateway", "a put was accepted that its condition forbids (If-None-Match"),
         ("ceph", "a put was refused that its condition allows (If-Match with the object's own ETag)"),
+        ("no checksums", "a put was accepted whose body has another SHA-256"),
     ],
 )
 def test_what_a_store_does_otherwise_is_told(other_store, kind, fault):
     other_store.kind = kind
-    said = ObjectStore(f"http://127.0.0.1:{other_store.server_port}", "fer-models", NOBODY).condition_fault()
+    said = probing.fault(ObjectStore(f"http://127.0.0.1:{other_store.server_port}", "fer-models", NOBODY))
     assert said == fault if fault is None else said.startswith(fault)
     assert kind != "ceph" or "PreconditionFailed (HTTP 412: no luck)" in said
+
+
+@pytest.mark.parametrize("kind", ["gateway", "no checksums"])
+def test_a_store_is_probed_before_its_first_conditional_put(other_store, kind, tmp_path):
+    other_store.kind = kind
+    configured = Settings(home=tmp_path, store_endpoint=f"http://127.0.0.1:{other_store.server_port}", **KEYS)
+    store = connect.running_store(configured)
+    for _ in range(2):  # nor is the second one let through
+        with pytest.raises(errors.StoreError, match="must honour conditional puts"):
+            store.put_if_absent("models/demo/log/00000001.json", b"{}")
+    assert not any("/models/" in path for path in other_store.paths)
+    assert not (tmp_path / "probed-stores").exists()
+
+
+def test_a_store_that_was_found_to_be_of_use_is_not_probed_again(other_store, tmp_path):
+    other_store.kind = "as s3"
+    configured = Settings(home=tmp_path, store_endpoint=f"http://127.0.0.1:{other_store.server_port}", **KEYS)
+    connect.running_store(configured).put_if_absent("a", b"")
+    assert len(other_store.paths) == 6
+    connect._store.cache_clear()  # as another process
+    connect.running_store(configured).put_if_absent("b", b"")
+    assert len(other_store.paths) == 7
 
 
 def test_a_stores_own_words_are_passed_on(other_store):

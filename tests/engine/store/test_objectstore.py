@@ -5,7 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from fer import errors
-from fer.engine.store import objectstore
+from fer.engine.store import objectstore, probing
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
 
@@ -72,8 +72,8 @@ def test_replacing_what_is_gone_is_a_conflict(store):
         store.put_if_match("k", b"2", etag)
 
 
-def test_the_embedded_store_keeps_conditions_and_the_probe_leaves_nothing(store):
-    assert store.condition_fault() is None
+def test_the_embedded_store_keeps_conditions_and_checksums_and_the_probe_leaves_nothing(store):
+    assert probing.fault(store) is None
     assert list(store.list("")) == []
 
 

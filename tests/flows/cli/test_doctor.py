@@ -7,7 +7,7 @@ import pytest
 from shell import fer, give_prefect_database
 
 from fer import errors, settings
-from fer.engine.store import objectstore
+from fer.engine.store import objectstore, probing
 from flows.cli import doctor, temporary_server
 
 
@@ -105,7 +105,7 @@ def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doct
     from tasks import registry
 
     monkeypatch.setattr(objectstore.ObjectStore, "ping", lambda self: None)
-    monkeypatch.setattr(objectstore.ObjectStore, "condition_fault", lambda self: "a put accepted")
+    monkeypatch.setattr(probing, "fault", lambda store: "a put accepted")
     monkeypatch.setenv("FER_STORE_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("FER_HOME", str(tmp_path))
     with pytest.raises(errors.StoreError, match="conditional puts"), registry.store_in_reach():
