@@ -10,7 +10,7 @@ from fer.evaluation import predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.refs import CalibrationRef, Check, EvaluationRef, ExportsRef
-from fer.exports import convert, fidelity, serving
+from fer.exports import convert, fidelity, framing, serving
 from fer.exports.config import ExportConfig
 from fer.exports.fidelity import Tally
 from fer.exports.serving import Fidelity
@@ -74,12 +74,15 @@ def export(
             not_released[one.file] = check.detail
     (out / serving.PREPROCESS).write_bytes(_SHIPPED.read_bytes())
     digests = {path.name: disk.sha256(path) for path in sorted(out.iterdir()) if path.is_file()}
+    prepared = preprocessing.load_record(model_folder)
+    is_whole = prepared.config.face == "whole"
     content = serving.of(
-        preprocessing.load_record(model_folder),
+        prepared,
         calibrator.load(workspace.folder(calibration)),
         tuple(found),
         not_released,
         {name: digests[name] for name in (*serving.MODELS, serving.PREPROCESS) if name in digests},
+        framing.of_train(workspace.folder(shards), config.seed) if is_whole else None,
     )
     written = content.model_dump_json(indent=1).encode()
     disk.write(out / serving.FILE, written)

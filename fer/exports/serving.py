@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from fer import errors
 from fer.engine.records import Record
 from fer.evaluation.calibration.calibrator import Calibration, SetLevel
+from fer.exports import framing
 from fer.images import faces
 from fer.shards.preprocessing import Preprocessing
 
@@ -42,7 +43,8 @@ class Framing(Record):
 
     A face's square has `frame_side` times the longer side of the detector's box, its middle lies `frame_raised` sides
     above the box's, and it is `margin` of its own side wider on each side. Models of whole images know such as their
-    training's, which most often are crops framed like this, with a margin of 0.
+    training's: `whole_shows` says whether most of these are crops framed like this, with a margin of 0, or photographs
+    in which faces are smaller; null where faces were cut out.
     """
 
     mode: Literal["whole", "crop", "align"]
@@ -50,6 +52,7 @@ class Framing(Record):
     frame_side: float
     frame_raised: float
     detector: str = Field(description="the detector that such boxes are of")
+    whole_shows: framing.Shown | None = None
 
 
 class Fidelity(Record):
@@ -108,6 +111,7 @@ def of(
     fidelity: tuple[Fidelity, ...],
     not_released: dict[str, str],
     files: dict[str, str],
+    whole_shows: framing.Shown | None,
 ) -> Serving:
     """The content for a model whose input was made by `preprocessing`; `files`: name -> SHA-256."""
     config = preprocessing.config
@@ -129,6 +133,7 @@ def of(
             frame_side=faces.FRAME_SIDE,
             frame_raised=faces.FRAME_RAISED,
             detector=faces.DETECTOR,
+            whole_shows=whole_shows,
         ),
         temperature=1.0 if calibration is None else calibration.temperature,
         coverage=calibration.coverage if calibration is not None and sets else None,

@@ -25,13 +25,12 @@ from fer import errors, settings
 from fer.engine import disk
 from fer.engine.records import Record
 from fer.engine.store import uses
+from fer.exports import serving
 from fer.registry import names
 
 if TYPE_CHECKING:
     from fer.engine.store.objectstore import ObjectStore
 
-SERVING = "serving.json"
-EXPORT = "model.onnx"
 _CONFIRMED = "confirmed.json"
 _MOST = 32  # releases that are remembered
 
@@ -75,13 +74,14 @@ def altered(path: Path) -> errors.IntegrityError:
 
 def in_folder(folder: Path) -> LocalRelease:
     """A release that was exported or fetched to `folder`. Raises ConfigError if there is none, IntegrityError."""
-    if not folder.is_dir() or not any((folder / name).is_file() for name in (EXPORT, files.MODEL)):
+    if not folder.is_dir() or not any((folder / name).is_file() for name in (serving.ONNX, files.MODEL)):
         raise errors.ConfigError(
-            f"A folder to predict by must hold a release: {EXPORT} or {files.MODEL}, and {files.PREPROCESSING}.",
+            f"A folder to predict by must hold a release: {serving.ONNX} or {files.MODEL}, and {files.PREPROCESSING}.",
             received=f"no such files in {folder}" if folder.is_dir() else f"no folder {folder}",
             todo="fetch or export one there (see `fer models --help`)",
         )
-    return LocalRelease(folder.resolve().name, folder, _digests_in(folder))
+    served = serving.load(folder)
+    return LocalRelease(folder.resolve().name, folder, None if served is None else served.files)
 
 
 def local(spec: str | None) -> LocalRelease:
@@ -202,22 +202,6 @@ def _digest(configured: settings.Settings) -> str:
         with contextlib.suppress(OSError):
             content.update(key.name.encode() + b"\0" + key.read_bytes())
     return content.hexdigest()
-
-
-def _digests_in(folder: Path) -> dict[str, str] | None:
-    """What the folder's `serving.json` says of the files beside it; None without one. Raises IntegrityError."""
-    path = folder / SERVING
-    try:
-        said = json.loads(path.read_bytes())["files"]
-        return {str(name): str(digest) for name, digest in said.items()}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise errors.IntegrityError(
-            f"{SERVING} must say what the files beside it are.",
-            received=f"{type(error).__name__} on reading {path}",
-            todo="fetch or export the model again",
-        ) from error
 
 
 def _read(path: Path) -> dict[str, Confirmation]:

@@ -19,10 +19,10 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors
-from fer.evaluation.calibration import calibrator
+from fer.exports import serving
 from fer.images import faces, limits
 from fer.images.blazeface import Face
-from fer.serving import local_releases, scoring
+from fer.serving import contents, local_releases, scoring
 from fer.serving.results import FaceResult, Result
 from fer.shards import preprocessing
 
@@ -61,13 +61,8 @@ class Predictor:
         """
         self.name = release.label
         self.withdrawn = release.withdrawn
-        release.require_whole(files.PREPROCESSING, calibrator.FILE)
-        self.recorded = preprocessing.load_record(release.folder)
-        self.recorded.require_kept()
-        self.classes = self.recorded.classes
-        self.calibration = calibrator.load(release.folder)
-        self.is_of_photographs = False
-        self._scorer = _scorer(release, self.recorded)
+        self.classes, self.config, self.calibration, self.is_of_photographs = contents.read(release)
+        self._scorer = _scorer(release, self.config, len(self.classes))
 
     @classmethod
     def from_release(cls, spec: str | None = None) -> Self:
@@ -162,7 +157,7 @@ class Predictor:
         )
 
     def _face(self, image: np.ndarray, found: Sequence[Face], index: int) -> Shown:
-        face, config = found[index], self.recorded.config
+        face, config = found[index], self.config
         note = f"face {index + 1} of {len(found)}" if len(found) > 1 else "the face"
         if config.face != "whole":
             return self._shown(faces.crop(image, face, config.face, config.face_margin), "face", note, face)
@@ -171,7 +166,7 @@ class Predictor:
         return self._shown(faces.crop(image, face, "crop", 0.0), "face", note, face)
 
     def _shown(self, part: np.ndarray, taken: Literal["face", "whole"], note: str, face: Face | None) -> Shown:
-        return Shown(preprocessing.prepare_pixels(part, self.recorded.config), taken, note, face)
+        return Shown(preprocessing.prepare_pixels(part, self.config), taken, note, face)
 
 
 def grey(image: np.ndarray, channels: Channels = "BGR") -> np.ndarray:
@@ -206,10 +201,12 @@ def grey(image: np.ndarray, channels: Channels = "BGR") -> np.ndarray:
 _TO_GREY = {"BGR": cv2.COLOR_BGR2GRAY, "RGB": cv2.COLOR_RGB2GRAY}
 
 
-def _scorer(release: local_releases.LocalRelease, recorded: preprocessing.Preprocessing) -> scoring.Scorer:
+def _scorer(
+    release: local_releases.LocalRelease, config: preprocessing.PreprocessConfig, n_classes: int
+) -> scoring.Scorer:
     """By the export, or by Keras where there is none."""
-    if release.has(local_releases.EXPORT):
-        shape = (recorded.height, recorded.width)
-        return scoring.OnnxScorer(release.folder, shape, len(recorded.classes), release.sha256(local_releases.EXPORT))
+    if release.has(serving.ONNX):
+        shape = (config.height, config.width)
+        return scoring.OnnxScorer(release.folder, shape, n_classes, release.sha256(serving.ONNX))
     release.require_whole(files.MODEL)
     return scoring.KerasScorer(release.folder)

@@ -11,6 +11,7 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors
+from fer.exports import serving
 from fer.progress import Progress
 from fer.serving import local_releases
 
@@ -40,7 +41,7 @@ class OnnxScorer:
         """
         import onnxruntime
 
-        path = folder / local_releases.EXPORT
+        path = folder / serving.ONNX
         model = path.read_bytes()
         if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
             raise local_releases.altered(path)

@@ -42,7 +42,7 @@ def test_a_crop_is_taken_whole_and_answered_by_the_export_and_the_calibration(fo
     (face,) = result.faces
     assert (result.width, result.height, result.n_found, result.finding) == (48, 48, 1, "one face")
     assert (face.taken, face.note) == ("whole", "all of it: a crop already")
-    expected = by_hand(folder, preprocessing.prepare_pixels(image, predictor.recorded.config))
+    expected = by_hand(folder, preprocessing.prepare_pixels(image, predictor.config))
     np.testing.assert_allclose(list(face.probabilities.values()), expected, rtol=1e-5)
     assert list(face.probabilities) == list(CLASSES)
     assert face.label == CLASSES[expected.argmax()] == face.ranked[0][0]
@@ -73,7 +73,7 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(folder, predictor):
     (left, right) = face.eyes
     assert x < left[0] < 420 < right[0] < x + width
     part = faces.crop(image, faces.find(image)[0], "crop", 0.0)
-    expected = by_hand(folder, preprocessing.prepare_pixels(part, predictor.recorded.config))
+    expected = by_hand(folder, preprocessing.prepare_pixels(part, predictor.config))
     np.testing.assert_allclose(list(face.probabilities.values()), expected, rtol=1e-5)
     (whole,) = predictor.predict(image, whole=True).faces
     assert (whole.taken, whole.box, whole.score, whole.eyes) == ("whole", None, None, None)
@@ -119,7 +119,7 @@ def test_a_model_of_cut_out_faces_sees_what_its_training_would(tmp_path, mode):
         (shown,) = predictor.look(image).shown
         assert shown.taken == "face"
         encoded = cv2.imencode(".png", image)[1].tobytes()
-        assert np.array_equal(shown.pixels, preprocessing.prepare_encoded(encoded, predictor.recorded.config))
+        assert np.array_equal(shown.pixels, preprocessing.prepare_encoded(encoded, predictor.config))
     assert predictor.predict(photo()).finding == "no face"
 
 
@@ -190,3 +190,27 @@ def test_a_model_of_a_newer_project_or_of_other_preprocessing_is_refused(folder,
     (tmp_path / "demo" / files.PREPROCESSING).write_text(newer)
     with pytest.raises(errors.IntegrityError, match=r"config sharpened: .* Next: use the version"):
         Predictor.from_folder(tmp_path / "demo")
+
+
+def test_a_folder_of_exports_alone_predicts_the_same(folder, predictor, tmp_path):
+    onnx_release.serving_json(shutil.copytree(folder, tmp_path / "all"))
+    (tmp_path / "exports").mkdir()
+    for name in ("model.onnx", "serving.json"):
+        shutil.copy(tmp_path / "all" / name, tmp_path / "exports" / name)
+    exported = Predictor.from_folder(tmp_path / "exports")
+    for image in (photo((40, 60, 160), (400, 200, 110)), drawn(3), photo()):
+        assert exported.predict(image) == predictor.predict(image)
+
+
+def test_a_model_of_whole_photographs_is_shown_the_whole_and_answers_once(folder, tmp_path):
+    onnx_release.serving_json(shutil.copytree(folder, tmp_path / "demo"), "photographs")
+    predictor = Predictor.from_folder(tmp_path / "demo")
+    image = photo((40, 60, 160), (400, 200, 110))
+    result = predictor.predict(image)
+    (face,) = result.faces
+    assert (result.n_found, result.finding) == (2, "several faces")
+    assert (face.taken, face.note) == ("whole", "all of it, as in training; 2 faces")
+    assert face.box[0] < 200  # the largest one's
+    expected = by_hand(folder, preprocessing.prepare_pixels(image, predictor.config))
+    np.testing.assert_allclose(list(face.probabilities.values()), expected, rtol=1e-5)
+    assert predictor.predict(photo()).finding == "no face"

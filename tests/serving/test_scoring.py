@@ -40,7 +40,7 @@ def model_folder(tmp_path_factory):
 def test_without_an_export_keras_gives_the_probabilities(model_folder):
     predictor = Predictor.from_folder(model_folder)
     pictures = [drawn(seed) for seed in range(3)]
-    pixels = np.stack([preprocessing.prepare_pixels(picture, predictor.recorded.config) for picture in pictures])
+    pixels = np.stack([preprocessing.prepare_pixels(picture, predictor.config) for picture in pictures])
     expected = saved_model.probabilities(saved_model.load(model_folder), pixels[..., np.newaxis], 64)
     for result, row in zip(predictor.predict_all([*pictures, photo()]), expected, strict=False):
         (face,) = result.faces

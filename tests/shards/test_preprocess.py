@@ -199,7 +199,7 @@ def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, chan
     config = preprocessing.PreprocessConfig(**change)
     ref = preprocess.preprocess(*dataset(workspace, rows, [encoded]), config, workspace=workspace)
     predictor = Predictor.from_folder(onnx_release.write(tmp_path / "release", **change))
-    assert predictor.recorded.config == config
+    assert predictor.config == config
     for split in ("train", "validation", "test"):
         images = parquet.load_split(workspace.folder(ref), split)
         for image_id, pixels in zip(images.image_ids, images.pixels[..., 0], strict=True):

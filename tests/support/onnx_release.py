@@ -1,7 +1,6 @@
 """The folder of a release whose model is an export alone: one layer of random weights, made without Keras."""
 
 import hashlib
-import json
 
 import numpy as np
 import onnx
@@ -9,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from data_contracts import files
 from fer.evaluation.calibration import calibrator
+from fer.exports import serving
 from fer.shards import preprocessing
 
 CLASSES = ("happy", "sad", "angry")
@@ -31,10 +31,13 @@ def write(folder, *, classes=CLASSES, sets=False, **config):
     return folder
 
 
-def serving_json(folder, **changes):
-    """Write beside the files of a folder what their digests are, as a release does; `changes`: file -> digest."""
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    (folder / "serving.json").write_text(json.dumps({"files": {**digests, **changes}}))
+def serving_json(folder, whole_shows="crops"):
+    """Write beside the files of a folder what they are and what their digests are, as a release does."""
+    content = serving.of(
+        preprocessing.load_record(folder), calibrator.load(folder), (), {},
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}, whole_shows,
+    )  # fmt: skip
+    (folder / serving.FILE).write_text(content.model_dump_json())
 
 
 def model_file(path, shape, n_classes, *, scale=0.01, output="probabilities"):
