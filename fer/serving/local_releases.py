@@ -73,15 +73,20 @@ def altered(path: Path) -> errors.IntegrityError:
 
 
 def in_folder(folder: Path) -> LocalRelease:
-    """A release that was exported or fetched to `folder`. Raises ConfigError if there is none, IntegrityError."""
+    """A release that was exported or fetched to `folder`.
+
+    Raises ConfigError if there is none, IntegrityError, also if it is not signed as the settings demand.
+    """
     if not folder.is_dir() or not any((folder / name).is_file() for name in (serving.ONNX, files.MODEL)):
         raise errors.ConfigError(
             f"A folder to predict by must hold a release: {serving.ONNX} or {files.MODEL}, and {files.PREPROCESSING}.",
             received=f"no such files in {folder}" if folder.is_dir() else f"no folder {folder}",
             todo="fetch or export one there (see `fer models --help`)",
         )
-    served = serving.load(folder)
-    return LocalRelease(folder.resolve().name, folder, None if served is None else served.files)
+    digests = _signed_digests(folder)
+    if digests is None and (served := serving.load(folder)) is not None:
+        digests = served.files
+    return LocalRelease(folder.resolve().name, folder, digests)
 
 
 def local(spec: str | None) -> LocalRelease:
@@ -202,6 +207,16 @@ def _digest(configured: settings.Settings) -> str:
         with contextlib.suppress(OSError):
             content.update(key.name.encode() + b"\0" + key.read_bytes())
     return content.hexdigest()
+
+
+def _signed_digests(folder: Path) -> dict[str, str] | None:
+    """What a signed manifest in the folder says of the files beside it; None without one, where none is demanded."""
+    configured = settings.Settings.load()
+    if configured.signatures != "required" and not any(configured.trusted_keys.glob("*.pub")):
+        return None
+    from fer.registry.trust import policy, verifying
+
+    return verifying.signed_digests(folder, policy.of(configured))
 
 
 def _read(path: Path) -> dict[str, Confirmation]:

@@ -47,6 +47,7 @@ def examine() -> list[Finding]:
         trial = configured if configured.home.is_dir() else _elsewhere(configured, Path(folder))
         homes = _prefect_home(configured, trial)  # first: Prefect is imported by what follows
         findings = [_python(), _memory(), _disk(configured), *_disk_budget(configured), _store(configured, trial)]
+        findings += _signatures(configured)
         if trial is not configured:
             seaweedfs.down(trial.home)  # its folder is about to go
         findings += [_kaggle_key(), _kaggle_answer(), *homes, *_prefect(configured), _telemetry()]
@@ -118,6 +119,23 @@ def _store(configured: settings.Settings, trial: settings.Settings) -> Finding:
     except errors.FerError as error:
         return Finding("fail", "store", kind, str(error))
     return Finding("ok", "store", f"{kind}, bucket {configured.store_bucket}")
+
+
+def _signatures(configured: settings.Settings) -> list[Finding]:
+    """Whether the keys are there that the settings name; nothing where they name none."""
+    from fer.registry.trust import policy
+    from tasks import signing
+
+    if configured.signatures == "optional" and configured.signing_key is None:
+        return []
+    signing.know_secrets()
+    try:
+        demands = policy.of(configured)
+        key = demands.signer()
+    except errors.FerError as error:
+        return [Finding("fail", "signatures", configured.signatures, str(error))]
+    by = "no key to sign with: models are used here, and none is made" if key is None else f"signs by {key.public.id}"
+    return [Finding("ok", "signatures", f"{configured.signatures}; {len(demands.trusted)} trusted; {by}")]
 
 
 def _kaggle_key() -> Finding:

@@ -3,11 +3,13 @@ import uuid
 
 import onnx_release
 import pytest
+import signed_registry
 
 from fer import errors, settings
 from fer.engine import disk
 from fer.registry import moves, registry, releases
 from fer.registry.manifest import Registration
+from fer.registry.trust import copies
 from fer.serving import local_releases
 from fer.serving.predictor import Predictor
 
@@ -150,3 +152,22 @@ def test_what_was_verified_by_other_keys_is_verified_anew(confirmed, tmp_path):
     (keys / "ann.pub").write_text("a key")
     with pytest.raises(errors.StoreUnavailable):
         local_releases.local("demo")
+
+
+def test_a_folder_is_used_where_signatures_are_required_only_if_it_is_a_signed_copy(
+    models, folder, tmp_path, monkeypatch, store_settings
+):
+    signed_registry.require(monkeypatch, tmp_path, store_settings)
+    with pytest.raises(errors.IntegrityError, match=r"no manifest.*fer models pull"):
+        local_releases.in_folder(folder)
+    with releases.open_registry() as signing:
+        version = registered(signing, folder)
+        copies.pull(signing, signing.get("demo", str(version)), tmp_path / "copy")
+    assert Predictor(local_releases.in_folder(tmp_path / "copy")).name == "copy"
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"another model")
+    with pytest.raises(errors.IntegrityError, match=r"model\.onnx"):
+        Predictor(local_releases.in_folder(tmp_path / "copy"))
+    manifest = tmp_path / "copy" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"released"', b'"kept"', 1))
+    with pytest.raises(errors.IntegrityError, match="does not fit"):
+        local_releases.in_folder(tmp_path / "copy")

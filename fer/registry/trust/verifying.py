@@ -13,7 +13,7 @@ from fer.progress import Progress, silent
 from fer.registry import log as registry_log
 from fer.registry import names, registry
 from fer.registry.manifest import Manifest
-from fer.registry.trust import logs
+from fer.registry.trust import logs, policy
 from fer.registry.trust import releases as signed_releases
 from fer.registry.trust.policy import Policy, Verified
 from fer.registry.trust.signatures import Signature
@@ -62,6 +62,39 @@ def release(
 def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part]]:
     """The same of a copy that was pulled, whose whole files are copied to the folder `into`. Raises IntegrityError if
     its manifest can't be read."""
+    manifest, expected, signatures = _copy(folder)
+    faults = list(_copied(folder, manifest, into))
+    whole = f"all {len(manifest.files):,} have the SHA-256 of the manifest"
+    bill = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
+    return manifest, [
+        Part(what="files", passed=not faults, detail="; ".join(faults) or whole),
+        _signature(demands, expected, signatures),
+        _bill(bill, is_signed=bool(signatures)),
+    ]
+
+
+def signed_digests(folder: Path, demands: Policy) -> dict[str, str] | None:
+    """The SHA-256 of each file of a copy that was pulled, by its manifest, which is signed as is demanded.
+
+    None where there is no manifest and no signature is demanded. Raises IntegrityError.
+    """
+    where = folder / MANIFEST
+    if not where.is_file():
+        if demands.required:
+            todo = "bring the release here by `fer models pull NAME@VERSION FOLDER`"
+            raise policy.refused("A release in a folder", str(where), "no manifest", todo)
+        return None
+    manifest, expected, signatures = _copy(folder)
+    if fault := demands.verified(expected.message(), signatures).fault:
+        todo = (
+            "do not use it before you know who made it; then pull it again, or trust the key: fer keys trust FILE.pub"
+        )
+        raise policy.refused(f"The release {manifest.name}@{manifest.version}", str(where), fault, todo)
+    return {name: file.sha256 for name, file in manifest.files.items()}
+
+
+def _copy(folder: Path) -> tuple[Manifest, signed_releases.Statement, tuple[Signature, ...]]:
+    """A copy's manifest, what signatures of it must state, and those that there are."""
     data = (folder / MANIFEST).read_bytes()
     try:
         manifest = Manifest.model_validate_json(data)
@@ -71,14 +104,10 @@ def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part
             received=f"something else at {folder / MANIFEST}",
             todo="pull it again: fer models pull NAME@VERSION FOLDER",
         ) from None
-    faults = list(_copied(folder, manifest, into))
-    whole = f"all {len(manifest.files):,} have the SHA-256 of the manifest"
-    parts = [Part(what="files", passed=not faults, detail="; ".join(faults) or whole)]
     bill = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
     expected = signed_releases.statement(manifest.name, manifest.version, data, bill)
     documents = {f".{path.name}": path.read_bytes() for path in sorted(folder.glob("signature-*.json"))}
-    signatures = signed_releases.parsed(documents, expected)
-    return manifest, [*parts, _signature(demands, expected, signatures), _bill(bill, is_signed=bool(signatures))]
+    return manifest, expected, signed_releases.parsed(documents, expected)
 
 
 def _copied(folder: Path, manifest: Manifest, into: Path) -> Iterator[str]:

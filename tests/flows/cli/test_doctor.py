@@ -8,6 +8,7 @@ from shell import fer, give_prefect_database
 
 from fer import errors, settings
 from fer.engine.store import objectstore, probing
+from fer.registry.trust import keys
 from flows.cli import doctor, temporary_server
 
 
@@ -114,3 +115,24 @@ def test_a_store_that_ignores_conditions_is_found_before_the_run_and_by_the_doct
     finding = doctor._store(configured, configured)
     assert finding.level == "fail"
     assert "conditional puts" in finding.fix
+
+
+def test_the_doctor_looks_for_the_keys_that_the_settings_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    assert doctor._signatures(settings.Settings.load()) == []
+    monkeypatch.setenv("FER_SIGNATURES", "required")
+    assert "fer keys trust" in doctor._signatures(settings.Settings.load())[0].fix
+    key = keys.new()
+    keys.trust(key.public, tmp_path / "trusted-keys")
+    (finding,) = doctor._signatures(settings.Settings.load())
+    assert (finding.level, finding.text) == (
+        "ok",
+        "required; 1 trusted; no key to sign with: models are used here, and none is made",
+    )
+    keys.write(key, tmp_path / "key")
+    monkeypatch.setenv("FER_SIGNING_KEY", str(tmp_path / "key"))
+    assert doctor._signatures(settings.Settings.load())[0].text.endswith(f"signs by {key.public.id}")
+    (tmp_path / "key").chmod(0o644)
+    (finding,) = doctor._signatures(settings.Settings.load())
+    assert finding.level == "fail"
+    assert "chmod 600" in finding.fix
