@@ -18,7 +18,7 @@ class ExportConfig(Record):
     )
     int8: bool = Field(
         default=True,
-        description="whether there is one of 8-bit integers beside each: a third to a half as large, and quicker",
+        description="whether there is one of 8-bit integers beside each: a quarter as large, and quicker",
     )
     calibration_images: int = Field(
         default=256,

@@ -72,10 +72,10 @@ class Fidelity(Record):
     accuracy_interval: tuple[float, float]
 
     def words(self) -> str:
-        """How far the answers agree, in a line."""
+        """The file, and how far its answers agree, in a line."""
         return (
-            f"{self.agreement:.2%} of {self.n_images:,} {self.split} images get the class that Keras gives, "
-            f"probabilities are at most {self.largest_difference:.2g} apart"
+            f"{self.file}: {self.agreement:.2%} of {self.n_images:,} {self.split} images get the class that Keras "
+            f"gives, probabilities are at most {self.largest_difference:.2g} apart"
         )
 
 

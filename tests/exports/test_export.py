@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
-from exported import N_TEST, exported
+from exported import N_TEST, N_VALIDATION, calibrated, exported, shards_of, with_preprocessing
+from recommit import recommit
 
 from fer.engine import disk
 from fer.engine.local_workspace import LocalWorkspace
-from fer.exports import serving
+from fer.exports import export, onnx_file, serving
 from fer.exports.config import ExportConfig
+from fer.models import saved_model, validation
+from fer.shards import parquet
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_this_process")]
 
@@ -48,3 +51,43 @@ def test_eight_bits_that_lose_too_much_are_left_out_and_the_release_goes_on(work
     folder = workspace.folder(made)
     assert not (folder / serving.ONNX_INT8).exists()
     assert set(serving.load(folder).not_released) == {serving.ONNX_INT8, serving.LITERT_INT8}
+
+
+def test_without_an_evaluation_of_the_model_itself_its_validation_images_are_asked(workspace):
+    model, shards = with_preprocessing(workspace), shards_of(workspace)
+    images = parquet.load_split(workspace.folder(shards), "validation")
+    keras = saved_model.load(workspace.folder(model))
+    answers = saved_model.probabilities(keras, images.pixels, 32)
+    outputs = validation.Outputs(images.image_ids, images.class_indexes, answers)
+    validation.write(workspace.folder(model), outputs)
+    recommit(workspace, model)
+    made = export.export(model, shards, None, calibrated(workspace), ExportConfig(int8=False), workspace=workspace)
+    assert [check.passed for check in made.checks] == [True, True]
+    content = serving.load(workspace.folder(made))
+    assert {(one.split, one.n_images) for one in content.fidelity} == {("validation", N_VALIDATION)}
+
+
+def test_a_format_that_a_model_can_t_be_converted_to_refuses_it_and_the_others_are_there(workspace, monkeypatch):
+    def converted(*_):
+        raise NotImplementedError("Unsupported: Conv7D")
+
+    monkeypatch.setattr(onnx_file, "converted", converted)
+    made = exported(workspace, ExportConfig(int8=False))
+    (failed,) = [check for check in made.checks if not check.passed]
+    assert "NotImplementedError: Unsupported: Conv7D" in failed.detail
+    assert "--set 'export.formats=[\"litert\"]'" in failed.detail
+    assert made.files == (serving.LITERT,)
+
+
+def test_8_bits_are_told_by_train_images_alone(workspace, monkeypatch):
+    seen = []
+
+    def quantised(model, pixels):
+        seen.append(pixels)
+        return model
+
+    monkeypatch.setattr(onnx_file, "quantised", quantised)
+    exported(workspace, ExportConfig(formats=("onnx",), calibration_images=16))
+    train = parquet.load_split(workspace.folder(shards_of(workspace)), "train").pixels.astype(np.float32)
+    assert seen[0].shape == (16, *train.shape[1:])
+    assert {image.tobytes() for image in seen[0]} <= {image.tobytes() for image in train}

@@ -1,9 +1,13 @@
 """An untrained model with shards, an evaluation and a calibration, and its exports."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 from untrained import CLASSES, SIZE, model_of
 
 from data_contracts import files
+from fer.engine.local_workspace import LocalWorkspace
 from fer.evaluation import predictions
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.refs import CalibrationRef, EvaluationRef, ExportsRef
@@ -13,14 +17,15 @@ from fer.models import saved_model
 from fer.shards import parquet, preprocessing
 from fer.shards.refs import ShardsRef
 
-N_TEST, N_TRAIN = 60, 40
+N_TEST, N_TRAIN, N_VALIDATION = 60, 40, 20
+CONSUMER = Path(__file__).parents[2] / "docs" / "how-to" / "consumer.py"
 
 
 def shards_of(workspace) -> ShardsRef:
-    """Smooth random images of train and test."""
+    """Smooth random images of each split."""
 
     def produce(out):
-        for split, n in (("train", N_TRAIN), ("test", N_TEST)):
+        for split, n in (("train", N_TRAIN), ("validation", N_VALIDATION), ("test", N_TEST)):
             rng = np.random.default_rng(len(split))
             coarse = rng.integers(0, 256, (n, SIZE // 4, SIZE // 4), np.uint8)
             pixels = coarse.repeat(4, axis=1).repeat(4, axis=2)
@@ -103,3 +108,36 @@ def exported(workspace, config=None, change=None) -> ExportsRef:
     evaluation = evaluated(workspace, model, shards, *([change] if change else []))
     calibration = calibrated(workspace)
     return export.export(model, shards, evaluation, calibration, config or ExportConfig(), workspace=workspace)
+
+
+def with_pictures(tmp_path: Path) -> tuple[Path, list[Path], list[np.ndarray]]:
+    """A folder of exported files, pictures of several sizes, and what the pipeline makes of each: (classes,)
+    probabilities, prepared by it, by Keras, calibrated."""
+    workspace = LocalWorkspace(tmp_path / "workspace")
+    folder = workspace.folder(exported(workspace))
+    model = workspace.folder(with_preprocessing(workspace))
+    config, calibration = (
+        preprocessing.load_record(model).config,
+        calibrator.load(workspace.folder(calibrated(workspace))),
+    )
+    keras = saved_model.load(model)
+    pictures, expected = [], []
+    for number, (height, width) in enumerate(((40, 33), (16, 16), (200, 301), (11, 50))):
+        noise = np.random.default_rng(number).integers(0, 256, (height // 5 + 1, width // 5 + 1, 3), np.uint8)
+        pictures.append(tmp_path / f"{number}.{('png', 'jpg')[number % 2]}")
+        cv2.imwrite(str(pictures[-1]), cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC))
+        prepared = preprocessing.prepare_encoded(pictures[-1].read_bytes(), config)
+        raw = saved_model.probabilities(keras, prepared[np.newaxis, ..., np.newaxis], 1)
+        expected.append(calibration.probabilities(raw)[0])
+    return folder, pictures, expected
+
+
+def require_said(printed: str, expected: list[np.ndarray]) -> None:
+    """Fail unless the consumer's lines say so, in its four decimals."""
+    lines = printed.splitlines()
+    assert len(lines) == len(expected)
+    for line, probabilities in zip(lines, expected, strict=True):
+        _, label, *named = line.split()
+        assert label == CLASSES[probabilities.argmax()]
+        assert [one.split("=")[0] for one in named] == list(CLASSES)
+        assert np.allclose([float(one.split("=")[1]) for one in named], probabilities, atol=6e-5)

@@ -39,6 +39,8 @@ def export(
     )
     agreement = {one.file: one.words() for one in found.serving.fidelity}
     for name in names:
-        console.out.print(f"  {name:<16}  {agreement.get(name, '')}".rstrip(), highlight=False, markup=False)
+        console.out.print(
+            f"  {name:<17}  {agreement.get(name, '').removeprefix(f'{name}: ')}".rstrip(), highlight=False, markup=False
+        )
     for name, why in found.serving.not_released.items():
-        console.out.print(f"  {name:<16}  not released: {why}", highlight=False, markup=False)
+        console.out.print(f"  {name:<17}  not released: {why.removeprefix(f'{name}: ')}", highlight=False, markup=False)
