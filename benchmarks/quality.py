@@ -193,7 +193,7 @@ def decoded(
     workspace = workspace or LocalWorkspace(folder / "workspace")
     dataset = dataset or _dataset(folder, workspace)
     config = index.IndexConfig(classes=demo_faces.CLASSES)
-    folder = workspace.folder(index.index((dataset,), config, index.OfficialNames(), workspace=workspace))
+    folder = workspace.folder(index.index((dataset,), config, index.OfficialNames(), None, workspace=workspace))
     rows = pq.read_table(folder / files.MANIFEST).to_pylist()
     parts = [pq.read_table(path)["pixels"].to_pylist() for path in sorted((folder / files.THUMBNAILS).iterdir())]
     accepted = [row for row in rows if row["status"] == contract.ACCEPTED]

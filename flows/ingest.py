@@ -85,7 +85,8 @@ def examine(
     }
     naming.add_versions(resolved)
     datasets = tuple(tasks.ingest.download(resolved[source]) for source in sources)
-    manifest = tasks.ingest.index(datasets, recipe.index, OfficialNames(names=recipe.split.official))
+    official = OfficialNames(names=recipe.split.official)
+    manifest = tasks.ingest.index(datasets, recipe.index, official, tasks.ingest.forgotten())
     validation = tasks.curation.validate(manifest, recipe.contracts)
 
     def report(

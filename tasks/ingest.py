@@ -10,11 +10,14 @@ from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
 from fer import errors, settings
+from fer.engine import connect
 from fer.ingest import download as download_stage
 from fer.ingest import index as index_stage
 from fer.ingest import kaggle, sources
 from fer.ingest.demo import archive as demo_archive
-from fer.ingest.refs import DatasetRef, ManifestRef
+from fer.ingest.refs import DatasetRef, ManifestRef, TombstonesRef
+from fer.ingest.tombstones import gather, records
+from fer.ingest.tombstones.records import Tombstones
 from tasks import block_names, caching, events, stages
 
 T = TypeVar("T")
@@ -49,10 +52,35 @@ def download(resolved: download_stage.ResolvedSource) -> DatasetRef:
 
 @stages.task(index_stage.index)
 def index(
-    datasets: tuple[DatasetRef, ...], config: index_stage.IndexConfig, official: index_stage.OfficialNames
+    datasets: tuple[DatasetRef, ...],
+    config: index_stage.IndexConfig,
+    official: index_stage.OfficialNames,
+    forgotten: TombstonesRef | None,
 ) -> ManifestRef:
     """List every image of all sources with its label, digests and properties."""
-    return stages.run(index_stage.index, datasets, config, official)
+    return stages.run(index_stage.index, datasets, config, official, forgotten)
+
+
+def forgotten() -> TombstonesRef | None:
+    """The images that are to be forgotten, in the workspace; None if there are none."""
+    found = find_tombstones()
+    return None if found is None else tombstones(found)
+
+
+@caching.uncached("find tombstones", only_looks=True)
+def find_tombstones() -> Tombstones | None:
+    """Look in the store for images that are to be forgotten; None if there are none, or no store."""
+    configured = settings.Settings.load()
+    if not connect.has_store(configured):
+        return None
+    with connect.store(configured) as store:
+        return records.read(store)
+
+
+@stages.task(gather.gather, "tombstones")
+def tombstones(found: Tombstones) -> TombstonesRef:
+    """Bring the images that are to be forgotten where the workers of `index` read them."""
+    return stages.run(gather.gather, found)
 
 
 def _patiently(name: str, source: sources.Source, attempt: Callable[[], T]) -> T:

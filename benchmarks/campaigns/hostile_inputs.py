@@ -255,7 +255,7 @@ def _index(folder: Path, data: bytes) -> None:
     workspace = LocalWorkspace(folder / "workspace")
     classes = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     dataset = download.download(download.resolve(sources.parse(f"archive:{path}")), workspace=workspace)
-    index.index((dataset,), index.IndexConfig(classes=classes), index.OfficialNames(), workspace=workspace)
+    index.index((dataset,), index.IndexConfig(classes=classes), index.OfficialNames(), None, workspace=workspace)
 
 
 def _decode(folder: Path, data: bytes) -> None:

@@ -2,11 +2,13 @@
 
 Out: `manifest.parquet` (data_contracts.manifest.SCHEMA, sorted by source and path), and `images/part-00000.arrow` ...
 (PART_SCHEMA) and `thumbnails/part-00000.parquet` ... (THUMBNAIL_SCHEMA), 2,000 files per part, numbered on from source
-to source. A file that can't be decoded stays in all of them, in quarantine. `index.json` has the config, the layouts,
+to source. A file that can't be decoded stays in all of them, in quarantine; of one that is to be forgotten there is an
+empty row in `images` and `thumbnails` alone. `index.json` has the config, the layouts,
 and the counts of other files in the sources.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import shutil
@@ -30,7 +32,8 @@ from fer.ingest.index_config import IndexConfig, OfficialNames
 from fer.ingest.layouts import detect, pixel_csv, pixel_tables, tables
 from fer.ingest.layouts import groups as layout_groups
 from fer.ingest.naming import labelling, labels
-from fer.ingest.refs import DatasetRef, ManifestRef
+from fer.ingest.refs import DatasetRef, ManifestRef, TombstonesRef
+from fer.ingest.tombstones import matching
 from fer.progress import Progress
 
 _EXCLUDED = "left out by index.exclude"
@@ -44,13 +47,15 @@ def index(
     datasets: tuple[DatasetRef, ...],
     config: IndexConfig,
     official: OfficialNames,
+    forgotten: TombstonesRef | None,
     *,
     workspace: Workspace,
     progress: Progress,
 ) -> ManifestRef:
     """List the images of the sources, decode them once, and keep their bytes where the next stages read them fast.
 
-    `official` are the names of splits that the user declares. The order of the sources changes nothing.
+    `official` are the names of splits that the user declares. Of images that are `forgotten`, and of near-twins of
+    theirs, neither bytes nor rows are kept. The order of the sources changes nothing.
     Raises SourceError where nothing in them is an image, LabelError for a label that is none of the classes.
     """
     excluding = exclusion.Exclusion(config.exclude)
@@ -66,14 +71,20 @@ def index(
         else:
             parts += _parts_of_files(source, out, len(parts), labeller)
     labeller.require_all_known()
+    if forgotten is not None:
+        tombstones = workspace.folder(forgotten) / matching.FILE
+        likeness = config.forgotten_likeness
+        parts = [dataclasses.replace(part, tombstones=tombstones, likeness=likeness) for part in parts]
     try:
         process_pool.map_ordered(manifest_parts.write, parts, progress=progress, text="parts of 2,000 images")
     finally:
         manifest_parts.close()
-    rows = _manifest(out, parts)
+    rows, n_forgotten = _manifest(out, parts)
     reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
     if sum(reasons.values()) == len(rows):
-        shown = [f"{len(rows):,} files"] + [f"{reason}: {count:,}" for reason, count in reasons.most_common(3)]
+        left_out = [f"{n_forgotten:,} others that are to be forgotten"] if n_forgotten else []
+        commonest = (f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
+        shown = [f"{len(rows):,} files", *left_out, *commonest]
         raise errors.SourceError(
             "The source must hold images that can be decoded.",
             received="; ".join(shown),
@@ -94,6 +105,7 @@ def index(
         ignore_labels=config.ignore_labels,
         n_found=len(rows),
         n_quarantined=sum(reasons.values()),
+        n_forgotten=n_forgotten,
         ignored=_commonest(sum((Counter(dataset.left_out) for dataset in datasets), labeller.ignored)),
         warnings=(
             *(note for source in source_archives for note in source.layout.notes),
@@ -242,8 +254,11 @@ def _collecting(
         yield image.path, data
 
 
-def _manifest(out: Path, parts: Sequence[manifest_parts.Part]) -> pa.Table:
-    """The rows of all parts, sorted by source and path. The same file in several sources gets an id in each."""
+def _manifest(out: Path, parts: Sequence[manifest_parts.Part]) -> tuple[pa.Table, int]:
+    """The rows of all parts, sorted by source and path, without those that are to be forgotten; and how many these are.
+
+    The same file in several sources gets an id in each.
+    """
     if not parts:
         raise errors.SourceError(
             "The source must hold images.", received="none, or only such with ignored labels", todo="check the source"
@@ -251,9 +266,12 @@ def _manifest(out: Path, parts: Sequence[manifest_parts.Part]) -> pa.Table:
     rows_of_parts = [
         pq.read_table(out / manifest_parts.ROWS / names.part(part.number), schema=contract.SCHEMA) for part in parts
     ]
-    rows = pa.concat_tables(rows_of_parts).combine_chunks().sort_by([("source", "ascending"), ("path", "ascending")])
+    found = pa.concat_tables(rows_of_parts)
+    rows = found.filter(pc.not_equal(found["status"], manifest_parts.FORGOTTEN))
+    n_forgotten = len(found) - len(rows)
+    rows = rows.combine_chunks().sort_by([("source", "ascending"), ("path", "ascending")])
     if pc.count_distinct(rows["image_id"]).as_py() == len(rows):
-        return rows
+        return rows, n_forgotten
     n_seen: dict[str, int] = defaultdict(int)
     image_ids = []
     columns = (rows[name].to_pylist() for name in ("image_id", "path", "file_sha256"))
@@ -261,4 +279,4 @@ def _manifest(out: Path, parts: Sequence[manifest_parts.Part]) -> pa.Table:
         n_seen[image_id] += 1
         image_ids.append(image_id if n_seen[image_id] == 1 else manifest_parts.image_id(path, sha256, n_seen[image_id]))
     place = rows.schema.get_field_index("image_id")
-    return rows.set_column(place, rows.schema.field(place), pa.array(image_ids))
+    return rows.set_column(place, rows.schema.field(place), pa.array(image_ids)), n_forgotten

@@ -24,11 +24,13 @@ from fer.images import decode, properties
 from fer.images import limits as image_limits
 from fer.ingest import archives, image_files
 from fer.ingest.layouts import pixel_csv
+from fer.ingest.tombstones import matching
 
 ROWS = "rows"  # the folder of each part's manifest rows
 TEXTS = "texts"  # the folder of the parts of tables of pixels, as text
 FILES_PER_PART = 2_000
 ENCODED = -1
+FORGOTTEN = "forgotten"  # the status of rows that reach no manifest
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Part:
     """A shard-sized part of a source, as it is sent to a worker. `archive` is None for pixels as text in TEXTS.
 
     `n_pixels`: how many pixels each of these texts must have, 0 for any number; ENCODED for what is no text but an
-    image's file.
+    image's file. `tombstones` is the file with the images that are to be forgotten, `likeness` that of others to them
+    from which on they are too (see `tombstones.matching`).
     """
 
     out: Path
@@ -60,6 +63,14 @@ class Part:
     archive: Path | None
     images: tuple[SourceImage, ...]
     n_pixels: tuple[int, ...] = ()
+    tombstones: Path | None = None
+    likeness: float = 1.0
+
+
+@functools.lru_cache(maxsize=1)
+def _matcher(path: Path, likeness: float) -> matching.Matcher:
+    """Once per process."""
+    return matching.Matcher.read(path, likeness)
 
 
 @functools.lru_cache(maxsize=1)
@@ -71,6 +82,7 @@ def _open(path: Path) -> zipfile.ZipFile:
 def close() -> None:
     """Close the archive that `write` left open in this process."""
     _open.cache_clear()
+    _matcher.cache_clear()
 
 
 def write(part: Part) -> None:
@@ -126,6 +138,8 @@ def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
         row, thumbnail = _manifest_row(image, data, image.defect or defects.get(number))
         rows.append(row | {"part": part.number, "row": number})
         thumbnails.append(thumbnail)
+    if part.tombstones is not None:
+        _forget(part, rows, thumbnails)
     column = pa.array(thumbnails, contract.THUMBNAIL_SCHEMA.field(0).type)
     for folder, table in (
         (names.THUMBNAILS, pa.Table.from_arrays([column], schema=contract.THUMBNAIL_SCHEMA)),
@@ -134,6 +148,22 @@ def _write_rows(part: Part, defects: Mapping[int, str]) -> None:
         with disk.replacing(part.out / folder / name) as staging:
             # Faces of 48 x 48 hardly shrink, and the next stages read them whole.
             pq.write_table(table, staging, compression="none" if folder == names.THUMBNAILS else "snappy")
+
+
+def _forget(part: Part, rows: list[dict[str, Any]], thumbnails: list[bytes | None]) -> None:
+    """Leave of the images that are to be forgotten neither bytes nor thumbnails, and rows of status FORGOTTEN."""
+    if part.tombstones is None:
+        return
+    forgotten = _matcher(part.tombstones, part.likeness).matches([row.get("pixel_sha256") for row in rows], thumbnails)
+    if not forgotten.any():
+        return
+    kept = zip(image_files.stream(_images_path(part)), part.images, forgotten, strict=True)
+    image_files.write(
+        _images_path(part), (("", b"") if is_gone else (image.path, data) for data, image, is_gone in kept)
+    )
+    for number in np.flatnonzero(forgotten).tolist():
+        thumbnails[number] = None
+        rows[number]["status"] = FORGOTTEN
 
 
 def _manifest_row(image: SourceImage, data: bytes, defect: str | None) -> tuple[dict[str, Any], bytes | None]:
@@ -168,9 +198,15 @@ def _manifest_row(image: SourceImage, data: bytes, defect: str | None) -> tuple[
         "format": decoded.format,
         "width": width,
         "height": height,
-        "pixel_sha256": hashlib.sha256(b"%dx%d:" % (height, width) + pixels.data).hexdigest(),
+        "pixel_sha256": pixel_sha256(pixels),
     }
     return columns, properties.thumbnail(pixels).tobytes()
+
+
+def pixel_sha256(pixels: np.ndarray) -> str:
+    """SHA-256 (hex) of (H, W) uint8 grey pixels and their size."""
+    height, width = pixels.shape
+    return hashlib.sha256(b"%dx%d:" % (height, width) + np.ascontiguousarray(pixels).data).hexdigest()
 
 
 def image_id(path: str, file_sha256: str, occurrence: int = 1) -> str:

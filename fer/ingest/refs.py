@@ -18,6 +18,16 @@ class DatasetRef(Ref):
         return f"{self.source}: {self.n_files:,} files, {self.size_bytes / 1e6:,.1f} MB"
 
 
+class TombstonesRef(Ref):
+    """`tombstones.parquet`: the images that are to be forgotten."""
+
+    n_images: int
+
+    def summary(self) -> str:
+        """See Ref."""
+        return f"{self.n_images:,} images are to be forgotten"
+
+
 class ManifestRef(Ref):
     """`manifest.parquet`, one row per file found, and its bytes and thumbnails in `images/` and `thumbnails/`."""
 
@@ -28,6 +38,7 @@ class ManifestRef(Ref):
     ignore_labels: tuple[str, ...] = ()
     n_found: int
     n_quarantined: int
+    n_forgotten: int = 0  # images left out, of which nothing is kept: they, or twins of theirs, are to be forgotten
     ignored: Counts = Field(default_factory=dict)  # kind of other file in the sources -> count
     warnings: tuple[str, ...] = ()
     split_warnings: tuple[str, ...] = ()  # what looks like a split and is none; of interest where splits are kept
@@ -36,5 +47,6 @@ class ManifestRef(Ref):
         """See Ref."""
         n_ignored = sum(self.ignored.values())
         ignored = f", {n_ignored:,} other file{'s' * (n_ignored != 1)} ignored" if n_ignored else ""
+        forgotten = f", {self.n_forgotten:,} left out as they are to be forgotten" if self.n_forgotten else ""
         layout = ", ".join(self.layouts)
-        return f"{self.n_found:,} images found ({layout}), {self.n_quarantined:,} can't be read{ignored}"
+        return f"{self.n_found:,} images found ({layout}), {self.n_quarantined:,} can't be read{ignored}{forgotten}"

@@ -46,7 +46,7 @@ class Place:
         path.write_bytes(archive)
         resolved = download.resolve(sources.parse(f"archive:{path}"))
         dataset = download.download(resolved, workspace=self.workspace)
-        return index.index((dataset,), CONFIG, index.OfficialNames(), workspace=self.workspace)
+        return index.index((dataset,), CONFIG, index.OfficialNames(), None, workspace=self.workspace)
 
     def rows(self, manifest: ManifestRef) -> list[dict[str, Any]]:
         return pq.read_table(self.workspace.folder(manifest) / names.MANIFEST).to_pylist()

@@ -168,7 +168,7 @@ def test_the_same_source_twice_is_an_error(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png()})
     with pytest.raises(errors.ConfigError, match="given once"):
-        index.index((dataset, dataset), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+        index.index((dataset, dataset), CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -199,7 +199,7 @@ def test_a_damaged_image_in_the_archive_is_a_clear_error(tmp_path):
     path = workspace.folder(dataset) / archives.DATASET
     rewrite(workspace, dataset, path.name, path.read_bytes().replace(b"some bytes", b"same bytes", 1))
     with pytest.raises(archives.DamagedArchive, match=r"happy/2\.png"):
-        index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+        index.index((dataset,), CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
 
 
 def test_the_subject_is_what_the_pattern_finds_in_the_path(tmp_path):
@@ -293,5 +293,5 @@ def test_what_was_left_out_on_the_way_in_is_counted_with_the_ignored(tmp_path):
     workspace = LocalWorkspace(tmp_path)
     dataset = committed(workspace, {"happy/1.png": png(1), "notes.txt": b""})
     dataset = dataset.model_copy(update={"left_out": {"hidden file": 3}})
-    manifest = index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+    manifest = index.index((dataset,), CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
     assert manifest.ignored == {".txt": 1, "hidden file": 3}

@@ -85,12 +85,12 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index.index(datasets, CONFIG, OFFICIAL, workspace=workspace, progress=interrupt)
+        index.index(datasets, CONFIG, OFFICIAL, None, workspace=workspace, progress=interrupt)
     assert index.index.found(datasets, CONFIG, OFFICIAL, workspace=workspace) is None
     read = decode.decode_with_format
     decoded = []
     monkeypatch.setattr(decode, "decode_with_format", lambda data: decoded.append(data) or read(data))
-    manifest = index.index(datasets, CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+    manifest = index.index(datasets, CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
     assert len(decoded) == 2
     assert manifest.digest == undisturbed.digest
     expected = {"_ref.json", names.INDEX_REPORT, names.MANIFEST, names.IMAGES, names.THUMBNAILS}

@@ -45,15 +45,15 @@ def committed(workspace, files, source="archive"):
     return workspace.run("download", source, DatasetRef, produce, resumable=False)
 
 
-def run(workspace, files, config=CONFIG, say=progress.silent, official=OFFICIAL):
+def run(workspace, files, config=CONFIG, say=progress.silent, official=OFFICIAL, forgotten=None):
     """The manifest of one source of these files."""
-    return index.index((committed(workspace, files),), config, official, workspace=workspace, progress=say)
+    return index.index((committed(workspace, files),), config, official, forgotten, workspace=workspace, progress=say)
 
 
 def merged(workspace, sources, config=CONFIG):
     """The manifest of several sources: name -> files."""
     datasets = tuple(committed(workspace, files, source) for source, files in sources.items())
-    return index.index(datasets, config, OFFICIAL, workspace=workspace, progress=progress.silent)
+    return index.index(datasets, config, OFFICIAL, None, workspace=workspace, progress=progress.silent)
 
 
 def rows_of(workspace, manifest):

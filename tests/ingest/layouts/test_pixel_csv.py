@@ -191,7 +191,7 @@ def test_damaged_bytes_of_the_csv_are_a_clear_error(tmp_path):
     path = workspace.folder(dataset) / "dataset.zip"
     rewrite(workspace, dataset, path.name, path.read_bytes().replace(b"55 55 55", b"55 54 55", 1))
     with pytest.raises(archives.DamagedArchive, match=r"fer2013\.csv"):
-        index.index((dataset,), CONFIG, OFFICIAL, workspace=workspace, progress=progress.silent)
+        index.index((dataset,), CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
 
 
 @given(
