@@ -4,20 +4,25 @@ import shutil
 import uuid
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import flow
 from pydantic import ValidationError
 
 import tasks.registry
+from data_contracts import files
 from fer import errors, settings
 from fer.curation.refs import PreviousData
 from fer.engine import arithmetic, connect, runners
 from fer.engine.refs import Ref
 from fer.ingest import sources as source_forms
+from fer.ingest.tombstones import records as tombstones
+from fer.ingest.tombstones.records import Tombstones
 from fer.models import saved_model
 from fer.recipes import overrides, reproduction
 from fer.recipes.reproduction import Reproduction
 from fer.recipes.schema import Recipe
-from fer.registry import names, registry, starting_weights
+from fer.registry import names, registry, starting_weights, trained_on
 from fer.registry.manifest import Manifest
 from fer.registry.provenance import lineage
 from flows import ingest, retrain, run_options
@@ -54,10 +59,19 @@ def reproduce(
         try:
             with connect.alone(configured, home), tasks.registry.workspace_in_reach():
                 before = reproduction.expected(manifest, release)
-                return _made_again(before, release, recipe, given, kaggle_secret)
+                found = _made_again(before, release, recipe, given, kaggle_secret)
+                return found.model_copy(update={"n_forgotten": _n_forgotten(release, tombstones.read(store))})
         finally:
             if not keep:
                 shutil.rmtree(home, ignore_errors=True)
+
+
+def _n_forgotten(release: Path, forgotten: Tombstones | None) -> int:
+    """How many of the images that a release was trained on or chosen by are to be forgotten."""
+    if forgotten is None or not (release / files.TRAINED_ON).is_file():
+        return 0
+    known = trained_on.read(release / files.TRAINED_ON)["pixel_sha256"]
+    return int(pc.sum(pc.is_in(known, pa.array(forgotten.digests(), pa.string()))).as_py() or 0)
 
 
 def recipe_of(manifest: Manifest) -> Recipe:

@@ -4,6 +4,7 @@
     prefect.db                       Prefect's database, if it is SQLite, as it was at one moment
     accepted/NAME.json               the data accepted last, of each recipe and source
     workspace/STAGE/KEY/…            the outputs that this names
+    store/tombstones/ID.json         the images that are to be forgotten
     store/models/NAME/…              the registry: log, aliases, pins, manifests, and the files of releases in need
 
 It is written aside and put in place by one rename, and nothing is restored before all of it was read and found whole.
@@ -29,6 +30,7 @@ from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
 from fer.housekeeping.kept_releases import Releases
+from fer.ingest.tombstones import records
 from fer.registry import registry
 from fer.settings import Settings
 
@@ -213,6 +215,8 @@ def _keep_accepted(workspace: Workspace, folder: Path) -> None:
 def _keep_registry(models: registry.Registry, folder: Path) -> None:
     """All of it but the files of releases that nothing needs."""
     needed = Releases(models, _N_CHAMPIONS).roots
+    for listed in list(models.store.list(records.PREFIX)):
+        _fetch(models, listed.key, folder)
     for name in models.names():
         manifests = models.versions(name)
         for listed in list(models.store.list(f"models/{name}/")):
@@ -262,7 +266,9 @@ def _require_same_history(models: registry.Registry, folder: Path, objects: list
 
 
 _FILES = "files"
-_ORDER = (_FILES, "log", "versions", "pins.json", "aliases")  # an alias last: it tells how far the log goes
+_TOMBSTONES = records.PREFIX.rstrip("/")
+# What is to be forgotten first; an alias last: it tells how far the log goes.
+_ORDER = (_TOMBSTONES, _FILES, "log", "versions", "pins.json", "aliases")
 
 
 def _restore_registry(models: registry.Registry, folder: Path, objects: list[str]) -> str:
@@ -284,8 +290,8 @@ def _restore_registry(models: registry.Registry, folder: Path, objects: list[str
 
 
 def _part(key: str) -> str:
-    """What a key's object is: `models/NAME/<this>`."""
-    return key.split("/")[2]
+    """What a key's object is: `models/NAME/<this>`, or a tombstone."""
+    return _TOMBSTONES if key.startswith(records.PREFIX) else key.split("/")[2]
 
 
 class _AnyRef(Ref):

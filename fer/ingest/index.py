@@ -83,8 +83,8 @@ def index(
     reasons = Counter(reason for reason in rows["reason"].to_pylist() if reason is not None)
     if sum(reasons.values()) == len(rows):
         left_out = [f"{n_forgotten:,} others that are to be forgotten"] if n_forgotten else []
-        commonest = (f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
-        shown = [f"{len(rows):,} files", *left_out, *commonest]
+        most = (f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
+        shown = [f"{len(rows):,} files", *left_out, *most]
         raise errors.SourceError(
             "The source must hold images that can be decoded.",
             received="; ".join(shown),

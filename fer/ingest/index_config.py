@@ -66,9 +66,9 @@ class IndexConfig(Record):
         default=0.92,
         ge=0.85,
         le=1,
-        description="likeness to an image that is to be forgotten (`fer data forget`) from which on others are left out "
-        "as near-twins of it: a cosine of 24 numbers. Of FER2013 0.92 finds 99 % of near-duplicates as they are, 87 % of "
-        "moved ones, and one in 11,000 others",
+        description="likeness to an image that is to be forgotten (`fer data forget`) from which on others are left "
+        "out as near-twins of it: a cosine of 24 numbers. Of FER2013 0.92 finds 99 % of near-duplicates as they are, "
+        "87 % of moved ones, and one in 11,000 others",
     )
 
     @field_validator("text_encoding")

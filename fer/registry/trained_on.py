@@ -3,6 +3,7 @@
 Columns: `pixel_sha256`, and `split`, which is `train`, or `validation` for images that the model was only chosen by.
 """
 
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts import files
+from fer.engine.store import objectstore
 
 
 def table(split: Path, model: Path) -> pa.Table:
@@ -24,6 +26,14 @@ def table(split: Path, model: Path) -> pa.Table:
         known = pa.concat_tables([known, read(earlier).cast(known.schema)])
     unique = known.group_by("pixel_sha256").aggregate([("split", "min")])
     return unique.rename_columns(["pixel_sha256", "split"]).sort_by("pixel_sha256")
+
+
+def fetch(store: objectstore.ObjectStore, key: str, sha256: str) -> pa.Table:
+    """The file with this key of the store, as `read` has it. Raises StoreError, IntegrityError."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / files.TRAINED_ON
+        store.download_file(key, path, sha256)
+        return read(path)
 
 
 def read(path: Path) -> pa.Table:

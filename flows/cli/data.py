@@ -1,4 +1,4 @@
-"""The commands `fer data …`: the data, checked and compared without training."""
+"""The commands `fer data …`: the data, checked, compared and forgotten without training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,9 @@ import typer
 from fer import errors
 from flows.cli import console, options
 from flows.cli.comparing import data_diff
+from flows.cli.provenance import forget
 
-app = typer.Typer(help="The data: checked and compared, without training.", no_args_is_help=True)
+app = typer.Typer(help="The data: checked, compared and forgotten, without training.", no_args_is_help=True)
 
 
 @app.command()
@@ -54,3 +55,4 @@ def check(
 
 
 app.command("diff")(data_diff.diff)
+app.command("forget")(forget.forget)

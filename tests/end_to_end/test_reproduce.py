@@ -3,16 +3,22 @@
 import hashlib
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import quick_demo
 
+from data_contracts import files as files_of
+from fer import settings
+from fer.engine import connect
+from fer.housekeeping.erasure import erase, reach
 from fer.recipes import overrides
-from fer.registry import releases
+from fer.registry import registry, releases
 from fer.registry.manifest import Registration
 from fer.registry.provenance import lineage
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
+SETTINGS = (*quick_demo.SETTINGS, "robustness.enabled=false", "explanations.enabled=false", "slices.enabled=false")
 REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
 REBUILT |= {"train", "calibrate", "evaluate"}
 
@@ -23,10 +29,9 @@ def version(home: Path) -> int:
     from flows.ingest import ingest
     from flows.retrain import retrain
 
-    settings = [*quick_demo.SETTINGS, "robustness.enabled=false", "explanations.enabled=false", "slices.enabled=false"]
     fewer = 'demo.images_per_class={"happy": 35, "sad": 30, "surprise": 35}'
-    ingest(["demo"], "demo", overrides.parse_settings([*settings, fewer]))
-    result = retrain(["demo"], "demo", overrides.parse_settings(settings))
+    ingest(["demo"], "demo", overrides.parse_settings([*SETTINGS, fewer]))
+    result = retrain(["demo"], "demo", overrides.parse_settings(SETTINGS))
     with releases.open_registry() as models:
         assert lineage.ASSIGNMENTS_BEFORE in models.get("demo").files
     return result.release.version
@@ -75,6 +80,43 @@ def test_what_is_made_of_other_data_is_not_made(version, tmp_path):
     assert (found.is_same, found.first_difference) == (False, "split")
     assert any(cause.startswith("split.test_share:") for cause in found.causes)
     assert {stage.stage for stage in found.stages if not stage.after} >= {"train", "evaluate", "preprocess"}
+
+
+def test_what_is_forgotten_no_later_run_knows_and_a_reproduction_says_so(version, home):
+    from flows.ingest import ingest
+
+    learned = known_images(version)
+    with connect.store(settings.Settings.load()) as store:
+        asked = erase.Asked("digest", learned[0], "request 7")
+        looked = erase.forget(asked, settings.Settings.load(), registry.Registry(store), apply=False)
+        done = erase.forget(asked, settings.Settings.load(), registry.Registry(store), apply=True)
+        again = erase.forget(asked, settings.Settings.load(), registry.Registry(store), apply=True)
+    assert (looked.is_done, looked.things) != (True, ())
+    assert {thing.name for thing in looked.things} == {thing.name for thing in done.things}
+    assert {thing.name.partition("/")[0] for thing in done.things} == {"balance", "preprocess", "download", "index"}
+    assert {thing.fate for thing in done.things} == {"removed"}
+    assert f"demo@{version}" in done.retrained
+    assert (again.tombstone, again.things) == ("", ())
+    forgotten = {learned[0], *(image.pixel_sha256 for image in done.images)}
+
+    data = ingest(["demo"], "demo", overrides.parse_settings(SETTINGS), accept=False)
+    assert data.manifest.n_forgotten >= len(done.images) >= 1
+    for ref, name in ((data.manifest, files_of.MANIFEST), (data.split, files_of.SPLIT)):
+        rows = pq.read_table(home / "workspace" / ref.path / name, columns=["pixel_sha256"])
+        assert forgotten.isdisjoint(rows["pixel_sha256"].to_pylist())
+
+    found = made_again(f"demo@{version}")
+    assert (found.is_same, found.first_difference) == (False, "index")
+    assert found.causes[0].startswith("forgotten: none → tombstones/")
+    assert found.n_forgotten == len(forgotten.intersection(learned))
+    assert "must be retrained" in found.sentence()
+
+
+def known_images(version: int) -> list[str]:
+    with releases.open_registry() as models:
+        known = reach.trained_on_of(models, models.get("demo", str(version)))
+    assert known is not None
+    return known["pixel_sha256"].to_pylist()
 
 
 def registered_otherwise(version: int, folder: Path, edit) -> str:
