@@ -140,7 +140,8 @@ def _changes(before: Sequence[KeyParts], after: Sequence[KeyParts]) -> Iterator[
         nearest = key_parts.nearest(parts, before, lambda known: known)
         for change in () if nearest is None else reasons.between(nearest, parts):
             sentence = change.sentence()
-            if sentence not in told and (change.kind != "input" or not (change.before and change.after)):
+            is_traced = change.kind == "input" and change.name != lineage.FORGOTTEN  # told of its own stage
+            if sentence not in told and not (is_traced and change.before and change.after):
                 told.add(sentence)
                 yield sentence
 

@@ -59,8 +59,8 @@ class Candidate(Record):
 
     def outputs(self) -> tuple[Ref, ...]:
         """All that it was judged by, and is."""
-        seeds = () if self.seeds is None else (self.seeds,)
-        return (self.split, self.tested, self.model, *seeds, self.evaluation, *self.examination.refs(), self.verdict)
+        others = (ref for ref in (self.seeds, self.exports) if ref is not None)
+        return (self.split, self.tested, self.model, self.evaluation, *others, *self.examination.refs(), self.verdict)
 
 
 def registered(candidate: Candidate) -> ReleaseRef | None:

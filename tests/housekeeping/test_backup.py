@@ -15,6 +15,7 @@ from fer.curation import baseline
 from fer.curation.refs import DriftRef, PreviousData, SplitRef, ValidationRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.housekeeping import backup
+from fer.ingest.tombstones import records
 from fer.registry import pins
 from flows.cli import app as cli
 from flows.operating import database as databases
@@ -204,3 +205,13 @@ def test_the_commands_say_what_they_did_and_restore_not_under_a_server(
     assert CliRunner().invoke(cli.app, ["restore", folder, "--force"]).exit_code == 0
     assert rows(database) == ["before"]
     assert datetime.datetime.now(datetime.UTC) - backup.read(tmp_path / "kept").made_utc < datetime.timedelta(hours=1)
+
+
+def test_what_is_to_be_forgotten_is_kept_and_put_back(configured, models, store, tmp_path):
+    made = records.tombstone(["a" * 64], [], "digest", "me")
+    records.write(store, made)
+    backup.write(tmp_path / "kept", configured, models, None)
+    store.delete(f"{records.PREFIX}{made.id}.json")
+    assert records.read(store) is None
+    backup.restore(tmp_path / "kept", configured, models, None)
+    assert records.read(store) == records.Tombstones.of([made])

@@ -86,7 +86,7 @@ def test_finished_parts_of_an_interrupted_attempt_are_kept(tmp_path, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         index.index(datasets, CONFIG, OFFICIAL, None, workspace=workspace, progress=interrupt)
-    assert index.index.found(datasets, CONFIG, OFFICIAL, workspace=workspace) is None
+    assert index.index.found(datasets, CONFIG, OFFICIAL, None, workspace=workspace) is None
     read = decode.decode_with_format
     decoded = []
     monkeypatch.setattr(decode, "decode_with_format", lambda data: decoded.append(data) or read(data))

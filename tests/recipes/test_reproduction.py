@@ -88,3 +88,12 @@ def test_an_older_release_is_compared_by_the_digests_that_it_has(tmp_path):
     found = reproduction.compare(before, traced(index="x"), SAME._replace(code_fingerprint="gh"))
     assert found.first_difference == "index"
     assert "does not say which" in found.causes[0]
+
+
+def test_what_is_to_be_forgotten_is_told_where_the_index_differs(before):
+    made = traced(index="x")
+    for path, known in (("tombstones/1", before.parts["index"][0]), ("tombstones/2", made.parts["index/0"])):
+        known.inputs["forgotten"] = {"$ref": path, "$digest": path}
+    found = reproduction.compare(before, made, SAME)
+    assert found.first_difference == "index"
+    assert found.causes == ("forgotten: other data (tombstones/1 → tombstones/2)",)

@@ -27,8 +27,9 @@ from fer.engine.workspace import Workspace
 FILE = "lineage.json"
 ASSIGNMENTS_BEFORE, SPLIT_BEFORE = "assignments_before.parquet", "split_before.json"
 _SPLIT, _PREVIOUS = "split", "previous"
-# Inputs that are of earlier data or of other models: what a stage was compared with, not what it was made of.
-_OF_OTHERS = frozenset({_PREVIOUS, "baseline", "anchor", "opponents", "champion"})
+FORGOTTEN = "forgotten"  # the input of `index` that names what it leaves out
+# Inputs that are of earlier data or of other models, and what was left out: not what a stage's output was made of.
+_OF_OTHERS = frozenset({_PREVIOUS, "baseline", "anchor", "opponents", "champion", FORGOTTEN})
 
 
 class StageOutput(Record):

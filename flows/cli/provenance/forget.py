@@ -101,7 +101,12 @@ def _show(found: "Erasure", written: dict[str, Path]) -> None:
     if len(found.things) > _SHOWN:
         _say(f"… and {len(found.things) - _SHOWN:,} more")
     images = f"{found.n_asked_for:,} pictures and {found.n_twins:,} near-twins"
-    if found.is_done:
+    if not found.n_asked_for:
+        _say(
+            f"[yellow]![/] no picture of this {found.asked_by} is known here; {found.n_earlier_tombstones:,} earlier "
+            "tombstones stand, and what they left here is listed above, if anything"
+        )
+    elif found.is_done:
         known = "" if found.tombstone else " already"
         _say(f"[green]✓[/] {images} are to be forgotten{known}: no later run takes them in")
     else:
