@@ -22,7 +22,7 @@ from fer.models import saved_model
 from fer.recipes import overrides, reproduction
 from fer.recipes.reproduction import Reproduction
 from fer.recipes.schema import Recipe
-from fer.registry import names, registry, starting_weights, trained_on
+from fer.registry import names, releases, starting_weights, trained_on
 from fer.registry.manifest import Manifest
 from fer.registry.provenance import lineage
 from flows import ingest, retrain, run_options
@@ -51,16 +51,16 @@ def reproduce(
         keep: Leave the workspace of the attempt in FER_HOME, to look into it.
     """
     configured = settings.Settings.load()
-    with connect.store(configured) as store:
-        manifest = registry.Registry(store).get(*names.parse_spec(model))
+    with releases.open_registry() as models:
+        manifest = models.get(*names.parse_spec(model))
         recipe, given = recipe_of(manifest), sources_of(manifest, sources or [])
         home = configured.home / FOLDER / f"{manifest.name}-{manifest.version}-{uuid.uuid4().hex[:8]}"
-        release = registry.Registry(store).fetch(manifest, home / "release")
+        release = models.fetch(manifest, home / "release")
         try:
             with connect.alone(configured, home), tasks.registry.workspace_in_reach():
                 before = reproduction.expected(manifest, release)
                 found = _made_again(before, release, recipe, given, kaggle_secret)
-                return found.model_copy(update={"n_forgotten": _n_forgotten(release, tombstones.read(store))})
+                return found.model_copy(update={"n_forgotten": _n_forgotten(release, tombstones.read(models.store))})
         finally:
             if not keep:
                 shutil.rmtree(home, ignore_errors=True)

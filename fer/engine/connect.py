@@ -104,7 +104,11 @@ def alone(settings: Settings, home: Path) -> Iterator[None]:
 
     The store must run, as within `store`. It is the environment that changes: child processes have it too.
     """
-    own = {"FER_HOME": str(home), "FER_WORKSPACE": str(home / "workspace")}
+    own = {
+        "FER_HOME": str(home),
+        "FER_WORKSPACE": str(home / "workspace"),
+        "FER_TRUSTED_KEYS": str(settings.trusted_keys),
+    }
     if settings.store_endpoint is None:
         endpoint, credentials = seaweedfs.access(settings.home)
         own["FER_STORE_ENDPOINT"] = endpoint

@@ -66,3 +66,17 @@ def test_a_bucket_that_is_not_there_is_an_error_before_the_work(store, store_hom
 def test_a_workspace_in_an_embedded_store_that_does_not_run_says_so(tmp_path):
     with pytest.raises(errors.StoreUnavailable, match="embedded store must run"):
         connect.running_workspace(Settings(home=tmp_path, workspace="s3://bucket"))
+
+
+def test_a_home_of_its_own_has_the_store_and_the_trust_of_the_other(store_settings, store, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_HOME", str(store_settings.home))
+    monkeypatch.setenv("FER_STORE_PREFIX", store_settings.store_prefix)
+    before = Settings.load()
+    store.put("one", b"1")
+    with connect.alone(before, tmp_path / "own"):
+        own = Settings.load()
+        assert (own.home, own.workspace_folder) == (tmp_path / "own", tmp_path / "own" / "workspace")
+        assert own.trusted_keys == before.trusted_keys
+        with connect.store(own) as same:
+            assert same.get("one").data == b"1"
+    assert Settings.load() == before

@@ -95,25 +95,47 @@ def held(home: Path, workspace: Workspace, digests: Collection[str]) -> list[Hel
     """
     root = workspace.root
     outputs: dict[str, Held] = {}
-    manifests = [record for record in workspace.records("index") if _is_affected(record, workspace, digests)]
+    records = _Records(workspace)
+    manifests = [record for record in records.of("index") if _is_affected(record, workspace, digests)]
     datasets = {path for record in manifests if record.parts is not None for path in record.parts.refs().values()}
     prepared: set[str] = set()
-    for record in workspace.records("preprocess"):
+    for record in records.of("preprocess"):
         refs = [] if record.parts is None else list(record.parts.refs().values())
-        if any(_splits(path, workspace, digests) for path in refs if not path.startswith("index/")) or not refs:
+        splits = (records.at(path) for path in refs if not path.startswith("index/"))
+        if any(_splits(split, workspace, digests) for split in splits) or not refs:
             prepared.add(record.path)
             outputs[record.path] = Held(record.path, "prepared pixels", True, record.size_bytes)
-    for record in workspace.records("balance"):
+    for record in records.of("balance"):
         refs = [] if record.parts is None else list(record.parts.refs().values())
-        if not refs or prepared.intersection(refs) or not all(_is_there(path, workspace) for path in refs):
+        if not refs or prepared.intersection(refs) or not all(map(records.at, refs)):
             outputs[record.path] = Held(record.path, "prepared pixels, balanced", True, record.size_bytes)
-    for record in workspace.records("download"):
+    for record in records.of("download"):
         if record.path in datasets:
             outputs[record.path] = Held(record.path, "the source's archive as downloaded", True, record.size_bytes)
     for record in manifests:
         outputs[record.path] = Held(record.path, "encoded pictures and thumbnails", True, record.size_bytes)
     ordered = sorted(outputs.values(), key=lambda one: _OF_PIXELS.index(one.name.partition("/")[0]))
     return [*_pages(home, workspace), *_unfinished(root), *ordered]
+
+
+class _Records:
+    """The records of a workspace, each read once."""
+
+    def __init__(self, workspace: Workspace):
+        self._workspace = workspace
+        self._by_stage: dict[str, dict[str, OutputRecord]] = {}
+
+    def of(self, stage: str) -> list[OutputRecord]:
+        """Those of a stage, newest first."""
+        if stage not in self._by_stage:
+            self._by_stage[stage] = {record.path: record for record in self._workspace.records(stage)}
+        return list(self._by_stage[stage].values())
+
+    def at(self, path: str) -> OutputRecord | None:
+        """That of an output, `stage/key`; None if it is gone."""
+        stage = path.partition("/")[0]
+        self.of(stage)
+        return self._by_stage[stage].get(path)
 
 
 def _is_affected(record: OutputRecord, workspace: Workspace, digests: Collection[str]) -> bool:
@@ -126,9 +148,8 @@ def _is_affected(record: OutputRecord, workspace: Workspace, digests: Collection
     return bool(pc.any(pc.is_in(rows["pixel_sha256"], pa.array(sorted(digests), pa.string()))).as_py())
 
 
-def _splits(path: str, workspace: Workspace, digests: Collection[str]) -> bool:
+def _splits(record: OutputRecord | None, workspace: Workspace, digests: Collection[str]) -> bool:
     """Whether one of the images is in a split; one that is gone may have had it."""
-    record = next((record for record in workspace.records(path.partition("/")[0]) if record.path == path), None)
     if record is None:
         return True
     try:
@@ -138,10 +159,6 @@ def _splits(path: str, workspace: Workspace, digests: Collection[str]) -> bool:
         return True
     used = rows.filter(pc.not_equal(rows["split"], EXCLUDED))
     return bool(pc.any(pc.is_in(used["pixel_sha256"], pa.array(sorted(digests), pa.string()))).as_py())
-
-
-def _is_there(path: str, workspace: Workspace) -> bool:
-    return any(record.path == path for record in workspace.records(path.partition("/")[0]))
 
 
 def _pages(home: Path, workspace: Workspace) -> Iterator[Held]:

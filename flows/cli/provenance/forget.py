@@ -42,7 +42,7 @@ def forget(
     configured = settings.Settings.load()
     configured.require_home()
     asked = _asked(subject, file, digest, reason)
-    with releases.open_registry() as models:
+    with releases.open_registry(unsigned=True) as models:
         found = erase.forget(asked, configured, models, apply=yes)
     written = report.write(found, erase.folder_of(configured.home, found)) if yes else {}
     if as_json:
