@@ -9,7 +9,6 @@ FER_LIMIT_TABLE_ROWS=2000000 fer retrain …
 
 import functools
 
-import pydantic_settings
 from pydantic import Field
 
 from fer import settings
@@ -21,7 +20,7 @@ _MIB = 2**20
 class Limits(settings.FromEnvironment):
     """The limits in force. `current()` reads them once a process; an empty variable counts as not set."""
 
-    model_config = pydantic_settings.SettingsConfigDict(env_prefix=_PREFIX)
+    PREFIX = _PREFIX
 
     archive_files: int = Field(
         default=2_000_000, ge=1, description="files of an archive or folder: AffectNet has 0.45 M cropped images"

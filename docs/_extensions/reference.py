@@ -45,7 +45,7 @@ class EnvironmentVariables(from_code.Directive):
                 value = f"{field.default:,}" if isinstance(field.default, int) else str(field.default)
                 default = "" if field.default in (PydanticUndefined, None, "") else from_code.code(value)
                 default = from_code.code("$FER_HOME/workspace") if name == "workspace" else default
-                variable = f"{settings.model_config.get('env_prefix', '')}{name.upper()}"
+                variable = f"{settings.PREFIX}{name.upper()}"
                 yield from_code.row(from_code.code(variable), default, field.description or "")
 
 

@@ -1,17 +1,16 @@
 """Whether a model's training images are faces as FER2013 frames them, or photographs that show some: told by these."""
 
 from pathlib import Path
-from typing import Literal
 
+from fer.exports.serving import WholeShows
 from fer.images import faces
 from fer.shards import selection
 
-Shown = Literal["crops", "photographs"]
 _LOOKED_AT = 64  # images: 10 ms each at 48x48
 _MOST = 0.5
 
 
-def of_train(shards: Path, seed: int) -> Shown:
+def of_train(shards: Path, seed: int) -> WholeShows:
     """What most of some train images show, as the model saw them: those that the seed and their ids choose.
 
     A crop is a picture in which a face is found that takes most of it; of FER2013's 97 % are such. Prepared to a

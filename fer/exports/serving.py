@@ -9,7 +9,6 @@ from pydantic import Field, ValidationError
 from fer import errors
 from fer.engine.records import Record
 from fer.evaluation.calibration.calibrator import Calibration, SetLevel
-from fer.exports import framing
 from fer.images import faces
 from fer.shards.preprocessing import Preprocessing
 
@@ -20,6 +19,7 @@ LITERT, LITERT_INT8 = "model.tflite", "model.int8.tflite"
 OF_ONNX = (ONNX, ONNX_INT8)
 MODELS = (*OF_ONNX, LITERT, LITERT_INT8)
 FILES = (*MODELS, PREPROCESS, FILE)
+WholeShows = Literal["crops", "photographs"]
 _OUTDATED = "use a version of this project that knows its format, or retrain"
 
 
@@ -52,7 +52,7 @@ class Framing(Record):
     frame_side: float
     frame_raised: float
     detector: str = Field(description="the detector that such boxes are of")
-    whole_shows: framing.Shown | None = None
+    whole_shows: WholeShows | None = None
 
 
 class Fidelity(Record):
@@ -111,7 +111,7 @@ def of(
     fidelity: tuple[Fidelity, ...],
     not_released: dict[str, str],
     files: dict[str, str],
-    whole_shows: framing.Shown | None,
+    whole_shows: WholeShows | None,
 ) -> Serving:
     """The content for a model whose input was made by `preprocessing`; `files`: name -> SHA-256."""
     config = preprocessing.config

@@ -5,7 +5,6 @@ What they refuse is in the manifest, so they are in the keys of the stages that 
 
 import functools
 
-import pydantic_settings
 from pydantic import Field
 
 from fer import settings
@@ -14,7 +13,7 @@ from fer import settings
 class ImageLimits(settings.FromEnvironment):
     """The limits in force. `current()` reads them once a process; an empty variable counts as not set."""
 
-    model_config = pydantic_settings.SettingsConfigDict(env_prefix="FER_LIMIT_IMAGE_")
+    PREFIX = "FER_LIMIT_IMAGE_"
 
     side_px: int = Field(
         default=8_192,

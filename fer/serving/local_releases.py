@@ -150,9 +150,12 @@ class Confirmation(Record):
     def _confirmed(self, configured: settings.Settings) -> "Confirmation | None":
         """The confirmation with the present time, if the store says what it said; None if it says otherwise."""
         from fer.engine import connect
+        from fer.engine.store import seaweedfs
 
         begun = time.time()
+        is_embedded = configured.store_endpoint is None
         with contextlib.suppress(errors.StoreError):  # who asks for all of it says why
+            use = seaweedfs.token_unless_used(configured.home) if is_embedded else None
             store = connect.running_store(configured)
             if self.only and list(store.folders("models/")) != [self.name]:
                 return None
@@ -160,7 +163,7 @@ class Confirmation(Record):
                 return None
             if store.get(names.log_key(self.name, self.entry + 1)) is not None:
                 return None
-            return self.model_copy(update={"at": begun})
+            return self.model_copy(update={"at": begun, "use": use})
         return None
 
 

@@ -95,6 +95,16 @@ def running(home: Path) -> Iterator[Server]:
                 fcntl.flock(users, fcntl.LOCK_UN)  # before start.lock is free, or `down` would see a user
 
 
+def token_unless_used(home: Path) -> str | None:
+    """The token of the store (see `uses`) if nobody uses it now, though it may run; None if somebody does.
+
+    Who asks a running store for something after that, and finds the same token later, knows that it still holds.
+    """
+    folder = _folder(home)
+    with _starting(folder), _users(folder) as users:
+        return uses.token(home) if _is_last(users) else None
+
+
 def access(home: Path) -> tuple[str, Credentials | None]:
     """The endpoint and credentials of the store that was started. Raises StoreUnavailable if none was."""
     folder = home.resolve() / "store"

@@ -82,3 +82,13 @@ def test_a_process_that_is_gone_does_not_run(home):
     for written, runs in ((f'{{"pid": {os.getpid()}}}', True), ('{"pid": 99999999}', False), ("no json", False)):
         (home / "store" / "server.json").write_text(written)
         assert uses.may_run(home) == runs
+
+
+def test_the_token_of_a_store_that_runs_unused_tells_of_the_next_use(home):
+    with seaweedfs.running(home):
+        assert seaweedfs.token_unless_used(home) is None
+    token = seaweedfs.token_unless_used(home)
+    assert token == uses.token(home) is not None
+    with seaweedfs.running(home):
+        pass
+    assert uses.token(home) != token

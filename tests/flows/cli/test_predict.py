@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -10,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from drawn_photos import drawn, photo
 from rich.console import Console
-from shell import fer
+from shell import FER, bare, fer
 from typer.testing import CliRunner
 
-from fer import errors
+from fer import errors, settings
+from fer.engine import disk
 from fer.images import encode
 from fer.serving import local_releases, predicting
 from fer.serving.predicting import Prediction
@@ -152,3 +157,28 @@ def test_the_common_folder_is_named_once():
     assert command._common_folder([Path("a/b/c.png"), Path("a/d.png")]) == Path("a")
     assert command._common_folder([Path("a/b.png")]) is None
     assert command._common_folder([Path("/a/b.png"), Path("b.png")]) is None
+
+
+@pytest.mark.slow
+def test_a_confirmed_release_predicts_without_its_store_and_loads_nothing_heavy(tmp_path, monkeypatch):
+    environment = bare(tmp_path) | {"FER_STORE_ENDPOINT": "http://127.0.0.1:1"}
+    for name in [name for name in os.environ if name.startswith("FER_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    home = settings.Settings.load().home
+    folder = onnx_release.write(home / "models" / "demo" / "1", sets=True)
+    known = local_releases.Confirmation(
+        name="demo", version=1, digests={path.name: disk.sha256(path) for path in folder.iterdir()}, withdrawn="",
+        only=True, alias="a", entry=1, under=local_releases._digest(settings.Settings.load()), at=time.time(), use=None,
+    )  # fmt: skip
+    local_releases._write(home / "models" / "confirmed.json", {"": known})
+    (tmp_path / "one.png").write_bytes(encode.png(photo((350, 120, 140))))
+    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    command = [sys.executable, "-c", told + FER[-1], "predict", str(tmp_path / "one.png"), "--format", "csv"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "one face" in shown.stdout
+    loaded = set(shown.stderr.split())
+    assert {"onnxruntime", "fer.serving.predictor"} <= loaded
+    heavy = {"tensorflow", "keras", "prefect", "great_expectations", "pandas", "pyarrow", "boto3", "scipy", "sklearn"}
+    assert heavy.isdisjoint(loaded)
