@@ -90,18 +90,20 @@ def show_model(
     With --json the whole record: metrics, recipe, inputs, environment, files; and the version's standing.
     """
     from fer.registry import names
+    from fer.registry.trust import releases as signatures
     from flows.cli import models_show
 
     wanted = names.parse_spec(spec)
     with _registry(unsigned=True) as models:
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
+        signers = signatures.signers(models.store, manifest)
     standing = _standing(manifest, state.log)
     if as_json:
-        champion = {"champion": state.champion == manifest.version}
-        typer.echo(json.dumps(manifest.model_dump(mode="json") | champion | standing, indent=1))
+        more = {"champion": state.champion == manifest.version, "signed_by": signers}
+        typer.echo(json.dumps(manifest.model_dump(mode="json") | more | standing, indent=1))
         return
-    models_show.show(console.out, manifest, state, next(filter(None, standing.values()), ""))
+    models_show.show(console.out, manifest, state, next(filter(None, standing.values()), ""), signers)
 
 
 app.command("diff")(models_diff.diff)
@@ -212,7 +214,8 @@ def _print_entry(entry: "registry_log.Entry") -> None:
         champion = f"; champion {_or_none(entry.from_version)} → {_or_none(entry.to_version)}"
     head = f"[bold]{entry.number:>4}[/]  {entry.at_utc:%Y-%m-%d %H:%M} UTC  {action}{version}{champion}"
     console.out.print(head, highlight=False, soft_wrap=True)
-    for text in (f"by {entry.by}", entry.reason or "; ".join(entry.verdict)):
+    signed = "" if entry.signature is None else f"; signed by the key {entry.signature.key}"
+    for text in (f"by {entry.by}{signed}", entry.reason or "; ".join(entry.verdict)):
         if text:
             console.out.print(Padding(console.plain(text), (0, 0, 0, 6), expand=False), highlight=False)
 

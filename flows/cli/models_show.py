@@ -1,5 +1,6 @@
 """What `fer models show` says of a version, on one screen."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,8 +17,11 @@ _MODEL = "model.keras"
 _DIGEST_CHARS = 12
 
 
-def show(console: Console, manifest: "Manifest", state: "State", standing: str) -> None:
-    """Print it. `standing` says why it was withdrawn or rolled back; empty where it was not."""
+def show(console: Console, manifest: "Manifest", state: "State", standing: str, signers: Sequence[str] = ()) -> None:
+    """Print it. `standing` says why it was withdrawn or rolled back; empty where it was not.
+
+    `signers` are the keys by which it says that it is signed.
+    """
     name = f"{manifest.name}@{manifest.version}"
     champion = (
         f"{manifest.name}@champion"
@@ -35,6 +39,9 @@ def show(console: Console, manifest: "Manifest", state: "State", standing: str) 
     table.add_column(overflow="fold")
     claim = state.log.claims().get(manifest.version)
     table.add_row("made", plain(f"{manifest.created_utc:%Y-%m-%d %H:%M} UTC" + (f" by {claim.by}" if claim else "")))
+    if signers:
+        verify = f"fer models verify {manifest.name}@{manifest.version}"
+        table.add_row("signed", plain(f"as it says, by the key {', '.join(signers)}; {verify} tells"))
     for name, text in [*_figures(manifest.metrics), *_made_of(manifest)]:
         table.add_row(name, plain(text))
     for number, reason in enumerate(manifest.reasons):

@@ -122,6 +122,11 @@ def found(store: objectstore.ObjectStore, manifest: Manifest) -> dict[str, bytes
     return documents
 
 
+def signers(store: objectstore.ObjectStore, manifest: Manifest) -> list[str]:
+    """The keys that a version is signed by as its signatures' names say; none of them is verified."""
+    return sorted(_key(name) for name in found(store, manifest))
+
+
 def listed(store: objectstore.ObjectStore, manifest: Manifest, expected: Statement) -> tuple[Signature, ...]:
     """The signatures that there are. One that says anything else than that it is of `expected` fits nothing."""
     return parsed(found(store, manifest), expected)
@@ -132,9 +137,13 @@ def parsed(documents: dict[str, bytes], expected: Statement) -> tuple[Signature,
     return tuple(_signature(name, expected, data) for name, data in documents.items())
 
 
+def _key(name: str) -> str:
+    return name.removeprefix(_BEFORE_KEY).removesuffix(_AFTER_KEY)
+
+
 def _signature(name: str, expected: Statement, data: bytes) -> Signature:
     """The signature in an object of this name; one that fits nothing if it is not as it was written."""
-    key = name.removeprefix(_BEFORE_KEY).removesuffix(_AFTER_KEY)
+    key = _key(name)
     if not re.fullmatch(keys.ID, key):
         return Signature(key="0" * 16, value="")
     with contextlib.suppress(pydantic.ValidationError):

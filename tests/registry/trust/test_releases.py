@@ -11,7 +11,7 @@ from fer.registry import log as registry_log
 from fer.registry import moves, names, releases, repair
 from fer.registry.ledger import Ledger
 from fer.registry.registry import Registry
-from fer.registry.trust import keys
+from fer.registry.trust import keys, logs, signing
 from fer.registry.trust import releases as signed_releases
 from fer.settings import Settings
 
@@ -235,6 +235,26 @@ def test_a_repaired_log_counts_once_it_is_signed(made, intruder, store):
     with releases.open_registry(unsigned=True) as models:
         repair.repair(models, "demo", apply=True)
     refused("does not fit")
+
+
+def test_a_repaired_alias_is_signed(made, store):
+    store.delete(ALIAS)
+    with releases.open_registry(unsigned=True) as models:
+        repair.repair(models, "demo", apply=True)
+        assert models.log("demo").entries[-1].action == "repair"
+    assert loaded()[0] == 2
+
+
+def test_a_champion_from_before_there_was_a_log_is_used_once_it_is_signed(made, store, monkeypatch):
+    for listed in list(store.list("models/demo/log/")):
+        store.delete(listed.key)
+    store.put(ALIAS, json.dumps({"version": 1}).encode())
+    monkeypatch.setattr(logs, "_seen", lambda *_: None)  # who has not read it before
+    refused("no log, but a champion")
+    with releases.open_registry(unsigned=True) as models:
+        signing.log(models, "demo")
+        assert [entry.action for entry in models.log("demo").entries] == ["found"]
+    assert loaded()[0] == 1
 
 
 def test_no_object_of_the_registry_and_no_setting_holds_the_private_key(made, store, tmp_path):

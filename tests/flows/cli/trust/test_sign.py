@@ -24,7 +24,11 @@ def made(monkeypatch, store, store_settings, tmp_path):
 
 
 def sign(*arguments):
-    done = CliRunner(env={"COLUMNS": "250"}).invoke(cli.app, ["models", "sign", *arguments])
+    return shown("sign", *arguments)
+
+
+def shown(*arguments):
+    done = CliRunner(env={"COLUMNS": "250"}).invoke(cli.app, ["models", *arguments])
     if isinstance(done.exception, errors.FerError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -36,6 +40,8 @@ def test_a_release_is_signed_later(made, tmp_path):
         pass
     assert "demo@1 is signed by the key" in sign("demo@1")
     assert "demo@1 was signed already" in sign("demo@1")
+    (key,) = json.loads(shown("show", "demo@1", "--json"))["signed_by"]
+    assert f"by the key {key}" in shown("show", "demo@1")
     with releases.local_copy("demo@1") as (manifest, _):
         assert manifest.version == 1
     with pytest.raises(errors.IntegrityError, match="log of 'demo'"), releases.local_copy("demo"):
@@ -48,6 +54,7 @@ def test_a_release_is_signed_later(made, tmp_path):
         assert manifest.version == 2
         assert models.log("demo").entries[-1].reason == "looked at"
     assert json.loads(sign("demo", "--json"))["log_entry"] is None
+    assert f"; signed by the key {key}" in shown("log", "demo")
 
 
 def test_a_release_that_is_not_whole_is_not_signed(made, store):
