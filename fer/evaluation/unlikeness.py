@@ -17,7 +17,7 @@ from pydantic import Field
 
 from fer.engine.records import Record
 from fer.images import faces, prepare
-from fer.shards import selection
+from fer.shards import parquet, selection
 
 _SIDE = 24  # px: an expression is coarser; noise is not averaged away
 _N_COMPONENTS = 24
@@ -60,11 +60,13 @@ class Unlikeness(Record):
         return unlike
 
 
-def fit(shards_folder: Path) -> Unlikeness:
+def fit(shards_folder: Path) -> Unlikeness | None:
     """What the training images of a folder of shards have in common, and how far its validation images are from that.
 
-    Raises IntegrityError.
+    None without any of these. Raises IntegrityError.
     """
+    if not all(parquet.names(shards_folder, split) for split in ("train", "validation")):
+        return None
     train = _some(shards_folder, "train", _TRAIN_IMAGES)
     validation = _some(shards_folder, "validation", _VALIDATION_IMAGES)
     normalised = _normalised(train, _SIDE)
@@ -79,8 +81,8 @@ def fit(shards_folder: Path) -> Unlikeness:
         n_components=len(components),
         mean=base64.b64encode(mean.tobytes()).decode(),
         components=base64.b64encode(np.ascontiguousarray(components).tobytes()).decode(),
-        max_residual=_highest(residuals, _BEYOND_RESIDUAL),
-        min_face_score=1 - _highest(1 - scores, _BEYOND_SCORE),
+        max_residual=float(f"{_highest(residuals, _BEYOND_RESIDUAL):.4g}"),  # rounding differs by machine
+        min_face_score=round(1 - _highest(1 - scores, _BEYOND_SCORE), 4),
         n_train_images=len(train),
         n_validation_images=len(validation),
     )

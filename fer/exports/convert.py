@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fer.engine import disk
-from fer.evaluation import predictions
+from fer.evaluation import predictions, unlikeness
 from fer.exports import litert_file, onnx_file, serving
 from fer.exports.config import ExportConfig
 from fer.exports.fidelity import Tally
@@ -45,8 +45,9 @@ def convert(
     """Write the model of a folder to `out` in the forms that `config` asks for, and ask each about the images of a
     split. `recorded` are predictions of these by Keras; None: they are those of validation beside the model.
 
-    `faults` says why a format can't be had, by format; `tallies` has a `Tally` by file. What is in 8 bits is so by
-    train images of the shards folder, and by no others.
+    `faults` says why a format can't be had, by format; `tallies` has a `Tally` by file; `unlikeness` is an `Unlikeness`
+    by the shards' train and validation images, None without any of these. What is in 8 bits is so by train images of
+    the shards folder, and by no others.
     """
     _on_tensorflow()
     settings = ExportConfig.model_validate(config)
@@ -57,7 +58,7 @@ def convert(
     pixels = _of_train(shards, settings, at_once) if settings.int8 else None
     traced, spec = _traced(model)
     faults: dict[str, str] = {}
-    n_steps = len(settings.formats) + 1
+    n_steps = len(settings.formats) + 2
     for number, kind in enumerate(settings.formats, start=1):
         try:
             made = _onnx(traced, spec, pixels) if kind == "onnx" else _litert(traced, pixels)
@@ -74,8 +75,14 @@ def convert(
     files = [name for name in serving.MODELS if (folder / name).is_file()]
     reference = _recorded(Path(recorded), model_classes) if recorded else _validation(Path(model_folder), model_classes)
     tallies = _tallies(folder, files, reference, shards, split_name, at_once)
+    progress(n_steps - 1, n_steps, "formats")
+    fitted = unlikeness.fit(shards)
     progress(n_steps, n_steps, "formats")
-    return {"faults": faults, "tallies": {name: tally.model_dump() for name, tally in tallies.items()}}
+    return {
+        "faults": faults,
+        "tallies": {name: tally.model_dump() for name, tally in tallies.items()},
+        "unlikeness": None if fitted is None else fitted.model_dump(mode="json"),
+    }
 
 
 def _on_tensorflow() -> None:

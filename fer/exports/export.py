@@ -10,6 +10,7 @@ from fer.evaluation import predictions, recording, scoring_process
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.calibration import scores as calibration_scores
 from fer.evaluation.refs import CalibrationRef, Check, EvaluationRef, ExportsRef
+from fer.evaluation.unlikeness import Unlikeness
 from fer.exports import convert, fidelity, framing, serving
 from fer.exports.config import ExportConfig
 from fer.exports.fidelity import Tally
@@ -81,6 +82,7 @@ def export(
         calibrator.load(workspace.folder(calibration)),
         tuple(found),
         not_released,
+        None if result["unlikeness"] is None else Unlikeness.model_validate(result["unlikeness"]),
         {name: digests[name] for name in (*serving.MODELS, serving.PREPROCESS) if name in digests},
         framing.of_train(workspace.folder(shards), config.seed) if is_whole else None,
     )

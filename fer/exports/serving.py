@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from fer import errors
 from fer.engine.records import Record
 from fer.evaluation.calibration.calibrator import Calibration, SetLevel
+from fer.evaluation.unlikeness import Unlikeness
 from fer.images import faces
 from fer.shards.preprocessing import Preprocessing
 
@@ -96,6 +97,9 @@ class Serving(Record):
     sets: tuple[SetLevel, ...]
     fidelity: tuple[Fidelity, ...]
     not_released: dict[str, str] = Field(default={}, description="file -> why it is not there")
+    unlikeness: Unlikeness | None = Field(
+        default=None, description="what tells a picture that is unlike the training's; null without validation images"
+    )
     files: dict[str, str] = Field(description="name -> SHA-256 of each file beside this one")
 
     @pydantic.model_validator(mode="after")
@@ -110,6 +114,7 @@ def of(
     calibration: Calibration | None,
     fidelity: tuple[Fidelity, ...],
     not_released: dict[str, str],
+    unlikeness: Unlikeness | None,
     files: dict[str, str],
     whole_shows: WholeShows | None,
 ) -> Serving:
@@ -140,6 +145,7 @@ def of(
         sets=sets,
         fidelity=fidelity,
         not_released=not_released,
+        unlikeness=unlikeness,
         files=files,
     )
 

@@ -30,6 +30,7 @@ def test_each_file_is_there_and_the_float32_ones_say_what_keras_says(workspace):
         assert by_file[name].largest_difference < 1e-5
         assert by_file[name].n_images == N_TEST
     assert content.temperature == 1.5
+    assert content.unlikeness.n_validation_images == N_VALIDATION
     assert content.files == {name: disk.sha256(folder / name) for name in (*serving.MODELS, serving.PREPROCESS)}
 
 
