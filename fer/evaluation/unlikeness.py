@@ -8,24 +8,22 @@ A picture is unlike the training if either is beyond what all but a few of the v
 """
 
 import base64
+import functools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
 from fer.engine.records import Record
 from fer.images import faces, prepare
-from fer.shards import parquet, selection
 
 _SIDE = 24  # px: an expression is coarser; noise is not averaged away
 _N_COMPONENTS = 24
 _LEAST_CONTRAST = 4.0  # grey levels: of less, noise would be taken for a pattern
 _BEYOND_RESIDUAL = 0.001  # of the validation images; with the other less than the 1 % that may be warned of
 _BEYOND_SCORE = 0.006
-_TRAIN_IMAGES, _VALIDATION_IMAGES = 4_096, 2_048  # that suffice; the detector takes 6 ms for each of the latter
-_AT_ONCE = 256
+TRAIN_IMAGES, VALIDATION_IMAGES = 4_096, 2_048  # the detector takes 6 ms for each of the latter
 _FLOAT16 = np.dtype("<f2")
 
 
@@ -60,15 +58,11 @@ class Unlikeness(Record):
         return unlike
 
 
-def fit(shards_folder: Path) -> Unlikeness | None:
-    """What the training images of a folder of shards have in common, and how far its validation images are from that.
+def fit(train: np.ndarray, validation: np.ndarray) -> Unlikeness:
+    """What (N, H, W) uint8 prepared images of train have in common, and how far (M, H, W) of validation are from that.
 
-    None without any of these. Raises IntegrityError.
+    `TRAIN_IMAGES` and `VALIDATION_IMAGES` suffice.
     """
-    if not all(parquet.names(shards_folder, split) for split in ("train", "validation")):
-        return None
-    train = _some(shards_folder, "train", _TRAIN_IMAGES)
-    validation = _some(shards_folder, "validation", _VALIDATION_IMAGES)
     normalised = _normalised(train, _SIDE)
     mean = normalised.mean(axis=0)
     centred = normalised - mean
@@ -86,12 +80,6 @@ def fit(shards_folder: Path) -> Unlikeness | None:
         n_train_images=len(train),
         n_validation_images=len(validation),
     )
-
-
-def _some(shards_folder: Path, split: str, most: int) -> np.ndarray:
-    """At most `most` images of a split, (N, H, W) uint8."""
-    chosen = selection.choose(selection.image_ids(shards_folder, split), most, 0)
-    return np.concatenate([batch.pixels for batch in selection.batches(shards_folder, split, chosen, _AT_ONCE)])
 
 
 def _normalised(images: np.ndarray, side: int) -> np.ndarray:
@@ -114,5 +102,6 @@ def _highest(values: np.ndarray, beyond: float) -> float:
     return float(np.sort(values)[rank - 1])
 
 
+@functools.lru_cache(maxsize=16)
 def _decoded(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), _FLOAT16).astype(np.float32)

@@ -76,7 +76,7 @@ def convert(
     reference = _recorded(Path(recorded), model_classes) if recorded else _validation(Path(model_folder), model_classes)
     tallies = _tallies(folder, files, reference, shards, split_name, at_once)
     progress(n_steps - 1, n_steps, "formats")
-    fitted = unlikeness.fit(shards)
+    fitted = _unlikeness(shards, at_once)
     progress(n_steps, n_steps, "formats")
     return {
         "faults": faults,
@@ -96,6 +96,17 @@ def _of_train(shards: Path, config: ExportConfig, at_once: int) -> np.ndarray:
     chosen = selection.choose(selection.image_ids(shards, "train"), config.calibration_images, config.seed)
     parts = [batch.pixels for batch in selection.batches(shards, "train", chosen, at_once)]
     return np.concatenate(parts).astype(np.float32)[..., np.newaxis]
+
+
+def _unlikeness(shards: Path, at_once: int) -> unlikeness.Unlikeness | None:
+    """What tells a picture that is unlike the train images; None without any, or without validation images."""
+    some = []
+    for split, most in (("train", unlikeness.TRAIN_IMAGES), ("validation", unlikeness.VALIDATION_IMAGES)):
+        chosen = selection.choose(selection.image_ids(shards, split), most, 0)
+        if not chosen:
+            return None
+        some.append(np.concatenate([batch.pixels for batch in selection.batches(shards, split, chosen, at_once)]))
+    return unlikeness.fit(*some)
 
 
 def _traced(model: "keras.Model") -> tuple[Any, Any]:

@@ -82,9 +82,9 @@ def export(
         calibrator.load(workspace.folder(calibration)),
         tuple(found),
         not_released,
-        None if result["unlikeness"] is None else Unlikeness.model_validate(result["unlikeness"]),
         {name: digests[name] for name in (*serving.MODELS, serving.PREPROCESS) if name in digests},
         framing.of_train(workspace.folder(shards), config.seed) if is_whole else None,
+        None if result["unlikeness"] is None else Unlikeness.model_validate(result["unlikeness"]),
     )
     written = content.model_dump_json(indent=1).encode()
     disk.write(out / serving.FILE, written)

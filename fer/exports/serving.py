@@ -114,9 +114,9 @@ def of(
     calibration: Calibration | None,
     fidelity: tuple[Fidelity, ...],
     not_released: dict[str, str],
-    unlikeness: Unlikeness | None,
     files: dict[str, str],
     whole_shows: WholeShows | None,
+    unlikeness: Unlikeness | None,
 ) -> Serving:
     """The content for a model whose input was made by `preprocessing`; `files`: name -> SHA-256."""
     config = preprocessing.config

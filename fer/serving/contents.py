@@ -5,6 +5,7 @@ from typing import NamedTuple
 from data_contracts import files
 from fer import errors
 from fer.evaluation.calibration import calibrator
+from fer.evaluation.unlikeness import Unlikeness
 from fer.exports import serving
 from fer.images import faces
 from fer.serving.local_releases import LocalRelease
@@ -12,14 +13,16 @@ from fer.shards import preprocessing
 
 
 class Contents(NamedTuple):
-    """The classes in the order of the model's outputs; how its input is prepared; its calibration, if it has one; and
-    whether it was trained on whole photographs, of which it must be shown the whole.
+    """The classes in the order of the model's outputs; how its input is prepared; its calibration, if it has one;
+    whether it was trained on whole photographs, of which it must be shown the whole; and what tells a picture that is
+    unlike its training's, if anything does.
     """
 
     classes: tuple[str, ...]
     config: preprocessing.PreprocessConfig
     calibration: calibrator.Calibration | None
     is_of_photographs: bool
+    unlikeness: Unlikeness | None
 
 
 def read(release: LocalRelease) -> Contents:
@@ -31,11 +34,12 @@ def read(release: LocalRelease) -> Contents:
     release.require_whole(*(name for name in said_in if (release.folder / name).is_file()))
     served = serving.load(release.folder)
     is_of_photographs = served is not None and served.face.whole_shows == "photographs"
+    unlikeness = None if served is None else served.unlikeness
     if served is not None and not (release.folder / files.PREPROCESSING).is_file():
-        return Contents(served.classes, _config(served), _calibration(served), is_of_photographs)
+        return Contents(served.classes, _config(served), _calibration(served), is_of_photographs, unlikeness)
     record = preprocessing.load_record(release.folder)
     record.require_kept()
-    return Contents(record.classes, record.config, calibrator.load(release.folder), is_of_photographs)
+    return Contents(record.classes, record.config, calibrator.load(release.folder), is_of_photographs, unlikeness)
 
 
 def _config(served: serving.Serving) -> preprocessing.PreprocessConfig:

@@ -30,12 +30,16 @@ Channels = Literal["BGR", "RGB"]
 
 
 class Shown(NamedTuple):
-    """What a model is shown of one face: `pixels` (H, W) uint8, prepared; and all that can be said without it."""
+    """What a model is shown of one face: `pixels` (H, W) uint8, prepared; and all that can be said without it.
+
+    `unlike`: whether they are unlike what the model was trained on; None for a release that can't tell.
+    """
 
     pixels: np.ndarray
     taken: Literal["face", "whole"]
     note: str
     face: Face | None
+    unlike: bool | None = None
 
 
 class Looked(NamedTuple):
@@ -61,7 +65,7 @@ class Predictor:
         """
         self.name = release.label
         self.withdrawn = release.withdrawn
-        self.classes, self.config, self.calibration, self.is_of_photographs = contents.read(release)
+        self.classes, self.config, self.calibration, self.is_of_photographs, self.unlikeness = contents.read(release)
         self._scorer = _scorer(release, self.config, len(self.classes))
 
     @classmethod
@@ -154,6 +158,7 @@ class Predictor:
             set=inside,
             coverage=coverage,
             unsure=unsure,
+            unlike=shown.unlike,
         )
 
     def _face(self, image: np.ndarray, found: Sequence[Face], index: int) -> Shown:
@@ -166,7 +171,11 @@ class Predictor:
         return self._shown(faces.crop(image, face, "crop", 0.0), "face", note, face)
 
     def _shown(self, part: np.ndarray, taken: Literal["face", "whole"], note: str, face: Face | None) -> Shown:
-        return Shown(preprocessing.prepare_pixels(part, self.config), taken, note, face)
+        pixels = preprocessing.prepare_pixels(part, self.config)
+        unlike = None
+        if self.unlikeness is not None:
+            unlike = bool(self.unlikeness.is_unlike(pixels[np.newaxis], face_found=face is not None)[0])
+        return Shown(pixels, taken, note, face, unlike)
 
 
 def grey(image: np.ndarray, channels: Channels = "BGR") -> np.ndarray:

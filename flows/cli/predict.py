@@ -103,7 +103,8 @@ def _show(predictor: "Predictor", predictions: "list[Prediction]", common: Path 
         by_probability = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
         ranked = [f"{console.plain(emotion)} {probability:.2f}" for emotion, probability in by_probability]
         inside = () if coverage is None else (_set(prediction),)
-        table.add_row(name, ranked[0], ", ".join(ranked[1:3]), *inside, prediction.note)
+        taken = f"{prediction.note}; [yellow]unlike the training[/]" if prediction.unlike else prediction.note
+        table.add_row(name, ranked[0], ", ".join(ranked[1:3]), *inside, taken)
     console.out.print(table)
     if common is not None:
         console.out.print(f"images in {console.plain(str(common))}", highlight=False, soft_wrap=True)

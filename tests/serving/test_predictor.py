@@ -11,6 +11,7 @@ from onnx_release import CLASSES
 
 from data_contracts import files
 from fer import errors
+from fer.evaluation import unlikeness
 from fer.evaluation.calibration import calibrator
 from fer.images import faces
 from fer.serving.predictor import Predictor
@@ -214,3 +215,20 @@ def test_a_model_of_whole_photographs_is_shown_the_whole_and_answers_once(folder
     expected = by_hand(folder, preprocessing.prepare_pixels(image, predictor.config))
     np.testing.assert_allclose(list(face.probabilities.values()), expected, rtol=1e-5)
     assert predictor.predict(photo()).finding == "no face"
+
+
+def test_a_picture_unlike_the_training_is_said(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "release")
+    config = preprocessing.load_record(folder).config
+    faces_shown = np.stack([preprocessing.prepare_pixels(drawn(seed), config) for seed in range(150)])
+    onnx_release.serving_json(tmp_path / "release", unlikeness=unlikeness.fit(faces_shown[:110], faces_shown[110:]))
+    predictor = Predictor.from_folder(tmp_path / "release")
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+    grey = np.full((60, 60), 90, np.uint8)
+    said = [predictor.predict(image, whole=True).faces[0].unlike for image in (drawn(500), noise, grey)]
+    assert said == [False, True, True]
+    assert [face.unlike for face in predictor.predict(photo((350, 120, 140))).faces] == [False]
+
+
+def test_a_release_that_does_not_know_its_training_images_says_nothing_of_others(predictor):
+    assert predictor.predict(drawn(0)).faces[0].unlike is None

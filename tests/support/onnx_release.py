@@ -31,12 +31,11 @@ def write(folder, *, classes=CLASSES, sets=False, **config):
     return folder
 
 
-def serving_json(folder, whole_shows="crops"):
+def serving_json(folder, whole_shows="crops", unlikeness=None):
     """Write beside the files of a folder what they are and what their digests are, as a release does."""
-    content = serving.of(
-        preprocessing.load_record(folder), calibrator.load(folder), (), {},
-        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}, whole_shows,
-    )  # fmt: skip
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    record, calibration = preprocessing.load_record(folder), calibrator.load(folder)
+    content = serving.of(record, calibration, (), {}, digests, whole_shows, unlikeness)
     (folder / serving.FILE).write_text(content.model_dump_json())
 
 
