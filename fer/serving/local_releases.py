@@ -27,6 +27,7 @@ from fer.engine.records import Record
 from fer.engine.store import uses
 from fer.exports import serving
 from fer.registry import names
+from fer.serving import scoring
 
 if TYPE_CHECKING:
     from fer.engine.store.objectstore import ObjectStore
@@ -56,20 +57,11 @@ class LocalRelease:
         for name in names:
             expected = self.sha256(name)
             if expected is not None and disk.sha256(self.folder / name) != expected:
-                raise altered(self.folder / name)
+                raise scoring.altered(self.folder / name)
 
     def sha256(self, name: str) -> str | None:
         """What the file's SHA-256 must be; None if nothing says."""
         return None if self.digests is None else self.digests.get(name)
-
-
-def altered(path: Path) -> errors.IntegrityError:
-    """The error of a file that is not as it was released."""
-    return errors.IntegrityError(
-        f"{path.name} must be the one that was released.",
-        received=f"other bytes at {path}",
-        todo="remove the folder, then fetch or export the model again",
-    )
 
 
 def in_folder(folder: Path) -> LocalRelease:

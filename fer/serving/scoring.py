@@ -13,7 +13,6 @@ from data_contracts import files
 from fer import errors
 from fer.exports import serving
 from fer.progress import Progress
-from fer.serving import local_releases
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -44,7 +43,7 @@ class OnnxScorer:
         path = folder / serving.ONNX
         model = path.read_bytes()
         if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
-            raise local_releases.altered(path)
+            raise altered(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -99,6 +98,15 @@ def score_by_keras(model_folder: str, pixels: str, *, progress: Progress) -> lis
     at_once = max(1, min(len(images), saved_model.batch_size(images)))
     rows: list[list[float]] = saved_model.probabilities(model, images, at_once, progress).astype(float).tolist()
     return rows
+
+
+def altered(path: Path) -> errors.IntegrityError:
+    """The error of a file that is not as it was released."""
+    return errors.IntegrityError(
+        f"{path.name} must be the one that was released.",
+        received=f"other bytes at {path}",
+        todo="remove the folder, then fetch or export the model again",
+    )
 
 
 def _require_form(
