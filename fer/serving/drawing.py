@@ -13,6 +13,7 @@ _SURE, _UNSURE, _INK = (80, 200, 80), (60, 180, 240), (0, 0, 0)  # BGR: green, a
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_PX = 22  # of a capital letter of this font at scale 1
 _TEXT_SHARE = 0.022  # of the picture's longer side: the height of a letter
+_TEXT_OF_FACE = 0.2  # likewise of a face's box, at most
 _LEAST_TEXT_PX, _MOST_TEXT_PX = 8, 60
 
 
@@ -32,7 +33,8 @@ def annotated(image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
         cv2.rectangle(drawn, (x, y), (x + face_width - 1, y + face_height - 1), colour, thickness, cv2.LINE_AA)
         for eye in face.eyes or ():
             cv2.circle(drawn, (round(eye[0]), round(eye[1])), thickness + 1, colour, cv2.FILLED, cv2.LINE_AA)
-        _write(drawn, words(face), (x, y, face_width, face_height), text_px, colour)
+        fitting_px = min(text_px, max(_LEAST_TEXT_PX, _TEXT_OF_FACE * face_height))
+        _write(drawn, words(face), (x, y, face_width, face_height), fitting_px, colour)
     return drawn
 
 

@@ -90,13 +90,15 @@ def local(spec: str | None) -> LocalRelease:
     configured = settings.Settings.load()
     path = configured.home / "models" / _CONFIRMED
     asked = f"{parsed.name}@{parsed.which}" if parsed else ""
-    known = _read(path)
+    # Of another alias than the champion the log, by which it is confirmed, knows nothing.
+    is_kept = parsed is None or parsed.which == names.CHAMPION or names.parse_version(parsed.which) is not None
+    known = _read(path) if is_kept else {}
     confirmation = known.get(asked)
     if confirmation is not None:
         confirmation = confirmation.if_it_holds(configured)
     if confirmation is None:
         confirmation = _asked(spec, configured)
-    if confirmation != known.get(asked):
+    if is_kept and confirmation != known.get(asked):
         with contextlib.suppress(OSError):  # it is asked again next time
             _write(path, {**{key: value for key, value in known.items() if key != asked}, asked: confirmation})
     folder = configured.home / "models" / confirmation.name / str(confirmation.version)

@@ -7,6 +7,7 @@ import signed_registry
 
 from fer import errors, settings
 from fer.engine import disk
+from fer.registry import log as registry_log
 from fer.registry import moves, registry, releases
 from fer.registry.manifest import Registration
 from fer.registry.trust import copies
@@ -171,3 +172,11 @@ def test_a_folder_is_used_where_signatures_are_required_only_if_it_is_a_signed_c
     manifest.write_bytes(manifest.read_bytes().replace(b'"released"', b'"kept"', 1))
     with pytest.raises(errors.IntegrityError, match="does not fit"):
         local_releases.in_folder(tmp_path / "copy")
+
+
+def test_what_another_alias_points_to_is_asked_each_time(models, folder, looked_up):
+    first, second = registered(models, folder), registered(models, folder)
+    for version in (first, second):
+        pointer = registry_log.Pointer(version=version)
+        models.store.put("models/demo/aliases/staging.json", registry_log.encoded(pointer))
+        assert local_releases.local("demo@staging").label == f"demo@{version}"
