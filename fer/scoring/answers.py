@@ -4,6 +4,7 @@ By its ONNX export, on one thread, where the release has one; by Keras where it 
 """
 
 import functools
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,13 +12,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from data_contracts import files
+from fer import errors
 from fer.evaluation.calibration import calibrator
-from fer.exports import serving
 from fer.images import decode, faces
 from fer.models import saved_model
-from fer.serving import scoring
 from fer.shards import preprocessing
 
+ONNX = "model.onnx"
 Model = Callable[[np.ndarray], np.ndarray]  # (N, H, W) uint8 -> (N, classes) float32, not calibrated
 
 
@@ -44,12 +45,7 @@ class Answers:
         self.record = preprocessing.load_record(folder)
         self.record.require_kept()
         self.calibration = calibration
-        self._model: Model
-        if model_file == serving.ONNX:
-            shape, one_thread = (self.record.height, self.record.width), 1  # one process works on each core
-            self._model = scoring.OnnxScorer(folder, shape, len(self.classes), sha256, one_thread).probabilities
-        else:
-            self._model = _keras(folder)
+        self._model = _onnx(folder / model_file, sha256) if model_file == ONNX else _keras(folder)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -95,6 +91,28 @@ def _face(image: np.ndarray, face: faces.Face, config: preprocessing.PreprocessC
     return Shown(preprocessing.prepare_pixels(taken, config), "face", box, face.score)
 
 
+def _onnx(path: Path, sha256: str) -> Model:
+    import onnxruntime
+
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise errors.IntegrityError(
+            f"A release's {ONNX} must be the one that its manifest names.",
+            received=f"another one at {path}",
+            todo="run the same command again, which fetches it anew",
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # one process works on each core
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def scores(pixels: np.ndarray) -> np.ndarray:
+        (found,) = session.run(None, {name: pixels[..., np.newaxis].astype(np.float32)})
+        return _finite(np.asarray(found, np.float32), path)
+
+    return scores
+
+
 def _keras(folder: Path) -> Model:
     model = saved_model.load(folder)
 
@@ -105,6 +123,16 @@ def _keras(folder: Path) -> Model:
     return scores
 
 
+def _finite(scores: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(scores).all():
+        raise errors.IntegrityError(
+            "A model's probabilities must be finite numbers.",
+            received=f"others from {path}",
+            todo="take another model, or train it again",
+        )
+    return scores
+
+
 def model_file_of(released: Sequence[str]) -> str:
     """Which of a release's files answers."""
-    return serving.ONNX if serving.ONNX in released else files.MODEL
+    return ONNX if ONNX in released else files.MODEL

@@ -58,15 +58,15 @@ class Predictor:
     sentence on the version's withdrawal, empty if it was not withdrawn.
     """
 
-    def __init__(self, release: local_releases.LocalRelease):
-        """Load the model of a release whose files are on this machine.
+    def __init__(self, release: local_releases.LocalRelease, *, threads: int = 0):
+        """Load the model of a release whose files are on this machine; it computes in so many threads, 0: one a core.
 
         Raises IntegrityError for files that are not those of the release, or made for another version of this code.
         """
         self.name = release.label
         self.withdrawn = release.withdrawn
         self.classes, self.config, self.calibration, self.is_of_photographs, self.unlikeness = contents.read(release)
-        self._scorer = _scorer(release, self.config, len(self.classes))
+        self._scorer = _scorer(release, self.config, len(self.classes), threads)
 
     @classmethod
     def from_release(cls, spec: str | None = None) -> Self:
@@ -211,11 +211,11 @@ _TO_GREY = {"BGR": cv2.COLOR_BGR2GRAY, "RGB": cv2.COLOR_RGB2GRAY}
 
 
 def _scorer(
-    release: local_releases.LocalRelease, config: preprocessing.PreprocessConfig, n_classes: int
+    release: local_releases.LocalRelease, config: preprocessing.PreprocessConfig, n_classes: int, threads: int
 ) -> scoring.Scorer:
     """By the export, or by Keras where there is none."""
     if release.has(serving.ONNX):
         shape = (config.height, config.width)
-        return scoring.OnnxScorer(release.folder, shape, n_classes, release.sha256(serving.ONNX))
+        return scoring.OnnxScorer(release.folder, shape, n_classes, release.sha256(serving.ONNX), threads)
     release.require_whole(files.MODEL)
     return scoring.KerasScorer(release.folder)
