@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from data_contracts import files
-from fer import errors
+from fer import errors, limits
 from fer.exports import serving
 from fer.progress import Progress
 
@@ -41,6 +41,13 @@ class OnnxScorer:
         import onnxruntime
 
         path = folder / serving.ONNX
+        most = limits.current().model_bytes
+        if path.stat().st_size > most:
+            raise errors.IntegrityError(
+                f"A model's file must have at most {most:,} bytes.",
+                received=f"{path.stat().st_size:,} at {path}",
+                todo=limits.to_raise("model_bytes"),
+            )
         model = path.read_bytes()
         if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
             raise altered(path)

@@ -6,7 +6,6 @@ import zipfile
 import pytest
 
 from fer import errors
-from fer.images import limits as image_limits
 from fer.serving import pictures
 
 
@@ -90,15 +89,11 @@ def test_an_archive_without_images_is_refused_and_a_damaged_member_says_so(album
     assert (whole.data, whole.error) == (b"b.jpg", "")
 
 
-def test_what_is_too_large_is_not_read(album, monkeypatch):
-    monkeypatch.setenv("FER_LIMIT_IMAGE_BYTES", "4")
-    image_limits.current.cache_clear()
-    try:
-        zipped(album / "album.zip", "a.jpg")
-        feed(monkeypatch, b"12345")
-        read = list(pictures.read(pictures.named(["a.jpg", "album.zip", "-"])))
-    finally:
-        image_limits.current.cache_clear()
+def test_what_is_too_large_is_not_read(album, monkeypatch, limited):
+    limited(image_bytes=4)
+    zipped(album / "album.zip", "a.jpg")
+    feed(monkeypatch, b"12345")
+    read = list(pictures.read(pictures.named(["a.jpg", "album.zip", "-"])))
     assert [picture.data for picture in read] == [b""] * 3
     assert all("too large" in picture.error for picture in read)
 

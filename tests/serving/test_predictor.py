@@ -166,6 +166,12 @@ def test_a_model_of_another_form_is_refused(folder, tmp_path):
         Predictor.from_folder(tmp_path / "demo")
 
 
+def test_a_model_beyond_the_limit_is_not_read(folder, limited):
+    limited(model_bytes=1_000)
+    with pytest.raises(errors.IntegrityError, match="FER_LIMIT_MODEL_BYTES"):
+        Predictor.from_folder(folder)
+
+
 def test_probabilities_that_are_no_numbers_are_refused(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "demo")
     onnx_release.model_file(tmp_path / "demo" / "model.onnx", (16, 16), 3, scale=1e37)
