@@ -9,7 +9,6 @@ from fer.engine.records import Record
 from fer.evaluation.refs import Check
 from fer.registry import names
 from fer.registry.provenance.lineage import Lineage
-from fer.registry.trial import Trial
 
 
 class File(Record):
@@ -18,6 +17,32 @@ class File(Record):
     key: str
     sha256: str = Field(pattern=rf"^{names.SHA256}$")
     size_bytes: int = Field(ge=0)
+
+
+class Latency(Record):
+    """Medians on this machine: milliseconds for one image, and for a batch of 32; `ratio` to the champion's, round by
+    round, with its interval at 99 %, None without a champion.
+    """
+
+    image_ms: float
+    batch_ms: float
+    image_ratio: float | None = None
+    image_ratio_interval: tuple[float, float] | None = None
+    batch_ratio: float | None = None
+    batch_ratio_interval: tuple[float, float] | None = None
+    n_rounds: int  # of one image each
+
+
+class Trial(Record):
+    """What came of a release's trial; it is in the release's manifest."""
+
+    checks: tuple[Check, ...] = ()
+    latency: Latency | None = None  # None: it could not be loaded, or was not timed
+    machine: str = ""  # on which it was tried: kind of device; processor, cores
+
+    def reason(self) -> str:
+        """The details of the failed checks; empty if there are none."""
+        return "; ".join(check.detail for check in self.checks if not check.passed)
 
 
 class ComparedWith(Record):

@@ -19,6 +19,7 @@ from fer.evaluation.config import GateConfig
 from fer.evaluation.refs import Check, Measure
 from fer.models import latency, saved_model
 from fer.progress import Progress, silent
+from fer.registry.manifest import Latency, Trial
 from fer.shards import parquet, preprocessing
 
 TOLERANCE = 1e-4  # of a probability, on another kind of machine
@@ -29,32 +30,6 @@ _CONFIDENCE = 0.99
 _SMOKE, _LOADS = "answers as recorded", "loads"
 _REASON = "what is served must be what was judged"
 _SLOW = "whoever waits for an answer, or pays for the machine, has planned with the champion's"
-
-
-class Latency(Record):
-    """Medians on this machine: milliseconds for one image, and for a batch of 32; `ratio` to the champion's, round by
-    round, with its interval at 99 %, None without a champion.
-    """
-
-    image_ms: float
-    batch_ms: float
-    image_ratio: float | None = None
-    image_ratio_interval: tuple[float, float] | None = None
-    batch_ratio: float | None = None
-    batch_ratio_interval: tuple[float, float] | None = None
-    n_rounds: int  # of one image each
-
-
-class Trial(Record):
-    """What came of a release's trial; it is in the release's manifest."""
-
-    checks: tuple[Check, ...] = ()
-    latency: Latency | None = None  # None: it could not be loaded, or was not timed
-    machine: str = ""  # on which it was tried: kind of device; processor, cores
-
-    def reason(self) -> str:
-        """The details of the failed checks; empty if there are none."""
-        return "; ".join(check.detail for check in self.checks if not check.passed)
 
 
 class Material(Record):

@@ -1,12 +1,9 @@
 """The commands `fer models …`: what is in the registry, and what an operator does with a champion."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
 from rich.table import Table
 
 from fer import errors
@@ -15,12 +12,11 @@ from flows.cli.comparing import models_diff
 from flows.cli.exports import export
 from flows.cli.operating import pins
 from flows.cli.provenance import reproduce
+from flows.cli.registry import history, listing, opening
 from flows.cli.trust import pull, sign, verify
 
 if TYPE_CHECKING:
     from fer.registry import log as registry_log
-    from fer.registry import registry
-    from fer.registry.manifest import Manifest
     from fer.registry.repair import Finding
 
 app = typer.Typer(help="The model registry: versions, their champion, and what was done with it.", no_args_is_help=True)
@@ -29,56 +25,8 @@ OneVersion = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 Reason = Annotated[str, typer.Option(help="Why; it is kept in the log.")]
 
 
-@app.command("list")
-def list_models(as_json: console.AsJson = False) -> None:
-    """List every version of every model, newest first."""
-    from fer.registry import pins as registry_pins
-
-    documents: list[dict[str, object]] = []
-    remarks: list[str] = []
-    table = Table("model", "version", "status", "accuracy", "macro-F1", "created (UTC)", "alias")
-    failed = None
-    with _registry() as models:
-        for name in models.names():
-            try:
-                state = models.ledger(name).read()
-            except errors.IntegrityError as error:
-                failed, state = error, None
-                remarks.append(str(error))
-            try:
-                pinned = registry_pins.read(models, name)
-            except errors.IntegrityError as error:
-                failed, pinned = error, {}
-                remarks.append(str(error))
-            versions = models.versions(name)[::-1]
-            for manifest in versions:
-                standing = _standing(manifest, state.log if state else None)
-                champion = state is not None and state.champion == manifest.version
-                marks = {"champion": champion, "pinned": manifest.version in pinned}
-                documents.append(manifest.model_dump(mode="json") | marks | standing)
-                remarks += [f"{manifest.name}: {reason}" for reason in standing.values() if reason]
-                table.add_row(
-                    manifest.name,
-                    str(manifest.version),
-                    next((status for status, reason in standing.items() if reason), manifest.status).replace("_", " "),
-                    f"{manifest.metrics['accuracy']:.3f}",
-                    f"{manifest.metrics['macro']['f1']:.3f}",
-                    f"{manifest.created_utc:%Y-%m-%d %H:%M}",
-                    ", ".join(mark for mark, is_so in marks.items() if is_so),
-                )
-            lost = set(state.log.claims() if state else ()) - {manifest.version for manifest in versions}
-            remarks += [f"{name}@{version} was lost. Next: fer models repair {name}" for version in sorted(lost)]
-    if as_json:
-        typer.echo(json.dumps(documents, indent=1))
-    elif not documents and not remarks:
-        console.out.print("The registry is empty. Make a first version: fer retrain")
-    else:
-        console.out.print(table)
-    screen = console.err if as_json else console.out
-    for remark in remarks:
-        screen.print(console.plain(remark), highlight=False, soft_wrap=True)
-    if failed is not None:
-        raise typer.Exit(failed.exit_code)
+app.command("list")(listing.list_models)
+app.command("log")(history.show_log)
 
 
 @app.command("show")
@@ -94,11 +42,11 @@ def show_model(
     from flows.cli import models_show
 
     wanted = names.parse_spec(spec)
-    with _registry(unsigned=True) as models:
+    with opening.opened(unsigned=True) as models:
         manifest = models.get(*wanted)
         state = models.ledger(manifest.name).read()
         signers = signatures.signers(models.store, manifest)
-    standing = _standing(manifest, state.log)
+    standing = opening.standing(manifest, state.log)
     if as_json:
         more = {"champion": state.champion == manifest.version, "signed_by": signers}
         typer.echo(json.dumps(manifest.model_dump(mode="json") | more | standing, indent=1))
@@ -129,7 +77,7 @@ def promote(
     from fer.registry import moves
 
     name, version = _name_and_version(spec)
-    with _registry() as models:
+    with opening.opened() as models:
         entry = moves.promote(models, name, version, reason, override=override)
     if as_json:
         _echo_move(name, entry)
@@ -156,7 +104,7 @@ def rollback(
     """Go back to an earlier champion; no run promotes the version left until `promote` names it."""
     from fer.registry import moves
 
-    with _registry() as models:
+    with opening.opened() as models:
         entry = moves.rollback(models, name, to, reason)
     if as_json:
         _echo_move(name, entry)
@@ -174,7 +122,7 @@ def withdraw(
     from fer.registry import moves
 
     name, version = _name_and_version(spec)
-    with _registry() as models:
+    with opening.opened() as models:
         entry = moves.withdraw(models, name, version, reason)
     if as_json:
         _echo_move(name, entry)
@@ -186,46 +134,12 @@ def withdraw(
         _print_move(entry)
 
 
-@app.command("log")
-def show_log(name: ModelName, as_json: console.AsJson = False) -> None:
-    """List what was done with a model: who, when, from which champion to which, upon what verdict, why."""
-    with _registry(unsigned=True) as models:
-        log = models.log(name)
-    if as_json:
-        entries = [entry.model_dump(mode="json") | {"digest": entry.digest} for entry in log.entries]
-        typer.echo(json.dumps(entries, indent=1))
-        return
-    if not log.entries:
-        console.out.print(f"Nothing is in the log of {console.plain(name)}. See: fer models list", soft_wrap=True)
-        return
-    for entry in log.entries:
-        _print_entry(entry)
-    console.out.print("The digest of the last entry, which covers all of them:", highlight=False)
-    console.out.print(f"      {log.entries[-1].digest}", highlight=False)
-
-
-def _print_entry(entry: "registry_log.Entry") -> None:
-    """A line for what was done, and below it by whom and why, which may be long."""
-    action = f"{entry.action} {entry.status or ''}".strip()
-    action += " against the gates" if entry.override else " for a reason" if entry.waiver else ""
-    version = "" if entry.version is None else f" version {entry.version}"
-    champion = ""
-    if entry.moves:
-        champion = f"; champion {_or_none(entry.from_version)} → {_or_none(entry.to_version)}"
-    head = f"[bold]{entry.number:>4}[/]  {entry.at_utc:%Y-%m-%d %H:%M} UTC  {action}{version}{champion}"
-    console.out.print(head, highlight=False, soft_wrap=True)
-    signed = "" if entry.signature is None else f"; signed by the key {entry.signature.key}"
-    for text in (f"by {entry.by}{signed}", entry.reason or "; ".join(entry.verdict)):
-        if text:
-            console.out.print(Padding(console.plain(text), (0, 0, 0, 6), expand=False), highlight=False)
-
-
 @app.command("ledger")
 def show_ledger(name: ModelName, as_json: console.AsJson = False) -> None:
     """List how often each test set was read by the gates, and what that does to what they promise."""
     from fer.registry import reads
 
-    with _registry() as models:
+    with opening.opened() as models:
         ledger = reads.ledger(models.versions(name), lambda manifest: reads.tested_on(models, manifest))
     if as_json:
         typer.echo(json.dumps([read.model_dump(mode="json") for read in ledger], indent=1))
@@ -265,7 +179,7 @@ def repair(
     """
     from fer.registry import repair as registry_repair
 
-    with _registry(unsigned=True) as models:
+    with opening.opened(unsigned=True) as models:
         findings = registry_repair.repair(models, name, apply=yes)
     if as_json:
         document = {"name": name, "applied": yes, "findings": [finding._asdict() for finding in findings]}
@@ -295,31 +209,6 @@ def _print_findings(name: str, findings: "list[Finding]", *, applied: bool) -> N
 _UNREPAIRED = "this can't be put back from here: restore it from a backup, or withdraw the version"
 
 
-@contextmanager
-def _registry(*, unsigned: bool = False) -> "Iterator[registry.Registry]":
-    """The registry; `unsigned`: to look at it, whatever is signed in it."""
-    from fer import settings
-    from fer.registry import releases
-    from tasks import signing
-
-    settings.Settings.load().require_home()
-    signing.know_secrets()
-    with releases.open_registry(unsigned=unsigned) as models:
-        yield models
-
-
-def _standing(manifest: "Manifest", log: "registry_log.Log | None") -> dict[str, str]:
-    """Why a version is withdrawn or was rolled back, in words; empty where it is not."""
-    from fer.registry import log as registry_log
-
-    withdrawn = log.withdrawn.get(manifest.version) if log is not None else None
-    bar = log.bar(manifest.version, manifest.model_digest) if log is not None and withdrawn is None else None
-    return {
-        "withdrawn": registry_log.why_barred(withdrawn) if withdrawn is not None else "",
-        "rolled_back": registry_log.why_barred(bar, manifest.version) if bar is not None else "",
-    }
-
-
 def _name_and_version(spec: str) -> tuple[str, int]:
     from fer.registry import names
 
@@ -347,7 +236,3 @@ def _print_move(entry: "registry_log.Entry") -> None:
             highlight=False,
             soft_wrap=True,
         )
-
-
-def _or_none(version: int | None) -> str:
-    return "none" if version is None else str(version)

@@ -1,0 +1,1 @@
+"""The commands of `fer models …` that show what is in the registry."""
