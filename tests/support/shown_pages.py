@@ -77,6 +77,8 @@ def unfounded(page: Page, document) -> list[str]:
 def _known(token: str, values: list[float]) -> bool:
     is_percent = token.endswith("%")
     plain = token.rstrip("% ").replace(",", "").replace("\u2212", "-")
+    if "e" in plain:
+        return any(f"{value:.3g}" == plain for value in values)
     decimals = len(plain.partition(".")[2])
     shown = float(plain)
     scale = 100 if is_percent else 1
