@@ -21,13 +21,16 @@ def frozen(traced: Any) -> Any:
 
 
 def converted(function: Any, pixels: np.ndarray | None = None) -> bytes:
-    """The model of a `frozen` function; in 8 bits, if there are (N, H, W, 1) float32 `pixels`, by the
-    ranges that its layers have on them. Input and output stay float32.
+    """The model of a `frozen` function; in 8 bits, if there are (N, H, W, 1) float32 `pixels`, by the ranges that its
+    layers have on them. Input, output and softmax stay float32: else a probability is a multiple of 1/256, often 0.
     """
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], tf.Module())
-    if pixels is not None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if pixels is None:
+            return bytes(converter.convert())
 
         def representative() -> Iterator[list[np.ndarray]]:
             for image in pixels:
@@ -35,9 +38,12 @@ def converted(function: Any, pixels: np.ndarray | None = None) -> bytes:
 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = representative
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return bytes(converter.convert())
+        selective = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=representative,
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
+        )
+        return bytes(selective.get_nondebug_quantized_model())
 
 
 def opened(path: Path) -> Callable[[np.ndarray], np.ndarray]:

@@ -38,7 +38,7 @@ def converted(function: Any, spec: Any) -> "onnx.ModelProto":
 def quantised(model: "onnx.ModelProto", pixels: np.ndarray) -> "onnx.ModelProto":
     """The model in 8 bits, by the ranges that its layers have on (N, H, W, 1) float32 `pixels`; softmax stays float32.
 
-    Weights have a scale for each filter. In 8 bits a probability would be a multiple of 1/256, and ties.
+    Weights have a scale for each filter. In 8 bits a probability would be a multiple of 1/256, often 0.
     """
     import onnx
     from onnxruntime import quantization

@@ -5,7 +5,7 @@ from recommit import recommit
 
 from fer.engine import disk
 from fer.engine.local_workspace import LocalWorkspace
-from fer.exports import export, onnx_file, serving
+from fer.exports import export, litert_file, onnx_file, serving
 from fer.exports.config import ExportConfig
 from fer.models import saved_model, validation
 from fer.shards import parquet
@@ -29,6 +29,12 @@ def test_each_file_is_there_and_the_float32_ones_say_what_keras_says(workspace):
         assert by_file[name].agreement == 1
         assert by_file[name].largest_difference < 1e-5
         assert by_file[name].n_images == N_TEST
+    few = parquet.load_split(workspace.folder(shards_of(workspace)), "test").pixels.astype(np.float32)
+    for name in serving.MODELS:
+        opened = (onnx_file if name in serving.OF_ONNX else litert_file).opened(folder / name)
+        answers = opened(few)
+        assert np.allclose(answers.sum(axis=1), 1, atol=1e-5)
+        assert not np.allclose(answers * 256, np.rint(answers * 256)), f"{name}: softmax in 8 bits"
     assert content.temperature == 1.5
     assert content.unlikeness.n_validation_images == N_VALIDATION
     assert content.files == {name: disk.sha256(folder / name) for name in (*serving.MODELS, serving.PREPROCESS)}

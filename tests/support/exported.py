@@ -114,7 +114,7 @@ def with_pictures(tmp_path: Path) -> tuple[Path, list[Path], list[np.ndarray]]:
     """A folder of exported files, pictures of several sizes, and what the pipeline makes of each: (classes,)
     probabilities, prepared by it, by Keras, calibrated."""
     workspace = LocalWorkspace(tmp_path / "workspace")
-    folder = workspace.folder(exported(workspace))
+    folder = workspace.folder(exported(workspace, ExportConfig(formats=("onnx",), int8=False)))
     model = workspace.folder(with_preprocessing(workspace))
     config, calibration = (
         preprocessing.load_record(model).config,
