@@ -17,24 +17,25 @@ _TEXT_OF_FACE = 0.2  # likewise of a face's box, at most
 _LEAST_TEXT_PX, _MOST_TEXT_PX = 8, 60
 
 
-def annotated(image: np.ndarray, faces: Sequence[FaceResult]) -> np.ndarray:
+def annotated(image: np.ndarray, faces: Sequence[FaceResult], names: Sequence[str] = ()) -> np.ndarray:
     """A copy of grey (H, W) or BGR (H, W, 3) uint8 with the faces drawn, as BGR (H, W, 3) uint8.
 
     Each has its box, and above it the label and its probability; of an unsure face the other classes of its set, with a
-    question mark. What was taken whole is framed as a whole.
+    question mark. What was taken whole is framed as a whole. `names` stand before the labels, such as "1: ".
     """
     drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
     height, width = drawn.shape[:2]
     text_px = min(max(_TEXT_SHARE * max(height, width), _LEAST_TEXT_PX), _MOST_TEXT_PX)
     thickness = max(1, round(text_px / 8))
-    for face in reversed(faces):  # the largest one's label is drawn last, over the others
+    named = list(zip(faces, names or [""] * len(faces), strict=True))
+    for face, name in reversed(named):  # the largest one's label is drawn last, over the others
         x, y, face_width, face_height = face.box or (0, 0, width, height)
         colour = _UNSURE if face.unsure or face.unlike else _SURE
         cv2.rectangle(drawn, (x, y), (x + face_width - 1, y + face_height - 1), colour, thickness, cv2.LINE_AA)
         for eye in face.eyes or ():
             cv2.circle(drawn, (round(eye[0]), round(eye[1])), thickness + 1, colour, cv2.FILLED, cv2.LINE_AA)
         fitting_px = min(text_px, max(_LEAST_TEXT_PX, _TEXT_OF_FACE * face_height))
-        _write(drawn, words(face), (x, y, face_width, face_height), fitting_px, colour)
+        _write(drawn, name + words(face), (x, y, face_width, face_height), fitting_px, colour)
     return drawn
 
 

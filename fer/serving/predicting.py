@@ -32,17 +32,23 @@ class Answer:
         if not self.result.faces:
             return [Prediction(path=self.picture.name, finding=self.result.finding, error=NO_FACE)]
         faces = enumerate(self.result.faces, 1)
-        return [_row(self.picture.name, finding(self.result.n_found), number, face) for number, face in faces]
+        return [row(self.picture.name, finding(self.result.n_found), number, face) for number, face in faces]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prediction:
-    """One face of a picture, as it is written to files; see FaceResult. `face` counts from 1, the largest first."""
+    """One face of a picture, as it is written to files; see FaceResult. `face` counts from 1, the largest first.
+
+    Of a video: one face of the frame with the number `frame`, from 0, that is shown at `time_s`; `face` is the number
+    of the same face in all frames.
+    """
 
     path: str
     finding: Finding | None = None
     face: int | None = None
     label: str | None = None
+    frame: int | None = None
+    time_s: float | None = None
     probabilities: dict[str, float] = dataclasses.field(default_factory=dict)
     error: str | None = None
     taken: Literal["face", "whole"] | None = None
@@ -105,9 +111,12 @@ def _scored(predictor: Predictor, looked: list[tuple[Picture, Looked | str]]) ->
         yield Answer(picture, None, one) if isinstance(one, str) else Answer(picture, next(results))
 
 
-def _row(path: str, found: Finding, number: int, face: FaceResult) -> Prediction:
+def row(
+    path: str, found: Finding, number: int, face: FaceResult, *, frame: int | None = None, time_s: float | None = None
+) -> Prediction:
+    """What is written of one face."""
     fields = {field.name: getattr(face, field.name) for field in dataclasses.fields(face)}
-    return Prediction(path=path, finding=found, face=number, **fields)
+    return Prediction(path=path, finding=found, face=number, frame=frame, time_s=time_s, **fields)
 
 
 def _usable_cores() -> int:

@@ -154,11 +154,11 @@ def is_video(head: bytes) -> bool:
 
 
 class Writer:
-    """An MP4 file (MPEG-4 part 2) that is made whole or not at all; a context manager."""
+    """An MP4 file (MPEG-4 part 2) that is made whole or not at all; a context manager. Without a path there is none."""
 
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._fps = path, fps
-        self._partial = path.with_name(f".{path.stem}.partial-{os.getpid()}.mp4")
+    def __init__(self, path: Path | None, fps: float) -> None:
+        self._path, self._fps = path or Path(), fps
+        self._partial = self._path.parent / f".{self._path.stem}.partial-{os.getpid()}.mp4"
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -169,7 +169,7 @@ class Writer:
         """Put the file in place, also of a source that ended early: what was written is whole."""
         if self._writer is not None:
             self._writer.release()
-            if kind is None or issubclass(kind, (errors.SourceError, KeyboardInterrupt)):
+            if kind is None or issubclass(kind, errors.SourceError):
                 self._commit()
             else:
                 self._partial.unlink(missing_ok=True)

@@ -87,7 +87,8 @@ def _write_text(predictions: Iterable[Prediction], form: Format, classes: Sequen
 def _columns(classes: Sequence[str]) -> dict[str, str]:
     """The columns of a flat file, each with the type of its values."""
     return {
-        "path": "string", "finding": "string", "face": "int32", "label": "string", "set": "string",
+        "path": "string", "finding": "string", "face": "int32", "label": "string", "frame": "int32",
+        "time_s": "double", "set": "string",
         "coverage": "double", "unsure": "bool", "unlike": "bool", "taken": "string", "note": "string",
         **dict.fromkeys(_PIXEL_COLUMNS, "int32"), "score": "double", **dict.fromkeys(_EYE_COLUMNS, "double"),
         **{f"p_{name}": "float" for name in classes}, "error": "string",

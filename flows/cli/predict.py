@@ -1,5 +1,6 @@
 """The command `fer predict`."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 from rich.table import Table
 
 from fer import errors
-from flows.cli import console
+from flows.cli import console, video
 
 if TYPE_CHECKING:
     from fer.serving.predicting import Answer, Prediction
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 def predict(
     images: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Image files, folders of them, patterns as 'album/*.jpg', zip archives, or - for one of them by "
-            "standard input.",
+            "standard input; video files.",
             metavar="IMAGE…",
         ),
-    ],
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="NAME@champion or NAME@VERSION; needless while there is one name.")
     ] = None,
@@ -39,13 +40,21 @@ def predict(
         Path | None, typer.Option("--output", "-o", help="Write to this file, in the format that its suffix tells.")
     ] = None,
     annotated: Annotated[
-        Path | None, typer.Option(help="Write each picture with its faces and emotions drawn to this folder.")
+        Path | None,
+        typer.Option(
+            help="Write each picture or video with its faces and emotions drawn to this folder; of a single video or "
+            "a camera to this FILE.mp4."
+        ),
+    ] = None,
+    camera: Annotated[
+        int | None, typer.Option(min=0, help="Predict what this camera sees until Ctrl-C; 0 is the first one.")
     ] = None,
 ) -> None:
-    """Predict the emotion of each face in images by a released model.
+    """Predict the emotion of each face in images and videos by a released model.
 
     Faces are looked for and cut out as the model's training images were; an image that is such a crop already is taken
-    whole. Exit code 3: an image could not be read, or shows no face; the others are predicted.
+    whole. In a video a face keeps its number, and its answers are averaged over a moment. Exit code 3: an image could
+    not be read, or shows no face; the others are predicted.
     """
     from fer import settings
     from fer.serving import pictures, writing
@@ -54,36 +63,47 @@ def predict(
     wanted = writing.format_of(output, "json" if as_json else form)
     if wanted == "table" and output is not None:
         raise errors.ConfigError("A table is for the terminal.", received=f"--output {output}", todo="--format csv")
-    sources = pictures.named(images)
+    if bool(images) == (camera is not None):
+        raise errors.ConfigError(
+            "There must be pictures to predict, or a camera.",
+            received="both" if images else "neither",
+            todo="fer predict photo.jpg, or fer predict --camera 0",
+        )
+    sources, videos = video.told_apart(pictures.named(images or []))
     from fer.serving import predicting
     from fer.serving.predictor import Predictor
 
     predictor = Predictor.from_release(model)
     if predictor.withdrawn:
         console.err.print(f"[yellow]![/] {console.plain(predictor.withdrawn)}", highlight=False, soft_wrap=True)
-    answers: Iterable[Answer] = predicting.answers(predictor, pictures.read(sources), whole=whole)
     common = _common_folder([source.path for source in sources if source.path is not None])
-    if annotated is not None:
-        answers = writing.annotate(answers, annotated, common)
+    answers: Iterable[Answer] = predicting.answers(predictor, pictures.read(sources), whole=whole)
+    if annotated is not None and sources:
+        answers = writing.annotate(answers, video.folder(annotated), common)
     faults: list[str] = []
-    predictions = _noting_faults(answers, faults)
-    if wanted == "table":
-        _show(predictor, list(predictions), common)
-    else:
-        count = writing.write(predictions, wanted, predictor.classes, output)
+    of_pictures = _noting_faults((row for answer in answers for row in answer.rows), faults)
+    of_videos = _noting_faults(video.rows(predictor, videos, camera, whole=whole, annotated=annotated), faults)
+    if wanted != "table":
+        count = writing.write(itertools.chain(of_pictures, of_videos), wanted, predictor.classes, output)
         if output is not None:
             said = f"{count:,} rows by {predictor.name} in {console.plain(str(output))}"
             console.err.print(said, highlight=False, soft_wrap=True)
+    else:
+        if sources:
+            _show(predictor, list(of_pictures), common)
+        if camera is not None:
+            video.show_changes(of_videos)
+        elif videos:
+            video.show(predictor.name, of_videos)
     if faults:
         raise typer.Exit(errors.SourceError.exit_code)
 
 
-def _noting_faults(answers: "Iterable[Answer]", faults: list[str]) -> "Iterator[Prediction]":
-    """The rows of the answers; the errors among them are added to `faults`."""
-    for answer in answers:
-        for row in answer.rows:
-            faults += [] if row.error is None else [row.error]
-            yield row
+def _noting_faults(rows: "Iterable[Prediction]", faults: list[str]) -> "Iterator[Prediction]":
+    """The same rows; the errors among them are added to `faults`."""
+    for row in rows:
+        faults += [] if row.error is None else [row.error]
+        yield row
 
 
 def _show(predictor: "Predictor", predictions: "list[Prediction]", common: Path | None) -> None:

@@ -34,3 +34,13 @@ def write(path: Path, pictures, *, fps=FPS, code="mp4v"):
         writer.write(picture)
     writer.release()
     return path
+
+
+def n_frames(path: Path) -> int:
+    """How many frames of a video can be decoded."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count

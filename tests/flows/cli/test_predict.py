@@ -1,5 +1,6 @@
 """`fer predict`: the table, the files, the JSON and the exit code."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import cv2
+import drawn_video
 import onnx_release
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +22,7 @@ from typer.testing import CliRunner
 from fer import errors, settings
 from fer.engine import disk
 from fer.images import encode
-from fer.serving import local_releases, predicting
+from fer.serving import local_releases, predicting, video
 from fer.serving.predicting import Prediction
 from flows.cli import app as cli
 from flows.cli import console
@@ -182,3 +184,63 @@ def test_a_confirmed_release_predicts_without_its_store_and_loads_nothing_heavy(
     assert {"onnxruntime", "fer.serving.predictor"} <= loaded
     heavy = {"tensorflow", "keras", "prefect", "great_expectations", "pandas", "pyarrow", "boto3", "scipy", "sklearn"}
     assert heavy.isdisjoint(loaded)
+
+
+def test_a_video_has_a_row_for_each_face_and_pictures_one_beside_it(release):
+    film = drawn_video.write(Path("film.mp4"), drawn_video.frames(8, labels=("happy", "sad")))
+    shown = run(film, "--annotated", "drawn.mp4")
+    assert shown.exit_code == 0, shown.output
+    assert all(words in shown.stdout for words in ("film.mp4", "0.0–0.3 s", " 8 ", "100%", "by demo@1"))
+    assert drawn_video.n_frames(Path("drawn.mp4")) == 8
+    Path("a.png").write_bytes(encode.png(drawn(0)))
+    assert run(film, "a.png", "--output", "rows.csv", "--annotated", "drawn").exit_code == 0
+    assert sorted(path.name for path in Path("drawn").iterdir()) == ["a.png", "film.mp4"]
+    lines = [json.loads(line) for line in run(film, "a.png", "--format", "jsonl").stdout.splitlines()]
+    assert [(line["path"], line["frame"], line["time_s"]) for line in lines[:2]] == [
+        ("a.png", None, None),
+        ("film.mp4", 0, 0.0),
+    ]
+    assert len(lines) == 17
+
+
+def test_a_damaged_video_is_said_and_its_exit_code_is_that_of_an_unreadable_image(release):
+    film = drawn_video.write(Path("film.mp4"), drawn_video.frames(8))
+    Path("cut.mp4").write_bytes(film.read_bytes()[:500])
+    shown = run("cut.mp4", film)
+    assert shown.exit_code == errors.SourceError.exit_code
+    assert "damaged" in shown.stdout
+    assert "film.mp4" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "neither"),
+        (("a.png", "--camera", "0"), "both"),
+        (("--camera", "63"), "no camera 63"),
+        (("--camera", "63", "--annotated", "folder"), "FILE.mp4"),
+        (("a.png", "b.png", "--annotated", "b.mp4"), "give a folder"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_camera_or_a_video_is_refused(release, arguments, message):
+    for name in ("a.png", "b.png"):
+        Path(name).write_bytes(encode.png(drawn(0)))
+    shown = run(*arguments)
+    assert isinstance(shown.exception, errors.FerError)
+    assert message in str(shown.exception)
+    assert not Path("b.mp4").exists()
+
+
+def test_a_camera_prints_what_changes_until_it_is_interrupted(release, monkeypatch):
+    film = drawn_video.write(Path("film.avi"), drawn_video.frames(8), code="MJPG")
+
+    @contextlib.contextmanager
+    def camera(number):
+        with video.open_file(film) as opened:
+            yield opened
+
+    monkeypatch.setattr(video, "open_camera", camera)
+    shown = run("--camera", "0", "--annotated", "seen.mp4")
+    assert shown.exit_code == 0, shown.output
+    assert "0.00 s  face 1: " in shown.stdout
+    assert drawn_video.n_frames(Path("seen.mp4")) == 8
