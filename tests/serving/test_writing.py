@@ -23,7 +23,8 @@ FACE = predicting.Prediction(
 )  # fmt: skip
 FAULT = predicting.Prediction(path="ü\udcff,\n.jpg", error="the file is empty")
 FLAT = {
-    "path": "a.jpg", "finding": "one face", "face": 1, "label": "happy", "set": "happy sad", "coverage": 0.9,
+    "path": "a.jpg", "finding": "one face", "face": 1, "label": "happy", "frame": None, "time_s": None,
+    "set": "happy sad", "coverage": 0.9,
     "unsure": True, "unlike": None, "taken": "face", "note": "the face", "left": 1, "upper": 2, "width": 30,
     "height": 40, "score": 0.5, "left_eye_x": 10.0, "left_eye_y": 11.0, "right_eye_x": 20.0, "right_eye_y": 11.5,
     "p_happy": 0.75, "p_sad": 0.25, "error": None,
