@@ -21,7 +21,7 @@ def exports(workspace) -> ExportsRef:
     content = {serving.ONNX: b"graph", serving.PREPROCESS: b"code"}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     said = serving.of(
-        Preprocessing.model_validate_json(PREPROCESSING), None, (), {"model.int8.onnx": "bad"}, digests, None
+        Preprocessing.model_validate_json(PREPROCESSING), None, (), {"model.int8.onnx": "bad"}, digests, None, None
     )
     ref = ExportsRef(files=(serving.ONNX,), checks=())
     return committed(workspace, "export", "0", ref, content | {serving.FILE: said.model_dump_json().encode()})
