@@ -89,3 +89,9 @@ def test_a_first_release_has_a_card_too():
 
 def test_equal_releases_have_equal_cards(document):
     assert model_card.render(document) == model_card.render(document)
+
+
+def test_of_a_release_with_exports_it_says_how_to_have_them(document):
+    assert "fer models export" not in model_card.render(document)
+    document["made_of"]["inputs"]["export"] = "ef" * 32
+    assert "`fer models export demo@3` copies" in model_card.render(document)
