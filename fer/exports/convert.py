@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fer import errors
 from fer.engine import disk
 from fer.evaluation import predictions, unlikeness
 from fer.exports import litert_file, onnx_file, serving
@@ -150,13 +151,20 @@ def _validation(model_folder: Path, classes: list[str]) -> Reference:
 def _tallies(
     folder: Path, files: list[str], reference: Reference, shards: Path, split_name: str, at_once: int
 ) -> dict[str, Tally]:
-    """What each file says of the split's images beside what Keras said, all of which are in `reference`."""
+    """What each file says of the split's images beside what Keras said of them. Raises IntegrityError if some lack."""
     asked = {name: (onnx_file if name in serving.OF_ONNX else litert_file).opened(folder / name) for name in files}
-    tallies = {name: Tally() for name in files}
+    tallies, n_asked = {name: Tally() for name in files}, 0
     for batch in selection.batches(shards, split_name, reference.rows, at_once):
         rows = [reference.rows[image_id] for image_id in batch.image_ids]
         truth, expected = reference.truth[rows], reference.probabilities[rows]
         pixels = batch.pixels.astype(np.float32)[..., np.newaxis]
         for name, answers in asked.items():
             tallies[name] = tallies[name].with_batch(truth, expected, answers(pixels))
+        n_asked += len(rows)
+    if not 0 < n_asked == len(reference.rows):
+        raise errors.IntegrityError(
+            f"An export must be asked about all {split_name} images that Keras was asked about, and some at least.",
+            received=f"{n_asked:,} of {len(reference.rows):,} in {shards}",
+            todo="run the same command again; or leave exports out: --set 'export.formats=[]'",
+        )
     return tallies

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from exported import N_TEST, N_VALIDATION, calibrated, exported, shards_of, with_preprocessing
+from exported import N_TEST, N_VALIDATION, calibrated, evaluated, exported, shards_of, with_preprocessing
 from recommit import recommit
 
+from fer import errors
 from fer.engine import disk
 from fer.engine.local_workspace import LocalWorkspace
 from fer.exports import export, litert_file, onnx_file, serving
@@ -98,3 +99,17 @@ def test_8_bits_are_told_by_train_images_alone(workspace, monkeypatch):
     train = parquet.load_split(workspace.folder(shards_of(workspace)), "train").pixels.astype(np.float32)
     assert seen[0].shape == (16, *train.shape[1:])
     assert {image.tobytes() for image in seen[0]} <= {image.tobytes() for image in train}
+
+
+def test_images_that_keras_was_asked_about_and_are_not_there_are_not_left_out_in_silence(workspace):
+    model, shards = with_preprocessing(workspace), shards_of(workspace)
+    evaluation = evaluated(workspace, model, shards)
+    folder = workspace.folder(shards)
+    images = parquet.load_split(folder, "test")
+    few = images.pixels[:-1, ..., 0]
+    parquet.write(
+        folder / parquet.name("test", 0), images.image_ids[:-1], images.class_indexes[:-1], few, images.classes
+    )
+    recommit(workspace, shards)
+    with pytest.raises(errors.IntegrityError, match=r"59 of 60"):
+        export.export(model, shards, evaluation, calibrated(workspace), ExportConfig(int8=False), workspace=workspace)
