@@ -27,7 +27,6 @@ from fer.engine.records import Record
 from fer.engine.store import credentials as keys
 from fer.engine.store import keeper as keeper_script
 from fer.engine.store import ports as port_numbers
-from fer.engine.store import security
 from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
 
@@ -55,6 +54,8 @@ class Server(Record):
 
 def start(folder: Path) -> Server:
     """Start a server on this folder, once any that is left there was ended. Raises StoreUnavailable, OSError."""
+    from fer.engine.store import security  # and with it cryptography: for most commands the store runs already
+
     stop(folder)  # one that a killed run left half-started, or that no longer answers
     credentials = keys.read(folder) or keys.make(folder)
     security.make(folder)
