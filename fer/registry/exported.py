@@ -8,6 +8,7 @@ from fer.engine import disk
 from fer.exports import serving
 from fer.registry import names, releases
 from fer.registry.manifest import Manifest
+from fer.registry.trust import copies
 
 
 class Copied(NamedTuple):
@@ -21,6 +22,7 @@ class Copied(NamedTuple):
 def copy(spec: str, into: Path | None) -> Copied:
     """Copy the exported files of the release `spec`, NAME@ALIAS or NAME@VERSION, into a folder, each verified.
 
+    Of a signed release its manifest, signatures and bill of materials lie beside them, by which they can be verified.
     `into` None: a folder NAME-VERSION in the working directory. Raises ConfigError for a release without exports and
     for a folder that holds something else under their names, StoreError, IntegrityError.
     """
@@ -47,7 +49,9 @@ def copy(spec: str, into: Path | None) -> Copied:
                 todo="remove them, or name another folder: --to FOLDER",
             )
         folder.mkdir(parents=True, exist_ok=True)
-        models.fetch(manifest.model_copy(update={"files": wanted}), folder)
+        models.fetch(manifest, folder, only=wanted)
+        for name, data in copies.proof(models, manifest).items():
+            disk.write(folder / name, data)
     content = serving.load(folder)
     if content is None:
         raise errors.IntegrityError(

@@ -17,7 +17,7 @@ import datetime
 import hashlib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -290,21 +290,21 @@ class Registry:
             )
         return manifest
 
-    def fetch(self, manifest: Manifest, into: Path, progress: Progress = silent) -> Path:
-        """Download the version's files into a folder; what is there and whole is kept. Returns the folder.
+    def fetch(
+        self, manifest: Manifest, into: Path, progress: Progress = silent, only: Collection[str] | None = None
+    ) -> Path:
+        """Download the version's files, or `only` these, into a folder; what is there and whole is kept. Returns it.
 
-        Raises IntegrityError if a file is not the one that was registered; that file is not left there; and, before
-        anything is fetched, if the version is not signed as is demanded.
-        """
+        Raises IntegrityError, and leaves nothing of it there, if a file is not the one that was registered; and before
+        anything is fetched, if the version is not signed as is demanded."""
         self.require_trusted(manifest)
-        for done, (file, stored) in enumerate(manifest.files.items()):
-            progress(done, len(manifest.files), file)
-            path = into / file
-            if path.is_file() and disk.sha256(path) == stored.sha256:
-                continue
-            path.unlink(missing_ok=True)
-            self.store.download_file(stored.key, path, stored.sha256)
-        progress(len(manifest.files), len(manifest.files))
+        files = {name: file for name, file in manifest.files.items() if only is None or name in only}
+        for done, (file, stored) in enumerate(files.items()):
+            progress(done, len(files), file)
+            if not (path := into / file).is_file() or disk.sha256(path) != stored.sha256:
+                path.unlink(missing_ok=True)
+                self.store.download_file(stored.key, path, stored.sha256)
+        progress(len(files), len(files))
         return into
 
     def require_trusted(self, manifest: Manifest) -> None:

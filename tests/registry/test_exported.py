@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+import signed_registry
 from registrations import CLASSES, PREPROCESSING, candidate, committed, parts
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from fer.evaluation.refs import ChampionState, ExportsRef
 from fer.exports import serving
 from fer.registry import exported
 from fer.registry import register as register_stage
+from fer.serving import local_releases
 from fer.shards.preprocessing import Preprocessing
 from flows.cli import app
 
@@ -40,6 +42,20 @@ def test_a_release_holds_the_exported_files_which_are_copied_alone(models, works
     assert (found.folder / serving.ONNX).read_bytes() == b"graph"
     assert found.serving.classes == CLASSES
     assert exported.copy("demo@1", tmp_path / "served").folder == found.folder  # again into the same one
+
+
+def test_exported_files_of_a_signed_release_can_be_used_where_signatures_are_required(
+    models, workspace, tmp_path, monkeypatch, store_settings
+):
+    key = signed_registry.require(monkeypatch, tmp_path, store_settings)
+    release(workspace, exports=exports(workspace))
+    folder = exported.copy("demo@champion", tmp_path / "served").folder
+    proof = {"manifest.json", f"signature-{key.public.id}.json"}
+    assert {path.name for path in folder.iterdir()} >= {serving.ONNX, *proof}
+    local_releases.in_folder(folder).require_whole(serving.ONNX)
+    (folder / serving.ONNX).write_bytes(b"another graph")
+    with pytest.raises(errors.IntegrityError, match=r"model\.onnx"):
+        local_releases.in_folder(folder).require_whole(serving.ONNX)
 
 
 def test_what_is_there_under_another_content_stays_as_it_is(models, workspace, tmp_path):

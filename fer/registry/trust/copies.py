@@ -29,11 +29,7 @@ def pull(models: registry.Registry, manifest: Manifest, folder: Path, progress: 
             todo="name another one; two releases in one folder would be mixed",
         )
     models.require_trusted(manifest)
-    beside = {MANIFEST: signed_releases.manifest_bytes(models.store, manifest)}
-    documents = signed_releases.found(models.store, manifest)
-    beside |= {name.removeprefix("."): data for name, data in documents.items()}
-    if (bill := signed_releases.bill(models.store, manifest)) is not None:
-        beside[BILL] = bill
+    beside = _beside(models, manifest, signed_releases.found(models.store, manifest))
     if taken := beside.keys() & manifest.files.keys():
         raise errors.ConfigError(
             "A version's files must have other names than what is laid beside them.", received=", ".join(sorted(taken))
@@ -53,3 +49,18 @@ def pull(models: registry.Registry, manifest: Manifest, folder: Path, progress: 
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     return sorted(folder.iterdir())
+
+
+def proof(models: registry.Registry, manifest: Manifest) -> dict[str, bytes]:
+    """What proves a version's files where there is no registry, the name of the file -> its bytes; empty if nobody
+    signed it. Raises IntegrityError."""
+    documents = signed_releases.found(models.store, manifest)
+    return _beside(models, manifest, documents) if documents else {}
+
+
+def _beside(models: registry.Registry, manifest: Manifest, documents: dict[str, bytes]) -> dict[str, bytes]:
+    """The files that lie beside those of a version; `documents` are its signatures."""
+    beside = {MANIFEST: signed_releases.manifest_bytes(models.store, manifest)}
+    bill = signed_releases.bill(models.store, manifest)
+    beside |= {} if bill is None else {BILL: bill}
+    return beside | {name.removeprefix("."): data for name, data in documents.items()}
