@@ -28,6 +28,7 @@ def schema(classes: tuple[str, ...]) -> pa.Schema:
             pa.field("probabilities", pa.list_(pa.float32(), len(classes))),  # calibrated
             pa.field("set", pa.list_(pa.string())),  # the conformal set, the most probable first; null without one
             pa.field("unsure", pa.bool_()),  # several classes are in the set; null without one
+            pa.field("unlike", pa.bool_()),  # what the training held; null of a release that can't tell
             *(pa.field(name, pa.float32()) for name in PROPERTIES),  # see fer.images.properties
             pa.field("model", pa.dictionary(pa.int32(), pa.string()), nullable=False),  # NAME@VERSION
             pa.field("model_digest", pa.dictionary(pa.int32(), pa.string()), nullable=False),  # of its weights

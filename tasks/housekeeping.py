@@ -1,12 +1,39 @@
 """What nothing needs any more, as a run in Prefect."""
 
+import json
+import re
+
+from prefect import get_client, runtime
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+
 from fer import errors, settings
 from fer.housekeeping import collect as collection
+from fer.housekeeping.home import release_name
 from fer.housekeeping.liveness import Policy
-from fer.registry import releases
+from fer.registry import names, releases
 from tasks import caching
 from tasks.results import Collected
 from tasks.shown import artifacts
+
+_RELEASE = re.compile(rf"\b({names.NAME})@([1-9][0-9]{{0,8}})\b")
+_AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED]
+
+
+def named_by_runs() -> set[str]:
+    """The releases, NAME@VERSION, that the parameters of runs name which go on, or wait, on Prefect's server."""
+    at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=at_work)
+    named: set[str] = set()
+    for run in runs:
+        if run.id == runtime.flow_run.id:
+            continue
+        named |= {release_name(name, int(version)) for name, version in _RELEASE.findall(json.dumps(run.parameters))}
+        name, version = run.parameters.get("name"), run.parameters.get("version", run.parameters.get("to"))
+        if isinstance(name, str) and isinstance(version, int):
+            named.add(release_name(name, version))
+    return named
 
 
 @caching.uncached("collect garbage")
@@ -16,7 +43,7 @@ def collect(policy: Policy, delete: bool) -> Collected:
     Raises IntegrityError if something that is needed is not whole afterwards; StoreError, WorkspaceError.
     """
     with releases.open_registry() as models:
-        found = collection.Collection(settings.Settings.load(), policy, models)
+        found = collection.Collection(settings.Settings.load(), policy, models, named=named_by_runs())
         rows: list[dict[str, str | int | float]] = [
             {
                 "kind": row.kind,

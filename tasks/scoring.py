@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from data_contracts import files
 from fer import plain_text, settings
 from fer.engine import disk, runners
 from fer.evaluation.refs import CalibrationRef, Champion
@@ -10,9 +11,10 @@ from fer.ingest.refs import DatasetRef
 from fer.registry import champion as champion_stage
 from fer.registry import names, releases
 from fer.reports import pages
-from fer.scoring import answers, destination, findings, page
+from fer.scoring import destination, findings, page
 from fer.scoring import score as score_stage
 from fer.scoring.refs import ScoreConfig, ScoresRef
+from fer.serving import local_releases
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import caching, stages
@@ -37,7 +39,7 @@ def fetch(spec: str, whole: bool) -> Scorer:
         manifest = models.get(*names.parse_spec(spec))
         released = champion_stage.released(manifest, workspace)
     preprocessing.load_record(workspace.folder(released.model)).require_kept()
-    model_file = answers.model_file_of(list(manifest.files))
+    model_file = local_releases.EXPORT if local_releases.EXPORT in manifest.files else files.MODEL
     release = f"{manifest.name}@{manifest.version}"
     sha256 = manifest.files[model_file].sha256
     return Scorer(released, ScoreConfig(release=release, model_file=model_file, model_sha256=sha256, whole=whole))

@@ -2,12 +2,12 @@
 
 The roots are each model's champion, its anchor, its aliases, its last champions and its pins; and the data accepted
 last of each recipe and source. A release refers to the outputs that it was made of, an output to those that its Ref
-names.
+names. In the store go abandoned uploads, and the files of releases as far as the policy says (`bucket`).
 """
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -18,12 +18,15 @@ from fer.curation import baseline
 from fer.engine import connect, usage
 from fer.engine.local_workspace import LocalWorkspace
 from fer.housekeeping import liveness
-from fer.housekeeping.home import Home
+from fer.housekeeping.bucket import Bucket
+from fer.housekeeping.home import MODELS, Home
 from fer.housekeeping.kept_releases import Releases
 from fer.housekeeping.liveness import Fate, Item, Policy, Root
 from fer.housekeeping.workspace_folder import WorkspaceFolder
 from fer.registry import registry
 from fer.settings import Settings
+
+_FETCHED = "champion"  # the stage that brings releases into the workspace
 
 
 class Place(Protocol):
@@ -92,30 +95,44 @@ def room(size_bytes: int) -> str:
 class Collection:
     """The things of the installation that `configured` names, judged by a policy."""
 
-    def __init__(self, configured: Settings, policy: Policy, models: registry.Registry):
+    def __init__(
+        self,
+        configured: Settings,
+        policy: Policy,
+        models: registry.Registry,
+        *,
+        named: Iterable[str] = (),
+        only_store: bool = False,
+    ):
         """Look at all of them; the store must run. Raises IntegrityError, StoreError, WorkspaceError.
 
+        `named`: releases, each NAME@VERSION, that runs at work name. `only_store`: remove nothing on this machine.
         What makes this unsafe, as a registry that can't be read, is an error.
         """
         self.folder = WorkspaceFolder(configured.workspace_folder)
+        bucket = Bucket(models, policy)  # first: what is registered meanwhile is not among its uploads
+        store = models.store.uri("models")
         self._places: dict[str, Place] = {
             str(configured.workspace_folder): self.folder,
             str(configured.home): Home(configured.home),
+            store: bucket,
         }
         self.busy_since = usage.busy_since(self.folder.root)  # first: who begins later finds what is there
         items = {title: place.items() for title, place in self._places.items()}
         # After the outputs: what is released or accepted meanwhile is needed too.
         self.releases = Releases(models, policy.keep_last)
-        self.roots = self.releases.roots | _accepted(configured)
-        everything = [*self.releases.items(), *(item for found in items.values() for item in found)]
-        fates = {
-            fate.item.name: fate
-            for fate in liveness.judge(everything, self.roots, policy, time.time(), self.busy_since)
-        }
+        self.roots = self.releases.roots | _accepted(configured) | {name: Root("a run names it") for name in named}
+        here = [item for found in items.values() for item in found]
+        everything = [*_used_here(self.releases.items(), here), *here]
+        now = time.time()
+        fates = {fate.item.name: fate for fate in liveness.judge(everything, self.roots, policy, now, self.busy_since)}
         self.judged = [
             Judged(title, place, tuple(fates[item.name] for item in items[title]))
             for title, place in self._places.items()
         ]
+        *local, (_, _, others) = self.judged
+        of_releases = bucket.releases((fates[item.name] for item in self.releases.items()), now)
+        self.judged = [*([] if only_store else local), Judged(store, bucket, (*others, *of_releases))]
         self.needed = liveness.closure(everything, self.roots)
 
     def remove(self) -> Removed:
@@ -162,8 +179,22 @@ class Collection:
         return Proof(len(needed), len(self.releases.roots), liveness.total_bytes(needed), tuple(faults))
 
     def _names_of_outputs(self) -> set[str]:
-        fates = next(judged.fates for judged in self.judged if judged.place is self.folder)
-        return {fate.item.name for fate in fates if not fate.item.name.startswith(".")}
+        fates = [judged.fates for judged in self.judged if judged.place is self.folder]
+        return {fate.item.name for judged in fates for fate in judged if not fate.item.name.startswith(".")}
+
+
+def _used_here(releases: list[Item], here: list[Item]) -> list[Item]:
+    """The releases, used last when what this machine fetched of them was: a run may be about to fetch more."""
+    used: dict[str, float] = {}
+    for item in here:
+        if item.kind in (MODELS, _FETCHED):
+            for name in item.known_as:
+                used[name] = max(used.get(name, 0.0), item.last_used)
+
+    def last_used(release: Item) -> float:
+        return max([release.last_used, *(used.get(name, 0.0) for name in release.known_as | release.refers_to)])
+
+    return [release._replace(last_used=last_used(release)) for release in releases]
 
 
 def _accepted(configured: Settings) -> dict[str, Root]:

@@ -8,7 +8,7 @@ from fer.housekeeping.home import release_name
 from fer.housekeeping.liveness import Item, Root
 from fer.registry import log as registry_log
 from fer.registry import names, pins, registry, releases
-from fer.registry.log import Log
+from fer.registry.log import Entry, Log
 from fer.registry.manifest import Manifest
 
 _WEIGHTS = re.compile(rf"registry:({names.NAME}@[1-9][0-9]*):")
@@ -24,8 +24,9 @@ class Releases:
         self._items: list[Item] = []
         for name in models.names():
             versions = models.versions(name)
-            self._items += [_item(manifest) for manifest in versions]
-            for version, why in _needed(models, name, versions, n_champions):
+            withdrawn = models.log(name).withdrawn
+            self._items += [_item(manifest, withdrawn.get(manifest.version)) for manifest in versions]
+            for version, why in needed(models, name, versions, n_champions):
                 self.roots.setdefault(release_name(name, version), Root(why))
 
     def items(self) -> list[Item]:
@@ -33,20 +34,25 @@ class Releases:
         return self._items
 
     def faults(self) -> list[str]:
-        """What of the releases that are needed is gone from the store, or has another size."""
+        """What of the releases that are needed is gone from the store, or is not what was registered; all is read."""
         found = []
         for name in self.models.names():
-            sizes = {listed.key: listed.size_bytes for listed in self.models.store.list(f"models/{name}/files/")}
+            cleared = self.models.log(name).cleared
             for manifest in self.models.versions(name):
-                if release_name(name, manifest.version) in self.roots:
-                    lost = [file for file, kept in manifest.files.items() if sizes.get(kept.key) != kept.size_bytes]
-                    found += [f"{release_name(name, manifest.version)}: {file} is gone or cut short" for file in lost]
+                if release_name(name, manifest.version) in self.roots and manifest.version not in cleared:
+                    lost = [
+                        file
+                        for file, kept in manifest.files.items()
+                        if self.models.store.sha256(kept.key) != kept.sha256
+                    ]
+                    found += [f"{release_name(name, manifest.version)}: {file} is gone or damaged" for file in lost]
         return found
 
 
-def _needed(
+def needed(
     models: registry.Registry, name: str, versions: list[Manifest], n_champions: int
 ) -> Iterator[tuple[int, str]]:
+    """The versions that are needed, and why; of the champions the last `n_champions`."""
     log = models.ledger(name).read()
     manifest = next((manifest for manifest in versions if manifest.version == log.champion), None)
     if manifest is not None:
@@ -79,7 +85,7 @@ def _last_champions(log: Log, number: int) -> list[int]:
     return list(dict.fromkeys(champions))[:number]
 
 
-def _item(manifest: Manifest) -> Item:
+def _item(manifest: Manifest, withdrawn: Entry | None) -> Item:
     """A release; it refers to the workspace's outputs by the digests in its lineage."""
     made_of = {digest for digest in manifest.inputs.values() if re.fullmatch(names.SHA256, digest)}
     started_from = {match[1] for value in manifest.inputs.values() if (match := _WEIGHTS.match(value))}
@@ -87,7 +93,7 @@ def _item(manifest: Manifest) -> Item:
     return Item(
         name=f"release {name}",
         kind=f"releases of {manifest.name}",
-        last_used=manifest.created_utc.timestamp(),
+        last_used=(manifest.created_utc if withdrawn is None else withdrawn.at_utc).timestamp(),
         blobs={file.key: file.size_bytes for file in manifest.files.values()},
         known_as=frozenset({name}),
         refers_to=frozenset({manifest.model_digest, *made_of, *started_from}),

@@ -23,6 +23,11 @@ class Policy(Record):
     older_than_days: float = Field(default=30, ge=0, description="days since its last use after which a thing goes")
     keep_last: int = Field(default=3, ge=0, description="of each kind those that stay, whatever their age")
     max_bytes: int | None = Field(default=None, ge=0, description="bytes that all of it may take; None: any number")
+    releases_older_than_days: float | None = Field(
+        default=None,
+        ge=0,
+        description="days after which the files of a release that nothing needs go; None: of withdrawn ones alone",
+    )
     grace_hours: float = Field(default=24, ge=0, description="hours since its last use in which no thing goes")
 
 
@@ -81,8 +86,8 @@ def judge(
     used = [(item, Root(_IN_USE)) for item in items if _is_recent(item, recent, now)]
     live = _reached(items, [*_named(items, roots), *used])
     young = [item for item in items if now - item.last_used < _age_s(item, policy)]
-    spared = [(item, Root("one of the last of its kind")) for item in _last_of_kinds(items, policy)]
-    spared += [(item, Root("not old enough")) for item in young]
+    spared = [(item, Root(LAST)) for item in _last_of_kinds(items, policy)]
+    spared += [(item, Root(YOUNG)) for item in young]
     spare = {name: why for name, why in _reached(items, spared).items() if name not in live}
     for name in _too_much(items, live, spare, policy.max_bytes):
         del spare[name]
@@ -101,6 +106,7 @@ def closure(items: Sequence[Item], roots: Mapping[str, Root]) -> list[Item]:
     return [item for item in items if item.name in reached]
 
 
+LAST, YOUNG = "one of the last of its kind", "not old enough"
 _IN_USE = "in use, or was a short time ago"
 
 

@@ -18,6 +18,7 @@ from fer import errors
 from fer.engine.store import objectstore
 from fer.registry import log as registry_log
 from fer.registry import names
+from fer.registry.clearing import cleared
 from fer.registry.log import Act, Entry, Log, Pointer
 from fer.registry.trust import logs
 from fer.registry.trust.policy import Policy
@@ -136,6 +137,8 @@ class Ledger:
                 if state.behind:
                     self._follow()
                 return None
+            if act.to_version != state.champion:
+                cleared.require_files(state.log, act.to_version, "A version that becomes champion must have its files.")
             written = self.append(act, state.log.head + 1, entries=state.log.entries)
             if written is not None:
                 self._follow()

@@ -29,8 +29,9 @@ from fer.engine.records import Record
 from fer.registry import names
 from fer.registry.trust.signatures import Signature
 
-Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost", "sign"]
+Action = Literal["found", "register", "promote", "rollback", "withdraw", "repair", "lost", "sign", "clear"]
 _PARTICIPLES = {"rollback": "rolled back", "withdraw": "withdrawn"}
+_CLEARED = "cleared of its files"
 MOST_CHARS = 1_000
 
 
@@ -46,6 +47,7 @@ class Act(Record):
 
     `found` takes over an alias from before there was a log. `register` claims a version's number, before its manifest
     is written. `lost` stands where an entry can't be read any more. `sign` says that all before it is as it should be.
+    `clear` says that the files of a version are removed from here on: it can't become champion any more.
     """
 
     action: Action
@@ -174,10 +176,13 @@ class Log:
     def __init__(self, entries: Sequence[Entry]):
         self.entries = tuple(entries)
         self.withdrawn: dict[int, Entry] = {}
+        self.cleared: dict[int, Entry] = {}
         self._bars: dict[int, Entry] = {}
         for entry in self.entries:
             if entry.version is None:
                 continue
+            if entry.action == "clear":
+                self.cleared[entry.version] = entry
             if entry.action == "withdraw":
                 self.withdrawn[entry.version] = entry
             if entry.action in _PARTICIPLES:
@@ -244,7 +249,8 @@ class Log:
     def claim(self, registration_key: str) -> Entry | None:
         """The entry that claimed a number for this registration."""
         claims = (entry for entry in reversed(self.entries) if entry.action == "register")
-        return next((claim for claim in claims if claim.registration_key == registration_key), None)
+        standing = (claim for claim in claims if claim.version not in self.cleared)  # a cleared one is made anew
+        return next((claim for claim in standing if claim.registration_key == registration_key), None)
 
     def claims(self) -> dict[int, Entry]:
         """version -> the entry that claimed its number."""
@@ -257,9 +263,9 @@ class Log:
 
 
 def describe(entry: Entry) -> str:
-    """A sentence on a version that was rolled back or withdrawn: when, by whom, why."""
+    """A sentence on a version that was rolled back, withdrawn or cleared: when, by whom, why."""
     reason = f": {entry.reason}" if entry.reason else ""
-    participle = _PARTICIPLES.get(entry.action, entry.action)
+    participle = _CLEARED if entry.action == "clear" else _PARTICIPLES.get(entry.action, entry.action)
     return f"version {entry.version} was {participle} on {entry.at_utc:%Y-%m-%d %H:%M} UTC by {entry.by}{reason}"
 
 

@@ -141,6 +141,8 @@ def previous(models: registry.Registry, name: str, state: registry_ledger.State)
         manifest = known.get(version)
         if manifest is None or version == state.champion or manifest.model_digest == left:
             continue
+        if version in state.log.cleared:
+            continue
         if manifest.status != "refused" and state.log.bar(version, manifest.model_digest) is None:
             return version
     return None

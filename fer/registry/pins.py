@@ -16,6 +16,7 @@ from fer.engine.records import Record
 from fer.engine.store import objectstore
 from fer.registry import log as registry_log
 from fer.registry import names, registry
+from fer.registry.clearing import cleared
 
 
 class Pin(Record):
@@ -40,8 +41,13 @@ def read(models: registry.Registry, name: str) -> dict[int, Pin]:
 def pin(models: registry.Registry, name: str, version: int, reason: str = "", by: str | None = None) -> bool:
     """Keep a version; False if it was pinned already. Raises ConfigError if it is not there, IntegrityError."""
     models.get(name, str(version))
+    cleared.require_files(models.log(name), version, "A version that is pinned must have its files.")
     made = Pin(version=version, by=by or registry_log.operator(), at_utc=registry_log.now(), reason=reason)
-    return _change(models, name, lambda pins: None if version in pins else pins | {version: made})
+    is_new = _change(models, name, lambda pins: None if version in pins else pins | {version: made})
+    if version in models.log(name).cleared:  # since: whoever clears it looks for pins after its entry, as this does
+        unpin(models, name, version)
+        cleared.require_files(models.log(name), version, "A version that is pinned must have its files.")
+    return is_new
 
 
 def unpin(models: registry.Registry, name: str, version: int) -> bool:

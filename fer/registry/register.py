@@ -21,12 +21,13 @@ from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Expor
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, ledger, names, reads, registry, releases, shown, trained_on, trial
+from fer.registry import champion, ledger, names, reads, registry, releases, trained_on, trial
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
 from fer.registry.provenance import lineage as provenance
 from fer.registry.refs import ReleaseRef
 from fer.registry.trust import bill as bill_of_materials
+from fer.shards import shown
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef, SeedsRef, WeightsRef
 
@@ -77,7 +78,11 @@ def registered(candidate: Candidate) -> ReleaseRef | None:
 
 def _registered(candidate: Candidate, models: registry.Registry) -> Manifest | None:
     key = candidate.registration_key
-    return next((version for version in models.versions(candidate.name) if version.registration_key == key), None)
+    same = [version for version in models.versions(candidate.name) if version.registration_key == key]
+    if not same:
+        return None
+    cleared = models.log(candidate.name).cleared
+    return next((version for version in same if version.version not in cleared), None)
 
 
 def remember(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> None:

@@ -30,13 +30,14 @@ from fer.progress import Progress, silent
 from fer.registry import ledger as registry_ledger
 from fer.registry import log as registry_log
 from fer.registry import names
+from fer.registry.clearing import cleared, uploads
 from fer.registry.log import Act, Log
 from fer.registry.manifest import File, Manifest, Registration
 from fer.registry.names import CHAMPION
 from fer.registry.trust import releases as signed_releases
 from fer.registry.trust.policy import Policy
 
-COPY = ".manifest.json"  # no release's file can have this name
+COPY = uploads.COPY
 _READERS = 8
 
 
@@ -109,6 +110,7 @@ class Registry:
             if key is not None:
                 stated = signed_releases.statement(name, manifest.version, data, bill)
                 signed_releases.sign(self.store, prefix, stated, key)
+            uploads.require(self.store, prefix, [*files, COPY])
             return Act(
                 action="register",
                 by=by or registry_log.operator(),
@@ -156,7 +158,11 @@ class Registry:
 
     def _registered(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
         """The version that has this registration's key; finished, if only its number was claimed."""
-        same = (manifest for manifest in self.versions(name) if manifest.registration_key == registration_key)
+        same = (
+            manifest
+            for manifest in self.versions(name)
+            if manifest.registration_key == registration_key and manifest.version not in log.cleared
+        )
         return next(same, None) or self._claimed(name, registration_key, log)
 
     def _claimed(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
@@ -296,14 +302,14 @@ class Registry:
         """Download the version's files, or `only` these, into a folder; what is there and whole is kept. Returns it.
 
         Raises IntegrityError, and leaves nothing of it there, if a file is not the one that was registered; and before
-        anything is fetched, if the version is not signed as is demanded."""
+        anything is fetched, if the version is not signed as is demanded; ConfigError if its files were removed."""
         self.require_trusted(manifest)
         files = {name: file for name, file in manifest.files.items() if only is None or name in only}
         for done, (file, stored) in enumerate(files.items()):
             progress(done, len(files), file)
             if not (path := into / file).is_file() or disk.sha256(path) != stored.sha256:
                 path.unlink(missing_ok=True)
-                self.store.download_file(stored.key, path, stored.sha256)
+                cleared.download(self.store, stored, path, manifest.version, lambda: self.log(manifest.name))
         progress(len(files), len(files))
         return into
 
@@ -311,24 +317,14 @@ class Registry:
         """Raise IntegrityError if the version is not signed as is demanded."""
         signed_releases.require(self.store, self.policy, manifest)
 
-    def remove_orphans(self, name: str, older_than_s: float = 86_400) -> tuple[str, ...]:
+    def remove_orphans(self, name: str, older_than_s: float = uploads.ABANDONED_AFTER_S) -> tuple[str, ...]:
         """Remove uploads that no version refers to and that are older; returns their prefixes."""
         names.check_name(name)
-        newest: dict[str, datetime.datetime] = {}
-        for listed in self.store.list(f"models/{name}/files/"):
-            prefix = listed.key.rsplit("/", 1)[0] + "/"
-            newest[prefix] = max(newest.get(prefix, listed.modified), listed.modified)
-        # Versions after files: an upload that becomes a version meanwhile is seen.
-        known = {manifest.version: manifest for manifest in self.versions(name)}
-        claims = Log(self.ledger(name).entries()).claims()
-        keys = [file.key for manifest in known.values() for file in manifest.files.values()]
-        keys += [claim.manifest.key for version, claim in claims.items() if version not in known and claim.manifest]
-        used = {key.rsplit("/", 1)[0] + "/" for key in keys}
-        before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=older_than_s)
-        orphans = tuple(prefix for prefix, when in newest.items() if prefix not in used and when <= before)
-        for prefix in orphans:
-            self._remove(prefix)
-        return orphans
+        found = uploads.find(self.store, name)  # before versions: what becomes one meanwhile is seen
+        known, log = self.versions(name), Log(self.ledger(name).entries())
+        before = registry_log.now() - datetime.timedelta(seconds=older_than_s)
+        orphans = [upload for upload in uploads.unregistered(found, known, log) if upload.newest <= before]
+        return tuple(upload.prefix for upload in orphans if uploads.remove(self.store, upload))
 
     def uri(self, manifest: Manifest) -> str:
         """The `s3://` URI of the version's manifest."""

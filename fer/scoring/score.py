@@ -23,16 +23,18 @@ from fer.evaluation.refs import CalibrationRef
 from fer.images import decode, properties
 from fer.ingest import archives
 from fer.ingest.refs import DatasetRef
-from fer.models import model_file
 from fer.progress import Progress
 from fer.scoring import answers, pictures
 from fer.scoring.refs import ScoreConfig, ScoresRef
+from fer.serving import local_releases
+from fer.serving.predictor import Predictor, Shown
 from fer.training.refs import ModelRef
 
 _SUMMARY = b"summary"  # in a shard's metadata: counts, by which it is known as whole
 _ROW_GROUP_ROWS = 65_536
+_AT_ONCE = 256  # inputs that are scored together
 _NOTHING_SHOWN: dict[str, Any] = dict.fromkeys(
-    ["face", "error", "taken", "box", "face_score", "label", "confidence", "probabilities", "set", "unsure"]
+    ["face", "error", "taken", "box", "face_score", "label", "confidence", "probabilities", "set", "unsure", "unlike"]
 ) | dict.fromkeys(contract.PROPERTIES)
 
 
@@ -116,13 +118,15 @@ def _score_part(folders: runners.Folders, item: _WorkItem) -> Counts:
         return counts
     dataset, model, *calibration = folders.inputs
     config = item.config
-    known = answers.opened(model, config.model_file, config.model_sha256, calibration[0] if calibration else None)
+    known = answers.opened(
+        model, config.release, config.model_file, config.model_sha256, calibration[0] if calibration else None
+    )
     schema = contract.schema(known.classes)
     counted = _Counted()
     with disk.replacing(path) as staging, pq.ParquetWriter(staging, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         named = {"model": config.release, "model_digest": item.model_digest}
-        for row in counted.of(_rows(item.part.read(dataset / archives.DATASET), known, whole=config.whole)):
+        for row in counted.of(_rows(item.part.read(dataset / archives.DATASET), known, config)):
             rows.append(row | named)
             if len(rows) == _ROW_GROUP_ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
@@ -159,60 +163,58 @@ class _Waiting(NamedTuple):
     """A row as far as it is known without the model, and the input that the rest follows from, if there is one."""
 
     row: dict[str, Any]
-    shown: answers.Shown | None = None
+    shown: Shown | None = None
 
 
-def _rows(found: Iterator[pictures.Picture], known: answers.Answers, *, whole: bool) -> Iterator[dict[str, Any]]:
+def _rows(found: Iterator[pictures.Picture], known: Predictor, config: ScoreConfig) -> Iterator[dict[str, Any]]:
     """The rows of pictures in their order; inputs are scored some hundred at once."""
-    at_once = model_file.images_at_once(known.record.height, known.record.width)
+    has_export = config.model_file == local_releases.EXPORT
+    at_once = _AT_ONCE if has_export else config.pictures_per_shard  # Keras takes seconds to begin
     waiting: list[_Waiting] = []
     for picture in found:
-        waiting += _of_picture(picture, known, whole=whole)
+        waiting += _of_picture(picture, known, whole=config.whole)
         if sum(one.shown is not None for one in waiting) >= at_once or len(waiting) >= 4 * at_once:
             yield from _scored(waiting, known)
             waiting.clear()
     yield from _scored(waiting, known)
 
 
-def _of_picture(picture: pictures.Picture, known: answers.Answers, *, whole: bool) -> list[_Waiting]:
+def _of_picture(picture: pictures.Picture, known: Predictor, *, whole: bool) -> list[_Waiting]:
     row = _NOTHING_SHOWN | {"image_id": picture.image_id, "path": picture.path, "no_face": False}
     try:
         if picture.defect is not None:
             raise decode.UndecodableImage(picture.defect)
-        shown = known.shown(picture.data, whole=whole)
+        looked = known.look(decode.decode(picture.data), whole=whole)
     except decode.UndecodableImage as error:
         return [_Waiting(row | {"error": str(error)})]
-    if not shown:
+    if not looked.shown:
         return [_Waiting(row | {"no_face": True})]
-    return [
-        _Waiting(row | {"face": number, "taken": one.taken, "box": one.box, "face_score": one.score}, one)
-        for number, one in enumerate(shown)
-    ]
+    return [_Waiting(row | {"face": number}, shown) for number, shown in enumerate(looked.shown)]
 
 
-def _scored(waiting: list[_Waiting], known: answers.Answers) -> Iterator[dict[str, Any]]:
+def _scored(waiting: list[_Waiting], known: Predictor) -> Iterator[dict[str, Any]]:
     inputs = [one.shown.pixels for one in waiting if one.shown is not None]
     if not inputs:
         yield from (one.row for one in waiting)
         return
-    said = known.say(inputs)
-    at = -1
+    probabilities = iter(known.calibrated(known.raw(np.stack(inputs))))
     for row, shown in waiting:
         if shown is None:
             yield row
             continue
-        at += 1
-        probabilities = said.probabilities[at]
-        best = int(probabilities.argmax())
-        answer: dict[str, Any] = {
-            "label": known.classes[best],
-            "confidence": float(probabilities[best]),
-            "probabilities": probabilities.tolist(),
+        own = next(probabilities)
+        said = known.answer(shown, own)
+        answer = {
+            "taken": said.taken,
+            "box": said.box,
+            "face_score": said.score,
+            "label": said.label,
+            "confidence": said.probabilities[said.label],
+            "probabilities": own,
+            "set": said.set,
+            "unsure": said.unsure,
+            "unlike": said.unlike,
         }
-        if said.sets is not None:
-            order = np.argsort(-probabilities, kind="stable")
-            answer["set"] = [known.classes[index] for index in order.tolist() if said.sets[at, index]]
-            answer["unsure"] = len(answer["set"]) > 1
         yield row | answer | vars(properties.measure(shown.pixels))
 
 

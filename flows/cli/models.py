@@ -10,7 +10,7 @@ from fer import errors
 from flows.cli import console
 from flows.cli.comparing import models_diff
 from flows.cli.exports import export
-from flows.cli.operating import pins
+from flows.cli.operating import gc, pins
 from flows.cli.provenance import reproduce
 from flows.cli.registry import history, listing, opening
 from flows.cli.trust import pull, sign, verify
@@ -55,6 +55,7 @@ def show_model(
 
 
 app.command("diff")(models_diff.diff)
+app.command("gc")(gc.gc_of_models)
 app.command("pin")(pins.pin)
 app.command("unpin")(pins.unpin)
 app.command("reproduce")(reproduce.reproduce)

@@ -14,6 +14,7 @@ from fer.engine import runners
 from fer.engine.local_workspace import LocalWorkspace
 from fer.images import encode
 from fer.scoring import answers, score
+from fer.serving import local_releases
 
 ONE = runners.Processes(workers=1)
 BRIGHT, DARK = (encode.png(np.full((20, 20), level, np.uint8)) for level in (250, 5))
@@ -95,16 +96,8 @@ def test_a_damaged_shard_of_an_earlier_attempt_is_made_anew(tmp_path):
 
 def test_another_file_than_the_releases_own_does_not_answer(tmp_path):
     releases.write(tmp_path)
-    with pytest.raises(errors.IntegrityError, match="must be the one that its manifest names"):
-        answers.Answers(tmp_path, answers.ONNX, "0" * 64, None)
-
-
-def test_what_is_no_number_is_no_answer(tmp_path, monkeypatch):
-    releases.write(tmp_path)
-    known = answers.Answers(tmp_path, answers.ONNX, releases.hashlib.sha256(releases.onnx_bytes()).hexdigest(), None)
-    monkeypatch.setattr(known, "_model", lambda pixels: answers._finite(np.full((1, 2), np.nan), tmp_path))
-    with pytest.raises(errors.IntegrityError, match="finite"):
-        known.say([np.zeros((releases.SIDE, releases.SIDE), np.uint8)])
+    with pytest.raises(errors.IntegrityError, match="must be the one that was released"):
+        answers.opened(tmp_path, "tiny@1", local_releases.EXPORT, "0" * 64, None)
 
 
 def test_the_summary_in_a_shard_says_what_it_holds(workspace):

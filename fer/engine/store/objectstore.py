@@ -101,6 +101,21 @@ class ObjectStore:
                     return None
                 raise
 
+    def sha256(self, key: str) -> str | None:
+        """SHA-256 (hex) of the object's bytes, which are read; None if there is none."""
+        digest = hashlib.sha256()
+        with self._errors(key):
+            try:
+                answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
+            except Exception as error:
+                if boto.code_of(error) in boto.ABSENT:
+                    return None
+                raise
+            with contextlib.closing(answer["Body"]) as body:
+                for block in body.iter_chunks(_BLOCK_BYTES):
+                    digest.update(block)
+        return digest.hexdigest()
+
     def put(self, key: str, data: bytes) -> str:
         """Write the object, whatever was there; its ETag."""
         with self._errors(key):

@@ -11,8 +11,18 @@ from flows.cli import console
 
 if TYPE_CHECKING:
     from fer.housekeeping.collect import Collection, Proof, Removed
+    from fer.housekeeping.liveness import Policy
 
 _SHOWN = 5  # faults
+ReleasesOlderThan = Annotated[
+    float | None,
+    typer.Option(
+        "--releases-older-than",
+        metavar="DAYS",
+        min=0,
+        help="Days after which the files of a release go that nothing needs; without it those of withdrawn ones alone.",
+    ),
+]
 
 
 def gc(
@@ -29,27 +39,69 @@ def gc(
     grace: Annotated[
         float, typer.Option(metavar="HOURS", min=0, help="Hours since its last use in which nothing goes.")
     ] = 24,
+    releases_older_than: ReleasesOlderThan = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Show what nothing needs any more, and with --yes remove it, then prove that all that is needed is whole.
 
+    On this machine, and in the store: there abandoned uploads, and the files of withdrawn releases and, if it is asked
+    for, of old ones; their manifests and logs stay.
+
     Never what a champion, its anchor, an alias, one of the last N champions, a pinned version or the accepted data
     needs, nor what a run at work has used. Exit code 7: something that is needed is not whole.
     """
-    from fer import settings
-    from fer.housekeeping import collect, liveness
-    from fer.registry import releases
+    from fer.housekeeping import liveness
 
-    configured = settings.Settings.load()
-    configured.require_home()
     policy = liveness.Policy(
         older_than_days=older_than,
         keep_last=keep_last,
         max_bytes=None if max_gb is None else int(max_gb * 1e9),
+        releases_older_than_days=releases_older_than,
         grace_hours=grace,
     )
+    _collect(policy, yes=yes, as_json=as_json)
+
+
+def gc_of_models(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only shown.")] = False,
+    older_than: Annotated[
+        float,
+        typer.Option(metavar="DAYS", min=0, help="Days after its withdrawal after which the files of a release go."),
+    ] = 30,
+    keep_last: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Of each model the last champions, which stay.")
+    ] = 3,
+    grace: Annotated[
+        float, typer.Option(metavar="HOURS", min=0, help="Hours since its last use on this machine in which none goes.")
+    ] = 24,
+    releases_older_than: ReleasesOlderThan = None,
+    as_json: console.AsJson = False,
+) -> None:
+    """Show what of the store nothing needs any more, and with --yes remove it: what `fer gc` does, there alone.
+
+    The files of withdrawn releases, abandoned uploads, and, if it is asked for, the files of old releases. Their
+    manifests, logs and signatures stay. Exit code 7: something that is needed is not whole.
+    """
+    from fer.housekeeping import liveness
+
+    policy = liveness.Policy(
+        older_than_days=older_than,
+        keep_last=keep_last,
+        releases_older_than_days=releases_older_than,
+        grace_hours=grace,
+    )
+    _collect(policy, yes=yes, as_json=as_json, only_store=True)
+
+
+def _collect(policy: "Policy", *, yes: bool, as_json: bool, only_store: bool = False) -> None:
+    from fer import settings
+    from fer.housekeeping import collect
+    from fer.registry import releases
+
+    configured = settings.Settings.load()
+    configured.require_home()
     with releases.open_registry() as models:
-        collection = collect.Collection(configured, policy, models)
+        collection = collect.Collection(configured, policy, models, only_store=only_store)
         removed = collection.remove() if yes else None
         proof = collection.prove() if yes else None
     if as_json:
