@@ -2,18 +2,20 @@
 
 import json
 import re
+from pathlib import Path
 
 from prefect import get_client, runtime
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 
 from fer import errors, settings
+from fer.housekeeping import backup_bucket
 from fer.housekeeping import collect as collection
 from fer.housekeeping.home import release_name
 from fer.housekeeping.liveness import Policy
 from fer.registry import names, releases
 from tasks import caching
-from tasks.results import Collected
+from tasks.results import BackedUp, Collected
 from tasks.shown import artifacts
 
 _RELEASE = re.compile(rf"\b({names.NAME})@([1-9][0-9]{{0,8}})\b")
@@ -69,3 +71,14 @@ def collect(policy: Policy, delete: bool) -> Collected:
         freed_bytes=removed.freed_bytes,
         sentence=f"{removed.sentence()}; {proof.sentence()}",
     )
+
+
+@caching.uncached("back up")
+def back_up(place: str, database: Path | None, keep: int) -> BackedUp:
+    """Write a backup below a place, named by the time.
+
+    Raises ConfigError, IntegrityError, StoreError, WorkspaceError.
+    """
+    with releases.open_registry(unsigned=True) as models:
+        made, where = backup_bucket.write_dated(place, settings.Settings.load(), models, database, keep)
+    return BackedUp(n_files=len(made.files), size_bytes=made.size_bytes, place=where)

@@ -21,6 +21,7 @@ from tasks import events
 from tasks.planning import walks
 from tasks.results import (
     AuditResult,
+    BackedUp,
     ChampionMoved,
     Collected,
     ComparisonResult,
@@ -215,7 +216,7 @@ def _completed(result: Any) -> State[Any]:
         case IngestResult():
             message = f"{result.quality.summary()}; {result.drift.summary()}"
             tag(outcome="fit")
-        case AuditResult() | Collected():
+        case AuditResult() | BackedUp() | Collected():
             message = result.sentence
         case Reproduction():
             name, message = "Reproduced" if result.is_same else "Differs", result.sentence()

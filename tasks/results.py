@@ -150,6 +150,19 @@ class Collected(Record):
     sentence: str
 
 
+class BackedUp(Record):
+    """A backup, and where it is."""
+
+    n_files: int
+    size_bytes: int
+    place: str
+
+    @property
+    def sentence(self) -> str:
+        """What was kept, in one line."""
+        return f"{self.n_files:,} files, {self.size_bytes / 1e6:,.1f} MB in {self.place}"
+
+
 class AuditResult(Record):
     """The result of an audit: a row for each set of test images, and all of it in one line."""
 

@@ -7,6 +7,7 @@ from data_contracts import files
 from fer import plain_text, settings
 from fer.engine import disk, runners
 from fer.evaluation.refs import CalibrationRef, Champion
+from fer.exports import serving
 from fer.ingest.refs import DatasetRef
 from fer.registry import champion as champion_stage
 from fer.registry import names, releases
@@ -14,7 +15,6 @@ from fer.reports import pages
 from fer.scoring import destination, findings, page
 from fer.scoring import score as score_stage
 from fer.scoring.refs import ScoreConfig, ScoresRef
-from fer.serving import local_releases
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import caching, stages
@@ -39,7 +39,7 @@ def fetch(spec: str, whole: bool) -> Scorer:
         manifest = models.get(*names.parse_spec(spec))
         released = champion_stage.released(manifest, workspace)
     preprocessing.load_record(workspace.folder(released.model)).require_kept()
-    model_file = local_releases.EXPORT if local_releases.EXPORT in manifest.files else files.MODEL
+    model_file = serving.ONNX if serving.ONNX in manifest.files else files.MODEL
     release = f"{manifest.name}@{manifest.version}"
     sha256 = manifest.files[model_file].sha256
     return Scorer(released, ScoreConfig(release=release, model_file=model_file, model_sha256=sha256, whole=whole))

@@ -198,6 +198,7 @@ def test_deployments_name_flows_and_parameters_that_exist():
         "fer2013-sweep",
         "fer2013-compare",
         "fer2013-audit",
+        "backup",
         "score",
         "mail",
         "promote",

@@ -82,31 +82,37 @@ def write(
                 _copy_database(database, aside / DATABASE)
             _keep_accepted(connect.running_workspace(configured), aside)
             _keep_registry(models, aside / _STORE)
-            listed = Backup(made_utc=datetime.datetime.now(datetime.UTC), files=_files(aside))
-            disk.write(aside / LIST, disk.sealed(listed.model_dump(mode="json")))
+            made = Backup(made_utc=datetime.datetime.now(datetime.UTC), files=_files(aside))
+            disk.write(aside / LIST, disk.sealed(made.model_dump(mode="json")))
             _put_in_place(aside, folder)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return listed
+    return made
 
 
 def read(folder: Path) -> Backup:
     """The list of a backup, every file of which was read and is whole. Raises ConfigError, IntegrityError."""
+    backup = listed(folder)
+    for name, file in backup.files.items():
+        if not (folder / name).is_file() or disk.sha256(folder / name) != file.sha256:
+            raise _damaged(folder / name)
+    return backup
+
+
+def listed(folder: Path) -> Backup:
+    """The list of a backup, whose files were not read. Raises ConfigError, IntegrityError."""
     try:
         document, is_sealed = disk.unsealed((folder / LIST).read_bytes())
-        listed = Backup.model_validate(document) if is_sealed else None
+        found = Backup.model_validate(document) if is_sealed else None
     except FileNotFoundError:
         raise errors.ConfigError(
             f"A backup must have a {LIST}.", received=f"none in {folder}", todo="name a folder that `fer backup` wrote"
         ) from None
     except (ValueError, pydantic.ValidationError):
-        listed = None
-    if listed is None or any(".." in name.split("/") or name.startswith("/") for name in listed.files):
+        found = None
+    if found is None or any(".." in name.split("/") or name.startswith("/") for name in found.files):
         raise _damaged(folder / LIST)
-    for name, file in listed.files.items():
-        if not (folder / name).is_file() or disk.sha256(folder / name) != file.sha256:
-            raise _damaged(folder / name)
-    return listed
+    return found
 
 
 def restore(
@@ -118,17 +124,17 @@ def restore(
     that is there and differs is an error, unless `force`: then it is kept beside, or replaced. What a kill interrupts
     goes on when it is called again. Raises ConfigError, IntegrityError, StoreError, WorkspaceError.
     """
-    listed = read(folder)
+    backup = read(folder)
     workspace = connect.running_workspace(configured)
     notes = {
         name.removeprefix(f"{_ACCEPTED}/"): json.loads((folder / name).read_bytes())
-        for name in listed.files
+        for name in backup.files
         if name.startswith(f"{_ACCEPTED}/")
     }
-    objects = [name.removeprefix(f"{_STORE}/") for name in listed.files if name.startswith(f"{_STORE}/")]
+    objects = [name.removeprefix(f"{_STORE}/") for name in backup.files if name.startswith(f"{_STORE}/")]
     known = {Path(note.location.removesuffix("*")).name: note.document for note in baseline.notes(workspace)}
     _require_same_history(models, folder / _STORE, objects)
-    has_database = DATABASE in listed.files and database is not None
+    has_database = DATABASE in backup.files and database is not None
     if not force:
         _require_nothing_else(notes, known, database if has_database else None, folder / DATABASE)
     said = []
@@ -218,7 +224,7 @@ def _keep_registry(models: registry.Registry, folder: Path) -> None:
     for listed in list(models.store.list(records.PREFIX)):
         _fetch(models, listed.key, folder)
     for name in models.names():
-        manifests = models.versions(name)
+        manifests, cleared = models.versions(name), models.log(name).cleared
         for listed in list(models.store.list(f"models/{name}/")):
             is_small = (
                 not listed.key.startswith(f"models/{name}/files/") or "/." in listed.key
@@ -226,7 +232,7 @@ def _keep_registry(models: registry.Registry, folder: Path) -> None:
             if is_small and not listed.key.startswith(f"models/{name}/damaged/"):
                 _fetch(models, listed.key, folder)
         for manifest in manifests:
-            if f"{name}@{manifest.version}" in needed:
+            if f"{name}@{manifest.version}" in needed and manifest.version not in cleared:
                 for file in manifest.files.values():
                     models.store.download_file(file.key, folder / file.key, file.sha256)
 

@@ -74,9 +74,9 @@ class Registry:
         """Upload the files and add the next version; or return the version that has this registration's key.
 
         `by` says who registers it; None: who runs this process. `bill` is its bill of materials. It is signed if there
-        is a key. Files of uploads that were killed more than a day ago
-        are removed first. Raises ConfigError for names that are not valid, IntegrityError if something of the model was
-        lost, StoreError where the store fails: then there is no new version, or the same call returns it.
+        is a key. Files of uploads that were killed more than a day ago are removed first. Raises ConfigError for names
+        that are not valid, IntegrityError if something of the model was lost, StoreError where the store fails: then
+        there is no new version, or the same call returns it.
         """
         names.check_name(name)
         for file in files:

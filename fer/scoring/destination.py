@@ -4,33 +4,24 @@ A folder and a prefix get the shards as they are, `scores-00000.parquet` and on,
 a file gets all rows, and the two stand beside it under its name.
 """
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from data_contracts import scores as contract
-from fer import errors, settings
-from fer.engine import connect, disk
+from fer import errors
+from fer.engine import buckets, disk
+from fer.engine.buckets import Bucket
 
-_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([A-Za-z0-9._/=-]*))?", re.ASCII)
 _FILE = ".parquet"
-
-
-class Bucket(NamedTuple):
-    """A prefix of a bucket."""
-
-    bucket: str
-    prefix: str
 
 
 def parse(text: str) -> Path | Bucket:
     """A folder or file ending in `.parquet` on this machine, or `s3://BUCKET[/PREFIX]`. Raises ConfigError."""
-    if match := _BUCKET.fullmatch(text):
-        return Bucket(match[1], (match[2] or "").strip("/"))
+    if (bucket := buckets.parse(text)) is not None:
+        return bucket
     if not text.strip() or "://" in text or "\0" in text:
         raise errors.ConfigError(
             "--output must be a folder, a file that ends in .parquet, or s3://BUCKET[/PREFIX].",
@@ -78,8 +69,7 @@ def _join(shards: list[Path], path: Path) -> None:
 
 
 def _to_bucket(output: Bucket, shards: list[Path], pages: Mapping[str, bytes]) -> list[str]:
-    there = {"store_bucket": output.bucket, "store_prefix": output.prefix}
-    with connect.store(settings.Settings.load().model_copy(update=there)) as store:
+    with buckets.opened(output) as store:
         for shard in shards:
             store.upload_file(shard.name, shard)
         for name, data in pages.items():
@@ -87,4 +77,4 @@ def _to_bucket(output: Bucket, shards: list[Path], pages: Mapping[str, bytes]) -
         for listed in list(store.list("scores-")):
             if listed.key.endswith(_FILE) and listed.key not in {shard.name for shard in shards}:
                 store.delete(listed.key)
-        return [f"s3://{output.bucket}/{output.prefix}".rstrip("/"), *(store.uri(name) for name in pages)]
+        return [str(output), *(store.uri(name) for name in pages)]

@@ -20,13 +20,13 @@ from fer import errors
 from fer.engine import disk, runners, stage
 from fer.engine import workspace as workspaces
 from fer.evaluation.refs import CalibrationRef
+from fer.exports import serving
 from fer.images import decode, properties
 from fer.ingest import archives
 from fer.ingest.refs import DatasetRef
 from fer.progress import Progress
 from fer.scoring import answers, pictures
 from fer.scoring.refs import ScoreConfig, ScoresRef
-from fer.serving import local_releases
 from fer.serving.predictor import Predictor, Shown
 from fer.training.refs import ModelRef
 
@@ -168,7 +168,7 @@ class _Waiting(NamedTuple):
 
 def _rows(found: Iterator[pictures.Picture], known: Predictor, config: ScoreConfig) -> Iterator[dict[str, Any]]:
     """The rows of pictures in their order; inputs are scored some hundred at once."""
-    has_export = config.model_file == local_releases.EXPORT
+    has_export = config.model_file == serving.ONNX
     at_once = _AT_ONCE if has_export else config.pictures_per_shard  # Keras takes seconds to begin
     waiting: list[_Waiting] = []
     for picture in found:

@@ -3,6 +3,7 @@ import datetime
 import shutil
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 import registrations
@@ -13,8 +14,9 @@ from typer.testing import CliRunner
 from fer import errors
 from fer.curation import baseline
 from fer.curation.refs import DriftRef, PreviousData, SplitRef, ValidationRef
+from fer.engine import buckets
 from fer.engine.local_workspace import LocalWorkspace
-from fer.housekeeping import backup
+from fer.housekeeping import backup, backup_bucket
 from fer.ingest.tombstones import records
 from fer.registry import pins
 from flows.cli import app as cli
@@ -215,3 +217,68 @@ def test_what_is_to_be_forgotten_is_kept_and_put_back(configured, models, store,
     assert records.read(store) is None
     backup.restore(tmp_path / "kept", configured, models, None)
     assert records.read(store) == records.Tombstones.of([made])
+
+
+@pytest.fixture
+def bucket(configured):
+    """A prefix of another bucket of the store."""
+    place = f"s3://fer-backups/{configured.store_prefix}"
+    with buckets.opened(buckets.parse(place)) as there:
+        there.ensure_bucket()
+    return place
+
+
+def test_a_backup_goes_to_another_bucket_and_comes_back_from_there(configured, models, workspace, bucket, store):
+    refs = registrations.parts(workspace, weights="a" * 64)
+    registrations.register(workspace, refs, registrations.state_for(workspace))
+    before = {listed.key: store.get(listed.key).data for listed in store.list("models/")}
+    made, where = backup_bucket.write(bucket, configured, models, None)
+    assert where == bucket
+    for key in before:
+        store.delete(key)
+    with backup_bucket.here(bucket) as folder:
+        assert backup.read(folder) == made
+        backup.restore(folder, configured, models, None)
+    after = {listed.key: store.get(listed.key).data for listed in store.list("models/")}
+    assert {key for key in before if not key.split("/")[-1].startswith(".sbom")} <= after.keys()
+    assert all(after[key] == before[key] for key in after)
+    assert models.get("demo").version == 1
+
+
+def test_a_changed_byte_of_a_backup_in_a_bucket_is_found_before_anything_is_restored(
+    configured, models, workspace, bucket
+):
+    refs = registrations.parts(workspace, weights="a" * 64)
+    registrations.register(workspace, refs, registrations.state_for(workspace))
+    made, _ = backup_bucket.write(bucket, configured, models, None)
+    with buckets.opened(buckets.parse(bucket)) as there:
+        name = next(name for name in made.files if name.endswith("model.keras"))
+        there.put(name, b"x")
+    with pytest.raises(errors.IntegrityError, match="must have the SHA-256"), backup_bucket.here(bucket):
+        pass
+
+
+def test_only_an_empty_prefix_or_another_backup_takes_a_backup(configured, models, bucket):
+    backup_bucket.write(bucket, configured, models, None)
+    with pytest.raises(errors.ConfigError, match="without objects"):
+        backup_bucket.write(bucket, configured, models, None)
+    backup_bucket.write(bucket, configured, models, None, force=True)
+    with buckets.opened(buckets.parse(bucket)) as there:
+        there.delete(backup.LIST)
+        there.put("mine", b"x")
+    with pytest.raises(errors.ConfigError, match="Only another backup is replaced"):
+        backup_bucket.write(bucket, configured, models, None, force=True)
+
+
+def test_of_dated_backups_the_last_ones_stay_and_other_things_too(configured, models, bucket, tmp_path):
+    place = tmp_path / "backups"
+    (place / "mine").mkdir(parents=True)
+    for name in ("20200101T000000Z", "20210101T000000Z"):
+        (place / name).mkdir()
+        (place / name / backup.LIST).touch()
+    _, where = backup_bucket.write_dated(str(place), configured, models, None, keep=2)
+    assert sorted(path.name for path in place.iterdir()) == ["20210101T000000Z", Path(where).name, "mine"]
+    with buckets.opened(buckets.parse(bucket)) as there:
+        there.put(f"20200101T000000Z/{backup.LIST}", b"x")
+        _, where = backup_bucket.write_dated(bucket, configured, models, None, keep=1)
+        assert {listed.key.split("/")[0] for listed in there.list("")} == {where.rpartition("/")[2]}

@@ -49,12 +49,11 @@ def test_a_file_gets_all_rows_in_order_and_the_classes(tmp_path, shards):
 
 
 def test_a_bucket_gets_them_and_keeps_no_shard_of_before(store, store_settings, shards, monkeypatch):
-    monkeypatch.setattr(destination.settings.Settings, "load", lambda: store_settings)
+    monkeypatch.setattr(destination.buckets.settings.Settings, "load", lambda: store_settings)
     goal = destination.parse("s3://fer-scores/a/b")
     assert destination.write(goal, shards, PAGES)[1] == "s3://fer-scores/a/b/scores.html"
     destination.write(goal, shards[:1], PAGES)
-    there = store_settings.model_copy(update={"store_bucket": "fer-scores", "store_prefix": "a/b"})
-    with destination.connect.store(there) as written:
+    with destination.buckets.opened(goal) as written:
         assert [listed.key for listed in written.list("")] == ["scores-00000.parquet", "scores.html", "scores.json"]
 
 

@@ -12,9 +12,9 @@ from data_contracts import scores as contract
 from fer import errors
 from fer.engine import runners
 from fer.engine.local_workspace import LocalWorkspace
+from fer.exports import serving
 from fer.images import encode
 from fer.scoring import answers, score
-from fer.serving import local_releases
 
 ONE = runners.Processes(workers=1)
 BRIGHT, DARK = (encode.png(np.full((20, 20), level, np.uint8)) for level in (250, 5))
@@ -97,7 +97,7 @@ def test_a_damaged_shard_of_an_earlier_attempt_is_made_anew(tmp_path):
 def test_another_file_than_the_releases_own_does_not_answer(tmp_path):
     releases.write(tmp_path)
     with pytest.raises(errors.IntegrityError, match="must be the one that was released"):
-        answers.opened(tmp_path, "tiny@1", local_releases.EXPORT, "0" * 64, None)
+        answers.opened(tmp_path, "tiny@1", serving.ONNX, "0" * 64, None)
 
 
 def test_the_summary_in_a_shard_says_what_it_holds(workspace):

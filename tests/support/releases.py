@@ -10,8 +10,8 @@ from data_contracts import files
 from fer.evaluation import predictions
 from fer.evaluation.calibration import calibrator
 from fer.evaluation.refs import CalibrationRef
+from fer.exports import serving
 from fer.scoring.refs import ScoreConfig
-from fer.serving import local_releases
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 
@@ -73,7 +73,7 @@ def calibration(thresholds=0.9):
 def write(folder, n_test=200):
     """Write the files of a release that scoring reads."""
     folder.mkdir(exist_ok=True)
-    (folder / local_releases.EXPORT).write_bytes(onnx_bytes())
+    (folder / serving.ONNX).write_bytes(onnx_bytes())
     (folder / files.PREPROCESSING).write_text(record().model_dump_json())
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 2, n_test).astype(np.int32)
@@ -108,5 +108,5 @@ def committed(workspace, *, calibrated=True):
     model = workspace.run("champion", "tiny", ModelRef, produce, resumable=False)
     known = workspace.run("champion calibration", "tiny", CalibrationRef, produce_calibration, resumable=False)
     sha256 = hashlib.sha256(onnx_bytes()).hexdigest()
-    config = ScoreConfig(release="tiny@1", model_file=local_releases.EXPORT, model_sha256=sha256, whole=True)
+    config = ScoreConfig(release="tiny@1", model_file=serving.ONNX, model_sha256=sha256, whole=True)
     return model, known if calibrated else None, config
