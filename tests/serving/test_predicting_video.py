@@ -1,4 +1,7 @@
+import runpy
+import sys
 import threading
+from pathlib import Path
 
 import drawn_video
 import numpy as np
@@ -6,7 +9,7 @@ import onnx_release
 import pytest
 
 from fer import errors
-from fer.serving import predicting_video, video
+from fer.serving import local_releases, predicting_video, video
 from fer.serving.predictor import Predictor
 
 
@@ -71,3 +74,14 @@ def test_it_ends_when_it_is_told_to_and_what_was_drawn_is_kept(predictor, film, 
     assert len(rows) == 4
     with video.open_file(tmp_path / "out.mp4") as written:
         assert len(list(written.frames())) == 4
+
+
+def test_the_documented_program_writes_an_annotated_video(film, tmp_path, monkeypatch, capsys):
+    folder = onnx_release.write(tmp_path / "release")
+    monkeypatch.setattr(local_releases, "local", lambda spec: local_releases.LocalRelease("demo@1", folder))
+    monkeypatch.setattr(sys, "argv", ["annotate_video.py", str(film), str(tmp_path / "drawn.mp4")])
+    runpy.run_path(str(Path(__file__).parents[2] / "docs" / "how-to" / "annotate_video.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("0.00 s 1: ")
+    assert drawn_video.n_frames(tmp_path / "drawn.mp4") == 10
