@@ -62,9 +62,10 @@ class Ledger:
     def read(self) -> State:
         """The present state. Raises IntegrityError if the alias or an entry was lost or altered, or the log is not
         signed as is demanded."""
+        seen = logs.seen(self.policy, self.name)
         state = self._read()
         where, has_older = self.store.uri(names.log_key(self.name, state.log.head or 1)), state.older_alias is not None
-        logs.require(self.policy, self.name, state.log.entries, where, has_older_alias=has_older)
+        logs.require(self.policy, self.name, state.log.entries, where, seen, has_older_alias=has_older)
         return state
 
     def _read(self) -> State:

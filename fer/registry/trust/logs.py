@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from fer import errors
 from fer.engine import disk
@@ -15,6 +16,24 @@ from fer.registry.trust import keys, policy, signatures
 from fer.registry.trust.policy import Policy, Verified
 
 _KIND = "log"
+
+
+class Seen(NamedTuple):
+    """How far a log went: its last entry's number, from 1, and SHA-256 (hex)."""
+
+    entry: int
+    sha256: str
+
+
+def seen(demands: Policy, name: str) -> Seen | None:
+    """How far the log went when it was last read here; None if it was not, or nothing of that kind is demanded."""
+    if demands.heads is None or not demands.required:
+        return None
+    try:
+        document = json.loads((demands.heads / f"{name}.json").read_bytes())
+        return Seen(max(1, int(document["entry"])), str(document["entry_sha256"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def signed(entry: Entry, before: Sequence[str], key: keys.PrivateKey) -> Entry:
@@ -33,8 +52,17 @@ def verified(demands: Policy, entries: Sequence[Entry]) -> Verified:
     return demands.verified(message, () if last.signature is None else (last.signature,))
 
 
-def require(demands: Policy, name: str, entries: Sequence[Entry], where: str, *, has_older_alias: bool = False) -> None:
-    """Raise IntegrityError if the log is not signed as is demanded, or ends before an entry that was seen here.
+def require(
+    demands: Policy,
+    name: str,
+    entries: Sequence[Entry],
+    where: str,
+    seen: Seen | None,
+    *,
+    has_older_alias: bool = False,
+) -> None:
+    """Raise IntegrityError if the log is not signed as is demanded, or does not go on from what was `seen` of it here
+    before it was read now: others may write to it, and remember it, at any time.
 
     `has_older_alias`: there is a champion from before there was a log.
     """
@@ -53,15 +81,14 @@ def require(demands: Policy, name: str, entries: Sequence[Entry], where: str, *,
         )
     if not demands.required:
         return
-    seen = _seen(demands, name)
-    if seen is not None and (seen[0] > len(entries) or entries[seen[0] - 1].digest != seen[1]):
+    if seen is not None and (seen.entry > len(entries) or entries[seen.entry - 1].digest != seen.sha256):
         raise errors.IntegrityError(
             f"The log of {name!r} must go on from where it was when it was last read here.",
-            received=f"{len(entries):,} entries, which do not go on from entry {seen[0]:,} with the SHA-256 {seen[1]}: "
-            f"{where}",
+            received=f"{len(entries):,} entries, which do not go on from entry {seen.entry:,} with the SHA-256 "
+            f"{seen.sha256}: {where}",
             todo=f"find out who took it back; if that was you, as by restoring a backup: fer models sign {name}",
         )
-    if entries and (seen is None or seen[0] < len(entries)):
+    if entries and (seen is None or seen.entry < len(entries)):
         remember(demands, name, entries)
 
 
@@ -73,17 +100,6 @@ def remember(demands: Policy, name: str, entries: Sequence[Entry]) -> None:
     with contextlib.suppress(OSError):  # where nothing can be written, nothing is remembered
         demands.heads.mkdir(parents=True, exist_ok=True)
         disk.write(demands.heads / f"{name}.json", json.dumps(document).encode())
-
-
-def _seen(demands: Policy, name: str) -> tuple[int, str] | None:
-    """The last entry that was seen here, and its digest; None if none was."""
-    if demands.heads is None:
-        return None
-    try:
-        document = json.loads((demands.heads / f"{name}.json").read_bytes())
-        return int(document["entry"]), str(document["entry_sha256"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
 
 
 def _message(entry: Entry, before: Sequence[str]) -> bytes:

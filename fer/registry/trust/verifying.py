@@ -31,11 +31,12 @@ class Part(Record):
 
 def log(models: registry.Registry, demands: Policy, name: str) -> Part:
     """The log of a model and its champion alias, and who signed them. `models` demands nothing itself."""
+    seen = logs.seen(demands, name)
     try:
         state = models.ledger(name).read()
         entries = state.log.entries
         where = models.store.uri(names.log_key(name, state.log.head or 1))
-        logs.require(demands, name, entries, where, has_older_alias=state.older_alias is not None)
+        logs.require(demands, name, entries, where, seen, has_older_alias=state.older_alias is not None)
     except errors.IntegrityError as error:
         return Part(what="log", passed=False, detail=str(error))
     champion = "no champion" if state.champion is None else f"champion: version {state.champion}"

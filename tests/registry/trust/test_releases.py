@@ -133,6 +133,22 @@ def test_a_log_taken_back_to_an_earlier_state_is_found(made, intruder):
     refused("must go on")
 
 
+def test_a_log_that_goes_on_while_it_is_read_is_not_taken_for_one_that_was_taken_back(made, monkeypatch):
+    with releases.open_registry() as models:
+        slow, quick = models.ledger("demo"), models.ledger("demo")
+        read = slow.entries
+
+        def entries():
+            found = read()
+            if len(found) == 4:
+                moves.rollback(models, "demo")
+                assert quick.read().log.head == 5
+            return found
+
+        monkeypatch.setattr(slow, "entries", entries)
+        assert slow.read().log.head == 4
+
+
 def test_a_release_without_a_signature_is_not_used(made, store):
     place = f"{signed_releases.prefix(made[1])}.signature-"
     for listed in list(store.list(place)):
@@ -249,7 +265,7 @@ def test_a_champion_from_before_there_was_a_log_is_used_once_it_is_signed(made, 
     for listed in list(store.list("models/demo/log/")):
         store.delete(listed.key)
     store.put(ALIAS, json.dumps({"version": 1}).encode())
-    monkeypatch.setattr(logs, "_seen", lambda *_: None)  # who has not read it before
+    monkeypatch.setattr(logs, "seen", lambda *_: None)  # who has not read it before
     refused("no log, but a champion")
     with releases.open_registry(unsigned=True) as models:
         signing.log(models, "demo")
