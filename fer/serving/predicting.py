@@ -3,10 +3,10 @@
 import collections
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
+from fer.engine.processes import process_pool
 from fer.images import decode
 from fer.serving.pictures import Picture
 from fer.serving.predictor import Looked, Predictor
@@ -71,7 +71,7 @@ def answers(predictor: Predictor, pictures: Iterable[Picture], *, whole: bool = 
 
     A picture that can't be decoded gets an error. Some are held at a time, however many there are.
     """
-    workers = _usable_cores()
+    workers = process_pool.usable_cores()
     waiting: collections.deque[tuple[Picture, concurrent.futures.Future[Looked]]] = collections.deque()
     looked: list[tuple[Picture, Looked | str]] = []
     with concurrent.futures.ThreadPoolExecutor(workers) as threads:
@@ -117,7 +117,3 @@ def row(
     """What is written of one face."""
     fields = {field.name: getattr(face, field.name) for field in dataclasses.fields(face)}
     return Prediction(path=path, finding=found, face=number, frame=frame, time_s=time_s, **fields)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from data_contracts import files
 from fer import errors, limits
+from fer.engine.processes import process_pool
 from fer.exports import serving
 from fer.progress import Progress
 
@@ -52,7 +53,7 @@ class OnnxScorer:
         if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
             raise altered(path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or process_pool.usable_cores()  # a container's quota may be less
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # else idle threads take a core
         options.log_severity_level = 4
