@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prefect import get_client, runtime
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 
 from fer import errors, settings
 from fer.housekeeping import backup_bucket
@@ -19,14 +19,17 @@ from tasks.results import BackedUp, Collected
 from tasks.shown import artifacts
 
 _RELEASE = re.compile(rf"\b({names.NAME})@([1-9][0-9]{{0,8}})\b")
+_PAGE = 200  # the most that a server answers with
 _AT_WORK = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED, StateType.SCHEDULED]
 
 
 def named_by_runs() -> set[str]:
     """The releases, NAME@VERSION, that the parameters of runs name which go on, or wait, on Prefect's server."""
     at_work = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
+    runs: list[FlowRun] = []
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=at_work)
+        while page := client.read_flow_runs(flow_run_filter=at_work, limit=_PAGE, offset=len(runs)):
+            runs += page
     named: set[str] = set()
     for run in runs:
         if run.id == runtime.flow_run.id:
