@@ -110,6 +110,16 @@ def test_a_video_beyond_a_limit_is_refused(moving, limited, limit, said):
         read(moving)
 
 
+def test_a_video_that_takes_longer_than_the_limit_is_left(moving, limited, monkeypatch):
+    limited(video_seconds=10)
+    seconds = iter(range(100))
+    monkeypatch.setattr(video.time, "monotonic", lambda: next(seconds))
+    frames = []
+    with video.open_file(moving) as opened, pytest.raises(errors.SourceError, match="at most 10 seconds of work"):
+        frames += opened.frames()
+    assert len(frames) == 10
+
+
 def test_a_camera_that_is_not_there_is_said(capfd):
     with pytest.raises(errors.SourceError, match="no camera 63"), video.open_camera(63):
         pass
