@@ -34,6 +34,7 @@ PLUMBING = frozenset(  # modules, and packages with all that is in them
         "fer.progress",
         "fer.redaction",
         "fer.settings",
+        "fer.engine.buckets",
         "fer.engine.code",
         "fer.engine.connect",
         "fer.engine.dask_runner",
