@@ -18,6 +18,8 @@ import numpy as np
 
 from benchmarks import Row
 from data_contracts import files
+from fer.engine import disk
+from fer.evaluation import unlikeness
 from fer.exports import convert, serving
 from fer.exports.config import ExportConfig
 from fer.images import encode
@@ -70,8 +72,11 @@ def _release(folder: Path, recipe: Any, pixels: np.ndarray) -> Any:
         parquet.write(folder / parquet.name(split, 0), ids, labels, pixels, classes)
     answers = model.predict(pixels[..., np.newaxis], verbose=0)
     validation.write(folder, validation.Outputs(ids, labels, answers))
-    convert.convert(str(folder), list(classes), str(folder), ExportConfig().model_dump(mode="json"), "validation", None,
-                    str(folder), progress=silent)  # fmt: skip
+    made = convert.convert(str(folder), list(classes), str(folder), ExportConfig().model_dump(mode="json"),
+                           "validation", None, str(folder), progress=silent)  # fmt: skip
+    known = unlikeness.Unlikeness.model_validate(made["unlikeness"])
+    digests = {name: disk.sha256(folder / name) for name in serving.MODELS if (folder / name).is_file()}
+    (folder / serving.FILE).write_text(serving.of(record, None, (), {}, digests, "crops", known).model_dump_json())
     return model
 
 

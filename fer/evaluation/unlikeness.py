@@ -54,7 +54,7 @@ class Unlikeness(Record):
         or for each. Where it did not, or was not asked, the face score counts as well."""
         unlike = self.residuals(images) > self.max_residual
         for index in np.flatnonzero(~(unlike | np.asarray(face_found, bool))):
-            unlike[index] = faces.mean_score(images[index]) < self.min_face_score
+            unlike[index] = not faces.has_mean_score(images[index], self.min_face_score)
         return unlike
 
 

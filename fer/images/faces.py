@@ -25,6 +25,7 @@ DETECTOR = blazeface.NAME
 # fifth to two thirds of its window, so these reach down to a face of 1/25.
 _WINDOWS = (1.6, 1.0, 0.45, 0.2)
 _BORDERED = (1.3, 2.0)  # likewise, for looks at a whole picture that agree on faces more than on anything else
+_N_LOOKS = 2 * len(_BORDERED)
 _LEAST_OF_WINDOW = 0.2
 _SMALLEST_PX = 96  # of a tile: faces of 20 px and less are no use
 _STEP = 0.6  # of a tile, from one to the next: a face of up to 0.4 of it lies whole in one of them
@@ -107,10 +108,24 @@ def mean_score(image: np.ndarray) -> float:
     It tells crops of faces from other pictures better than `score`, which is lenient: what one look takes for a face
     others seldom do.
     """
-    windows = [_bordered(image, share * max(image.shape))[0] for share in _BORDERED]
-    return sum(blazeface.best_score(look) for window in windows for look in (window, window[:, ::-1])) / (
-        2 * len(windows)
-    )
+    return sum(blazeface.best_score(look) for look in _looks(image)) / _N_LOOKS
+
+
+def has_mean_score(image: np.ndarray, least: float) -> bool:
+    """Whether `mean_score` is at least that; of most faces two looks tell."""
+    total = 0.0
+    for look in _looks(image):
+        total += blazeface.best_score(look)
+        if total >= least * _N_LOOKS:
+            return True
+    return False
+
+
+def _looks(image: np.ndarray) -> Iterator[np.ndarray]:
+    for share in _BORDERED:
+        window, *_ = _bordered(image, share * max(image.shape))
+        yield window
+        yield window[:, ::-1]
 
 
 def crop_largest(image: np.ndarray, mode: CropMode, margin: float) -> np.ndarray:

@@ -61,6 +61,9 @@ def test_the_looks_at_a_face_agree_and_those_at_other_pictures_do_not():
     quarters = [face(seed)[:60, :60] for seed in SEEDS]
     others = [sign(), np.zeros((48, 48), np.uint8), np.full((1, 60), 200, np.uint8), *quarters]
     assert max(faces.mean_score(picture) for picture in others) < 0.45
+    for picture in (face(0), *others):
+        for least in (0.0, 0.3, 0.9):
+            assert faces.has_mean_score(picture, least) == (faces.mean_score(picture) >= least)
 
 
 def test_a_face_that_moved_a_little_is_followed():
