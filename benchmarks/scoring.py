@@ -21,7 +21,7 @@ from fer.engine.processes import child_process
 from fer.progress import Progress
 
 _ROWS, _FILES = (8_000, 32_000, 128_000), (2_000, 8_000, 32_000)
-_ROWS_PER_FILE, _SIDE = 20_000, 48
+_ROWS_PER_FILE, _SIDE = 8_000, 48
 _CLASSES = ("angry", "happy", "sad")
 _MOST_GROWTH = 0.1  # exponent: ten times the rows take a quarter more memory
 

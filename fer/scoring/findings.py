@@ -38,7 +38,8 @@ class Findings(Record):
 
     `tests`: rows of `fer.curation.drift`, of inputs (against train images as the model was shown them) and of
     predictions (against those on the test images); none of a release that does not hold what they are compared with.
-    `unsure` is the share of faces with several classes in their set, None for a release without sets.
+    `unsure` is the share of faces with several classes in their set, None for a release without sets;
+    `unlike` that of faces unlike the release's training, None for one that can't tell.
     """
 
     sources: tuple[str, ...]
@@ -51,6 +52,7 @@ class Findings(Record):
     n_unreadable: int
     errors: dict[str, int]  # why pictures can't be read -> how many, the commonest
     unsure: float | None
+    unlike: float | None = None
     mean_confidence: float | None
     shares: tuple[Share, ...]
     tests: tuple[dict[str, Any], ...]
@@ -80,14 +82,13 @@ def of(folder: Path, ref: ScoresRef, release: Path, sources: Sequence[str], mode
     sampled = _sample(folder, ref.n_faces)
     labels, reasons = Counter[str](), Counter[str]()
     confidence: list[np.ndarray] = []
-    n_unsure, has_sets = 0, False
-    for batch in _batches(folder, ["label", "error", "confidence", "unsure"]):
+    flags = {"unsure": Counter[bool](), "unlike": Counter[bool]()}
+    for batch in _batches(folder, ["label", "error", "confidence", *flags]):
         labels.update(batch["label"].drop_null().to_pylist())
         reasons.update(batch["error"].drop_null().to_pylist())
         confidence.append(batch["confidence"].drop_null().to_numpy())
-        unsure = batch["unsure"].drop_null()
-        has_sets = has_sets or len(unsure) > 0
-        n_unsure += int(pc.sum(unsure).as_py() or 0)
+        for name, counted in flags.items():
+            counted.update(batch[name].drop_null().to_pylist())
     found = np.concatenate([np.empty(0, np.float32), *confidence])
     test = _read_test(release)
     return Findings(
@@ -100,7 +101,8 @@ def of(folder: Path, ref: ScoresRef, release: Path, sources: Sequence[str], mode
         n_without=ref.n_without,
         n_unreadable=ref.n_unreadable,
         errors=dict(reasons.most_common(_ERRORS)),
-        unsure=n_unsure / len(found) if has_sets and len(found) else None,
+        unsure=_share_of(flags["unsure"]),
+        unlike=_share_of(flags["unlike"]),
         mean_confidence=float(found.mean(dtype=np.float64)) if len(found) else None,
         shares=_shares(labels, test),
         tests=tuple(_tests(sampled, release, test)),
@@ -108,6 +110,10 @@ def of(folder: Path, ref: ScoresRef, release: Path, sources: Sequence[str], mode
         if test is None
         else estimate.estimate(test.probabilities.max(axis=1), test.predicted == test.class_indexes, found),
     )
+
+
+def _share_of(counted: Counter[bool]) -> float | None:
+    return counted[True] / counted.total() if counted else None
 
 
 def _batches(folder: Path, columns: list[str]) -> Iterator[pa.Table]:

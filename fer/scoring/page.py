@@ -47,6 +47,8 @@ def counts(found: Findings) -> list[Row]:
     ]
     if found.unsure is not None:
         rows.append({"what": "faces of which the model is unsure", "number": f"{found.unsure:.1%}"})
+    if found.unlike is not None:
+        rows.append({"what": "faces unlike those of the training", "number": f"{found.unlike:.1%}"})
     if found.mean_confidence is not None:
         rows.append({"what": "mean confidence, calibrated", "number": f"{found.mean_confidence:.3f}"})
     return rows

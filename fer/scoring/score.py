@@ -171,11 +171,15 @@ def _rows(found: Iterator[pictures.Picture], known: Predictor, config: ScoreConf
     has_export = config.model_file == serving.ONNX
     at_once = _AT_ONCE if has_export else config.pictures_per_shard  # Keras takes seconds to begin
     waiting: list[_Waiting] = []
+    n_shown = 0
     for picture in found:
-        waiting += _of_picture(picture, known, whole=config.whole)
-        if sum(one.shown is not None for one in waiting) >= at_once or len(waiting) >= 4 * at_once:
+        of_picture = _of_picture(picture, known, whole=config.whole)
+        waiting += of_picture
+        n_shown += sum(one.shown is not None for one in of_picture)
+        if n_shown >= at_once or len(waiting) >= 4 * at_once:
             yield from _scored(waiting, known)
             waiting.clear()
+            n_shown = 0
     yield from _scored(waiting, known)
 
 

@@ -67,9 +67,10 @@ def test_faces_like_those_of_training_do_not_drift(found):
 
 
 def test_brighter_faces_and_other_shares_of_classes_are_drift(found):
-    made = found(rows(level=160, happy=1.0, unsure=True))
+    made = found([row | {"unlike": row["label"] == "happy"} for row in rows(level=160, happy=1.0, unsure=True)])
     assert made.drifted == ["mean", "class shares"]
     assert made.unsure == 1
+    assert made.unlike == N / (N + 2)
     shares = {share.label: (share.n_faces, share.share) for share in made.shares}
     assert shares == {"happy": (N, 1.0), "sad": (0, 0.0)}
     assert "drift of mean, class shares" in made.sentence()
