@@ -75,11 +75,6 @@ def prefix(manifest: Manifest) -> str:
     return next((file.key.rsplit("/", 1)[0] + "/" for file in manifest.files.values()), "")
 
 
-def is_beside(key: str) -> bool:
-    """Whether an object lies beside a version's files, and is none of them: no file's name begins with a dot."""
-    return key.rsplit("/", 1)[-1].startswith(".")
-
-
 def manifest_bytes(store: objectstore.ObjectStore, manifest: Manifest) -> bytes:
     """The bytes of a version's manifest. Raises IntegrityError if what is there is another one."""
     key = names.version_key(manifest.name, manifest.version)

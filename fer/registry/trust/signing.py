@@ -42,6 +42,12 @@ def release(models: registry.Registry, manifest: Manifest, progress: Progress = 
     return True
 
 
+def has_files(models: registry.Registry, manifest: Manifest) -> bool:
+    """Whether any file of a version is left in the store: housekeeping removes those of versions that nothing needs."""
+    there = {listed.key for listed in models.store.list(signed_releases.prefix(manifest) or "nothing/")}
+    return any(file.key in there for file in manifest.files.values())
+
+
 def log(models: registry.Registry, name: str, reason: str = "", by: str | None = None) -> Entry | None:
     """Sign the log as it is by an entry that says so, and take it for how far it goes; None if the key has signed its
     last entry already.

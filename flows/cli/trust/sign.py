@@ -30,6 +30,8 @@ def sign(
     with releases.open_registry(unsigned=True) as models:
         key = registry_signing.key_of(models).public.id
         manifests = models.versions(name) if is_all else [models.get(name, which)]
+        if is_all:  # those whose files housekeeping removed can't be looked at any more
+            manifests = [manifest for manifest in manifests if registry_signing.has_files(models, manifest)]
         signed = {manifest.version: registry_signing.release(models, manifest) for manifest in manifests}
         entry = registry_signing.log(models, name, reason) if is_all else None
     if as_json:

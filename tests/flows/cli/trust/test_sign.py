@@ -82,6 +82,12 @@ def test_a_log_that_was_taken_back_on_purpose_is_taken_for_how_far_it_goes(made,
         assert manifest.version == 2
 
 
+def test_a_version_whose_files_housekeeping_removed_is_left_out(made, store):
+    for file in made[0].files.values():
+        store.delete(file.key)
+    assert json.loads(sign("demo", "--json"))["signed"] == [2]
+
+
 def test_without_a_key_nothing_is_signed(made, monkeypatch):
     monkeypatch.delenv("FER_SIGNING_KEY")
     with pytest.raises(errors.ConfigError, match="fer keys new"):
