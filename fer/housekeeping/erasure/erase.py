@@ -59,6 +59,16 @@ class Erasure(Record):
         """The releases that must be retrained."""
         return tuple(known.release for known in self.releases if known.must_be_retrained)
 
+    def pictures(self) -> str:
+        """How many pictures it is about, in words."""
+        pictures = f"{self.n_asked_for:,} picture{'s' * (self.n_asked_for != 1)}"
+        return f"{pictures} and {self.n_twins:,} near-twin{'s' * (self.n_twins != 1)}"
+
+    @property
+    def did_something(self) -> bool:
+        """Whether anything is not as it was before."""
+        return self.is_done and bool(self.tombstone or self.things)
+
     @property
     def in_use(self) -> tuple[str, ...]:
         """What could not be removed."""
@@ -98,8 +108,11 @@ def forget(asked: Asked, configured: Settings, models: registry.Registry, *, app
     made = _tombstone(asked, images, earlier)
     if apply and made is not None:
         records.write(models.store, made)
-    wanted = images.digests or set(earlier.digests())
-    known, silent = reach.releases(models, wanted)
+    # A twin that was removed is known by the tombstone alone.
+    wanted = images.digests.union(
+        *(known.pixel_sha256 for known in earlier.all if not images.digests.isdisjoint(known.pixel_sha256))
+    )
+    known, silent = reach.releases(models, wanted) if wanted else ([], [])
     things = [
         Thing(name=held.name, what=held.what, size_bytes=held.size_bytes, fate=fate)
         for held, fate in _removed(configured, workspace, {*wanted, *earlier.digests()}, apply=apply)

@@ -42,7 +42,7 @@ def _lines(erasure: Erasure) -> Iterator[str]:
         f"- asked for by **{erasure.asked_by}**; done by {plain(erasure.by)} on {erasure.at_utc:%Y-%m-%d %H:%M} UTC"
     ]
     yield f"- reason: {plain(erasure.reason) or 'none given'}"
-    yield f"- {erasure.n_asked_for:,} pictures, and {erasure.n_twins:,} near-twins that show one of them"
+    yield f"- {erasure.pictures()}"
     yield f"- {_of_tombstone(erasure)}"
     yield from ["", "## Models that knew them", ""]
     if erasure.releases:

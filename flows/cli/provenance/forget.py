@@ -44,7 +44,7 @@ def forget(
     asked = _asked(subject, file, digest, reason)
     with releases.open_registry(unsigned=True) as models:
         found = erase.forget(asked, configured, models, apply=yes)
-    written = report.write(found, erase.folder_of(configured.home, found)) if yes else {}
+    written = report.write(found, erase.folder_of(configured.home, found)) if found.did_something else {}
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
     else:
@@ -100,23 +100,22 @@ def _show(found: "Erasure", written: dict[str, Path]) -> None:
         )
     if len(found.things) > _SHOWN:
         _say(f"… and {len(found.things) - _SHOWN:,} more")
-    images = f"{found.n_asked_for:,} pictures and {found.n_twins:,} near-twins"
     if not found.n_asked_for:
         _say(
-            f"[yellow]![/] no picture of this {found.asked_by} is known here; {found.n_earlier_tombstones:,} earlier "
-            "tombstones stand, and what they left here is listed above, if anything"
+            f"[yellow]![/] no picture of this {found.asked_by} is known here (any more); {found.n_earlier_tombstones:,} "
+            "earlier tombstones stand"
         )
     elif found.is_done:
         known = "" if found.tombstone else " already"
-        _say(f"[green]✓[/] {images} are to be forgotten{known}: no later run takes them in")
+        _say(f"[green]✓[/] to be forgotten{known}: {found.pictures()}; no later run takes them in")
     else:
-        _say(f"{images} would be forgotten; nothing was changed")
+        _say(f"would be forgotten: {found.pictures()}; nothing was changed")
     terminal.print_places(console.out, [(title, str(path)) for title, path in written.items()])
     if found.silent_releases:
         _say(f"[yellow]![/] not known what these were trained on: {console.plain(', '.join(found.silent_releases))}")
     if found.in_use:
         _say(f"[yellow]![/] in use: {console.plain(', '.join(found.in_use))}. Next: the same command again")
-    if not found.is_done:
+    if not found.is_done and (found.n_asked_for or found.things):
         _say("next:  the same command with --yes")
     elif found.retrained:
         _say(f"next:  fer retrain …, then fer models withdraw {console.plain(found.retrained[0])} --reason ERASURE")

@@ -159,6 +159,7 @@ def test_the_same_again_finds_nothing_more_to_do(installation):
     first, second = forget(installation, S1), forget(installation, S1)
     assert (first.n_asked_for, second.n_asked_for) == (2, 0)
     assert (second.tombstone, second.things, second.n_earlier_tombstones) == ("", (), 1)
+    assert (first.did_something, second.did_something) == (True, False)
     assert len(records.read(installation[1].store).all) == 1
 
 
@@ -227,3 +228,17 @@ def test_the_report_has_neither_a_picture_nor_the_subject(installation, tmp_path
         assert "<img" not in text
     assert "request 7" in written["report"].read_text()
     assert json.loads(written["as JSON"].read_text())["tombstone"] == found.tombstone
+
+
+def test_a_twin_that_is_gone_is_known_by_the_tombstone(installation, workspace):
+    digests = request.find("subject", "S1", workspace)
+    refs = parts(workspace)
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"pixel_sha256": [digests.twins[0]], "split": ["train"]}), buffer)
+    split = committed(workspace, "split", "2", refs[0].model_copy(update={"path": "", "digest": ""}), {
+        files.SPLIT: buffer.getvalue().to_pybytes()
+    })  # fmt: skip
+    register(workspace, (split, *refs[1:]))
+    forget(installation, S1)
+    again = forget(installation, erase.Asked("digest", digests.own[0]))
+    assert (again.n_twins, again.retrained) == (0, ("demo@1",))
