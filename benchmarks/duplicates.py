@@ -3,7 +3,8 @@
 Copies: one copy of each kind is made of some images and added to all others; the share that is paired with its
 original. Pairs: every other image is compared with some held-out images exhaustively, at each of 15x15 shifts, five
 zooms and both mirror images; of the pairs that correlate at 0.95 or more and lie in different splits of the source, the
-share that the search finds too. Also measured: the cost of the search relative to that for unmoved near-duplicates.
+share that the search finds too. Also measured: the cost of the search relative to that for unmoved near-duplicates; and
+how many near-duplicates a tombstone knows again by 24 bytes, and how many other images it takes for one.
 
 The images are faces drawn by the project, which are more alike than photographs; FER_BENCH_ARCHIVE=PATH takes the
 images of a zip of class folders instead, such as FER2013's (half an hour on 2 cores).
@@ -19,8 +20,11 @@ import cv2
 import numpy as np
 
 from benchmarks import Row, quality
+from data_contracts.curation import KINDS
 from fer.curation import alignment, near_duplicates
 from fer.images import augment
+from fer.ingest.index_config import IndexConfig
+from fer.ingest.tombstones import matching, records
 from fer.recipes import catalog
 
 _SIDE = alignment.SIDE
@@ -39,6 +43,30 @@ def run() -> Iterator[Row]:
     divisor = 1 if len(thumbnails) >= _MANY else 5
     yield from _copies(thumbnails, contents, _COPIED // divisor)
     yield from _exhaustive(thumbnails, contents, splits, _QUERIES // divisor)
+    yield from _forgotten(thumbnails, contents, _QUERIES // divisor)
+
+
+def _forgotten(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row]:
+    """What is known again of images by the features that are kept of those which are to be forgotten."""
+    likeness = IndexConfig.model_fields["forgotten_likeness"].default
+    pairs = near_duplicates.find(thumbnails, contents, _NEAR, _ALIGNED)
+    for number, kind in enumerate(KINDS[1:], start=1):
+        rows = np.flatnonzero(pairs.kind == number)[:n]
+        hits = sum(
+            matching.Matcher([], records.features_of(thumbnails[[first]]), likeness).matches(
+                [None], [thumbnails[second].tobytes()]
+            )[0]
+            for first, second in zip(pairs.first[rows], pairs.second[rows], strict=True)
+        )
+        if len(rows):
+            yield Row(f"known again of {len(rows):,} near-duplicates: {kind}", 100 * float(hits) / len(rows), "%", 100)
+    chosen = np.random.default_rng(0).choice(np.flatnonzero(thumbnails.std(axis=1) > 3), n, replace=False)
+    twins = np.isin(pairs.first, chosen) | np.isin(pairs.second, chosen)
+    known = {*chosen.tolist(), *pairs.first[twins].tolist(), *pairs.second[twins].tolist()}
+    others = np.array(sorted(set(range(len(thumbnails))) - known))
+    matcher = matching.Matcher([], records.features_of(thumbnails[chosen]), likeness)
+    taken = matcher.matches([None] * len(others), [row.tobytes() for row in thumbnails[others]])
+    yield Row(f"others taken for one of {n:,}, per million", 1e6 * float(taken.sum()) / len(others) / n, "images")
 
 
 def _copies(thumbnails: np.ndarray, contents: list[str], n: int) -> Iterator[Row]:

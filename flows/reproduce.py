@@ -111,7 +111,9 @@ def sources_of(manifest: Manifest, given: list[str]) -> list[str]:
 def _made_again(
     before: reproduction.Expected, release: Path, recipe: Recipe, sources: list[str], kaggle_secret: str | None
 ) -> Reproduction:
-    """The stages of a retraining up to the evaluation, compared after each phase: nothing is made of other data."""
+    """The stages of a retraining but those that look at other models, compared after each phase: nothing is made of
+    other data.
+    """
     runner = runners.Processes()
     steps = pipeline.as_tasks(runner)
     previous = PreviousData(split=lineage.restore_previous_split(release, caching.workspace()))
@@ -135,4 +137,8 @@ def _made_again(
     if (found := compared(*refs, environment=environment)).first_difference:
         return found
     measured = graph.phase("verdict", retrain.measured)(recipe, data, splits, trained, runner)
-    return compared(*refs, *measured, environment=environment)
+    refs += measured
+    if (found := compared(*refs, environment=environment)).first_difference:
+        return found
+    examination, exports = graph.phase("release", retrain.examined)(recipe, data, splits, trained, *measured)
+    return compared(*refs, *examination.refs(), *([] if exports is None else [exports]), environment=environment)

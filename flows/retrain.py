@@ -25,6 +25,7 @@ from fer.evaluation.refs import (
     ChampionState,
     EvaluationRef,
     Examination,
+    ExportsRef,
     Judged,
     Opponents,
     RobustnessRef,
@@ -179,20 +180,19 @@ def measured(
     return calibration, evaluation
 
 
-def _judge(
-    recipe: Recipe, data: IngestResult, splits: Splits, trained: TrainedModel, runner: runners.Runner
-) -> Findings:
-    """The model's figures beside those of the models that it must beat, and the verdict of the gates."""
-    manifest, tested = data.manifest, splits.tested
-    calibration, evaluation = measured(recipe, data, splits, trained, runner)
-    champion_state = tasks.registry.find_champion(recipe, manifest, trained.model)
-    opponents = champion_state.opponents
-    if splits.is_cross_fitted:  # the model itself learned the images that others are tested on: it isn't examined
-        opponents = tasks.cross_fitting.opponents(opponents, recipe, manifest, tested, runner)
-        examination = Examination()
-    else:
-        opponents = _evaluated(opponents, data, trained.shards, recipe, runner)
-        examination = tasks.evaluation.examine(recipe, trained, evaluation, tested, opponents.champion)
+def examined(
+    recipe: Recipe,
+    data: IngestResult,
+    splits: Splits,
+    trained: TrainedModel,
+    calibration: CalibrationRef,
+    evaluation: EvaluationRef,
+    champion: Champion | None = None,
+) -> tuple[Examination, ExportsRef | None]:
+    """What the recipe asks to be known of a model beside its evaluation, compared with the `champion`; its exports."""
+    examination = Examination()
+    if not splits.is_cross_fitted:  # else the model itself learned the images that others are tested on
+        examination = tasks.evaluation.examine(recipe, trained, evaluation, splits.tested, champion)
     if recipe.slices.enabled:
         known = (data.validation, data.inspection, data.curation)
         slices = tasks.evaluation.slices(evaluation, *known, recipe.slices)
@@ -201,6 +201,22 @@ def _judge(
     if recipe.export.formats:
         own_evaluation = None if splits.is_cross_fitted else evaluation
         exports = tasks.exports.export(trained.model, trained.shards, own_evaluation, calibration, recipe.export)
+    return examination, exports
+
+
+def _judge(
+    recipe: Recipe, data: IngestResult, splits: Splits, trained: TrainedModel, runner: runners.Runner
+) -> Findings:
+    """The model's figures beside those of the models that it must beat, and the verdict of the gates."""
+    manifest, tested = data.manifest, splits.tested
+    calibration, evaluation = measured(recipe, data, splits, trained, runner)
+    champion_state = tasks.registry.find_champion(recipe, manifest, trained.model)
+    opponents = champion_state.opponents
+    if splits.is_cross_fitted:
+        opponents = tasks.cross_fitting.opponents(opponents, recipe, manifest, tested, runner)
+    else:
+        opponents = _evaluated(opponents, data, trained.shards, recipe, runner)
+    examination, exports = examined(recipe, data, splits, trained, calibration, evaluation, opponents.champion)
     judged = Judged(
         source=manifest.source,
         split=tested,

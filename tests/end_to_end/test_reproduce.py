@@ -18,10 +18,15 @@ from fer.registry.provenance import lineage
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
-SETTINGS = (*quick_demo.SETTINGS, "robustness.enabled=false", "explanations.enabled=false", "slices.enabled=false")
+SETTINGS = (
+    *quick_demo.SETTINGS,
+    "robustness.max_images=5",
+    'robustness.corruptions=["contrast"]',
+    "robustness.severities=[1]",
+)
 REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
-REBUILT |= {"train", "calibrate", "evaluate"}
-NOT_REBUILT = {"export", "gate"}
+REBUILT |= {"train", "calibrate", "evaluate", "robustness", "explanations", "slices", "export"}
+NOT_REBUILT = {"gate"}
 
 
 @pytest.fixture(scope="module")

@@ -79,6 +79,7 @@ def _asked(subject: str | None, file: Path | None, digest: str | None, reason: s
 
 
 def _show(found: "Erasure", written: dict[str, Path]) -> None:
+    from fer.engine.code import key_parts
     from flows.cli import terminal
 
     rows = [
@@ -95,15 +96,14 @@ def _show(found: "Erasure", written: dict[str, Path]) -> None:
     if rows:
         terminal.print_rows(console.out, "releases that knew them", rows)
     for thing in found.things[:_SHOWN]:
-        _say(
-            f"{thing.fate}: {console.plain(thing.name)}, {console.plain(thing.what)}, {thing.size_bytes / 1e6:,.1f} MB"
-        )
+        name = console.plain(key_parts.short(thing.name))
+        _say(f"{thing.fate}: {name}, {console.plain(thing.what)}, {thing.size_bytes / 1e6:,.1f} MB")
     if len(found.things) > _SHOWN:
         _say(f"… and {len(found.things) - _SHOWN:,} more")
     if not found.n_asked_for:
         _say(
-            f"[yellow]![/] no picture of this {found.asked_by} is known here (any more); {found.n_earlier_tombstones:,} "
-            "earlier tombstones stand"
+            f"[yellow]![/] no picture of this {found.asked_by} is known here (any more); "
+            f"{found.n_earlier_tombstones:,} earlier tombstones stand"
         )
     elif found.is_done:
         known = "" if found.tombstone else " already"
