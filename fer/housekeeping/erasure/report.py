@@ -64,7 +64,11 @@ def _lines(erasure: Erasure) -> Iterator[str]:
     if erasure.silent_releases:
         yield from ["", f"These don't say what they were trained on: {', '.join(erasure.silent_releases)}."]
     if erasure.retrained:
-        yield from ["", "A release is not changed by an erasure. Retrain, then withdraw each of these:", "", "```"]
+        yield from [
+            "",
+            "A release is not changed by an erasure. Retrain (`fer retrain`), promote the new version by name",
+        ]
+        yield from ["if the gates only kept it (`fer models promote`), then withdraw each of these:", "", "```"]
         yield from [*(f"fer models withdraw {spec} --reason ERASURE" for spec in erasure.retrained), "```"]
     yield from ["", "## What held their pixels", ""]
     if erasure.things:

@@ -118,7 +118,10 @@ def _show(found: "Erasure", written: dict[str, Path]) -> None:
     if not found.is_done and (found.n_asked_for or found.things):
         _say("next:  the same command with --yes")
     elif found.retrained:
-        _say(f"next:  fer retrain …, then fer models withdraw {console.plain(found.retrained[0])} --reason ERASURE")
+        spec = console.plain(found.retrained[0])
+        _say(
+            f"next:  fer retrain …, fer models promote NAME@VERSION of it, fer models withdraw {spec} --reason ERASURE"
+        )
 
 
 def _say(text: str) -> None:
