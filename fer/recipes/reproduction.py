@@ -155,7 +155,10 @@ def _unexplained(before: Expected, now: Now, *, is_explained: bool) -> Iterator[
     changed = list(_environment(before.manifest.environment, now.environment))
     yield from changed
     if not changed and now.code_fingerprint == before.manifest.code_fingerprint:
-        yield "settings, code, libraries and machine are those of the release: its files are not what its stages made"
+        yield (
+            "settings, code, libraries and machine are those of the release: the computation does not repeat itself "
+            "here, or the release's files are not what its stages made"
+        )
 
 
 def _environment(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from fer.registry import registry, releases
 from fer.registry.manifest import Registration
 from fer.registry.provenance import lineage
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process", "keras_draws_alone")]
 
 SETTINGS = (
     *quick_demo.SETTINGS,
