@@ -23,9 +23,10 @@ SETTINGS = (
     "robustness.max_images=5",
     'robustness.corruptions=["contrast"]',
     "robustness.severities=[1]",
+    "export.formats=[]",
 )
 REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
-REBUILT |= {"train", "calibrate", "evaluate", "robustness", "explanations", "slices", "export"}
+REBUILT |= {"train", "calibrate", "evaluate", "robustness", "explanations", "slices"}
 NOT_REBUILT = {"gate"}
 
 
