@@ -15,6 +15,7 @@ from fer.exports import convert, fidelity, framing, serving
 from fer.exports.config import ExportConfig
 from fer.exports.fidelity import Tally
 from fer.exports.serving import Fidelity
+from fer.models import saved_model
 from fer.progress import Progress
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
@@ -44,13 +45,13 @@ def export(
     is not there, and `serving.json` says why. Raises IntegrityError if the model can't be loaded in safe mode.
     """
     model_folder = workspace.folder(model)
-    split, recorded, on_gpu = _VALIDATION, None, False
+    split, recorded, environment = _VALIDATION, None, saved_model.environment(model_folder)
     if evaluation is not None:
         folder = workspace.folder(evaluation)
         own = folder / calibration_scores.FILE
         split, recorded = evaluation.split, own if own.is_file() else folder / predictions.FILE
         noted = recording.read(folder)
-        on_gpu = noted is not None and noted.environment.get("device") != recording.CPU
+        environment = {} if noted is None else noted.environment
     result = child_process.run(
         convert.convert,
         {
@@ -67,7 +68,9 @@ def export(
     )
     found = [fidelity.of(name, split, Tally.model_validate(tally)) for name, tally in result["tallies"].items()]
     checks = [fidelity.unconvertible(kind, fault, config) for kind, fault in result["faults"].items()]
-    checks += [_check(one, config, recorded_on_gpu=on_gpu) for one in found]
+    checks += [
+        _check(one, config, recorded_on_gpu=environment.get("device", recording.CPU) != recording.CPU) for one in found
+    ]
     not_released = {}
     for one, check in zip(found, checks[len(result["faults"]) :], strict=True):
         if check.warns:

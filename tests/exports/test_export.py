@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from exported import N_TEST, N_VALIDATION, calibrated, evaluated, exported, shards_of, with_preprocessing
@@ -73,6 +75,21 @@ def test_without_an_evaluation_of_the_model_itself_its_validation_images_are_ask
     assert [check.passed for check in made.checks] == [True, True]
     content = serving.load(workspace.folder(made))
     assert {(one.split, one.n_images) for one in content.fidelity} == {("validation", N_VALIDATION)}
+
+
+@pytest.mark.parametrize(("device", "passed"), [("CPU", False), ("NVIDIA H200", True)])
+def test_what_a_gpu_said_may_differ_more(workspace, device, passed):
+    model, shards = with_preprocessing(workspace), shards_of(workspace)
+    folder = workspace.folder(model)
+    images = parquet.load_split(workspace.folder(shards), "validation")
+    answers = saved_model.probabilities(saved_model.load(folder), images.pixels, 32)
+    rounded = np.round(answers, 2)  # as products of fewer bits would come out
+    validation.write(folder, validation.Outputs(images.image_ids, images.class_indexes, rounded))
+    (folder / saved_model.ABOUT).write_text(json.dumps({"environment": {"device": device}}))
+    recommit(workspace, model)
+    config = ExportConfig(formats=("onnx",), int8=False)
+    made = export.export(model, shards, None, calibrated(workspace), config, workspace=workspace)
+    assert [check.passed for check in made.checks] == [passed]
 
 
 def test_a_format_that_a_model_can_t_be_converted_to_refuses_it_and_the_others_are_there(workspace, monkeypatch):
