@@ -63,6 +63,7 @@ class Act(Record):
     status: names.Status | None = Field(default=None, description="of a version that is registered")
     registration_key: str | None = None
     manifest: Copy | None = None
+    bill_sha256: str | None = Field(default=None, description="of the version's bill of materials")
 
     @property
     def moves(self) -> bool:

@@ -122,6 +122,7 @@ class Registry:
                 status=manifest.status,
                 registration_key=manifest.registration_key,
                 manifest=registry_log.Copy(key=prefix + COPY, sha256=hashlib.sha256(data).hexdigest()),
+                bill_sha256=None if bill is None else hashlib.sha256(bill).hexdigest(),
             )
 
         while True:
@@ -155,6 +156,18 @@ class Registry:
         if stored is None or claim.manifest is None:
             return None
         return stored.data if hashlib.sha256(stored.data).hexdigest() == claim.manifest.sha256 else None
+
+    def bill(self, manifest: Manifest) -> bytes | None:
+        """The bill of materials of a version (CycloneDX, JSON); None if it has none.
+
+        Raises IntegrityError if it is not the one that the log names; logs from before they did name none.
+        """
+        data = signed_releases.bill(self.store, manifest)
+        claim = registry_log.Log(self.ledger(manifest.name).entries()).claims().get(manifest.version)
+        expected = None if claim is None else claim.bill_sha256
+        if expected is not None and (data is None or hashlib.sha256(data).hexdigest() != expected):
+            raise self._damaged(manifest.name, signed_releases.prefix(manifest) + signed_releases.BILL)
+        return data
 
     def _registered(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
         """The version that has this registration's key; finished, if only its number was claimed."""

@@ -215,7 +215,8 @@ def release_as_it_is_read(folder: Path) -> list[Any]:
         shutil.rmtree(folder, ignore_errors=True)
         models.fetch(manifest, folder)
         log = [entry.model_dump() for entry in models.log("demo").entries]
-        return [models.names(), models.versions("demo"), models.alias("demo"), manifest, log, files_of(folder)]
+        bill = models.bill(manifest)
+        return [models.names(), models.versions("demo"), models.alias("demo"), manifest, log, bill, files_of(folder)]
 
 
 def test_no_release_is_read_of_which_an_object_changed(finished, others, damage, tmp_path):

@@ -61,6 +61,6 @@ def proof(models: registry.Registry, manifest: Manifest) -> dict[str, bytes]:
 def _beside(models: registry.Registry, manifest: Manifest, documents: dict[str, bytes]) -> dict[str, bytes]:
     """The files that lie beside those of a version; `documents` are its signatures."""
     beside = {MANIFEST: signed_releases.manifest_bytes(models.store, manifest)}
-    bill = signed_releases.bill(models.store, manifest)
+    bill = models.bill(manifest)
     beside |= {} if bill is None else {BILL: bill}
     return beside | {name.removeprefix("."): data for name, data in documents.items()}

@@ -57,7 +57,10 @@ def release(
     except errors.IntegrityError as error:
         return [*parts, Part(what="signature", passed=False, detail=str(error))]
     parts.append(_signature(demands, expected, signatures))
-    return [*parts, _bill(signed_releases.bill(models.store, manifest), is_signed=bool(signatures))]
+    try:
+        return [*parts, _bill(models.bill(manifest), is_signed=bool(signatures))]
+    except errors.IntegrityError as error:
+        return [*parts, Part(what="bill of materials", passed=False, detail=str(error))]
 
 
 def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part]]:

@@ -188,6 +188,17 @@ def test_another_bill_of_materials_is_found(made, store):
     refused("that does not fit", "demo@2")
 
 
+def test_another_bill_of_materials_is_found_where_nothing_is_signed_too(store, tmp_path):
+    models = Registry(store)
+    manifest = signed_registry.released(models, tmp_path, 1, bill=b'{"bom": 1}')
+    assert models.bill(manifest) == b'{"bom": 1}'
+    place = signed_releases.prefix(manifest) + signed_releases.BILL
+    for damage in (lambda: models.store.put(place, b"{}"), lambda: models.store.delete(place)):
+        damage()
+        with pytest.raises(errors.IntegrityError, match=r"\.sbom\.cdx\.json.*fer models repair demo"):
+            models.bill(manifest)
+
+
 def test_where_signatures_are_optional_a_wrong_one_is_found_all_the_same(made, store, monkeypatch):
     monkeypatch.setenv("FER_SIGNATURES", "optional")
     place = signed_releases.prefix(made[1])
