@@ -157,18 +157,6 @@ class Registry:
             return None
         return stored.data if hashlib.sha256(stored.data).hexdigest() == claim.manifest.sha256 else None
 
-    def bill(self, manifest: Manifest) -> bytes | None:
-        """The bill of materials of a version (CycloneDX, JSON); None if it has none.
-
-        Raises IntegrityError if it is not the one that the log names; logs from before they did name none.
-        """
-        data = signed_releases.bill(self.store, manifest)
-        claim = registry_log.Log(self.ledger(manifest.name).entries()).claims().get(manifest.version)
-        expected = None if claim is None else claim.bill_sha256
-        if expected is not None and (data is None or hashlib.sha256(data).hexdigest() != expected):
-            raise self._damaged(manifest.name, signed_releases.prefix(manifest) + signed_releases.BILL)
-        return data
-
     def _registered(self, name: str, registration_key: str, log: registry_log.Log) -> Manifest | None:
         """The version that has this registration's key; finished, if only its number was claimed."""
         same = (

@@ -23,6 +23,7 @@ from fer.engine.refs import Ref
 from fer.engine.remote_workspace import RemoteWorkspace
 from fer.recipes import catalog, overrides
 from fer.registry import releases, repair
+from fer.registry.trust import verifying
 from fer.settings import Settings
 from tasks import events
 from tasks.results import RetrainResult
@@ -215,7 +216,7 @@ def release_as_it_is_read(folder: Path) -> list[Any]:
         shutil.rmtree(folder, ignore_errors=True)
         models.fetch(manifest, folder)
         log = [entry.model_dump() for entry in models.log("demo").entries]
-        bill = models.bill(manifest)
+        bill = verifying.bill(models, manifest)
         return [models.names(), models.versions("demo"), models.alias("demo"), manifest, log, bill, files_of(folder)]
 
 

@@ -11,6 +11,7 @@ from fer.progress import Progress, silent
 from fer.registry import registry
 from fer.registry.manifest import Manifest
 from fer.registry.trust import releases as signed_releases
+from fer.registry.trust import verifying
 from fer.registry.trust.verifying import BILL, MANIFEST
 
 
@@ -61,6 +62,6 @@ def proof(models: registry.Registry, manifest: Manifest) -> dict[str, bytes]:
 def _beside(models: registry.Registry, manifest: Manifest, documents: dict[str, bytes]) -> dict[str, bytes]:
     """The files that lie beside those of a version; `documents` are its signatures."""
     beside = {MANIFEST: signed_releases.manifest_bytes(models.store, manifest)}
-    bill = models.bill(manifest)
-    beside |= {} if bill is None else {BILL: bill}
+    listed = verifying.bill(models, manifest)
+    beside |= {} if listed is None else {BILL: listed}
     return beside | {name.removeprefix("."): data for name, data in documents.items()}

@@ -1,5 +1,6 @@
 """Whether a release is as it was written: its log, its manifest, each of its files, and who signed them."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,9 +59,25 @@ def release(
         return [*parts, Part(what="signature", passed=False, detail=str(error))]
     parts.append(_signature(demands, expected, signatures))
     try:
-        return [*parts, _bill(models.bill(manifest), is_signed=bool(signatures))]
+        return [*parts, _bill(bill(models, manifest), is_signed=bool(signatures))]
     except errors.IntegrityError as error:
         return [*parts, Part(what="bill of materials", passed=False, detail=str(error))]
+
+
+def bill(models: registry.Registry, manifest: Manifest) -> bytes | None:
+    """The bill of materials of a version (CycloneDX, JSON); None if it has none.
+
+    Raises IntegrityError if it is not the one that the log names; logs from before they did name none.
+    """
+    found = signed_releases.bill(models.store, manifest)
+    ledger = models.ledger(manifest.name)
+    claim = registry_log.Log(ledger.entries()).claims().get(manifest.version)
+    expected = None if claim is None else claim.bill_sha256
+    if expected is not None and (found is None or hashlib.sha256(found).hexdigest() != expected):
+        raise ledger.damaged(
+            models.store.uri(signed_releases.prefix(manifest) + signed_releases.BILL), "something else"
+        )
+    return found
 
 
 def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part]]:
@@ -69,11 +86,11 @@ def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part
     manifest, expected, signatures = _copy(folder)
     faults = list(_copied(folder, manifest, into))
     whole = f"all {len(manifest.files):,} have the SHA-256 of the manifest"
-    bill = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
+    listed = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
     return manifest, [
         Part(what="files", passed=not faults, detail="; ".join(faults) or whole),
         _signature(demands, expected, signatures),
-        _bill(bill, is_signed=bool(signatures)),
+        _bill(listed, is_signed=bool(signatures)),
     ]
 
 
@@ -108,8 +125,8 @@ def _copy(folder: Path) -> tuple[Manifest, signed_releases.Statement, tuple[Sign
             received=f"something else at {folder / MANIFEST}",
             todo="pull it again: fer models pull NAME@VERSION FOLDER",
         ) from None
-    bill = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
-    expected = signed_releases.statement(manifest.name, manifest.version, data, bill)
+    listed = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
+    expected = signed_releases.statement(manifest.name, manifest.version, data, listed)
     documents = {f".{path.name}": path.read_bytes() for path in sorted(folder.glob("signature-*.json"))}
     return manifest, expected, signed_releases.parsed(documents, expected)
 
@@ -159,11 +176,11 @@ def _files(models: registry.Registry, manifest: Manifest, into: Path, progress: 
     return Part(what="files", passed=True, detail=detail)
 
 
-def _bill(bill: bytes | None, *, is_signed: bool) -> Part:
-    if bill is None:
+def _bill(listed: bytes | None, *, is_signed: bool) -> Part:
+    if listed is None:
         return Part(what="bill of materials", passed=True, detail="none: older than those, or made elsewhere")
     covered = "covered by the signature" if is_signed else "not signed"
-    return Part(what="bill of materials", passed=True, detail=f"{len(bill):,} bytes of CycloneDX, {covered}")
+    return Part(what="bill of materials", passed=True, detail=f"{len(listed):,} bytes of CycloneDX, {covered}")
 
 
 def _signed(found: Verified, signers: list[str]) -> str:
