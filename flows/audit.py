@@ -19,8 +19,9 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training.refs import ModelRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import audits, block_names, outcomes
-from tasks.results import AuditResult
+from tasks import audits, block_names
+from tasks.runs import outcomes
+from tasks.runs.results import AuditResult
 from tasks.shown import graph
 
 

@@ -9,8 +9,9 @@ from pydantic import Field
 from fer import settings
 from flows import missed_runs, run_options
 from flows.operating import database
-from tasks import housekeeping, outcomes
-from tasks.results import BackedUp
+from tasks import housekeeping
+from tasks.runs import outcomes
+from tasks.runs.results import BackedUp
 
 
 @flow(name="backup", **run_options.OPTIONS)

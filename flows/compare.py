@@ -12,8 +12,9 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training.refs import ModelRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import block_names, comparison, outcomes, pipeline
-from tasks.results import ComparisonResult, IngestResult
+from tasks import block_names, comparison, pipeline
+from tasks.runs import outcomes
+from tasks.runs.results import ComparisonResult, IngestResult
 from tasks.shown import graph
 
 

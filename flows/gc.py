@@ -7,8 +7,9 @@ from pydantic import Field
 
 from fer.housekeeping.liveness import Policy
 from flows import missed_runs, run_options
-from tasks import housekeeping, outcomes
-from tasks.results import Collected
+from tasks import housekeeping
+from tasks.runs import outcomes
+from tasks.runs.results import Collected
 
 
 @flow(name="gc", **run_options.OPTIONS)

@@ -20,9 +20,10 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.reports.refs import DataRefs, QualityRef
 from flows import missed_runs, naming, run_options
-from tasks import block_names, outcomes
+from tasks import block_names
 from tasks.planning import walks
-from tasks.results import IngestResult
+from tasks.runs import outcomes
+from tasks.runs.results import IngestResult
 from tasks.shown import graph
 
 

@@ -9,8 +9,8 @@ from prefect import runtime
 from fer import errors, plain_text
 from fer.ingest.download import ResolvedSource
 from fer.recipes import catalog, overrides
-from tasks import outcomes
 from tasks.planning import walks
+from tasks.runs import outcomes
 
 _SETTINGS_SHOWN = 4
 _DIGITS = 8  # of a digest

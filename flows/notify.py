@@ -7,7 +7,8 @@ from prefect.blocks.system import Secret
 
 from fer import mail as smtp
 from flows import run_options
-from tasks import block_names, outcomes
+from tasks import block_names
+from tasks.runs import outcomes
 
 
 @flow(name="notify", flow_run_name="{subject}", **run_options.OPTIONS)

@@ -7,8 +7,9 @@ from pydantic import Field
 
 import tasks.registry
 from flows import run_options
-from tasks import champions, outcomes
-from tasks.results import ChampionMoved
+from tasks import champions
+from tasks.runs import outcomes
+from tasks.runs.results import ChampionMoved
 
 Version = Annotated[int, Field(ge=1)]
 

@@ -26,7 +26,8 @@ from fer.registry import names, releases, starting_weights, trained_on
 from fer.registry.manifest import Manifest
 from fer.registry.provenance import lineage
 from flows import ingest, retrain, run_options
-from tasks import block_names, caching, outcomes, pipeline
+from tasks import block_names, caching, pipeline
+from tasks.runs import outcomes
 from tasks.shown import graph
 
 FOLDER = "reproductions"  # in FER_HOME

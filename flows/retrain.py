@@ -36,9 +36,10 @@ from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
 from flows import ingest, missed_runs, naming, run_options
-from tasks import block_names, caching, outcomes, pipeline, stages
+from tasks import block_names, caching, pipeline, stages
 from tasks.planning import plans
-from tasks.results import Assessment, IngestResult, RetrainResult, RunPlan, TrainedModel
+from tasks.runs import outcomes
+from tasks.runs.results import Assessment, IngestResult, RetrainResult, RunPlan, TrainedModel
 from tasks.shown import artifacts, graph
 
 

@@ -11,8 +11,9 @@ from fer.ingest import sources as sources_module
 from fer.ingest.demo.archive import DemoConfig
 from fer.scoring import destination
 from flows import missed_runs, run_options
-from tasks import block_names, outcomes
-from tasks.results import ScoreResult
+from tasks import block_names
+from tasks.runs import outcomes
+from tasks.runs.results import ScoreResult
 
 
 def _run_name() -> str:

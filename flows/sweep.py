@@ -18,8 +18,9 @@ from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
 from flows import ingest, limits, missed_runs, naming, run_options
-from tasks import block_names, outcomes, sweeps
-from tasks.results import IngestResult, SweepResult
+from tasks import block_names, sweeps
+from tasks.runs import outcomes
+from tasks.runs.results import IngestResult, SweepResult
 from tasks.shown import graph
 
 # Its futures are of a subclass, which Prefect's own types do not let a flow have.

@@ -15,8 +15,8 @@ from fer.evaluation.robustness import figures, measure
 from fer.evaluation.slices import figures as slice_figures
 from fer.models.foreign_file import InputFormat
 from fer.recipes.schema import Recipe
-from fer.registry import champion as champion_stage
 from fer.registry import names, releases, trained_on
+from fer.registry.opponents import champion as champion_stage
 from fer.reports import audit as audit_report
 from fer.reports import pages
 from fer.reports import robustness as robustness_report
@@ -25,7 +25,7 @@ from fer.reports.cards import audit_card, model_card
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import caching, stages
-from tasks.results import AuditResult, IngestResult
+from tasks.runs.results import AuditResult, IngestResult
 from tasks.shown import artifacts
 
 _ID_CHARS = 12  # of digests in a folder's name

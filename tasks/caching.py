@@ -22,8 +22,8 @@ from fer import errors, plain_text, settings
 from fer.engine import connect
 from fer.engine.stage import Found, Stage
 from fer.engine.workspace import Workspace
-from tasks import events, logs
 from tasks.planning import provenance, walks
+from tasks.runs import events, logs
 from tasks.shown import artifacts, graph
 
 logs.tidy()
@@ -150,7 +150,7 @@ def uncached(
 
 
 def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:
-    """The options that tell the log and the listeners in `tasks.events` how a task ended; `on_cached`: see `task`."""
+    """The options by which a task tells the log and the listeners in `tasks.runs.events` how it ended; see `task`."""
 
     def ended(task: Task[..., Any], run: TaskRun, state: State[Any]) -> None:
         told = provenance.told(run.id)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from fer.curation.refs import SplitRef
 from fer.registry import growth, moves, releases
 from fer.registry.log import Entry
-from tasks import caching, outcomes, signing
-from tasks.results import ChampionMoved
+from tasks import caching, signing
+from tasks.runs import outcomes
+from tasks.runs.results import ChampionMoved
 
 
 @caching.uncached("promote")

@@ -15,7 +15,7 @@ from fer.reports import evaluation as evaluation_report
 from fer.reports import pages
 from fer.training.refs import ModelRef
 from tasks import caching, reports
-from tasks.results import ComparisonResult
+from tasks.runs.results import ComparisonResult
 from tasks.shown import artifacts
 
 

@@ -11,7 +11,7 @@ from fer.curation.refs import CurationRef, DriftRef, InspectionRef, PreviousData
 from fer.ingest.refs import ManifestRef
 from tasks import caching, stages
 from tasks.planning import walks
-from tasks.results import IngestResult
+from tasks.runs.results import IngestResult
 
 
 @stages.task(validate_stage.validate)

@@ -31,7 +31,7 @@ from fer.recipes.schema import Recipe
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import caching, reports, stages
-from tasks.results import TrainedModel
+from tasks.runs.results import TrainedModel
 from tasks.shown import artifacts
 
 _METRICS, _CHAMPIONS_METRICS, _ANCHORS_METRICS = "evaluation", "champion-evaluation", "anchor-evaluation"  # pages

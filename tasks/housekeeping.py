@@ -15,7 +15,7 @@ from fer.housekeeping.home import release_name
 from fer.housekeeping.liveness import Policy
 from fer.registry import names, releases
 from tasks import caching
-from tasks.results import BackedUp, Collected
+from tasks.runs.results import BackedUp, Collected
 from tasks.shown import artifacts
 
 _RELEASE = re.compile(rf"\b({names.NAME})@([1-9][0-9]{{0,8}})\b")

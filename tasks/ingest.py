@@ -18,7 +18,8 @@ from fer.ingest.demo import archive as demo_archive
 from fer.ingest.refs import DatasetRef, ManifestRef, TombstonesRef
 from fer.ingest.tombstones import gather, records
 from fer.ingest.tombstones.records import Tombstones
-from tasks import block_names, caching, events, stages
+from tasks import block_names, caching, stages
+from tasks.runs import events
 
 T = TypeVar("T")
 

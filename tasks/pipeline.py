@@ -22,7 +22,7 @@ from fer.training import train as train_stage
 from fer.training.config import TrainConfig
 from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 from tasks import shards, training
-from tasks.results import TrainedModel
+from tasks.runs.results import TrainedModel
 
 RefT = TypeVar("RefT", bound=Ref)
 

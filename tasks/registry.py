@@ -18,16 +18,17 @@ from fer.housekeeping import budget
 from fer.ingest.refs import ManifestRef
 from fer.recipes import overrides
 from fer.recipes.schema import Recipe
-from fer.registry import champion as champion_stage
 from fer.registry import register as register_stage
 from fer.registry import registry
+from fer.registry.opponents import champion as champion_stage
 from fer.registry.refs import ReleaseRef
 from fer.reports.overview import kept as overview
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
-from tasks import caching, mixed_code, outcomes, reports, signing
+from tasks import caching, reports, signing
 from tasks.planning import walks
-from tasks.results import TrainedModel
+from tasks.runs import mixed_code, outcomes
+from tasks.runs.results import TrainedModel
 from tasks.shown import artifacts
 
 

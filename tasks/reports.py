@@ -31,7 +31,7 @@ from fer.reports.run import page as run_page
 from fer.training.refs import ModelRef
 from tasks import caching, stages
 from tasks.planning import walks
-from tasks.results import Assessment, IngestResult, RetrainResult, TrainedModel
+from tasks.runs.results import Assessment, IngestResult, RetrainResult, TrainedModel
 from tasks.shown import artifacts
 
 _FACES = f"with_faces_{quality_stage.HTML}"

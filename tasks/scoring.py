@@ -9,8 +9,8 @@ from fer.engine import disk, runners
 from fer.evaluation.refs import CalibrationRef, Champion
 from fer.exports import serving
 from fer.ingest.refs import DatasetRef
-from fer.registry import champion as champion_stage
 from fer.registry import names, releases
+from fer.registry.opponents import champion as champion_stage
 from fer.reports import pages
 from fer.scoring import destination, findings, page
 from fer.scoring import score as score_stage
@@ -18,7 +18,7 @@ from fer.scoring.refs import ScoreConfig, ScoresRef
 from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import caching, stages
-from tasks.results import ScoreResult
+from tasks.runs.results import ScoreResult
 from tasks.shown import artifacts
 
 _ID_CHARS = 12  # of digests in a folder's name

@@ -11,7 +11,8 @@ from fer.shards import balance as balance_stage
 from fer.shards import preprocess as preprocess_stage
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
-from tasks import events, stages
+from tasks import stages
+from tasks.runs import events
 from tasks.shown import artifacts
 
 _PROCESSES = runners.Processes()

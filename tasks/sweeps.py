@@ -31,8 +31,9 @@ from fer.shards import preprocess as preprocess_stage
 from fer.training import search, soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
-from tasks import caching, events, pipeline
-from tasks.results import SweepResult
+from tasks import caching, pipeline
+from tasks.runs import events
+from tasks.runs.results import SweepResult
 from tasks.shown import artifacts
 
 RefT = TypeVar("RefT", bound=Ref)

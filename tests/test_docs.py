@@ -235,7 +235,7 @@ def test_deployments_have_a_time_out_another_try_and_one_run_at_a_time_and_those
 
 
 def test_a_deployment_whose_events_trigger_another_is_there_and_its_events_are_sent():
-    from tasks import outcomes
+    from tasks.runs import outcomes
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     names = {deployment["name"]: deployment["entrypoint"] for deployment in deployments}

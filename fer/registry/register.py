@@ -21,9 +21,10 @@ from fer.evaluation.refs import ChampionState, EvaluationRef, Examination, Expor
 from fer.ingest.refs import ManifestRef
 from fer.models import saved_model
 from fer.progress import Progress, silent
-from fer.registry import champion, ledger, names, reads, registry, releases, trained_on, trial
+from fer.registry import ledger, names, reads, registry, releases, trained_on, trial
 from fer.registry import log as registry_log
 from fer.registry.manifest import ComparedWith, Manifest, Registration
+from fer.registry.opponents import champion
 from fer.registry.provenance import lineage as provenance
 from fer.registry.refs import ReleaseRef
 from fer.registry.trust import bill as bill_of_materials

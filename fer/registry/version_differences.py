@@ -17,8 +17,8 @@ from fer.evaluation.comparing import costs, differences
 from fer.evaluation.comparing.costs import Costs
 from fer.evaluation.comparing.differences import Differences
 from fer.evaluation.slices import figures, measure
-from fer.registry import champion
 from fer.registry.manifest import Manifest
+from fer.registry.opponents import champion
 from fer.training.refs import ModelRef
 
 _AFTER_THE_DATA = {"train", "evaluate", "gate"}  # stages whose digests differ between any two models

@@ -207,7 +207,7 @@ def starting(screen: Console) -> Iterator[None]:
 def shown(screen: Console) -> Iterator[None]:
     """Show the flow that runs within the block, and end it should Prefect's server fall silent."""
     from flows.cli import prefect_watch, terminal
-    from tasks import events
+    from tasks.runs import events
 
     with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
         yield

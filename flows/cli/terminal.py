@@ -16,8 +16,16 @@ from rich.table import Table
 from fer import plain_text
 from flows.cli import prefect_ui
 from flows.cli.console import plain
-from tasks import events
-from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, RunPlan, ScoreResult, SweepResult
+from tasks.runs import events
+from tasks.runs.results import (
+    AuditResult,
+    ComparisonResult,
+    IngestResult,
+    RetrainResult,
+    RunPlan,
+    ScoreResult,
+    SweepResult,
+)
 from tasks.shown import panels
 
 _LINE_INTERVAL_S = 15.0
@@ -54,7 +62,7 @@ class Terminal:
         self._bars.stop()
 
     def __call__(self, event: events.Event) -> None:
-        """Draw one event; a listener for `tasks.events`."""
+        """Draw one event; a listener for `tasks.runs.events`."""
         self._draw(event)
         self._bars.update(self._run, visible=not self._bar_of)  # else nothing moves while Prefect or the store works
 

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 
 from fer import settings
 from flows.operating import pools, silent_runs
-from tasks import outcomes
+from tasks.runs import outcomes
 
 BLOCK = "fer-notices"
 MAIL = "notify/mail"

@@ -22,7 +22,7 @@ from prefect.settings import (
 
 from fer.reports.overview.document import Run, Schedule, Server, Service, StageRun
 from flows import deploying
-from tasks import events
+from tasks.runs import events
 
 _ANSWER_TIMEOUT_S = 1.0  # for a server that is there at all
 _READ_TIMEOUT_S = 5.0  # for one under load

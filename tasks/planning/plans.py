@@ -11,7 +11,7 @@ from fer.engine import connect
 from tasks.planning import estimates, provenance, walks
 from tasks.planning.estimates import Estimate
 from tasks.planning.walks import Step, Walk
-from tasks.results import RunPlan
+from tasks.runs.results import RunPlan
 
 Row = dict[str, str | int | float]
 

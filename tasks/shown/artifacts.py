@@ -16,8 +16,8 @@ from prefect import artifacts, get_client, get_run_logger
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from fer import progress, redaction
-from tasks import events
-from tasks.results import RunPlan
+from tasks.runs import events
+from tasks.runs.results import RunPlan
 
 _FIRST_BAR_S = 3.0  # a stage that takes less shows none
 _UPDATE_INTERVAL_S = 1.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tasks.results import IngestResult, RetrainResult
+from tasks.runs.results import IngestResult, RetrainResult
 
 VERDICTS = {"pass": "fit for training", "warn": "fit, with warnings", "stop": "not fit for training"}
 

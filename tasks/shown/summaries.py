@@ -6,8 +6,8 @@ from uuid import UUID
 
 from fer import plain_text
 from fer.reports import markdown_tables
-from tasks import events
-from tasks.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
+from tasks.runs import events
+from tasks.runs.results import AuditResult, ComparisonResult, IngestResult, RetrainResult, SweepResult
 from tasks.shown import artifacts, panels
 
 KEY = "summary"

@@ -25,8 +25,8 @@ from fer.recipes import catalog, overrides
 from fer.registry import releases, repair
 from fer.registry.trust import verifying
 from fer.settings import Settings
-from tasks import events
-from tasks.results import RetrainResult
+from tasks.runs import events
+from tasks.runs.results import RetrainResult
 
 pytestmark = pytest.mark.end_to_end
 

@@ -13,7 +13,7 @@ from fer.evaluation import predictions
 from fer.evaluation.gates import beforehand
 from fer.recipes import overrides
 from fer.registry import releases
-from tasks.results import RetrainResult
+from tasks.runs.results import RetrainResult
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
@@ -30,7 +30,7 @@ class Run(NamedTuple):
 
 def retrain(*settings: str) -> Run:
     from flows.retrain import retrain as flow
-    from tasks import events
+    from tasks.runs import events
 
     heard_events: list[events.Event] = []
     chosen = overrides.parse_settings([*quick_demo.SETTINGS, *SMALL, *settings])

@@ -20,7 +20,7 @@ from fer.ingest.demo import faces as demo_faces
 from fer.recipes import overrides
 from fer.reports import library
 from flows.cli import app as cli
-from tasks.results import IngestResult
+from tasks.runs.results import IngestResult
 
 pytestmark = pytest.mark.end_to_end
 
@@ -53,7 +53,7 @@ class Run(NamedTuple):
 
 def run(*sources: str, quick=QUICK, **options) -> Run:
     from flows.ingest import ingest as flow
-    from tasks import events
+    from tasks.runs import events
 
     heard_events: list[events.Event] = []
     with events.heard_by(heard_events.append):

@@ -27,7 +27,7 @@ from fer.recipes import overrides
 from fer.registry import moves, releases
 from fer.training import hardware
 from flows.cli import app as cli
-from tasks.results import RetrainResult, RunPlan
+from tasks.runs.results import RetrainResult, RunPlan
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
@@ -77,7 +77,7 @@ def is_as_planned(run: Run) -> bool:
 
 def retrain(*settings: str, model_name: str | None = None, planned: bool = False, again: tuple[str, ...] = ()) -> Run:
     from flows.retrain import retrain as flow
-    from tasks import events
+    from tasks.runs import events
 
     before = plan(*settings, again=again) if planned else None
 
@@ -296,7 +296,7 @@ def test_shards_of_another_size_are_the_champions_too(first):
 
 def refused(*settings: str, error: type[errors.FerError], match: str, **parameters: str) -> None:
     """Hold a run to being refused with this message before it prepares, trains, registers or accepts anything."""
-    from tasks import events
+    from tasks.runs import events
 
     with releases.open_registry() as models:
         before = [len(models.versions(name)) for name in models.names()]

@@ -7,9 +7,10 @@ import pytest
 import releases
 
 from fer.images import encode
-from fer.registry import champion, moves
+from fer.registry import moves
 from fer.registry import releases as registered
 from fer.registry.manifest import Registration
+from fer.registry.opponents import champion
 from fer.training.refs import ModelRef
 
 pytestmark = pytest.mark.end_to_end

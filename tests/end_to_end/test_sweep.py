@@ -18,8 +18,9 @@ from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
 from flows import ingest
 from flows.cli import terminal
-from tasks import caching, events, sweeps
-from tasks.results import IngestResult, SweepResult
+from tasks import caching, sweeps
+from tasks.runs import events
+from tasks.runs.results import IngestResult, SweepResult
 
 pytestmark = pytest.mark.end_to_end
 

@@ -14,7 +14,7 @@ from fer.evaluation.refs import Check, Examination
 from fer.registry.refs import ReleaseRef
 from fer.reports import publishing
 from tasks import reports
-from tasks.results import Assessment
+from tasks.runs.results import Assessment
 
 
 def parts(tmp_path, page="<p>grün"):

@@ -9,8 +9,8 @@ from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine.refs import Ref
 from fer.evaluation.refs import ChampionState, EvaluationRef, VerdictRef
-from fer.registry import champion
 from fer.registry import register as register_stage
+from fer.registry.opponents import champion
 from fer.shards import preprocessing
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef

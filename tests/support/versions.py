@@ -5,8 +5,9 @@ import json
 import numpy as np
 
 from fer.evaluation import predictions
-from fer.registry import champion, version_differences
+from fer.registry import version_differences
 from fer.registry.manifest import Manifest
+from fer.registry.opponents import champion
 from fer.training.refs import ModelRef
 
 CLASSES = ("happy", "sad")

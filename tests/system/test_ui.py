@@ -9,7 +9,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from fer.engine.refs import Ref
 from fer.reports import pictures, plots
 from flows.retrain import retrain
-from tasks import events, outcomes
+from tasks.runs import events, outcomes
 from tasks.shown import artifacts, graph
 
 pytestmark = pytest.mark.system

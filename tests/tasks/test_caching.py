@@ -17,7 +17,8 @@ from prefect.states import Failed
 from fer import errors, redaction
 from fer.engine import stage
 from fer.engine.refs import Ref
-from tasks import caching, events, ingest, outcomes, stages
+from tasks import caching, ingest, stages
+from tasks.runs import events, outcomes
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from fer.curation.refs import SplitRef
 from fer.engine.local_workspace import LocalWorkspace
 from fer.registry import registry, trial
 from flows import promote, rollback
-from tasks import champions, outcomes
+from tasks import champions
+from tasks.runs import outcomes
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

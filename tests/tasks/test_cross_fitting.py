@@ -10,7 +10,7 @@ from fer.curation.refs import SplitRef
 from fer.evaluation.refs import Champion, EvaluationRef, Opponents
 from fer.ingest.refs import ManifestRef
 from fer.recipes import catalog, overrides
-from fer.registry import champion as champion_stage
+from fer.registry.opponents import champion as champion_stage
 from fer.training.refs import ModelRef
 from tasks import cross_fitting, registry
 
@@ -31,7 +31,7 @@ def made_by(monkeypatch):
     """A function that sets what the release was made by: a recipe's JSON, and whether by this code."""
 
     def made(document, *, same_code=True):
-        code = registry._code_fingerprint(recipe()) if same_code else "other"
+        code = registry.code_fingerprint(recipe()) if same_code else "other"
         monkeypatch.setattr(champion_stage, "procedure", lambda *_: champion_stage.Procedure(document, code))
 
     return made

@@ -10,7 +10,8 @@ from kaggle_server import Fault
 
 from fer import errors
 from fer.ingest.demo import archive as demo_archive
-from tasks import caching, events, ingest
+from tasks import caching, ingest
+from tasks.runs import events
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cli import console, options
 
 if TYPE_CHECKING:
-    from tasks.results import IngestResult
+    from tasks.runs.results import IngestResult
 
 
 def bring_in(parameters: dict[str, Any], recipe: str, *, quiet: bool) -> "IngestResult":

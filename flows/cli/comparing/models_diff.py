@@ -60,7 +60,8 @@ def diff(
 def _scored(a: "Release", b: "Release", parameters: dict[str, Any], recipe: str, *, quiet: bool) -> "Scored":
     from fer import settings
     from fer.engine import connect
-    from fer.registry import rescoring, version_differences
+    from fer.registry import version_differences
+    from fer.registry.opponents import rescoring
 
     data = bringing_in.bring_in(parameters, recipe, quiet=quiet)
     with connect.workspace(settings.Settings.load()) as workspace:

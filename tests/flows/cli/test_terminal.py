@@ -19,8 +19,8 @@ from fer.training.refs import ModelRef
 from flows.cli import app as cli
 from flows.cli import console as console_module
 from flows.cli import terminal
-from tasks import events
-from tasks.results import ComparisonResult, IngestResult, RetrainResult, RunPlan
+from tasks.runs import events
+from tasks.runs.results import ComparisonResult, IngestResult, RetrainResult, RunPlan
 
 
 def console(*, is_terminal: bool = False, width: int = 120) -> Console:

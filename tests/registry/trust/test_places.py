@@ -6,7 +6,8 @@ from registrations import parts, register, state_for
 
 from fer import errors
 from fer.models.networks import se_resnet
-from fer.registry import champion, growth, moves, reads, releases, starting_weights
+from fer.registry import growth, moves, reads, releases, starting_weights
+from fer.registry.opponents import champion
 from fer.registry.registry import Registry
 from fer.registry.trust import keys, signing
 from fer.registry.trust import releases as signed_releases

@@ -8,7 +8,7 @@ import pytest
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from fer import errors
-from tasks import events
+from tasks.runs import events
 from tasks.shown import artifacts
 
 

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from tasks import events
-from tasks.results import ComparisonResult, SweepResult
+from tasks.runs import events
+from tasks.runs.results import ComparisonResult, SweepResult
 from tasks.shown import summaries
 
 ROWS = ({"candidate": "a|b", "validation": 0.5, "images": 1200},)

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from fer import errors
-from tasks import logs
+from tasks.runs import logs
 
 
 @pytest.mark.parametrize("message", ["Engine execution exited", "Engine execution exited: The store must answer."])

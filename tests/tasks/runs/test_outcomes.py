@@ -33,8 +33,9 @@ from fer.evaluation.refs import Check, EvaluationRef, VerdictRef
 from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
-from tasks import caching, events, outcomes
-from tasks.results import ChampionMoved, RetrainResult
+from tasks import caching
+from tasks.runs import events, outcomes
+from tasks.runs.results import ChampionMoved, RetrainResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -366,7 +367,7 @@ def test_a_run_that_found_everything_cached_says_so_in_its_state_tags_and_event(
 
 
 def test_the_automation_in_the_docs_notifies_of_what_is_refused_and_of_nothing_else(inbox):
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "notifications.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "notifications.md").read_text()
     (text,) = re.findall(r"```\n(name: .*?)```", page, flags=re.DOTALL)
     webhook = CustomWebhookNotificationBlock(
         name="test inbox", url=inbox.url, method="POST", json_data={"said": "{{subject}} | {{body}}"}

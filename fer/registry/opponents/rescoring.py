@@ -11,8 +11,8 @@ from fer.evaluation import evaluate, predictions
 from fer.evaluation.gates import beforehand
 from fer.ingest.refs import ManifestRef
 from fer.progress import Progress, silent
-from fer.registry import champion
 from fer.registry.manifest import Manifest
+from fer.registry.opponents import champion
 from fer.shards import preprocess, preprocessing
 
 

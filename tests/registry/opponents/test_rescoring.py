@@ -10,7 +10,7 @@ from data_contracts import files
 from fer.curation.refs import SplitRef
 from fer.engine.refs import Ref
 from fer.evaluation import evaluate, predictions
-from fer.registry import champion, rescoring
+from fer.registry.opponents import champion, rescoring
 from fer.shards import preprocess
 
 CLASSES = ("happy", "sad")

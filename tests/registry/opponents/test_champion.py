@@ -10,8 +10,9 @@ from registrations import CLASSES, committed, parts, register, state_for
 from data_contracts import files
 from fer import errors
 from fer.evaluation.calibration import calibrator
-from fer.registry import champion, moves
 from fer.registry import log as registry_log
+from fer.registry import moves
+from fer.registry.opponents import champion
 from fer.training.refs import ModelRef
 
 

@@ -17,9 +17,9 @@ from fer.curation.refs import DriftRef, ValidationRef
 from fer.recipes.reproduction import Reproduction
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
-from tasks import events
 from tasks.planning import walks
-from tasks.results import (
+from tasks.runs import events
+from tasks.runs.results import (
     AuditResult,
     BackedUp,
     ChampionMoved,
