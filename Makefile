@@ -58,16 +58,16 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## retrain end to end on the embedded default: demo faces, embedded store, no account
 	@$(BIN)/fer retrain --source demo --recipe demo
 
-PYTEST = $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10
+PYTEST = $(BIN)/pytest --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations=10
 
-test: $(READY)  ## all tests but those of whole installations, their modules in two processes
-	@$(PYTEST) -m "not system"
+test: $(READY)  ## all tests but those of whole installations, their modules in three processes: some wait for servers
+	@$(PYTEST) -n 3 -m "not system"
 
 test-fast: $(READY)  ## the tests without a Prefect server, a store or a training
-	@$(PYTEST) -m "not slow and not end_to_end and not system"
+	@$(PYTEST) -n 3 -m "not slow and not end_to_end and not system"
 
 test-system: $(READY)  ## whole installations: server, workers, PostgreSQL, a browser; what is not there is skipped
-	@$(PYTEST) -m system tests/system
+	@$(PYTEST) -n 2 -m system tests/system
 
 lint: $(READY)  ## style, types, direction of imports, declared dependencies
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/deptry .
@@ -75,7 +75,7 @@ lint: $(READY)  ## style, types, direction of imports, declared dependencies
 check: lint docs test-fast  ## lint, docs and the fast tests: before each commit
 
 coverage: $(READY)  ## branch coverage of the whole test suite, as a table and as pages in htmlcov/
-	@$(PYTEST) -m "not system" --cov --cov-report=term:skip-covered --cov-report=html
+	@$(PYTEST) -n 3 -m "not system" --cov --cov-report=term:skip-covered --cov-report=html
 
 docs: $(READY)  ## the documentation as pages in docs/_build/html; a broken link or an undocumented function fails
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky -d $(DOCS)/doctrees docs $(DOCS)/html

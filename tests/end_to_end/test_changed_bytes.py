@@ -88,7 +88,8 @@ def damage(request, marker) -> Callable[[bytes, bytes | None], bytes | None]:
 def retrain(*settings: str, model_name: str = "demo") -> RetrainResult:
     from flows.retrain import retrain as flow
 
-    chosen = overrides.parse_settings([*quick_demo.SETTINGS, *settings])
+    exported = 'export.formats=["onnx"]'
+    chosen = overrides.parse_settings([*quick_demo.SETTINGS, exported, *settings])
     return flow(sources=["demo"], recipe="demo", settings=chosen, model_name=model_name)
 
 

@@ -23,7 +23,6 @@ SETTINGS = (
     "robustness.max_images=5",
     'robustness.corruptions=["contrast"]',
     "robustness.severities=[1]",
-    "export.formats=[]",
 )
 REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
 REBUILT |= {"train", "calibrate", "evaluate", "robustness", "explanations", "slices"}

@@ -37,7 +37,7 @@ def shipped(tmp_path_factory):
                 config=config, classes=CLASSES, height=config.height, width=config.width, mean=1.0, std=1.0, probe=()
             )
             folder = tmp_path_factory.mktemp("release")
-            content = serving.of(record, None, (), {}, {}, None).model_copy(update={"temperature": degree})
+            content = serving.of(record, None, (), {}, {}, None, None).model_copy(update={"temperature": degree})
             (folder / serving.FILE).write_text(content.model_dump_json())
             (folder / serving.PREPROCESS).write_bytes(SHIPPED.read_bytes())
             spec = importlib.util.spec_from_file_location("preprocess", folder / serving.PREPROCESS)

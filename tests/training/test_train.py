@@ -1,8 +1,8 @@
 import json
 import math
 
+import living
 import numpy as np
-import psutil
 import pytest
 from pydantic import ValidationError
 
@@ -212,7 +212,7 @@ def killer(after: int):
 
     def tell(done, total, text):
         if done == after and "validation" in text:
-            children = psutil.Process().children()  # of other tests too: Prefect's server, a store
+            children = living.children()  # of other tests too: Prefect's server, a store
             (server,) = [child for child in children if any("fork_server" in text for text in child.cmdline())]
             (running,) = server.children()
             running.kill()

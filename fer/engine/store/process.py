@@ -95,16 +95,22 @@ def recorded(folder: Path) -> Server | None:
 
 def live(folder: Path) -> Server | None:
     """The recorded server if its process is alive."""
+    _reap()
     server = recorded(folder)
     return server if server is not None and _serves(server.pid, folder) else None
 
 
 def pids(folder: Path) -> list[int]:
     """The live servers on this data folder. By command line, since a recorded PID may be another process's by now."""
-    for server, keeper in list(_keepers.items()):
-        if keeper.poll() is not None:  # reaps it
-            _keepers.pop(server, None)
+    _reap()
     return [pid for pid in psutil.pids() if _serves(pid, folder)]
+
+
+def _reap() -> None:
+    """Take note of the keepers of this process that have ended, so that none stays as a zombie."""
+    for server, keeper in list(_keepers.items()):
+        if keeper.poll() is not None:
+            _keepers.pop(server, None)
 
 
 def _serves(pid: int, folder: Path) -> bool:

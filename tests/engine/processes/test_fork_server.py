@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import living
 import psutil
 import pytest
 
@@ -68,7 +69,7 @@ def run(function, *, progress=lambda *_: None, **job):
 
 
 def server() -> psutil.Process:
-    (found,) = (child for child in psutil.Process().children() if "fork_server" in " ".join(child.cmdline()))
+    (found,) = (child for child in living.children() if "fork_server" in " ".join(child.cmdline()))
     return found
 
 

@@ -11,6 +11,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import living
 import psutil
 import pytest
 
@@ -150,7 +151,7 @@ def test_an_interrupt_leaves_no_worker_behind():
     with pytest.raises(KeyboardInterrupt):
         process_pool.map_ordered(time.sleep, [0] + [0.5] * 40, workers=2, progress=interrupt)
     assert time.monotonic() - began < 6  # all of them would take as long
-    names = [" ".join(child.cmdline()) for child in psutil.Process().children()]
+    names = [" ".join(child.cmdline()) for child in living.children()]
     assert not [name for name in names if "spawn_main" in name]
 
 
