@@ -32,6 +32,7 @@ from tasks.runs.results import RetrainResult, RunPlan
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
 DATA_STAGES = ("download", "index", "validate", "inspect", "curate", "split", "label errors", "drift", "quality")
+SETTINGS = (*quick_demo.SETTINGS, 'export.formats=["onnx"]')
 MODEL_STAGES = ("train", "calibrate", "evaluate", "robustness", "explanations", "slices", "export", "gate", "register")
 STAGES = (*DATA_STAGES, "preprocess", "balance", *MODEL_STAGES)
 # Whether the champion is the best release so far depends on how models of two epochs turn out; what is known of its
@@ -56,7 +57,7 @@ def plan(*settings: str, again: tuple[str, ...] = ()) -> RunPlan:
     """The plan of `retrain` with these settings, made without a server."""
     from flows.retrain import plan
 
-    parsed = overrides.parse_settings([*quick_demo.SETTINGS, *settings])
+    parsed = overrides.parse_settings([*SETTINGS, *settings])
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
         return plan(["demo"], "demo", parsed, None, None, "processes", None, False, again=list(again))
 
@@ -86,7 +87,7 @@ def retrain(*settings: str, model_name: str | None = None, planned: bool = False
         state = flow(
             sources=["demo"],
             recipe="demo",
-            settings=overrides.parse_settings([*quick_demo.SETTINGS, *settings]),
+            settings=overrides.parse_settings([*SETTINGS, *settings]),
             model_name=model_name,
             again=list(again),
             return_state=True,
@@ -377,7 +378,7 @@ def test_what_was_rolled_back_is_kept_by_the_next_run_on_the_same_data_until_it_
     assert (state.name, state.is_completed()) == ("Kept", True)
     assert "too sad" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    options = [f"--set={setting}" for setting in (*quick_demo.SETTINGS, *settings)]
+    options = [f"--set={setting}" for setting in (*SETTINGS, *settings)]
     command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "again", *options])
     assert command.exit_code == 0, command.output
     assert "again version 2: kept, not promoted; again@champion is version 1" in command.output
@@ -398,7 +399,7 @@ def test_a_candidate_that_is_not_better_is_kept_which_is_no_failure(first, monke
     assert (state.name, state.is_completed()) == ("Kept", True)
     assert "no reason to change" in state.message
     monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    options = [f"--set={setting}" for setting in (*quick_demo.SETTINGS, *settings)]
+    options = [f"--set={setting}" for setting in (*SETTINGS, *settings)]
     command = CliRunner(env={"COLUMNS": "300"}).invoke(cli.app, ["retrain", "--name", "steady", *options])
     assert command.exit_code == 0, command.output
     assert "steady version 2: kept, not promoted; steady@champion is version 1" in command.output
