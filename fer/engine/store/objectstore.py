@@ -82,14 +82,20 @@ class ObjectStore:
     def get(self, key: str) -> Object | None:
         """The object, or None if there is none."""
         with self._errors(key):
-            try:
-                answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
-            except Exception as error:
-                if boto.code_of(error) in boto.ABSENT:
-                    return None
-                raise
+            answer = self._opened(key)
+            if answer is None:
+                return None
             with contextlib.closing(answer["Body"]) as body:
                 return Object(body.read(), answer["ETag"])
+
+    def _opened(self, key: str) -> Any:
+        """The answer that brings the object, whose body is yet to be read and closed; None if there is none."""
+        try:
+            return self._client().get_object(Bucket=self.bucket, Key=self._full(key))
+        except Exception as error:
+            if boto.code_of(error) in boto.ABSENT:
+                return None
+            raise
 
     def size(self, key: str) -> int | None:
         """How many bytes the object has; None if there is none."""
@@ -105,12 +111,9 @@ class ObjectStore:
         """SHA-256 (hex) of the object's bytes, which are read; None if there is none."""
         digest = hashlib.sha256()
         with self._errors(key):
-            try:
-                answer = self._client().get_object(Bucket=self.bucket, Key=self._full(key))
-            except Exception as error:
-                if boto.code_of(error) in boto.ABSENT:
-                    return None
-                raise
+            answer = self._opened(key)
+            if answer is None:
+                return None
             with contextlib.closing(answer["Body"]) as body:
                 for block in body.iter_chunks(_BLOCK_BYTES):
                     digest.update(block)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from fer import errors
 from fer.engine import disk
 
-SECRET = "secret:"  # noqa: S105 - begins the name of a secret, and is none
+SECRET = "secret:"  # noqa: S105 - the prefix of a block's name in a setting, no password
 SUFFIX = ".pub"
 ID = r"[0-9a-f]{16}"
 _MOST_BYTES = 10_000
