@@ -63,8 +63,8 @@ def endpoint(tmp_path_factory):
                 time.sleep(0.05)
         yield url
     finally:
-        server.terminate()
-        server.wait(10)
+        server.kill()  # asked kindly it waits for its clients' connections
+        server.wait()
 
 
 def as_user(url, name):
