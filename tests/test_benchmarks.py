@@ -9,7 +9,7 @@ import pytest
 import quick_demo
 
 from benchmarks import promotions
-from benchmarks.campaigns import faulty_proxy
+from benchmarks.campaigns import faulty_proxy, trials
 from fer.recipes import catalog, overrides
 
 RECIPE = Path(__file__).parents[1] / "benchmarks" / "campaigns" / "quick_demo.toml"
@@ -24,6 +24,18 @@ def test_the_campaigns_run_the_quick_demo_of_the_tests():
 
 def test_the_simulated_decisions_of_a_year_are_the_products_own():
     assert promotions.agreement([263], sample=40) >= 0.95
+
+
+def test_the_digest_of_the_code_follows_what_is_written_and_not_what_is_being_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials, "ROOT", tmp_path)
+    compiled = tmp_path / "fer" / "__pycache__"
+    compiled.mkdir(parents=True)
+    (tmp_path / "fer" / "errors.py").write_text("A = 1\n")
+    before = trials.code()
+    (compiled / "errors.cpython-311.pyc.140233").write_bytes(b"half")
+    assert trials.code() == before
+    (tmp_path / "fer" / "page.html").write_text("<p>")
+    assert trials.code() != before
 
 
 @pytest.fixture
