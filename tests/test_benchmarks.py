@@ -1,5 +1,7 @@
 """What `benchmarks/` shares with the tests and with the product."""
 
+import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import quick_demo
 
 from benchmarks import promotions
-from benchmarks.campaigns import faulty_proxy, trials
+from benchmarks.campaigns import chaos, faulty_proxy, trials
 from fer.recipes import catalog, overrides
 
 RECIPE = Path(__file__).parents[1] / "benchmarks" / "campaigns" / "quick_demo.toml"
@@ -36,6 +38,25 @@ def test_the_digest_of_the_code_follows_what_is_written_and_not_what_is_being_co
     assert trials.code() == before
     (tmp_path / "fer" / "page.html").write_text("<p>")
     assert trials.code() != before
+
+
+def test_the_table_of_faults_counts_one_state_of_the_code_and_no_trial_without_a_fault_or_out_of_time(
+    tmp_path, monkeypatch
+):
+    trial = {"utc": "2026-11-30", "code": "new", "kind": "`kill -9` of the store", "stage": "train", "disturbed": True}
+    held, lost = trial | {"held": True, "out_of_time": False}, trial | {"held": False, "out_of_time": False}
+    out_of_time, missed = lost | {"out_of_time": True}, {"code": "new", "kind": trial["kind"], "disturbed": False}
+    results, page = tmp_path / "results.jsonl", tmp_path / "faults.md"
+    lines = [lost | {"code": "old"}, missed, out_of_time, held, lost, held]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(trials, "ROOT", tmp_path)
+    monkeypatch.setattr(chaos, "_PAGE", page)
+    monkeypatch.setattr(sys, "argv", ["chaos", "--table", "--results", str(results)])
+    chaos.main()
+    written = page.read_text()
+    assert "| `kill -9` of the store |  |  |  | 2 of 3 |  |  | 3 of 10 |" in written
+    assert "`new`" in written
+    assert "1 of them" in written
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ trial is held if the first run has ended in time, by itself or as the automation
 second completes, with the same predictions, one champion of the same model, nothing that `fer models repair` would
 repair, nothing in `.partial`, the deployment's slot free and no process left. The full disk needs a file system of its
 own, hence root on Linux; elsewhere it is not tried.
+
+A fault that met nothing is tried again at another moment. So is a trial that failed by time alone, as on a machine with
+other work: it stays in the file of results and is counted apart. Trials of other code do not count at all.
 """
 
 import argparse
@@ -35,6 +38,7 @@ _PAGE = trials.ROOT / "docs" / "reference" / "faults.md"
 _RUN_TIMEOUT_S = 900
 _NOTICED_WITHIN_S = 2 * silent_runs.START.total_seconds() + 60  # the automation's time, on a busy machine
 _SHORTEST_S, _LONGEST_S = 1, 20  # how long a fault lasts that ends by itself
+_APPEARS_WITHIN_S = 30  # a process that a run has just begun to start
 _DISK_BYTES = 2_000_000_000
 _PARTS = {  # the part of the run -> the stages by which it ends
     "ingest": ("download", "index"),
@@ -48,51 +52,66 @@ _PARTS = {  # the part of the run -> the stages by which it ends
 
 @dataclasses.dataclass(frozen=True)
 class _Fault:
-    """`strike` begins it; after some seconds, or when the first run has ended, `relieve` ends it."""
+    """`strike` begins it; after some seconds, or when the first run has ended, `relieve` ends it.
+
+    Each returns whether there was anything for it to meet, as far as it can know.
+    """
 
     planned: int
-    strike: Callable[[Installation, random.Random], None]
-    relieve: Callable[[Installation], None] = lambda place: None
+    strike: Callable[[Installation, random.Random], bool]
+    relieve: Callable[[Installation], bool] = lambda place: True
     during: str | None = None  # the part of the run in which alone it can come
     lasts_to_the_end: bool = False
     is_store_spoilt: bool = False
     needs_disk: bool = False
 
 
-def _kill(*roles: str) -> Callable[[Installation, random.Random], None]:
-    def strike(place: Installation, draw: random.Random) -> None:
+def _kill(*roles: str) -> Callable[[Installation, random.Random], bool]:
+    def strike(place: Installation, draw: random.Random) -> bool:
+        deadline = time.monotonic() + _APPEARS_WITHIN_S
+        while not all(place.processes(role) for role in roles):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(trials.POLL_S)
         for role in roles:
             trials.kill(place.processes(role))
+        return True
 
     return strike
 
 
-def _spoil_kaggle(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> None:
+def _spoil_kaggle(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> bool:
     place.kaggle.spoil(fault, times=draw.randint(1, 4))
+    return True
 
 
-def _heal_kaggle(place: Installation) -> None:
+def _heal_kaggle(place: Installation) -> bool:
     place.kaggle.heal()
+    return place.kaggle.met > 0
 
 
-def _spoil_store(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> None:
+def _spoil_store(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> bool:
     assert place.store is not None
     place.store.spoil(fault)
+    return True
 
 
-def _heal_store(place: Installation) -> None:
+def _heal_store(place: Installation) -> bool:
     assert place.store is not None
     place.store.heal()
+    return place.store.met > 0
 
 
-def _fill_disk(place: Installation, draw: random.Random) -> None:
+def _fill_disk(place: Installation, draw: random.Random) -> bool:
     ballast = place.home / "fer" / "ballast"
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(ballast).free))
+    return True
 
 
-def _free_disk(place: Installation) -> None:
+def _free_disk(place: Installation) -> bool:
     (place.home / "fer" / "ballast").unlink()
+    return True
 
 
 _SAID = {
@@ -139,7 +158,9 @@ def main() -> None:
             trials.append(arguments.results, _undisturbed_run())
             continue
         wanted = {name: fault.planned for name, fault in _FAULTS.items() if not fault.needs_disk or os.geteuid() == 0}
-        name = trials.least_tried(lines, {arguments.fault: wanted[arguments.fault]} if arguments.fault else wanted)
+        if arguments.fault:
+            wanted = {arguments.fault: wanted[arguments.fault]}
+        name = trials.least_tried(_counted(lines, trials.code()), wanted)
         if name is None:
             return
         trials.append(arguments.results, _trial(name, undisturbed, len(lines)))
@@ -176,30 +197,34 @@ def _trial(name: str, undisturbed: dict[str, Any], number: int) -> dict[str, Any
             if not trials.reached(moment_s, stages_s, home, lambda: place.is_over(first)):
                 return {"kind": name, "moment_s": round(moment_s, 1), "disturbed": False}
             missing = [stage for stage in undisturbed["stages_s"] if stage not in trials.stages(home)]
-            fault.strike(place, draw)
+            is_met = fault.strike(place, draw)
             struck = time.monotonic()
             if not fault.lasts_to_the_end:
                 time.sleep(draw.uniform(_SHORTEST_S, _LONGEST_S))
-                fault.relieve(place)
+                is_met = fault.relieve(place) and is_met
                 place.up()
+            if not is_met:
+                return {"kind": name, "moment_s": round(moment_s, 1), "disturbed": False}
             state = place.wait(first, _RUN_TIMEOUT_S if place.processes("run") else _NOTICED_WITHIN_S)
             ended_in_s = time.monotonic() - struck
             if fault.lasts_to_the_end:
-                fault.relieve(place)
+                is_met = fault.relieve(place)
                 place.up()
             run_count = place.run(first).run_count
-            second = place.start_run()
+            second_state = place.wait(place.start_run(), _RUN_TIMEOUT_S)
             line: dict[str, Any] = {
                 "kind": name,
                 "moment_s": round(moment_s, 1),
-                "disturbed": True,
+                "disturbed": is_met,
                 "stage": missing[0] if missing else "register",
                 "first": state.name,
                 "first_message": state.message,
                 "first_ended": state.is_final(),
                 "first_ended_in_s": round(ended_in_s, 1),
                 "first_run_count": run_count,
-                "second": place.wait(second, _RUN_TIMEOUT_S).name,
+                "second": second_state.name,
+                "second_message": second_state.message,
+                "second_ended": second_state.is_final(),
                 "strays": place.strays(),
                 "slots_taken": place.slots_taken(),
                 "partial": trials.unfinished(home),
@@ -210,6 +235,7 @@ def _trial(name: str, undisturbed: dict[str, Any], number: int) -> dict[str, Any
             said = {service: place.log(service)[-3_000:] for service in ("server", "worker-1")}
         line["left"] = trials.left(home)  # after its parts were stopped
     line["held"] = _is_held(line, undisturbed)
+    line["out_of_time"] = not line["held"] and not (line["first_ended"] and line["second_ended"])
     return line if line["held"] else line | {"said": said}
 
 
@@ -258,15 +284,24 @@ def _is_held(line: dict[str, Any], undisturbed: dict[str, Any]) -> bool:
     return line["first_ended"] and line["second"] == "Released" and clean and same and is_whole
 
 
+def _counted(lines: list[dict[str, Any]], code: str) -> list[dict[str, Any]]:
+    """The trials of this code whose fault met something and that did not fail by time alone."""
+    return [
+        line for line in lines if line["code"] == code and line.get("disturbed") and not line.get("out_of_time", False)
+    ]
+
+
 def _page(lines: list[dict[str, Any]]) -> str:
-    disturbed = [line for line in lines if line.get("disturbed")]
+    code = lines[-1]["code"] if lines else ""
+    counted = _counted(lines, code)
+    n_out_of_time = sum(line["code"] == code and line.get("out_of_time", False) for line in lines)
     part_of = {stage: part for part, stages in _PARTS.items() for stage in stages}
     rows = []
     for name, fault in _FAULTS.items():
-        of_kind = [line for line in disturbed if line["kind"] == name]
+        of_kind = [line for line in counted if line["kind"] == name]
         cells = []
         for part in _PARTS:
-            there = [line["held"] for line in of_kind if part_of.get(line["stage"]) == part]
+            there = [line["held"] for line in of_kind if part_of[line["stage"]] == part]
             cells.append(f"{sum(there)} of {len(there)}" if there else "")
         rows.append(f"| {name} | {' | '.join(cells)} | {len(of_kind)} of {fault.planned} |")
     return "\n".join(
@@ -286,7 +321,11 @@ def _page(lines: list[dict[str, Any]]) -> str:
             f"| --- |{' ---: |' * (len(_PARTS) + 1)}",
             *rows,
             "",
-            *trials.footer(disturbed, "chaos"),
+            f"Counted are trials of one state of the code (its digest: `{code}`) whose fault met something. A trial in",
+            "which a run had not ended in time, on a machine that has other work to do, is made again and not counted:",
+            f"{n_out_of_time} of them.",
+            "",
+            *trials.footer(counted, "chaos"),
             "",
         ]
     )

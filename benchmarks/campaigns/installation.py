@@ -34,6 +34,7 @@ _COMMAND_TIMEOUT_S = 300
 _ANSWER_TIMEOUT_S = 180
 _ASK_EVERY_S = 0.5
 _GONE_WITHIN_S = 40  # a busy machine's process of a run takes seconds to end after its last state
+_FORKS = "fork_server.main"  # of the process from which children are forked, and of these
 _ROLES = {  # words of the command lines
     "server": ("server start",),
     "worker": ("worker start",),
@@ -83,12 +84,16 @@ class Installation:
         seaweedfs.down(self.home / "fer")
 
     def processes(self, role: str) -> list[psutil.Process]:
-        """The live ones of a role: server, worker, run (the process in which the flow is), training or store."""
+        """The live ones of a role: server, worker, run (the process in which the flow is), training or store.
+
+        Training is what works for a run: not the process from which such are forked.
+        """
         found = []
         for process in trials.processes(self.home):
             with contextlib.suppress(psutil.Error):
                 line = " ".join(process.cmdline())
-                if any(words in line for words in _ROLES[role]):
+                is_of_role = any(words in line for words in _ROLES[role])
+                if is_of_role and (_FORKS not in line or _FORKS in " ".join(psutil.Process(process.ppid()).cmdline())):
                     found.append(process)
         return found
 
