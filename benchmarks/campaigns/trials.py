@@ -144,7 +144,7 @@ def stages(home: Path) -> list[str]:
 def reached(moment_s: float, stages_s: list[float], home: Path, is_over: Callable[[], bool]) -> bool:
     """Wait for what is `moment_s` in the undisturbed run: as many stages, and then as long, by this run's own pace.
 
-    On a busy machine the moments would else crowd at the run's begin. `stages_s` are the undisturbed run's commits.
+    On a busy machine the moments would else crowd at the run's begin, on a quiet one at its end. `stages_s` are the undisturbed run's commits.
     False if the run ended before.
     """
     n_before = sum(stage_s <= moment_s for stage_s in stages_s)
@@ -155,7 +155,7 @@ def reached(moment_s: float, stages_s: list[float], home: Path, is_over: Callabl
         now_s = time.monotonic() - began
         n_now = len(stages(home))
         if at_s is None and n_now >= n_before:
-            pace = max(1.0, now_s / boundary_s) if n_before else 1.0
+            pace = now_s / boundary_s if n_before else 1.0
             at_s = now_s + ((moment_s - boundary_s) * pace if n_now == n_before else 0)
         if at_s is not None and now_s >= at_s:
             return True
