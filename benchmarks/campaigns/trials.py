@@ -144,7 +144,8 @@ def stages(home: Path) -> list[str]:
 def reached(moment_s: float, stages_s: list[float], home: Path, is_over: Callable[[], bool]) -> bool:
     """Wait for what is `moment_s` in the undisturbed run: as many stages, and then as long, by this run's own pace.
 
-    On a busy machine the moments would else crowd at the run's begin, on a quiet one at its end. `stages_s` are the undisturbed run's commits.
+    On a busy machine the moments would else crowd at the run's begin, on a quiet one at its end. `stages_s` are the
+    undisturbed run's commits.
     False if the run ended before.
     """
     n_before = sum(stage_s <= moment_s for stage_s in stages_s)
