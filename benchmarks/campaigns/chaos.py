@@ -38,7 +38,6 @@ _PAGE = trials.ROOT / "docs" / "reference" / "faults.md"
 _RUN_TIMEOUT_S = 900
 _NOTICED_WITHIN_S = 2 * silent_runs.START.total_seconds() + 60  # the automation's time, on a busy machine
 _SHORTEST_S, _LONGEST_S = 1, 20  # how long a fault lasts that ends by itself
-_APPEARS_WITHIN_S = 30  # a process that a run has just begun to start
 _DISK_BYTES = 2_000_000_000
 _PARTS = {  # the part of the run -> the stages by which it ends
     "ingest": ("download", "index"),
@@ -52,89 +51,82 @@ _PARTS = {  # the part of the run -> the stages by which it ends
 
 @dataclasses.dataclass(frozen=True)
 class _Fault:
-    """`strike` begins it; after some seconds, or when the first run has ended, `relieve` ends it.
-
-    Each returns whether there was anything for it to meet, as far as it can know.
-    """
+    """`strike` begins it, once it `is_possible`; some seconds after it `has_met` something, or when the first run has
+    ended, `relieve` ends it."""
 
     planned: int
-    strike: Callable[[Installation, random.Random], bool]
-    relieve: Callable[[Installation], bool] = lambda place: True
+    strike: Callable[[Installation, random.Random], None]
+    relieve: Callable[[Installation], None] = lambda place: None
+    is_possible: Callable[[Installation], bool] = lambda place: True
+    has_met: Callable[[Installation], bool] = lambda place: True
     during: str | None = None  # the part of the run in which alone it can come
     lasts_to_the_end: bool = False
     is_store_spoilt: bool = False
     needs_disk: bool = False
 
 
-def _kill(*roles: str) -> Callable[[Installation, random.Random], bool]:
-    def strike(place: Installation, draw: random.Random) -> bool:
-        deadline = time.monotonic() + _APPEARS_WITHIN_S
-        while not all(place.processes(role) for role in roles):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(trials.POLL_S)
+def _kill(planned: int, *roles: str, during: str | None = None) -> _Fault:
+    def is_possible(place: Installation) -> bool:
+        return all(place.processes(role) for role in roles)
+
+    def strike(place: Installation, draw: random.Random) -> None:
         for role in roles:
             trials.kill(place.processes(role))
-        return True
 
-    return strike
-
-
-def _spoil_kaggle(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> bool:
-    place.kaggle.spoil(fault, times=draw.randint(1, 4))
-    return True
+    return _Fault(planned, strike, is_possible=is_possible, during=during)
 
 
-def _heal_kaggle(place: Installation) -> bool:
-    place.kaggle.heal()
-    return place.kaggle.met > 0
+def _spoil_kaggle(fault: faulty_proxy.Fault) -> _Fault:
+    return _Fault(
+        3,
+        lambda place, draw: place.kaggle.spoil(fault, times=draw.randint(1, 4)),
+        lambda place: place.kaggle.heal(),
+        has_met=lambda place: place.kaggle.met > 0,
+        during="ingest",
+        lasts_to_the_end=True,
+    )
 
 
-def _spoil_store(fault: faulty_proxy.Fault, place: Installation, draw: random.Random) -> bool:
+def _spoil_store(fault: faulty_proxy.Fault) -> _Fault:
+    return _Fault(
+        5,
+        lambda place, draw: _proxy(place).spoil(fault),
+        lambda place: _proxy(place).heal(),
+        has_met=lambda place: _proxy(place).met > 0,
+        is_store_spoilt=True,
+    )
+
+
+def _proxy(place: Installation) -> faulty_proxy.FaultyProxy:
     assert place.store is not None
-    place.store.spoil(fault)
-    return True
+    return place.store
 
 
-def _heal_store(place: Installation) -> bool:
-    assert place.store is not None
-    place.store.heal()
-    return place.store.met > 0
-
-
-def _fill_disk(place: Installation, draw: random.Random) -> bool:
+def _fill_disk(place: Installation, draw: random.Random) -> None:
     ballast = place.home / "fer" / "ballast"
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(ballast).free))
-    return True
 
 
-def _free_disk(place: Installation) -> bool:
+def _free_disk(place: Installation) -> None:
     (place.home / "fer" / "ballast").unlink()
-    return True
 
 
-_SAID = {
+_SAID: dict[faulty_proxy.Fault, str] = {
     "reset": "resets connections",
     "silence": "does not answer",
     "503": "answers 503",
     "truncated": "breaks off its answers",
 }
 _FAULTS: dict[str, _Fault] = {
-    "`kill -9` of the worker": _Fault(10, _kill("worker")),
-    "`kill -9` of the run's process": _Fault(10, _kill("run")),
-    "`kill -9` of the worker and the run's process": _Fault(10, _kill("worker", "run")),
-    "`kill -9` of the training's process": _Fault(5, _kill("training"), during="training"),
-    "`kill -9` of the store": _Fault(10, _kill("store")),
-    "`kill -9` of the server": _Fault(10, _kill("server")),
-    **{
-        f"Kaggle {said}": _Fault(3, partial(_spoil_kaggle, fault), _heal_kaggle, during="ingest", lasts_to_the_end=True)
-        for fault, said in _SAID.items()
-    },
-    **{
-        f"the store {said}": _Fault(5, partial(_spoil_store, fault), _heal_store, is_store_spoilt=True)
-        for fault, said in _SAID.items()
-    },
+    "`kill -9` of the worker": _kill(10, "worker"),
+    "`kill -9` of the run's process": _kill(10, "run"),
+    "`kill -9` of the worker and the run's process": _kill(10, "worker", "run"),
+    "`kill -9` of the training's process": _kill(5, "training", during="training"),
+    "`kill -9` of the store": _kill(10, "store"),
+    "`kill -9` of the server": _kill(10, "server"),
+    **{f"Kaggle {said}": _spoil_kaggle(fault) for fault, said in _SAID.items()},
+    **{f"the store {said}": _spoil_store(fault) for fault, said in _SAID.items()},
     "the disk is full": _Fault(10, _fill_disk, _free_disk, lasts_to_the_end=True, needs_disk=True),
 }
 
@@ -188,34 +180,32 @@ def _undisturbed_run() -> dict[str, Any]:
 def _trial(name: str, undisturbed: dict[str, Any], number: int) -> dict[str, Any]:
     fault = _FAULTS[name]
     draw = random.Random(f"{name} {number}")  # noqa: S311 - no secret: the same trial has the same moment
-    moment_s = _moment_s(fault, undisturbed, draw)
+    moment_s, stages_s = _moment_s(fault, undisturbed, draw), undisturbed["stages_s"]
     with trials.home() as home, _disk(home, fault):
         place = Installation(home, is_store_spoilt=fault.is_store_spoilt)
         with place.running():
             first = place.start_run()
-            stages_s = list(undisturbed["stages_s"].values())
-            if not trials.reached(moment_s, stages_s, home, lambda: place.is_over(first)):
+            is_over = partial(place.is_over, first)
+            reached = trials.reached(moment_s, list(stages_s.values()), home, is_over)
+            if not (reached and _is_struck(fault, place, draw, is_over)):
                 return {"kind": name, "moment_s": round(moment_s, 1), "disturbed": False}
-            missing = [stage for stage in undisturbed["stages_s"] if stage not in trials.stages(home)]
-            is_met = fault.strike(place, draw)
             struck = time.monotonic()
+            missing = [stage for stage in stages_s if stage not in trials.stages(home)]
             if not fault.lasts_to_the_end:
                 time.sleep(draw.uniform(_SHORTEST_S, _LONGEST_S))
-                is_met = fault.relieve(place) and is_met
+                fault.relieve(place)
                 place.up()
-            if not is_met:
-                return {"kind": name, "moment_s": round(moment_s, 1), "disturbed": False}
             state = place.wait(first, _RUN_TIMEOUT_S if place.processes("run") else _NOTICED_WITHIN_S)
             ended_in_s = time.monotonic() - struck
             if fault.lasts_to_the_end:
-                is_met = fault.relieve(place)
+                fault.relieve(place)
                 place.up()
             run_count = place.run(first).run_count
             second_state = place.wait(place.start_run(), _RUN_TIMEOUT_S)
             line: dict[str, Any] = {
                 "kind": name,
                 "moment_s": round(moment_s, 1),
-                "disturbed": is_met,
+                "disturbed": True,
                 "stage": missing[0] if missing else "register",
                 "first": state.name,
                 "first_message": state.message,
@@ -237,6 +227,20 @@ def _trial(name: str, undisturbed: dict[str, Any], number: int) -> dict[str, Any
     line["held"] = _is_held(line, undisturbed)
     line["out_of_time"] = not line["held"] and not (line["first_ended"] and line["second_ended"])
     return line if line["held"] else line | {"said": said}
+
+
+def _is_struck(fault: _Fault, place: Installation, draw: random.Random, is_over: Callable[[], bool]) -> bool:
+    """Begin the fault as soon as it can come, and wait until it has met something; False if the run ended before."""
+    while not fault.is_possible(place):
+        if is_over():
+            return False
+        time.sleep(trials.POLL_S)
+    fault.strike(place, draw)
+    while not fault.has_met(place):
+        if is_over():
+            return False
+        time.sleep(trials.POLL_S)
+    return True
 
 
 def _moment_s(fault: _Fault, undisturbed: dict[str, Any], draw: random.Random) -> float:
