@@ -36,7 +36,7 @@ def score(
 
     Args:
         source: `folder:PATH`, `archive:PATH.zip`, `s3://BUCKET/PREFIX`, `kaggle:owner/slug[/versions/N]` or `demo`:
-            image files, or Parquet with a column of images. Labels are not looked at.
+            image files, or tables of images as Parquet or CSV. Labels are not looked at.
         model: `NAME@VERSION` or `NAME@ALIAS` of the registry.
         output: A folder, a file that ends in `.parquet`, or `s3://BUCKET/PREFIX`.
         whole: Take each picture for a face, and look for none in it.

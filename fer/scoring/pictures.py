@@ -13,7 +13,7 @@ import numpy as np
 from fer import errors
 from fer.images import limits as image_limits
 from fer.ingest import archives, manifest_parts
-from fer.ingest.layouts import class_folders, other_files, pixel_parquet
+from fer.ingest.layouts import class_folders, other_files, pixel_csv, pixel_parquet, tables
 from fer.ingest.parquet import opening
 
 _LOCAL_HEADER_BYTES = 30  # without name and extra field (APPNOTE.TXT, 4.3.7)
@@ -74,7 +74,24 @@ class Rows:
             yield Picture(path, data, defect)
 
 
-Part = Files | Rows
+@dataclass(frozen=True)
+class CsvRows:
+    """Rows of pixels in a CSV."""
+
+    table: archives.Member
+    columns: pixel_csv.Unlabelled
+    stretch: pixel_csv.Stretch
+
+    def __len__(self) -> int:
+        return self.stretch.n
+
+    def read(self, archive: Path) -> Iterator[Picture]:
+        """The pictures in order, one in memory at a time."""
+        for path, data, defect in pixel_csv.pictures(archive, self.table, self.columns, self.stretch):
+            yield Picture(path, data, defect)
+
+
+Part = Files | Rows | CsvRows
 
 
 def parts(archive: Path, per_part: int) -> list[Part]:
@@ -91,23 +108,31 @@ def parts(archive: Path, per_part: int) -> list[Part]:
         for start in range(0, len(names), per_part):
             here = slice(start, start + per_part)
             found.append(Files(tuple(names[here]), spans[here]))
-        for table in members:
-            if class_folders.suffix(table.name) != ".parquet":
-                continue
-            columns = pixel_parquet.unlabelled(opened, table)
-            if columns is not None:
-                n_rows = opening.n_rows(opened, table)
-                found += [
-                    Rows(table, columns, first, min(per_part, n_rows - first)) for first in range(0, n_rows, per_part)
-                ]
+        for table in filter(tables.is_table, members):
+            found += _of_table(opened, table, per_part)
     if not found:
         raise errors.SourceError(
-            "What is scored must hold pictures: image files, or Parquet with a column of images.",
+            "What is scored must hold pictures: image files, or a table of images, as Parquet or CSV.",
             received=f"{len(members):,} files, none of them one ({', '.join(sorted(_kinds(members)))})",
             todo=f"give a source of {', '.join(sorted(suffix[1:] for suffix in class_folders.READ_SUFFIXES))} files, "
-            "or of Parquet whose images are bytes, {bytes, path}, lists of numbers, or text as in FER2013's CSV",
+            "of Parquet whose images are bytes, {bytes, path}, lists of numbers, or text, or of CSV with a column "
+            "`pixels` as FER2013's",
         )
     return found
+
+
+def _of_table(archive: zipfile.ZipFile, table: archives.Member, per_part: int) -> Iterator[Part]:
+    if class_folders.suffix(table.name) == ".parquet":
+        columns = pixel_parquet.unlabelled(archive, table)
+        if columns is not None:
+            n_rows = opening.n_rows(archive, table)
+            for first in range(0, n_rows, per_part):
+                yield Rows(table, columns, first, min(per_part, n_rows - first))
+    elif pixel_csv.may_be(archive, table):
+        places = pixel_csv.unlabelled(tables.column_names(archive, table))
+        if places is not None:
+            for stretch in pixel_csv.stretches(archive, table, places, per_part):
+                yield CsvRows(table, places, stretch)
 
 
 def _span(archive: zipfile.ZipFile, name: str) -> tuple[int, int]:

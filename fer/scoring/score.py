@@ -27,6 +27,7 @@ from fer.ingest.refs import DatasetRef
 from fer.progress import Progress
 from fer.scoring import answers, pictures
 from fer.scoring.refs import ScoreConfig, ScoresRef
+from fer.serving import results
 from fer.serving.predictor import Predictor, Shown
 from fer.training.refs import ModelRef
 
@@ -34,8 +35,8 @@ _SUMMARY = b"summary"  # in a shard's metadata: counts, by which it is known as 
 _ROW_GROUP_ROWS = 65_536
 _AT_ONCE = 256  # inputs that are scored together
 _NOTHING_SHOWN: dict[str, Any] = dict.fromkeys(
-    ["face", "error", "taken", "box", "face_score", "label", "confidence", "probabilities", "set", "unsure", "unlike"]
-) | dict.fromkeys(contract.PROPERTIES)
+    ["finding", "face", "label", "confidence", "set", "coverage", "unsure", "unlike", "taken", "face_score", "error"]
+) | dict.fromkeys((*contract.BOX, *contract.PROPERTIES))
 
 
 def name_of(number: int) -> str:
@@ -154,7 +155,7 @@ class _Counted:
     def of(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for row in rows:
             self.n_faces += row["label"] is not None
-            self.n_without += row["no_face"]
+            self.n_without += row["label"] is None and row["error"] is None
             self.n_unreadable += row["error"] is not None
             yield row
 
@@ -184,16 +185,17 @@ def _rows(found: Iterator[pictures.Picture], known: Predictor, config: ScoreConf
 
 
 def _of_picture(picture: pictures.Picture, known: Predictor, *, whole: bool) -> list[_Waiting]:
-    row = _NOTHING_SHOWN | {"image_id": picture.image_id, "path": picture.path, "no_face": False}
+    row = _NOTHING_SHOWN | {"image_id": picture.image_id, "path": picture.path}
     try:
         if picture.defect is not None:
             raise decode.UndecodableImage(picture.defect)
         looked = known.look(decode.decode(picture.data), whole=whole)
     except decode.UndecodableImage as error:
         return [_Waiting(row | {"error": str(error)})]
+    row["finding"] = results.finding(looked.n_found)
     if not looked.shown:
-        return [_Waiting(row | {"no_face": True})]
-    return [_Waiting(row | {"face": number}, shown) for number, shown in enumerate(looked.shown)]
+        return [_Waiting(row)]
+    return [_Waiting(row | {"face": number}, shown) for number, shown in enumerate(looked.shown, 1)]
 
 
 def _scored(waiting: list[_Waiting], known: Predictor) -> Iterator[dict[str, Any]]:
@@ -202,6 +204,7 @@ def _scored(waiting: list[_Waiting], known: Predictor) -> Iterator[dict[str, Any
         yield from (one.row for one in waiting)
         return
     probabilities = iter(known.calibrated(known.raw(np.stack(inputs))))
+    columns = contract.probability_columns(known.classes)
     for row, shown in waiting:
         if shown is None:
             yield row
@@ -209,16 +212,17 @@ def _scored(waiting: list[_Waiting], known: Predictor) -> Iterator[dict[str, Any
         own = next(probabilities)
         said = known.answer(shown, own)
         answer = {
-            "taken": said.taken,
-            "box": said.box,
-            "face_score": said.score,
             "label": said.label,
-            "confidence": said.probabilities[said.label],
-            "probabilities": own,
+            "confidence": said.confidence,
             "set": said.set,
+            "coverage": said.coverage,
             "unsure": said.unsure,
             "unlike": said.unlike,
+            "taken": said.taken,
+            "face_score": said.face_score,
         }
+        answer |= zip(columns, own, strict=True)
+        answer |= zip(contract.BOX, said.box or (None,) * 4, strict=True)
         yield row | answer | vars(properties.measure(shown.pixels))
 
 

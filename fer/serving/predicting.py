@@ -53,7 +53,7 @@ class Prediction:
     error: str | None = None
     taken: Literal["face", "whole"] | None = None
     box: Box | None = None
-    score: float | None = None
+    face_score: float | None = None
     eyes: tuple[Point, Point] | None = None
     note: str | None = None
     set: tuple[str, ...] | None = None
@@ -61,9 +61,14 @@ class Prediction:
     unsure: bool | None = None
     unlike: bool | None = None
 
+    @property
+    def confidence(self) -> float | None:
+        """The probability of `label`."""
+        return None if self.label is None else self.probabilities[self.label]
+
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "confidence": self.confidence}
 
 
 def answers(predictor: Predictor, pictures: Iterable[Picture], *, whole: bool = False) -> Iterator[Answer]:

@@ -142,18 +142,18 @@ class Predictor:
             order = np.argsort(-probabilities, kind="stable")
             inside = tuple(self.classes[index] for index in order if chosen[index])
             coverage, unsure = self.calibration.coverage, len(inside) > 1
-        box = score = eyes = None
+        box = face_score = eyes = None
         if shown.face is not None:
             (x, y), (width, height), left, right = shown.face.points.tolist()
             box = (round(x - width / 2), round(y - height / 2), round(width), round(height))
-            score, eyes = shown.face.score, ((left[0], left[1]), (right[0], right[1]))
+            face_score, eyes = shown.face.score, ((left[0], left[1]), (right[0], right[1]))
         return FaceResult(
             label=self.classes[int(probabilities.argmax())],
             probabilities={name: float(value) for name, value in zip(self.classes, probabilities, strict=True)},
             taken=shown.taken,
             note=shown.note,
             box=box,
-            score=score,
+            face_score=face_score,
             eyes=eyes,
             set=inside,
             coverage=coverage,

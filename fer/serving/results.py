@@ -12,9 +12,9 @@ Finding = Literal["no face", "one face", "several faces", "not looked for"]
 class FaceResult:
     """One face: where it is, and what it shows.
 
-    `box` is left, upper, width and height in pixels of the picture and may reach beyond its edge; `score` (0-1) is the
-    detector's confidence, `eyes` are the ones on the picture's left and right. All three are None for a picture that
-    was taken whole without looking for a face.
+    `box` is left, upper, width and height in pixels of the picture and may reach beyond its edge; `face_score` (0-1) is
+    the detector's confidence, `eyes` are the ones on the picture's left and right. All three are None for a picture
+    that was taken whole without looking for a face.
     `probabilities` are calibrated, `label` is the most probable class. `set`: classes among which the true one is in a
     share of `coverage` of such faces as the model was validated on, the most probable first; with more than one the
     model is `unsure`. All three are None for a release that has no sets.
@@ -28,12 +28,17 @@ class FaceResult:
     taken: Literal["face", "whole"]
     note: str
     box: Box | None = None
-    score: float | None = None
+    face_score: float | None = None
     eyes: tuple[Point, Point] | None = None
     set: tuple[str, ...] | None = None
     coverage: float | None = None
     unsure: bool | None = None
     unlike: bool | None = None
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `label`."""
+        return self.probabilities[self.label]
 
     @property
     def ranked(self) -> list[tuple[str, float]]:

@@ -76,7 +76,7 @@ def _write_text(predictions: Iterable[Prediction], form: Format, classes: Sequen
     for prediction in predictions:
         if form == "csv":
             row = _flat(prediction, classes)
-            table.writerow("" if row[name] is None else row[name] for name in columns)
+            table.writerow(_cell(row[name]) for name in columns)
         else:
             file.write(json.dumps(prediction.as_dict()) + "\n")
         file.flush()  # whoever reads a pipe has each as it comes
@@ -87,25 +87,31 @@ def _write_text(predictions: Iterable[Prediction], form: Format, classes: Sequen
 def _columns(classes: Sequence[str]) -> dict[str, str]:
     """The columns of a flat file, each with the type of its values."""
     return {
-        "path": "string", "finding": "string", "face": "int32", "label": "string", "frame": "int32",
-        "time_s": "double", "set": "string",
+        "path": "string", "finding": "string", "face": "int32", "label": "string", "confidence": "float",
+        "frame": "int32", "time_s": "double", "set": "names",
         "coverage": "double", "unsure": "bool", "unlike": "bool", "taken": "string", "note": "string",
-        **dict.fromkeys(_PIXEL_COLUMNS, "int32"), "score": "double", **dict.fromkeys(_EYE_COLUMNS, "double"),
+        **dict.fromkeys(_PIXEL_COLUMNS, "int32"), "face_score": "double", **dict.fromkeys(_EYE_COLUMNS, "double"),
         **{f"p_{name}": "float" for name in classes}, "error": "string",
     }  # fmt: skip
 
 
 def _flat(prediction: Prediction, classes: Sequence[str]) -> dict[str, Any]:
-    """One row; the names of a set are separated by spaces."""
+    """One row."""
     eyes: list[float | None] = [at for eye in prediction.eyes or () for at in eye]
     return {
         **{name: getattr(prediction, name) for name in _columns(()) if hasattr(prediction, name)},
         "path": os.fsencode(prediction.path).decode("utf-8", "backslashreplace"),
-        "set": None if prediction.set is None else " ".join(prediction.set),
         **dict(zip(_PIXEL_COLUMNS, prediction.box or [None] * 4, strict=True)),
         **dict(zip(_EYE_COLUMNS, eyes or [None] * 4, strict=True)),
         **{f"p_{name}": prediction.probabilities.get(name) for name in classes},
     }
+
+
+def _cell(value: Any) -> Any:
+    """A value of CSV; the names of a set are separated by spaces."""
+    if value is None:
+        return ""
+    return " ".join(value) if isinstance(value, tuple) else value
 
 
 def _write_parquet(predictions: Iterable[Prediction], classes: Sequence[str], path: Path) -> int:
@@ -113,7 +119,7 @@ def _write_parquet(predictions: Iterable[Prediction], classes: Sequence[str], pa
     import pyarrow.parquet as pq
 
     types = {"string": pa.string(), "int32": pa.int32(), "double": pa.float64(), "bool": pa.bool_(),
-             "float": pa.float32()}  # fmt: skip
+             "float": pa.float32(), "names": pa.list_(pa.string())}  # fmt: skip
     schema = pa.schema([(name, types[kind]) for name, kind in _columns(classes).items()])
     count = 0
     with pq.ParquetWriter(path, schema) as writer:

@@ -17,7 +17,7 @@ PAGES = {"scores.html": b"page", "scores.json": b"{}"}
 @pytest.fixture
 def shards(tmp_path):
     schema = contract.schema(releases.CLASSES)
-    nothing = dict.fromkeys(schema.names) | {"no_face": True, "model": "m", "model_digest": "d"}
+    nothing = dict.fromkeys(schema.names) | {"finding": "no face", "model": "m", "model_digest": "d"}
     paths = []
     for number in range(3):
         paths.append(tmp_path / f"scores-{number:05d}.parquet")

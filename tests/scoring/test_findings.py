@@ -22,10 +22,10 @@ def rows(level=128.0, happy=0.8, n=N, unsure=False):
         confidence = float(draw.uniform(0.5, 1))
         label = "happy" if draw.random() < happy else "sad"
         measured = dict.fromkeys(contract.PROPERTIES, 1.0) | {"mean": float(draw.normal(level, 10))}
-        own = {"image_id": str(number), "path": str(number), "no_face": False, "label": label, "unsure": unsure}
+        own = {"image_id": str(number), "path": str(number), "finding": "one face", "label": label, "unsure": unsure}
         made.append(nothing | own | measured | {"confidence": confidence, "model": "tiny@1", "model_digest": "w"})
-    empty = {"image_id": "x", "path": "x", "no_face": True, "model": "tiny@1", "model_digest": "w"}
-    return [*made, nothing | empty, nothing | empty | {"no_face": False, "error": "cut | short"}]
+    empty = {"image_id": "x", "path": "x", "finding": "no face", "model": "tiny@1", "model_digest": "w"}
+    return [*made, nothing | empty, nothing | empty | {"finding": None, "error": "cut | short"}]
 
 
 @pytest.fixture

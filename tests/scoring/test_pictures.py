@@ -55,6 +55,47 @@ def test_images_in_structs_lists_and_text_are_read(tmp_path):
     assert found[2].data.startswith(b"P5\n8 8\n")
 
 
+SQUARES = [" ".join([str(number)] * 64) for number in range(7)]
+EACH = [",".join([str(number)] * 64) for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("head", "lines"),
+    [
+        ("pixels", SQUARES),
+        ("emotion,pixels,Usage", [f"3,{text},Training" for text in SQUARES]),
+        ("\ufeffsep=;\nid;pixels", [f"ü{number};{text}" for number, text in enumerate(SQUARES)]),
+        (" pixels", [f'"[{text}]"' for text in EACH]),
+        (",".join(f"pixel{number}" for number in range(64)), EACH),
+        (",".join(map(str, range(64))), EACH),
+        ("", SQUARES),
+        ("", EACH),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_of_pixels_of_a_csv_come_in_parts_with_labels_or_without(tmp_path, head, lines, end):
+    lines = [*head.split("\n"), *lines] if head else lines
+    files = {"labels.csv": b"file,label\na.png,1\n", "test.csv": end.join([*lines, ""]).encode()}
+    path = archive(tmp_path, files)
+    parts = pictures.parts(path, 3)
+    assert [len(part) for part in parts] == [3, 3, 1]
+    found = [picture for part in reversed(parts) for picture in part.read(path)]
+    assert {picture.path: picture.data[-65:] for picture in found} == {
+        f"test.csv#{number + 1}": b"\n" + bytes([number]) * 64 for number in range(7)
+    }
+
+
+def test_rows_of_a_csv_that_hold_no_picture_say_why_and_empty_lines_are_left_out(tmp_path):
+    text = "\n".join(["pixels,n", f"{SQUARES[1]},1", "", SQUARES[2], "999" + SQUARES[3], "1 2 3,4", f"{SQUARES[5]},5"])
+    path = archive(tmp_path, {"a.csv": text.encode()})
+    parts = pictures.parts(path, 2)
+    found = [picture for part in parts for picture in part.read(path)]
+    assert [picture.path for picture in found] == [f"a.csv#{number}" for number in (1, 3, 4, 5, 6)]
+    assert [picture.defect is None for picture in found] == [True, False, False, False, True]
+    assert "number of columns" in found[1].defect
+    assert found[3].defect == "the CSV row's pixels are no square"
+
+
 def test_a_picture_over_the_limit_is_not_read(tmp_path, monkeypatch):
     path = archive(tmp_path, {"a.png": png()})
     monkeypatch.setattr(pictures.image_limits, "current", lambda: type("Limits", (), {"bytes": 10}))

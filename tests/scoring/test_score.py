@@ -2,6 +2,7 @@
 
 import json
 
+import drawn_photos
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.exports import serving
 from fer.images import encode
 from fer.scoring import answers, score
+from fer.serving import writing
 
 ONE = runners.Processes(workers=1)
 BRIGHT, DARK = (encode.png(np.full((20, 20), level, np.uint8)) for level in (250, 5))
@@ -41,9 +43,10 @@ def test_each_picture_has_a_row_with_what_the_release_says_of_it(workspace):
     assert (ref.n_pictures, ref.n_faces, ref.n_without, ref.n_unreadable, ref.n_shards) == (5, 4, 0, 1, 3)
     assert "web page" in rows[2]["error"]
     first = rows[0]
-    assert first["probabilities"] == pytest.approx([1.0, 0.0], abs=1e-3)
-    assert first["confidence"] == max(first["probabilities"])
+    assert (first["p_happy"], first["p_sad"]) == pytest.approx((1.0, 0.0), abs=1e-3)
+    assert first["confidence"] == first["p_happy"]
     assert (first["set"], first["unsure"], first["taken"]) == (["happy"], False, "whole")
+    assert (first["finding"], first["face"], first["left"]) == ("not looked for", 1, None)
     assert (first["model"], first["model_digest"]) == ("tiny@1", "weights")
     assert first["mean"] == 250
     schema = pq.read_schema(score.shards(workspace.folder(ref))[0])
@@ -57,8 +60,32 @@ def test_a_release_without_a_calibration_has_no_sets(workspace):
 
 def test_a_picture_without_a_face_says_so(workspace):
     ref, rows = scored(workspace, {"noise.png": png(1, 60, 60)}, whole=False)
-    assert [(row["no_face"], row["label"], row["error"]) for row in rows] == [(True, None, None)]
+    assert [(row["finding"], row["label"], row["error"]) for row in rows] == [("no face", None, None)]
     assert ref.n_without == 1
+
+
+def test_each_face_has_a_row_with_its_place(workspace):
+    photo = encode.png(drawn_photos.photo((40, 60, 160), (400, 200, 110)))
+    _, rows = scored(workspace, {"two.png": photo}, whole=False)
+    assert [(row["finding"], row["face"], row["taken"]) for row in rows] == [
+        ("several faces", 1, "face"),
+        ("several faces", 2, "face"),
+    ]
+    assert rows[0]["width"] > rows[1]["width"]
+    assert (rows[0]["left"] < rows[1]["left"], rows[0]["upper"] < rows[1]["upper"]) == (True, True)
+    assert min(row["face_score"] for row in rows) > 0.5
+
+
+def test_what_predictions_are_written_with_too_has_the_same_name_and_type(workspace, tmp_path):
+    ref, _ = scored(workspace)
+    writing.write([], "parquet", releases.CLASSES, tmp_path / "predicted.parquet")
+    predicted, found = pq.read_schema(tmp_path / "predicted.parquet"), contract.schema(releases.CLASSES)
+    assert found.names == pq.read_schema(score.shards(workspace.folder(ref))[0]).names
+    assert {name: found.field(name).type for name in predicted.names if name in found.names} == {
+        name: predicted.field(name).type
+        for name in predicted.names
+        if name not in ("frame", "time_s", "note") and "_eye_" not in name
+    }
 
 
 def test_shards_that_an_attempt_finished_are_kept_by_the_next_one(workspace, monkeypatch):

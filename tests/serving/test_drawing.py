@@ -7,7 +7,7 @@ from fer.serving.results import FaceResult
 
 FACE = FaceResult(
     label="happy", probabilities={"happy": 0.9, "sad": 0.1}, taken="face", note="the face",
-    box=(100, 80, 60, 60), score=0.9, eyes=((115.0, 100.0), (145.0, 100.0)),
+    box=(100, 80, 60, 60), face_score=0.9, eyes=((115.0, 100.0), (145.0, 100.0)),
 )  # fmt: skip
 
 

@@ -70,14 +70,14 @@ def test_the_one_face_of_a_photograph_is_what_the_model_sees(folder, predictor):
     x, y, width, height = face.box
     assert np.hypot(x + width / 2 - 420, y + height / 2 - 190) < 28
     assert 70 < width < 140
-    assert 0.7 < face.score <= 1
+    assert 0.7 < face.face_score <= 1
     (left, right) = face.eyes
     assert x < left[0] < 420 < right[0] < x + width
     part = faces.crop(image, faces.find(image)[0], "crop", 0.0)
     expected = by_hand(folder, preprocessing.prepare_pixels(part, predictor.config))
     np.testing.assert_allclose(list(face.probabilities.values()), expected, rtol=1e-5)
     (whole,) = predictor.predict(image, whole=True).faces
-    assert (whole.taken, whole.box, whole.score, whole.eyes) == ("whole", None, None, None)
+    assert (whole.taken, whole.box, whole.face_score, whole.eyes) == ("whole", None, None, None)
     assert whole.probabilities != face.probabilities
 
 

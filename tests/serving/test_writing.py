@@ -18,15 +18,15 @@ from fer.serving.predictor import Predictor
 CLASSES = ("happy", "sad")
 FACE = predicting.Prediction(
     path="a.jpg", finding="one face", face=1, label="happy", probabilities={"happy": 0.75, "sad": 0.25},
-    taken="face", note="the face", box=(1, 2, 30, 40), score=0.5, eyes=((10.0, 11.0), (20.0, 11.5)),
+    taken="face", note="the face", box=(1, 2, 30, 40), face_score=0.5, eyes=((10.0, 11.0), (20.0, 11.5)),
     set=("happy", "sad"), coverage=0.9, unsure=True,
 )  # fmt: skip
 FAULT = predicting.Prediction(path="ü\udcff,\n.jpg", error="the file is empty")
 FLAT = {
-    "path": "a.jpg", "finding": "one face", "face": 1, "label": "happy", "frame": None, "time_s": None,
-    "set": "happy sad", "coverage": 0.9,
+    "path": "a.jpg", "finding": "one face", "face": 1, "label": "happy", "confidence": 0.75,
+    "frame": None, "time_s": None, "set": ["happy", "sad"], "coverage": 0.9,
     "unsure": True, "unlike": None, "taken": "face", "note": "the face", "left": 1, "upper": 2, "width": 30,
-    "height": 40, "score": 0.5, "left_eye_x": 10.0, "left_eye_y": 11.0, "right_eye_x": 20.0, "right_eye_y": 11.5,
+    "height": 40, "face_score": 0.5, "left_eye_x": 10.0, "left_eye_y": 11.0, "right_eye_x": 20.0, "right_eye_y": 11.5,
     "p_happy": 0.75, "p_sad": 0.25, "error": None,
 }  # fmt: skip
 
@@ -42,7 +42,8 @@ def test_each_format_holds_every_face_and_every_fault(tmp_path, name):
     elif name == "out.csv":
         with path.open(newline="") as file:
             first, second = csv.DictReader(file)
-        assert first == {key: "" if value is None else str(value) for key, value in FLAT.items()}
+        flat = FLAT | {"set": "happy sad"}
+        assert first == {key: "" if value is None else str(value) for key, value in flat.items()}
         assert (second["path"], second["label"], second["error"]) == ("ü\\xff,\n.jpg", "", "the file is empty")
     else:
         text = path.read_text()

@@ -6,6 +6,7 @@ the split, the table's name or a folder may: `train.csv` beside `test.csv`.
 """
 
 import dataclasses
+import itertools
 import math
 import re
 import sys
@@ -13,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,7 @@ _LEAST_PIXELS = 64  # of an image: 8x8
 _LONGEST_LABEL = 40
 _USAGES = ("training", "publictest", "privatetest")
 _START_BYTES = 1 << 18
+_OTHER_COLUMNS = "the CSV row has other than the header's number of columns"
 
 
 OTHER_SUFFIXES = ("", ".txt", ".dat", ".data")  # what is left of a CSV's name, or takes its place
@@ -66,6 +69,22 @@ class Columns:
     groups: tuple[tuple[str, int], ...] = ()
 
 
+class Unlabelled(NamedTuple):
+    """Where a row has its pixels, whatever else it has: places of cells, of `n`."""
+
+    n: int
+    pixels: tuple[int, ...]
+    has_header: bool = True
+
+
+class Stretch(NamedTuple):
+    """`n` rows of a table that are not blank, from number `first` on, from 1; `start`: see `tables.open_csv`."""
+
+    first: int
+    start: int
+    n: int
+
+
 def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str], groups: Sequence[str] = ()) -> Columns | None:
     """Where a table with columns of these names has labels and pixels; None where it has none.
 
@@ -73,12 +92,10 @@ def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str], groups
     """
     label = label_grids.columns_of(names, "label", chosen)[:1]
     usage = label_grids.columns_of(names, "split", chosen)[:1]
-    pixels = label_grids.columns_of(names, "pixels", chosen)[:1] or [
-        name for name in names if _NUMBERED.fullmatch(name)
-    ]
+    pixels = _pixels_of(names, chosen)
     if not label:
         return _columns_of_first_row(names)
-    if not pixels or 1 < len(pixels) < _LEAST_PIXELS:
+    if not pixels:
         return None
     places = {name: place for place, name in reversed(list(enumerate(names)))}
     return Columns(
@@ -91,13 +108,77 @@ def columns(names: Sequence[str], chosen: Mapping[label_grids.Role, str], groups
     )
 
 
+def _pixels_of(names: Sequence[str], chosen: Mapping[label_grids.Role, str]) -> list[str]:
+    """The column of pixels, or those that hold one each; none if there are too few."""
+    pixels = label_grids.columns_of(names, "pixels", chosen)[:1] or [
+        name for name in names if _NUMBERED.fullmatch(name)
+    ]
+    return pixels if len(pixels) == 1 or len(pixels) >= _LEAST_PIXELS else []
+
+
 def _columns_of_first_row(row: Sequence[str]) -> Columns | None:
-    pixels = [place for place, cell in enumerate(row) if len(cell) > _LEAST_PIXELS and _PIXELS.match(cell)]
+    pixels = _cells_of_pixels(row)
     label = [place for place, cell in enumerate(row) if place not in pixels and 0 < len(cell.strip()) <= _LONGEST_LABEL]
     if len(pixels) != 1 or not label:
         return None
     usage = next((place for place in label[1:] if labels.normalised(row[place]) in _USAGES), None)
     return Columns(len(row), label[0], tuple(pixels), usage, is_fer2013=usage is not None, has_header=False)
+
+
+def _cells_of_pixels(row: Sequence[str]) -> list[int]:
+    return [place for place, cell in enumerate(row) if len(cell) > _LEAST_PIXELS and _PIXELS.match(cell)]
+
+
+def unlabelled(names: Sequence[str]) -> Unlabelled | None:
+    """Where a table with columns of these names has pixels, whatever else it has; None where it has none.
+
+    Without a header the first row stands in their place.
+    """
+    if len(cells := _cells_of_pixels(names)) == 1:
+        return Unlabelled(len(names), tuple(cells), has_header=False)
+    numbers = [int(name) for name in names if name.strip().isdecimal()]
+    is_row = len(numbers) == len(names) >= _LEAST_PIXELS and len(set(numbers)) < len(numbers)
+    if is_row and math.isqrt(len(numbers)) ** 2 == len(numbers):
+        return Unlabelled(len(names), tuple(range(len(names))), has_header=False)
+    pixels = set(_pixels_of(names, {}))
+    places = tuple(place for place, name in enumerate(names) if name in pixels)
+    return Unlabelled(len(names), places) if pixels else None
+
+
+def stretches(archive: zipfile.ZipFile, table: archives.Member, places: Unlabelled, most: int) -> Iterator[Stretch]:
+    """All rows of `table` in stretches of at most `most`, for which it is read once. Raises as `read`."""
+    with tables.open_csv(archive, table) as (_, rows, tell):
+        if places.has_header:
+            next(rows, None)
+        first, start, n = 1, tell(), 0
+        for number, row in enumerate(rows, start=1):
+            n += bool(row)
+            if n == most:
+                yield Stretch(first, start, n)
+                first, start, n = number + 1, tell(), 0
+        if n:
+            yield Stretch(first, start, n)
+
+
+def pictures(
+    path: Path, table: archives.Member, places: Unlabelled, stretch: Stretch
+) -> Iterator[tuple[str, bytes, str | None]]:
+    """The paths, PGMs and defects of the images in a stretch of `table` in the archive `path`. Raises as `read`."""
+    with zipfile.ZipFile(path) as archive, tables.open_csv(archive, table, stretch.start) as (_, rows, _):
+        found = ((number, row) for number, row in enumerate(rows, stretch.first) if row)
+        for number, row in itertools.islice(found, stretch.n):
+            yield f"{table.name}#{number}", *_file(row, places)
+
+
+def _file(row: list[str], places: Unlabelled) -> tuple[bytes, str | None]:
+    """The PGM of a row, or why there is none."""
+    if len(row) != places.n:
+        return ",".join(row).encode(), _OTHER_COLUMNS
+    text = plain_text(" ".join(row[place] for place in places.pixels))
+    try:
+        return as_pgm(text), None
+    except NoPixels as error:
+        return text, str(error)
 
 
 def may_be(archive: zipfile.ZipFile, member: archives.Member) -> bool:
@@ -121,7 +202,7 @@ def read(path: Path, table: archives.Member, places: Columns, splits: split_name
     Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes.
     """
     split = splits.of_table(table.name) or splits.of_folders(table.name)
-    with zipfile.ZipFile(path) as archive, tables.open_csv(archive, table) as (raw, rows):
+    with zipfile.ZipFile(path) as archive, tables.open_csv(archive, table) as (raw, rows, _):
         if places.has_header:
             next(rows, None)
         n_blank = 1
@@ -145,8 +226,7 @@ def _row(
 ) -> Row:
     path = f"{table.name}#{n}"
     if len(row) != places.n:
-        defect = "the CSV row has other than the header's number of columns"
-        return Row(path, number, "", None, ",".join(row).encode(), 0, defect, read_bytes)
+        return Row(path, number, "", None, ",".join(row).encode(), 0, _OTHER_COLUMNS, read_bytes)
     raw_label = row[places.label].strip()
     if max(len(raw_label), len(split or "")) > tables.MAX_CELL_CHARS:
         raise tables.too_long(table)

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, cast
 
 import pyarrow as pa
@@ -41,7 +41,7 @@ def column_names(archive: zipfile.ZipFile, member: archives.Member) -> tuple[str
     if class_folders.suffix(member.name) == ".parquet":
         names = tuple(field.name for field in opening.schema(archive, member) if is_plain(field.type))
     else:
-        with open_csv(archive, member) as (_, rows):
+        with open_csv(archive, member) as (_, rows, _):
             names = tuple(next(rows, []))
     limit = limits.current().table_columns
     if len(names) > limit:
@@ -67,8 +67,11 @@ def read(
 
 
 @contextlib.contextmanager
-def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tuple[IO[bytes], Iterator[list[str]]]]:
-    """The CSV's bytes, to see how far they are read, and its rows, the header among them.
+def open_csv(
+    archive: zipfile.ZipFile, member: archives.Member, start: int | None = None
+) -> Iterator[tuple[IO[bytes], Iterator[list[str]], Callable[[], int]]]:
+    """The CSV's bytes, to see how far they are read; its rows, the header among them, or those from `start` on; and
+    what tells the `start` of the row that comes next.
 
     Raises SourceError where it can't be read as a CSV, DamagedArchive for damaged bytes; the rows do too.
     """
@@ -79,15 +82,18 @@ def open_csv(archive: zipfile.ZipFile, member: archives.Member) -> Iterator[tupl
             raw = archive.open(member.name)
         with raw:
             with archives.damage(repr(member.name)):
-                start = cast(zipfile.ZipExtFile, raw).peek(MAX_CELL_CHARS)
-            first_line = re.split(r"[\r\n]", start.decode(encoding, "ignore"), maxsplit=1)[0]
-            text: Iterable[str] = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
-            if said := _EXCEL_SEPARATOR.fullmatch(first_line):
-                delimiter = said[1]
-                text = _without_first_line(text)
-            else:
-                delimiter = max(",", ";", "\t", key=first_line.count)
-            yield raw, _whole_rows(text, delimiter, member)
+                beginning = cast(zipfile.ZipExtFile, raw).peek(MAX_CELL_CHARS)
+            first_line = re.split(r"[\r\n]", beginning.decode(encoding, "ignore"), maxsplit=1)[0]
+            text = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
+            said = _EXCEL_SEPARATOR.fullmatch(first_line)
+            delimiter = said[1] if said else max(",", ";", "\t", key=first_line.count)
+            with archives.damage(repr(member.name)):
+                if start is not None:
+                    text.seek(start)
+                elif said:
+                    text.readline()
+            lines = iter(text.readline, "")  # a loop over the text itself would not tell where it is
+            yield raw, _whole_rows(lines, delimiter, member), text.tell
     finally:
         csv.field_size_limit(limit_before)
 
@@ -97,12 +103,6 @@ def encoding_of(archive: zipfile.ZipFile, member: archives.Member) -> str | None
     given = archive.text_encoding if isinstance(archive, archives.SafeZip) else None
     n_bytes = member.size_bytes if member.size_bytes <= _LOOKED_AT_WHOLE else _LOOKED_AT
     return text_encodings.of_table(archives.read_chunks(archive, member, n_bytes), given)
-
-
-def _without_first_line(text: Iterable[str]) -> Iterator[str]:
-    lines = iter(text)
-    next(lines, None)
-    yield from lines
 
 
 def _whole_rows(text: Iterable[str], delimiter: str, member: archives.Member) -> Iterator[list[str]]:
@@ -122,7 +122,7 @@ def _whole_rows(text: Iterable[str], delimiter: str, member: archives.Member) ->
 def _csv_rows(
     archive: zipfile.ZipFile, member: archives.Member, columns: Sequence[str]
 ) -> Iterator[tuple[int, tuple[str, ...] | None]]:
-    with open_csv(archive, member) as (_, rows):
+    with open_csv(archive, member) as (_, rows, _):
         header = next(rows, [])
         places = [header.index(name) for name in columns]
         for number, row in enumerate(rows, start=1):

@@ -14,7 +14,7 @@ def score(
         typer.Argument(
             metavar="SOURCE",
             help="folder:PATH, archive:PATH.zip, s3://BUCKET/PREFIX, kaggle:OWNER/SLUG or demo: image files, or "
-            "Parquet with a column of images. Labels are not looked at.",
+            "tables of images as Parquet or CSV. Labels are not looked at.",
         ),
     ],
     model: Annotated[str, typer.Option(help="The release that scores.", metavar="NAME@VERSION|NAME@ALIAS")],
