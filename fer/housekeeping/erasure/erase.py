@@ -13,10 +13,9 @@ from pydantic import Field
 from fer import errors
 from fer.engine import connect, usage
 from fer.engine.records import Record
-from fer.engine.store import objectstore
 from fer.engine.workspace import Workspace
 from fer.housekeeping import workspace_folder
-from fer.housekeeping.erasure import reach, request
+from fer.housekeeping.erasure import in_bucket, reach, request
 from fer.housekeeping.erasure.reach import Held, KnownTo
 from fer.housekeeping.erasure.request import AskedBy, Image
 from fer.housekeeping.workspace_folder import WorkspaceFolder
@@ -151,31 +150,19 @@ def _removed(configured: Settings, workspace: Workspace, digests: set[str], *, a
     items = {item.name: item for item in folder.items()}
     fates: list[tuple[Held, str]] = []
     for held in found:
-        if not held.is_output:
+        if held.objects:
+            in_bucket.remove_objects(workspace, held.objects)
+            gone = True
+        elif not held.is_output:
             workspace_folder.erase(configured.home / held.name)
             gone = True
         else:
             if workspace.objects is not None:
-                _remove_from_bucket(workspace.objects.store, held.name)
+                in_bucket.remove(workspace.objects.store, held.name)
             item = items.get(held.name)
             gone = item is None or folder.remove(item)
         fates.append((held, "removed" if gone else "in use"))
     return fates
-
-
-def _remove_from_bucket(store: objectstore.ObjectStore, output: str) -> None:
-    """Remove an output from a workspace in a bucket: first its record, so that it counts as never made, then its files.
-
-    One that another output has too is made again with that one.
-    """
-    from fer.engine import outputs
-
-    key = f"{output}/{outputs.RECORD}"
-    stored = store.get(key)
-    record = outputs.parse_record(stored.data) if stored is not None else None
-    store.delete(key)
-    for file in {} if record is None else record.files.values():
-        store.delete(f"objects/{file['sha256']}")
 
 
 def folder_of(home: Path, erasure: Erasure) -> Path:

@@ -16,6 +16,7 @@ from fer.engine.outputs import OutputRecord
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
+from fer.housekeeping.erasure import in_bucket
 from fer.housekeeping.workspace_folder import AGAIN, DAMAGED, PARTIAL
 from fer.registry import reads, registry, trained_on
 from fer.registry.manifest import Manifest
@@ -41,12 +42,14 @@ class KnownTo(Record):
 
 
 class Held(NamedTuple):
-    """What holds pixels of the images: an output of the workspace, `stage/key`, or something in FER_HOME."""
+    """What holds pixels of the images: an output of the workspace, `stage/key`, something in FER_HOME, or objects of
+    the workspace's bucket, by their keys."""
 
     name: str
     what: str
     is_output: bool
     size_bytes: int = 0
+    objects: tuple[str, ...] = ()
 
 
 def releases(models: registry.Registry, digests: Collection[str]) -> tuple[list[KnownTo], list[str]]:
@@ -115,7 +118,7 @@ def held(home: Path, workspace: Workspace, digests: Collection[str]) -> list[Hel
     for record in manifests:
         outputs[record.path] = Held(record.path, "encoded pictures and thumbnails", True, record.size_bytes)
     ordered = sorted(outputs.values(), key=lambda one: _OF_PIXELS.index(one.name.partition("/")[0]))
-    return [*_pages(home, workspace), *_unfinished(root), *ordered]
+    return [*_pages(home, workspace), *_unfinished(root), *_unfinished_in_bucket(workspace), *ordered]
 
 
 class _Records:
@@ -128,7 +131,7 @@ class _Records:
     def of(self, stage: str) -> list[OutputRecord]:
         """Those of a stage, newest first."""
         if stage not in self._by_stage:
-            self._by_stage[stage] = {record.path: record for record in self._workspace.records(stage)}
+            self._by_stage[stage] = {record.path: record for record in in_bucket.records(self._workspace, stage)}
         return list(self._by_stage[stage].values())
 
     def at(self, path: str) -> OutputRecord | None:
@@ -164,7 +167,7 @@ def _splits(record: OutputRecord | None, workspace: Workspace, digests: Collecti
 def _pages(home: Path, workspace: Workspace) -> Iterator[Held]:
     """Pages with single faces: of whom nobody recorded."""
     for stage in _WITH_FACES:
-        for record in workspace.records(stage):
+        for record in in_bucket.records(workspace, stage):
             if record.parts is not None and record.parts.inputs.get("show_faces") is True:
                 yield Held(record.path, "a page with faces, of whom is not recorded", True, record.size_bytes)
     for pattern in ("faces/*/*", "reports/data/*/with_faces_*"):
@@ -184,3 +187,12 @@ def _unfinished(root: Path) -> Iterator[Held]:
                     yield Held(
                         f"{kind}/{stage}/{folder.name}", "unfinished or damaged, may hold pixels", True, size_bytes
                     )
+
+
+def _unfinished_in_bucket(workspace: Workspace) -> Iterator[Held]:
+    """The same of a workspace in a bucket, all of it together."""
+    found = [] if workspace.objects is None else in_bucket.unfinished(workspace.objects.store)
+    if workspace.objects is not None and found:
+        what = f"unfinished or damaged, {len(found):,} object{'s' * (len(found) != 1)}, may hold pixels"
+        size_bytes = sum(listed.size_bytes for listed in found)
+        yield Held(workspace.objects.uri, what, False, size_bytes, tuple(listed.key for listed in found))

@@ -20,6 +20,7 @@ from fer.engine.outputs import OutputRecord
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
+from fer.housekeeping.erasure import in_bucket
 from fer.images import decode, framings, properties
 from fer.ingest import manifest_parts
 from fer.ingest.tombstones import records
@@ -69,7 +70,7 @@ class Indexed(NamedTuple):
 
 def indexed(workspace: Workspace) -> Iterator[Indexed | str]:
     """All manifests in the workspace, and their thumbnails; of one that can't be read its path."""
-    for record in workspace.records("index"):
+    for record in in_bucket.records(workspace, "index"):
         needed = {name for name in record.files if name == files.MANIFEST or name.startswith(f"{files.THUMBNAILS}/")}
         try:
             folder = workspace.folder(Ref.model_construct(**record.ref), needed)
@@ -164,7 +165,7 @@ def _twins(one: Indexed, known: dict[str, bytes], workspace: Workspace) -> set[s
 
 def _inspected(index: OutputRecord, workspace: Workspace) -> inspection.InspectConfig:
     """The settings with which the images of a manifest were inspected last; by default those that are usual."""
-    for record in workspace.records("inspect"):
+    for record in in_bucket.records(workspace, "inspect"):
         parts = record.parts
         if parts is not None and index.path in parts.refs().values():
             known: dict[str, Any] = dict(parts.inputs.get("config") or {})
