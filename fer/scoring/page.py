@@ -1,6 +1,7 @@
 """Scores as a page, from their findings alone."""
 
 from fer import plain_text
+from fer.curation.drift import DriftConfig
 from fer.reports import markdown_tables
 from fer.scoring.findings import Findings, Share
 
@@ -12,7 +13,7 @@ Row = dict[str, str | int | float]
 def markdown(found: Findings, outputs: tuple[str, ...] = ()) -> str:
     """The whole page; `outputs` say where the scores are."""
     parts = [
-        f"# {_plain(', '.join(found.sources))} by {_plain(found.release)}",
+        f"# Scores of {_plain(', '.join(found.sources))} by {_plain(found.release)}",
         f"**{_plain(found.sentence())}**",
         markdown_tables.table(counts(found)),
         "## How often it may be right",
@@ -81,20 +82,21 @@ def _drift(found: Findings) -> list[str]:
     has_inputs = any(test["of"] == "inputs" for test in found.tests)
     rows: list[Row] = [
         {
-            "of": str(test["of"]),
             "what": str(test["what"]),
+            "": "drift" if test["drifted"] else "",
             "distance": f"{test['effect']:.3f}",
-            "drift from": f"{test['threshold']:.2f} on",
+            "limit": f"{test['threshold']:.2f}",
             "median": f"{test['median']:.4g}" if "median" in test else "",
             "in training": f"{test['median_baseline']:.4g}" if "median_baseline" in test else "",
-            "p (Holm)": f"{test['p_corrected']:.2g}",
-            "": "drift" if test["drifted"] else "",
+            "p (Holm)": f"{test['p_corrected']:.2g}".replace("-", "−"),  # no line ends at a minus
         }
         for test in found.tests
     ]
     about = [
-        "Inputs are what the model was shown, prepared, against train images; predictions are held against those on "
-        "the test images. Drift is a large difference that is no chance."
+        "Drift is a large difference that is no chance: a distance beyond its limit, with a p of at most "
+        f"{DriftConfig().alpha:g}. Properties of what the model was shown are held against those of train images – "
+        "`mean`, `std`, `p05` and `p99` are of grey levels, 0 to 255, `entropy` is in bits –, `class shares` and "
+        "`confidence` of the predictions against those on the test images."
     ]
     if not has_inputs:
         about.append("The release is from before releases held the properties of their inputs.")
