@@ -106,7 +106,8 @@ def test_json_has_every_face_with_its_box_set_and_fault(release):
     assert {"finding": "no face", "label": None, "error": predicting.NO_FACE}.items() <= none.items()
     assert (first["face"], second["face"], first["note"], first["taken"]) == (1, 2, "face 1 of 2", "face")
     assert first["box"][2] > second["box"][2]
-    assert set(first) == {field.name for field in dataclasses.fields(Prediction)}
+    assert set(first) == {"confidence", *(field.name for field in dataclasses.fields(Prediction))}
+    assert first["confidence"] == first["probabilities"][first["label"]]
     assert first["unsure"] == (len(first["set"]) > 1)
 
 
