@@ -30,7 +30,7 @@ def test_two_writers_of_one_file_do_not_trip_over_each_other(tmp_path, monkeypat
 
     def write_and_wait(path, data):
         write_bytes(path, data)
-        both_have_written.wait(10)
+        both_have_written.wait(60)
 
     monkeypatch.setattr(Path, "write_bytes", write_and_wait)
     with ThreadPoolExecutor(2) as writers:

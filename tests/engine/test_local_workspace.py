@@ -311,7 +311,7 @@ def hang_in_a_stage(root: str) -> None:
 def start_hanging(root: Path) -> multiprocessing.process.BaseProcess:
     process = multiprocessing.get_context("spawn").Process(target=hang_in_a_stage, args=(str(root),))
     process.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (root / "hanging").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -113,7 +113,7 @@ def test_of_two_that_make_one_output_at_once_the_first_ones_holds_for_both(one, 
 
     def make(workspace: RemoteWorkspace) -> DatasetRef:
         def produce(out: Path) -> DatasetRef:
-            both_at_work.wait(10)
+            both_at_work.wait(60)
             (out / "a.txt").write_text(workspace.root.name)
             return dataset(source=workspace.root.name)
 

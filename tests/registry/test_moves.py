@@ -424,7 +424,7 @@ def test_of_rollbacks_at_once_one_is_done(models, add):
     ready = threading.Barrier(6)
 
     def back(_):
-        ready.wait(10)
+        ready.wait(60)
         try:
             return moves.rollback(models, "demo", to=1)
         except (errors.StoreConflict, errors.ConfigError) as refused:
@@ -443,7 +443,7 @@ def test_a_run_that_promotes_while_an_operator_goes_back_leaves_one_order(models
     seen, ready = models.alias("demo"), threading.Barrier(2)
 
     def at_once(call):
-        ready.wait(10)
+        ready.wait(60)
         try:
             return call()
         except errors.StoreConflict as conflict:

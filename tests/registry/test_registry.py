@@ -167,7 +167,7 @@ def test_one_of_eight_first_promotions_wins(models, files):
     ready = threading.Barrier(8)
 
     def promote(version):
-        ready.wait(10)
+        ready.wait(60)
         return _outcome(lambda: models.promote("demo", version, None))
 
     with ThreadPoolExecutor(8) as racers:
@@ -184,7 +184,7 @@ def test_eight_promotions_of_the_same_version_agree(models, files, monkeypatch):
 
     def put_together(key, data):
         with contextlib.suppress(threading.BrokenBarrierError):
-            ready.wait(10)
+            ready.wait(60)
         ready.abort()
         return put(key, data)
 

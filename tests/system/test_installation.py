@@ -47,7 +47,7 @@ def test_an_installation_is_brought_up_used_repaired_and_ended(tmp_path, databas
 
         killed = psutil.Process(installation.pid("worker-1"))
         killed.kill()
-        killed.wait(10)
+        killed.wait(60)
         assert "worker-1" in installation.fer("up")  # no variable is needed any more
         assert installation.pid("worker-1") != killed.pid
         assert installation.pid("server") == server

@@ -132,7 +132,7 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
         children = psutil.Process(parent.pid).children(recursive=True)
         assert len(children) >= 2
         parent.kill()
-        _, alive = psutil.wait_procs(children, timeout=10)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive
     finally:
         parent.kill()

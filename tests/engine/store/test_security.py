@@ -120,7 +120,7 @@ def test_with_the_certificate_the_same_requests_are_answered(store, store_home):
     )
     rpc = "/filer_pb.SeaweedFiler/LookupDirectoryEntry"
     with channel:
-        assert b"fer-models" in channel.unary_unary(rpc)(_RPCS[rpc], timeout=5)
+        assert b"fer-models" in channel.unary_unary(rpc)(_RPCS[rpc], timeout=60)
 
 
 def test_the_keys_are_their_owners_alone_and_neither_logged_nor_on_a_command_line(store_home):

@@ -20,11 +20,11 @@ def used_elsewhere(home):
     def use():
         with seaweedfs.running(home):
             begun.set()
-            end.wait(10)
+            end.wait(60)
 
     thread = threading.Thread(target=use)
     thread.start()
-    begun.wait(10)
+    begun.wait(60)
 
     def finish():
         end.set()

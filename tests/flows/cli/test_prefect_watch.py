@@ -50,7 +50,7 @@ def test_a_configured_server_that_dies_or_falls_silent_ends_the_run(tmp_path, en
             time.sleep(2)
             assert run.poll() is None
             server.send_signal(ending)
-            _, said = run.communicate(timeout=30)
+            _, said = run.communicate(timeout=60)
         finally:
             run.kill()
             server.kill()

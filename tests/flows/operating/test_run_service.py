@@ -46,12 +46,12 @@ def test_the_store_is_served_until_it_is_told_to_end_or_its_server_dies(start, t
 
     process = start(services.STORE)
     psutil.Process(served().pid).kill()
-    assert process.wait(30) == 1  # so that systemd starts it again
+    assert process.wait(60) == 1  # so that systemd starts it again
 
     process = start(services.STORE)
     pid = served().pid
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     deadline = time.monotonic() + 20  # its keeper ends it next
     while psutil.pid_exists(pid):
         assert time.monotonic() < deadline

@@ -51,7 +51,7 @@ def endpoint(tmp_path_factory):
         server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{chosen[ports.S3]}"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 as_user(url, "admin").ensure_bucket()
