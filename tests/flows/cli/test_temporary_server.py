@@ -51,7 +51,7 @@ def _no_installation(monkeypatch, tmp_path):
 def started(monkeypatch):
     """Start processes of these codes, one for each attempt, in the server's place."""
 
-    def run(*codes: str) -> temporary_server.Server:
+    def run(*codes: str, within_s: int = 60) -> temporary_server.Server:
         left = list(codes)
 
         def launch(port, environment, log):
@@ -61,7 +61,7 @@ def started(monkeypatch):
         monkeypatch.setattr(temporary_server, "_running", [])
         monkeypatch.delenv("PREFECT_API_URL", raising=False)
         monkeypatch.setattr(guard, "start", lambda: None)  # else what this process starts later would bear a mark
-        own = {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 2}
+        own = {PREFECT_SERVER_EPHEMERAL_ENABLED: True, PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: within_s}
         entered.enter_context(temporary_settings(own, restore_defaults={PREFECT_API_URL}))
         server = temporary_server.start()
         assert left == []
@@ -75,7 +75,7 @@ def test_a_server_that_ends_is_told_at_once_with_what_it_said(started, capfd):
     began = time.monotonic()
     with pytest.raises(errors.PrefectUnavailable, match="unable to open database file") as caught:
         started(TRACEBACK)
-    assert time.monotonic() - began < 1.9
+    assert time.monotonic() - began < 30
     assert "exit code 3" in str(caught.value)
     assert "PREFECT_HOME" in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
@@ -83,7 +83,7 @@ def test_a_server_that_ends_is_told_at_once_with_what_it_said(started, capfd):
 
 def test_a_server_that_never_answers_is_given_up_and_ended(started):
     with pytest.raises(errors.PrefectUnavailable, match="no answer in 2 s"):
-        started("import time; time.sleep(60)")
+        started("import time; time.sleep(60)", within_s=2)
 
 
 def test_a_port_that_is_taken_is_replaced_by_another(started):
