@@ -42,6 +42,7 @@ class Erasure(Record):
     reason: str
     by: str
     at_utc: datetime.datetime
+    workspace: str = Field(description="where it was looked: a folder, or `s3://BUCKET/PREFIX`")
     is_done: bool = Field(description="false: it was only looked at")
     tombstone: str = Field(description="its ID; empty where earlier ones know all of these images already")
     n_earlier_tombstones: int
@@ -121,6 +122,7 @@ def forget(asked: Asked, configured: Settings, models: registry.Registry, *, app
         reason=asked.reason,
         by=registry_log.operator(),
         at_utc=datetime.datetime.now(datetime.UTC).replace(microsecond=0),
+        workspace=str(workspace.root) if workspace.objects is None else workspace.objects.uri,
         is_done=apply,
         tombstone="" if made is None else made.id,
         n_earlier_tombstones=len(earlier.all),

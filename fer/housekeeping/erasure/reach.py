@@ -1,6 +1,5 @@
 """What knew images that are to be forgotten: releases, and things on this machine that hold their pixels."""
 
-import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from fer.engine.outputs import OutputRecord
 from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.engine.workspace import Workspace
+from fer.housekeeping import workspace_folder
 from fer.housekeeping.erasure import in_bucket
 from fer.housekeeping.workspace_folder import AGAIN, DAMAGED, PARTIAL
 from fer.registry import reads, registry, trained_on
@@ -172,9 +172,16 @@ def _pages(home: Path, workspace: Workspace) -> Iterator[Held]:
                 yield Held(record.path, "a page with faces, of whom is not recorded", True, record.size_bytes)
     for pattern in ("faces/*/*", "reports/data/*/with_faces_*"):
         for path in sorted(home.glob(pattern)):
-            yield Held(path.relative_to(home).as_posix(), "a page with faces, of whom is not recorded", False)
+            name = path.relative_to(home).as_posix()
+            yield Held(name, "a page with faces, of whom is not recorded", False, _size_bytes(path))
     for path in sorted(home.glob("reproductions/*")):
-        yield Held(path.relative_to(home).as_posix(), "the workspace of a release made again", False)
+        name = path.relative_to(home).as_posix()
+        yield Held(name, "the workspace of a release made again", False, _size_bytes(path))
+
+
+def _size_bytes(path: Path) -> int:
+    """Of a file, or of all in a folder."""
+    return sum(workspace_folder.blobs(path).values())
 
 
 def _unfinished(root: Path) -> Iterator[Held]:
@@ -182,11 +189,8 @@ def _unfinished(root: Path) -> Iterator[Held]:
     for kind in (PARTIAL, AGAIN, DAMAGED):
         for stage in (*_OF_PIXELS, *_WITH_FACES):
             for folder in sorted((root / kind / stage).glob("*")):
-                with contextlib.suppress(OSError):
-                    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                    yield Held(
-                        f"{kind}/{stage}/{folder.name}", "unfinished or damaged, may hold pixels", True, size_bytes
-                    )
+                name = f"{kind}/{stage}/{folder.name}"
+                yield Held(name, "unfinished or damaged, may hold pixels", True, _size_bytes(folder))
 
 
 def _unfinished_in_bucket(workspace: Workspace) -> Iterator[Held]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fer import plain_text
-from fer.engine import disk
+from fer.engine import buckets, disk
+from fer.engine.code import key_parts
 from fer.housekeeping.erasure.erase import Erasure
 from fer.reports import markdown_tables, pages
 
@@ -44,17 +45,19 @@ def _lines(erasure: Erasure) -> Iterator[str]:
     yield f"- reason: {plain(erasure.reason) or 'none given'}"
     yield f"- {erasure.pictures()}"
     yield f"- {_of_tombstone(erasure)}"
+    copies = ", with this machine's copies of what is there" if _in_bucket(erasure) else ""
+    yield f"- workspace: {plain(erasure.workspace)}{copies}"
     yield from ["", "## Models that knew them", ""]
     if erasure.releases:
         yield markdown_tables.table(
             [
                 {
                     "release": known.release,
+                    "must be retrained": "yes" if known.must_be_retrained else "no: only tested on them",
                     "status": "champion" if known.is_champion else known.status,
                     "trained on": known.n_train,
                     "chosen by": known.n_validation,
                     "tested on": known.n_test,
-                    "must be retrained": "yes" if known.must_be_retrained else "no: only tested on them",
                 }
                 for known in erasure.releases
             ]
@@ -73,7 +76,12 @@ def _lines(erasure: Erasure) -> Iterator[str]:
     yield from ["", "## What held their pixels", ""]
     if erasure.things:
         rows = [
-            {"what": thing.what, "where": thing.name, "MB": f"{thing.size_bytes / 1e6:,.1f}", "now": thing.fate}
+            {
+                "now": thing.fate,
+                "where": key_parts.short(thing.name),
+                "what": thing.what,
+                "MB": f"{thing.size_bytes / 1e6:,.1f}",
+            }
             for thing in erasure.things
         ]
         yield markdown_tables.table(rows)
@@ -99,6 +107,10 @@ def _lines(erasure: Erasure) -> Iterator[str]:
         yield "None."
 
 
+def _in_bucket(erasure: Erasure) -> bool:
+    return buckets.parse(erasure.workspace) is not None
+
+
 def _of_tombstone(erasure: Erasure) -> str:
     if not erasure.tombstone:
         return f"tombstone: {erasure.n_earlier_tombstones:,} earlier ones know these pictures already"
@@ -111,9 +123,10 @@ def _stays(erasure: Erasure) -> Iterator[str]:
     yield f"- **The sources** are not changed: {sources}. Whoever owns them must remove the pictures there; a later"
     yield "  run reads the archive again, and leaves them out as it takes the pictures in."
     yield "- **Rows about the pictures** (path, label, digests, the subject if it is known; no pixels) in outputs of"
-    yield "  validation, curation and split, until `fer gc` removes these as newer data is accepted."
+    in_bucket = "; in the bucket until its prefix is removed" if _in_bucket(erasure) else ""
+    yield f"  validation, curation and split, until `fer gc` removes these as newer data is accepted{in_bucket}."
     yield "- **Digests of pixels** in the releases above, by which it is known that they knew them, and in the"
     yield "  tombstone, with 24 bytes for each picture asked for: the least that knows it again."
     yield "- **Models** that were trained on them, until they are retrained and withdrawn; averages of 20 faces."
-    yield "- **Backups**, other machines' workspaces, and Kaggle's cache (`~/.cache/kagglehub`), which this command"
-    yield "  does not see: run it there too."
+    yield "- **Backups**, other machines' workspaces and their copies of this one, and Kaggle's cache"
+    yield "  (`~/.cache/kagglehub`), which this command does not see: run it there too."

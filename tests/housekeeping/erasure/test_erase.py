@@ -201,7 +201,7 @@ def test_releases_that_knew_them_are_named(installation, workspace):
     assert found.retrained == ("demo@1",)
     assert found.releases[0].is_champion
     text = report.markdown(found)
-    assert "| champion | 1 | 1 | 0 | yes |" in text
+    assert "| yes | champion | 1 | 1 | 0 |" in text
     assert "fer models withdraw demo@1" in text
     assert models.alias("demo").version == 1
 

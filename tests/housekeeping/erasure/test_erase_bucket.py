@@ -5,11 +5,11 @@ import photographs
 import pytest
 from indexed import CONFIG, run
 
-from fer import settings
+from fer import plain_text, settings
 from fer.engine import connect, disk
 from fer.engine.outputs import File
 from fer.engine.refs import Ref
-from fer.housekeeping.erasure import erase
+from fer.housekeeping.erasure import erase, report
 from fer.images import encode
 
 SUBJECTS = CONFIG.model_copy(update={"classes": ("happy", "sad"), "subject_pattern": "(S[0-9]+)_"})
@@ -45,6 +45,9 @@ def test_they_go_from_the_bucket_and_from_the_folder_of_each_machine_that_is_ask
     found = erase.forget(S1, configured, models, apply=True)
     assert {thing.name for thing in found.things} == {"download/archive", manifest.path}
     assert {thing.fate for thing in found.things} == {"removed"}
+    text = report.markdown(found)
+    assert f"workspace: {plain_text.in_markdown(workspace.objects.uri)}, with this machine's copies" in text
+    assert "in the bucket until its prefix is removed" in text
     assert not list(bucket.list("objects/"))
     assert not list(bucket.list("index/"))
     assert not (workspace.root / manifest.path).exists()
