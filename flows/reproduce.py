@@ -40,6 +40,7 @@ def reproduce(
     sources: list[str] | None = None,
     kaggle_secret: block_names.Name | None = None,
     keep: bool = False,
+    weights: str | None = None,
 ) -> Reproduction:
     """Make a release again from its manifest, and say whether its bits come out the same, or where they first differ.
 
@@ -50,11 +51,12 @@ def reproduce(
         sources: Where its data is now, if that was an archive or a folder: `archive:PATH.zip` or `folder:PATH`.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         keep: Leave the workspace of the attempt in FER_HOME, to look into it.
+        weights: Where the file of weights is now that its training started from, if it is not where it was.
     """
     configured = settings.Settings.load()
     with releases.open_registry() as models:
         manifest = models.get(*names.parse_spec(model))
-        recipe, given = recipe_of(manifest), sources_of(manifest, sources or [])
+        recipe, given = recipe_of(manifest, weights), sources_of(manifest, sources or [])
         home = configured.home / FOLDER / f"{manifest.name}-{manifest.version}-{uuid.uuid4().hex[:8]}"
         release = models.fetch(manifest, home / "release")
         try:
@@ -75,20 +77,29 @@ def _n_forgotten(release: Path, forgotten: Tombstones | None) -> int:
     return int(pc.sum(pc.is_in(known, pa.array(forgotten.digests(), pa.string()))).as_py() or 0)
 
 
-def recipe_of(manifest: Manifest) -> Recipe:
-    """The recipe that made a release, its starting weights pinned to the version that they were.
+def recipe_of(manifest: Manifest, weights_file: str | None = None) -> Recipe:
+    """The recipe that made a release, its starting weights pinned to the version that they were, or taken from the file
+    where they are now.
 
-    Raises ConfigError if this code does not know such a recipe.
+    Raises ConfigError if this code does not know such a recipe, SourceError if the file is not the one.
     """
     try:
         recipe = Recipe.model_validate(manifest.recipe)
     except ValidationError as error:
         raise overrides.config_error(error) from error
-    weights = manifest.inputs.get(starting_weights.fetch.name, "")
-    if weights.startswith(starting_weights.REGISTRY):
-        pinned = weights.rpartition(":")[0]
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"weights": pinned})})
-    return recipe
+    identity, pinned = manifest.inputs.get(starting_weights.fetch.name, ""), recipe.train.weights
+    if identity.startswith(starting_weights.OF_FILE):
+        pinned = weights_file or pinned
+        starting_weights.require_file(str(pinned), identity)
+    elif weights_file is not None:
+        raise errors.ConfigError(
+            "Only weights from a file are named.",
+            received=f"--weights {weights_file} for {identity or 'random weights'}",
+            todo="leave out --weights",
+        )
+    elif identity.startswith(starting_weights.REGISTRY):
+        pinned = identity.rpartition(":")[0]
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"weights": pinned})})
 
 
 def sources_of(manifest: Manifest, given: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ class TombstonesRef(Ref):
 
     def summary(self) -> str:
         """See Ref."""
-        return f"{self.n_images:,} images are to be forgotten"
+        return f"{self.n_images:,} image{'s are' if self.n_images != 1 else ' is'} to be forgotten"
 
 
 class ManifestRef(Ref):

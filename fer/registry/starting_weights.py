@@ -29,6 +29,7 @@ from fer.training import config as train_config
 from fer.training.refs import WeightsRef
 
 IMAGENET, REGISTRY = train_config.IMAGENET, train_config.REGISTRY
+OF_FILE = "sha256:"  # how the identity of weights from a file begins
 _FILE = "weights.h5"  # in Keras' older form, that of keras.applications
 _FILE_OF_KERAS_3 = "model.weights.h5"
 _DOWNLOAD_TIMEOUT_S = 1_800
@@ -107,10 +108,21 @@ def resolve(source: str, model: ModelConfig, declared_origin: str | None = None)
                 received=f"{path.stat().st_size:,} in {path}",
                 todo=f"take other weights, or {limits.to_raise('model_bytes')}",
             )
-        identity = f"sha256:{disk.sha256(path)}"
+        identity = f"{OF_FILE}{disk.sha256(path)}"
         origin = f"a file, declared by the user and not verified: {declared_origin}"
         file = _FILE_OF_KERAS_3 if source.endswith(".weights.h5") else _FILE
     return ResolvedWeights(identity=identity, file=file, origin=origin, source=source, model=model.name)
+
+
+def require_file(path: str, identity: str) -> None:
+    """Raise SourceError unless the file of weights at `path` is the one of this identity."""
+    found = f"{OF_FILE}{disk.sha256(Path(path))}" if Path(path).is_file() else "no file"
+    if found != identity:
+        raise errors.SourceError(
+            f"The weights that the training started from must be there, as they were: {identity}.",
+            received=f"{found} at {path}",
+            todo="say where the file is now, by --weights PATH.h5",
+        )
 
 
 @stage.stage("weights")
@@ -142,7 +154,7 @@ def fetch(
             shutil.copyfile(folder / files.TRAINED_ON, out / files.WEIGHTS_TRAINED_ON)
     else:
         shutil.copyfile(resolved.source, out / resolved.file)
-        if f"sha256:{disk.sha256(out / resolved.file)}" != resolved.identity:
+        if f"{OF_FILE}{disk.sha256(out / resolved.file)}" != resolved.identity:
             raise errors.IntegrityError(
                 "A file of weights must stay as it is while it is copied.",
                 received=f"another content of {resolved.source}",

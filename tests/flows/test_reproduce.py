@@ -1,5 +1,7 @@
 """What a manifest says of the sources and the recipe that made a release."""
 
+import hashlib
+
 import pytest
 from versions import release
 
@@ -56,3 +58,32 @@ def test_a_recipe_that_this_code_does_not_know_is_an_error(tmp_path):
     recipe = catalog.load("demo").model_dump(mode="json")
     with pytest.raises(errors.ConfigError, match="nonsense"):
         reproduce.recipe_of(manifest(tmp_path, recipe=recipe | {"nonsense": 1}))
+
+
+@pytest.fixture
+def from_file(tmp_path):
+    """A manifest of a release whose training started from the file `w.h5`."""
+    (tmp_path / "w.h5").write_bytes(b"weights")
+    own = catalog.load("demo")
+    weights = {"weights": str(tmp_path / "w.h5"), "weights_origin": "ImageNet"}
+    recipe = own.model_copy(update={"train": own.train.model_copy(update=weights)}).model_dump(mode="json")
+    identity = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    return manifest(tmp_path, recipe=recipe, inputs={"source": "demo", "weights": identity})
+
+
+def test_weights_from_a_file_are_taken_from_where_it_is_now(tmp_path, from_file):
+    there = str(tmp_path / "w.h5")
+    assert reproduce.recipe_of(from_file).train.weights == there
+    moved = str((tmp_path / "w.h5").rename(tmp_path / "moved.h5"))
+    with pytest.raises(errors.SourceError, match=r"no file at .*w\.h5.*--weights"):
+        reproduce.recipe_of(from_file)
+    assert reproduce.recipe_of(from_file, moved).train.weights == moved
+    (tmp_path / "other.h5").write_bytes(b"other")
+    with pytest.raises(errors.SourceError, match="as they were: sha256:"):
+        reproduce.recipe_of(from_file, str(tmp_path / "other.h5"))
+
+
+def test_a_file_of_weights_is_named_for_a_release_that_started_from_one(tmp_path):
+    recipe = catalog.load("demo").model_dump(mode="json")
+    with pytest.raises(errors.ConfigError, match="leave out --weights"):
+        reproduce.recipe_of(manifest(tmp_path, recipe=recipe, inputs={"source": "demo"}), "w.h5")

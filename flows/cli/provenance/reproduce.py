@@ -1,5 +1,6 @@
 """The command `fer models reproduce`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,13 @@ def reproduce(
             help="Where its data is now, if that was an archive or a folder: the manifest has its digest alone. May be "
             "repeated.",
             metavar="archive:PATH.zip|folder:PATH",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the file of weights is now that its training started from, if it is not where it was.",
+            metavar="PATH.h5",
         ),
     ] = None,
     kaggle_secret: options.KaggleSecret = None,
@@ -48,7 +56,9 @@ def reproduce(
     with options.starting(screen):
         from flows import reproduce as reproduce_module
     with options.shown(screen):
-        found = reproduce_module.reproduce(spec, source or [], kaggle_secret, keep)
+        found = reproduce_module.reproduce(
+            spec, source or [], kaggle_secret, keep, None if weights is None else str(weights)
+        )
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
     else:
