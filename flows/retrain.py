@@ -3,9 +3,9 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from prefect import flow
+from pydantic import Field
 
 import tasks.cross_fitting
 import tasks.curation
@@ -18,6 +18,7 @@ from fer import errors
 from fer.curation.folds import FoldSettings
 from fer.curation.refs import SplitRef
 from fer.engine import dask_runner, runners
+from fer.engine.records import Record
 from fer.engine.refs import Ref
 from fer.evaluation.refs import (
     CalibrationRef,
@@ -43,6 +44,21 @@ from tasks.runs.results import Assessment, IngestResult, RetrainResult, RunPlan,
 from tasks.shown import artifacts, graph
 
 
+class ExtraWork(Record):
+    """What a run of `retrain` does beside what is needed."""
+
+    again: tuple[str, ...] = Field(
+        default=(), description="stages that run although their output is there, to see that it comes out the same"
+    )
+    show_faces: bool = Field(
+        default=False,
+        description="write a page of single images with where the model looks, its mistakes first, on this machine",
+    )
+
+
+NO_EXTRA = ExtraWork()
+
+
 @flow(name="retrain", flow_run_name=naming.run_name, **run_options.OPTIONS)
 @outcomes.as_final_state
 def retrain(
@@ -52,9 +68,7 @@ def retrain(
     kaggle_secret: block_names.Name | None = None,
     model_name: str | None = None,
     runner: dask_runner.Name = "processes",
-    dask_address: str | None = None,
-    show_faces: bool = False,
-    again: list[str] | None = None,
+    extra: ExtraWork = NO_EXTRA,
     plan_only: bool = False,
 ) -> RetrainResult | RunPlan:
     """Retrain end to end: from sources to a gated release in the model registry.
@@ -66,26 +80,34 @@ def retrain(
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
         model_name: The model's name in the registry. Without it the recipe's own, or, for another dataset than the
             recipe is made for, the sources' names and the recipe's.
-        runner: Who preprocesses and balances: this machine's processes, or the workers of a Dask cluster.
-        dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
-        show_faces: Write a page of single images with where the model looks, its mistakes first, on this machine.
-        again: Stages that are run although their output is there, to see that it comes out the same.
+        runner: Who preprocesses and balances: `processes` of this machine, `dask` workers on it, or those of a Dask
+            cluster, `dask:tcp://HOST:PORT`.
+        extra: What the run does beside what is needed.
         plan_only: Do nothing but say what would run, what is cached, and what it takes.
     """
     if (end_state := missed_runs.superseded()) is not None:
         return end_state
-    chosen = (sources, recipe, settings, kaggle_secret, model_name, runner, dask_address, show_faces)
+    chosen = (sources, recipe, settings, kaggle_secret, model_name, runner, extra)
     if plan_only:
-        made = plan(*chosen, again=again)
+        made = plan(*chosen)
         artifacts.plan_of_run(made)
         return made
-    with caching.again(stages.checked(again or [])):
+    with caching.again(stages.checked(extra.again)):
         return _retrained(*chosen)
 
 
-def plan(*chosen: Any, again: list[str] | None = None, **named: Any) -> RunPlan:
+def plan(
+    sources: list[str],
+    recipe: str,
+    settings: RecipeSettings | None = None,
+    kaggle_secret: str | None = None,
+    model_name: str | None = None,
+    runner: dask_runner.Name = "processes",
+    extra: ExtraWork = NO_EXTRA,
+) -> RunPlan:
     """What the flow would do with these parameters, by a walk through its body: nothing is done and nothing written."""
-    return plans.of(functools.partial(_retrained, *chosen, **named), stages.checked(again or []))
+    body = functools.partial(_retrained, sources, recipe, settings, kaggle_secret, model_name, runner, extra)
+    return plans.of(body, stages.checked(extra.again))
 
 
 def _retrained(
@@ -95,19 +117,18 @@ def _retrained(
     kaggle_secret: str | None,
     model_name: str | None,
     runner: dask_runner.Name,
-    dask_address: str | None,
-    show_faces: bool,
+    extra: ExtraWork,
 ) -> RetrainResult:
     """The flow's body."""
-    stage_runner = dask_runner.chosen(runner, dask_address)
+    stage_runner = dask_runner.chosen(runner)
     base = catalog.load(recipe)
     full_recipe = overrides.apply(base, settings, schema.model_name(base, sources, model_name)).resolved()
     outcomes.tag(recipe=full_recipe.name, model=full_recipe.model_name)
-    if show_faces and full_recipe.evaluation.folds:
+    if extra.show_faces and full_recipe.evaluation.folds:
         raise errors.ConfigError(
             "The page of faces must be of images that the model did not learn.",
             received=f"evaluation.folds={full_recipe.evaluation.folds}, by which it learns all but validation",
-            todo="leave out --show-faces",
+            todo="leave out --show-faces (in Prefect extra.show_faces)",
         )
     steps = pipeline.as_tasks(stage_runner)
     with tasks.registry.store_in_reach():
@@ -116,7 +137,7 @@ def _retrained(
         trained = graph.phase("training", pipeline.fit)(full_recipe, prepared, splits.learned, steps)
         findings = graph.phase("verdict", _judge)(full_recipe, data, splits, trained, stage_runner)
         result = graph.phase("release", _release)(full_recipe, recipe, sources, data, splits, trained, findings)
-        if not show_faces:
+        if not extra.show_faces:
             return result
         found = tasks.evaluation.explanations(
             trained.model, trained.shards, findings.assessment.evaluation, full_recipe.explanations, show_faces=True

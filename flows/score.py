@@ -30,7 +30,6 @@ def score(
     whole: bool = False,
     kaggle_secret: block_names.Name | None = None,
     runner: dask_runner.Name = "processes",
-    dask_address: str | None = None,
 ) -> ScoreResult:
     """Score pictures by a release; write a row for each face, and tell of drift and of the accuracy to expect.
 
@@ -41,12 +40,12 @@ def score(
         output: A folder, a file that ends in `.parquet`, or `s3://BUCKET/PREFIX`.
         whole: Take each picture for a face, and look for none in it.
         kaggle_secret: The Prefect Secret block with the Kaggle key; without it the environment or `kaggle.json`.
-        runner: Who scores: this machine's processes, or the workers of a Dask cluster.
-        dask_address: Its scheduler, `tcp://HOST:PORT`; without one `dask` means processes of this machine.
+        runner: Who scores: `processes` of this machine, `dask` workers on it, or those of a Dask cluster,
+            `dask:tcp://HOST:PORT`.
     """
     if (end_state := missed_runs.superseded()) is not None:
         return end_state
-    stage_runner = dask_runner.chosen(runner, dask_address)
+    stage_runner = dask_runner.chosen(runner)
     destination.parse(output)
     sources_module.parse(source)
     with tasks.registry.store_in_reach():

@@ -20,9 +20,11 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fer import errors
+from pydantic import Field
+
+from fer import errors, redaction
 from fer.engine import connect, disk
 from fer.engine.code import fingerprint
 from fer.engine.local_workspace import ABANDONED_AFTER_S
@@ -38,8 +40,9 @@ from fer.settings import Settings
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-Name = Literal["processes", "dask"]  # of the runners
-_ADDRESS = re.compile(r"(tcp|tls|ws|wss)://[^\s/@]+:\d+")
+PATTERN = r"^(processes|dask(:(tcp|tls|ws|wss)://[^\s/@]+:\d+)?)$"
+# The server checks it too, where a deployment is run.
+Name = Annotated[str, Field(json_schema_extra={"pattern": PATTERN})]
 _CONNECT_TIMEOUT_S = 10
 _WORKERS_TIMEOUT_S = 60
 _LOOK_EVERY_S = 1.0
@@ -47,15 +50,16 @@ _PENDING_PER_THREAD = 3  # work items, as in process_pool
 _SCRATCH = ".scratch"  # in the workspace of a worker
 
 
-def chosen(name: Name, dask_address: str | None) -> Runner:
+def chosen(name: Name) -> Runner:
     """Who processes the work items of the stages: this machine's processes, or Dask's workers. Raises ConfigError."""
-    if name == "dask":
-        return Dask(dask_address)
-    if dask_address is not None:
+    if not re.fullmatch(PATTERN, name):
         raise errors.ConfigError(
-            "--dask-address needs --runner dask.", received=f"--runner {name}", todo="give both or neither"
+            "The runner must be processes, dask, or dask:tcp://HOST:PORT (also tls, ws, wss).",
+            received=repr(redaction.redacted(name)),
+            todo="after dask: give the address that `dask scheduler` prints, or nothing for processes of this machine",
         )
-    return Processes()
+    kind, _, address = name.partition(":")
+    return Dask(address or None) if kind == "dask" else Processes()
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,6 @@ class Dask:
     """
 
     address: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.address is not None and not _ADDRESS.fullmatch(self.address):
-            raise errors.ConfigError(
-                "--dask-address must be tcp://HOST:PORT or tls://HOST:PORT.",
-                received=repr(self.address),
-                todo="give the address that `dask scheduler` prints",
-            )
 
     def run(
         self,
@@ -236,7 +232,7 @@ def _cluster(address: str | None) -> Iterator["Client"]:
                 raise errors.ConfigError(
                     f"The Dask scheduler at {address} must answer.",
                     received=type(error).__name__,
-                    todo="start it (`dask scheduler`), or correct --dask-address; tls:// needs Dask's certificates",
+                    todo="start it (`dask scheduler`), or correct the address; tls:// needs Dask's certificates",
                 ) from error
         try:
             client.wait_for_workers(1, timeout=_WORKERS_TIMEOUT_S)

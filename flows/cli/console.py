@@ -17,8 +17,8 @@ UNBOUNDED = 100_000  # columns, where no one has to see all of a line at once
 
 def _console(*, stderr: bool = False) -> Console:
     """A console as wide as its terminal; a file, a pipe or a CI's log is given whole lines, which can be searched."""
-    console = Console(stderr=stderr)
-    return console if console.file.isatty() else Console(stderr=stderr, width=UNBOUNDED)
+    console = Console(stderr=stderr, emoji=False)  # a colon in a path or an address is no emoji
+    return console if console.file.isatty() else Console(stderr=stderr, width=UNBOUNDED, emoji=False)
 
 
 out = _console()

@@ -28,6 +28,9 @@ Sources = Annotated[
 ]
 
 
+RUNNERS = "processes|dask|dask:tcp://HOST:PORT"
+
+
 def complete_recipes(incomplete: str) -> list[str]:
     """The recipes' names and the .toml files that begin so, for the shell's completion."""
     from fer.recipes import catalog, files

@@ -1,6 +1,6 @@
 """The command `fer retrain`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -17,12 +17,11 @@ Name = Annotated[
     ),
 ]
 Runner = Annotated[
-    Literal["processes", "dask"],
-    typer.Option(help="Who preprocesses and balances: `processes` of this machine, or `dask` workers."),
-]
-DaskAddress = Annotated[
-    str | None,
-    typer.Option(help="Dask's scheduler; without it `dask` means this machine.", metavar="tcp://HOST:PORT"),
+    str,
+    typer.Option(
+        help="Who preprocesses and balances: processes of this machine, Dask workers on it, or those of a cluster.",
+        metavar=options.RUNNERS,
+    ),
 ]
 ShowFaces = Annotated[
     bool,
@@ -42,7 +41,6 @@ def retrain(
     run: options.RunOptions,
     name: Name = None,
     runner: Runner = "processes",
-    dask_address: DaskAddress = None,
     show_faces: ShowFaces = False,
     again: Again = None,
 ) -> None:
@@ -54,8 +52,8 @@ def retrain(
     """
     from fer.engine import dask_runner
 
-    parameters = run.parameters(name) | {"model_name": name, "runner": runner, "dask_address": dask_address}
-    dask_runner.chosen(runner, dask_address)  # valid likewise
+    parameters = run.parameters(name) | {"model_name": name, "runner": runner}
+    dask_runner.chosen(runner)  # valid likewise
     options.prepare_prefect(run.verbose)
     model_name = options.registered_name(run.sources, run.recipe, name)
     options.announce(console.out, "retraining", run.sources, run.recipe, model_name)
@@ -64,7 +62,8 @@ def retrain(
         from flows import retrain as retrain_module
         from flows.cli import terminal
     with options.shown(console.out):
-        result = retrain_module.retrain(**parameters, show_faces=show_faces, again=again)
+        extra = retrain_module.ExtraWork(show_faces=show_faces, again=tuple(again or ()))
+        result = retrain_module.retrain(**parameters, extra=extra)
     terminal.show_retrain(console.out, result, run.settings)
     if result.is_refused:
         raise typer.Exit(REFUSED)

@@ -55,11 +55,11 @@ class Run(NamedTuple):
 
 def plan(*settings: str, again: tuple[str, ...] = ()) -> RunPlan:
     """The plan of `retrain` with these settings, made without a server."""
-    from flows.retrain import plan
+    from flows.retrain import ExtraWork, plan
 
     parsed = overrides.parse_settings([*SETTINGS, *settings])
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
-        return plan(["demo"], "demo", parsed, None, None, "processes", None, False, again=list(again))
+        return plan(["demo"], "demo", parsed, extra=ExtraWork(again=again))
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -77,6 +77,7 @@ def is_as_planned(run: Run) -> bool:
 
 
 def retrain(*settings: str, model_name: str | None = None, planned: bool = False, again: tuple[str, ...] = ()) -> Run:
+    from flows.retrain import ExtraWork
     from flows.retrain import retrain as flow
     from tasks.runs import events
 
@@ -89,7 +90,7 @@ def retrain(*settings: str, model_name: str | None = None, planned: bool = False
             recipe="demo",
             settings=overrides.parse_settings([*SETTINGS, *settings]),
             model_name=model_name,
-            again=list(again),
+            extra=ExtraWork(again=again),
             return_state=True,
         )
         result = state.result()

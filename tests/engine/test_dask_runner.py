@@ -292,10 +292,19 @@ def test_workers_with_a_workspace_of_that_name_in_another_store_refuse(cluster, 
         loud(workspace, dask_runner.Dask(cluster.address), tmp_path / "traces")
 
 
-@pytest.mark.parametrize("address", ["localhost:8786", "tcp://localhost", "http://localhost:1", "tcp://u:p@host:1"])
-def test_what_is_no_address_is_refused(address):
-    with pytest.raises(errors.ConfigError, match=r"must be tcp://HOST:PORT"):
-        dask_runner.Dask(address)
+@pytest.mark.parametrize(
+    "name", ["dask:localhost:8786", "dask:tcp://localhost", "dask:http://localhost:1", "dask:tcp://u:p@host:1", "Dask"]
+)
+def test_what_is_no_runner_is_refused(name):
+    with pytest.raises(errors.ConfigError, match=r"must be processes, dask, or dask:tcp://HOST:PORT"):
+        dask_runner.chosen(name)
+
+
+def test_a_runner_is_chosen_by_its_name():
+    assert dask_runner.chosen("processes") == runners.Processes()
+    assert dask_runner.chosen("dask") == dask_runner.Dask()
+    for address in ("tcp://10.0.0.5:8786", "tls://gpu-1.example.org:1", "tcp://[::1]:8786"):
+        assert dask_runner.chosen(f"dask:{address}") == dask_runner.Dask(address)
 
 
 def test_a_scheduler_that_does_not_answer_is_one_clear_error(tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ def plan(
     run: options.RunOptions,
     name: retrain.Name = None,
     runner: retrain.Runner = "processes",
-    dask_address: retrain.DaskAddress = None,
     show_faces: retrain.ShowFaces = False,
     again: retrain.Again = None,
     as_json: console.AsJson = False,
@@ -22,7 +21,10 @@ def plan(
     Nothing is done and nothing written; no Prefect server is needed. What follows a stage that is yet to run is unknown
     until it has: if its output comes out as it was, they are cached. Time is that of earlier runs of the same stages.
     """
-    parameters = run.parameters(name) | {"model_name": name, "runner": runner, "dask_address": dask_address}
+    from fer.engine import dask_runner
+
+    parameters = run.parameters(name) | {"model_name": name, "runner": runner}
+    dask_runner.chosen(runner)  # valid likewise
     options.quiet_prefect(run.verbose)
     if not as_json:
         model_name = options.registered_name(run.sources, run.recipe, name)
@@ -31,7 +33,8 @@ def plan(
     from flows import retrain as retrain_module
     from flows.cli import terminal
 
-    made = retrain_module.plan(**parameters, show_faces=show_faces, again=again)
+    extra = retrain_module.ExtraWork(show_faces=show_faces, again=tuple(again or ()))
+    made = retrain_module.plan(**parameters, extra=extra)
     if as_json:
         typer.echo(json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False))
     else:

@@ -1,7 +1,7 @@
 """The command `fer score`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -26,11 +26,12 @@ def score(
         bool, typer.Option("--whole", help="Take each picture for a face, and look for none in it.")
     ] = False,
     runner: Annotated[
-        Literal["processes", "dask"], typer.Option(help="Who scores: this machine's processes, or a Dask cluster.")
+        str,
+        typer.Option(
+            help="Who scores: processes of this machine, Dask workers on it, or those of a cluster.",
+            metavar=options.RUNNERS,
+        ),
     ] = "processes",
-    dask_address: Annotated[
-        str | None, typer.Option(help="The scheduler of the cluster.", metavar="tcp://HOST:PORT")
-    ] = None,
     kaggle_secret: options.KaggleSecret = None,
     as_json: console.AsJson = False,
     verbose: options.Verbose = False,
@@ -48,7 +49,7 @@ def score(
     sources.parse(source)
     names.parse_spec(model)
     destination.parse(output)
-    dask_runner.chosen(runner, dask_address)
+    dask_runner.chosen(runner)
     if kaggle_secret is not None:
         block_names.checked(kaggle_secret)
     options.prepare_prefect(verbose)
@@ -69,7 +70,6 @@ def score(
             whole=whole,
             kaggle_secret=kaggle_secret,
             runner=runner,
-            dask_address=dask_address,
         )
     if as_json:
         typer.echo(Path(result.reports["as JSON"]).read_text())

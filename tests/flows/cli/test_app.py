@@ -44,8 +44,14 @@ def test_help_names_every_command_and_loads_nothing_heavy(tmp_path):
         (("data", "check", "https://www.kaggle.com/c/faces"), 2, "kaggle competitions download -c faces"),
         (("data", "check", "demo", "--set", "curate.policies.blank=burn"), 2, "curate.policies.blank"),
         (("recipes", "show", "cake"), 2, "'cake'"),
-        (("retrain", "--dask-address", "tcp://a:1"), 2, "needs --runner dask"),
-        (("retrain", "--runner", "dask", "--dask-address", "a:1"), 2, "'a:1'"),
+        (("retrain", "--runner", "threads"), 2, "'threads'"),
+        (("retrain", "--runner", "dask:a:1"), 2, "'dask:a:1'"),
+        (("plan", "--runner", "dask:"), 2, "dask:tcp://HOST:PORT"),
+        (
+            ("score", "demo", "--model", "demo@1", "--output", "scores", "--runner", "processes:tcp://a:1"),
+            2,
+            "dask:tcp",
+        ),
         (("models", "show", "a b"), 2, "A model must be"),
     ],
 )
