@@ -20,6 +20,7 @@ from prefect.tasks import Task, exponential_backoff
 
 from fer import errors, plain_text, settings
 from fer.engine import connect
+from fer.engine.refs import Ref
 from fer.engine.stage import Found, Stage
 from fer.engine.workspace import Workspace
 from tasks.planning import provenance, walks
@@ -32,6 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 OnCached = Callable[[Any, dict[str, Any]], None]  # of a Ref and the task's parameters
 Find = Callable[[Mapping[str, Any]], Found | None]  # of the task's parameters: its output, if it is there
+Through = Callable[[walks.Walk, Mapping[str, Any]], Ref]  # of the task's parameters: the last stage's output
 Presumed = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the task's parameters: fields of its output
 
 _again: ContextVar[frozenset[str]] = ContextVar("_again", default=frozenset())
@@ -84,6 +86,7 @@ def task(
     *,
     stage: Stage[Any] | None = None,
     presumed: Presumed | None = None,
+    through: Through | None = None,
     retries: int = 3,
     on_cached: OnCached | None = None,
 ) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
@@ -91,7 +94,8 @@ def task(
 
     A second attempt begins with what the first one finished: it may only have to bring it to the store. `on_cached`
     shows in the UI what the body shows, where an earlier run did it. `stage` is what the task runs, if that is one;
-    what it ran for is said. `presumed`: what a plan takes for granted of an output that is not made yet.
+    what it ran for is said. `presumed`: what a plan takes for granted of an output that is not made yet; `through`: how
+    a plan walks through a task of several stages.
     """
 
     def decorate(function: Callable[P, R]) -> graph.Task[P, R]:
@@ -129,7 +133,7 @@ def task(
                 raise ValueError(f"{name} must be looked up within a walk.")
             ref_type = walks.result_of(function) if stage is None else stage.ref_type
             known = {} if presumed is None else presumed(bound.arguments)
-            return walk.output(walks.Task(name, ref_type, find, stage, known), bound.arguments)
+            return walk.output(walks.Task(name, ref_type, find, stage, known, through), bound.arguments)
 
         options = {**UNCACHED, **announced(name, on_cached), **retried(retries)}
         return graph.task(name, planned=look, **options)(find_or_run)

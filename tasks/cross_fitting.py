@@ -17,7 +17,8 @@ from fer.evaluation.calibration import calibrate as calibrate_stage
 from fer.evaluation.refs import CalibrationRef, Champion, EvaluationRef, Opponents
 from fer.ingest.refs import ManifestRef
 from fer.recipes.schema import Recipe
-from tasks import caching, pipeline, registry, stages
+from fer.training import seeds as seeds_stage
+from tasks import caching, pipeline, registry, stages, training
 from tasks.planning import walks
 from tasks.shown import artifacts
 
@@ -88,7 +89,7 @@ def _task(name: str) -> Callable[[Recipe, ManifestRef, SplitRef, int, runners.Ru
 
             return _evaluated(recipe, manifest, folds, number, run)
 
-    return caching.task(name, _find)(fold)
+    return caching.task(name, _find, through=_through)(fold)
 
 
 def _find(parameters: Mapping[str, Any]) -> Found | None:
@@ -107,6 +108,17 @@ def _find(parameters: Mapping[str, Any]) -> Found | None:
     except _Missing:
         return None
     return found
+
+
+def _through(walk: walks.Walk, parameters: Mapping[str, Any]) -> EvaluationRef:
+    """Walk through the stages of a fold."""
+
+    def look_up(stage: Stage[RefT], *inputs: Any) -> RefT:
+        presumed = training.presumed_seed(inputs[1]) if stage is seeds_stage.choose else {}
+        return walk.stage_output(stage, *inputs, **presumed)
+
+    given = parameters
+    return _evaluated(given["recipe"], given["manifest"], given["folds"], given["number"], look_up)
 
 
 def _evaluated(recipe: Recipe, manifest: ManifestRef, folds: SplitRef, number: int, run: pipeline.Run) -> EvaluationRef:

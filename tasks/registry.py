@@ -1,6 +1,7 @@
 """The registry's tasks: whom a candidate must beat, and its release."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -190,11 +191,12 @@ _NAME = "register"
 @caching.task(_NAME, _find_release)
 def register(candidate: register_stage.Candidate, champion_state: ChampionState) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
+    began = time.monotonic()
     report = reports.evaluation_report(candidate.evaluation, candidate.model)
     workspace = caching.workspace()
     with artifacts.progress_bar(_NAME) as progress:
         release = register_stage.register(
             candidate, champion_state, report=report, by=caching.run_label(), workspace=workspace, progress=progress
         )
-    register_stage.remember(candidate, release, workspace)
+    register_stage.remember(candidate, release, time.monotonic() - began, workspace)
     return release

@@ -92,10 +92,15 @@ def _show_seeds(chosen: SeedsRef) -> None:
     artifacts.table("seeds", rows, chosen.summary())
 
 
+def presumed_seed(seeds: tuple[int, ...]) -> dict[str, int]:
+    """What a plan takes for granted: that the first of several seeds is chosen."""
+    return {"chosen": seeds[0]}
+
+
 @stages.task(
     seeds_stage.choose,
     on_cached=lambda chosen, _: _show_seeds(chosen),
-    presumed=lambda parameters: {"chosen": parameters["seeds"][0]},
+    presumed=lambda parameters: presumed_seed(parameters["seeds"]),
 )
 def choose_seed(models: tuple[ModelRef, ...], seeds: tuple[int, ...]) -> SeedsRef:
     """Take the model that is best on validation, and say how far the seeds lie apart."""

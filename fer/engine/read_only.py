@@ -23,6 +23,7 @@ class ReadOnlyWorkspace(Workspace):
         super().__init__(there.root, say=there.say, read_only=True)
         self.objects = there.objects
         self._there = there
+        self._records: dict[tuple[str, int | None], list[OutputRecord]] = {}  # as they were when first asked for
         self._made = LocalWorkspace(aside, say=there.say)
         self._fetched = RemoteWorkspace(aside, there.store) if isinstance(there, RemoteWorkspace) else None
 
@@ -49,7 +50,9 @@ class ReadOnlyWorkspace(Workspace):
 
     def records(self, stage: str, newest: int | None = None) -> list[OutputRecord]:
         """See Workspace."""
-        return self._there.records(stage, newest)
+        if (stage, newest) not in self._records:
+            self._records[stage, newest] = self._there.records(stage, newest)
+        return list(self._records[stage, newest])
 
     def run(
         self,

@@ -86,14 +86,20 @@ def _registered(candidate: Candidate, models: registry.Registry) -> Manifest | N
     return next((version for version in same if version.version not in cleared), None)
 
 
-def remember(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> None:
+class RegisteredRef(Ref):
+    """`release.json`: that a run came to a release, and how long that took."""
+
+    seconds: float = 0.0
+
+
+def remember(candidate: Candidate, release: ReleaseRef, seconds: float, workspace: Workspace) -> None:
     """Commit to the workspace that a run came to this release. Raises WorkspaceError, StoreError."""
 
-    def write(out: Path) -> Ref:
+    def write(out: Path) -> RegisteredRef:
         (out / _RELEASE).write_text(release.model_dump_json(indent=1))
-        return Ref()
+        return RegisteredRef(seconds=round(seconds, 3))
 
-    workspace.run(_STAGE, _key(candidate, release), Ref, write, resumable=False)
+    workspace.run(_STAGE, _key(candidate, release), RegisteredRef, write, resumable=False)
 
 
 def remembered(candidate: Candidate, release: ReleaseRef, workspace: Workspace) -> OutputRecord | None:

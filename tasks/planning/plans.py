@@ -9,7 +9,7 @@ import psutil
 from fer import errors, plain_text, settings
 from fer.engine import connect
 from tasks.planning import estimates, provenance, walks
-from tasks.planning.estimates import Estimate
+from tasks.planning.estimates import Estimate, Memory
 from tasks.planning.walks import Step, Walk
 from tasks.runs.results import RunPlan
 
@@ -63,7 +63,11 @@ def _why(step: Step) -> str:
         return "it is to be made again"
     if step.record is not None:
         return provenance.of_cached(step.record).origin
-    return "" if step.reason is None or step.state == "unknown" else step.reason.sentence()
+    if step.state == "unknown":
+        return ""
+    if step.parts:
+        return next(_why(part) for part in step.parts if part.state == "runs")
+    return "" if step.reason is None else step.reason.sentence()
 
 
 def _figure(value: float | None, unit: float) -> str:
@@ -80,11 +84,24 @@ def _message(steps: Sequence[Step], expected: Sequence[Estimate], free_bytes: in
     at_work = {step.name: estimate for step, estimate in zip(steps, expected, strict=True) if step.state != "cached"}
     if at_work:
         parts += [_time(at_work), _space(at_work.values(), free_bytes)]
-    memory = [estimate.memory_mb for estimate in at_work.values() if estimate.memory_mb is not None]
+    memory = [estimate.memory for estimate in at_work.values() if estimate.memory is not None]
     if memory:
-        free = psutil.virtual_memory().available
-        parts.append(f"{max(memory) / 1e3:.1f} GB of memory for the training ({free / 1e9:.1f} GB free)")
+        parts.append(_memory(max(memory, key=lambda one: one.mb), _other_pixels(steps)))
     return "; ".join(parts)
+
+
+def _other_pixels(steps: Sequence[Step]) -> list[str]:
+    """In what the images to be trained on are larger or smaller than before."""
+    changes = [change for step in steps if step.name == "preprocess" and step.reason for change in step.reason.changes]
+    return [change.sentence() for change in changes if change.name in ("preprocess.height", "preprocess.width")]
+
+
+def _memory(needed: Memory, other_pixels: Sequence[str]) -> str:
+    """What the nearest earlier training took, which may not be what this one takes."""
+    free = psutil.virtual_memory().available
+    differing = [*other_pixels, *needed.differing]
+    but = f", but {plain_text.visible('; '.join(differing))}" if differing else ""
+    return f"{needed.mb / 1e3:.1f} GB of memory, as the training {needed.output} took{but} ({free / 1e9:.1f} GB free)"
 
 
 def _time(at_work: Mapping[str, Estimate]) -> str:

@@ -22,6 +22,7 @@ from fer.recipes import reasons
 from fer.recipes.reasons import Reason
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+RefT = TypeVar("RefT", bound=Ref)
 
 
 class Step(NamedTuple):
@@ -38,10 +39,14 @@ class Step(NamedTuple):
     waits_for: tuple[str, ...]
     reason: Reason | None
     is_forced: bool = False
+    parts: tuple["Step", ...] = ()  # of a task of several stages
 
     @property
     def state(self) -> Literal["cached", "runs", "unknown"]:
         """`unknown`: it runs unless what it waits for comes out as it was before."""
+        if self.parts:
+            states = {part.state for part in self.parts}
+            return next(state for state in ("runs", "unknown", "cached") if state in states)
         if self.record is not None and not self.is_forced:
             return "cached"
         is_new = self.reason is not None and (self.reason.nearest is None or self.reason.is_of_its_own)
@@ -51,7 +56,8 @@ class Step(NamedTuple):
 class Task(NamedTuple):
     """What a walk needs to know of a task: how its output is found; which stage it runs, if it is one.
 
-    `presumed`: what is taken for granted of an output that is not made yet.
+    `presumed`: what is taken for granted of an output that is not made yet. `through`: walks through the stages of a
+    task of several, to the output of the last one.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Task(NamedTuple):
     find: Callable[[Mapping[str, Any]], Found | None]
     stage: Stage[Any] | None = None
     presumed: Mapping[str, Any] = types.MappingProxyType({})
+    through: "Callable[[Walk, Mapping[str, Any]], Ref] | None" = None
 
 
 class Walk:
@@ -73,6 +80,13 @@ class Walk:
         """The output of a task for these parameters; a blank one if it isn't made. Notes the step."""
         name, stage = task.name, task.stage
         unmade = tuple(dict.fromkeys(ref.path.partition("/")[0] for ref in key_parts.unmade(list(parameters.values()))))
+        if task.through is not None:
+            within = Walk(self.workspace, self._forced)
+            last = task.through(within, parameters)
+            parts = tuple(within.steps)
+            record = parts[-1].record if all(part.state == "cached" for part in parts) else None
+            self.steps.append(Step(name, None, None, record, unmade, None, parts=parts))
+            return last if last.digest else blank(task.ref_type, path=f"{name}/")
         found = None if unmade else task.find(parameters)
         is_forced = name in self._forced and not unmade
         reason, key = None, None
@@ -87,6 +101,15 @@ class Walk:
         if found is not None:
             return found.ref
         return blank(task.ref_type, **{"path": f"{name}/", **task.presumed})
+
+    def stage_output(self, stage: Stage[RefT], *inputs: Any, **presumed: Any) -> RefT:
+        """The output of a stage for these inputs, without a task; `presumed` as for one."""
+
+        def find(given: Mapping[str, Any]) -> Found | None:
+            return stage.found(*(given[name] for name in stage.inputs), workspace=self.workspace)
+
+        task = Task(stage.name, stage.ref_type, find, stage, presumed)
+        return cast(RefT, self.output(task, dict(zip(stage.inputs, inputs, strict=True))))
 
 
 _current: ContextVar[Walk | None] = ContextVar("_current", default=None)

@@ -13,7 +13,7 @@ from fer.evaluation import predictions
 from fer.evaluation.gates import beforehand
 from fer.recipes import overrides
 from fer.registry import releases
-from tasks.runs.results import RetrainResult
+from tasks.runs.results import RetrainResult, RunPlan
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
@@ -42,6 +42,13 @@ def retrain(*settings: str) -> Run:
         [event.name for event in ended if not event.cached],
         [event.name for event in ended if event.cached],
     )
+
+
+def plan(*settings: str) -> RunPlan:
+    """What that run would do."""
+    from flows import retrain as flows_retrain
+
+    return flows_retrain.plan(["demo"], "demo", overrides.parse_settings([*quick_demo.SETTINGS, *SMALL, *settings]))
 
 
 class Proposed(NamedTuple):
@@ -104,6 +111,11 @@ def test_again_everything_is_cached(first, proposed):
 
 def test_another_recipe_is_compared_by_the_answers_of_both_on_the_same_folds(first, proposed):
     settings = ("train.learning_rate=0.004", "gate.margin=1", "gate.max_churn=1", "gate.superiority=0")
+    planned = {row["stage"]: row for row in plan(*proposed.settings, *settings).rows}
+    assert {planned[fold]["plan"] for fold in CHAMPIONS_FOLDS} == {"cached"}
+    for fold in FOLDS:
+        assert (planned[fold]["plan"], planned[fold]["minutes"] != "?") == ("will run", True)
+        assert planned[fold]["why"].startswith("train.learning_rate")
     second = retrain(*proposed.settings, *settings)
     assert set(FOLDS) <= set(second.executed)
     assert set(CHAMPIONS_FOLDS) <= set(second.cached)

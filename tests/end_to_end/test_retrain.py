@@ -260,7 +260,8 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
     assert by_stage["train"]["why"].startswith("train.seed: 0 → 1")
     assert (by_stage["evaluate"]["plan"], by_stage["evaluate"]["depends on"]) == ("unknown", "train, calibrate")
     assert "min, as before" in run.planned.message
-    assert "of memory for the training" in run.planned.message
+    assert "of memory, as the training train/" in run.planned.message
+    assert by_stage["register"]["minutes"] != "?"
     assert run.cached[-1] == "evaluate champion"  # when it was a candidate
     shown = shown_in(run.id)
     assert shown["evaluation"].data.startswith(report_of(run))

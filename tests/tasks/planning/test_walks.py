@@ -83,6 +83,33 @@ def test_a_forced_stage_runs_and_what_follows_stays_cached(workspace):
     assert [step.state for step in walk_through(workspace, 2, frozenset({"multiply"}))] == ["runs", "cached"]
 
 
+def walk_through_both(workspace: LocalWorkspace, factor: int, forced: frozenset[str] = frozenset()) -> walks.Step:
+    """The step of one task that runs both stages."""
+
+    def through(walk: walks.Walk, given) -> Number:
+        return walk.stage_output(add, walk.stage_output(multiply, 3, Config(factor=given["factor"])))
+
+    walk = walks.Walk(workspace, forced)
+    made = walk.output(walks.Task("both", Number, lambda _: None, through=through), {"factor": factor})
+    (step,) = walk.steps
+    assert made.path == ("both/" if step.state != "cached" and not forced else step.parts[-1].record.path)
+    return step
+
+
+def test_a_task_of_several_stages_runs_as_soon_as_one_of_them_does(workspace):
+    step = walk_through_both(workspace, 2)
+    assert (step.state, [part.state for part in step.parts], step.record) == ("runs", ["runs", "runs"], None)
+    run(workspace, 2)
+    step = walk_through_both(workspace, 2)
+    assert (step.state, [part.name for part in step.parts]) == ("cached", ["multiply", "add"])
+    assert step.record.path == step.parts[-1].record.path
+    step = walk_through_both(workspace, 5)
+    assert (step.state, [part.state for part in step.parts]) == ("runs", ["runs", "unknown"])
+    assert step.parts[0].reason.sentence() == "config.factor: 2 → 5"
+    step = walk_through_both(workspace, 2, frozenset({"multiply"}))
+    assert (step.state, [part.state for part in step.parts], step.record) == ("runs", ["runs", "cached"], None)
+
+
 @pytest.mark.parametrize("ref_type", [ModelRef, SplitRef, VerdictRef, Number])
 def test_a_blank_output_is_of_its_type_and_not_made(ref_type):
     made = walks.blank(ref_type, path="stage/")
