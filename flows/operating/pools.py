@@ -10,18 +10,18 @@ TRAINING = "training"
 _AT_ONCE = 1  # whatever trains takes the processors and the memory that it finds
 
 
-def ensure(client: SyncPrefectClient) -> list[str]:
+def ensure(client: SyncPrefectClient, pool: str = POOL) -> list[str]:
     """See that the server has both; what is there, of any type or limit, stays. Returns what was made, in words."""
     made = []
     try:
-        client.read_work_pool(POOL)
+        client.read_work_pool(pool)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template))
-        made.append(f"the work pool {POOL!r}, of processes")
+        client.create_work_pool(WorkPoolCreate(name=pool, type=ProcessWorker.type, base_job_template=template))
+        made.append(f"the work pool {pool!r}, of processes")
     try:
-        client.read_work_queue_by_name(TRAINING, work_pool_name=POOL)
+        client.read_work_queue_by_name(TRAINING, work_pool_name=pool)
     except ObjectNotFound:
-        client.create_work_queue(TRAINING, work_pool_name=POOL, concurrency_limit=_AT_ONCE)
+        client.create_work_queue(TRAINING, work_pool_name=pool, concurrency_limit=_AT_ONCE)
         made.append(f"the work queue {TRAINING!r}, {_AT_ONCE} run at a time")
     return made

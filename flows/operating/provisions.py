@@ -5,11 +5,11 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows.operating import automations, pools
 
 
-def ensure(client: SyncPrefectClient) -> list[str]:
+def ensure(client: SyncPrefectClient, pool: str = pools.POOL) -> list[str]:
     """See that the server has all of it; what is there is the user's and stays. Returns what was made, in words."""
     changes = automations.ensure(client)
     return [
-        *pools.ensure(client),
+        *pools.ensure(client, pool),
         *(f"the automation {name!r}" for name in changes.made),
         *(f"the automation {name!r}, anew, since it was as an earlier version had made it" for name in changes.renewed),
     ]

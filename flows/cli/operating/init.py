@@ -35,14 +35,14 @@ def init(
     _say(f"next: {place}prefect deploy --all")
 
 
-def provide() -> None:
-    """Make on the server what is missing there, and say so."""
+def provide(pool: str | None = None) -> None:
+    """Make on the server what is missing there, and say so. `pool`: by default that of the deployments."""
     from prefect import get_client
 
-    from flows.operating import provisions
+    from flows.operating import pools, provisions
 
     with get_client(sync_client=True) as client:
-        made = provisions.ensure(client)
+        made = provisions.ensure(client, pool or pools.POOL)
         for what in made:
             _say(f"made on the server: {what}")
         if not made:
