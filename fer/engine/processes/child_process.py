@@ -32,6 +32,7 @@ _BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from fer.engine.processes import child_process; child_process.main()"
 )
+_BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
 _LAST_LINES = 20  # of what the child wrote: in the error's note
 _SHOWN_LINES = 3  # of these, in its message, unless they are longer than this
@@ -78,7 +79,7 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
     }
     with (
         tempfile.TemporaryFile() as stderr,
-        _started(job, stderr, deadline) as process,
+        _started(job, stderr, deadline, progress) as process,
     ):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         reader = threading.Thread(target=_forward, args=(process.stdout, messages), daemon=True)
@@ -97,9 +98,15 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
             reader.join()
 
 
-def _started(job: Job, stderr: IO[bytes], deadline: float) -> "subprocess.Popen[bytes] | fork_server.ForkedProcess":
+def _started(
+    job: Job, stderr: IO[bytes], deadline: float, progress: Progress
+) -> "subprocess.Popen[bytes] | fork_server.ForkedProcess":
     environment = arithmetic.child_environment(threads=job.threads, xla=job.xla)
-    if not (job.xla or job.in_fresh_interpreter) and arithmetic.backend() == "tensorflow":
+    backend = arithmetic.backend()
+    may_fork = not (job.xla or job.in_fresh_interpreter) and backend == "tensorflow"
+    if not (may_fork and fork_server.is_warm(environment)):
+        progress.note(f"loading {_BACKENDS.get(backend, backend)}")  # some seconds without anything to count
+    if may_fork:
         try:
             forked = fork_server.start(environment, stderr, max(0.1, deadline - time.monotonic()))
         except TimeoutError:

@@ -93,6 +93,7 @@ class _Server:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._identity = _identity(environment)
+        self.has_forked = False
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -131,6 +132,7 @@ def start(environment: dict[str, str], stderr: IO[bytes], timeout_s: float) -> F
     status, their_status = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stdin_read, stdin_write = os.pipe()
     stdout_read, stdout_write = os.pipe()
+    server = _server(environment)
     request = {
         "environment": environment,
         "path": sys.path,
@@ -140,7 +142,7 @@ def start(environment: dict[str, str], stderr: IO[bytes], timeout_s: float) -> F
     pidfds: list[int] = []
     try:
         theirs = [stdin_read, stdout_write, stderr.fileno(), their_status.fileno()]
-        socket.send_fds(_server(environment).control, [json.dumps(request).encode()], theirs)
+        socket.send_fds(server.control, [json.dumps(request).encode()], theirs)
         their_status.close()
         status.settimeout(timeout_s)
         _, pidfds, _, _ = socket.recv_fds(status, 16, 1)
@@ -159,7 +161,14 @@ def start(environment: dict[str, str], stderr: IO[bytes], timeout_s: float) -> F
     if not pidfds:
         close()
         return None
+    server.has_forked = True
     return ForkedProcess(os.fdopen(stdin_write, "wb"), os.fdopen(stdout_read, "rb"), pidfds[0], status)
+
+
+def is_warm(environment: dict[str, str]) -> bool:
+    """Whether a process with `environment` need not wait until Keras is imported."""
+    with _lock:
+        return _pid == os.getpid() and any(server.has_forked and server.serves(environment) for server in _servers)
 
 
 def close() -> None:

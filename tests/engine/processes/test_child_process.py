@@ -12,6 +12,7 @@ import pytest
 from fer import errors
 from fer.engine import arithmetic
 from fer.engine.processes import child_process
+from fer.progress import Reporter
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +87,7 @@ def work(tmp_path, monkeypatch):
 
 def run(function, *, timeout_s=20.0, progress=lambda *_: None, advice=None, **arguments):
     job = child_process.Job("Work", timeout_s, **(advice or {}))
-    return child_process.run(function, arguments, job, progress=progress)
+    return child_process.run(function, arguments, job, progress=Reporter(progress))
 
 
 def is_gone(pid: int) -> bool:
@@ -224,8 +225,9 @@ def test_a_child_ends_when_its_parent_is_killed_outright(work, tmp_path):
     script = """
     import child_work
     from fer.engine.processes import child_process
+    from fer.progress import Reporter
     job = child_process.Job("Work", timeout_s=60)
-    child_process.run(child_work.sleep, {}, job, progress=lambda pid, *_: print(pid, flush=True))
+    child_process.run(child_work.sleep, {}, job, progress=Reporter(lambda pid, *_: print(pid, flush=True)))
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],

@@ -12,6 +12,7 @@ import pytest
 
 from fer import errors
 from fer.engine.processes import child_process, fork_server
+from fer.progress import Reporter
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,8 +65,8 @@ def work(tmp_path, monkeypatch):
     del sys.modules["forked_work"]
 
 
-def run(function, *, progress=lambda *_: None, **job):
-    return child_process.run(function, {}, child_process.Job("Work", 60.0, **job), progress=progress)
+def run(function, *, progress=lambda *_: None, note=lambda _: None, **job):
+    return child_process.run(function, {}, child_process.Job("Work", 60.0, **job), progress=Reporter(progress, note))
 
 
 def server() -> psutil.Process:
@@ -162,6 +163,16 @@ def test_without_a_server_there_is_an_interpreter(work, monkeypatch, preloaded):
     found = run(work.describe)
     assert not found["has_keras"]
     assert found["parent"] == os.getpid()
+
+
+def test_that_keras_is_imported_is_said_where_it_is_waited_for(work):
+    fork_server.close()
+    notes = []
+    for _ in range(2):
+        run(work.describe, note=notes.append)
+    assert notes == ["loading TensorFlow"]
+    run(work.describe, note=notes.append, in_fresh_interpreter=True)
+    assert notes == 2 * ["loading TensorFlow"]
 
 
 def test_closed_it_leaves_no_process(work):
