@@ -28,6 +28,7 @@ from fer.evaluation.robustness.config import RobustnessConfig
 from fer.evaluation.slices import measure as slices_stage
 from fer.evaluation.slices.config import SlicesConfig
 from fer.recipes.schema import Recipe
+from fer.reports import gate_chart
 from fer.shards.refs import ShardsRef
 from fer.training.refs import ModelRef
 from tasks import caching, reports, stages
@@ -204,7 +205,11 @@ def _show_verdict(verdict: VerdictRef) -> None:
     decision = [f"- {'✓' if verdict.replaces else '–'} **replaces the champion**: {plain(verdict.decision)}"]
     power = [] if verdict.power is None else ["", f"Power: {plain(verdict.power.sentence())}."]
     estimate = ["", f"The figures are an estimate of {plain(verdict.estimate_of)}."] if verdict.estimate_of else []
-    text = "\n".join([title, "", *lines, *(decision if verdict.decision else []), *power, *estimate])
+    drawn = gate_chart.of(verdict.checks)
+    picture = (
+        [] if drawn is None else ["", artifacts.picture(drawn, "What the gates measured"), f"\n*{gate_chart.LEGEND}*"]
+    )
+    text = "\n".join([title, "", *lines, *(decision if verdict.decision else []), *power, *estimate, *picture])
     artifacts.markdown("verdict", text, plain_text.visible(verdict.sentence()))
 
 

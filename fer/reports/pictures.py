@@ -26,7 +26,7 @@ _VIEW_BOX = re.compile(r'^<svg [^>]*viewBox="0 0 (\d+) (\d+)"[^>]*>')
 
 def learning(history: Mapping[str, Sequence[float]], best_epoch: int) -> dict[str, bytes]:
     """Accuracy and loss by epoch, of train and validation, each an SVG."""
-    return {name: _on_ground(chart) for name, chart in learning_charts(history, best_epoch).items()}
+    return {name: on_ground(chart) for name, chart in learning_charts(history, best_epoch).items()}
 
 
 def best_epoch_of(history: Mapping[str, Sequence[float]]) -> int:
@@ -86,10 +86,10 @@ def class_bars(series: Mapping[str, Mapping[str, int]], *, title: str) -> bytes:
                 f"{count:,}",
             )
     height = top + row * len(classes) + 8
-    return _on_ground(Markup('<svg viewBox="0 0 {} {}">{}</svg>').format(_WIDTH, height, drawn))
+    return on_ground(Markup('<svg viewBox="0 0 {} {}">{}</svg>').format(_WIDTH, height, drawn))
 
 
-def _on_ground(chart: Markup) -> bytes:
+def on_ground(chart: Markup) -> bytes:
     """A chart of a page as a file of its own."""
     opening = _VIEW_BOX.match(chart)
     if opening is None:

@@ -266,6 +266,7 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
     shown = shown_in(run.id)
     assert shown["evaluation"].data.startswith(report_of(run))
     assert shown["champion-evaluation"].data.startswith(report_of(first))
+    assert "data:image/svg+xml;base64," in shown["verdict"].data
     assert run.result.verdict.champion_version == 1
     assert run.result.release.version == 2
     with releases.local_copy("demo@2") as (manifest, _):
