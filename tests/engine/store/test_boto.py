@@ -92,6 +92,8 @@ def other_store():
     """One bucket of a store that answers conditional puts as others do, by its `kind`; keeps what was asked of it."""
 
     class Other(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # says that it goes on to a body, for which boto3 waits a second otherwise
+
         def answer(self, status, code="", message="", etag=""):
             body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode() if code else b""
             self.send_response(status)

@@ -56,6 +56,5 @@ def test_one_that_does_not_answer_is_said(running, monkeypatch):
     from fer import errors
 
     monkeypatch.setattr(services, "answers", lambda asked: False)
-    monkeypatch.setattr(own_server, "_PATIENCE_S", 0)
     with pytest.raises(errors.PrefectUnavailable, match="fer down"):
-        own_server.use(running)
+        own_server.use(running, patience_s=0)
