@@ -14,7 +14,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -264,11 +264,17 @@ def _conditions(libraries: Iterable[str], foreign: Iterable[str]) -> dict[str, s
         conditions["backend"] = f"{backend} {_version(_BACKENDS.get(backend, ()))}"
         conditions["keras.json"] = hashlib.sha256(arithmetic.KERAS_CONFIGURATION.read_bytes()).hexdigest()
     if others := set(foreign) - _SHAPING.keys():
-        providers = importlib.metadata.packages_distributions()
+        providers = _providers(tuple(sys.path))
         for library in others:
             distributions = sorted(set(providers.get(library, ())))
             conditions[library] = ", ".join(f"{name} {_version((name,))}" for name in distributions)
     return conditions | arithmetic.variables(libraries)
+
+
+@functools.lru_cache(maxsize=8)
+def _providers(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Imported name -> the distributions on `sys.path`, which is `path`, that provide it: to look takes a while."""
+    return importlib.metadata.packages_distributions()
 
 
 @functools.lru_cache

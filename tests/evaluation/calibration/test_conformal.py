@@ -1,4 +1,3 @@
-import crepes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +16,8 @@ def drawn(n: int, n_present: int = 3, seed: int = 0, *, coarse: bool = False):
 
 @given(st.integers(1, 60), st.integers(0, 9), st.booleans(), st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_sets_are_those_of_crepes(n, seed, coarse, coverage):
+    import crepes  # not in each process that collects this test
+
     truth, values = drawn(n, seed=seed, coarse=coarse)
     _, others = drawn(20, seed=seed + 100, coarse=coarse)
     highest = conformal.thresholds(truth, values, [coverage], by_class=False)[0]

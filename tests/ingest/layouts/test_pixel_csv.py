@@ -114,6 +114,7 @@ def test_rows_of_another_square_than_most_are_in_quarantine(tmp_path):
 
 def test_each_table_may_have_its_own_number_of_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(manifest_parts, "FILES_PER_PART", 3)
+    monkeypatch.setattr("fer.engine.processes.process_pool.usable_cores", lambda: 1)  # others take seconds to start
     workspace = LocalWorkspace(tmp_path)
     small, large = (
         ("emotion,pixels\n" + "".join(f"3,{' '.join(['7'] * n)}\n" for n in sizes)).encode()
