@@ -19,20 +19,23 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
+from fer.recipes import main_values
+from fer.reports import markdown_tables
 from flows.operating import provisions
 
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
+_STEP = "kept"  # the ID of the build step in `prefect.yaml`
 _PAGE = 200  # the most that the server gives at once
 
 
-def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
+def keep_pauses(deployment: str) -> dict[str, Any]:
     """A build step of `prefect.yaml`, for the deployment of that name; prints what deploying is about to replace.
 
     Sees that the server has what they need beside them, too (`provisions`).
     Returns `active`: for the slug of each declared schedule, whether it is to be active; and `enabled`: likewise for
     the name of each trigger. What is new is; a pause of the whole deployment, which no declaration can keep, becomes
-    one of its schedules.
+    one of its schedules. And `recipes`: the main values of the named recipes as Markdown, for a description.
     """
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
@@ -46,16 +49,21 @@ def keep_pauses(deployment: str) -> dict[str, dict[str, bool]]:
     for what in made:
         typer.echo(f"made on the server: {what}")
     if current is None:
-        return {"active": dict.fromkeys(slugs, True), "enabled": enabled}
+        return {"active": dict.fromkeys(slugs, True), "enabled": enabled, **_step_texts()}
     for change in replaced(declared, current):
         typer.echo(f"replaced on the server: {deployment}: {change}")
     pairs = zip(slugs, _paired(declared, current), strict=True)
     active = {slug: not current.paused and (there is None or there.active) for slug, there in pairs}
-    return {"active": active, "enabled": enabled}
+    return {"active": active, "enabled": enabled, **_step_texts()}
+
+
+def _step_texts() -> dict[str, str]:
+    """What the build step gives for descriptions."""
+    return {"recipes": markdown_tables.table(main_values.rows()).strip()}
 
 
 def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
-    """The deployments that the file declares, by name, with the environment's variables put in.
+    """The deployments that the file declares, by name, the environment's variables and the build step's texts put in.
 
     Empty where there is no such file, or none of `prefect deploy`'s, which then says itself what is wrong with it.
     """
@@ -65,7 +73,8 @@ def declarations(path: Path = DECLARATIONS) -> dict[str, dict[str, Any]]:
         return {}
     declared = content.get("deployments") or [] if isinstance(content, dict) else []
     named = [declaration for declaration in declared if "name" in declaration]
-    return {declaration["name"]: apply_values(declaration, dict(os.environ)) for declaration in named}
+    values = {**os.environ, _STEP: _step_texts()}
+    return {declaration["name"]: apply_values(declaration, values) for declaration in named}
 
 
 def on_server(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:

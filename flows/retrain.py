@@ -48,10 +48,13 @@ class ExtraWork(Record):
     """What a run of `retrain` does beside what is needed."""
 
     again: tuple[str, ...] = Field(
-        default=(), description="stages that run although their output is there, to see that it comes out the same"
+        default=(),
+        title="again",
+        description="stages (`train`, …) that run although their output is there, to see that it comes out the same",
     )
     show_faces: bool = Field(
         default=False,
+        title="show_faces",
         description="write a page of single images with where the model looks, its mistakes first, on this machine",
     )
 

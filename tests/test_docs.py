@@ -234,6 +234,18 @@ def test_deployments_have_a_time_out_another_try_and_one_run_at_a_time_and_those
         assert pool.get("work_queue_name") == (pools.TRAINING if trains else None), deployment["name"]
 
 
+def test_a_deployment_that_retrains_shows_the_recipes():
+    from flows import deploying
+
+    declared = deploying.declarations(ROOT / "prefect.yaml")
+    retrain = [one for one in declared.values() if one["entrypoint"] == "flows.retrain.retrain"]
+    assert retrain
+    for deployment in retrain:
+        text, table = deployment["description"].split("\n\n")
+        assert text.endswith(".")
+        assert [line.split(" ")[1] for line in table.splitlines()[2:]] == list(catalog.NAMES)
+
+
 def test_a_deployment_whose_events_trigger_another_is_there_and_its_events_are_sent():
     from tasks.runs import outcomes
 

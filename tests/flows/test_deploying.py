@@ -19,7 +19,9 @@ def test_a_trigger_that_was_switched_off_stays_so_and_what_is_missing_is_made(
     bare_server, monkeypatch, capsys, enabled
 ):
     monkeypatch.chdir(ROOT)
-    assert deploying.keep_pauses("fer2013-weekly") == {"active": {"weekly": True}, "enabled": {TRIGGER: True}}
+    kept = deploying.keep_pauses("fer2013-weekly")
+    assert (kept["active"], kept["enabled"]) == ({"weekly": True}, {TRIGGER: True})
+    assert kept["recipes"] in deploying.declarations()["fer2013-weekly"]["description"]
     assert f"made on the server: the work queue '{pools.TRAINING}'" in capsys.readouterr().out
     there = AutomationCore(
         name=TRIGGER,
