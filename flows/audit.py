@@ -18,7 +18,7 @@ from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training.refs import ModelRef
-from flows import ingest, missed_runs, naming, run_options
+from flows import examining, missed_runs, naming, run_options
 from tasks import audits, block_names
 from tasks.runs import outcomes
 from tasks.runs.results import AuditResult
@@ -102,7 +102,7 @@ def _audited(
 ) -> AuditResult:
     model = audited.model
     recipe = as_audited(base, model.classes)
-    data = graph.phase("data", ingest.examine)(recipe, sources, kaggle_secret)
+    data = graph.phase("data", examining.examine)(recipe, sources, kaggle_secret)
     shards = tasks.shards.preprocess(data.manifest, data.split, tasks.registry.preprocessing_of(model))
     evaluation = tasks.evaluation.evaluate(model, shards, data.split, calibration=audited.calibration)
     known = (data.validation, data.inspection, data.curation)

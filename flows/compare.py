@@ -11,7 +11,7 @@ from fer.recipes import catalog, overrides
 from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training.refs import ModelRef
-from flows import ingest, missed_runs, naming, run_options
+from flows import examining, missed_runs, naming, run_options
 from tasks import block_names, comparison, pipeline
 from tasks.runs import outcomes
 from tasks.runs.results import ComparisonResult, IngestResult
@@ -44,7 +44,7 @@ def compare(
     variants = candidate_recipes.recipes(full_recipe, candidates)
     by_name = {name: variant.resolved() for name, variant in variants.items()}
     with tasks.registry.workspace_in_reach():
-        data = graph.phase("data", ingest.examine)(full_recipe, sources, kaggle_secret)
+        data = graph.phase("data", examining.examine)(full_recipe, sources, kaggle_secret)
         scored = {name: graph.phase(name, _score)(variant, data) for name, variant in by_name.items()}
         known = candidate_rows.Known(data.validation, data.inspection, data.curation, full_recipe.slices)
         return comparison.publish(base, recipe, sources, by_name, scored, known)

@@ -21,7 +21,6 @@ from prefect.utilities.templating import apply_values
 
 from fer.recipes import main_values
 from fer.reports import markdown_tables
-from flows.operating import provisions
 
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
@@ -37,6 +36,8 @@ def keep_pauses(deployment: str) -> dict[str, Any]:
     the name of each trigger. What is new is; a pause of the whole deployment, which no declaration can keep, becomes
     one of its schedules. And `recipes`: the main values of the named recipes as Markdown, for a description.
     """
+    from flows.operating import provisions  # imports Prefect's workers, which no run needs
+
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:

@@ -25,7 +25,7 @@ from fer.recipes.schema import Recipe
 from fer.registry import names, releases, starting_weights, trained_on
 from fer.registry.manifest import Manifest
 from fer.registry.provenance import lineage
-from flows import ingest, retrain, run_options
+from flows import examining, retrain, run_options
 from tasks import block_names, caching, pipeline
 from tasks.runs import outcomes
 from tasks.shown import graph
@@ -135,7 +135,7 @@ def _made_again(
         now = reproduction.Now(tasks.registry.code_fingerprint(recipe), environment or arithmetic.environment())
         return reproduction.compare(before, made, now)
 
-    data = graph.phase("data", ingest.examine)(recipe, sources, kaggle_secret, previous=previous)
+    data = graph.phase("data", examining.examine)(recipe, sources, kaggle_secret, previous=previous)
     splits = retrain.splits_of(recipe, data)
     refs: list[Ref] = [data.validation, data.curation, data.split, splits.tested, splits.learned]
     if (found := compared(*refs)).first_difference:

@@ -36,7 +36,7 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.registry.register import lineage
 from fer.shards.refs import ShardsRef
-from flows import ingest, missed_runs, naming, run_options
+from flows import examining, missed_runs, naming, run_options
 from tasks import block_names, caching, pipeline, stages
 from tasks.planning import plans
 from tasks.runs import outcomes
@@ -174,7 +174,7 @@ class Findings:
 
 def _bring_data(recipe: Recipe, sources: list[str], kaggle_secret: str | None) -> tuple[IngestResult, Splits]:
     """The data, accepted, if a model can be judged by it."""
-    data = ingest.examine(recipe, sources, kaggle_secret, share=True)
+    data = examining.examine(recipe, sources, kaggle_secret, share=True)
     folds = _folds(recipe, data)
     champion = tasks.registry.find_champion(recipe).opponents.champion
     tasks.registry.require_judgeable(recipe, sources, champion, data.manifest.source, folds or data.split)

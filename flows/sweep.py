@@ -17,7 +17,7 @@ from fer.recipes.overrides import RecipeSettings
 from fer.recipes.schema import Recipe
 from fer.training import search as search_space
 from fer.training.refs import WeightsRef
-from flows import ingest, limits, missed_runs, naming, run_options
+from flows import examining, limits, missed_runs, naming, run_options
 from tasks import block_names, sweeps
 from tasks.runs import outcomes
 from tasks.runs.results import IngestResult, SweepResult
@@ -65,7 +65,7 @@ def sweep(
     outcomes.tag(recipe=full_recipe.name)
     space = sweeps.checked_space(full_recipe, search or full_recipe.search)
     with tasks.registry.workspace_in_reach():
-        data = graph.phase("data", ingest.examine)(full_recipe, sources, kaggle_secret)
+        data = graph.phase("data", examining.examine)(full_recipe, sources, kaggle_secret)
         weights = {
             source: tasks.training.starting_weights(source, full_recipe.train, data.split)
             for source in sweeps.weight_sources(full_recipe, space)

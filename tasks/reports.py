@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import httpx
@@ -27,7 +26,7 @@ from fer.reports.cards import data_card, model_card
 from fer.reports.quality import stage as quality_stage
 from fer.reports.refs import DataRefs, EvaluationReportRef, QualityRef
 from fer.reports.run import document
-from fer.reports.run import page as run_page
+from fer.reports.run import folder as run_folder
 from fer.training.refs import ModelRef
 from tasks import caching, stages
 from tasks.planning import walks
@@ -251,15 +250,12 @@ def publish_run(
     )
     report = document.document(subject, workspace)
     with workspace.locked("report", f"{release.name}-{release.version}"):  # another run may come to the same release
-        folder.mkdir(parents=True, exist_ok=True)
-        disk.write(folder / library.PAGE, run_page.render(report).encode())
-        disk.write(folder / library.RECORD, json.dumps(report, indent=1, ensure_ascii=False).encode())
-        disk.write(folder / model_card.FILE, model_card.render(report).encode())
-        disk.write(folder / data_card.FILE, data_card.render(report).encode())
-        disk.write(folder / quality_stage.HTML, (workspace.folder(data.quality) / quality_stage.HTML).read_bytes())
-        shutil.rmtree(folder / files.DOCS, ignore_errors=True)
-        for name, ref in docs.items():
-            shutil.copytree(workspace.folder(ref) / files.DOCS, folder / files.DOCS / name)
+        run_folder.write(
+            folder,
+            report,
+            workspace.folder(data.quality) / quality_stage.HTML,
+            {name: workspace.folder(ref) / files.DOCS for name, ref in docs.items()},
+        )
         share(
             f"models/{release.name}/{release.version}",
             {library.RELEASE: folder},

@@ -161,6 +161,7 @@ def leaked(images: pa.Table, known_sha256s: pa.ChunkedArray) -> np.ndarray:
     known = known_sha256s.combine_chunks()
     near_duplicates = images["near_duplicates"].combine_chunks()
     rows = pc.list_parent_indices(near_duplicates).filter(pc.is_in(pc.list_flatten(near_duplicates), known))
-    is_leaked = pc.is_in(images["pixel_sha256"], known).to_numpy().copy()
-    is_leaked[rows.to_numpy()] = True
+    # By way of lists: Arrow's own way to NumPy imports pandas, which a run with cached stages needs for nothing else.
+    is_leaked = np.array(pc.is_in(images["pixel_sha256"], known).to_pylist(), bool)
+    is_leaked[np.array(rows.to_pylist(), np.int64)] = True
     return is_leaked

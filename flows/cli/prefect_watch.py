@@ -36,15 +36,10 @@ def watched() -> Iterator[None]:
 
 
 def _watch(is_over: threading.Event) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
     from flows.cli import temporary_server
+    from flows.operating import asking
 
-    with (
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(sync_client=True, httpx_settings={"timeout": _ANSWER_TIMEOUT_S}) as client,
-    ):
+    with asking.once(_ANSWER_TIMEOUT_S) as client:
         temporary = temporary_server.process()  # None where a server is configured
         answered = time.monotonic()
         while not is_over.wait(_LOOK_EVERY_S):

@@ -19,7 +19,7 @@ from prefect.settings import get_current_settings
 
 from fer import errors, settings
 from flows.cli import guard, prefect_ui
-from flows.operating import own_server
+from flows.operating import asking, own_server
 
 _POLL_S = 0.05
 _ANSWER_TIMEOUT_S = 5.0
@@ -134,7 +134,8 @@ class Server:
 
     def _is_ready(self) -> bool:
         """Wait until it answers; False once it has ended, or at the deadline."""
-        with httpx.Client(timeout=_ANSWER_TIMEOUT_S, trust_env=False) as client:
+        options = asking.options(self._address)
+        with httpx.Client(timeout=_ANSWER_TIMEOUT_S, trust_env=False, **options) as client:
             while self.process.poll() is None and time.monotonic() < self._deadline:
                 try:
                     if client.get(f"{self._address}/api/health").is_success:

@@ -8,20 +8,16 @@ from uuid import UUID
 
 import httpx
 import prefect.exceptions
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
-from prefect.settings import (
-    PREFECT_CLIENT_MAX_RETRIES,
-    get_current_settings,
-    temporary_settings,
-)
+from prefect.settings import get_current_settings
 
 from fer.reports.overview.document import Run, Schedule, Server, Service, StageRun
 from flows import deploying
+from flows.operating import asking
 from tasks.runs import events
 
 _ANSWER_TIMEOUT_S = 1.0  # for a server that is there at all
@@ -43,11 +39,8 @@ def read() -> Server:
         return Server(problem="no server is configured: each run starts a temporary one for itself")
     shown = str(httpx.URL(url).copy_with(userinfo=b""))
     try:
-        httpx.get(f"{url}/health", timeout=_ANSWER_TIMEOUT_S).raise_for_status()
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            get_client(sync_client=True, httpx_settings={"timeout": _READ_TIMEOUT_S}) as client,
-        ):
+        httpx.get(f"{url}/health", timeout=_ANSWER_TIMEOUT_S, **asking.options(url)).raise_for_status()
+        with asking.once(_READ_TIMEOUT_S) as client:
             return _read(client, shown)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Server(url=shown, problem=f"does not answer ({type(error).__name__})")
@@ -59,10 +52,7 @@ def read() -> Server:
 def stage_runs() -> tuple[StageRun, ...]:
     """The tasks that ended last, the newest first; none where no server answers."""
     try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            get_client(sync_client=True, httpx_settings={"timeout": _READ_TIMEOUT_S}) as client,
-        ):
+        with asking.once(_READ_TIMEOUT_S) as client:
             ended = {"state": {"type": {"any_": sorted(_STAGE_ENDS)}}}
             only = TaskRunFilter.model_validate(ended)
             runs = client.read_task_runs(task_run_filter=only, sort=TaskRunSort.END_TIME_DESC, limit=_TASK_RUNS)

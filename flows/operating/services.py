@@ -21,7 +21,7 @@ from pydantic import AwareDatetime
 from fer import errors, settings
 from fer.engine import disk
 from fer.engine.records import Record
-from flows.operating import installation
+from flows.operating import asking, installation
 from flows.operating.installation import SERVER, Installation
 
 STORE = "store"
@@ -155,7 +155,8 @@ def client(home: Path, asked: Installation) -> Iterator[httpx.Client]:
     """For requests to the server's API, with the password that it asks for."""
     user, _, password = installation.server_settings(home).get(installation.PASSWORD, "").partition(":")
     auth = (user, password) if password else None
-    with httpx.Client(base_url=asked.url, trust_env=False, timeout=_ANSWER_TIMEOUT_S, auth=auth) as http:
+    options = asking.options(asked.url)
+    with httpx.Client(base_url=asked.url, trust_env=False, timeout=_ANSWER_TIMEOUT_S, auth=auth, **options) as http:
         yield http
 
 
@@ -210,7 +211,7 @@ def _unavailable(home: Path, name: str, outcome: str) -> errors.PrefectUnavailab
 def answers(asked: Installation) -> bool:
     """Whether the server answers."""
     try:
-        with httpx.Client(trust_env=False, timeout=_ANSWER_TIMEOUT_S) as http:
+        with httpx.Client(trust_env=False, timeout=_ANSWER_TIMEOUT_S, **asking.options(asked.url)) as http:
             return http.get(f"{asked.url}/health").is_success
     except httpx.TransportError:
         return False

@@ -16,7 +16,7 @@ from fer.recipes import catalog, overrides, schema
 from fer.training import hardware, search
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, WeightsRef
-from flows import ingest
+from flows import examining
 from flows.cli import terminal
 from tasks import caching, sweeps
 from tasks.runs import events
@@ -101,7 +101,7 @@ def data(home) -> IngestResult:
 @pytest.fixture
 def trainings(data, monkeypatch):
     """Have sweeps take that data and make trials of trainings whose accuracy is given."""
-    monkeypatch.setattr(ingest, "examine", lambda *_: data)
+    monkeypatch.setattr(examining, "examine", lambda *_: data)
 
     def use(accuracy, fails=lambda number: None):
         fake_training = Trainings(accuracy, fails)

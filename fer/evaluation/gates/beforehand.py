@@ -1,10 +1,12 @@
 """What the gate can know without a candidate: part of each verdict, and required before a training."""
 
+import itertools
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts import files
@@ -224,17 +226,27 @@ class ComparedImages(NamedTuple):
 
 
 def read_images(split: SplitRef, released: Champion, workspace: workspaces.Workspace) -> ComparedImages:
-    """The test images of a split, and which of them a released model never met."""
-    columns = ["image_id", "pixel_sha256", "near_duplicates", "class_index", "split"]
-    rows = pq.read_table(workspace.folder(split) / files.SPLIT, columns=columns)
-    rows = rows.filter(pc.equal(rows["split"], "test"))
+    """The test images of a split, and which of them a released model never met.
+
+    Every run asks, a cached one too, so it imports no pandas: Arrow does for a data set, for a scalar and for NumPy.
+    """
+    rows = _columns(workspace.folder(split) / files.SPLIT, "image_id", "class_index", "split")
+    tested = np.array(rows["split"].to_pylist()) == "test"
+    image_ids = list(itertools.compress(rows["image_id"].to_pylist(), tested))
+    class_indexes = np.array(list(itertools.compress(rows["class_index"].to_pylist(), tested)), np.int32)
     if split.n_folds:  # by models that did not learn them
-        return ComparedImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), np.ones(len(rows), bool))
+        return ComparedImages(image_ids, class_indexes, np.ones(len(image_ids), bool))
     unseen = None
     trained_on = workspace.folder(released.model) / files.TRAINED_ON
     if trained_on.is_file():
-        unseen = ~groups.leaked(rows, pq.read_table(trained_on)["pixel_sha256"])
-    return ComparedImages(rows["image_id"].to_pylist(), rows["class_index"].to_numpy(), unseen)
+        pixels = _columns(workspace.folder(split) / files.SPLIT, "pixel_sha256", "near_duplicates")
+        unseen = ~groups.leaked(pixels, _columns(trained_on, "pixel_sha256")["pixel_sha256"])[tested]
+    return ComparedImages(image_ids, class_indexes, unseen)
+
+
+def _columns(path: Path, *names: str) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=list(names))
 
 
 def enough_to_compare(images: ComparedImages, classes: tuple[str, ...], name: str, config: GateConfig) -> Finding:
