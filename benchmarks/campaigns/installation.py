@@ -23,8 +23,10 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from benchmarks.campaigns import faulty_proxy, trials
 from fer.engine.store import seaweedfs
+from fer.engine.store.objectstore import ObjectStore
 from fer.ingest.demo import archive
 from fer.recipes import catalog
+from fer.settings import Settings
 from flows.operating import automations
 
 MODEL = "demo"
@@ -192,8 +194,9 @@ class Installation:
             return str(endpoint.hostname), int(endpoint.port or 0)
 
         with faulty_proxy.serving(target) as proxy:
-            keys = seaweedfs.access(self.home / "fer")[1]
+            endpoint, keys = seaweedfs.access(self.home / "fer")
             assert keys is not None
+            ObjectStore(endpoint, Settings.model_fields["store_bucket"].default, keys).ensure_bucket()
             self._environment |= {
                 "FER_STORE_ENDPOINT": proxy.url,
                 "FER_STORE_ACCESS_KEY_ID": keys.access_key_id,

@@ -45,15 +45,15 @@ def _arguments(asked: installation.Installation, name: str) -> list[str]:
 
 
 def _serve_store(home: Path) -> None:
-    """Use the embedded store until SIGTERM, so that it stays; exit code 1 once its server is gone."""
+    """Use the embedded store until SIGTERM, so that it stays; exit code 1 once its server is gone, or is to be."""
     from fer.engine.store import process, seaweedfs
 
     services.record(home, services.STORE, None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with seaweedfs.running(home) as server:
-        while process.is_alive(server.pid):
+        while process.is_alive(server.pid) and not process.is_stuck(home.resolve() / "store"):
             time.sleep(_LOOK_EVERY_S)
-    sys.exit("The store's server has ended.")
+    sys.exit("The store's server has ended, or was left stuck by a full disk: it is started anew.")
 
 
 def lock_database(prefect_home: Path) -> int:

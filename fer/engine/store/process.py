@@ -10,7 +10,9 @@ import contextlib
 import datetime
 import importlib.metadata
 import json
+import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +39,8 @@ _POLL_S = 0.05
 _PROBE_BUCKET = "fer-ready"
 _START_ATTEMPTS = 4
 _PORT_TAKEN = ("Port allocation failed", "address already in use")  # in the log: while checking, and while binding
+_FULL = (b"no space left on device", b"disk quota exceeded")  # in its log
+_ROOM_BYTES = 50_000_000
 _LOG_LINES = 5
 
 _KEEPER = Path(keeper_script.__file__)
@@ -132,6 +136,18 @@ def answers(folder: Path, server: Server) -> bool:
     except errors.StoreError:
         return False
     return True
+
+
+def is_stuck(folder: Path) -> bool:
+    """Whether the server that was started last met a full disk that has room again.
+
+    What it writes to the database of its file names fails from the first such write on, until it is started anew.
+    """
+    with contextlib.suppress(OSError, ValueError), (folder / "log").open("rb") as log:
+        if shutil.disk_usage(folder).free >= _ROOM_BYTES:
+            with mmap.mmap(log.fileno(), 0, access=mmap.ACCESS_READ) as said:
+                return any(said.find(words) >= 0 for words in _FULL)
+    return False
 
 
 def is_alive(pid: int) -> bool:

@@ -160,12 +160,15 @@ def _is_last(users: int) -> bool:
 
 
 def _shared_server(folder: Path, users: int) -> Server:
-    """The live server once it answers, or else a new one; but a live one that others use is not stopped."""
+    """The live server once it answers, or else a new one, as for one that a full disk has left stuck; but a live one
+    that others use is not stopped."""
     deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     while (server := process.live(folder)) is not None:
         if time.monotonic() - _answered.get(server, -math.inf) < _ANSWERED_S:
             return server
         if process.answers(folder, server):
+            if process.is_stuck(folder) and _is_last(users):
+                break
             _answered[server] = time.monotonic()
             return server
         if time.monotonic() > deadline:

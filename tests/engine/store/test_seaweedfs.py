@@ -247,6 +247,29 @@ def test_a_server_that_nobody_uses_is_replaced_if_it_does_not_answer(home, short
     assert not process.is_alive(server.pid)
 
 
+def _say_that_the_disk_is_full(home: Path) -> None:
+    words = b"persisting /buckets : write data/filerldb2/03/000001.log: no space left on device\n"
+    with (home / "store" / "log").open("ab") as log:
+        log.write(words * 1_000)  # the server writes to it as well, at a place of its own
+
+
+@pytest.mark.slow
+def test_a_server_that_a_full_disk_left_stuck_is_replaced_once_there_is_room_and_nobody_uses_it(
+    home, short_stops, monkeypatch
+):
+    monkeypatch.setattr(seaweedfs, "_ANSWERED_S", 0)
+    server = seaweedfs.up(home)
+    _say_that_the_disk_is_full(home)
+    with monkeypatch.context() as full:
+        full.setattr(process, "_ROOM_BYTES", 2**62)
+        assert seaweedfs.up(home) == server
+    with seaweedfs.running(home) as other:
+        assert other.pid != server.pid
+        _say_that_the_disk_is_full(home)
+        with seaweedfs.running(home) as same:
+            assert same == other
+
+
 def test_a_recorded_pid_that_is_another_process_by_now_is_not_touched(home):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         folder = home / "store"
