@@ -1,8 +1,12 @@
 """What of Prefect's own lines is kept out of a run's log."""
 
+import contextlib
 import logging
+import os
 
 import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
 
 from fer import errors
 from tasks.runs import logs
@@ -27,3 +31,18 @@ def test_no_line_and_no_traceback_holds_a_key():
     assert "hunter2" not in line
     assert line.startswith("token=… is\nTraceback")
     assert line.endswith("RuntimeError: at https://…@example.org")
+
+
+def test_a_run_goes_on_when_its_worker_is_gone_that_read_its_lines(monkeypatch):
+    unheard: list[int] = []
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "0")
+    monkeypatch.setattr(Console, "on_broken_pipe", Console.on_broken_pipe)  # to be put back
+    monkeypatch.setattr(os, "dup2", lambda _, output: unheard.append(output))
+    logs.tidy()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "w") as stream:
+        handler = PrefectConsoleHandler(stream)
+        for _ in range(2):
+            handler.handle(logging.LogRecord("prefect.flow_runs", logging.INFO, __file__, 1, "a line", (), None))
+    assert unheard == [1, 2]
