@@ -123,9 +123,15 @@ def saved(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A model that gets other weights again and again."""
+    return build(SMALL)
+
+
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(data=st.data())
-def test_a_damaged_file_loads_or_is_refused(saved, data):
+def test_a_damaged_file_loads_or_is_refused(saved, small, data):
     damaged = bytearray(saved.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=3, max_size=3)):
         damaged[at] ^= data.draw(st.integers(1, 255))
@@ -133,7 +139,7 @@ def test_a_damaged_file_loads_or_is_refused(saved, data):
         path = Path(folder, saved.name)
         path.write_bytes(damaged)
         with contextlib.suppress(errors.IntegrityError):
-            pretrained.load_into(build(SMALL), SMALL, path)
+            pretrained.load_into(small, SMALL, path)
 
 
 def test_what_hdf5_raises_in_the_middle_of_a_file_is_damage(saved, monkeypatch):

@@ -37,7 +37,7 @@ def test_as_many_pass_in_simulation_as_the_power_says(counts, accuracy, discorda
 
     def compared(loss):
         truth, champion, candidate = pair(counts, accuracy, discordant, loss, rng)
-        difference = metrics.paired_difference(truth, champion, candidate, len(counts), samples=300)
+        difference = metrics.paired_difference(truth, champion, candidate, len(counts), samples=150)
         n_discordant = int(((champion == truth) != (candidate == truth)).sum())
         return difference, power.of_comparison(
             len(truth), n_discordant, macro_f1_se=difference.macro_f1_se, correlation=difference.correlation,
