@@ -63,8 +63,8 @@ PYTEST = $(BIN)/pytest --dist loadfile --no-loadscope-reorder --max-worker-resta
 test: $(READY)  ## all tests but those of whole installations, their modules in three processes: some wait for servers
 	@$(PYTEST) -n 3 -m "not system"
 
-test-fast: $(READY)  ## the tests without a Prefect server, a store or a training
-	@$(PYTEST) -n 3 -m "not slow and not end_to_end and not system"
+test-fast: $(READY)  ## the tests without a Prefect server, a store or a training, in two processes: none waits
+	@$(PYTEST) -n 2 -m "not slow and not end_to_end and not system"
 
 test-system: $(READY)  ## whole installations: server, workers, PostgreSQL, a browser; what is not there is skipped
 	@$(PYTEST) -n 2 -m system tests/system

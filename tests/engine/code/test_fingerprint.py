@@ -297,8 +297,12 @@ OF_KERAS = f"{TRAINING}, evaluate"
 OF_DATA = "download, index, validate, inspect, curate, split, quality, preprocess, balance"
 PLUMBING = [f"{name.replace('.', '/')}.py" for name in sorted(ENGINE) if fingerprint.is_plumbing(name)]
 CHANGES = [
-    Change("a comment in every file", in_every_file(lambda text: f"# {len(text)}\n{text}\n# the end\n"), "", "*"),
-    Change("blank lines in every file", in_every_file(lambda text: text.replace("\ndef ", "\n\n\n\ndef ")), "", "*"),
+    Change(
+        "comments and blank lines in every file",
+        in_every_file(lambda text: "# {}\n{}\n# the end\n".format(len(text), text.replace("\ndef ", "\n\n\n\ndef "))),
+        "",
+        "*",
+    ),
     Change("a docstring", replaced(SPLIT, "What is added for the changes.", "Clip."), "", "*"),
     Change("a docstring of a class", replaced(SPLIT, "What is added.", "A share."), "", "*"),
     Change("a renamed local", replaced(SPLIT, "clipped", "result"), "", "*"),
