@@ -29,7 +29,7 @@ def write(path, truth, predicted, classes=CLASSES, is_clean=None):
 labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(labels)
 def test_the_scores_are_those_of_scikit_learn(pairs):
     from sklearn.metrics import f1_score, precision_recall_fscore_support

@@ -21,7 +21,7 @@ def drawn(n: int, n_present: int, seed: int, *, coarse: bool) -> tuple[np.ndarra
     return truth, values / values.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(st.integers(2, 60), st.integers(1, 4), st.integers(0, 9), st.booleans())
 def test_the_scores_are_those_of_scikit_learn(n, n_present, seed, coarse):
     truth, predicted = drawn(n, n_present, seed, coarse=coarse)

@@ -171,7 +171,7 @@ def test_the_same_source_twice_is_an_error(tmp_path):
         index.index((dataset, dataset), CONFIG, OFFICIAL, None, workspace=workspace, progress=progress.silent)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.randoms(use_true_random=False))
 def test_any_order_of_files_and_sources_gives_the_same_manifest(tmp_path_factory, monkeypatch, order: random.Random):
     monkeypatch.setattr(manifest_parts, "FILES_PER_PART", 2)

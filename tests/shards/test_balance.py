@@ -234,7 +234,7 @@ def test_a_combination_that_a_setting_makes_senseless_is_refused():
         )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries({"angry": st.integers(1, 9), "happy": st.integers(0, 30), "sad": st.integers(1, 30)}),
     configs,

@@ -245,7 +245,7 @@ numbers = st.dictionaries(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 8)
 @given(numbers, st.lists(numbers, min_size=1, max_size=3))
 def test_whatever_came_before_the_images_and_the_digest_are_those_of_a_fresh_start(tmp_path_factory, now, before):
     whole = {100: (0, "train"), 101: (1, "validation"), 102: (2, "test")}

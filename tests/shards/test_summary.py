@@ -33,7 +33,7 @@ images_of_shards = st.lists(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(images_of_shards, st.randoms(), st.integers(1, 5))
 def test_the_digest_is_of_what_the_shards_hold_however_it_is_ordered_and_cut(
     tmp_path_factory, contents, random, per_shard

@@ -86,7 +86,7 @@ def versions(draw):
     return rows(), rows()
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(versions())
 def test_exchanging_the_versions_mirrors_every_change(case):
     a, b = case
@@ -97,7 +97,7 @@ def test_exchanging_the_versions_mirrors_every_change(case):
     assert (found.n_added, found.n_removed, found.n_same) == (mirrored.n_removed, mirrored.n_added, mirrored.n_same)
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(versions(), st.randoms())
 def test_the_order_of_the_files_does_not_matter(case, random):
     a, b = case

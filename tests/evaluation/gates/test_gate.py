@@ -529,7 +529,7 @@ def test_a_champion_of_the_same_data_rules_out_nothing(workspace):
     required(workspace, split_of(workspace), champion_of(workspace, trained_on=None))
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(
     n=st.integers(1, 300),
     known=st.integers(0, 300),

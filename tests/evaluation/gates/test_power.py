@@ -78,7 +78,7 @@ def power_of(n, share, margin, correlation=0.8):
     return power.of_comparison(n, n_discordant, macro_f1_se=se, correlation=correlation, margin=margin, confidence=0.95)
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(
     n=st.integers(10, 20_000),
     share=st.floats(0.03, 0.6),

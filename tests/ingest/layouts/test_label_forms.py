@@ -306,7 +306,7 @@ def test_classes_of_two_sources_are_proposed_together(tmp_path, monkeypatch):
     assert manifest.n_found == 4
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(
     st.binary(max_size=200) | st.text("{}[]:,\"' \t\n01.ab-pngx", max_size=80).map(str.encode),
     st.sampled_from(

@@ -99,7 +99,7 @@ def test_one_unknown_folder_of_everything_is_no_proposal():
     assert "'images' (3 images)" in text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     raws=st.lists(
         st.sampled_from(
