@@ -7,10 +7,11 @@ same environment gives the same bill, but for `metadata.timestamp`.
 import datetime
 import functools
 import importlib.metadata
+import json
 import platform
 import re
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -23,6 +24,13 @@ _CLASSIFIER = "License :: "
 
 def document(made: datetime.datetime) -> bytes:
     """The bill of this process's environment, made at this time (UTC)."""
+    bill = _environment()
+    return json.dumps(bill | {"metadata": bill["metadata"] | {"timestamp": made.isoformat()}}, indent=1).encode()
+
+
+@functools.cache
+def _environment() -> dict[str, Any]:
+    """The bill, with a date that is to be replaced."""
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.output.json import JsonV1Dot6
 
@@ -30,14 +38,13 @@ def document(made: datetime.datetime) -> bytes:
     identity = "\n".join(sorted(component.bom_ref.value or "" for component in (itself, *others)))
     bill = Bom(
         serial_number=uuid.uuid5(uuid.NAMESPACE_URL, identity),
-        metadata=BomMetaData(component=itself, timestamp=made),
+        metadata=BomMetaData(component=itself, timestamp=datetime.datetime.now(datetime.UTC)),
         components=others,
     )
     bill.register_dependency(itself, others)
-    return JsonV1Dot6(bill).output_as_string(indent=1).encode()
+    return dict(json.loads(JsonV1Dot6(bill).output_as_string()))
 
 
-@functools.cache
 def _components() -> "tuple[Component, tuple[Component, ...]]":
     """This project, and what else is installed, each once: the one that is imported."""
     from cyclonedx.model.component import Component, ComponentType
