@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,7 +32,7 @@ from fer.engine.objects import Objects
 from fer.engine.outputs import RECORD, File
 from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
-from fer.engine.runners import Folders, ItemT, Processes, R, Runner
+from fer.engine.runners import Folders, ItemT, Place, Processes, R, Runner
 from fer.engine.workspace import Workspace
 from fer.progress import Progress
 from fer.settings import Settings
@@ -76,14 +76,13 @@ class Dask:
         function: Callable[[Folders, ItemT], R],
         items: Iterable[ItemT],
         *,
-        inputs: Sequence[Ref],
-        out: Path,
-        workspace: Workspace,
+        place: Place,
         n_images: int,
         progress: Progress,
         text: str,
     ) -> list[R]:
         """See `runners.Runner`. Raises ConfigError where the cluster is of no use, WorkspaceError if it is lost."""
+        workspace, inputs, out = place
         done = 0
 
         def on_done(item: ItemT) -> None:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from fer.engine.processes import process_pool
 from fer.engine.refs import Ref
@@ -35,6 +35,14 @@ class WorkItem(Protocol):
         """How many images they hold."""
 
 
+class Place(NamedTuple):
+    """What the items of a stage read, its `inputs` in the workspace, and the folder `out` that they write to."""
+
+    workspace: Workspace
+    inputs: Sequence[Ref]
+    out: Path
+
+
 ItemT = TypeVar("ItemT", bound=WorkItem)
 R = TypeVar("R")
 
@@ -47,17 +55,16 @@ class Runner(Protocol):
         function: Callable[[Folders, ItemT], R],
         items: Iterable[ItemT],
         *,
-        inputs: Sequence[Ref],
-        out: Path,
-        workspace: Workspace,
+        place: Place,
         n_images: int,
         progress: Progress,
         text: str,
     ) -> list[R]:
         """Call `function(folders, item)` for each item; results in the items' order.
 
-        `function` can be imported by its name, reads nothing but the `inputs`, writes the item's files whole or not at
-        all, and returns little. Items are taken as they are needed. `progress` counts images, of `n_images` in all.
+        `function` can be imported by its name, reads nothing but the inputs of the `place`, writes the item's files
+        whole or not at all, and returns little. Items are taken as they are needed. `progress` counts images, of
+        `n_images` in all.
         """
 
 
@@ -76,15 +83,13 @@ class Processes:
         function: Callable[[Folders, ItemT], R],
         items: Iterable[ItemT],
         *,
-        inputs: Sequence[Ref],
-        out: Path,
-        workspace: Workspace,
+        place: Place,
         n_images: int,
         progress: Progress,
         text: str,
     ) -> list[R]:
         """See Runner. Raises WorkspaceError if a worker is killed."""
-        folders = Folders(tuple(workspace.folder(ref) for ref in inputs), out)
+        folders = Folders(tuple(place.workspace.folder(ref) for ref in place.inputs), place.out)
         return process_pool.map_ordered(
             functools.partial(function, folders),
             items,

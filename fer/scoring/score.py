@@ -77,9 +77,7 @@ def score(
     counts = runner.run(
         _score_part,
         (_WorkItem(number, part, model.digest, config) for number, part in enumerate(parts)),
-        inputs=inputs,
-        out=out,
-        workspace=workspace,
+        place=runners.Place(workspace, inputs, out),
         n_images=n_pictures,
         progress=progress,
         text="pictures scored",

@@ -190,9 +190,7 @@ def balance(
     rows = plan(source, config)
     run = functools.partial(
         runner.run,
-        inputs=(source,),
-        out=out,
-        workspace=workspace,
+        place=runners.Place(workspace, (source,), out),
         n_images=sum(row.becomes for row in rows),
         progress=progress,
         text="images balanced",

@@ -62,9 +62,7 @@ def preprocess(
             _work_items(
                 incremental.plan_shards(rows, reuse, per_shard), workspace.folder(manifest), split.classes, config
             ),
-            inputs=(manifest, *reuse.inputs),
-            out=out,
-            workspace=workspace,
+            place=runners.Place(workspace, (manifest, *reuse.inputs), out),
             n_images=sum(per_split.values()) - reuse.n_linked,
             progress=progress,
             text="images prepared",

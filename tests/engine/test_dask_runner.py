@@ -93,9 +93,7 @@ def loud(workspace: Workspace, runner: runners.Runner, traces: Path, troubles: d
             runner.run(
                 shout,
                 items,
-                inputs=[source],
-                out=out,
-                workspace=workspace,
+                place=runners.Place(workspace, [source], out),
                 n_images=2 * N,
                 progress=lambda *report: counts.append(report),
                 text="words",

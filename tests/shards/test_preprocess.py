@@ -128,8 +128,8 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
     alone = preprocess.preprocess(*source, CONFIG, workspace=workspace)
 
     class Threads(runners.Processes):
-        def run(self, function, items, *, inputs, out, workspace, **_):
-            folders = runners.Folders(tuple(workspace.folder(ref) for ref in inputs), out)
+        def run(self, function, items, *, place, **_):
+            folders = runners.Folders(tuple(place.workspace.folder(ref) for ref in place.inputs), place.out)
             with concurrent.futures.ThreadPoolExecutor(8) as threads:
                 return list(threads.map(lambda item: function(folders, item), items))
 
