@@ -134,7 +134,7 @@ def register(
         if manifest is None:
             traced = provenance.trace(candidate.outputs(), workspace)
             content = _packed(candidate, report, traced, Path(temporary), workspace)
-            tried = _tried(candidate, champion_state.opponents, Path(temporary), workspace)
+            tried = _tried(candidate, champion_state.opponents, Path(temporary), workspace, progress)
             registration = _registration(candidate, models, champion_state.opponents, tried, workspace).model_copy(
                 update={"lineage": provenance.Lineage(run=by or "", stages=traced.stages)}
             )
@@ -170,7 +170,9 @@ def _packed(
     return {path.name: path for path in sorted(out.iterdir())}
 
 
-def _tried(candidate: Candidate, opponents: Opponents, packed: Path, workspace: Workspace) -> trial.Trial:
+def _tried(
+    candidate: Candidate, opponents: Opponents, packed: Path, workspace: Workspace, progress: Progress
+) -> trial.Trial:
     released = opponents.champion
     material = trial.Material(
         shards=None if candidate.tested.n_folds else workspace.folder(candidate.shards),
@@ -178,7 +180,7 @@ def _tried(candidate: Candidate, opponents: Opponents, packed: Path, workspace: 
         champion_version=None if released is None else released.version,
         is_timed=True,
     )
-    return trial.run(packed, material, candidate.gate)
+    return trial.run(packed, material, candidate.gate, progress=progress)
 
 
 def _release(models: registry.Registry, manifest: Manifest, state: ledger.State, verdict: VerdictRef) -> ReleaseRef:

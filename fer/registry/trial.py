@@ -75,10 +75,10 @@ def try_out(release: str, material: dict[str, Any], *, progress: Progress) -> di
         model = saved_model.load(folder)
         if (recorded := recording.read(folder)) is not None:
             found["drawn"] = _largest(recording.answers(model), np.array(recorded.probabilities, np.float32))
-        progress(1, 3, "drawn inputs")
+        progress(1, 3, "tried on drawn inputs")
         if given.shards is not None:
             found["test"], found["n_test"] = _on_test_images(model, classes, folder, given.shards)
-        progress(2, 3, "test images")
+        progress(2, 3, "tried on test images")
     except errors.IntegrityError as error:
         return found | {"fault": str(error)}
     if given.is_timed:

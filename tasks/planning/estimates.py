@@ -37,12 +37,16 @@ class Memory(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a step took before; None where that is not known. `is_of_another`: of a machine other than this one."""
+    """What a step took before; None where that is not known. `is_of_another`: of a machine other than this one.
+
+    `without`: the stages of a task of several of which nothing is known.
+    """
 
     seconds: float | None = None
     size_bytes: int | None = None
     memory: Memory | None = None
     is_of_another: bool = False
+    without: tuple[str, ...] = ()
 
 
 def of(step: Step, workspace: Workspace) -> Estimate:
@@ -50,7 +54,7 @@ def of(step: Step, workspace: Workspace) -> Estimate:
     if step.state == "cached":
         return Estimate(0.0, 0)
     if step.parts:
-        return _sum([of(part, workspace) for part in step.parts])
+        return _sum([(part.name, of(part, workspace)) for part in step.parts])
     if step.stage is None:
         return _of_no_stage(workspace.records(step.name, _COMPARED))
     records = workspace.records(step.stage, _COMPARED)
@@ -68,16 +72,18 @@ def of(step: Step, workspace: Workspace) -> Estimate:
     )
 
 
-def _sum(parts: Sequence[Estimate]) -> Estimate:
-    """Of stages that run one after the other; unknown where one is."""
+def _sum(named: Sequence[tuple[str, Estimate]]) -> Estimate:
+    """Of stages, by their names, that run one after the other, as far as something is known of them."""
+    parts = [part for _, part in named]
     seconds = [part.seconds for part in parts if part.seconds is not None]
     sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
     memory = [part.memory for part in parts if part.memory is not None]
     return Estimate(
-        seconds=sum(seconds) if len(seconds) == len(parts) else None,
-        size_bytes=sum(sizes) if len(sizes) == len(parts) else None,
+        seconds=sum(seconds) if seconds else None,
+        size_bytes=sum(sizes) if sizes else None,
         memory=max(memory, key=lambda one: one.mb, default=None),
         is_of_another=any(part.is_of_another for part in parts),
+        without=tuple(name for name, part in named if part.seconds is None) if seconds else (),
     )
 
 

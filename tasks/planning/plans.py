@@ -108,7 +108,11 @@ def _time(at_work: Mapping[str, Estimate]) -> str:
     known = [estimate.seconds for estimate in at_work.values() if estimate.seconds is not None]
     if not known:
         return "no earlier run says how long it takes"
-    unknown = [name for name, estimate in at_work.items() if estimate.seconds is None]
+    unknown = dict.fromkeys(
+        part
+        for name, estimate in at_work.items()
+        for part in (estimate.without if estimate.seconds is not None else [name])
+    )
     another = " on another machine" if any(estimate.is_of_another for estimate in at_work.values()) else ""
     but = f" (without {', '.join(unknown)}: no earlier run says how long)" if unknown else ""
     return f"about {sum(known) / 60:,.1f} min, as before{another}{but}"

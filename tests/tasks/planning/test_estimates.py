@@ -70,8 +70,10 @@ def test_a_task_of_several_stages_takes_what_they_take(workspace):
         return walks.Step("fold 1", None, None, None, (), None, parts=parts)
 
     assert estimates.of(several(2, 3, 4), workspace)[:2] == (10.0, 2)
-    unknown = walks.Step("fold 1", None, None, None, (), None, parts=(step(workspace, learn, config()),))
-    assert estimates.of(unknown, workspace).seconds is None
+    unknown = step(workspace, learn, config())
+    found = estimates.of(several(3)._replace(parts=(*several(3).parts, unknown)), workspace)
+    assert (found.seconds, found.without) == (5.0, ("learn",))
+    assert estimates.of(several(3)._replace(parts=(unknown,)), workspace) == estimates.Estimate()
 
 
 def test_registering_takes_what_it_took_lately(workspace):
