@@ -72,7 +72,7 @@ def test_a_release_that_fails_its_trial_is_refused_and_is_no_champion(models, wo
 def test_what_is_packed_is_tried_before_the_champion_moves_and_not_again(models, workspace, monkeypatch):
     tried = []
 
-    def run(release, material, config):
+    def run(release, material, config, *, progress):
         assert models.alias("demo") is None
         tried.append((sorted(path.name for path in release.iterdir()), material.champion, material.is_timed))
         return trial.Trial()
