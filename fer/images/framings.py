@@ -77,7 +77,7 @@ def coarse(thumbnails: np.ndarray) -> np.ndarray:
     return squares.sum(axis=(2, 4), dtype=np.uint16).reshape(len(thumbnails), _COARSE**2)
 
 
-@functools.lru_cache(2 * len(PROBES))
+@functools.lru_cache(3 * len(PROBES))  # two of each probe, and some more of the first one
 def _operator(view: View, frequencies: tuple[tuple[int, int], ...]) -> np.ndarray:
     """From the sums of 2x2 pixels to the frequencies of the window under `view`: (sums, frequencies) whole numbers.
 

@@ -170,6 +170,7 @@ EDITED = (
 )
 
 
+@functools.cache
 def stages_in(root: Path) -> dict[str, str]:
     """Stage -> its module."""
     module_of = {}
@@ -217,7 +218,7 @@ def before(original) -> dict[str, str]:
     """The fingerprints before any change."""
     with pytest.MonkeyPatch.context() as patch:
         read_from(original, patch)
-        return fingerprints(original)
+        return fingerprints()
 
 
 @pytest.fixture
@@ -228,9 +229,9 @@ def tree(original, tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def fingerprints(tree: Path) -> dict[str, str]:
-    """Stage -> fingerprint of its code; that of training by the network."""
-    digests = {name: fingerprint.of_module(module) for name, module in stages_in(tree).items() if name != "train"}
+def fingerprints() -> dict[str, str]:
+    """Stage -> fingerprint of its code, of the sources that are read; that of training by the network."""
+    digests = {name: fingerprint.of_module(module) for name, module in stages_in(ROOT).items() if name != "train"}
     return digests | {name: fingerprint.read("fer.training.train", module).digest for name, module in NETWORKS.items()}
 
 
@@ -405,7 +406,7 @@ def named(text: str, everything: set[str], other: str) -> set[str]:
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.kind)
 def test_a_change_runs_again_what_it_can_change_and_nothing_else(change, before, tree, monkeypatch):
     change.edit(tree, monkeypatch)
-    after = fingerprints(tree)
+    after = fingerprints()
     again = {name for name in before if before[name] != after[name]}
     everything = set(before)
     must, must_not = named(change.must, everything, change.must_not), named(change.must_not, everything, change.must)
