@@ -19,9 +19,6 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
-from fer.recipes import main_values
-from fer.reports import markdown_tables
-
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
 _STEP = "kept"  # the ID of the build step in `prefect.yaml`
@@ -60,6 +57,9 @@ def keep_pauses(deployment: str) -> dict[str, Any]:
 
 def _step_texts() -> dict[str, str]:
     """What the build step gives for descriptions."""
+    from fer.recipes import main_values
+    from fer.reports import markdown_tables
+
     return {"recipes": markdown_tables.table(main_values.rows()).strip()}
 
 
