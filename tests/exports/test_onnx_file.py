@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -70,3 +73,24 @@ def test_a_graph_of_several_outputs_is_refused():
     two.graph.output.append(helper.make_tensor_value_info("c", onnx.TensorProto.FLOAT, ["N", 3]))
     with pytest.raises(errors.ConfigError, match="1 inputs, 2 outputs"):
         onnx_file.canonical(two)
+
+
+class Copied:
+    """A graph that its nodes refer to, as tf2onnx copies it."""
+
+    def __init__(self, _):
+        self.nodes = [[self, number] for number in range(5_000)]
+
+
+def test_copies_of_a_graph_are_freed_soon_after_their_last_use():
+    beside = [[number] for number in range(300_000)]  # as many objects as TensorFlow brings, by which Python is slower
+    gc.collect()
+    before, alive, most, graph = gc.get_threshold(), weakref.WeakSet(), 0, None
+    with onnx_file.collected_often():
+        for _ in range(60):
+            graph = Copied(graph)
+            alive.add(graph)
+            most = max(most, len(alive))
+    assert beside
+    assert most < 10  # 20 without
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
