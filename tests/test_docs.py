@@ -1,6 +1,7 @@
 """The README, the docs and the set-up files are true of the tree."""
 
 import contextlib
+import functools
 import importlib
 import itertools
 import os
@@ -130,10 +131,22 @@ def typed_commands(page: Path) -> list[list[str]]:
     return found
 
 
+@functools.cache
+def commands():
+    """All of `fer`, as click has them."""
+    return get_command(cli.app)
+
+
+@functools.cache
+def exit_code_of_help(path: tuple[str, ...]) -> int:
+    """Of the command's `--help`, which many pages have."""
+    return CliRunner().invoke(cli.app, [*path, "--help"]).exit_code
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_in_a_block_is_one_that_fer_takes(page):
     for words in typed_commands(page):
-        command, rest = get_command(cli.app), list(words)
+        command, rest = commands(), list(words)
         while rest and rest[0] in getattr(command, "commands", {}):
             command = command.commands[rest.pop(0)]
         with contextlib.suppress(typer.Exit):  # of --help
@@ -144,14 +157,14 @@ def test_every_command_in_a_block_is_one_that_fer_takes(page):
 def test_every_fer_command_on_a_page_is_known_with_its_options(page):
     for line in fer_commands(page):
         words = line.replace("[", " ").split()
-        command, path = get_command(cli.app), []
+        command, path = commands(), []
         while words and words[0] in getattr(command, "commands", {}):
             path.append(words.pop(0))
             command = command.commands[path[-1]]
         assert path, f"fer {line}"
         options = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, f"fer {line}"
-        assert CliRunner().invoke(cli.app, [*path, "--help"]).exit_code == 0
+        assert exit_code_of_help(tuple(path)) == 0
 
 
 def test_every_automation_is_an_alarm_of_the_runbook():
