@@ -105,7 +105,13 @@ def _proxy(place: Installation) -> faulty_proxy.FaultyProxy:
 def _fill_disk(place: Installation, draw: random.Random) -> None:
     ballast = place.home / "fer" / "ballast"
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(ballast).free))
+        end, step = 0, shutil.disk_usage(ballast).free
+        while step:  # others write meanwhile
+            try:
+                os.posix_fallocate(file.fileno(), end, step)
+                end += step
+            except OSError:
+                step //= 2
 
 
 def _free_disk(place: Installation) -> None:
