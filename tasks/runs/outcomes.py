@@ -18,7 +18,7 @@ from fer.recipes.reproduction import Reproduction
 from fer.registry.growth import Growth
 from fer.reports.refs import QualityRef
 from tasks.planning import walks
-from tasks.runs import events
+from tasks.runs import events, heartbeats
 from tasks.runs.results import (
     AuditResult,
     BackedUp,
@@ -64,16 +64,17 @@ def as_final_state(body: Callable[P, R]) -> Callable[P, R]:
         token = _cached_by_stage.set(cached_by_stage)
         result = None
         try:
-            with artifacts.noted() as pages, events.heard_by(note_end), graph.drawn():
-                try:
-                    result = body(*arguments, **named)
-                    state = _completed(result)
-                except errors.FerError as error:
-                    if error.transient:
-                        _allow_another_try()
-                    state = _failed(error)
-            if not isinstance(result, State):
-                summaries.show(state.message or state.name or "", result, stages, pages)
+            with heartbeats.sent():
+                with artifacts.noted() as pages, events.heard_by(note_end), graph.drawn():
+                    try:
+                        result = body(*arguments, **named)
+                        state = _completed(result)
+                    except errors.FerError as error:
+                        if error.transient:
+                            _allow_another_try()
+                        state = _failed(error)
+                if not isinstance(result, State):
+                    summaries.show(state.message or state.name or "", result, stages, pages)
         finally:
             _cached_by_stage.reset(token)
         return cast(R, state)

@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import StateType
 
 import flows
 from flows.operating import silent_runs
+from tasks.runs import heartbeats
 
 
 def test_they_are_about_every_flow_of_the_project():
@@ -19,7 +20,7 @@ def test_they_are_about_every_flow_of_the_project():
 
 
 def test_they_wait_for_heartbeats_or_any_end_and_find_out_a_kill_within_two_minutes():
-    heartbeat = datetime.timedelta(seconds=30)
+    heartbeat = datetime.timedelta(seconds=heartbeats.INTERVAL_S)
     for made in silent_runs.automations():
         assert made.trigger.match_related["prefect.resource.name"] == silent_runs.flow_names()
         assert made.trigger.expect == {"prefect.flow-run.*"}  # our runs end in states of names of their own

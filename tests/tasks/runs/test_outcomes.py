@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import AutomationCore
-from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
+from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter, EventResourceFilter
 from prefect.events.schemas.events import Event
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
@@ -123,6 +123,18 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
             for name in wanted:
                 stored = client.read_events(EventFilter(event=name, related=related), limit=50).events
     return stored
+
+
+def test_a_run_sends_a_heartbeat_that_names_it_and_its_flow():
+    flow_of(lambda: retrain_result(passed=True), "run that lives")()
+    of_run = EventResourceFilter(id=[f"prefect.flow-run.{run_of('run that lives').id}"])
+    sent = EventFilter(event=EventNameFilter(name=["prefect.flow-run.heartbeat"]), resource=of_run)
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        while not (found := client.read_events(sent, limit=5).events) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    assert len(found) == 1
+    assert ("flow", "outcomes") in {(related.role, related.name) for related in found[0].related}
 
 
 @pytest.mark.parametrize(
