@@ -14,6 +14,7 @@ _DEFAULTS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "OPENCV_LOG_LEVEL": "FATAL",  # what it says of broken files is in the manifest
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; flows/operating/silent_runs.py waits for three of them
     # Its 20 s limit times out on a loaded machine.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }

@@ -100,6 +100,17 @@ def main() -> None:
             _fail(*_unexpected(error))
 
 
+def process() -> NoReturn:
+    """Run the command, as all that this process is for."""
+    try:
+        main()
+    except SystemExit as exit_:
+        if exit_.code is not None and not isinstance(exit_.code, int):
+            raise
+        stopping.end(exit_.code or 0)
+    stopping.end(0)
+
+
 def _stopped() -> NoReturn:
     stopping.announce()
     sys.exit(stopping.exit_code() or INTERRUPTED)

@@ -210,7 +210,12 @@ def starting(screen: Console) -> Iterator[None]:
 def shown(screen: Console) -> Iterator[None]:
     """Show the flow that runs within the block, and end it should Prefect's server fall silent."""
     from flows.cli import prefect_watch, terminal
-    from tasks.runs import events
+    from tasks.runs import events, heartbeats
 
-    with prefect_watch.watched(), terminal.Terminal(screen) as listener, events.heard_by(listener):
+    with (
+        prefect_watch.watched(),
+        heartbeats.in_place_of_prefects(),
+        terminal.Terminal(screen) as listener,
+        events.heard_by(listener),
+    ):
         yield

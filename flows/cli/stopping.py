@@ -1,5 +1,6 @@
 """How a command ends before its work is done: by a signal, with the exit code that a shell gives it, or at once."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -68,6 +69,21 @@ def leave(code: int) -> NoReturn:
     guard.finish()
     _flush()
     os._exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End this process as the interpreter does, threads and functions for its exit included, but for what it does last:
+    to take apart whatever was imported, which is a sixth of the time of a run whose stages are cached.
+    """
+
+    def leave_it_whole() -> None:
+        atexit.unregister(leave_it_whole)
+        atexit._run_exitfuncs()  # those that are registered by now
+        _flush()
+        os._exit(code)
+
+    atexit.register(leave_it_whole)  # the interpreter calls it once the threads have ended
+    sys.exit(code)
 
 
 def _flush() -> None:

@@ -1,8 +1,8 @@
 """Signs of life of a run, by whose absence the server finds out that its process was killed: see
 `flows.operating.silent_runs`.
 
-Prefect sends the same itself where `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` is set, as deployments have it. It then waits at
-the end of a run for a thread that sleeps for a second at a time, which is long where every stage is cached.
+Prefect sends the same, every `PREFECT_FLOWS_HEARTBEAT_FREQUENCY` seconds. But it waits at the end of a run for a thread
+that sleeps for a second at a time, which is long for a command whose stages are all cached.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections.abc import Iterator
 
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, SettingsContext, get_settings_context
 from prefect.events import emit_event
 from prefect.settings import get_current_settings
 
@@ -20,8 +20,20 @@ _JOIN_TIMEOUT_S = 5.0
 
 
 @contextlib.contextmanager
+def in_place_of_prefects() -> Iterator[None]:
+    """Have Prefect send none of the runs in the block, so that `sent` does."""
+    current = get_settings_context()
+    flows = current.settings.flows.model_copy(update={"heartbeat_frequency": None})  # no environment variable says None
+    with SettingsContext(profile=current.profile, settings=current.settings.model_copy(update={"flows": flows})):
+        yield
+
+
+@contextlib.contextmanager
 def sent() -> Iterator[None]:
-    """Send one now and at intervals, from a thread, as long as the block lasts; none outside of a run."""
+    """Send one now and at intervals, from a thread, as long as the block lasts.
+
+    None is sent outside of a run, nor where Prefect sends them.
+    """
     context = FlowRunContext.get()
     sends_itself = get_current_settings().flows.heartbeat_frequency is not None
     if context is None or context.flow_run is None or sends_itself:

@@ -176,3 +176,27 @@ def test_a_signal_ends_a_run_and_all_that_it_has_started(tmp_path, number, to_gr
     assert run.returncode == code
     assert error == ("" if number == signal.SIGKILL else STOPPED)
     assert left == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [0, 7])
+def test_what_is_to_be_done_at_the_end_is_done_and_the_modules_are_left_alone(code, tmp_path):
+    program = f"""
+import atexit, sys, threading, time, weakref
+from flows.cli import stopping
+
+class Taken:
+    def __del__(self):
+        print("taken apart")
+
+kept = Taken()
+atexit.register(print, "first registered")
+atexit.register(lambda: print("last registered", "thread ended" if ended.is_set() else "thread at work"))
+ended = threading.Event()
+threading.Thread(target=lambda: (time.sleep(0.2), ended.set())).start()
+sys.stderr.write("told")
+stopping.end({code})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (code, "told")
+    assert done.stdout.splitlines() == ["last registered thread ended", "first registered"]

@@ -23,7 +23,7 @@ def sent(monkeypatch):
 
     monkeypatch.setattr(heartbeats, "emit_event", emit)
     monkeypatch.setattr(heartbeats.FlowRunContext, "get", lambda: SimpleNamespace(flow_run=RUN))
-    with temporary_settings({"flows.heartbeat_frequency": None}):
+    with heartbeats.in_place_of_prefects():
         yield SimpleNamespace(resources=resources, enough=enough)
 
 

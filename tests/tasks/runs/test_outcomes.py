@@ -34,7 +34,7 @@ from fer.registry.refs import ReleaseRef
 from fer.reports.refs import QualityRef
 from fer.training.refs import ModelRef, WeightsRef
 from tasks import caching
-from tasks.runs import events, outcomes
+from tasks.runs import events, heartbeats, outcomes
 from tasks.runs.results import ChampionMoved, RetrainResult
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -126,7 +126,8 @@ def events_of(*wanted: EventNameFilter, run: FlowRun | None = None, n: int = 1) 
 
 
 def test_a_run_sends_a_heartbeat_that_names_it_and_its_flow():
-    flow_of(lambda: retrain_result(passed=True), "run that lives")()
+    with heartbeats.in_place_of_prefects():
+        flow_of(lambda: retrain_result(passed=True), "run that lives")()
     of_run = EventResourceFilter(id=[f"prefect.flow-run.{run_of('run that lives').id}"])
     sent = EventFilter(event=EventNameFilter(name=["prefect.flow-run.heartbeat"]), resource=of_run)
     deadline = time.monotonic() + 60
