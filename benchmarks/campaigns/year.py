@@ -28,6 +28,7 @@ _PAGE = trials.ROOT / "docs" / "reference" / "year.md"
 _RUNS = 200
 _TRAINS_EVERY = 10
 _RUN_TIMEOUT_S = 900
+_ENDS = ("Released", "Kept", "Refused")
 _SETTLE_S = 5  # from a run's last state to the end of its process
 _POLICY = ("--older-than", "0", "--grace", "0", "--keep-last", "1")  # what is left after each run
 _LAST = 100
@@ -123,7 +124,7 @@ def _page(lines: list[dict[str, Any]]) -> str:
                 what = f"memory of the {name}" if unit == "memory_mb" else f"disk: {name}"
                 a_run = (values[-1] - values[0]) / max(1, len(values) - 1)
                 rows.append(f"| {what} | {values[0]:.1f} | {values[-1]:.1f} | {a_run:+.2f} | {change:+.1%} | {flat} |")
-    well = sum(line["state"] in ("Released", "Kept") and not (line["strays"] or line["gc"]) for line in lines)
+    well = sum(line["state"] in _ENDS and not (line["strays"] or line["gc"]) for line in lines)
     return "\n".join(
         [
             "# A year in a row",
