@@ -22,7 +22,8 @@ def tidy() -> None:
     for name in ("flow_runs", "task_runs"):
         get_logger(name).addFilter(keeps)
     if _OF_WORKER in os.environ:
-        Console.on_broken_pipe = _go_on_unheard  # type: ignore[assignment,method-assign] # Prefect makes the console
+        # In the class, as Prefect makes the console: no object of a class of ours can be given to it.
+        Console.on_broken_pipe = _go_on_unheard  # type: ignore[assignment,method-assign] # replaced, see above
 
 
 def _go_on_unheard(console: Console) -> None:
