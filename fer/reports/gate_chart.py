@@ -40,7 +40,7 @@ def of(checks: Sequence[Check]) -> bytes | None:
     shares = [pair for pair in measured if pair not in differences]
     drawn, height = Markup(""), 0.0
     for title, pairs, scale in (
-        ("candidate minus released model", differences, _around_zero([measure for _, measure in differences])),
+        ("difference to the model compared with", differences, _around_zero([measure for _, measure in differences])),
         ("shares", shares, _Scale(0.0, 1.0)),
     ):
         if pairs:

@@ -48,8 +48,8 @@ def test_a_difference_is_right_of_its_margin_if_it_holds_and_its_interval_is_ope
 
 def test_shares_stand_below_the_differences_on_an_axis_of_their_own():
     picture = drawn(check(), difference(0.004, -0.003), check("churn", 0.2, demand="at most", bound=0.1))
-    assert [text for text in texts(picture) if text in ("shares", "candidate minus released model")] == [
-        "candidate minus released model",
+    assert [text for text in texts(picture) if text in ("shares", "difference to the model compared with")] == [
+        "difference to the model compared with",
         "shares",
     ]
     _, (accuracy, floor), (churn, most) = marks(picture)
