@@ -5,6 +5,7 @@ import json
 import re
 
 NUMBER = re.compile(r"(?<![\w.])[+\u2212-]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?[\s\u00a0]?%?")
+_BETWEEN_DATE_AND_TIME = re.compile(r"(?<=\d)T(?=\d)")
 _UNSHOWN = {"style", "script"}
 _VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -67,7 +68,7 @@ def unfounded(page: Page, document) -> list[str]:
             case int() | float():
                 values.append(float(part))
             case str() if not part.startswith("data:"):
-                texts.append(part)
+                texts.append(_BETWEEN_DATE_AND_TIME.sub(" ", part))
 
     walk(json.loads(json.dumps(document)))
     said = {token.rstrip("% ") for text in texts for token in numbers_in(text)}

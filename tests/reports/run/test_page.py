@@ -23,6 +23,15 @@ def test_every_number_on_the_page_is_in_its_json(with_champion):
     assert set(shown_pages.unfounded(shown, document)) <= CONSTANT
 
 
+@pytest.mark.parametrize("hour", range(24))
+def test_the_hour_of_a_release_is_in_its_json_at_each_hour_of_the_day(hour):
+    document = run_documents.made()
+    document["release"]["created_utc"] = f"2026-11-30T{hour:02}:{hour + 31}:09+00:00"
+    shown = shown_pages.Page(page.render(document))
+    assert f" {hour:02}:{hour + 31} UTC" in shown.text
+    assert set(shown_pages.unfounded(shown, document)) <= CONSTANT
+
+
 def test_a_number_that_is_in_no_json_is_found_by_that_test():
     document = run_documents.made()
     shown = shown_pages.Page(page.render(document).replace("</main>", "<p>0.123456</p></main>"))
