@@ -148,7 +148,7 @@ class Installation:
 
     def fer(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """What an operator would type here."""
-        command = [sys.executable, "-c", "from flows.cli.app import main; main()", *arguments]
+        command = [sys.executable, "-c", "from flows.cli.app import process; process()", *arguments]
         return subprocess.run(
             command,
             env=self._environment,

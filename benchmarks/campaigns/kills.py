@@ -140,7 +140,7 @@ def _start(home: Path) -> "subprocess.Popen[bytes]":
             [
                 sys.executable,
                 "-c",
-                "from flows.cli.app import main; main()",
+                "from flows.cli.app import process; process()",
                 "retrain",
                 "--recipe",
                 str(trials.QUICK_DEMO),

@@ -25,6 +25,7 @@ _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from flows.cli
 _STOP_TIMEOUT_S = 5.0
 _KILL_TIMEOUT_S = 5.0
 _POLL_S = 0.05
+_TRACKER = "multiprocessing.resource_tracker"
 
 _guards: list["subprocess.Popen[bytes]"] = []  # this process's, once it has one
 
@@ -74,9 +75,14 @@ def main(mark: str) -> None:
 
 
 def _marked(mark: str) -> "Iterator[psutil.Process]":
+    """What is to be ended and waited for. A process pool's tracker is not: deaf to SIGTERM, it ends by itself with the
+    last process that uses it, and removes what those have left.
+    """
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):  # it has ended, or is another user's
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(_MARK) != mark or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if not any(_TRACKER in argument for argument in process.cmdline()):
                 yield process

@@ -14,7 +14,7 @@ import prefect_server
 import psutil
 import pytest
 
-FER = [sys.executable, "-c", "from flows.cli.app import main; main()"]
+FER = [sys.executable, "-c", "from flows.cli.app import process; process()"]
 
 
 def bare(home: Path) -> dict[str, str]:

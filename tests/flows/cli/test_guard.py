@@ -1,5 +1,7 @@
 """What a process has started ends with it, however it ends."""
 
+import io
+import os
 import signal
 import subprocess
 import sys
@@ -67,4 +69,28 @@ def test_a_process_that_ends_in_order_waits_until_they_are_gone():
         assert left == []
 
 
+@pytest.mark.slow
+def test_the_tracker_of_a_process_pool_is_neither_waited_for_nor_killed(monkeypatch):
+    monkeypatch.setattr(guard, "_STOP_TIMEOUT_S", 1)
+    monkeypatch.setattr(guard.sys, "stdin", io.TextIOWrapper(io.BytesIO()))  # whom it guards has ended
+    sleep = subprocess.Popen(["sleep", "63"], env={**os.environ, guard._MARK: "of this test"})
+    with subprocess.Popen(
+        [sys.executable, "-c", _POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as pool:
+        tracker = psutil.Process(int(pool.stdout.readline()))
+        guard.main("of this test")
+        assert sleep.wait(60) == -signal.SIGTERM
+        assert tracker.status() != psutil.STATUS_ZOMBIE
+        pool.communicate()
+    assert _end([tracker], within_s=60)
+
+
+_POOL = """
+import os, sys
+from multiprocessing import resource_tracker
+os.environ["FER_STARTED_BY"] = "of this test"
+resource_tracker.ensure_running()
+print(resource_tracker._resource_tracker._pid, flush=True)
+sys.stdin.read()
+"""
 _SLEEPS = (["sleep", "61"], ["sleep", "62"])
