@@ -10,6 +10,7 @@ from fer.training import hardware
 
 AUTO = overrides.apply(catalog.load("demo"), overrides.parse_settings(["train.precision=auto"]))
 OLD = "processor : 0\nflags\t\t: fma avx avx2\n"
+ZEN_4 = "processor : 0\nflags\t\t: fma avx avx2 avx512f avx512_bf16\n"
 AMX = "processor : 0\nflags\t\t: fma avx512_bf16 amx_bf16 amx_tile\n"
 
 
@@ -59,7 +60,7 @@ def gpu_of(capability, machine, monkeypatch):
     monkeypatch.setattr(hardware.child_process, "run", lambda *_, **__: capability)
 
 
-@pytest.mark.parametrize(("cpu", "precision"), [(AMX, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")])
+@pytest.mark.parametrize(("cpu", "precision"), [(AMX, "mixed-bfloat16"), (ZEN_4, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")])
 def test_the_processor_decides_where_there_is_no_gpu(machine, cpu, precision):
     (machine / "cpuinfo").write_text(cpu)
     assert AUTO.resolved().train.precision == precision
@@ -70,7 +71,7 @@ def test_a_system_that_does_not_say_what_its_processor_can_do_gets_float32(machi
     assert AUTO.resolved().train.precision == "float32"
 
 
-def test_the_units_of_a_processor_are_for_tensorflow_alone(monkeypatch):
+def test_what_a_processor_has_for_it_is_for_tensorflow_alone(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert AUTO.resolved().train.precision == "float32"
 
