@@ -60,7 +60,9 @@ def gpu_of(capability, machine, monkeypatch):
     monkeypatch.setattr(hardware.child_process, "run", lambda *_, **__: capability)
 
 
-@pytest.mark.parametrize(("cpu", "precision"), [(AMX, "mixed-bfloat16"), (ZEN_4, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")])
+@pytest.mark.parametrize(
+    ("cpu", "precision"), [(AMX, "mixed-bfloat16"), (ZEN_4, "mixed-bfloat16"), (OLD, "float32"), ("", "float32")]
+)
 def test_the_processor_decides_where_there_is_no_gpu(machine, cpu, precision):
     (machine / "cpuinfo").write_text(cpu)
     assert AUTO.resolved().train.precision == precision
