@@ -14,6 +14,7 @@ import tasks.exports
 import tasks.registry
 import tasks.reports
 import tasks.shards
+import tasks.training
 from fer import errors
 from fer.curation.folds import FoldSettings
 from fer.curation.refs import SplitRef
@@ -134,7 +135,7 @@ def _retrained(
             todo="leave out --show-faces (in Prefect extra.show_faces)",
         )
     steps = pipeline.as_tasks(stage_runner)
-    with tasks.registry.store_in_reach():
+    with tasks.registry.store_in_reach(), tasks.training.keras_loaded_ahead():
         data, splits = graph.phase("data", _bring_data)(full_recipe, sources, kaggle_secret)
         prepared = graph.phase("shards", pipeline.prepare)(full_recipe, data.manifest, splits.learned, steps)
         trained = graph.phase("training", pipeline.fit)(full_recipe, prepared, splits.learned, steps)

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from fer import errors
 from fer.engine import arithmetic
-from fer.engine.processes import fork_server
+from fer.engine.processes import fork_server, process_pool
 from fer.progress import Progress, Reporter, silent
 
 _BOOT = (
@@ -96,6 +96,12 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
             process.kill()
             process.wait()
             reader.join()
+
+
+def load_ahead() -> None:
+    """Begin to load Keras for the calls of `run` that will come, in the background, where a core is left for that."""
+    if arithmetic.backend() == "tensorflow" and process_pool.usable_cores() > 1:
+        fork_server.prepare(arithmetic.child_environment())
 
 
 def _started(

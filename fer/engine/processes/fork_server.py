@@ -27,6 +27,7 @@ _BOOT = (
     "fork_server.main(int(sys.argv[2]))"
 )
 _PRELOADED = "keras"
+_READY = b"ready"
 _GPU_DRIVER = Path("/dev/nvidiactl")
 _HARMLESS_THREADS = {"jemalloc_bg_thd"}  # Arrow's allocator has one, which it starts again in a forked process
 _CLOSE_TIMEOUT_S = 2.0
@@ -93,7 +94,7 @@ class _Server:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._identity = _identity(environment)
-        self.has_forked = False
+        self._is_ready = False
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -109,8 +110,17 @@ class _Server:
         """Whether it lives, and has imported what a process with `environment` would."""
         return self._process.poll() is None and self._identity == _identity(environment)
 
+    def is_ready(self) -> bool:
+        """Whether it has imported Keras, as it says once."""
+        if not self._is_ready:
+            with contextlib.suppress(OSError):
+                self._is_ready = bool(self.control.recv(len(_READY), socket.MSG_DONTWAIT))
+        return self._is_ready
+
     def close(self) -> None:
-        """Let the server end; a child that still works is not hurt by it."""
+        """Let the server end; a child that still works is not hurt by it. A server that still imports is killed."""
+        if not self.is_ready():
+            self._process.kill()
         self.control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_CLOSE_TIMEOUT_S)
@@ -161,14 +171,20 @@ def start(environment: dict[str, str], stderr: IO[bytes], timeout_s: float) -> F
     if not pidfds:
         close()
         return None
-    server.has_forked = True
     return ForkedProcess(os.fdopen(stdin_write, "wb"), os.fdopen(stdout_read, "rb"), pidfds[0], status)
+
+
+def prepare(environment: dict[str, str]) -> None:
+    """Let the server for processes with `environment` begin its import, where this machine forks; does not wait."""
+    if is_possible():
+        with contextlib.suppress(OSError):  # whoever needs the server will say so
+            _server(environment)
 
 
 def is_warm(environment: dict[str, str]) -> bool:
     """Whether a process with `environment` need not wait until Keras is imported."""
     with _lock:
-        return _pid == os.getpid() and any(server.has_forked and server.serves(environment) for server in _servers)
+        return _pid == os.getpid() and any(server.serves(environment) and server.is_ready() for server in _servers)
 
 
 def close() -> None:
@@ -221,6 +237,8 @@ def main(control_fd: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=control_fd)
     __import__(_PRELOADED)
+    with contextlib.suppress(OSError):  # the next receive tells that nobody is there
+        control.send(_READY)
     children: dict[int, tuple[int, socket.socket]] = {}  # pidfd -> PID, where to say how it ended
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)

@@ -7,6 +7,7 @@ half the head's height: x to the viewer's right, y down, (0, 0) between the eyes
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -56,13 +57,11 @@ class _Pose:
         rolled = np.array([(cos, sin), (-sin, cos), (0, 0)])
         self._turn = yawed @ pitched @ rolled * self.scale * _CANVAS  # (3, 2)
 
-    def project(self, points: np.ndarray, flat: bool) -> np.ndarray:
-        """(n, 2) face units -> (n, 2) canvas pixels; `flat` in the plane of the head's outline, else on the face."""
-        projected = points @ self._turn[:2] + self.centre * _CANVAS
-        if not flat:
-            depth = 0.75 * np.sqrt(np.maximum(0.0, 1.0 - ((points * (1 / 0.9, 1 / 1.2)) ** 2).sum(axis=1)))
-            projected += depth[:, None] * self._turn[2]
-        return projected
+    def project(self, points: np.ndarray, on_face: np.ndarray) -> np.ndarray:
+        """(n, 2) face units -> (n, 2) canvas pixels; `on_face` (n,) 1.0, or 0.0 in the plane of the head's outline."""
+        x, y = points[:, 0] / 0.9, points[:, 1] / 1.2
+        depth = on_face * 0.75 * np.sqrt(np.maximum(0.0, 1.0 - (x * x + y * y)))
+        return points @ self._turn[:2] + self.centre * _CANVAS + depth[:, None] * self._turn[2]
 
     def px(self, length: float) -> int:
         """A line's thickness in canvas pixels."""
@@ -98,6 +97,20 @@ class _Light:
         return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
+class _Stroke(NamedTuple):
+    """A polygon of `points`, (n, 2) face units, on a layer: filled, or its line of a `width`.
+
+    One that is `flat` lies in the plane of the head's outline and is part of the person, any other on the face.
+    """
+
+    layer: np.ndarray
+    points: np.ndarray
+    grey: float
+    width: float | None = None
+    closed: bool = False
+    flat: bool = False
+
+
 class _Face:
     """Paints one face in three layers: albedo, relief (creases and bulges), and the mask of the person."""
 
@@ -114,6 +127,7 @@ class _Face:
         self.albedo = np.clip(smooth, 0, 255).astype(np.uint8)
         self.relief = np.full((_CANVAS, _CANVAS), 128, np.uint8)
         self.mask = np.zeros((_CANVAS, _CANVAS), np.uint8)
+        self.strokes: list[_Stroke] = []
 
         self._head()
         self._creases()
@@ -124,31 +138,45 @@ class _Face:
             self._brow(side)
         self._fringe()
         self._glasses()
+        self._paint()
 
-    def _fixed(self, points: np.ndarray, flat: bool = False) -> list[np.ndarray]:
-        """(n, 2) face units -> what OpenCV's polygon functions take: fixed-point canvas pixels."""
-        return [np.rint(self.pose.project(points, flat) * (1 << _BITS)).astype(np.int32)]
+    def _paint(self) -> None:
+        """Make all strokes in their order. They are projected at once: one by one that took most of a face's time."""
+        points = [stroke.points for stroke in self.strokes]
+        lengths = [len(of_stroke) for of_stroke in points]
+        on_face = np.repeat([float(not stroke.flat) for stroke in self.strokes], lengths)
+        projected = self.pose.project(np.concatenate(points), on_face)
+        fixed = np.rint(projected * (1 << _BITS)).astype(np.int32)  # what OpenCV's polygon functions take
+        end = 0
+        for stroke, length in zip(self.strokes, lengths, strict=True):
+            start, end = end, end + length
+            polygon = [fixed[start:end]]
+            if stroke.width is None:
+                cv2.fillPoly(stroke.layer, polygon, stroke.grey, cv2.LINE_AA, _BITS)
+            else:
+                thickness = self.pose.px(stroke.width)
+                cv2.polylines(stroke.layer, polygon, stroke.closed, stroke.grey, thickness, cv2.LINE_AA, _BITS)
+            if stroke.flat:
+                cv2.fillPoly(self.mask, polygon, 255, cv2.LINE_AA, _BITS)
 
     def _fill(self, points: np.ndarray, grey: float) -> None:
-        cv2.fillPoly(self.albedo, self._fixed(points), grey, cv2.LINE_AA, _BITS)
+        self.strokes.append(_Stroke(self.albedo, points, grey))
 
     def _line(self, points: np.ndarray, grey: float, width: float, closed: bool = False) -> None:
-        cv2.polylines(self.albedo, self._fixed(points), closed, grey, self.pose.px(width), cv2.LINE_AA, _BITS)
+        self.strokes.append(_Stroke(self.albedo, points, grey, width, closed))
 
     def _body(self, points: np.ndarray, grey: float) -> None:
         """Fill in the plane of the head's outline; lit as part of the person."""
-        fixed = self._fixed(points, flat=True)
-        cv2.fillPoly(self.albedo, fixed, grey, cv2.LINE_AA, _BITS)
-        cv2.fillPoly(self.mask, fixed, 255, cv2.LINE_AA, _BITS)
+        self.strokes.append(_Stroke(self.albedo, points, grey, flat=True))
 
     def _crease(self, points: np.ndarray, depth: float, width: float) -> None:
         """A soft line in the relief: dark, or bright for a negative depth."""
         if abs(depth) > 0.03:
             grey = 128 * (1 - 0.7 * min(depth, 1.2))
-            cv2.polylines(self.relief, self._fixed(points), False, grey, self.pose.px(width), cv2.LINE_AA, _BITS)
+            self.strokes.append(_Stroke(self.relief, points, grey, width))
 
     def _patch(self, points: np.ndarray, depth: float) -> None:
-        cv2.fillPoly(self.relief, self._fixed(points), 128 * (1 - 0.7 * depth), cv2.LINE_AA, _BITS)
+        self.strokes.append(_Stroke(self.relief, points, 128 * (1 - 0.7 * depth)))
 
     def _outline(self) -> np.ndarray:
         width, jaw, drop = self.who["width"], self.who["jaw"], self.moved["jaw"]

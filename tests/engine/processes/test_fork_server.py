@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from fer import errors
-from fer.engine.processes import child_process, fork_server
+from fer.engine import arithmetic
+from fer.engine.processes import child_process, fork_server, process_pool
 from fer.progress import Reporter
 
 pytestmark = [
@@ -187,3 +188,33 @@ def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(w
     for number in (signal.SIGINT, signal.SIGHUP):
         server().send_signal(number)
     assert run(work.describe)["parent"] == server().pid
+
+
+def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work):
+    fork_server.close()
+    child_process.load_ahead()
+    pid = server().pid
+    environment = arithmetic.child_environment()
+    deadline = time.monotonic() + 60
+    while not fork_server.is_warm(environment):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child_process.load_ahead()  # once more changes nothing
+    notes = []
+    assert run(work.describe, note=notes.append)["parent"] == pid == server().pid
+    assert notes == []
+
+
+def test_a_server_that_nobody_needed_is_gone_at_once(work):
+    fork_server.close()
+    child_process.load_ahead()
+    pid = server().pid
+    fork_server.close()
+    assert not psutil.pid_exists(pid)
+
+
+def test_on_a_single_core_nothing_is_loaded_ahead(work, monkeypatch):
+    fork_server.close()
+    monkeypatch.setattr(process_pool, "usable_cores", lambda: 1)
+    child_process.load_ahead()
+    assert not any("fork_server" in " ".join(child.cmdline()) for child in living.children())
