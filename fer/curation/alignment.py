@@ -7,6 +7,7 @@ where they end is rounded, the image there resampled in whole numbers, and the c
 
 import concurrent.futures
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -74,73 +75,107 @@ class Aligner:
         self, first: np.ndarray, second: np.ndarray, mirrored: np.ndarray, views: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """`Aligned` of these pairs: at half the size, and what fits there at the full one."""
-        coarse = _template(self._halves, first, mirrored)
+        coarse = _Template(self._halves, first, mirrored)
         fit, views = _followed(self._halves, coarse, second, views, _COARSE_STEPS)
         led = np.flatnonzero(fit >= _HOPEFUL)
-        fine = _template(self._images, first[led], mirrored[led])
+        fine = _Template(self._images, first[led], mirrored[led])
         _, places = _followed(self._images, fine, second[led], views[led], _FINE_STEPS)
         places = np.rint(places / _ROUNDED) * _ROUNDED
-        fit[led] = _correlation(fine, _warped(self._images, second[led], places, WINDOW, 0).reshape(fine.shape))
+        fit[led] = fine.correlation(_warped(self._images, second[led], places, WINDOW, 0))
         views[led] = places
         return fit, views
 
 
-def _template(images: np.ndarray, first: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """The windows of the first images, mirrored where they are to be, (k, window pixels) uint8. At half the size the
-    window is two of the full one's pixels wider.
+class _Template:
+    """The windows of the first images, mirrored where they are to be, that the second ones are compared with.
+
+    `pixels` is (k, window pixels) float32. At half the size the window is two of the full one's pixels wider.
     """
-    seen = np.where(mirrored[:, None, None], images[first][:, :, ::-1], images[first])
-    side = images.shape[1]
-    edge = side * (SIDE - WINDOW) // (2 * SIDE)
-    return np.ascontiguousarray(seen[:, edge : side - edge, edge : side - edge]).reshape(
-        len(first), (side - 2 * edge) ** 2
-    )
+
+    def __init__(self, images: np.ndarray, first: np.ndarray, mirrored: np.ndarray):
+        seen = np.where(mirrored[:, None, None], images[first][:, :, ::-1], images[first])
+        edge = images.shape[1] * (SIDE - WINDOW) // (2 * SIDE)
+        self.side = images.shape[1] - 2 * edge
+        seen = np.ascontiguousarray(seen[:, edge : edge + self.side, edge : edge + self.side])
+        self._values = seen.reshape(len(first), self.side**2).astype(np.float64)
+        self._sums, self._own = _moments(self._values)
+        self.pixels = self._values.astype(np.float32)
+
+    def correlation(self, windows: np.ndarray) -> np.ndarray:
+        """Pearson's, (k,) float64, with (k, side, side) uint8: all sums are below 2^53, in any order the same."""
+        values = windows.reshape(self._values.shape).astype(np.float64)
+        sums, own = _moments(values)
+        both = values.shape[1] * np.einsum("ij,ij->i", self._values, values) - self._sums * sums
+        own *= self._own
+        return np.where(own > 0, both / np.sqrt(np.maximum(own, 1)), 0.0)
+
+
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of (k, n) the sums, and n times the sums of the squared distances from the mean, (k,) float64 each."""
+    sums = values.sum(axis=1)
+    return sums, values.shape[1] * np.einsum("ij,ij->i", values, values) - sums**2
 
 
 def _followed(
-    images: np.ndarray, template: np.ndarray, second: np.ndarray, views: np.ndarray, n_steps: int
+    images: np.ndarray, template: _Template, second: np.ndarray, views: np.ndarray, n_steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best correlation met within so many steps from the `views`, (k,) float64, and where that was."""
     best, places = np.full(len(second), -np.inf), views
     for number in range(n_steps + 1):
-        fit, step = _step(images, template, second, views)
+        around = _warped(images, second, views, template.side, 1)
+        fit = template.correlation(around[:, 1:-1, 1:-1])
         better = fit > best
         best, places = np.where(better, fit, best), np.where(better[:, None], views, places)
         if number < n_steps:
-            views = views + step
+            views = views + _step(template, around.astype(np.float32), views, SIDE / images.shape[1])
             views[:, 2] = np.clip(views[:, 2], *_ZOOMS)
     return best, places
 
 
-def _step(
-    images: np.ndarray, template: np.ndarray, second: np.ndarray, views: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The correlation under the `views` as they are, and the change of them that would bring the second images closest
-    to `template`, were they linear in it.
+def _step(template: _Template, around: np.ndarray, views: np.ndarray, pixels: float) -> np.ndarray:
+    """The change of the `views` that would bring the second images closest to `template`, were they linear in it.
+
+    `around` (k, side + 2, side + 2) float32 are their windows under the views, with a margin of a pixel; `pixels` is one
+    of theirs in those of the full size.
     """
-    side = round(template.shape[1] ** 0.5)
-    pixels = SIDE / images.shape[1]  # of the full size, a pixel of these images
-    around = _warped(images, second, views, side, 1).astype(np.float32)
-    window = around[:, 1:-1, 1:-1].reshape(template.shape)
-    across = ((around[:, 1:-1, 2:] - around[:, 1:-1, :-2]) / 2).reshape(template.shape)
-    along = ((around[:, 2:, 1:-1] - around[:, :-2, 1:-1]) / 2).reshape(template.shape)
+    shape = template.pixels.shape
+    window = around[:, 1:-1, 1:-1].reshape(shape)
+    across = ((around[:, 1:-1, 2:] - around[:, 1:-1, :-2]) / 2).reshape(shape)
+    along = ((around[:, 2:, 1:-1] - around[:, :-2, 1:-1]) / 2).reshape(shape)
     zoom, turn = views[:, 2:3].astype(np.float32), views[:, 3:4].astype(np.float32)
     cos, sin = np.cos(turn), np.sin(turn)
-    right, down = (cos * across - sin * along) / zoom, (sin * across + cos * along) / zoom
-    offsets = (np.arange(side) - (side - 1) / 2).astype(np.float32)
-    rows, columns = (axis.ravel() for axis in np.meshgrid(offsets, offsets, indexing="ij"))
+    rows, columns = _offsets(template.side)
     x, y = cos * columns - sin * rows, sin * columns + cos * rows
     # window + changes @ step = contrast * template + brightness
-    ones = template.astype(np.float32)
-    changes = [right, down, right * x + down * y, zoom * (down * x - right * y), ones, np.ones_like(window)]
-    matrix = np.stack(changes, axis=1)  # (k, 6, pixels)
-    normal = np.matmul(matrix, matrix.transpose(0, 2, 1)).astype(np.float64)
+    changes = np.empty((len(around), 6, shape[1]), np.float32)
+    right, down, zoomed, turned = (changes[:, number] for number in range(4))
+    np.multiply(cos, across, out=right)
+    right -= sin * along
+    right /= zoom
+    np.multiply(sin, across, out=down)
+    down += cos * along
+    down /= zoom
+    np.multiply(right, x, out=zoomed)
+    zoomed += down * y
+    np.multiply(down, x, out=turned)
+    turned -= right * y
+    turned *= zoom
+    changes[:, 4] = template.pixels
+    changes[:, 5] = 1
+    normal = np.matmul(changes, changes.transpose(0, 2, 1)).astype(np.float64)
     diagonal = np.arange(6)
     normal[:, diagonal, diagonal] *= 1 + _DAMPING
     normal[:, diagonal, diagonal] += 1e-6
-    solved = np.linalg.solve(normal, np.matmul(matrix, window[:, :, None]).astype(np.float64))[:, :4, 0]
-    step = np.clip(-solved * [pixels, pixels, 1, 1], -_LONGEST_STEP, _LONGEST_STEP)
-    return _correlation(template, window), step
+    solved = np.linalg.solve(normal, np.matmul(changes, window[:, :, None]).astype(np.float64))[:, :4, 0]
+    return np.clip(-solved * [pixels, pixels, 1, 1], -_LONGEST_STEP, _LONGEST_STEP)
+
+
+@functools.cache
+def _offsets(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """How far below and right of the middle each pixel of a window is, (side * side,) float32 each."""
+    offsets = (np.arange(side) - (side - 1) / 2).astype(np.float32)
+    rows, columns = np.meshgrid(offsets, offsets, indexing="ij")
+    return rows.ravel(), columns.ravel()
 
 
 def _warped(images: np.ndarray, which: np.ndarray, views: np.ndarray, window: int, margin: int) -> np.ndarray:
@@ -156,12 +191,3 @@ def _warped(images: np.ndarray, which: np.ndarray, views: np.ndarray, window: in
     for source, matrix, warped in zip(which, matrices, out, strict=True):
         cv2.warpAffine(images[source], matrix, (side, side), warped, _LINEAR, _EDGE)
     return out
-
-
-def _correlation(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pearson's, (k,) float64, of (k, pixels) of whole numbers: all sums are below 2^53, in any order the same."""
-    x, y = ones.astype(np.float64), others.astype(np.float64)
-    n, sum_x, sum_y = x.shape[1], x.sum(axis=1), y.sum(axis=1)
-    both = n * np.einsum("ij,ij->i", x, y) - sum_x * sum_y
-    own = (n * np.einsum("ij,ij->i", x, x) - sum_x**2) * (n * np.einsum("ij,ij->i", y, y) - sum_y**2)
-    return np.where(own > 0, both / np.sqrt(np.maximum(own, 1)), 0.0)

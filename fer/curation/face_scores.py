@@ -5,6 +5,7 @@ part of a photograph does not show in 48 pixels. Faces that are turned down, hid
 scores too: of the lowest hundred of FER2013 about half are no faces.
 """
 
+import concurrent.futures
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,9 @@ from fer.progress import Progress, silent
 _IMAGES_PER_ITEM = 500
 _SURE = 0.5  # the score from which on a thumbnail is enough
 _MIN_SHARE = 0.08  # of a picture's longer side: smaller faces are no use, and take four times as long to look for
+_MOST_IN_THREADS = 8_000  # images: of more, what Python itself does keeps many cores from their work
 _ALONE_S = 4.0  # of work from which on it is worth to start other processes
+_TEXT = "images looked at for faces"
 
 
 class _Item(NamedTuple):
@@ -49,20 +52,40 @@ def scores(folder: Path, accepted: pa.Table, progress: Progress = silent, *, wor
         for start in range(0, int((parts == part).sum()), _IMAGES_PER_ITEM)
     ]
     items = [_Item(folder, int(parts[at[0]]), rows[at], is_larger[at]) for at in positions]
-    scores_of_items = process_pool.map_ordered(
-        _scores_of,
-        items,
-        workers=workers,
-        total=len(accepted),
-        weigh=lambda item: len(item.rows),
-        progress=progress,
-        text="images looked at for faces",
-        alone_s=_ALONE_S,
-    )
+    if workers is None and len(accepted) <= _MOST_IN_THREADS:
+        scores_of_items = _in_threads(items, len(accepted), progress)
+    else:
+        scores_of_items = _in_processes(items, len(accepted), progress, workers)
     result = np.empty(len(accepted), np.float32)
     for at, of_item in zip(positions, scores_of_items, strict=True):
         result[at] = of_item
     return result
+
+
+def _in_threads(items: list[_Item], n_images: int, progress: Progress) -> list[np.ndarray]:
+    """The scores of each item. The detector lets other threads of Python's work meanwhile."""
+    results: list[np.ndarray] = []
+    threads = concurrent.futures.ThreadPoolExecutor(process_pool.usable_cores())
+    try:
+        for scores_of_item in threads.map(_scores_of, items):
+            results.append(scores_of_item)
+            progress(sum(map(len, results)), n_images, _TEXT)
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return results
+
+
+def _in_processes(items: list[_Item], n_images: int, progress: Progress, workers: int | None) -> list[np.ndarray]:
+    return process_pool.map_ordered(
+        _scores_of,
+        items,
+        workers=workers,
+        total=n_images,
+        weigh=lambda item: len(item.rows),
+        progress=progress,
+        text=_TEXT,
+        alone_s=_ALONE_S,
+    )
 
 
 def _scores_of(item: _Item) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 from data_contracts import files
 from data_contracts import manifest as contract
 from fer.curation import face_scores
+from fer.engine.processes import process_pool
 from fer.images import encode, properties
 from fer.ingest import image_files
 from fer.ingest.demo import faces as demo_faces
@@ -71,6 +72,18 @@ def test_a_face_that_is_a_small_part_of_a_larger_picture_counts(tmp_path):
 
 def test_without_images_there_is_no_score(tmp_path):
     assert scored(tmp_path, []).shape == (0,)
+
+
+def test_the_scores_do_not_hang_on_the_number_of_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(face_scores, "_IMAGES_PER_ITEM", 3)
+    monkeypatch.setattr(process_pool, "usable_cores", lambda: 3)
+    images = [(kind, number) for number in range(4) for kind in (FACE, SIGN)] + [(PORTRAIT, 3)]
+    seen = []
+    several = scored(tmp_path / "several", images, progress=lambda done, total, _: seen.append((done, total)))
+    alone = scored(tmp_path / "alone", images, workers=1)
+    assert several.tobytes() == alone.tobytes()
+    assert seen[-1] == (9, 9)
+    assert seen == sorted(seen)
 
 
 @pytest.mark.slow
