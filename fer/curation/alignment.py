@@ -135,8 +135,8 @@ def _followed(
 def _step(template: _Template, around: np.ndarray, views: np.ndarray, pixels: float) -> np.ndarray:
     """The change of the `views` that would bring the second images closest to `template`, were they linear in it.
 
-    `around` (k, side + 2, side + 2) float32 are their windows under the views, with a margin of a pixel; `pixels` is one
-    of theirs in those of the full size.
+    `around` (k, side + 2, side + 2) float32 are their windows under the views, with a margin of a pixel; `pixels` is
+    one of theirs in those of the full size.
     """
     shape = template.pixels.shape
     window = around[:, 1:-1, 1:-1].reshape(shape)
