@@ -26,6 +26,7 @@ import os, sys, time
 def describe(*, progress):
     return {
         "has_keras": "keras" in sys.modules,
+        "is_forked": "small_module" in sys.modules,
         "environment": dict(os.environ),
         "folder": os.getcwd(),
         "cores": sorted(os.sched_getaffinity(0)),
@@ -66,6 +67,21 @@ def work(tmp_path, monkeypatch):
     del sys.modules["forked_work"]
 
 
+def booted(module: str) -> str:
+    """What starts a server that imports this module in place of Keras."""
+    return fork_server._BOOT.replace("fork_server.main", f"fork_server._PRELOADED = {module!r}; fork_server.main")
+
+
+@pytest.fixture
+def small_server(work, tmp_path, monkeypatch):
+    """Servers import an empty module in place of Keras, for tests of how they live and end: each would take 5 s."""
+    (tmp_path / "small_module.py").touch()
+    fork_server.close()
+    monkeypatch.setattr(fork_server, "_BOOT", booted("small_module"))
+    yield
+    fork_server.close()
+
+
 def run(function, *, progress=lambda *_: None, note=lambda _: None, **job):
     return child_process.run(function, {}, child_process.Job("Work", 60.0, **job), progress=Reporter(progress, note))
 
@@ -93,7 +109,7 @@ def test_a_forked_process_has_keras_and_all_that_is_this_moments(work, tmp_path,
     assert "HOME" not in found["environment"]
 
 
-def test_another_environment_at_the_import_is_served_by_another_server(work, monkeypatch):
+def test_another_environment_at_the_import_is_served_by_another_server(small_server, work, monkeypatch):
     first = run(work.describe)["parent"]
     assert run(work.describe, threads=1)["parent"] == first
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -106,7 +122,7 @@ def test_forked_and_fresh_ones_end_in_the_same_bits(work, threads):
     assert run(work.weights, threads=threads) == run(work.weights, threads=threads, in_fresh_interpreter=True)
 
 
-def test_several_threads_are_served_at_once(work):
+def test_several_threads_are_served_at_once(small_server, work):
     pids, go_on = [], threading.Event()
 
     def stop_when_both_are_at_work(pid, *_):
@@ -131,7 +147,7 @@ def test_several_threads_are_served_at_once(work):
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
-def test_a_server_that_is_killed_is_replaced_and_its_child_can_still_be_ended(work):
+def test_a_server_that_is_killed_is_replaced_and_its_child_can_still_be_ended(small_server, work):
     pids = []
 
     def kill_the_server(pid, *_):
@@ -146,10 +162,10 @@ def test_a_server_that_is_killed_is_replaced_and_its_child_can_still_be_ended(wo
         assert time.monotonic() < deadline
         time.sleep(0.02)
     run(work.describe)  # by an interpreter, if the kernel was not done with the server
-    assert run(work.describe)["has_keras"]
+    assert run(work.describe)["is_forked"]
 
 
-def test_one_that_quits_does_not_go_on_as_the_server(work):
+def test_one_that_quits_does_not_go_on_as_the_server(small_server, work):
     with pytest.raises(errors.TrainingError, match=r"code 1 and no result.*enough"):
         run(work.quit)
     assert run(work.describe)["parent"] == server().pid
@@ -158,16 +174,16 @@ def test_one_that_quits_does_not_go_on_as_the_server(work):
 @pytest.mark.parametrize("preloaded", ["a_module_that_is_not_there", "this"])
 def test_without_a_server_there_is_an_interpreter(work, monkeypatch, preloaded):
     fork_server.close()
-    boot = fork_server._BOOT.replace("fork_server.main", f"fork_server._PRELOADED = {preloaded!r}; fork_server.main")
     threaded = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); "
-    monkeypatch.setattr(fork_server, "_BOOT", boot if preloaded != "this" else threaded + boot)
+    monkeypatch.setattr(
+        fork_server, "_BOOT", booted(preloaded) if preloaded != "this" else threaded + booted(preloaded)
+    )
     found = run(work.describe)
     assert not found["has_keras"]
     assert found["parent"] == os.getpid()
 
 
-def test_that_keras_is_imported_is_said_where_it_is_waited_for(work):
-    fork_server.close()
+def test_that_keras_is_imported_is_said_where_it_is_waited_for(small_server, work):
     notes = []
     for _ in range(2):
         run(work.describe, note=notes.append)
@@ -176,14 +192,14 @@ def test_that_keras_is_imported_is_said_where_it_is_waited_for(work):
     assert notes == 2 * ["loading TensorFlow"]
 
 
-def test_closed_it_leaves_no_process(work):
+def test_closed_it_leaves_no_process(small_server, work):
     run(work.describe)
     pid = server().pid
     fork_server.close()
     assert not psutil.pid_exists(pid)
 
 
-def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(work):
+def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(small_server, work):
     run(work.describe)
     for number in (signal.SIGINT, signal.SIGHUP):
         server().send_signal(number)
