@@ -1,5 +1,4 @@
 import os
-import random
 import re
 import tempfile
 from collections.abc import Iterator
@@ -90,12 +89,3 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "sync", lambda: None)
         yield
-
-
-@pytest.fixture
-def keras_draws_alone(monkeypatch):
-    """Give Keras a random generator of its own, as in a worker process: Prefect's threads, which outlive the test that
-    started them, draw from that of this process, also between the seeding and the draws that follow it."""
-    generator = random.Random()  # noqa: S311 - the kind that Keras takes its seeds from
-    monkeypatch.setattr("keras.src.utils.rng_utils.random", generator)
-    monkeypatch.setattr("keras.src.random.seed_generator.python_random", generator)

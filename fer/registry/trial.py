@@ -114,7 +114,7 @@ def _on_test_images(model: Any, classes: tuple[str, ...], folder: Path, shards: 
     return difference, len(pixels)
 
 
-def measured(models: list[Any], seconds: float = _SECONDS) -> Latency:
+def measured(models: list[Any]) -> Latency:
     """The latency of the first model, beside that of the second one, if there is one."""
 
     def rounds(n_images: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def measured(models: list[Any], seconds: float = _SECONDS) -> Latency:
             lambda model=model, pixels=pixels: model.predict_on_batch(pixels)
             for model, pixels in zip(models, inputs, strict=True)
         ]
-        return latency.interleaved(calls, seconds)
+        return latency.interleaved(calls, _SECONDS)
 
     image, batch = rounds(1), rounds(_BATCH)
     fields: dict[str, Any] = {

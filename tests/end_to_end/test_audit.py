@@ -26,12 +26,11 @@ def test_a_model_that_was_trained_elsewhere_is_audited(home, tmp_path):
     )
     path = tmp_path / "elsewhere.hdf5"
     model.save(path)
-    corrupted = ["robustness.max_images=5", 'robustness.corruptions=["contrast"]', "robustness.severities=[1]"]
     result = flow(
         sources=["demo"],
         model=str(path),
         recipe="demo",
-        settings=overrides.parse_settings([*quick_demo.SETTINGS, *corrupted]),
+        settings=overrides.parse_settings(quick_demo.SETTINGS),
         input_format=InputFormat(classes=("surprise", "happy", "sad"), scale="0..1"),
     )
     found = json.loads(Path(result.reports["as JSON"]).read_text())
