@@ -6,22 +6,36 @@ import uuid
 import pytest
 
 from fer import errors
-from fer.engine import disk
+from fer.engine import connect, disk
 from fer.registry import moves
 from fer.registry.manifest import Registration
 from fer.registry.registry import Registry
 from fer.registry.repair import repair
+from fer.settings import Settings
 
 ALIAS = "models/demo/aliases/champion.json"
 ENTRY = "models/demo/log/{:08d}.json"
 MANIFEST = "models/demo/versions/{:05d}.json"
 
 
+@pytest.fixture(scope="module")
+def objects(store_home, tmp_path_factory):
+    """The objects (key -> bytes) of versions 1 to 3, promoted one after another; the third was rolled back."""
+    model = tmp_path_factory.mktemp("release") / "model.keras"
+    model.write_bytes(b"weights")
+    with connect.store(Settings(home=store_home, store_endpoint=None, store_prefix=uuid.uuid4().hex)) as store:
+        return everything(three_versions(Registry(store), model))
+
+
 @pytest.fixture
-def models(store, tmp_path):
-    """Versions 1 to 3, promoted one after another; the third was rolled back."""
-    registry = Registry(store)
-    (tmp_path / "model.keras").write_bytes(b"weights")
+def models(store, objects):
+    """A registry of these, in a store of the test's own."""
+    for key, data in objects.items():
+        store.put(key, data)
+    return Registry(store)
+
+
+def three_versions(registry, model):
     for number in (1, 2, 3):
         registration = {
             "status": "released",
@@ -35,8 +49,7 @@ def models(store, tmp_path):
             "environment": {},
             "champion_at_registration": number - 1 or None,
         }
-        files = {"model.keras": tmp_path / "model.keras"}
-        manifest = registry.register("demo", files, Registration.model_validate(registration))
+        manifest = registry.register("demo", {"model.keras": model}, Registration.model_validate(registration))
         registry.promote("demo", manifest.version, registry.alias("demo"))
     moves.rollback(registry, "demo", reason="too sad")
     return registry
