@@ -28,7 +28,7 @@ from fer.settings import Settings
 from tasks.runs import events
 from tasks.runs.results import RetrainResult
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("module_in_this_process")]
 
 # What is not verified, and why.
 NOT_OUTPUTS = {
