@@ -51,6 +51,7 @@ def copy(spec: str, into: Path | None) -> Copied:
         folder.mkdir(parents=True, exist_ok=True)
         models.fetch(manifest, folder, only=wanted)
         for name, data in copies.proof(models, manifest).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             disk.write(folder / name, data)
     content = serving.load(folder)
     if content is None:

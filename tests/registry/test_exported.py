@@ -50,8 +50,8 @@ def test_exported_files_of_a_signed_release_can_be_used_where_signatures_are_req
     key = signed_registry.require(monkeypatch, tmp_path, store_settings)
     release(workspace, exports=exports(workspace))
     folder = exported.copy("demo@champion", tmp_path / "served").folder
-    proof = {"manifest.json", f"signature-{key.public.id}.json"}
-    assert {path.name for path in folder.iterdir()} >= {serving.ONNX, *proof}
+    proof = {"manifest.json", f"signatures/signature-{key.public.id}.json"}
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*")} >= {serving.ONNX, *proof}
     local_releases.in_folder(folder).require_whole(serving.ONNX)
     (folder / serving.ONNX).write_bytes(b"another graph")
     with pytest.raises(errors.IntegrityError, match=r"model\.onnx"):

@@ -28,7 +28,8 @@ def policy(role: Role, bucket: str, prefix: str = "") -> dict[str, Any]:
         # Uploads that broke off are removed, before a manifest names them; what a version names is not told from them.
         statements.append(_allow("RemoveUploads", "s3:DeleteObject", at, (f"{_MODELS}/*/files/*", f"{_PROBES}/*")))
     if role == "promoter":
-        beside = (f"{_MODELS}/*/pins.json", f"{_MODELS}/*/files/*/.signature-*.json")
+        signatures = (f"{_MODELS}/*/files/*/.signature-*.json", f"{_MODELS}/*/files/*/.openssf.*.json")
+        beside = (f"{_MODELS}/*/pins.json", *signatures)
         statements.append(_allow("Write", "s3:PutObject", at, (*moves, *beside, f"{_PROBES}/*")))
         statements.append(_allow("RemoveProbes", "s3:DeleteObject", at, (f"{_PROBES}/*",)))
     if role != "reader":

@@ -108,23 +108,28 @@ def write(key: PrivateKey, path: Path) -> Path:
 
 def read_private(path: Path) -> PrivateKey:
     """The private key in a file. Raises ConfigError, also where others than its owner can read it."""
+    return parse_private(private_bytes(path, "FER_SIGNING_KEY", _MAKE_ONE), str(path))
+
+
+def private_bytes(path: Path, named_by: str, make_one: str) -> bytes:
+    """What is in the file of a private key, which `named_by` names. Raises ConfigError, as `read_private` does."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_MOST_BYTES)
     except OSError as error:
         raise errors.ConfigError(
-            "FER_SIGNING_KEY must name a file that can be read.",
+            f"{named_by} must name a file that can be read.",
             received=f"{path}: {error.strerror}",
-            todo=f"correct the path, or {_MAKE_ONE}",
+            todo=f"correct the path, or {make_one}",
         ) from None
     if mode & _OTHERS:
         raise errors.ConfigError(
             "A private key's file must be one that its owner alone can read.",
             received=f"{path} with the permissions {stat.S_IMODE(mode):04o}",
-            todo=f"chmod 600 {path}; if others could read it, sign by another key: {_MAKE_ONE}",
+            todo=f"chmod 600 {path}; if others could read it, sign by another key: {make_one}",
         )
-    return parse_private(data, str(path))
+    return data
 
 
 def parse_private(data: bytes, where: str) -> PrivateKey:
@@ -142,17 +147,21 @@ def parse_private(data: bytes, where: str) -> PrivateKey:
     return PrivateKey(key)
 
 
-def read_public(path: Path) -> PublicKey:
-    """The public key in a file. Raises ConfigError."""
+def public_bytes(path: Path, todo: str) -> bytes:
+    """What is in the file of a public key. Raises ConfigError with this advice."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
+            return file.read(_MOST_BYTES)
     except OSError as error:
         raise errors.ConfigError(
-            "A public key must be in a file that can be read.",
-            received=f"{path}: {error.strerror}",
-            todo="name the file that `fer keys new` wrote beside the private key, which ends in .pub",
+            "A public key must be in a file that can be read.", received=f"{path}: {error.strerror}", todo=todo
         ) from None
+
+
+def read_public(path: Path) -> PublicKey:
+    """The public key in a file. Raises ConfigError."""
+    todo = "name the file that `fer keys new` wrote beside the private key, which ends in .pub"
+    data = public_bytes(path, todo)
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
@@ -162,7 +171,7 @@ def read_public(path: Path) -> PublicKey:
         raise errors.ConfigError(
             "A public key must be an Ed25519 key in PEM.",
             received=f"{'a private key' if is_private else 'something else'} in {path}",
-            todo="name the file that `fer keys new` wrote beside the private key, which ends in .pub",
+            todo=todo,
         )
     return PublicKey(key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw))
 

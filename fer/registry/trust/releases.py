@@ -24,6 +24,7 @@ from fer.registry.trust.policy import Policy, Verified
 from fer.registry.trust.signatures import Signature
 
 BILL = ".sbom.cdx.json"
+FOLDER = "signatures"  # of a copy: what lies in it, and is added or taken out, is signed by nobody
 _KIND = "release"
 _BEFORE_KEY, _AFTER_KEY = ".signature-", ".json"
 _MOST_SIGNATURES = 100

@@ -10,7 +10,7 @@ from fer.registry import log as registry_log
 from fer.registry import registry
 from fer.registry.log import Act, Entry
 from fer.registry.manifest import Manifest
-from fer.registry.trust import keys, logs
+from fer.registry.trust import keys, logs, openssf, verifying
 from fer.registry.trust import releases as signed_releases
 from fer.registry.trust.policy import Policy
 
@@ -39,6 +39,28 @@ def release(models: registry.Registry, manifest: Manifest, progress: Progress = 
     with tempfile.TemporaryDirectory() as temporary:
         models.fetch(manifest, Path(temporary), progress)
     signed_releases.sign(models.store, signed_releases.prefix(manifest), stated, key)
+    return True
+
+
+def openssf_release(
+    models: registry.Registry, manifest: Manifest, key: openssf.Key, progress: Progress = silent
+) -> bool:
+    """Sign a version for the OpenSSF's tool, all files of which are read first; False if the key has signed it already.
+
+    `key` is of `openssf.private`. Raises IntegrityError if the version is not whole, ConfigError without the library.
+    """
+    openssf.require()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / f"{manifest.name}-{manifest.version}"  # its name stands in the bundle
+        folder.mkdir()
+        contents = verifying.beside(models, manifest)
+        models.fetch(manifest, folder, progress)
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+        bundle = openssf.found(models.store, manifest).get(openssf.name_of(key.id))
+        if bundle is not None and not openssf.fault(folder, {*manifest.files, *contents}, bundle, key):
+            return False
+        models.store.put(f"{signed_releases.prefix(manifest)}{openssf.name_of(key.id)}", openssf.sign(folder, key))
     return True
 
 

@@ -14,12 +14,13 @@ from fer.progress import Progress, silent
 from fer.registry import log as registry_log
 from fer.registry import names, registry
 from fer.registry.manifest import Manifest
-from fer.registry.trust import logs, policy
+from fer.registry.trust import logs, openssf, policy
 from fer.registry.trust import releases as signed_releases
 from fer.registry.trust.policy import Policy, Verified
 from fer.registry.trust.signatures import Signature
 
 MANIFEST, BILL = "manifest.json", "sbom.cdx.json"  # of a copy
+_OPENSSF = "OpenSSF signature"
 
 
 class Part(Record):
@@ -64,6 +65,21 @@ def release(
         return [*parts, Part(what="bill of materials", passed=False, detail=str(error))]
 
 
+def beside(models: registry.Registry, manifest: Manifest) -> dict[str, bytes]:
+    """What a copy has beside the version's files: its manifest, byte by byte, and its bill of materials.
+
+    Raises ConfigError if a file of the version has the name of one of these; IntegrityError.
+    """
+    contents = {MANIFEST: signed_releases.manifest_bytes(models.store, manifest)}
+    listed = bill(models, manifest)
+    contents |= {} if listed is None else {BILL: listed}
+    if taken := {*contents, signed_releases.FOLDER} & manifest.files.keys():
+        raise errors.ConfigError(
+            "A version's files must have other names than what is laid beside them.", received=", ".join(sorted(taken))
+        )
+    return contents
+
+
 def bill(models: registry.Registry, manifest: Manifest) -> bytes | None:
     """The bill of materials of a version (CycloneDX, JSON); None if it has none.
 
@@ -92,6 +108,51 @@ def copy(folder: Path, demands: Policy, into: Path) -> tuple[Manifest, list[Part
         _signature(demands, expected, signatures),
         _bill(listed, is_signed=bool(signatures)),
     ]
+
+
+def openssf_of_release(models: registry.Registry, manifest: Manifest, key: openssf.Key, into: Path) -> Part:
+    """Whether a version has a bundle of this key over its files, whose whole ones `release` brought to `into`, and
+    over what a copy has beside them, which is written there too."""
+    try:
+        contents = beside(models, manifest)
+        for name, data in contents.items():
+            (into / name).write_bytes(data)
+    except errors.IntegrityError as error:
+        return Part(what=_OPENSSF, passed=False, detail=str(error))
+    place = models.store.uri(f"{signed_releases.prefix(manifest)}{openssf.name_of(key.id)}")
+    return _bundle(manifest, openssf.found(models.store, manifest), key, into, place)
+
+
+def openssf_of_copy(folder: Path, manifest: Manifest, key: openssf.Key) -> Part:
+    """Whether a copy that was pulled has a bundle of this key over all that lies in it."""
+    bundles = (folder / signed_releases.FOLDER).glob("openssf.*.json")
+    documents = {f".{path.name}": path.read_bytes() for path in sorted(bundles)}
+    place = folder / signed_releases.FOLDER / openssf.name_of(key.id).removeprefix(".")
+    return _bundle(manifest, documents, key, folder, str(place))
+
+
+def _bundle(manifest: Manifest, bundles: dict[str, bytes], key: openssf.Key, folder: Path, place: str) -> Part:
+    bundle = bundles.get(openssf.name_of(key.id))
+    spec = f"{manifest.name}@{manifest.version}"
+    if bundle is None:
+        others = ", ".join(openssf.signers(bundles))
+        fault = (
+            f"no bundle of the key {key.id} ({key.file}): no {place}; {f'by others: {others}' if others else 'none'}"
+        )
+        next_step = (
+            f"name the public key of who signed it, or sign it once you have looked at it: fer models sign {spec} "
+        )
+        return Part(what=_OPENSSF, passed=False, detail=f"{fault}. Next: {next_step}--openssf KEY.pem")
+    names = {*manifest.files, MANIFEST, *((BILL,) if (folder / BILL).is_file() else ())}
+    fault = openssf.fault(folder, names, bundle, key)
+    if fault:
+        detail = (
+            f"the bundle of the key {key.id} ({key.file}) does not fit: {place}: {fault}. Next: do not use it before "
+            f"you know why; fer models verify {spec} says what is as it was registered"
+        )
+        return Part(what=_OPENSSF, passed=False, detail=detail)
+    detail = f"signed by the P-256 key {key.id} ({key.file}), {len(names):,} files"
+    return Part(what=_OPENSSF, passed=True, detail=detail)
 
 
 def signed_digests(folder: Path, demands: Policy) -> dict[str, str] | None:
@@ -127,7 +188,8 @@ def _copy(folder: Path) -> tuple[Manifest, signed_releases.Statement, tuple[Sign
         ) from None
     listed = (folder / BILL).read_bytes() if (folder / BILL).is_file() else None
     expected = signed_releases.statement(manifest.name, manifest.version, data, listed)
-    documents = {f".{path.name}": path.read_bytes() for path in sorted(folder.glob("signature-*.json"))}
+    signatures = (*folder.glob("signature-*.json"), *(folder / signed_releases.FOLDER).glob("signature-*.json"))
+    documents = {f".{path.name}": path.read_bytes() for path in sorted(signatures)}
     return manifest, expected, signed_releases.parsed(documents, expected)
 
 

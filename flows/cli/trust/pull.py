@@ -28,15 +28,16 @@ def pull(
     with releases.open_registry() as models:
         manifest = models.get(*wanted)
         files = copies.pull(models, manifest, folder.expanduser())
+    place = folder.expanduser().absolute()
     name, size = f"{manifest.name}@{manifest.version}", sum(file.stat().st_size for file in files)
     if as_json:
         document = {
             "release": name,
-            "folder": str(folder.expanduser().absolute()),
-            "files": [file.name for file in files],
+            "folder": str(place),
+            "files": [file.relative_to(place).as_posix() for file in files],
             "size_bytes": size,
         }
         typer.echo(json.dumps(document, indent=1))
         return
-    text = f"{name} is at {folder.expanduser().absolute()}: {len(files):,} files, {size / 1e6:,.2f} MB, each verified."
+    text = f"{name} is at {place}: {len(files):,} files, {size / 1e6:,.2f} MB, each verified."
     console.out.print(console.plain(text), highlight=False, soft_wrap=True)

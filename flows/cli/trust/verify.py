@@ -11,6 +11,7 @@ from fer import errors
 from flows.cli import console
 
 if TYPE_CHECKING:
+    from fer.registry.trust.openssf import Key
     from fer.registry.trust.verifying import Part
 
 
@@ -19,6 +20,10 @@ def verify(
     answers: Annotated[
         bool, typer.Option("--answers/--no-answers", help="Load it, and compare its answers with those recorded.")
     ] = True,
+    openssf: Annotated[
+        Path | None,
+        typer.Option(metavar="PUBLIC.pem", help="Verify the OpenSSF's signature by this public P-256 key as well."),
+    ] = None,
     as_json: console.AsJson = False,
 ) -> None:
     """Verify a release: log, manifest, each file, who signed them, and whether it answers as it was judged.
@@ -27,14 +32,18 @@ def verify(
     whole is not loaded. Exit code 0: all is as it was written, and signed as the settings demand; 7: it is not, or it
     says nothing of how it answered.
     """
+    from fer.registry.trust import openssf as openssf_keys
     from fer.registry.trust import verifying
 
+    key = None if openssf is None else openssf_keys.public(openssf.expanduser())
+    if key is not None:
+        openssf_keys.require()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if Path(spec).is_dir() and (Path(spec) / verifying.MANIFEST).is_file():
-            name, parts = _copy(Path(spec), folder)
+            name, parts = _copy(Path(spec), folder, key)
         else:
-            name, parts = _release(spec, folder)
+            name, parts = _release(spec, folder, key)
         if answers and all(part.passed for part in parts):
             parts += _answers(folder)
     is_whole = all(part.passed for part in parts)
@@ -50,7 +59,7 @@ def verify(
         raise typer.Exit(errors.IntegrityError.exit_code)
 
 
-def _release(spec: str, folder: Path) -> "tuple[str, list[Part]]":
+def _release(spec: str, folder: Path, key: "Key | None") -> "tuple[str, list[Part]]":
     """What was found, and the files in `folder`."""
     from fer import settings
     from fer.registry import names, releases
@@ -67,14 +76,18 @@ def _release(spec: str, folder: Path) -> "tuple[str, list[Part]]":
         except errors.IntegrityError as error:
             return spec, [*parts, verifying.Part(what="manifest", passed=False, detail=str(error))]
         parts += verifying.release(models, demands, manifest, folder)
+        if key is not None:
+            parts.append(verifying.openssf_of_release(models, manifest, key, folder))
     return f"{manifest.name}@{manifest.version}", parts
 
 
-def _copy(place: Path, folder: Path) -> "tuple[str, list[Part]]":
+def _copy(place: Path, folder: Path, key: "Key | None") -> "tuple[str, list[Part]]":
     from fer import settings
     from fer.registry.trust import policy, verifying
 
     manifest, parts = verifying.copy(place, policy.of(settings.Settings.load()), folder)
+    if key is not None:
+        parts.append(verifying.openssf_of_copy(place, manifest, key))
     return f"{manifest.name}@{manifest.version} in {place}", parts
 
 

@@ -15,7 +15,7 @@ from fer.engine.store.credentials import Credentials
 from fer.engine.store.objectstore import ObjectStore
 from fer.registry import moves, names, pins
 from fer.registry.registry import Registry
-from fer.registry.trust import access, keys, signing
+from fer.registry.trust import access, keys, openssf, signing
 from fer.registry.trust import releases as signed_releases
 from fer.registry.trust.policy import Policy
 
@@ -130,6 +130,8 @@ def test_a_promoter_moves_the_champion_pins_and_signs_and_changes_no_file(endpoi
     assert pins.pin(models, "demo", 1)
     assert signing.release(models, made[1])
     assert list(signed_releases.found(store, made[1])) == [f".signature-{key.public.id}.json"]
+    store.put(f"{signed_releases.prefix(made[1])}{openssf.name_of(key.public.id)}", b"{}")
+    assert list(openssf.found(store, made[1])) == [openssf.name_of(key.public.id)]
     refused(lambda: store.put(made[1].files["model.keras"].key, b"mine"))
     refused(lambda: store.put(names.version_key("demo", 2), b"{}"))
     refused(lambda: store.put_if_absent("models/demo/files/0/model.keras", b"mine"))

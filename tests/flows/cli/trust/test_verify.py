@@ -2,6 +2,7 @@
 
 import json
 
+import openssf_keys
 import pytest
 import signed_registry
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from fer import errors
 from fer.evaluation.refs import Check
 from fer.registry import moves, names, releases, trial
 from fer.registry.registry import Registry
+from fer.registry.trust import openssf
 from fer.registry.trust import releases as signed_releases
 from flows.cli import app as cli
 
@@ -91,9 +93,10 @@ def test_a_release_is_pulled_whole_with_what_proves_it(made, key, tmp_path, stor
     folder = tmp_path / "copies" / "demo"
     pulled = json.loads(fer("pull", "demo@1", str(folder), "--json"))
     assert pulled["release"] == "demo@1"
-    signature = f"signature-{key.public.id}.json"
+    signature = f"signatures/signature-{key.public.id}.json"
     contents = {"manifest.json", "sbom.cdx.json", signature, "model.keras", "metrics.json", "verdict.json"}
-    assert {path.name for path in folder.iterdir()} == contents == set(pulled["files"])
+    assert contents == set(pulled["files"])
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == contents | {"signatures"}
     assert (folder / "manifest.json").read_bytes() == store.get(names.version_key("demo", 1)).data
     assert [path.name for path in folder.parent.iterdir()] == ["demo"]
     assert found(str(folder))["signature"]["passed"]
@@ -101,6 +104,30 @@ def test_a_release_is_pulled_whole_with_what_proves_it(made, key, tmp_path, stor
         fer("pull", "demo@2", str(folder))
     (tmp_path / "empty").mkdir()
     assert "6 files" in fer("pull", "demo", str(tmp_path / "empty"))
+
+
+def test_a_copy_whose_signatures_lie_beside_the_files_is_signed_as_well(made, tmp_path):
+    folder = tmp_path / "demo"
+    fer("pull", "demo", str(folder))
+    for path in (folder / "signatures").iterdir():
+        path.rename(folder / path.name)
+    assert found(str(folder), "--no-answers")["signature"]["passed"]
+
+
+def test_what_the_openssfs_tool_verifies_is_pulled_and_its_absence_said(made, tmp_path, store, monkeypatch):
+    monkeypatch.setattr(openssf, "require", lambda: None)
+    _, public = openssf_keys.write(tmp_path)
+    other = f".openssf.{'0' * 16}.json"
+    store.put(f"{signed_releases.prefix(made[1])}{other}", b"a bundle")
+    fer("pull", "demo", str(tmp_path / "copy"))
+    assert (tmp_path / "copy" / "signatures" / other[1:]).read_bytes() == b"a bundle"
+    for spec in ("demo", str(tmp_path / "copy")):
+        parts = found(spec, "--openssf", str(public), "--no-answers", code=7)
+        assert all(part["passed"] for what, part in parts.items() if what != "OpenSSF signature")
+        detail = parts["OpenSSF signature"]["detail"]
+        assert f"no bundle of the key {openssf.public(public).id} ({public})" in detail
+        assert f"by others: {'0' * 16}" in detail
+        assert "fer models sign demo@2 --openssf KEY.pem" in detail
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "sbom.cdx.json", "model.keras", "verdict.json"])
