@@ -146,7 +146,7 @@ def made(*, status="released", text="", classes=CLASSES, with_champion=True):
         },
         "seeds": _seeds(),
         "robustness": json.loads(_robustness(with_champion)),
-        "slices": _slices(_drawn(classes)[2], text),
+        "slices": json.loads(_slices(classes, text)),
         "explanations": _explanations(_drawn(classes)[2], text),
         "data": {
             "verdict": "warn",
@@ -219,7 +219,9 @@ def _robustness(with_champion):
     return json.dumps(found | {"comparison": compared if with_champion else None})
 
 
-def _slices(rows, text):
+@functools.cache
+def _slices(classes, text):
+    rows = _drawn(classes)[2]
     answers, draw = np.arange(N), np.random.default_rng(3)
     dark = np.where((rows.predicted != rows.class_indexes) | (draw.random(N) < 0.1), "dark", "not dark")
     columns = [
@@ -232,7 +234,7 @@ def _slices(rows, text):
         ),
     ]
     missing = [f"the data names no group{text}"]
-    return slice_figures.measure(rows, columns, 20, missing).model_dump(mode="json")
+    return slice_figures.measure(rows, columns, 20, missing).model_dump_json()
 
 
 def _explanations(rows, text):

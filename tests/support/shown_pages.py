@@ -72,15 +72,22 @@ def unfounded(page: Page, document) -> list[str]:
 
     walk(json.loads(json.dumps(document)))
     said = {token.rstrip("% ") for text in texts for token in numbers_in(text)}
-    return [token for token in numbers_in(page.text) if token.rstrip("% ") not in said and not _known(token, values)]
+    known = _Known(values)
+    return [token for token in numbers_in(page.text) if token.rstrip("% ") not in said and token not in known]
 
 
-def _known(token: str, values: list[float]) -> bool:
-    is_percent = token.endswith("%")
-    plain = token.rstrip("% ").replace(",", "").replace("\u2212", "-")
-    if "e" in plain:
-        return any(f"{value:.3g}" == plain for value in values)
-    decimals = len(plain.partition(".")[2])
-    shown = float(plain)
-    scale = 100 if is_percent else 1
-    return any(abs(round(scale * value, decimals) - shown) < 1e-9 for value in values)
+class _Known:
+    """Whether a number, as it is written, is one of `values`."""
+
+    def __init__(self, values: list[float]):
+        self._values = set(values)
+        self._rounded: dict[tuple[int, int], set[float]] = {}
+
+    def __contains__(self, token: str) -> bool:
+        plain = token.rstrip("% ").replace(",", "").replace("\u2212", "-")
+        if "e" in plain:
+            return any(f"{value:.3g}" == plain for value in self._values)
+        scale, decimals = 100 if token.endswith("%") else 1, len(plain.partition(".")[2])
+        if (scale, decimals) not in self._rounded:
+            self._rounded[scale, decimals] = {round(scale * value, decimals) for value in self._values}
+        return float(plain) in self._rounded[scale, decimals]
