@@ -1,3 +1,4 @@
+import gc
 import os
 import re
 import tempfile
@@ -81,6 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     end_to_end = {item.path for item in items if item.get_closest_marker("end_to_end")}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in end_to_end, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look through all modules and tests again, which stay until the end."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
