@@ -17,7 +17,14 @@ from tasks.runs.results import RetrainResult, RunPlan
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process")]
 
-SMALL = ('demo.images_per_class={"happy": 20, "sad": 16, "surprise": 20}', "demo.duplicates=3", "gate.min_images=100")
+SMALL = (
+    'demo.images_per_class={"happy": 20, "sad": 16, "surprise": 20}',
+    "demo.duplicates=3",
+    "gate.min_images=100",
+    "robustness.enabled=false",
+    "explanations.enabled=false",
+    "slices.enabled=false",
+)
 FOLDS = ["fold 1", "fold 2"]
 CHAMPIONS_FOLDS = [f"champion {name}" for name in FOLDS]
 

@@ -20,16 +20,13 @@ from fer.registry import registry, releases
 from fer.registry.manifest import Registration
 from fer.registry.provenance import lineage
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("in_this_process", "keras_draws_alone")]
+pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("module_in_this_process")]
 
 SOURCE = "kaggle:faces/drawn"
 SETTINGS = (
     *(setting for setting in quick_demo.SETTINGS if not setting.startswith(("demo.", "export."))),
     'export.formats=["onnx"]',
     "export.int8=false",
-    "robustness.max_images=5",
-    'robustness.corruptions=["contrast"]',
-    "robustness.severities=[1]",
 )
 REBUILT = {"download", "index", "validate", "inspect", "curate", "split", "label errors", "preprocess", "balance"}
 REBUILT |= {"train", "calibrate", "evaluate", "robustness", "explanations", "slices", "export"}
