@@ -258,6 +258,9 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
         "-s3.allowDeleteBucketNotEmpty=false",
         "-s3.autoCreateBucket=false",
         "-master.telemetry=false",
+        # So that the master leads before it answers. One that resumes is elected later, and on busy processors refuses
+        # the first report of its volumes, which comes again after 5 s. It learns from them what there is.
+        "-master.resumeState=false",
     ]
 
 

@@ -144,6 +144,16 @@ def test_a_killed_server_comes_back_on_the_same_ports_with_its_data(home, short_
             assert store.get("k").data == b"kept" * 500_000
 
 
+def test_a_master_leads_before_its_volumes_can_report_to_it(home, short_stops):
+    with connect.store(_settings(home)) as store:
+        store.put("k", b"kept")
+    seaweedfs.down(home)
+    with seaweedfs.running(home):
+        said = (home / "store" / "log").read_text()
+    assert "Resumed as leader" not in said
+    assert said.index("I am the leader!") < said.index("Start Seaweed Master", said.index("RaftServer"))
+
+
 @pytest.mark.slow
 def test_a_busy_port_costs_that_port_alone_and_the_store_stays_at_its_address_with_its_data(home, short_stops):
     with connect.store(_settings(home)) as store:
