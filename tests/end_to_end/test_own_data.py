@@ -32,9 +32,9 @@ QUICK = (
     "train.model.width=4",
     "train.model.blocks=1",
     "train.model.dense_units=8",
-    "robustness.max_images=5",
-    'robustness.corruptions=["contrast"]',
-    "robustness.severities=[1]",
+    "robustness.enabled=false",
+    "explanations.enabled=false",
+    "slices.enabled=false",
     "export.formats=[]",
 )
 
