@@ -19,6 +19,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.utilities.templating import apply_values
 
+from fer import settings
+
 DECLARATIONS = Path("prefect.yaml")  # what `prefect deploy` reads, in the folder that it is called in
 _INTERVAL: pydantic.TypeAdapter[datetime.timedelta | None] = pydantic.TypeAdapter(datetime.timedelta | None)
 _STEP = "kept"  # the ID of the build step in `prefect.yaml`
@@ -33,12 +35,14 @@ def keep_pauses(deployment: str) -> dict[str, Any]:
     the name of each trigger. What is new is; a pause of the whole deployment, which no declaration can keep, becomes
     one of its schedules. And `recipes`: the main values of the named recipes as Markdown, for a description.
     """
-    from flows.operating import provisions  # imports Prefect's workers, which no run needs
+    from flows.operating import installation, provisions  # imports Prefect's workers, which no run needs
 
     declared = declarations().get(deployment, {})
     slugs = [schedule.get("slug", "") for schedule in declared.get("schedules") or []]
     with get_client(sync_client=True) as client:
-        made = provisions.ensure(client)
+        own = installation.pool(settings.Settings.load().home)
+        pool = (declared.get("work_pool") or {}).get("name", own)
+        made = provisions.ensure(client, pool)
         current = next(iter(_matching(client, declared)), None)
         enabled = {
             trigger["name"]: all(there.enabled for there in client.read_automations_by_name(trigger["name"]))
@@ -46,6 +50,8 @@ def keep_pauses(deployment: str) -> dict[str, Any]:
         }
     for what in made:
         typer.echo(f"made on the server: {what}")
+    if pool != own:
+        typer.echo(f"{deployment}: for workers of the pool {pool!r}, but `fer up` was asked for the pool {own!r} here")
     if current is None:
         return {"active": dict.fromkeys(slugs, True), "enabled": enabled, **_step_texts()}
     for change in replaced(declared, current):

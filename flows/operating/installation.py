@@ -24,6 +24,7 @@ from flows.operating import log_format
 
 MARK = "FER_INSTALLATION"  # in the environment of the services and of all that they start: the installation's token
 SERVER = "server"
+POOL = "fer"  # the work pool, where none was chosen
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the setting's name
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _SERVER_SETTINGS = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_")  # how their names begin; the latter are older names
@@ -43,7 +44,7 @@ class Installation(Record):
 
     host: str = "127.0.0.1"
     port: int = Field(default=4200, ge=1, le=65_535)
-    pool: str = Field(default="fer", min_length=1)
+    pool: str = Field(default=POOL, min_length=1)
     workers: int = Field(default=1, ge=0, le=64)
     runs_at_once: int = Field(default=2, ge=1)  # of each worker
     prefect_home: Path
@@ -83,6 +84,12 @@ def load(home: Path) -> Installation | None:
         return Installation.model_validate_json((folder(home) / "asked.json").read_bytes())
     except (OSError, pydantic.ValidationError):
         return None
+
+
+def pool(home: Path) -> str:
+    """The work pool that `fer up` was asked to work for here."""
+    asked = load(home)
+    return POOL if asked is None else asked.pool
 
 
 def save(home: Path, asked: Installation) -> None:

@@ -17,7 +17,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from fer import settings
-from flows.operating import pools, silent_runs
+from flows.operating import installation, silent_runs
 from tasks.runs import outcomes
 
 BLOCK = "fer-notices"
@@ -48,6 +48,7 @@ def automations(client: SyncPrefectClient) -> list[AutomationCore]:
     blocks, mail = _blocks(client), _mail(client)
     if not blocks and mail is None:
         return []
+    configured = settings.Settings.load()
     return [
         AutomationCore(
             name=f"fer: {notice.name}",
@@ -55,12 +56,12 @@ def automations(client: SyncPrefectClient) -> list[AutomationCore]:
             trigger=notice.trigger,
             actions=list(_actions(notice, blocks, mail)),
         )
-        for notice in notices(settings.Settings.load().notice_after_days)
+        for notice in notices(configured.notice_after_days, installation.pool(configured.home))
     ]
 
 
-def notices(silent_days: float) -> list[Notice]:
-    """All that people are told of; `silent_days`: after how many days without a retraining."""
+def notices(silent_days: float, pool: str) -> list[Notice]:
+    """All that people are told of; `silent_days`: after how many days without a retraining. `pool`: whose workers."""
     flows = [name for name in silent_runs.flow_names() if name != "notify"]  # or a mail that fails would send one
     ended = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
     model, data = "fer.model.*", "fer.data.*"
@@ -132,20 +133,20 @@ def notices(silent_days: float) -> list[Notice]:
         ),
         Notice(
             "no worker is online",
-            f"The work pool {pools.POOL!r} has had no worker for {_NO_WORKER.total_seconds() / 60:g} minutes.",
+            f"The work pool {pool!r} has had no worker for {_NO_WORKER.total_seconds() / 60:g} minutes.",
             EventTrigger(
                 posture=Posture.Proactive,
                 after={"prefect.work-pool.not-ready"},
                 expect={"prefect.work-pool.ready"},
                 match=ResourceSpecification(
-                    {"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pools.POOL}
+                    {"prefect.resource.id": "prefect.work-pool.*", "prefect.resource.name": pool}
                 ),
                 for_each={"prefect.resource.id"},
                 threshold=1,
                 within=_NO_WORKER,
             ),
             "fer: no worker is online",
-            f"No worker of the pool {pools.POOL} is online: nothing that is scheduled runs. Next: fer up",
+            f"No worker of the pool {pool} is online: nothing that is scheduled runs. Next: fer up",
         ),
     ]
 

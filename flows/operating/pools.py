@@ -5,12 +5,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-POOL = "fer"
 TRAINING = "training"
 _AT_ONCE = 1  # whatever trains takes the processors and the memory that it finds
 
 
-def ensure(client: SyncPrefectClient, pool: str = POOL) -> list[str]:
+def ensure(client: SyncPrefectClient, pool: str) -> list[str]:
     """See that the server has both; what is there, of any type or limit, stays. Returns what was made, in words."""
     made = []
     try:

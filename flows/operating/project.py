@@ -1,11 +1,13 @@
 """The files of a project folder: from where deployments are made, and where their settings stand. Loads no Prefect."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import flows
 from fer import errors, settings
 from fer.engine import disk
+from flows.operating import installation
 
 PREFECT_YAML = "prefect.yaml"
 SETTINGS = "fer.env"
@@ -17,6 +19,7 @@ _README = """# Scheduled retraining of facial-emotion models
 
 `fer up` starts Prefect's server, a worker and the store, `fer doctor` says what is missing, `fer down` ends them.
 """
+_IN_POOL = f"    name: {installation.POOL}\n"  # in the definitions of `prefect.yaml`
 _GITIGNORE = ".fer/\nfer.env\n"
 
 
@@ -27,18 +30,21 @@ class Written(NamedTuple):
     how: Literal["made", "same", "other"]
 
 
-def contents() -> dict[str, bytes]:
-    """What a project folder holds: file name -> content."""
+def contents(pool: str = installation.POOL) -> dict[str, bytes]:
+    """What a project folder holds: file name -> content. `pool`: the work pool of its deployments."""
     own = {"README.md": _README, SETTINGS: _settings(), ".gitignore": _GITIGNORE}
-    return {PREFECT_YAML: _deployments().read_bytes()} | {name: text.encode() for name, text in own.items()}
+    deployments = _deployments().read_text()
+    if pool != installation.POOL:
+        deployments = deployments.replace(_IN_POOL, f"    name: {json.dumps(pool)}\n")
+    return {PREFECT_YAML: deployments.encode()} | {name: text.encode() for name, text in own.items()}
 
 
-def write(folder: Path) -> list[Written]:
+def write(folder: Path, pool: str = installation.POOL) -> list[Written]:
     """Make the folder and what is missing in it; what is there stays. Raises WorkspaceError."""
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents().items():
+        for name, content in contents(pool).items():
             path = folder / name
             if path.exists():
                 written.append(Written(path, "same" if path.read_bytes() == content else "other"))

@@ -5,7 +5,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows.operating import automations, pools
 
 
-def ensure(client: SyncPrefectClient, pool: str = pools.POOL) -> list[str]:
+def ensure(client: SyncPrefectClient, pool: str) -> list[str]:
     """See that the server has all of it; what is there is the user's and stays. Returns what was made, in words."""
     changes = automations.ensure(client)
     return [

@@ -149,6 +149,15 @@ def test_a_registration_whose_upload_is_being_removed_claims_no_version(models, 
         uploads.require(models.store, "models/demo/files/abc/", ["model.keras"])
 
 
+def test_a_registration_whose_upload_lacks_a_file_names_it(models, versions):
+    models.store.put("models/demo/files/abc/model.keras", b"x")
+    with pytest.raises(
+        errors.StoreUnavailable, match=r"no \.manifest\.json, metrics\.json in an upload: s3://"
+    ) as error:
+        uploads.require(models.store, "models/demo/files/abc/", ["model.keras", "metrics.json", uploads.COPY])
+    assert "abandoned" not in str(error.value)
+
+
 def test_a_damaged_file_of_a_needed_release_is_a_fault_though_it_has_its_size(configured, models, versions):
     file = versions[2].files["model.keras"]
     models.store.put(file.key, b"d" * file.size_bytes)

@@ -58,14 +58,14 @@ def bare_server(prefect_server: str) -> Iterator[str]:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.exceptions import ObjectNotFound
 
-    from flows.operating import automations, pools
+    from flows.operating import automations, installation
 
     def clear() -> None:
         for wanted in automations.wanted(client):
             for there in client.read_automations_by_name(wanted.name):
                 client.delete_automation(there.id)
         with contextlib.suppress(ObjectNotFound):
-            client.delete_work_pool(pools.POOL)
+            client.delete_work_pool(installation.POOL)
 
     with filelock.FileLock(shared.folder() / "bare-server.lock"), SyncPrefectClient(prefect_server) as client:
         clear()

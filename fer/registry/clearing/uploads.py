@@ -66,9 +66,12 @@ def require(store: objectstore.ObjectStore, prefix: str, files: Iterable[str]) -
     To be asked after the manifest's copy was written, and before the version is claimed.
     """
     there = {listed.key for listed in store.list(prefix)}
-    if prefix + _MARK in there or not {prefix + file for file in files} <= there:
+    missing = sorted(file for file in files if prefix + file not in there)
+    received = "an upload that housekeeping took for abandoned" if prefix + _MARK in there else ""
+    received = received or (f"no {', '.join(missing)} in an upload" if missing else "")
+    if received:
         raise errors.StoreUnavailable(
             "The files of a version that is registered must be in the store.",
-            received=f"an upload that housekeeping took for abandoned: {store.uri(prefix + COPY)}",
+            received=f"{received}: {store.uri(prefix + COPY)}",
             todo="run the same command again, which uploads them anew",
         )

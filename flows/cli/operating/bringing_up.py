@@ -42,7 +42,7 @@ def bring_up(configured: settings.Settings, chosen: Mapping[str, Any], environme
             _say(service.name, service.pid, service.address or f"pool {asked.pool}")
     own_server.use(home)
     if own_server.is_used():
-        init.provide(asked.pool)
+        init.provide()
     else:
         named = prefect_ui.origin(prefect_ui.API_URL)
         text = f"commands here ask another server, as {named.name} of {named.place} says; for this one: {named.undo}"

@@ -16,13 +16,13 @@ def init(
     What is there stays as it is, on the server as well. Run it again at any time, as after an upgrade.
     """
     from fer import settings
-    from flows.operating import project
+    from flows.operating import installation, project
 
-    for file in project.write(folder):
+    home = settings.Settings.load().home
+    for file in project.write(folder, installation.pool(home)):
         remark = {"made": "made", "same": "is there", "other": "is there, and yours: left as it is"}[file.how]
         _say(f"{file.path}: {remark}")
     options.prepare_prefect(verbose=False)
-    home = settings.Settings.load().home
 
     from flows.operating import own_server
 
@@ -35,14 +35,15 @@ def init(
     _say(f"next: {place}prefect deploy --all")
 
 
-def provide(pool: str | None = None) -> None:
-    """Make on the server what is missing there, and say so. `pool`: by default that of the deployments."""
+def provide() -> None:
+    """Make on the server what is missing there, and say so."""
     from prefect import get_client
 
-    from flows.operating import pools, provisions
+    from fer import settings
+    from flows.operating import installation, provisions
 
     with get_client(sync_client=True) as client:
-        made = provisions.ensure(client, pool or pools.POOL)
+        made = provisions.ensure(client, installation.pool(settings.Settings.load().home))
         for what in made:
             _say(f"made on the server: {what}")
         if not made:

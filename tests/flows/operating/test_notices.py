@@ -15,7 +15,7 @@ from prefect.events import emit_event
 from prefect.events.actions import CallWebhook, RunDeployment, SendNotification
 from prefect.states import Failed
 
-from flows.operating import notices, silent_runs
+from flows.operating import installation, notices, silent_runs
 
 PATH = "/home/alice/faces.zip"
 
@@ -84,6 +84,18 @@ def test_without_a_receiver_nobody_is_told_and_nothing_is_made(client):
     assert notices.automations(client) == []
 
 
+def test_the_absence_of_workers_is_told_of_the_pool_of_the_installation(client, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    (tmp_path / "installation").mkdir()
+    Webhook(url="http://127.0.0.1:9/").save(notices.BLOCK)
+    for pool in (installation.POOL, "faces"):
+        if pool != installation.POOL:
+            installation.save(tmp_path, installation.Installation(pool=pool, prefect_home=tmp_path))
+        (absent,) = (one for one in notices.automations(client) if one.name == "fer: no worker is online")
+        assert absent.trigger.match["prefect.resource.name"] == [pool]
+        assert repr(pool) in absent.description
+
+
 def test_each_notice_goes_to_every_receiver(client):
     CustomWebhookNotificationBlock(name="test", url="http://127.0.0.1:9/").save(notices.BLOCK)
     Webhook(url="http://127.0.0.1:9/").save(notices.BLOCK)
@@ -101,7 +113,7 @@ def test_a_mail_deployment_that_names_nobody_is_no_receiver(client):
 
 
 def test_a_mail_that_fails_sends_no_mail_about_that(client):
-    for notice in notices.notices(8):
+    for notice in notices.notices(8, "fer"):
         names = (notice.trigger.match_related or {}).get("prefect.resource.name", [])
         assert "notify" not in names
     assert "notify" in silent_runs.flow_names()

@@ -20,6 +20,13 @@ def test_what_is_missing_is_made_and_what_is_there_stays(tmp_path):
     assert (folder / "prefect.yaml").read_text() == "name: ours\n"
 
 
+def test_its_deployments_are_for_the_pool_of_the_installation(tmp_path):
+    project.write(tmp_path, "faces: 2")
+    declared = yaml.safe_load((tmp_path / "prefect.yaml").read_text())
+    assert {one["work_pool"]["name"] for one in declared["deployments"]} == {"faces: 2"}
+    assert declared["name"] == "fer-retraining"
+
+
 def test_the_folder_holds_the_deployments_and_every_setting_with_its_description(tmp_path):
     project.write(tmp_path)
     declared = yaml.safe_load((tmp_path / "prefect.yaml").read_text())

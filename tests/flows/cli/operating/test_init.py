@@ -5,7 +5,7 @@ import shell
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli.operating import init
-from flows.operating import pools
+from flows.operating import installation
 
 
 def test_without_a_server_it_makes_the_folder_and_says_what_is_missing(tmp_path, capsys):
@@ -22,6 +22,6 @@ def test_without_a_server_it_makes_the_folder_and_says_what_is_missing(tmp_path,
 @pytest.mark.usefixtures("bare_server")
 def test_on_a_server_it_makes_what_is_missing_and_the_second_time_nothing(capsys):
     init.provide()
-    assert f"made on the server: the work pool '{pools.POOL}'" in capsys.readouterr().out
+    assert f"made on the server: the work pool '{installation.POOL}'" in capsys.readouterr().out
     init.provide()
     assert capsys.readouterr().out.rstrip().endswith("everything is there")
