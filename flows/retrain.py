@@ -14,7 +14,6 @@ import tasks.exports
 import tasks.registry
 import tasks.reports
 import tasks.shards
-import tasks.training
 from fer import errors
 from fer.curation.folds import FoldSettings
 from fer.curation.refs import SplitRef
@@ -40,7 +39,7 @@ from fer.shards.refs import ShardsRef
 from flows import examining, missed_runs, naming, run_options
 from tasks import block_names, caching, pipeline, stages
 from tasks.planning import plans
-from tasks.runs import outcomes
+from tasks.runs import loading, outcomes
 from tasks.runs.results import Assessment, IngestResult, RetrainResult, RunPlan, TrainedModel
 from tasks.shown import artifacts, graph
 
@@ -135,7 +134,7 @@ def _retrained(
             todo="leave out --show-faces (in Prefect extra.show_faces)",
         )
     steps = pipeline.as_tasks(stage_runner)
-    with tasks.registry.store_in_reach(), tasks.training.keras_loaded_ahead():
+    with tasks.registry.store_in_reach(), loading.ahead():
         data, splits = graph.phase("data", _bring_data)(full_recipe, sources, kaggle_secret)
         prepared = graph.phase("shards", pipeline.prepare)(full_recipe, data.manifest, splits.learned, steps)
         trained = graph.phase("training", pipeline.fit)(full_recipe, prepared, splits.learned, steps)

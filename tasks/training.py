@@ -1,12 +1,9 @@
 """Training's tasks: the weights to start from, the annotators' votes, and the model."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 
 from fer import plain_text
 from fer.curation.refs import SplitRef
-from fer.engine.processes import child_process
 from fer.models import saved_model
 from fer.models.config import ModelConfig
 from fer.registry import starting_weights as weights_stage
@@ -18,26 +15,9 @@ from fer.training import soft_labels
 from fer.training import train as train_stage
 from fer.training.refs import ModelRef, SeedsRef, SoftLabelsRef, WeightsRef
 from tasks import caching, stages
-from tasks.runs import events
 from tasks.shown import artifacts
 
 _CURVES = "Loss and accuracy by epoch"
-_NEW_DATA = ("download", "index", "inspect", "preprocess")  # stages: where one of them runs, a training mostly follows
-
-
-@contextlib.contextmanager
-def keras_loaded_ahead() -> Iterator[None]:
-    """Begin to load Keras, some seconds of a core, as soon as a stage runs within the block that makes new data.
-
-    Of a run that finds its data made, only what uses a model loads it.
-    """
-
-    def hear(event: events.Event) -> None:
-        if isinstance(event, events.Started) and event.name in _NEW_DATA:
-            child_process.load_ahead()
-
-    with events.heard_by(hear):
-        yield
 
 
 @caching.uncached("resolve weights", only_looks=True)

@@ -51,8 +51,7 @@ def run(release: Path, material: Material, config: GateConfig, *, progress: Prog
     allows beyond doubt.
     """
     arguments = {"release": str(release.resolve()), "material": material.model_dump(mode="json")}
-    job = scoring_process.job("The release's trial", _TIMEOUT_S, in_fresh_interpreter=True)
-    found = child_process.run(try_out, arguments, job, progress=progress)
+    found = child_process.run(try_out, arguments, _job(), progress=progress)
     machine = (
         f"{found['environment']['device']}; {found['environment']['processor']}, {found['environment']['cores']} cores"
     )
@@ -63,6 +62,15 @@ def run(release: Path, material: Material, config: GateConfig, *, progress: Prog
     if timed is not None and material.champion_version is not None and config.max_latency_ratio:
         checks += _latency(timed, material.champion_version, config.max_latency_ratio)
     return Trial(checks=tuple(checks), latency=timed, machine=machine)
+
+
+def load_ahead() -> None:
+    """Begin to load Keras for the trial that will come, in the background."""
+    child_process.load_ahead(fresh=_job())
+
+
+def _job() -> child_process.Job:
+    return scoring_process.job("The release's trial", _TIMEOUT_S, in_fresh_interpreter=True)
 
 
 def try_out(release: str, material: dict[str, Any], *, progress: Progress) -> dict[str, Any]:

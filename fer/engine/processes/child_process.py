@@ -18,20 +18,16 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from fer import errors
 from fer.engine import arithmetic
-from fer.engine.processes import fork_server, process_pool
+from fer.engine.processes import fork_server, interpreter, process_pool
 from fer.progress import Progress, Reporter, silent
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from fer.engine.processes import child_process; child_process.main()"
-)
 _BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 _POLL_S = 0.5  # how soon an exception that another thread raises in the waiting one is seen
 _LAST_LINES = 20  # of what the child wrote: in the error's note
@@ -77,10 +73,7 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
         "arguments": arguments,
         "memory_bytes": job.memory_bytes,
     }
-    with (
-        tempfile.TemporaryFile() as stderr,
-        _started(job, stderr, deadline, progress) as process,
-    ):
+    with _started(job, deadline, progress) as (process, stderr):
         messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         reader = threading.Thread(target=_forward, args=(process.stdout, messages), daemon=True)
         try:
@@ -98,29 +91,47 @@ def run(function: Callable[..., Any], arguments: dict[str, Any], job: Job, *, pr
             reader.join()
 
 
-def load_ahead() -> None:
-    """Begin to load Keras for the calls of `run` that will come, in the background, where a core is left for that."""
-    if arithmetic.backend() == "tensorflow" and process_pool.usable_cores() > 1:
+def load_ahead(*, fresh: Job | None = None) -> None:
+    """Begin to load Keras for the calls of `run` that will come, in the background, where a core is left for that.
+
+    `fresh`: for the next call with this job, which wants an interpreter of its own.
+    """
+    if process_pool.usable_cores() == 1:
+        return
+    if fresh is not None:
+        interpreter.begin(_environment(fresh))
+    elif arithmetic.backend() == "tensorflow":
         fork_server.prepare(arithmetic.child_environment())
 
 
+def _environment(job: Job) -> dict[str, str]:
+    return arithmetic.child_environment(threads=job.threads, xla=job.xla)
+
+
+@contextlib.contextmanager
 def _started(
-    job: Job, stderr: IO[bytes], deadline: float, progress: Progress
-) -> "subprocess.Popen[bytes] | fork_server.ForkedProcess":
-    environment = arithmetic.child_environment(threads=job.threads, xla=job.xla)
+    job: Job, deadline: float, progress: Progress
+) -> "Iterator[tuple[subprocess.Popen[bytes] | fork_server.ForkedProcess, IO[bytes]]]":
+    """The child, and the file that it writes its errors to."""
+    environment = _environment(job)
     backend = arithmetic.backend()
     may_fork = not (job.xla or job.in_fresh_interpreter) and backend == "tensorflow"
-    if not (may_fork and fork_server.is_warm(environment)):
+    is_loaded = fork_server.is_warm(environment) if may_fork else interpreter.has_begun(environment)
+    if not is_loaded:
         progress.note(f"loading {_BACKENDS.get(backend, backend)}")  # some seconds without anything to count
     if may_fork:
-        try:
-            forked = fork_server.start(environment, stderr, max(0.1, deadline - time.monotonic()))
-        except TimeoutError:
-            raise _too_slow(job) from None
-        if forked is not None:
-            return forked
-    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+        with tempfile.TemporaryFile() as stderr:
+            try:
+                forked = fork_server.start(environment, stderr, max(0.1, deadline - time.monotonic()))
+            except TimeoutError:
+                raise _too_slow(job) from None
+            if forked is not None:
+                with forked:
+                    yield forked, stderr
+                return
+    own = interpreter.take(environment)
+    with own.stderr, own.process:
+        yield own.process, own.stderr
 
 
 def _too_slow(job: Job) -> errors.OutOfTime:
@@ -243,15 +254,23 @@ def _death(code: int, stderr: IO[bytes], job: Job, for_memory: bool | None) -> e
     return error
 
 
-def main() -> None:
-    """The child's side: read a request from standard input, write messages to what was standard output."""
+def main(preloaded: str = "") -> None:
+    """The child's side: read a request from standard input, write messages to what was standard output.
+
+    `preloaded` names a module to import before there is a request.
+    """
     # A Ctrl-C, a cancel or a closed terminal goes to the whole process group: it is the parent that decides, and kills
     # this process.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a library's print must not end up among the messages
-    request = json.loads(sys.stdin.buffer.readline())
+    if preloaded:
+        importlib.import_module(preloaded)
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # the parent ended, or had no use for this process
+    request = json.loads(line)
     if request["memory_bytes"] is not None:
         _limit_memory(request["memory_bytes"])
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
