@@ -30,10 +30,11 @@ RECIPE = Recipe(
     preprocess=preprocessing.PreprocessConfig(height=48, width=48, blur_kernel=3, images_per_shard=512),
     balance=balance.BalanceConfig(strategy="augment-to-target"),
     train=train_config.TrainConfig(
-        model=sequential_cnn.Config(width=24, blocks=3, stem_filters=16),
-        epochs=16,
+        model=sequential_cnn.Config(width=16, blocks=3, stem_filters=16, dropout=0.15),
+        epochs=12,
         patience=6,
         batch_size=32,
+        learning_rate=6e-3,
         augmentation=augment.AugmentConfig(rotation_deg=8, shift=0.05, shear_deg=0, zoom=0.08),
         timeout_s=900,
     ),

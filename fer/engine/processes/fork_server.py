@@ -32,8 +32,9 @@ _GPU_DRIVER = Path("/dev/nvidiactl")
 _HARMLESS_THREADS = {"jemalloc_bg_thd"}  # Arrow's allocator has one, which it starts again in a forked process
 _CLOSE_TIMEOUT_S = 2.0
 _MESSAGE_BYTES = 1 << 20
-# Beginnings of the names of variables that are for this project and its services, and what TensorFlow reads at its
-# first use: a server whose environment differs in these alone serves all the same.
+# Beginnings of the names of variables that are for this project and its services, that TensorFlow reads at its first
+# use, or that are for runtimes of OpenMP, of which it has none: scikit-learn sets some when it is imported. A server
+# whose environment differs in these alone serves all the same.
 _NOT_READ_AT_IMPORT = (
     "AWS_",
     "COLUMNS",
@@ -42,6 +43,7 @@ _NOT_READ_AT_IMPORT = (
     "FER_STORE_",
     "HOME",
     "KAGGLE_",
+    "KMP_",
     "MKL_NUM_THREADS",
     "NPROC",
     "OMP_NUM_THREADS",

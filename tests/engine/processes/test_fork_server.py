@@ -206,7 +206,7 @@ def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(s
     assert run(work.describe)["parent"] == server().pid
 
 
-def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work):
+def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work, monkeypatch):
     fork_server.close()
     child_process.load_ahead()
     pid = server().pid
@@ -215,6 +215,7 @@ def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work):
     while not fork_server.is_warm(environment):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    monkeypatch.setenv("KMP_INIT_AT_FORK", "FALSE")  # as scikit-learn does when it is imported meanwhile
     child_process.load_ahead()  # once more changes nothing
     notes = []
     assert run(work.describe, note=notes.append)["parent"] == pid == server().pid
