@@ -178,6 +178,6 @@ def test_the_form_says_of_each_setting_its_values_in_the_named_recipes_and_title
     kinds = schema["$defs"]
     epochs = kinds["TrainConfigSettings"]["properties"]["epochs"]
     assert epochs["title"] == "epochs"
-    assert "`16` (demo)" in epochs["description"]
+    assert f"`{catalog.load('demo').train.epochs}` (demo)" in epochs["description"]
     assert kinds["ConfigSettings"]["title"] == "settings of train.model, of any kind"
     assert all(section["description"] for section in schema["properties"].values())

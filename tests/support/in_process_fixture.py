@@ -40,6 +40,7 @@ def children_done_here() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(child_process, "run", run)
+        patch.setattr(child_process, "load_ahead", lambda **_: None)
         yield
 
 
