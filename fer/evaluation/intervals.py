@@ -20,7 +20,8 @@ def wilson(n_right: int, n: int, confidence: float = CONFIDENCE) -> tuple[float,
     """Wilson's score interval of a share (1927, doi:10.1080/01621459.1927.10502953)."""
     from scipy import stats
 
-    interval = stats.binomtest(n_right, n).proportion_ci(confidence, method="wilson")
+    # The test's p-value, which is not asked for, is found at once where the share to test is the share itself.
+    interval = stats.binomtest(n_right, n, n_right / max(n, 1)).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
 

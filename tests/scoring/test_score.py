@@ -109,6 +109,7 @@ def test_shards_that_an_attempt_finished_are_kept_by_the_next_one(workspace, mon
     assert ref.n_faces == 4
 
 
+@pytest.mark.slow  # starts two processes
 def test_the_same_scores_come_of_one_process_and_of_several(workspace, tmp_path):
     one, _ = scored(workspace)
     several, _ = scored(LocalWorkspace(tmp_path / "other"), runner=runners.Processes(workers=2, alone_s=0))

@@ -61,12 +61,6 @@ def one_worker(monkeypatch):
 
 
 @pytest.fixture
-def unchecked(monkeypatch):
-    """Without the contract, which takes two seconds a run."""
-    monkeypatch.setattr(checks, "check", lambda *_: None)
-
-
-@pytest.fixture
 def workspace(tmp_path):
     return LocalWorkspace(tmp_path / "workspace")
 
@@ -395,6 +389,7 @@ def test_an_output_shard_that_would_be_too_large_is_split(unchecked, workspace, 
     assert len(parquet.names(workspace.folder(whole), "train")) == 3
 
 
+@pytest.mark.slow  # starts two processes
 def test_one_and_two_workers_make_the_same_bytes(workspace, tmp_path):
     one, two = runners.Processes(workers=1), runners.Processes(workers=2, alone_s=0)
     alone = balance.balance(preprocessed(workspace), CONFIG, workspace=workspace, runner=one)

@@ -11,6 +11,8 @@ from fer.engine.local_workspace import LocalWorkspace
 from fer.images import encode
 from fer.shards import incremental, parquet, preprocess, preprocessing
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 CONFIG = preprocessing.PreprocessConfig(height=10, width=12, images_per_shard=8)
 
 
@@ -42,12 +44,6 @@ def images_by_split(workspace, ref):
         }
         assert len(images[split]) == sum(len(shard.image_ids) for shard in shards)
     return images
-
-
-@pytest.fixture(autouse=True)
-def unchecked(monkeypatch):
-    """Without the contract's half a second a run; the other stages' tests hold shards against it."""
-    monkeypatch.setattr(preprocess.checks, "check", lambda *_: None)
 
 
 @pytest.fixture

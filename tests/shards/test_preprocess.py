@@ -68,6 +68,7 @@ def test_the_record_and_the_ref_say_what_was_made(workspace, source):
     assert list(ref.counts) == ["train", "validation", "test"]
 
 
+@pytest.mark.slow  # starts two processes; threads are tested below
 def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
     alone = preprocess.preprocess(*source, CONFIG, workspace=workspace, runner=ONE)
     other = LocalWorkspace(tmp_path / "other")
@@ -76,7 +77,7 @@ def test_one_and_two_workers_make_the_same_bytes(workspace, source, tmp_path):
     assert files(other, together) == files(workspace, alone)
 
 
-def test_the_digest_is_that_of_the_images_however_they_are_cut(workspace, source, tmp_path):
+def test_the_digest_is_that_of_the_images_however_they_are_cut(unchecked, workspace, source, tmp_path):
     ref = preprocess.preprocess(*source, CONFIG, workspace=workspace)
     rows, parts = drawn()
     other = LocalWorkspace(tmp_path / "other")
@@ -90,7 +91,7 @@ def test_the_digest_is_that_of_the_images_however_they_are_cut(workspace, source
     assert again.digest != ref.digest
 
 
-def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tmp_path, monkeypatch):
+def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(unchecked, workspace, tmp_path, monkeypatch):
     rows, encoded = drawn()
     whole = preprocess.preprocess(*dataset(workspace, rows, encoded), CONFIG, workspace=workspace)
 
@@ -123,7 +124,7 @@ def test_a_second_attempt_keeps_finished_shards_and_makes_the_rest(workspace, tm
     assert {name for name in kept if inodes[name] != kept[name]} == {"train-00001.parquet"}
 
 
-def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path):
+def test_threads_of_one_process_make_the_same_bytes(unchecked, workspace, source, tmp_path):
     """As those of a Dask worker do."""
     alone = preprocess.preprocess(*source, CONFIG, workspace=workspace)
 
@@ -138,7 +139,7 @@ def test_threads_of_one_process_make_the_same_bytes(workspace, source, tmp_path)
     assert together == alone
 
 
-def test_progress_counts_images(workspace, source):
+def test_progress_counts_images(unchecked, workspace, source):
     calls = []
     preprocess.preprocess(*source, CONFIG, workspace=workspace, progress=lambda *args: calls.append(args[:2]))
     assert calls[0] == (7, 38)
@@ -168,7 +169,7 @@ def test_images_of_one_grey_have_no_deviation(workspace):
     assert [outcome.id for outcome in contracts.read(workspace.folder(ref)) if not outcome.passed] == ["contrast"]
 
 
-def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
+def test_large_images_go_in_smaller_shards(unchecked, workspace, monkeypatch):
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 10 * 12 * 5)
     ref = preprocess.preprocess(*dataset(workspace, *drawn()), CONFIG, workspace=workspace)
     folder = workspace.folder(ref)
@@ -186,7 +187,7 @@ def test_large_images_go_in_smaller_shards(workspace, monkeypatch):
         {"height": 64, "width": 64, "face": "align", "face_margin": 0.2},
     ],
 )
-def test_prediction_prepares_files_as_shards_were_made(workspace, tmp_path, change):
+def test_prediction_prepares_files_as_shards_were_made(unchecked, workspace, tmp_path, change):
     """Byte for byte, JPEG and PNG, through the code that `fer predict` runs on a file."""
     draw = np.random.default_rng(1)
     smooth = [cv2.resize(draw.integers(0, 256, (9, 8), np.uint8), (190, 180)) for _ in range(6)]

@@ -7,6 +7,7 @@ storage does, with ranges and an MD5.
 import base64
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -168,9 +169,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 def zip_of(files: Mapping[str, bytes]) -> bytes:
     """A zip of these files, in this order."""
+    return _zip_of(tuple(files.items()))
+
+
+@functools.lru_cache(maxsize=16)
+def _zip_of(files: tuple[tuple[str, bytes], ...]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
+        for name, data in files:
             archive.writestr(name, data)
     return buffer.getvalue()
 

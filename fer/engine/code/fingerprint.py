@@ -121,22 +121,21 @@ def of_module(name: str) -> str:
 
 def read(*names: str) -> Code:
     """The code that the modules `names` reach: of the project, and of the packages that these modules are in."""
-    paths = reached(*names)
-    modules = {name: path.read_bytes() for name, path in paths.items()}
+    sources = _reached_sources(names)
     data: dict[str, bytes] = {}
     libraries: set[str] = set()
     foreign: set[str] = set()  # libraries of which nobody here knows whether they shape bytes
-    for name, source in modules.items():
+    for name, (path, source) in sources.items():
         facts = _facts(source)
         own = name.split(".")[0]
-        imported = {module.split(".")[0] for module in facts.modules(name, _is_package(paths[name]))}
+        imported = {module.split(".")[0] for module in facts.modules(name, _is_package(path))}
         libraries |= imported
         if own not in _PROJECT:
             foreign |= {own} | {library for library in imported if library not in (*_PROJECT, *sys.stdlib_module_names)}
-        package = name if _is_package(paths[name]) else name.rpartition(".")[0]
+        package = name if _is_package(path) else name.rpartition(".")[0]
         if facts.reads_data and package:
-            data |= _data_of(package, paths[name].parent)
-    return Code(modules, data, _conditions(libraries, foreign))
+            data |= _data_of(package, path.parent)
+    return Code({name: source for name, (_, source) in sources.items()}, data, _conditions(libraries, foreign))
 
 
 def reached(*names: str) -> dict[str, Path]:
@@ -144,25 +143,32 @@ def reached(*names: str) -> dict[str, Path]:
 
     Of the project and of the packages that `names` are in; plumbing is not among them, but what it imports is.
     """
+    return {name: path for name, (path, _) in _reached_sources(names).items()}
+
+
+def _reached_sources(names: Iterable[str]) -> dict[str, tuple[Path, bytes]]:
+    """The same with what the files hold, read once."""
     packages = {*_PROJECT, *(name.split(".")[0] for name in names)}
-    paths: dict[str, Path] = {}
+    sources: dict[str, tuple[Path, bytes]] = {}
     seen: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        source = _source(name) if name not in seen else None
+        path = _source(name) if name not in seen else None
         seen.add(name)
-        if source is None:
+        if path is None:
             continue
+        source = path.read_bytes()
         if not is_plumbing(name):
-            paths[name] = source
+            sources[name] = path, source
         waiting.append(name.rpartition(".")[0])
         if name not in _NOT_FOLLOWED:
-            imported = _facts(source.read_bytes()).modules(name, _is_package(source))
+            imported = _facts(source).modules(name, _is_package(path))
             waiting += [module for module in imported if module.split(".")[0] in packages]
-    return paths
+    return sources
 
 
+@functools.lru_cache(maxsize=4096)
 def is_plumbing(name: str) -> bool:
     """Whether the module `name` is left out of all fingerprints."""
     return any(name == part or name.startswith(f"{part}.") for part in PLUMBING)
