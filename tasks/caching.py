@@ -39,6 +39,7 @@ Presumed = Callable[[Mapping[str, Any]], dict[str, Any]]  # of the task's parame
 _again: ContextVar[frozenset[str]] = ContextVar("_again", default=frozenset())
 _MAX_NAME_LENGTH = 200  # characters; many sources make a long one
 NOT_PERSISTED: dict[str, Any] = {"persist_result": False}  # whatever Prefect's settings or its server say
+_STORE_RETRIES = 5  # 62 s of waiting
 UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, **NOT_PERSISTED}
 
 
@@ -172,19 +173,25 @@ def announced(name: str, on_cached: OnCached | None = None) -> dict[str, Any]:
 
 
 def retried(times: int) -> dict[str, Any]:
-    """The options of a task that waits and tries again after a transient error, and only then."""
+    """The options of a task that waits and tries again after a transient error, and only then.
+
+    A store that does not answer, as one that is started anew, is waited for a minute: more often than `times`, unless
+    that is 0.
+    """
     return {
-        "retries": times,
+        "retries": max(times, _STORE_RETRIES) if times else 0,
         "retry_delay_seconds": exponential_backoff(backoff_factor=2),
         "retry_jitter_factor": 0.5,
-        "retry_condition_fn": _is_transient,
+        "retry_condition_fn": functools.partial(_is_transient, times),
     }
 
 
-def _is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+def _is_transient(times: int, task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether to try again; Prefect asks while tries are left. Says so, since the wait is silent otherwise."""
     error = state.result(raise_on_failure=False)
     if not isinstance(error, errors.FerError) or not error.transient:
+        return False
+    if run.run_count > times and not isinstance(error, errors.StoreUnavailable):
         return False
     if isinstance(error, errors.KaggleUnavailable) and error.wait_s is not None:
         return False  # the task has waited for as long as it may

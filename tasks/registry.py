@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prefect import get_run_logger
+from prefect.exceptions import MissingContextError
 from pydantic import ValidationError
 
-from fer import errors, settings
+from fer import errors, plain_text, settings
 from fer.curation.refs import SplitRef
 from fer.engine import connect
 from fer.engine.code import fingerprint
@@ -28,7 +30,7 @@ from fer.shards import preprocessing
 from fer.training.refs import ModelRef
 from tasks import caching, reports, signing
 from tasks.planning import walks
-from tasks.runs import mixed_code, outcomes
+from tasks.runs import events, mixed_code, outcomes
 from tasks.runs.results import TrainedModel
 from tasks.shown import artifacts
 
@@ -74,10 +76,27 @@ def require_room(configured: settings.Settings) -> None:
 
 
 def require_usable(store: objectstore.ObjectStore, configured: settings.Settings) -> None:
-    """Raise StoreError unless the store answers and, if not the embedded one, honours conditions and checksums."""
-    store.ping()
-    if configured.store_endpoint is not None:
-        probing.require(store)
+    """Raise StoreError unless the store answers and, if not the embedded one, honours conditions and checksums.
+
+    One that was of use before is waited for, a minute: it may be started anew.
+    """
+    waits_s = [float(2**n) for n in range(1, 6)] if connect.was_of_use(configured, store) else []
+    while True:
+        try:
+            store.ping()
+            if configured.store_endpoint is not None:
+                probing.require(store)
+        except errors.StoreUnavailable as error:
+            if not waits_s:
+                raise
+            waiting = events.Retrying.after(error, "store", waits_s.pop(0))
+            events.publish(waiting)
+            with contextlib.suppress(MissingContextError):  # outside of a run
+                reason = plain_text.visible(waiting.reason)
+                get_run_logger().warning("%s Trying again in %.0f s.", reason, waiting.wait_s)
+            time.sleep(waiting.wait_s)
+        else:
+            return
 
 
 @caching.uncached("find champion", only_looks=True)

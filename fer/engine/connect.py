@@ -44,7 +44,7 @@ def running_store(settings: Settings) -> objectstore.ObjectStore:
         endpoint, credentials = settings.store_endpoint, None
         if settings.store_access_key_id is not None and settings.store_secret_access_key is not None:
             credentials = Credentials(settings.store_access_key_id, settings.store_secret_access_key)
-    proofs = None if settings.store_endpoint is None else settings.home / "probed-stores"
+    proofs = None if settings.store_endpoint is None else _proofs(settings)
     return _store(endpoint, settings.store_bucket, credentials, settings.store_region, settings.store_prefix, proofs)
 
 
@@ -65,6 +65,15 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
                 connected.objects.store.ensure_bucket()
             connected.objects.store.ping()
         yield connected
+
+
+def was_of_use(settings: Settings, store: objectstore.ObjectStore) -> bool:
+    """Whether a store that the settings name, and that is not the embedded one, answered here before."""
+    return settings.store_endpoint is not None and probing.is_known(store, _proofs(settings))
+
+
+def _proofs(settings: Settings) -> Path:
+    return settings.home / "probed-stores"
 
 
 def running_workspace(settings: Settings, *, made_by: str = "", say: Say = log) -> Workspace:

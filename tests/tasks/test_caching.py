@@ -51,6 +51,21 @@ def test_an_error_that_will_stay_or_has_been_waited_for_is_not_retried_nor_annou
     assert heard == []
 
 
+def test_a_store_that_is_away_is_waited_for_a_minute_and_nothing_else_for_as_long(heard):
+    options = caching.retried(3)
+    assert 60 <= sum(options["retry_delay_seconds"](options["retries"])) <= 90
+
+    def again(error, attempt):
+        return options["retry_condition_fn"](ingest.resolve, SimpleNamespace(run_count=attempt), Failed(data=error))
+
+    assert again(errors.StoreUnavailable("No."), 5)
+    assert again(errors.KaggleUnavailable("No."), 3)
+    assert not again(errors.KaggleUnavailable("No."), 4)
+    assert not again(errors.Interrupted("No."), 4)
+    assert not again(errors.StoreRefused("No."), 1)
+    assert caching.retried(0)["retries"] == 0
+
+
 class Number(Ref):
     value: int = 0
 

@@ -56,13 +56,23 @@ def require(store: ObjectStore) -> None:
 
 def require_once(store: ObjectStore, folder: Path) -> None:
     """The same, unless it was found already, which a file in `folder` remembers."""
-    place = json.dumps([store.endpoint, store.bucket, store.prefix])
-    known = folder / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
-    if known.is_file():
+    if is_known(store, folder):
         return
     require(store)
     document = {"endpoint": store.endpoint, "bucket": store.bucket, "prefix": store.prefix}
     when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with contextlib.suppress(OSError):  # then it is tried again by the next process
         folder.mkdir(parents=True, exist_ok=True)
-        disk.write(known, json.dumps(document | {"honours_conditions_and_checksums_utc": when}).encode())
+        disk.write(
+            _proof(store, folder), json.dumps(document | {"honours_conditions_and_checksums_utc": when}).encode()
+        )
+
+
+def is_known(store: ObjectStore, folder: Path) -> bool:
+    """Whether a file in `folder` remembers that the store answered, and was found to do as is meant."""
+    return _proof(store, folder).is_file()
+
+
+def _proof(store: ObjectStore, folder: Path) -> Path:
+    place = json.dumps([store.endpoint, store.bucket, store.prefix])
+    return folder / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
