@@ -260,7 +260,7 @@ def test_a_changed_training_setting_runs_only_train_and_what_follows(first):
     assert run.executed == list(MODEL_STAGES)
     assert is_as_planned(run)
     by_stage = {row["stage"]: row for row in run.planned.rows}
-    assert by_stage["train"]["why"].startswith("train.seed: 0 → 1")
+    assert "train.seed: 0 → 1" in by_stage["train"]["why"]  # beside the precision, where this machine has a faster one
     assert (by_stage["evaluate"]["plan"], by_stage["evaluate"]["depends on"]) == ("unknown", "train, calibrate")
     assert "min, as before" in run.planned.message
     assert "of memory, as the training train/" in run.planned.message
