@@ -19,6 +19,7 @@ beside the thumbnails.
 import concurrent.futures
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from fer.curation import alignment, principal_components, probes
 from fer.engine.processes import process_pool
 from fer.images import framings
 from fer.progress import Progress, silent
+
+T = TypeVar("T")
 
 _ROWS, _COLUMNS = 512, 2048  # of a tile of products: 4 MB, which stay in the cache
 _PREPARED_AT_ONCE = 4_096  # images
@@ -113,7 +116,7 @@ def _aligned(
     # Where the window is of one grey there is nothing to align; of 48 pixels the outer ones alone are then not.
     seen = chosen[principal_components.has_contrast(alignment.windows(thumbnails[chosen]))]
     aligner = alignment.Aligner(thumbnails[seen].reshape(len(seen), alignment.SIDE, alignment.SIDE))
-    for number, candidates in enumerate(probes.search(thumbnails[seen]), start=1):
+    for number, candidates in enumerate(_ahead(probes.search(thumbnails[seen])), start=1):
         first, second = seen[candidates.first], seen[candidates.second]
         new = np.flatnonzero(~np.isin(first * n + second, known))
         view = framings.PROBES[candidates.probe]
@@ -125,6 +128,15 @@ def _aligned(
         yield first[at], second[at], np.where(candidates.mirrored[at], _MIRRORED, _SHIFTED), measured[fits]
         known = np.concatenate([known, first[at] * n + second[at]])
         progress(number, len(framings.PROBES), "near-duplicates that are moved or mirrored")
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items, of which the next one is made while one is worked with."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def correlations(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
