@@ -4,6 +4,7 @@ SETTINGS = (
     'demo.images_per_class={"happy": 40, "sad": 30, "surprise": 40}',
     'index.classes=["happy", "sad", "surprise"]',
     "demo.duplicates=3",
+    "inspect.folds=2",
     "split.test_share=0.15",
     "split.validation_share=0.10",
     "contracts.max_quarantined_share=0.2",
