@@ -45,46 +45,43 @@ def build(config: Config, *, height: int, width: int, n_classes: int, mean: floa
 
     from fer.models.layers import MOMENTUM
 
-    model = keras.Sequential(name="sequential_cnn")
-    model.add(keras.Input((height, width, 1), name="pixels"))
-    model.add(layers.Rescaling(1 / std, offset=-mean / std, name="normalise"))
-    _add_convolution(model, config, "stem", config.stem_filters, 2 * config.stem_stride + 1, config.stem_stride)
+    # All at once: `Sequential.add` builds the model anew for each layer.
+    network = [
+        keras.Input((height, width, 1), name="pixels"),
+        layers.Rescaling(1 / std, offset=-mean / std, name="normalise"),
+        *_convolution(config, "stem", config.stem_filters, 2 * config.stem_stride + 1, config.stem_stride),
+    ]
     for block in range(config.blocks):
         filters = config.width * 2**block
-        _add_convolution(model, config, f"block{block + 1}a", filters)
-        _add_convolution(model, config, f"block{block + 1}b", filters)
-        model.add(layers.MaxPooling2D(2, padding="same", name=f"block{block + 1}_pool"))
+        network += _convolution(config, f"block{block + 1}a", filters)
+        network += _convolution(config, f"block{block + 1}b", filters)
+        network.append(layers.MaxPooling2D(2, padding="same", name=f"block{block + 1}_pool"))
         if config.regularised:
-            model.add(layers.Dropout(config.dropout / 2, name=f"block{block + 1}_dropout"))
-    model.add(layers.Flatten(name="flatten"))
-    model.add(layers.Dense(config.dense_units, use_bias=not config.regularised, name="dense"))
+            network.append(layers.Dropout(config.dropout / 2, name=f"block{block + 1}_dropout"))
+    network.append(layers.Flatten(name="flatten"))
+    network.append(layers.Dense(config.dense_units, use_bias=not config.regularised, name="dense"))
     if config.regularised:
-        model.add(layers.BatchNormalization(momentum=MOMENTUM, name="dense_norm"))
-    model.add(layers.ReLU(name="dense_relu"))
+        network.append(layers.BatchNormalization(momentum=MOMENTUM, name="dense_norm"))
+    network.append(layers.ReLU(name="dense_relu"))
     if config.regularised:
-        model.add(layers.Dropout(config.dropout, name="dense_dropout"))
-    model.add(layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities"))
-    return model
+        network.append(layers.Dropout(config.dropout, name="dense_dropout"))
+    network.append(layers.Dense(n_classes, activation="softmax", dtype="float32", name="probabilities"))
+    return keras.Sequential(network, name="sequential_cnn")
 
 
-def _add_convolution(
-    model: "keras.Sequential", config: Config, name: str, filters: int, kernel: int = 3, stride: int = 1
-) -> None:
+def _convolution(config: Config, name: str, filters: int, kernel: int = 3, stride: int = 1) -> "list[keras.Layer]":
     from keras import layers
 
     from fer.models.layers import MOMENTUM
 
-    model.add(
-        layers.Conv2D(
-            filters,
-            kernel,
-            strides=stride,
-            padding="same",
-            use_bias=not config.regularised,  # batch normalisation has one
-            kernel_initializer="he_normal",
-            name=f"{name}_conv",
-        )
+    convolution = layers.Conv2D(
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=not config.regularised,  # batch normalisation has one
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
     )
-    if config.regularised:
-        model.add(layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm"))
-    model.add(layers.ReLU(name=f"{name}_relu"))
+    norm = [layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")] if config.regularised else []
+    return [convolution, *norm, layers.ReLU(name=f"{name}_relu")]
