@@ -76,19 +76,30 @@ def booted(module: str) -> str:
 def small_server(work, tmp_path, monkeypatch):
     """Servers import an empty module in place of Keras, for tests of how they live and end: each would take 5 s."""
     (tmp_path / "small_module.py").touch()
-    fork_server.close()
+    close()
     monkeypatch.setattr(fork_server, "_BOOT", booted("small_module"))
     yield
-    fork_server.close()
+    close()
 
 
 def run(function, *, progress=lambda *_: None, note=lambda _: None, **job):
     return child_process.run(function, {}, child_process.Job("Work", 60.0, **job), progress=Reporter(progress, note))
 
 
+def servers() -> list[psutil.Process]:
+    return [child for child in living.children() if "fork_server" in " ".join(child.cmdline())]
+
+
 def server() -> psutil.Process:
-    (found,) = (child for child in living.children() if "fork_server" in " ".join(child.cmdline()))
+    (found,) = servers()
     return found
+
+
+def close() -> None:
+    """End the server, if there is one, and wait for that as long as a busy machine takes."""
+    ending = servers()
+    fork_server.close()
+    psutil.wait_procs(ending, 60)
 
 
 def test_a_forked_process_has_keras_and_all_that_is_this_moments(work, tmp_path, monkeypatch):
@@ -173,7 +184,7 @@ def test_one_that_quits_does_not_go_on_as_the_server(small_server, work):
 
 @pytest.mark.parametrize("preloaded", ["a_module_that_is_not_there", "this"])
 def test_without_a_server_there_is_an_interpreter(work, monkeypatch, preloaded):
-    fork_server.close()
+    close()
     threaded = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); "
     monkeypatch.setattr(
         fork_server, "_BOOT", booted(preloaded) if preloaded != "this" else threaded + booted(preloaded)
