@@ -218,7 +218,7 @@ def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(s
 
 
 def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work, monkeypatch):
-    fork_server.close()
+    close()
     child_process.load_ahead()
     pid = server().pid
     environment = arithmetic.child_environment()
@@ -234,7 +234,7 @@ def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work, m
 
 
 def test_a_server_that_nobody_needed_is_gone_at_once(work):
-    fork_server.close()
+    close()
     child_process.load_ahead()
     pid = server().pid
     fork_server.close()
@@ -242,7 +242,7 @@ def test_a_server_that_nobody_needed_is_gone_at_once(work):
 
 
 def test_on_a_single_core_nothing_is_loaded_ahead(work, monkeypatch):
-    fork_server.close()
+    close()
     monkeypatch.setattr(process_pool, "usable_cores", lambda: 1)
     child_process.load_ahead()
-    assert not any("fork_server" in " ".join(child.cmdline()) for child in living.children())
+    assert servers() == []
