@@ -159,7 +159,7 @@ def test_no_pattern_is_proposed_where_names_say_nothing():
     assert label_advice.pattern_line(["a/1.png", "a/happy_2.png"], labels.spellings(SEVEN)) == ""
 
 
-@pytest.mark.parametrize("raw", ["\x1b[2J\x1b]0;pwned\x07", "\u202eyppah", "h" * 10**6, "\0" * 4_096])
+@pytest.mark.parametrize("raw", ["\x1b[2J\x1b]0;pwned\x07", "\u202eyppah", "h" * 10**5, "\0" * 4_096])
 def test_an_error_repeats_labels_escaped_and_cut(raw):
     text = message(tally_of([*(raw + str(n) for n in range(9)), None]))
     assert text.replace("\n", "").isprintable()
