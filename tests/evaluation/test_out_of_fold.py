@@ -27,6 +27,12 @@ def workspace(tmp_path):
 
 
 @pytest.fixture
+def unchecked(monkeypatch):
+    """Without the contract, which takes a quarter of a second; the tests of what is joined keep to it."""
+    monkeypatch.setattr(out_of_fold.checks, "check_against", lambda *_: None)
+
+
+@pytest.fixture
 def folds(workspace) -> SplitRef:
     """Folds of N images, which a champion may know by heart."""
 
@@ -111,7 +117,9 @@ def test_an_image_without_an_answer_or_with_two_is_refused(workspace, folds):
         out_of_fold.join((*parts, parts[0]), folds, None, workspace=workspace)
 
 
-def test_candidate_and_champion_are_compared_on_all_images_though_the_champion_itself_learned_them(workspace, folds):
+def test_candidate_and_champion_are_compared_on_all_images_though_the_champion_itself_learned_them(
+    unchecked, workspace, folds
+):
     released = champion(workspace, evaluation=of_folds(workspace, folds, "champion", n_wrong=10))
     verdict = judge(workspace, folds, of_folds(workspace, folds), released)
     assert verdict.passed
@@ -121,7 +129,7 @@ def test_candidate_and_champion_are_compared_on_all_images_though_the_champion_i
     assert verdict.estimate_of in verdict.sentence()
 
 
-def test_a_champion_whose_recipe_can_t_be_trained_keeps_its_place_and_the_verdict_says_why(workspace, folds):
+def test_a_champion_whose_recipe_can_t_be_trained_keeps_its_place_and_the_verdict_says_why(unchecked, workspace, folds):
     released = champion(workspace, not_rebuilt="its recipe names a network that is not here")
     verdict = judge(workspace, folds, of_folds(workspace, folds), released)
     assert verdict.passed
@@ -129,7 +137,7 @@ def test_a_champion_whose_recipe_can_t_be_trained_keeps_its_place_and_the_verdic
     assert "a network that is not here" in verdict.decision
 
 
-def test_a_best_release_whose_recipe_can_t_be_trained_is_named_and_refuses_nothing(workspace, folds):
+def test_a_best_release_whose_recipe_can_t_be_trained_is_named_and_refuses_nothing(unchecked, workspace, folds):
     of_champion = of_folds(workspace, folds, "champion", n_wrong=10)
     anchor = champion(workspace, not_rebuilt="made by other code").model_copy(update={"version": 2})
     verdict = judge(workspace, folds, of_folds(workspace, folds), champion(workspace, evaluation=of_champion), anchor)

@@ -1,5 +1,7 @@
 """Pictures with the spectrum of photographs, and thumbnails of them."""
 
+import functools
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -9,6 +11,7 @@ SIDE = framings.SIDE
 N = 60
 
 
+@functools.lru_cache(maxsize=8)
 def photographs(seed, n=N, side=2 * SIDE):
     """Unrelated random pictures (n, side, side) with a photograph's spectrum: amplitudes fall with the frequency."""
     draw = np.random.default_rng(seed)
@@ -17,7 +20,9 @@ def photographs(seed, n=N, side=2 * SIDE):
     waves = draw.normal(size=(n, side, side)) + 1j * draw.normal(size=(n, side, side))
     pictures = fft.ifft2(waves / frequency**1.3).real
     pictures -= pictures.mean(axis=(1, 2), keepdims=True)
-    return np.clip(128 + 50 * pictures / pictures.std(axis=(1, 2), keepdims=True), 0, 255)
+    pictures = np.clip(128 + 50 * pictures / pictures.std(axis=(1, 2), keepdims=True), 0, 255)
+    pictures.setflags(write=False)  # they are the same for all tests
+    return pictures
 
 
 def taken(picture, *, right=0.0, down=0.0, zoom=1.0, degrees=0.0):
