@@ -24,6 +24,7 @@ def test_the_campaigns_run_the_quick_demo_of_the_tests():
     assert in_campaigns.model_dump(exclude=own) == in_tests.model_dump(exclude=own)
 
 
+@pytest.mark.slow  # by what it computes
 def test_the_simulated_decisions_of_a_year_are_the_products_own():
     assert promotions.agreement([263], sample=40) >= 0.95
 

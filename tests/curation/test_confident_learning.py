@@ -52,6 +52,7 @@ def test_planted_errors_are_found_and_named():
     assert doubts.quality[is_wrong].mean() < 0.3 < 0.7 < doubts.quality[~is_wrong].mean()
 
 
+@pytest.mark.slow  # by what it computes
 def test_a_larger_share_doubts_more_labels():
     images, _, given_labels, _ = planted()
     strict, lax = (find(images, given_labels, max_share=share) for share in (0.02, 1))
@@ -66,6 +67,7 @@ def test_the_same_images_give_the_same_figures():
         assert np.array_equal(getattr(first, name), getattr(second, name))
 
 
+@pytest.mark.slow  # by what it computes
 def test_the_number_of_cores_changes_nothing(monkeypatch):
     images, _, given_labels, _ = planted()
     threaded = doubts_of_planted()

@@ -87,6 +87,7 @@ def test_intervals_are_ordered_and_hold_what_is_estimated(n, n_present, seed, co
         assert scores.intervals[name][1] >= getattr(scores, name) - 1e-6
 
 
+@pytest.mark.slow  # by what it computes
 def test_intervals_hold_the_true_value_about_as_often_as_they_say():
     n_held = dict.fromkeys(("log_loss", "brier", "balanced_accuracy"), 0)
     truth, predicted = drawn(20_000, 4, 99, coarse=False)

@@ -199,7 +199,7 @@ def test_each_of_several_faces_is_found_the_largest_first():
         assert 0.5 * side < detected_face.side < side
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("share", [pytest.param(0.05, marks=pytest.mark.slow), 0.3])
 def test_small_and_large_faces_are_found_in_a_photograph_of_12_megapixels(share):
     height, width = 3000, 4000
     picture = (np.arange(height)[:, None] // 40 + np.arange(width) // 40 + 40).astype(np.uint8)
@@ -237,7 +237,7 @@ def test_the_same_picture_gives_the_same_whatever_came_before(how):
     assert all(cropped.dtype == np.uint8 and cropped.flags.c_contiguous for cropped in first)
 
 
-@pytest.mark.parametrize("how", ["crop", "align"])
+@pytest.mark.parametrize("how", ["crop", pytest.param("align", marks=pytest.mark.slow)])
 def test_threads_of_one_process_find_what_one_alone_finds(how):
     """As those of a Dask worker do."""
     pictures = [photo(seed, x=10 + 3 * seed, y=5 + 2 * seed) for seed in SEEDS] * 3

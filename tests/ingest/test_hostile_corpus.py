@@ -176,6 +176,7 @@ def test_a_source_is_accounted_for_to_the_last_file_or_refused(case: corpus.Case
     assert place.half_written() == []
 
 
+@pytest.mark.slow  # by what it computes
 def test_the_corpus_is_the_same_each_time() -> None:
     cases = [*corpus.ALL, *(case for case in label_files.LABEL_FILES if case.name not in label_files.HEAVY)]
     assert [case.make() for case in cases] == [case.data for case in cases]

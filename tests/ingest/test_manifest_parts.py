@@ -63,6 +63,7 @@ def test_parts_made_by_several_processes_are_the_same_as_by_one(tmp_path, monkey
     assert all(bytes_of(alone, by_pool, row) == files[row["path"]] for row in manifest_rows)
 
 
+@pytest.mark.slow  # starts two processes
 def test_decoders_in_workers_do_not_write_over_the_terminal(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(manifest_parts, "FILES_PER_PART", 1)
     monkeypatch.setattr(index.process_pool, "usable_cores", lambda: 2)

@@ -55,7 +55,10 @@ SIMULATED = {  # recipe -> test images by class, accuracy, share of images on wh
 }
 
 
-@pytest.mark.parametrize("name", catalog.NAMES)
+@pytest.mark.parametrize(
+    "name",
+    ["demo", *(pytest.param(name, marks=pytest.mark.slow) for name in catalog.NAMES if name != "demo")],
+)
 def test_the_gate_lets_most_equals_pass_and_stops_a_worse_one(name):
     images_per_class, accuracy, disagreement = SIMULATED[name]
     margin, n_classes = catalog.load(name).gate.margin, len(images_per_class)

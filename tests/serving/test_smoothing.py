@@ -33,6 +33,7 @@ def test_a_new_expression_is_seen_within_a_fifth_of_a_second(sure):
     assert 100 <= turned <= 105
 
 
+@pytest.mark.slow  # by what it computes
 def test_answers_about_jittered_faces_are_no_worse_than_those_about_single_frames():
     """By a linear model of drawn faces; the release of the demo is asked by `benchmarks/smoothing.py`."""
     draw = np.random.default_rng(0)

@@ -28,6 +28,7 @@ def test_a_dropped_jaw_darkens_the_mouth_and_a_tight_lip_does_not():
     assert mouth["angry"] > mouth["neutral"] - 5
 
 
+@pytest.mark.slow  # by what it computes
 def test_a_linear_model_on_pixels_learns_something_but_stays_under_85_percent():
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
