@@ -217,8 +217,7 @@ def test_what_is_sent_to_the_whole_group_by_a_terminal_does_not_end_the_server(s
     assert run(work.describe)["parent"] == server().pid
 
 
-def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work, monkeypatch):
-    close()
+def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(small_server, work, monkeypatch):
     child_process.load_ahead()
     pid = server().pid
     environment = arithmetic.child_environment()
@@ -233,12 +232,12 @@ def test_a_server_that_was_prepared_has_loaded_keras_before_it_is_needed(work, m
     assert notes == []
 
 
-def test_a_server_that_nobody_needed_is_gone_at_once(work):
+def test_a_server_that_nobody_needed_is_ended(work):
     close()
     child_process.load_ahead()
-    pid = server().pid
-    fork_server.close()
-    assert not psutil.pid_exists(pid)
+    assert len(servers()) == 1
+    close()
+    assert servers() == []
 
 
 def test_on_a_single_core_nothing_is_loaded_ahead(work, monkeypatch):
