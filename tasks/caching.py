@@ -90,13 +90,14 @@ def task(
     through: Through | None = None,
     retries: int = 3,
     on_cached: OnCached | None = None,
+    model_of: Callable[[Mapping[str, Any]], str] = lambda _: "",
 ) -> Callable[[Callable[P, R]], graph.Task[P, R]]:
     """Make a task that ends as *Cached* where `find` finds its output, and says who made that and when.
 
     A second attempt begins with what the first one finished: it may only have to bring it to the store. `on_cached`
     shows in the UI what the body shows, where an earlier run did it. `stage` is what the task runs, if that is one;
     what it ran for is said. `presumed`: what a plan takes for granted of an output that is not made yet; `through`: how
-    a plan walks through a task of several stages.
+    a plan walks through a task of several stages; `model_of`: the name of the model that a task of no stage is about.
     """
 
     def decorate(function: Callable[P, R]) -> graph.Task[P, R]:
@@ -134,7 +135,8 @@ def task(
                 raise ValueError(f"{name} must be looked up within a walk.")
             ref_type = walks.result_of(function) if stage is None else stage.ref_type
             known = {} if presumed is None else presumed(bound.arguments)
-            return walk.output(walks.Task(name, ref_type, find, stage, known, through), bound.arguments)
+            model = model_of(bound.arguments)
+            return walk.output(walks.Task(name, ref_type, find, stage, known, through, model), bound.arguments)
 
         options = {**UNCACHED, **announced(name, on_cached), **retried(retries)}
         return graph.task(name, planned=look, **options)(find_or_run)

@@ -207,7 +207,7 @@ def candidate(
 _NAME = "register"
 
 
-@caching.task(_NAME, _find_release)
+@caching.task(_NAME, _find_release, model_of=lambda parameters: parameters["candidate"].name)
 def register(candidate: register_stage.Candidate, champion_state: ChampionState) -> ReleaseRef:
     """Register the model as a version; move the champion alias to it if it passed its gates."""
     began = time.monotonic()

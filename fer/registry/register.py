@@ -87,9 +87,10 @@ def _registered(candidate: Candidate, models: registry.Registry) -> Manifest | N
 
 
 class RegisteredRef(Ref):
-    """`release.json`: that a run came to a release, and how long that took."""
+    """`release.json`: that a run came to a release of this model, and how long that took."""
 
     seconds: float = 0.0
+    model: str = ""
 
 
 def remember(candidate: Candidate, release: ReleaseRef, seconds: float, workspace: Workspace) -> None:
@@ -97,7 +98,7 @@ def remember(candidate: Candidate, release: ReleaseRef, seconds: float, workspac
 
     def write(out: Path) -> RegisteredRef:
         (out / _RELEASE).write_text(release.model_dump_json(indent=1))
-        return RegisteredRef(seconds=round(seconds, 3))
+        return RegisteredRef(seconds=round(seconds, 3), model=candidate.name)
 
     workspace.run(_STAGE, _key(candidate, release), RegisteredRef, write, resumable=False)
 

@@ -56,7 +56,7 @@ def of(step: Step, workspace: Workspace) -> Estimate:
     if step.parts:
         return _sum([(part.name, of(part, workspace)) for part in step.parts])
     if step.stage is None:
-        return _of_no_stage(workspace.records(step.name, _COMPARED))
+        return _of_no_stage(step.model, workspace.records(step.name, _COMPARED))
     records = workspace.records(step.stage, _COMPARED)
     nearest = step.reason.nearest if step.reason is not None else step.record
     if nearest is None:
@@ -87,9 +87,12 @@ def _sum(named: Sequence[tuple[str, Estimate]]) -> Estimate:
     )
 
 
-def _of_no_stage(records: Sequence[OutputRecord]) -> Estimate:
-    """Of a task that is no stage, as `register`: the middle one of the newest, whose Refs say how long they took."""
-    timed, is_of_another = _timed_here([record for record in records if record.ref.get("seconds")])
+def _of_no_stage(model: str, records: Sequence[OutputRecord]) -> Estimate:
+    """Of a task that is no stage, as `register`: the middle one of the newest of this model, or else of any, whose Refs
+    say how long they took."""
+    of_any = [record for record in records if record.ref.get("seconds")]
+    of_model = [record for record in of_any if record.ref.get("model") == model]
+    timed, is_of_another = _timed_here(of_model or of_any)
     if not timed:
         return Estimate()
     seconds = statistics.median_high(record.ref["seconds"] for record in timed[:_NEWEST])

@@ -40,6 +40,7 @@ class Step(NamedTuple):
     reason: Reason | None
     is_forced: bool = False
     parts: tuple["Step", ...] = ()  # of a task of several stages
+    model: str = ""  # of a task that is no stage: what it is about
 
     @property
     def state(self) -> Literal["cached", "runs", "unknown"]:
@@ -57,7 +58,7 @@ class Task(NamedTuple):
     """What a walk needs to know of a task: how its output is found; which stage it runs, if it is one.
 
     `presumed`: what is taken for granted of an output that is not made yet. `through`: walks through the stages of a
-    task of several, to the output of the last one.
+    task of several, to the output of the last one. `model`: the name of the model that a task of no stage is about.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Task(NamedTuple):
     stage: Stage[Any] | None = None
     presumed: Mapping[str, Any] = types.MappingProxyType({})
     through: "Callable[[Walk, Mapping[str, Any]], Ref] | None" = None
+    model: str = ""
 
 
 class Walk:
@@ -97,7 +99,7 @@ class Walk:
                 reason = reasons.of(stage.parts(*inputs), stage.name, self.workspace)
         record = None if found is None else found.record
         stage_name = None if stage is None else stage.name
-        self.steps.append(Step(name, stage_name, key, record, unmade, reason, is_forced))
+        self.steps.append(Step(name, stage_name, key, record, unmade, reason, is_forced, model=task.model))
         if found is not None:
             return found.ref
         return blank(task.ref_type, **{"path": f"{name}/", **task.presumed})

@@ -6,10 +6,14 @@ import pytest
 
 from fer import errors
 from fer.engine import connect
+from fer.engine.local_workspace import LocalWorkspace
 from fer.engine.store import probing
 from fer.engine.store.objectstore import ObjectStore
+from fer.evaluation.refs import ChampionState
+from fer.registry.register import Candidate
 from fer.settings import Settings
 from tasks import registry
+from tasks.planning import walks
 from tasks.runs import events
 
 AWAY = errors.StoreUnavailable("The store must answer.", received="nothing", todo="see that it runs")
@@ -87,3 +91,11 @@ def test_a_store_that_refuses_is_not_waited_for(configured, waited, monkeypatch)
     with pytest.raises(errors.StoreRefused):
         registry.require_usable(store, configured)
     assert waited == []
+
+
+def test_a_plan_knows_which_model_is_to_be_registered(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_HOME", str(tmp_path))
+    walk = walks.Walk(LocalWorkspace(tmp_path / "workspace"))
+    with walks.walking(walk):
+        registry.register(walks.blank(Candidate, name="faces"), walks.blank(ChampionState))
+    assert [(step.name, step.model) for step in walk.steps] == [("register", "faces")]

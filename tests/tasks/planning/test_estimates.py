@@ -86,6 +86,16 @@ def test_registering_takes_what_it_took_lately(workspace):
     assert (found.seconds, found.is_of_another) == (30.0, False)
 
 
+def test_registering_a_model_takes_what_it_took_for_that_model(workspace):
+    for key, (model, seconds) in enumerate([("demo", 2.0), ("large", 90.0), ("large", 80.0), ("large", 70.0)]):
+        made = RegisteredRef(seconds=seconds, model=model)
+        workspace.run("register", str(key), RegisteredRef, lambda out, made=made: made, resumable=False)
+    registering = walks.Step("register", None, None, None, ("gate",), None)
+    assert estimates.of(registering._replace(model="demo"), workspace).seconds == 2.0
+    assert estimates.of(registering._replace(model="large"), workspace).seconds == 80.0
+    assert estimates.of(registering._replace(model="new"), workspace).seconds == 80.0
+
+
 def config(**changed) -> TrainConfig:
     return catalog.load("demo").train.model_copy(update=changed)
 
