@@ -31,6 +31,7 @@ _STOP_TIMEOUT_S = 40.0  # a worker waits for its runs, which it ends
 _KILL_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 5.0
 _POLL_S = 0.1
+_ROUNDS = 10
 _SAME_START_S = 2.0  # the kernel's clock of starts follows corrections of the machine's
 _LARGE_LOG = 10_000_000  # bytes; a larger one is put aside at the start
 _LAST_LINES = 5
@@ -138,7 +139,11 @@ def end_workers(home: Path, asked: Installation) -> list[str]:
     kept = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     kept |= {server.pid} if server is not None else set()
     _end([psutil.Process(process.pid) for name in ended if (process := _live(home, name)) is not None])
-    _end([process for process in marked(asked.token) if process.pid not in kept])
+    for _ in range(_ROUNDS):  # what is asked to end may be starting something, as a run what it loads ahead
+        runs = [process for process in marked(asked.token) if process.pid not in kept]
+        if not runs:
+            break
+        _end(runs)
     for name in recorded:
         _path(home, name).unlink(missing_ok=True)
     return ended

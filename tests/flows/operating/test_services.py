@@ -1,6 +1,7 @@
 """Processes of an installation: none but its own are taken for them, or ended."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -40,6 +41,31 @@ def test_a_process_that_got_the_number_later_is_left_alone(tmp_path, sleeper):
     assert not services.end(tmp_path, "worker-1")
     assert services.end_workers(tmp_path, Installation(prefect_home=tmp_path)) == []
     assert sleeper.status() != psutil.STATUS_ZOMBIE
+
+
+_STARTS_ANOTHER = """
+import signal, subprocess, sys, time
+def stop(*_):
+    subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(62)"])
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(61)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_run_starts_while_it_is_ended_is_ended_too(tmp_path):
+    asked = Installation(prefect_home=tmp_path)
+    environment = {**os.environ, installation.MARK: asked.token}
+    run = [sys.executable, "-S", "-c", _STARTS_ANOTHER]
+    with subprocess.Popen(run, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        services.end_workers(tmp_path, asked)
+        left = list(services.marked(asked.token))
+        for one in left:
+            one.kill()
+        assert left == []
 
 
 def test_a_damaged_record_is_no_process(tmp_path):
