@@ -175,10 +175,13 @@ def _said(home: Path) -> str:
 
 def _page(results: list[dict[str, Any]]) -> str:
     disturbed = [line for line in results if line.get("disturbed")]
+    newest = max(results, key=lambda line: line["utc"], default={"code": None})["code"]
     rows = []
     for kind, (wanted, _) in _KINDS.items():
         of_kind = [line for line in disturbed if line["kind"] == kind]
-        rows.append(f"| {kind} | {wanted} | {len(of_kind)} | {sum(line['held'] for line in of_kind)} |")
+        tried, held = len(of_kind), sum(line["held"] for line in of_kind)
+        on_newest = sum(line["code"] == newest for line in of_kind)
+        rows.append(f"| {kind} | {wanted} | {tried} | {held} | {on_newest} |")
     return "\n".join(
         [
             "# Killed runs",
@@ -187,8 +190,8 @@ def _page(results: list[dict[str, Any]]) -> str:
             "trial is held if no process was left after the disturbance, and the second run ended with exit code 0,",
             "with the predictions of an undisturbed one, no process left and nothing in `.partial`.",
             "",
-            "| what was done to the run | planned | tried | held |",
-            "| --- | ---: | ---: | ---: |",
+            "| what was done to the run | planned | tried | held | tried on the newest code |",
+            "| --- | ---: | ---: | ---: | ---: |",
             *rows,
             "",
             *trials.footer(disturbed, "kills"),
