@@ -57,11 +57,11 @@ def test_an_installation_is_brought_up_used_repaired_and_ended(tmp_path, databas
         installed.until(lambda: runs_of(installation, "retrain/demo")[0][0] == "Running")
         said = installation.fer("down")
         assert "ended while at work, run it again to go on: " in said
-        assert installation.processes() == []
+        installed.until(lambda: installation.processes() == [])  # the store's keeper ends a moment after its store
 
         installation.fer("up")
         assert runs_of(installation, "retrain/demo")[0][0] == "Crashed"
         os.kill(installation.pid("server"), signal.SIGKILL)
         installation.fer("up")
         assert runs_of(installation, "retrain/demo")[1][0] == "Released"
-    assert installation.processes() == []
+    installed.until(lambda: installation.processes() == [])
