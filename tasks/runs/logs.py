@@ -23,7 +23,7 @@ def tidy() -> None:
         get_logger(name).addFilter(keeps)
     if _OF_WORKER in os.environ:
         # In the class, as Prefect makes the console: no object of a class of ours can be given to it.
-        Console.on_broken_pipe = _go_on_unheard  # type: ignore[assignment,method-assign] # replaced, see above
+        Console.on_broken_pipe = _go_on_unheard  # type: ignore[assignment,method-assign] # rich has no setting for it
 
 
 def _go_on_unheard(console: Console) -> None:
